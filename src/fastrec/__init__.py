@@ -1,0 +1,63 @@
+"""Hopfield networks and recurrent neural networks, fast and exact, on CPU and GPU."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backend import BackendError, available_backends, get_backend, set_backend, use_backend
+    from .hopfield import theory
+    from .hopfield.capacity import capacity, capacity_scaling
+    from .hopfield.network import HopfieldNetwork, OscillationResult, RecallResult, find_oscillation
+    from .hopfield.patterns import PackedStates, corrupt, pack, random_patterns
+    from .hopfield.results import CapacityResult, ScalingResult
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "BackendError",
+    "CapacityResult",
+    "HopfieldNetwork",
+    "OscillationResult",
+    "PackedStates",
+    "RecallResult",
+    "ScalingResult",
+    "__version__",
+    "available_backends",
+    "capacity",
+    "capacity_scaling",
+    "corrupt",
+    "find_oscillation",
+    "get_backend",
+    "pack",
+    "random_patterns",
+    "set_backend",
+    "theory",
+    "use_backend",
+]
+
+_NAMES = {
+    "backend": ("BackendError", "available_backends", "get_backend", "set_backend", "use_backend"),
+    "hopfield.capacity": ("capacity", "capacity_scaling"),
+    "hopfield.network": ("HopfieldNetwork", "OscillationResult", "RecallResult", "find_oscillation"),
+    "hopfield.patterns": ("PackedStates", "corrupt", "pack", "random_patterns"),
+    "hopfield.results": ("CapacityResult", "ScalingResult"),
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are imported on first use, so that `import fastrec` loads no NumPy, Numba, CuPy or matplotlib.
+    if name == "theory":
+        value: Any = importlib.import_module(".hopfield.theory", __name__)
+    elif name in _HOME:
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

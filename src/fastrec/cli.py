@@ -1,0 +1,220 @@
+"""The `fastrec` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import numpy as np
+import typer
+
+from . import __version__
+from .backend import BACKENDS, BackendError, lacking, resolve
+
+app = typer.Typer(
+    help="Hopfield networks and recurrent neural networks in compiled kernels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Backend(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+    reference = "reference"
+
+
+class Criterion(StrEnum):
+    all = "all"
+    newest = "newest"
+
+
+class Stop(StrEnum):
+    first_failure = "first-failure"
+    largest = "largest"
+
+
+class Update(StrEnum):
+    asynchronous = "async"
+    synchronous = "sync"
+
+
+BackendOption = Annotated[Backend, typer.Option(help="Where the kernels run.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers, 0 to 2^64-1.")]
+UpdateOption = Annotated[Update, typer.Option(help="One unit after another, or all at once.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads on the CPU.  [default: all cores]")]
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Sizes from a list "200,400,800", or 13 from "10:10000:log13", evenly spaced in log n (lin13: in n)."""
+    try:
+        if ":" not in text:
+            return [int(part) for part in text.split(",")]
+        first, last, steps = text.split(":")
+        low, high, number = int(first), int(last), int(steps[3:])
+        if not (1 <= low <= high and number >= 1 and steps[:3] in ("log", "lin")):
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither a list (200,400,800) nor a range (10:10000:log13 or 100:500:lin5)"
+        ) from None
+    space = np.geomspace if steps.startswith("log") else np.linspace
+    return [int(n) for n in np.unique(np.rint(space(low, high, number)))]
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit Numba to so many threads; it reads this when it is first imported."""
+    if threads is not None:
+        os.environ["NUMBA_NUM_THREADS"] = str(threads)
+
+
+@app.command()
+def capacity(
+    sizes: Annotated[
+        str, typer.Option(help="Units: a list 200,400,800, or first:last:logK or :linK for K sizes.")
+    ] = "10:10000:log13",
+    trials: Annotated[int, typer.Option(help="Independent networks of each size.")] = 100,
+    criterion: Annotated[Criterion, typer.Option(help="Which memories must come back.")] = Criterion.all,
+    stop: Annotated[
+        Stop, typer.Option(help="Count up to the first load that fails, or to the largest that passes.")
+    ] = Stop.first_failure,
+    corruption: Annotated[int, typer.Option(help="Bits flipped in each probe.")] = 1,
+    update: UpdateOption = Update.asynchronous,
+    max_sweeps: Annotated[int, typer.Option(help="Sweeps before a recall is given up.")] = 100,
+    max_patterns: Annotated[
+        int | None, typer.Option(help="Where the search ends.  [default: a chance below 1e-9 to pass]")
+    ] = None,
+    seed: SeedOption = 0,
+    backend: BackendOption = Backend.auto,
+    threads: ThreadsOption = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file with every trial.")] = Path("capacity.csv"),
+    plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("capacity.png"),
+) -> None:
+    """How many memories a Hopfield network holds, for a range of sizes: a table, a CSV file and a picture."""
+    use_threads(threads)
+    from .hopfield.capacity import capacity_scaling
+    from .plot import require_format
+
+    if plot is not None:
+        require_format(plot)
+    begin = time.monotonic()
+    scaling = capacity_scaling(
+        parse_sizes(sizes),
+        trials,
+        out,
+        criterion=criterion.value,
+        stop="largest" if stop is Stop.largest else "first_failure",
+        corruption=corruption,
+        update=update.value,
+        seed=seed,
+        backend=resolve(backend.value),
+        max_sweeps=max_sweeps,
+        max_patterns=max_patterns,
+    )
+    print(scaling.table())
+    if len(scaling) > 2:
+        print(f"\n{scaling.fit()}")
+    written = [str(path) for path in (out, plot) if path is not None]
+    if plot is not None:
+        from .plot import capacity_scaling_figure, save_figure
+
+        save_figure(capacity_scaling_figure(scaling), plot)
+    print(
+        f"\n{time.monotonic() - begin:.1f} s" + (f", written to {' and '.join(written)}" if written else "")
+    )
+
+
+@app.command()
+def recall(
+    text: Annotated[str, typer.Argument(help="Letters, digits: each is a memory.")] = "HOPF",
+    side: Annotated[int, typer.Option(min=4, max=512, help="Pictures are side x side units.")] = 32,
+    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of the units flipped.")] = 0.25,
+    update: UpdateOption = Update.asynchronous,
+    seed: SeedOption = 0,
+    backend: BackendOption = Backend.auto,
+    threads: ThreadsOption = None,
+    out: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("recall.png"),
+) -> None:
+    """Store pictures of letters, corrupt them and recall them: a table of overlaps and a picture."""
+    use_threads(threads)
+    from .hopfield.network import HopfieldNetwork
+    from .hopfield.patterns import corrupt
+    from .plot import glyphs, recall_figure, require_format, save_figure
+
+    if out is not None:
+        require_format(out)
+    letters = list(dict.fromkeys(text))
+    pictures = glyphs(letters, side)
+    memories = pictures.reshape(len(letters), -1)
+    network = HopfieldNetwork(side * side, backend=resolve(backend.value))
+    network.store(memories)
+    probes = corrupt(memories, noise, seed, network.backend)
+    result = network.recall(probes, update=update.value, seed=seed)
+    print(
+        f"{len(letters)} memories of {side} x {side} = {network.n} units, {noise:.0%} flipped, {update.value}"
+    )
+    print(f"{'memory':>6} {'overlap before':>15} {'after':>7} {'sweeps':>7} {'flips':>7}  stops at")
+    before, after = (np.diagonal(network.overlaps(states)) for states in (probes, result.states))
+    for i, letter in enumerate(letters):
+        kind = {0: "nothing yet", 1: "a fixed point", 2: "a two-cycle"}[int(result.period[i])]
+        if np.array_equal(result.states[i], memories[i]):
+            kind = "the memory"
+        row = f"{letter:>6} {before[i]:15.3f} {after[i]:7.3f} {result.sweeps[i]:7d} {result.flips[i]:7d}"
+        print(f"{row}  {kind}")
+    if out is not None:
+        shape = pictures.shape
+        save_figure(recall_figure(pictures, probes.reshape(shape), result.states.reshape(shape)), out)
+        print(f"written to {out}")
+
+
+@app.command()
+def info() -> None:
+    """Version, backends, devices, threads and the cache of compiled kernels."""
+    import platform
+
+    print(f"fastrec   {__version__} (Python {platform.python_version()}, NumPy {np.__version__})")
+    for name in BACKENDS:
+        print(f"{name:<10}{lacking(name) or 'available'}")
+    print(f"default   {resolve(None)}")
+    if lacking("cpu") is None:
+        from .kernels.cpu.jit import describe
+
+        for key, value in describe().items():
+            print(f"{key:<10}{value}")
+
+
+def version(asked: bool) -> None:
+    if asked:
+        print(f"fastrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    print(f"fastrec: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def main() -> None:
+    """Run the command line: exit code 0, 1 for an error (one line), 2 for wrong usage, 130 for Ctrl-C."""
+    try:
+        app()
+    except (ValueError, BackendError, OSError, MemoryError, OverflowError) as error:
+        fail(str(error) or type(error).__name__)
+    except KeyboardInterrupt:
+        fail("interrupted", 130)

@@ -1,0 +1,34 @@
+"""Compute kernels: the same names, argument names and order in every backend folder.
+
+Inputs come first, then outputs, which the caller allocates; sizes are taken from shapes.
+Kernels trust their arguments (the public objects have checked them) and never import public code.
+
+Dimension letters: n neurons, p patterns, b batch rows, k independent networks, w words of a packed
+state, u words of a packed unit; t time, i inputs, h hidden, o outputs.
+
+Packed arrays hold one unit (or pattern) a bit, +1 as 1 and -1 as 0, least significant bit first, in
+uint64 words; the bits past the end are 0.  ``packed`` (k, p, w = words(n)) has a row a pattern,
+``units`` (k, n, u = words(p)) is its transpose.
+
+Random streams are Philox4x32-10 (Salmon et al., SC 2011).  The counter of a block of four 32-bit words
+is (block, row, network, stream | step << 8), so any bit is had without the ones before it, on any
+backend, in any order:
+
+========= ============== ============= ====================================================
+stream    row            step          a block holds
+========= ============== ============= ====================================================
+PATTERN   pattern        0             128 units of a random pattern
+CORRUPT   row            load p, or 0  two 64-bit draws, floor(draw * m / 2^64) in 0..m-1
+ORDER     sweep          load p, or 0  two 64-bit sort keys; the order is their stable argsort
+DERIVE    0              0             a key for another purpose (block, network: its number)
+========= ============== ============= ====================================================
+"""
+
+from __future__ import annotations
+
+PATTERN, CORRUPT, ORDER, DERIVE = 1, 2, 3, 4
+
+
+def words(bits: int) -> int:
+    """Number of 64-bit words that hold `bits` bits."""
+    return -(-bits // 64)

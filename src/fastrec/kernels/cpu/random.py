@@ -1,0 +1,138 @@
+"""Philox4x32-10 streams: patterns, corruption and update orders from a key and a counter.
+
+The layout of the counters is in `fastrec.kernels`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from .. import CORRUPT, ORDER, PATTERN
+from .jit import jit
+
+U64 = np.uint64
+MULTIPLIER_0, MULTIPLIER_1 = U64(0xD2511F53), U64(0xCD9E8D57)
+WEYL_0, WEYL_1 = U64(0x9E3779B9), U64(0xBB67AE85)
+LOW, HALF, ONE = U64(0xFFFFFFFF), U64(32), U64(1)
+
+
+@jit
+def block(key, c0, c1, c2, c3):
+    """One Philox4x32-10 block as two 64-bit words, low word first."""
+    c0, c1, c2, c3 = U64(c0), U64(c1), U64(c2), U64(c3)
+    k0, k1 = U64(key) & LOW, U64(key) >> HALF
+    for _ in range(10):
+        a, b = MULTIPLIER_0 * c0, MULTIPLIER_1 * c2
+        c0, c1, c2, c3 = (b >> HALF) ^ c1 ^ k0, b & LOW, (a >> HALF) ^ c3 ^ k1, a & LOW
+        k0, k1 = (k0 + WEYL_0) & LOW, (k1 + WEYL_1) & LOW
+    return c0 | c1 << HALF, c2 | c3 << HALF
+
+
+@jit
+def philox(key, counters, words):
+    """Fill words (m, 4) uint32 with the blocks of counters (m, 4) uint32."""
+    for i in range(len(counters)):
+        first, second = block(key, counters[i, 0], counters[i, 1], counters[i, 2], counters[i, 3])
+        words[i, 0], words[i, 1] = first & LOW, first >> HALF
+        words[i, 2], words[i, 3] = second & LOW, second >> HALF
+
+
+@jit
+def fill(key, row, network, tag, draws):
+    """Fill draws (count,) uint64 with the first draws of a stream; tag = stream | step << 8."""
+    count = len(draws)
+    for i in range(count // 2):
+        draws[2 * i], draws[2 * i + 1] = block(key, i, row, network, tag)
+    if count % 2:
+        draws[count - 1] = block(key, count // 2, row, network, tag)[0]
+
+
+@jit
+def random_pattern(key, mu, network, n, packed):
+    """Fill packed (w,) with pattern mu of a network."""
+    fill(key, mu, network, PATTERN, packed)
+    if n % 64:
+        packed[-1] &= (ONE << U64(n % 64)) - ONE
+
+
+@jit(parallel=True)
+def random_patterns(key, first, n, packed):
+    """Fill packed (k, p, w) with the patterns 0..p-1 of the networks first..first+k-1."""
+    k, p, _ = packed.shape
+    for row in prange(k * p):
+        random_pattern(key, row % p, first + row // p, n, packed[row // p, row % p])
+
+
+@jit
+def draw_below(draw, m):
+    """floor(draw * m / 2^64) for m < 2^32."""
+    return (draw >> HALF) * m + ((draw & LOW) * m >> HALF) >> HALF
+
+
+@jit
+def random_order(key, network, step, sweep, order):
+    """Fill order (n,) int32 with the random permutation of one sweep.
+
+    The stable argsort of n draws: they fall into n buckets by their high bits, one on average, in order of
+    their index, and an insertion sort finishes each.
+    """
+    n = len(order)
+    draws = np.empty(n, dtype=np.uint64)
+    fill(key, sweep, network, ORDER | step << 8, draws)
+    ends = np.zeros(n + 1, dtype=np.int32)
+    for i in range(n):
+        ends[draw_below(draws[i], U64(n)) + ONE] += 1
+    for bucket in range(n):
+        ends[bucket + 1] += ends[bucket]
+    for i in range(n):
+        bucket = draw_below(draws[i], U64(n))
+        order[ends[bucket]] = i
+        ends[bucket] += 1
+    begin = 0
+    for bucket in range(n):
+        end = ends[bucket]
+        for i in range(begin + 1, end):
+            unit = order[i]
+            j = i
+            while j > begin and draws[order[j - 1]] > draws[unit]:
+                order[j] = order[j - 1]
+                j -= 1
+            order[j] = unit
+        begin = end
+
+
+@jit
+def choose(key, row, network, step, n, chosen):
+    """Fill chosen (flips,) int64 with distinct random units: Floyd's sampling without replacement."""
+    flips = len(chosen)
+    taken = np.zeros(n if flips > 32 else 0, dtype=np.bool_)
+    draws = (U64(0), U64(0))
+    for i in range(flips):
+        if i % 2 == 0:
+            draws = block(key, i // 2, row, network, CORRUPT | step << 8)
+        last = n - flips + i
+        unit = np.int64(draw_below(draws[i % 2], U64(last + 1)))
+        if len(taken):
+            unit = last if taken[unit] else unit
+            taken[unit] = True
+        elif np.any(chosen[:i] == unit):
+            unit = last
+        chosen[i] = unit
+
+
+@jit
+def flip(chosen, packed):
+    """Flip the chosen units of packed (w,)."""
+    for unit in chosen:
+        packed[unit >> 6] ^= ONE << U64(unit & 63)
+
+
+@jit(parallel=True)
+def corrupt(key, flips, n, packed):
+    """Flip `flips` distinct random units of every row of packed (k, b, w), in place."""
+    k, b, _ = packed.shape
+    for row in prange(k * b):
+        chosen = np.empty(flips, dtype=np.int64)
+        choose(key, row % b, row // b, 0, n, chosen)
+        flip(chosen, packed[row // b, row % b])

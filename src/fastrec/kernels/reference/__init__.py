@@ -1,0 +1,1 @@
+"""NumPy kernels: slow, obvious, the specification of the others."""

@@ -1,0 +1,264 @@
+"""Figures of capacities and recalls.
+
+The functions build `matplotlib.figure.Figure` objects directly and never touch pyplot: no display is needed,
+no figure stays open behind the caller's back, and rcParams stay the caller's. matplotlib is imported inside
+the functions, so that importing fastrec does not load it. A notebook with `%matplotlib inline` shows a
+returned figure; `save_figure` writes it. Blue is measured, grey is theory, orange is wrong.
+"""
+
+import math
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastrec.hopfield import theory
+from fastrec.hopfield.results import CapacityResult, ScalingResult, new_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MEASURED = "#0072B2"  # blue and vermilion of Okabe and Ito, told apart by every kind of colour vision
+_THEORY = "0.4"
+# Units of an image: -1 and +1 as stored, then -1 and +1 that differ from the stored pattern.
+_UNIT_COLOURS = np.array([[255, 255, 255], [38, 38, 38], [247, 196, 158], [213, 94, 0]], np.uint8)
+
+
+def capacity_scaling_figure(scaling: ScalingResult) -> "Figure":
+    """Capacity against n, and below it its ratio to n/(4 ln n), with the theory of exact recall in grey.
+
+    Points are medians over trials, the band is their 10-90 % range. The finite-n theory, the median by
+    `theory.capacity_quantile`, is drawn where the definition has one. The figure has two axes.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 7.0), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.6, 1])
+    draw_capacity_scaling(top, scaling)
+    top.set_xlabel("")
+    top.tick_params(labelbottom=False)
+    _draw_sizes(bottom, scaling, ratio=True)
+    bottom.set_ylabel("ratio of p to n / (4 ln n)")
+    bottom.set_xlabel("network size n (neurons)")
+    return figure
+
+
+def draw_capacity_scaling(ax: "Axes", scaling: ScalingResult) -> "Axes":
+    """The upper panel of `capacity_scaling_figure`, log-log, drawn into ax; returns ax."""
+    _draw_sizes(ax, scaling, ratio=False)
+    ax.set_xlabel("network size n (neurons)")
+    ax.set_ylabel("capacity p (patterns)")
+    ax.legend(frameon=False, fontsize=9)
+    _title(ax, f"Capacity: {scaling.definition}")
+    return ax
+
+
+def capacity_figure(result: CapacityResult) -> "Figure":
+    """How the capacities of the trials of one size are distributed, with theory in grey if there is one."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    draw_capacity(figure.subplots(), result)
+    return figure
+
+
+def draw_capacity(ax: "Axes", result: CapacityResult) -> "Axes":
+    """Histogram of `capacity_figure`, drawn into ax; returns ax.
+
+    Bins hold equally many integers. Theory is the number of trials expected in each bin by
+    `theory.first_failure_distribution`.
+    """
+    low, high = int(result.counts.min()), int(result.counts.max())
+    cumulative = None
+    if result.definition.has_theory and result.n >= 2:
+        counts, cumulative = theory.first_failure_distribution(result.n, result.definition.criterion)
+        start, stop = np.searchsorted(cumulative, (0.001, 0.999))
+        low, high = min(low, int(counts[start])), max(high, int(counts[min(stop, counts.size - 1)]))
+    width = 1 + (high - low) // min(40, 8 + 2 * math.isqrt(result.trials))
+    edges = np.arange(
+        low, high + width + 1, width
+    )  # a bin holds the integers from its edge to before the next
+    number, _ = np.histogram(result.counts, edges)
+    ax.stairs(
+        number,
+        edges - 0.5,
+        fill=True,
+        color=_MEASURED,
+        alpha=0.75,
+        label=f"{result.trials} trials: median {result.median:g}, 10-90 % {result.low:.0f}-{result.high:.0f}",
+    )
+    if cumulative is not None:
+        below = np.append(0.0, cumulative)[np.minimum(edges, cumulative.size)]
+        median, wide, narrow = (result.definition.theory_quantile(result.n, x) for x in (0.5, 0.9, 0.1))
+        ax.stairs(
+            result.trials * np.diff(below),
+            edges - 0.5,
+            color=_THEORY,
+            linewidth=1.8,
+            label=f"theory: median {median}, 10-90 % {wide}-{narrow}",
+        )
+    if result.censored.any():
+        limit = result.definition.max_patterns
+        label = f"{result.censored.sum()} trials reached the limit of {limit} patterns"
+        ax.axvline(limit, color="black", linestyle=":", label=label)
+    ax.set_xlabel("capacity p (patterns)")
+    ax.set_ylabel("trials" if width == 1 else f"trials per {width} patterns")
+    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the legend
+    ax.locator_params(axis="both", integer=True, min_n_ticks=1)
+    ax.legend(frameon=False, fontsize=9, loc="upper left")
+    _title(ax, f"Capacity of n = {result.n:,} neurons: {result.definition}")
+    return ax
+
+
+def recall_figure(stored: ArrayLike, probes: ArrayLike, recalled: ArrayLike) -> "Figure":
+    """Stored patterns as images, the corrupted probes below them, and what was recalled from those.
+
+    The three arrays are +1/-1, of one shape (p, h, w): p images of h by w units. Units that differ from the
+    stored pattern are orange; a column's title is the overlap <stored, state> / (h w) of the probe and of
+    what was recalled. Raises ValueError for other shapes or values.
+    """
+    from matplotlib.figure import Figure
+
+    stages = {"stored": np.asarray(stored), "corrupted": np.asarray(probes), "recalled": np.asarray(recalled)}
+    shape = stages["stored"].shape
+    for name, images in stages.items():
+        if images.ndim != 3 or images.size == 0 or images.shape != shape:
+            raise ValueError(f"{name} images must have the shape (p, h, w) of all three, got {images.shape}")
+        if not (np.abs(images) == 1).all():
+            raise ValueError(f"{name} images must hold +1 and -1 only")
+    p, h, w = shape
+    figure = Figure(figsize=(0.5 + 1.25 * p, 0.7 + 3.75 * h / w), layout="constrained")
+    grid = figure.subplots(3, p, squeeze=False)
+    for row, (name, images) in zip(grid, stages.items(), strict=True):
+        row[0].set_ylabel(name, fontsize=11)
+        for ax, image, truth in zip(row, images, stages["stored"], strict=True):
+            _draw_units(ax, image, truth)
+    before, after = (
+        (stages["stored"].astype(int) * stages[name]).mean((1, 2)) for name in ("corrupted", "recalled")
+    )
+    for ax, m0, m1 in zip(grid[0], before, after, strict=True):
+        ax.set_title(f"overlap\n{m0:.2f} → {m1:.2f}", fontsize=9)
+    return figure
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str], dpi: float = 200) -> None:
+    """Write a figure in the format of the suffix (png, pdf, svg, ...), replacing path in one step.
+
+    dpi: dots per inch of pixel formats. Raises as `require_format` does.
+    """
+    suffix = require_format(path)
+    with new_file(path) as temporary:
+        figure.savefig(temporary, format=suffix, dpi=dpi)
+
+
+def require_format(path: str | os.PathLike[str]) -> str:
+    """The format of the suffix of path, for a check before the work.
+
+    Raises ValueError naming the formats for an unknown suffix, FileNotFoundError for a missing folder.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if suffix not in formats:
+        raise ValueError(f"{path}: the suffix must be one of .{', .'.join(sorted(formats))}")
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {Path(path).parent} does not exist")
+    return suffix
+
+
+def glyphs(letters: Sequence[str], side: int) -> NDArray[np.int8]:
+    """Pictures of letters, (p, side, side) int8: +1 for ink, -1 for paper, each letter as large as fits.
+
+    letters: p characters that matplotlib's default font draws. side: units along an edge, at least 4. Raises
+    ValueError for a smaller side and for a letter without ink, such as a space.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.patches import PathPatch
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
+
+    if side < 4:
+        raise ValueError(f"side must be at least 4, got {side}")
+    font = FontProperties(
+        family="DejaVu Sans", weight="bold"
+    )  # ships with matplotlib: one picture everywhere
+    pictures = np.empty((len(letters), side, side), np.int8)
+    for picture, letter in zip(pictures, letters, strict=True):
+        if not letter.strip() or not letter.isprintable():
+            raise ValueError(f"letters must leave ink, got {letter!r}")
+        path = TextPath((0, 0), letter, size=100, prop=font, usetex=False)
+        box = path.get_extents()
+        fit = Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2)
+        fit.scale(0.86 * side / max(box.width, box.height)).translate(side / 2, side / 2)
+        canvas = FigureCanvasAgg(Figure(figsize=(1, 1), dpi=side))
+        canvas.figure.add_artist(PathPatch(path, transform=fit, color="black", linewidth=0))
+        canvas.draw()
+        picture[:] = np.where(np.asarray(canvas.buffer_rgba())[:, :, 0] < 128, 1, -1)
+    return pictures
+
+
+def _draw_sizes(ax: "Axes", scaling: ScalingResult, ratio: bool) -> None:
+    """Measured medians, their band and theory against n; as they are, log-log, or over n/(4 ln n)."""
+    results = sorted((r for r in scaling if r.n >= 2 or not ratio), key=lambda r: r.n)
+    n = np.array([r.n for r in results])
+    measured = np.array([(r.median, r.low, r.high) for r in results]).reshape(-1, 3).T
+    if not ratio:  # the ratio panel shares the n axis of the other, formats included
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        # Autoscaling warns about a single size and about medians of 0.
+        least = max(0.5, min(measured.min(), theory.mceliece_all(max(n[0], 2))))
+        ax.set_xlim(n[0] / 1.3, n[-1] * 1.3)
+        ax.set_ylim(least / 1.4, 1.4 * max(measured.max(), theory.mceliece_most(max(n[-1], 2))))
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = axis.get_view_interval()
+            if high < 10 * low:  # powers of ten are too few, and their multiples unreadable in that form
+                axis.set_major_formatter("{x:,.10g}")
+                axis.set_minor_formatter("{x:,.10g}")
+
+    def scaled(sizes: NDArray[np.int64], values: ArrayLike) -> NDArray[np.float64]:
+        return np.asarray(values) / (theory.mceliece_all(sizes) if ratio else 1.0)
+
+    median, low, high = scaled(n, measured)
+    if n.size == 1:  # no band to see
+        ax.errorbar(n, median, (median - low, high - median), fmt="none", color=_MEASURED, capsize=3)
+    ax.fill_between(n, low, high, color=_MEASURED, alpha=0.25, linewidth=0)
+    ax.plot(n, median, "o", color=_MEASURED, markersize=6, zorder=3, label="measured: median, 10-90 %")
+    if n.size == 0 or n[-1] < 2:
+        return
+    sizes = np.unique(np.geomspace(max(n[0] / 1.3, 2), n[-1] * 1.3, 100).round().astype(np.int64))
+    if scaling.definition.has_theory:
+        quantiles = [scaling.definition.theory_quantile(int(size)) or np.nan for size in sizes]
+        ax.plot(
+            sizes, scaled(sizes, quantiles), color=_THEORY, linewidth=1.8, label="binomial theory, median"
+        )
+    ax.plot(
+        sizes, scaled(sizes, theory.mceliece_all(sizes)), color=_THEORY, linestyle="--", label="n / (4 ln n)"
+    )
+    ax.plot(
+        sizes, scaled(sizes, theory.mceliece_most(sizes)), color=_THEORY, linestyle=":", label="n / (2 ln n)"
+    )
+
+
+def _draw_units(ax: "Axes", image: NDArray[np.int8], truth: NDArray[np.int8]) -> None:
+    ax.imshow(_UNIT_COLOURS[(image > 0) + 2 * (image != truth)], interpolation="nearest")
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def _title(ax: "Axes", text: str) -> None:
+    """The text over ax, in lines of about equal length that end within its width."""
+    size = 9
+    inches = ax.get_window_extent().width / ax.figure.get_dpi()
+    columns = max(20, int(inches * 72 / (0.5 * size)))  # a character is about half as wide as its font size
+    lines = textwrap.wrap(text, columns)
+    while columns > 20 and len(narrower := textwrap.wrap(text, columns - 1)) == len(lines):
+        lines, columns = narrower, columns - 1
+    ax.set_title("\n".join(lines), fontsize=size, loc="left")

@@ -1,0 +1,39 @@
+"""A progress bar with the time left, on a terminal, for work that lasts longer than a second."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bar(
+    description: str, total: float, shown: bool = True
+) -> Iterator[Callable[[float, str], None]]:
+    """Give a function advance(amount, description); the bar goes to standard error and leaves no trace.
+
+    total and amounts: in any unit of work done in equal time.  Nothing is shown unless `shown` and standard
+    error is a terminal.
+    """
+    if not shown or sys.stderr is None or not sys.stderr.isatty():
+        yield lambda amount, description: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task(description, total=total)
+    begin = time.monotonic()
+
+    def advance(amount: float, description: str) -> None:
+        bar.update(task, advance=amount, description=description)
+        if time.monotonic() - begin > 1:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()

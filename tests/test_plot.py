@@ -1,0 +1,250 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from fastrec import plot
+from fastrec.hopfield import theory
+from fastrec.hopfield.results import CapacityDefinition, CapacityResult, ScalingResult
+
+DEFINITION = CapacityDefinition("all", "first_failure", 1, "async", 100, 30_000, 0)
+
+
+def around_theory(n, trials, definition=DEFINITION):
+    counts, cumulative = theory.first_failure_distribution(n, definition.criterion)
+    drawn = counts[np.searchsorted(cumulative, np.random.default_rng(n).random(trials))]
+    return CapacityResult(n, drawn, np.zeros(trials, bool), definition, "cpu", 1.0)
+
+
+@pytest.fixture(scope="module")
+def scaling():
+    return ScalingResult([around_theory(n, t) for n, t in ((10_000, 20), (100, 60), (1000, 30))])
+
+
+def lines(ax):
+    return {line.get_label(): line for line in ax.lines}
+
+
+def title(ax):
+    return ax.get_title(loc="left").replace("\n", " ")
+
+
+def overflow(figure):
+    """How far the widest text reaches beyond the figure, in pixels."""
+    figure.canvas.draw()
+    return max(ax.get_tightbbox().x1 for ax in figure.axes) - figure.bbox.x1
+
+
+def test_scaling_figure_holds_data_and_theory(scaling):
+    figure = plot.capacity_scaling_figure(scaling)
+    top, bottom = figure.axes
+    assert (top.get_xscale(), top.get_yscale(), bottom.get_xscale(), bottom.get_yscale()) == (
+        "log",
+        "log",
+        "log",
+        "linear",
+    )
+    assert title(top) == f"Capacity: {DEFINITION}"
+    assert top.get_ylabel() == "capacity p (patterns)"
+    assert bottom.get_xlabel() == "network size n (neurons)"
+    names = ["measured: median, 10-90 %", "binomial theory, median", "n / (4 ln n)", "n / (2 ln n)"]
+    for ax in (top, bottom):
+        assert list(lines(ax)) == names
+        assert {lines(ax)[name].get_color() for name in names[1:]} == {"0.4"}
+    assert [text.get_text() for text in top.get_legend().get_texts()] == names
+
+    ordered = sorted(scaling, key=lambda r: r.n)
+    n = np.array([r.n for r in ordered])
+    medians = np.array([r.median for r in ordered])
+    np.testing.assert_array_equal(lines(top)[names[0]].get_xydata(), np.column_stack([n, medians]))
+    np.testing.assert_allclose(lines(bottom)[names[0]].get_ydata(), medians / theory.mceliece_all(n))
+    (band,) = (c for c in top.collections if isinstance(c, FillBetweenPolyCollection))
+    vertices = band.get_paths()[0].vertices
+    for r in ordered:
+        heights = vertices[vertices[:, 0] == r.n, 1]
+        assert (heights.min(), heights.max()) == (r.low, r.high)
+    for size, median in lines(top)[names[1]].get_xydata()[::20]:
+        assert median == theory.capacity_quantile(int(size))
+    np.testing.assert_allclose(lines(bottom)[names[2]].get_ydata(), 1)
+    np.testing.assert_allclose(lines(bottom)[names[3]].get_ydata(), 2)
+    assert overflow(figure) <= 0
+
+
+def test_scaling_without_theory_and_with_one_size():
+    r = replace(around_theory(1000, 9), definition=replace(DEFINITION, stop="largest"))
+    figure = plot.capacity_scaling_figure(ScalingResult((r,)))
+    top, bottom = figure.axes
+    assert "binomial theory, median" not in lines(top)
+    (bars,) = (container for container in top.containers)
+    assert bars.has_yerr
+    (segment,) = bars.lines[2][0].get_segments()
+    np.testing.assert_allclose(segment[:, 1], [r.low, r.high])
+    figure.canvas.draw()
+    assert {label.get_text() for label in bottom.get_xticklabels(which="both")} >= {"1,000", "800"}
+
+
+@pytest.mark.parametrize("sizes", [(1,), (2,), (1, 2, 3)])
+def test_scaling_of_tiny_networks_that_hold_nothing(sizes):
+    empty = [CapacityResult(n, np.array([0, 0]), np.zeros(2, bool), DEFINITION, "cpu", 0.0) for n in sizes]
+    plot.capacity_scaling_figure(ScalingResult(empty)).canvas.draw()
+    plot.capacity_figure(empty[0]).canvas.draw()
+
+
+@pytest.mark.parametrize("criterion", ["all", "newest"])
+@pytest.mark.parametrize(("n", "trials"), [(3, 40), (100, 200), (1000, 40), (20_000, 6)])
+def test_capacity_figure_holds_every_trial(n, trials, criterion):
+    r = around_theory(n, trials, replace(DEFINITION, criterion=criterion))
+    figure = plot.capacity_figure(r)
+    (ax,) = figure.axes
+    measured, expected = ax.patches
+    heights, edges, _ = measured.get_data()
+    assert heights.sum() == trials
+    np.testing.assert_array_equal(heights, np.histogram(r.counts, edges)[0])
+    assert set(np.mod(edges, 1)) == {0.5}
+    assert len(set(np.diff(edges))) == 1
+    theoretical, same_edges, _ = expected.get_data()
+    np.testing.assert_array_equal(same_edges, edges)
+    assert 0.99 * trials < theoretical.sum() <= trials
+    counts, cumulative = theory.first_failure_distribution(n, criterion)
+    probability = np.diff(cumulative, prepend=0)
+    inside = (counts > edges[1]) & (counts < edges[2])
+    assert theoretical[1] == pytest.approx(trials * probability[inside].sum())
+    assert measured.get_label().startswith(f"{trials} trials: median {r.median:g}, 10-90 %")
+    assert f"median {theory.capacity_quantile(n, 0.5, criterion)}," in expected.get_label()
+    assert expected.get_edgecolor() == to_rgba("0.4")
+    assert title(ax) == f"Capacity of n = {n:,} neurons: {r.definition}"
+    assert ax.get_xlabel() == "capacity p (patterns)"
+    assert ax.get_ylabel().startswith("trials")
+    assert overflow(figure) <= 0
+
+
+def test_capacity_figure_marks_the_limit():
+    definition = replace(DEFINITION, stop="largest", max_patterns=60)
+    counts = np.array([50, 60, 60, 42])
+    (ax,) = plot.capacity_figure(CapacityResult(400, counts, counts == 60, definition, "cpu", 1.0)).axes
+    assert len(ax.patches) == 1
+    (limit,) = ax.lines
+    assert limit.get_label() == "2 trials reached the limit of 60 patterns"
+    assert set(limit.get_xdata()) == {60}
+
+
+def test_results_plot_into_given_axes_or_a_new_figure(scaling):
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    assert scaling.plot(left) is left
+    assert scaling[0].plot(ax=right) is right
+    assert len(left.lines) == 4
+    assert len(right.patches) == 2
+    assert len(figure.axes) == 2
+    assert len(scaling.plot().figure.axes) == 2
+    assert scaling.plot().get_ylabel() == "capacity p (patterns)"
+    assert len(scaling[0].plot().figure.axes) == 1
+
+
+def test_recall_figure():
+    rng = np.random.default_rng(0)
+    stored = rng.choice(np.array([-1, 1], np.int8), (4, 6, 5))
+    probes, recalled = stored.copy(), stored.copy()
+    probes[:, :3] *= -1
+    recalled[2] *= -1
+    figure = plot.recall_figure(stored, probes, recalled)
+    assert len(figure.axes) == 12
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles[:4] == ["overlap\n0.00 → 1.00"] * 2 + ["overlap\n0.00 → -1.00", "overlap\n0.00 → 1.00"]
+    assert [ax.get_ylabel() for ax in figure.axes[::4]] == ["stored", "corrupted", "recalled"]
+    colours = [ax.images[0].get_array() for ax in figure.axes]
+    white, black, light, orange = plot._UNIT_COLOURS
+    np.testing.assert_array_equal(colours[1] == black, np.repeat(stored[1, :, :, None] == 1, 3, 2))
+    np.testing.assert_array_equal(colours[5][3:], colours[1][3:])
+    wrong = np.where(stored[1, :3, :, None] == 1, light, orange)  # a stored +1 is now -1, shown light
+    np.testing.assert_array_equal(colours[5][:3], wrong)
+    np.testing.assert_array_equal(colours[9], colours[1])
+    assert (white == 255).all()
+
+
+def test_recall_figure_refuses_other_images():
+    stored = np.ones((2, 4, 4), np.int8)
+    with pytest.raises(ValueError, match=r"corrupted images must have the shape .* got \(2, 4, 5\)"):
+        plot.recall_figure(stored, np.ones((2, 4, 5)), stored)
+    with pytest.raises(ValueError, match=r"stored images must have the shape"):
+        plot.recall_figure(stored[0], stored[0], stored[0])
+    with pytest.raises(ValueError, match=r"recalled images must hold \+1 and -1"):
+        plot.recall_figure(stored, stored, 0 * stored)
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("PDF", b"%PDF"), ("svg", b"<?xml")])
+def test_save_figure_writes_the_format_of_the_suffix(tmp_path, suffix, start):
+    figure = plot.capacity_figure(around_theory(100, 20))
+    plot.save_figure(figure, tmp_path / f"f.{suffix}", dpi=60)
+    assert (tmp_path / f"f.{suffix}").read_bytes().startswith(start)
+    assert os.listdir(tmp_path) == [f"f.{suffix}"]
+
+
+@pytest.mark.parametrize("name", ["f.doc", "f", "f.png.exe"])
+def test_save_figure_names_the_formats(tmp_path, name):
+    with pytest.raises(ValueError, match=r"suffix must be one of .*\.pdf.*\.png"):
+        plot.save_figure(Figure(), tmp_path / name)
+    assert not os.listdir(tmp_path)
+
+
+def test_require_format_checks_before_the_work(tmp_path):
+    assert plot.require_format(tmp_path / "a.PNG") == "png"
+    with pytest.raises(FileNotFoundError, match="folder"):
+        plot.require_format(tmp_path / "none" / "a.png")
+
+
+@pytest.mark.parametrize("side", [16, 33])
+def test_glyphs_are_letters(side):
+    o, i, l, again = plot.glyphs(["O", "I", "L", "O"], side)
+    assert o.shape == (side, side)
+    assert o.dtype == np.int8
+    assert set(np.unique(o)) == {-1, 1}
+    np.testing.assert_array_equal(o, again)
+    ink = {name: picture > 0 for name, picture in (("O", o), ("I", i), ("L", l))}
+    assert not ink["O"][side // 2, side // 2]
+    assert ink["I"][side // 2, side // 2]
+    assert ink["O"][[0, -1]].sum() == 0
+    assert ink["L"][side // 2 :].sum() > ink["L"][: side // 2].sum()
+    assert ink["L"][:, : side // 2].sum() > ink["L"][:, side // 2 :].sum()
+
+
+@pytest.mark.parametrize(("letters", "side", "word"), [("A B", 16, "letters must"), ("A", 3, "side must")])
+def test_glyphs_refuse(letters, side, word):
+    with pytest.raises(ValueError, match=word):
+        plot.glyphs(list(letters), side)
+
+
+def test_failed_save_leaves_the_old_picture(tmp_path, monkeypatch):
+    path = tmp_path / "f.png"
+    path.write_bytes(b"old")
+    figure = Figure()
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        plot.save_figure(figure, path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["f.png"]
+
+
+def test_matplotlib_and_numba_load_late_and_pyplot_never():
+    script = """
+import sys
+import numpy as np
+import fastrec.plot
+from fastrec.hopfield.results import CapacityDefinition, CapacityResult
+assert not {"matplotlib", "numba", "cupy"} & set(sys.modules)
+definition = CapacityDefinition("all", "first_failure", 1, "async", 100, 99, 0)
+CapacityResult(100, np.array([9, 10]), np.zeros(2, bool), definition, "cpu", 1.0).plot().figure.canvas.draw()
+assert "matplotlib" in sys.modules
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
