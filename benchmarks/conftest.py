@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def seconds(job: Callable[[], Any]) -> float:
+    time.sleep(0.2)  # idle BLAS and OpenMP threads of the job before spin for a while
     begin = time.perf_counter()
     job()
     return time.perf_counter() - begin

@@ -53,7 +53,7 @@ def test_scaling_figure_holds_data_and_theory(scaling):
     assert title(top) == f"Capacity: {DEFINITION}"
     assert top.get_ylabel() == "capacity p (patterns)"
     assert bottom.get_xlabel() == "network size n (neurons)"
-    names = ["measured: median, 10-90 %", "binomial theory, median", "n / (4 ln n)", "n / (2 ln n)"]
+    names = ["measured: median, 10-90 %", "binomial: half of networks stable", "n / (4 ln n)", "n / (2 ln n)"]
     for ax in (top, bottom):
         assert list(lines(ax)) == names
         assert {lines(ax)[name].get_color() for name in names[1:]} == {"0.4"}
@@ -80,7 +80,7 @@ def test_scaling_without_theory_and_with_one_size():
     r = replace(around_theory(1000, 9), definition=replace(DEFINITION, stop="largest"))
     figure = plot.capacity_scaling_figure(ScalingResult((r,)))
     top, bottom = figure.axes
-    assert "binomial theory, median" not in lines(top)
+    assert "binomial: half of networks stable" not in lines(top)
     (bars,) = (container for container in top.containers)
     assert bars.has_yerr
     (segment,) = bars.lines[2][0].get_segments()
@@ -214,7 +214,10 @@ def test_glyphs_are_letters(side):
     assert ink["L"][:, : side // 2].sum() > ink["L"][:, side // 2 :].sum()
 
 
-@pytest.mark.parametrize(("letters", "side", "word"), [("A B", 16, "letters must"), ("A", 3, "side must")])
+@pytest.mark.parametrize(
+    ("letters", "side", "word"),
+    [("A B", 16, "letters must"), ("A日", 16, "letters holds"), ("A", 3, "side must")],
+)
 def test_glyphs_refuse(letters, side, word):
     with pytest.raises(ValueError, match=word):
         plot.glyphs(list(letters), side)

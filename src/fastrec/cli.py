@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import sys
+import tempfile
+import threading
 import time
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import numpy as np
@@ -46,10 +51,14 @@ class Update(StrEnum):
     synchronous = "sync"
 
 
-BackendOption = Annotated[Backend, typer.Option(help="Where the kernels run.")]
+BackendOption = Annotated[
+    Backend | None, typer.Option(help="Where the kernels run.  [default: FASTREC_BACKEND, else auto]")
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers, 0 to 2^64-1.")]
 UpdateOption = Annotated[Update, typer.Option(help="One unit after another, or all at once.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads on the CPU.  [default: all cores]")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Most threads on the CPU.  [default: all cores]")
+]
 
 
 def parse_sizes(text: str) -> list[int]:
@@ -59,7 +68,7 @@ def parse_sizes(text: str) -> list[int]:
             return [int(part) for part in text.split(",")]
         first, last, steps = text.split(":")
         low, high, number = int(first), int(last), int(steps[3:])
-        if not (1 <= low <= high and number >= 1 and steps[:3] in ("log", "lin")):
+        if not (1 <= low <= high < 2**31 and 1 <= number <= 10**4 and steps[:3] in ("log", "lin")):
             raise ValueError
     except ValueError:
         raise typer.BadParameter(
@@ -70,9 +79,21 @@ def parse_sizes(text: str) -> list[int]:
 
 
 def use_threads(threads: int | None) -> None:
-    """Limit Numba to so many threads; it reads this when it is first imported."""
+    """Limit Numba to so many threads, the cores at most; it reads this when it is first imported."""
     if threads is not None:
-        os.environ["NUMBA_NUM_THREADS"] = str(threads)
+        os.environ["NUMBA_NUM_THREADS"] = str(min(threads, os.cpu_count() or 1))
+
+
+def require_writable(path: Path) -> None:
+    """Raise OSError unless a file can be written at path, in a folder that exists; leaves nothing there."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+    try:
+        # Made, not asked for with os.access, which knows neither read-only file systems nor quotas.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise type(error)(f"{path}: cannot write to the folder {path.parent}: {error.strerror}") from None
 
 
 @app.command()
@@ -92,7 +113,7 @@ def capacity(
         int | None, typer.Option(help="Where the search ends.  [default: a chance below 1e-9 to pass]")
     ] = None,
     seed: SeedOption = 0,
-    backend: BackendOption = Backend.auto,
+    backend: BackendOption = None,
     threads: ThreadsOption = None,
     out: Annotated[Path | None, typer.Option(help="CSV file with every trial.")] = Path("capacity.csv"),
     plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("capacity.png"),
@@ -100,13 +121,19 @@ def capacity(
     """How many memories a Hopfield network holds, for a range of sizes: a table, a CSV file and a picture."""
     use_threads(threads)
     from .hopfield.capacity import capacity_scaling
-    from .plot import require_format
+    from .hopfield.results import require_csv
+    from .plot import capacity_scaling_figure, require_format, save_figure
 
+    numbers = parse_sizes(sizes)
     if plot is not None:
         require_format(plot)
+        require_writable(plot)
+    if out is not None:
+        require_csv(out)
+        require_writable(out)
     begin = time.monotonic()
     scaling = capacity_scaling(
-        parse_sizes(sizes),
+        numbers,
         trials,
         out,
         criterion=criterion.value,
@@ -114,18 +141,19 @@ def capacity(
         corruption=corruption,
         update=update.value,
         seed=seed,
-        backend=resolve(backend.value),
+        backend=resolve(backend and backend.value),
         max_sweeps=max_sweeps,
         max_patterns=max_patterns,
     )
+    if plot is not None:  # before the table, whose reader may leave (`| head`)
+        save_figure(capacity_scaling_figure(scaling), plot)
     print(scaling.table())
     if len(scaling) > 2:
-        print(f"\n{scaling.fit()}")
+        try:
+            print(f"\n{scaling.fit()}")
+        except ValueError as error:  # such as one trial of each size: everything else is of use
+            print(f"\nno fit: {error}")
     written = [str(path) for path in (out, plot) if path is not None]
-    if plot is not None:
-        from .plot import capacity_scaling_figure, save_figure
-
-        save_figure(capacity_scaling_figure(scaling), plot)
     print(
         f"\n{time.monotonic() - begin:.1f} s" + (f", written to {' and '.join(written)}" if written else "")
     )
@@ -133,12 +161,12 @@ def capacity(
 
 @app.command()
 def recall(
-    text: Annotated[str, typer.Argument(help="Letters, digits: each is a memory.")] = "HOPF",
+    text: Annotated[str, typer.Argument(help="Letters, digits: each is a memory.")] = "ATOM",
     side: Annotated[int, typer.Option(min=4, max=512, help="Pictures are side x side units.")] = 32,
     noise: Annotated[float, typer.Option(min=0, max=1, help="Share of the units flipped.")] = 0.25,
     update: UpdateOption = Update.asynchronous,
     seed: SeedOption = 0,
-    backend: BackendOption = Backend.auto,
+    backend: BackendOption = None,
     threads: ThreadsOption = None,
     out: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("recall.png"),
 ) -> None:
@@ -148,12 +176,15 @@ def recall(
     from .hopfield.patterns import corrupt
     from .plot import glyphs, recall_figure, require_format, save_figure
 
+    letters = list(dict.fromkeys(text))
+    if not letters:
+        raise ValueError("text is empty; give at least one letter")
     if out is not None:
         require_format(out)
-    letters = list(dict.fromkeys(text))
+        require_writable(out)
     pictures = glyphs(letters, side)
     memories = pictures.reshape(len(letters), -1)
-    network = HopfieldNetwork(side * side, backend=resolve(backend.value))
+    network = HopfieldNetwork(side * side, backend=resolve(backend and backend.value))
     network.store(memories)
     probes = corrupt(memories, noise, seed, network.backend)
     result = network.recall(probes, update=update.value, seed=seed)
@@ -210,11 +241,58 @@ def fail(message: str, status: int = 1) -> NoReturn:
     sys.exit(status)
 
 
+class Interrupted(BaseException):
+    """Ctrl-C, under a name that typer does not turn into an exit code of its own."""
+
+
+def hear_interrupts() -> None:
+    """Let Ctrl-C end the process, within about a second even from inside a long kernel call.
+
+    Python runs a signal's handler between byte codes, so never during a kernel.  The wakeup socket is
+    written at once, and the thread that waits for it ends a process that has not ended by itself.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        raise Interrupted
+
+    def watch() -> None:
+        while receiver.recv(1) != bytes([signal.SIGINT]):
+            pass
+        time.sleep(1)
+        if sys.stderr is not None:
+            end = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""  # clear the bar, show the cursor
+            os.write(2, f"{end}fastrec: interrupted\n".encode())
+        os._exit(130)
+
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def flush_output() -> None:
+    """Write what was printed; if that fails raise and drop it, or Python would try again as it ends."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
 def main() -> None:
     """Run the command line: exit code 0, 1 for an error (one line), 2 for wrong usage, 130 for Ctrl-C."""
     try:
-        app()
+        hear_interrupts()
+        try:
+            app()
+        finally:
+            flush_output()
+    except BrokenPipeError:  # the reader of the output left (`| head`)
+        sys.exit(1)
     except (ValueError, BackendError, OSError, MemoryError, OverflowError) as error:
         fail(str(error) or type(error).__name__)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         fail("interrupted", 130)

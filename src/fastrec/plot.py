@@ -176,24 +176,25 @@ def glyphs(letters: Sequence[str], side: int) -> NDArray[np.int8]:
     """Pictures of letters, (p, side, side) int8: +1 for ink, -1 for paper, each letter as large as fits.
 
     letters: p characters that matplotlib's default font draws. side: units along an edge, at least 4. Raises
-    ValueError for a smaller side and for a letter without ink, such as a space.
+    ValueError for a smaller side and for a letter without ink, such as a space, or not in the font.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import FontProperties
+    from matplotlib.font_manager import FontProperties, findfont, get_font
     from matplotlib.patches import PathPatch
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D
 
     if side < 4:
         raise ValueError(f"side must be at least 4, got {side}")
-    font = FontProperties(
-        family="DejaVu Sans", weight="bold"
-    )  # ships with matplotlib: one picture everywhere
+    font = FontProperties(family="DejaVu Sans", weight="bold")  # ships with matplotlib
+    drawn = get_font(findfont(font)).get_charmap()
     pictures = np.empty((len(letters), side, side), np.int8)
     for picture, letter in zip(pictures, letters, strict=True):
         if not letter.strip() or not letter.isprintable():
             raise ValueError(f"letters must leave ink, got {letter!r}")
+        if missing := [character for character in letter if ord(character) not in drawn]:
+            raise ValueError(f"letters holds {missing[0]!r}, which the font DejaVu Sans does not draw")
         path = TextPath((0, 0), letter, size=100, prop=font, usetex=False)
         box = path.get_extents()
         fit = Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2)
@@ -237,7 +238,11 @@ def _draw_sizes(ax: "Axes", scaling: ScalingResult, ratio: bool) -> None:
     if scaling.definition.has_theory:
         quantiles = [scaling.definition.theory_quantile(int(size)) or np.nan for size in sizes]
         ax.plot(
-            sizes, scaled(sizes, quantiles), color=_THEORY, linewidth=1.8, label="binomial theory, median"
+            sizes,
+            scaled(sizes, quantiles),
+            color=_THEORY,
+            linewidth=1.8,
+            label="binomial: half of networks stable",
         )
     ax.plot(
         sizes, scaled(sizes, theory.mceliece_all(sizes)), color=_THEORY, linestyle="--", label="n / (4 ln n)"

@@ -17,7 +17,6 @@ from .results import CapacityDefinition, CapacityResult, Criterion, ScalingResul
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MAX_LOAD = 2**24 - 1  # a load has 24 bits of another
-THREADS = os.cpu_count() or 1
 CHUNK_SECONDS = 0.5  # work of one kernel call: how often progress is told and Ctrl-C heard
 
 
@@ -121,6 +120,11 @@ def capacity_scaling(
     return scaling
 
 
+def threads() -> int:
+    """Networks scanned at once: NUMBA_NUM_THREADS, or all cores."""
+    return int(os.environ.get("NUMBA_NUM_THREADS") or os.cpu_count() or 1)
+
+
 def tell(advance: Callable[[float, str], None], cost: float, name: str, trials: int) -> None:
     """Tell a progress bar of trials done."""
     advance(cost * trials, name)
@@ -133,7 +137,8 @@ def count(
     scan = kernels("capacity", backend).capacity_scan
     d = definition
     counts, censored = np.empty(trials, dtype=np.int64), np.empty(trials, dtype=np.bool_)
-    begin, done, chunk = time.perf_counter(), 0, THREADS
+    at_once = threads()
+    begin, done, chunk = time.perf_counter(), 0, at_once
     while done < trials:
         started = time.perf_counter()
         part = slice(done, min(done + chunk, trials))
@@ -154,8 +159,8 @@ def count(
         advance(part.stop - done)
         done = part.stop
         # Whole rounds of the threads, at most four times more than before: the first call may have compiled.
-        rounds = min(CHUNK_SECONDS / took, 4) * chunk / THREADS
-        chunk = THREADS * max(1, int(rounds))
+        rounds = min(CHUNK_SECONDS / took, 4) * chunk / at_once
+        chunk = at_once * max(1, int(rounds))
     return CapacityResult(n, counts, censored, definition, backend, time.perf_counter() - begin)
 
 
@@ -163,4 +168,4 @@ def scan_bytes(n: int, limit: int, criterion: Criterion, trials: int) -> int:
     """Memory of the networks that are scanned at once, at the search limit."""
     rows = 8 if criterion == "newest" else limit
     fields = (2 if n < 2**14 else 4) * n * rows
-    return min(THREADS, trials) * (fields + 3 * n * limit // 8 + 4 * limit**2)
+    return min(threads(), trials) * (fields + 3 * n * limit // 8 + 4 * limit**2)

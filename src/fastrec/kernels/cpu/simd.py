@@ -285,27 +285,83 @@ def unit_codes(typingctx, x, added, count, codes):
     return types.void(x, types.int64, types.int64, codes), body
 
 
-def lookup(builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
-    """64 lanes of a table of one AVX-512 register, by an index of which only the low bits count."""
-    lanes, width = table.type.count, table.type.element.width
-    name = f"llvm.x86.avx512.permvar.{'hi' if width == 16 else 'si'}.512"
-    permute = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(table.type, [table.type, table.type]), name
-    )
+def lanes_of(builder: ir.IRBuilder, vector: ir.Value, lanes: list[int]) -> ir.Value:
+    """The vector of the lanes named."""
+    return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
 
-    def lanes_of(first: int, count: int) -> ir.Constant:
-        return ir.Constant(ir.VectorType(I32, count), list(range(first, first + count)))
 
-    parts = [
-        builder.call(permute, [table, builder.shuffle_vector(index, index, lanes_of(first, lanes))])
-        for first in range(0, 64, lanes)
-    ]
+def join(builder: ir.IRBuilder, parts: list[ir.Value]) -> ir.Value:
+    """The lanes of vectors, a power of two of them, one after another."""
     while len(parts) > 1:
-        parts = [
-            builder.shuffle_vector(low, high, lanes_of(0, 2 * low.type.count))
-            for low, high in zip(parts[::2], parts[1::2], strict=True)
-        ]
+        both = ir.Constant(ir.VectorType(I32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [builder.shuffle_vector(low, high, both) for low, high in pairs]
     return parts[0]
+
+
+class Permute:
+    """Tables of 4 bits in an AVX-512 register, of int16 or int32 lanes."""
+
+    def __init__(self, lane: ir.IntType):
+        self.lane, self.lanes = lane, 512 // lane.width
+        self.name = f"llvm.x86.avx512.permvar.{'hi' if lane.width == 16 else 'si'}.512"
+
+    def indices(self, builder: ir.IRBuilder, code: ir.Value) -> list[ir.Value]:
+        """What looks up the low and the high 4 bits of 64 bytes; bits above those 4 are not looked at."""
+        wide = builder.zext(code, ir.VectorType(self.lane, 64))
+        return [wide, builder.lshr(wide, constant(self.lane, 64, 4))]
+
+    def look_up(self, builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
+        permute = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(table.type, [table.type, table.type]), self.name
+        )
+        firsts = range(0, 64, self.lanes)
+        parts = [lanes_of(builder, index, list(range(first, first + self.lanes))) for first in firsts]
+        return join(builder, [builder.call(permute, [table, part]) for part in parts])
+
+
+class ByteShuffle:
+    """Tables of 4 bits of int16 as two tables of bytes in AVX2 registers."""
+
+    lanes = 16
+    octets = ir.VectorType(I8, 32)
+
+    def __init__(self, lane: ir.IntType):
+        self.lane = lane
+
+    def indices(self, builder: ir.IRBuilder, code: ir.Value) -> list[ir.Value]:
+        """The low and the high 4 bits of 64 bytes, their middle quarters swapped for `look_up`."""
+        order = [half + 8 * q + i for half in (0, 32) for q in (0, 2, 1, 3) for i in range(8)]
+        code = lanes_of(builder, code, order)
+        return [builder.and_(code, constant(I8, 64, 15)), builder.lshr(code, constant(I8, 64, 4))]
+
+    def look_up(self, builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
+        shuffle = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(self.octets, [self.octets, self.octets]), "llvm.x86.avx2.pshuf.b"
+        )
+        high = builder.lshr(table, constant(self.lane, 16, 8))
+        tables = [
+            lanes_of(builder, builder.trunc(t, ir.VectorType(I8, 16)), [*range(16), *range(16)])
+            for t in (table, high)
+        ]
+        parts = []
+        for first in (0, 32):
+            half = lanes_of(builder, index, list(range(first, first + 32)))
+            low, high = (builder.call(shuffle, [t, half]) for t in tables)
+            for quarter in (0, 8):
+                # Unpacking works inside 128 bits: with the quarters swapped, units come out in order.
+                lanes = [byte + 32 * side for k in (0, 16) for byte in range(k + quarter, k + quarter + 8)
+                         for side in (0, 1)]  # fmt: skip
+                mixed = builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(I32, 32), lanes))
+                parts.append(builder.bitcast(mixed, ir.VectorType(self.lane, 16)))
+        return join(builder, parts)
+
+
+def tables_of(lane: ir.IntType) -> Permute | ByteShuffle | None:
+    """How this CPU looks up lanes of a type, if it can."""
+    if MASK_REGISTERS:
+        return Permute(lane)
+    return ByteShuffle(lane) if "avx2" in FEATURES and lane.width == 16 else None
 
 
 def lesser(builder: ir.IRBuilder, a: ir.Value, b: ir.Value | None) -> ir.Value:
@@ -323,8 +379,8 @@ def add_patterns(least: bool) -> Any:
     With `least`, low (count,) uint64 gets the units whose field was at most `limit` after one of the eight,
     and the value is whether there are any.
 
-    Sums of four steps, and the least of their prefix sums, depend on 4 bits: with AVX-512 they are looked up
-    in tables of one register, 1.6 instructions a pattern and vector instead of 3.
+    Sums of four steps, and the least of their prefix sums, depend on 4 bits: where the CPU can look them up
+    in tables held in registers, a pattern takes 1.6 instructions a vector (AVX-512) instead of 3.
     """
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
@@ -342,8 +398,9 @@ def add_patterns(least: bool) -> Any:
         bound = splat(builder, limit, 64)
         found = variable(builder, I64)
 
-        def table(four: list[ir.Value]) -> tuple[ir.Value, ir.Value | None]:
-            lanes = 512 // lane.width
+        lookup = tables_of(lane)
+
+        def table(four: list[ir.Value], lanes: int) -> tuple[ir.Value, ir.Value | None]:
             total, lowest = ir.Constant(ir.VectorType(lane, lanes), None), None
             for b, step in enumerate(four):
                 bits = constant(I1, lanes, [i >> b & 1 for i in range(lanes)])
@@ -352,8 +409,8 @@ def add_patterns(least: bool) -> Any:
                 lowest = lesser(builder, total, lowest)
             return total, lowest
 
-        if MASK_REGISTERS:
-            tables = [table(steps[:4]), table(steps[4:])]
+        if lookup:
+            tables = [table(steps[:4], lookup.lanes), table(steps[4:], lookup.lanes)]
         else:
             pairs = [(splat(builder, s, 64), splat(builder, builder.neg(s), 64)) for s in steps]
         with cgutils.for_range(builder, count) as loop:
@@ -364,16 +421,15 @@ def add_patterns(least: bool) -> Any:
             # A memory's own -1 turns all its signs round.
             sign = lane_mask(builder, builder.load(builder.gep(signs, [loop.index])), I8)
             code = builder.xor(code, builder.select(sign, constant(I8, 64, 0), constant(I8, 64, -1)))
-            code = builder.zext(code, vector)
             minimum = None
-            if MASK_REGISTERS:
-                for shift, (total, lowest) in zip((0, 4), tables, strict=True):
-                    index = builder.lshr(code, constant(lane, 64, shift))
+            if lookup:
+                for index, (total, lowest) in zip(lookup.indices(builder, code), tables, strict=True):
                     if least:
-                        dip = builder.add(field, lookup(builder, lowest, index))
+                        dip = builder.add(field, lookup.look_up(builder, lowest, index))
                         minimum = lesser(builder, dip, minimum)
-                    field = builder.add(field, lookup(builder, total, index))
+                    field = builder.add(field, lookup.look_up(builder, total, index))
             else:
+                code = builder.zext(code, vector)
                 for b, (up, down) in enumerate(pairs):
                     own_bit = constant(lane, 64, 1 << b)
                     agrees = builder.icmp_unsigned("==", builder.and_(code, own_bit), own_bit)

@@ -1,0 +1,275 @@
+"""The `fastrec` command: what it writes, its exit codes, one line for an error and never a traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import fastrec
+from fastrec import cli
+from fastrec.hopfield.results import ScalingResult
+
+PNG = b"\x89PNG"
+COMMAND = [sys.executable, "-c", "from fastrec.cli import main; main()"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "hear_interrupts", lambda: None)  # pytest keeps its own Ctrl-C
+    return tmp_path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs main() on arguments; gives the exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fastrec", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return run
+
+
+def start(*arguments, **options):
+    return subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refused(result, folder, word=""):
+    """Exit code 1, one line that holds a word, no output, no file."""
+    code, out, err = result
+    assert code == 1 and out == ""
+    assert err.startswith("fastrec: ") and err.count("\n") == 1 and word in err
+    assert files(folder) == []
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Fails a test that starts the kernels."""
+    monkeypatch.setattr("fastrec.hopfield.capacity.count", lambda *_: pytest.fail("work started"))
+
+
+def test_capacity_writes_csv_and_picture(run, folder):
+    code, out, err = run("capacity", "--sizes", "20,30,40", "--trials", "5", "--seed", "3")
+    assert code == 0 and err == ""
+    assert "median" in out and "capacity.csv and capacity.png" in out
+    assert files(folder) == ["capacity.csv", "capacity.png"]
+    assert Path("capacity.png").read_bytes().startswith(PNG)
+    loaded = ScalingResult.load("capacity.csv")
+    expected = fastrec.capacity_scaling([20, 30, 40], 5, seed=3, progress=False)
+    assert loaded.sizes == expected.sizes
+    assert [list(r.counts) for r in loaded] == [list(r.counts) for r in expected]
+
+
+def test_capacity_writes_elsewhere(run, folder):
+    Path("sub").mkdir()
+    code, out, _ = run(
+        "capacity", "--sizes", "20", "--trials", "2", "--out", "sub/a.csv", "--plot", "sub/b.svg"
+    )
+    assert code == 0 and "sub/a.csv" in out
+    assert files(folder) == ["sub"] and files(folder / "sub") == ["a.csv", "b.svg"]
+
+
+def test_capacity_options_reach_the_job(run):
+    arguments = ["--stop", "largest", "--criterion", "newest", "--update", "sync", "--backend", "reference"]
+    code, _, _ = run("capacity", "--sizes", "12", "--trials", "3", "--max-patterns", "9", *arguments)
+    definition = ScalingResult.load("capacity.csv").definition
+    assert code == 0
+    assert (definition.stop, definition.criterion, definition.update) == ("largest", "newest", "sync")
+    assert definition.max_patterns == 9
+
+
+def test_capacity_without_a_fit_still_writes_everything(run, folder):
+    code, out, _ = run("capacity", "--sizes", "20,30,40", "--trials", "1")
+    assert code == 0 and "no fit: " in out
+    assert files(folder) == ["capacity.csv", "capacity.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("20", [20]),
+        ("200,400,800", [200, 400, 800]),
+        ("20, 10", [20, 10]),
+        ("10:1000:log3", [10, 100, 1000]),
+        ("100:500:lin5", [100, 200, 300, 400, 500]),
+        ("7:7:lin1", [7]),
+        ("1:3:log9", [1, 2, 3]),
+    ],
+)
+def test_sizes(text, sizes):
+    assert cli.parse_sizes(text) == sizes
+
+
+BAD_SIZES = ["", ",", "abc", "1.5", "20,", "10:20", "10:20:30", "10:20:log", "10:20:log0", "20:10:log3"]
+BAD_SIZES += ["0:10:log3", "10:20:foo3", "1:2:3:log4", f"10:{10**26}:log3", "1:9:lin99999999999999"]
+
+
+@pytest.mark.parametrize("sizes", BAD_SIZES)
+def test_bad_sizes_are_wrong_usage(run, folder, sizes):
+    code, out, err = run("capacity", "--sizes", sizes)
+    assert code == 2 and out == "" and "neither a list" in err
+    assert files(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--sizes", "50000000"], "memory"),
+        (["--sizes", "20,50000000"], "memory"),
+        (["--sizes", "0"], "n is 0"),
+        (["--sizes=-5"], "n is -5"),
+        (["--sizes", "20,20"], "more than once"),
+        (["--trials", "0"], "trials"),
+        (["--seed", "-1"], "seed"),
+        (["--corruption", "11"], "corruption"),
+        (["--max-sweeps", "0"], "max_sweeps"),
+        (["--plot", "a.foo"], ".png"),
+        (["--out", "a.txt"], ".csv"),
+        (["--out", ""], ".csv"),
+        (["--out", "none/a.csv"], "none"),
+        (["--plot", "none/a.png"], "none"),
+        (["--out", "/proc/a.csv"], "/proc"),
+        (["--plot", "/proc/a.png"], "/proc"),
+    ],
+)
+@pytest.mark.usefixtures("no_work")
+def test_capacity_refuses_before_work(run, folder, arguments, word):
+    if "/proc" in word and not os.path.isdir("/proc"):
+        pytest.skip("needs a folder that nobody can write to")
+    refused(run("capacity", "--sizes", "10,20", *arguments), folder, word)
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("option", ["--out", "--plot"])
+def test_a_folder_is_no_file(run, folder, option):
+    name = {"--out": "d.csv", "--plot": "d.png"}[option]
+    Path(name).mkdir()
+    code, _, err = run("capacity", "--sizes", "20", option, name)
+    assert code == 1 and "is a folder" in err and files(folder) == [name]
+
+
+def test_missing_backend(run, folder, monkeypatch):
+    monkeypatch.setattr("fastrec.backend.lacking", lambda name: "no gpu" if name == "gpu" else None)
+    refused(run("capacity", "--sizes", "20", "--backend", "gpu"), folder, "gpu")
+    refused(run("recall", "--backend", "gpu"), folder, "gpu")
+
+
+def test_environment_names_the_backend(run, folder, monkeypatch):
+    monkeypatch.setenv("FASTREC_BACKEND", "nonsense")
+    refused(run("capacity", "--sizes", "20"), folder, "FASTREC_BACKEND")
+    assert run("capacity", "--sizes", "10", "--trials", "1", "--backend", "reference")[0] == 0
+
+
+@pytest.mark.parametrize("threads", ["1", "100000"])
+def test_threads_do_not_change_results(threads):
+    process = start("capacity", "--sizes", "20,50", "--trials", "8", "--threads", threads)
+    assert process.communicate()[1] == "" and process.returncode == 0
+    expected = fastrec.capacity_scaling([20, 50], 8, progress=False)
+    assert [list(r.counts) for r in ScalingResult.load("capacity.csv")] == [list(r.counts) for r in expected]
+
+
+def test_recall(run, folder):
+    code, out, err = run("recall")
+    assert code == 0 and err == "" and out.count("the memory") == 4
+    assert files(folder) == ["recall.png"] and Path("recall.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize(("text", "number"), [("é", 1), ("A", 1), ("AAAA", 1), ("ABAB", 2)])
+def test_recall_counts_each_letter_once(run, text, number):
+    code, out, _ = run("recall", text)
+    assert code == 0 and out.startswith(f"{number} memories of 32 x 32")
+
+
+@pytest.mark.parametrize("text", ["", " ", "A B", "\n", "\udcff"])
+def test_recall_refuses_letters_without_ink(run, folder, text):
+    refused(run("recall", text), folder)
+
+
+def test_recall_of_inverted_memories(run):
+    code, out, _ = run("recall", "A", "--noise", "1.0")
+    assert code == 0 and "-1.000  -1.000" in out and "a fixed point" in out
+
+
+@pytest.mark.parametrize("arguments", [["--noise", "1.5"], ["--noise", "nan"], ["--side", "3"]])
+def test_recall_wrong_usage(run, arguments):
+    assert run("recall", *arguments)[0] == 2
+
+
+@pytest.mark.parametrize("out", ["a.foo", "none/a.png", "/proc/a.png", ""])
+def test_recall_refuses_before_work(run, folder, out):
+    if out.startswith("/proc") and not os.path.isdir("/proc"):
+        pytest.skip("needs a folder that nobody can write to")
+    refused(run("recall", "--out", out), folder)
+
+
+def test_info_version_help(run):
+    code, out, _ = run("info")
+    assert code == 0 and all(name in out for name in ("reference", "cpu", "gpu", fastrec.__version__))
+    assert run("--version")[:2] == (0, f"fastrec {fastrec.__version__}\n")
+    for arguments in (["--help"], ["capacity", "-h"], ["recall", "--help"]):
+        code, out, _ = run(*arguments)
+        assert code == 0 and "Usage" in out
+    assert run("nonsense")[0] == 2
+    assert run()[0] in (0, 2)  # the help; click changed its mind about the code
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("size", ["20000", "200000"])  # the second is inside one kernel call for minutes
+def test_interrupt(folder, size):
+    process = start("capacity", "--sizes", size, "--trials", "1000", "--max-patterns", "8000")
+    time.sleep(2.5)
+    if process.poll() is not None:  # a machine with many cores and little memory
+        pytest.skip(process.communicate()[1])
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and time.monotonic() - begin < 5
+    assert (out, err) == ("", "fastrec: interrupted\n")
+    assert files(folder) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_broken_pipe(folder, unbuffered):
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    process = start("capacity", "--sizes", "20", "--trials", "1", env=environment)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 1
+    assert files(folder) == ["capacity.csv", "capacity.png"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_disk(unbuffered):
+    with open("/dev/full", "w") as full:
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(
+            [*COMMAND, "info"], stdout=full, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "No space" in done.stderr
+
+
+def test_no_escape_codes_off_a_terminal():
+    process = start("capacity", "--sizes", "300,600", "--trials", "60")
+    out, err = process.communicate()
+    assert process.returncode == 0 and err == "" and "\x1b" not in out and "\r" not in out
