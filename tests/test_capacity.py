@@ -51,6 +51,7 @@ def test_scan_equals_definition(compiled, n, corrupted, limit, newest, largest, 
         (100, 100, False, 1, False),
         (100, 60, False, 1, True),
         (130, 40, True, 2, False),
+        (40, 600, False, 1, False),
     ],
 )
 def test_scan_equals_definition_where_it_certifies(compiled, n, trials, newest, corrupted, synchronous):
