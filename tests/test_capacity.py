@@ -246,3 +246,12 @@ def test_bad_scalings(tmp_path):
         fastrec.capacity_scaling([5, 6, 5])
     with pytest.raises(ValueError, match=r"\.csv"):
         fastrec.capacity_scaling([5], out=tmp_path / "a.txt")
+
+
+def test_unwritable_out_is_refused_before_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastrec.hopfield.capacity.count", lambda *_: pytest.fail("work started"))
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        fastrec.capacity_scaling([5], out=tmp_path / "a.csv")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        fastrec.capacity_scaling([5], out=tmp_path / "none" / "b.csv")

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from enum import StrEnum
@@ -84,18 +83,6 @@ def use_threads(threads: int | None) -> None:
         os.environ["NUMBA_NUM_THREADS"] = str(min(threads, os.cpu_count() or 1))
 
 
-def require_writable(path: Path) -> None:
-    """Raise OSError unless a file can be written at path, in a folder that exists; leaves nothing there."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
-    try:
-        # Made, not asked for with os.access, which knows neither read-only file systems nor quotas.
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise type(error)(f"{path}: cannot write to the folder {path.parent}: {error.strerror}") from None
-
-
 @app.command()
 def capacity(
     sizes: Annotated[
@@ -121,16 +108,13 @@ def capacity(
     """How many memories a Hopfield network holds, for a range of sizes: a table, a CSV file and a picture."""
     use_threads(threads)
     from .hopfield.capacity import capacity_scaling
-    from .hopfield.results import require_csv
+    from .hopfield.results import require_writable
     from .plot import capacity_scaling_figure, require_format, save_figure
 
     numbers = parse_sizes(sizes)
     if plot is not None:
         require_format(plot)
         require_writable(plot)
-    if out is not None:
-        require_csv(out)
-        require_writable(out)
     begin = time.monotonic()
     scaling = capacity_scaling(
         numbers,
@@ -174,6 +158,7 @@ def recall(
     use_threads(threads)
     from .hopfield.network import HopfieldNetwork
     from .hopfield.patterns import corrupt
+    from .hopfield.results import require_writable
     from .plot import glyphs, recall_figure, require_format, save_figure
 
     letters = list(dict.fromkeys(text))

@@ -13,7 +13,16 @@ from ..backend import kernels, resolve
 from ..progress import progress_bar
 from . import theory
 from .patterns import MAX_UNITS, as_int, require_memory, stream_key
-from .results import CapacityDefinition, CapacityResult, Criterion, ScalingResult, Stop, Update, require_csv
+from .results import (
+    CapacityDefinition,
+    CapacityResult,
+    Criterion,
+    ScalingResult,
+    Stop,
+    Update,
+    require_csv,
+    require_writable,
+)
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MAX_LOAD = 2**24 - 1  # a load has 24 bits of another
@@ -88,7 +97,8 @@ def capacity_scaling(
     out: a .csv file that gets every trial (`ScalingResult.save`).
     progress: show a bar with the time left, on a terminal.
 
-    Raises as `capacity` does, for all sizes before any work, and ValueError if `out` cannot be written.
+    Raises as `capacity` does, for all sizes before any work, and ValueError or OSError if `out` is no CSV
+    file or cannot be written.
     """
     numbers = [as_int("n", n, 1, MAX_UNITS) for n in sizes]
     if not numbers:
@@ -98,6 +108,7 @@ def capacity_scaling(
     trials = as_int("trials", trials, 1, MAX_TRIALS)
     if out is not None:
         require_csv(out)
+        require_writable(out)
     name = resolve(backend)
     definitions = []
     for n in numbers:

@@ -4,6 +4,7 @@ import math
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -451,6 +452,19 @@ def require_csv(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{path}: the suffix must be .csv, got {Path(path).suffix!r}")
     if not Path(path).parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {Path(path).parent} does not exist")
+
+
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Raise OSError unless a file can be written at path, in a folder that exists; leaves nothing there."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+    try:
+        # Made, not asked for with os.access, which knows neither read-only file systems nor quotas.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise type(error)(f"{path}: cannot write to the folder {path.parent}: {error.strerror}") from None
 
 
 @contextmanager

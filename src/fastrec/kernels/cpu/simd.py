@@ -33,13 +33,16 @@ WORD_POPCOUNT = "avx512vpopcntdq" in FEATURES
 LANES = 8 if WORD_POPCOUNT else 4 if "avx2" in FEATURES else 2  # 64-bit lanes of a popcount vector
 
 
+def lanes_of(builder: ir.IRBuilder, vector: ir.Value, lanes: list[int]) -> ir.Value:
+    """The vector of the lanes named."""
+    return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
+
+
 def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     """A vector with `value` in every lane."""
     vector = ir.VectorType(value.type, lanes)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
-    return builder.shuffle_vector(
-        one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
-    )
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
+    return lanes_of(builder, first, [0] * lanes)
 
 
 def constant(type: ir.Type, lanes: int, values: int | list[int]) -> ir.Constant:
@@ -54,11 +57,7 @@ def lane_mask(builder: ir.IRBuilder, word: ir.Value, lane: ir.IntType) -> ir.Val
     # Spread each piece of the word over as many lanes as it has bits, then test a different bit in each.
     bits = min(lane.width, 16)
     pieces = builder.bitcast(word, ir.VectorType(ir.IntType(bits), 64 // bits))
-    spread = builder.shuffle_vector(
-        pieces,
-        ir.Constant(pieces.type, ir.Undefined),
-        ir.Constant(ir.VectorType(I32, 64), [i // bits for i in range(64)]),
-    )
+    spread = lanes_of(builder, pieces, [i // bits for i in range(64)])
     own = constant(ir.IntType(bits), 64, [1 << i % bits for i in range(64)])
     if bits < lane.width:
         spread, own = (builder.zext(v, ir.VectorType(lane, 64)) for v in (spread, own))
@@ -197,11 +196,8 @@ def masked_sum(typingctx, words, start, count, values):
             accumulate(builder, total, builder.select(mask, value, ir.Constant(vector, None)))
         value = builder.load(total)
         for half in (32, 16):
-            first, second = (
-                builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(I32, half), list(part)))
-                for part in (range(half), range(half, 2 * half))
-            )
-            value = builder.add(first, second)
+            first, second = list(range(half)), list(range(half, 2 * half))
+            value = builder.add(lanes_of(builder, value, first), lanes_of(builder, value, second))
         return call_vector(
             builder, "llvm.vector.reduce.add", builder.sext(value, ir.VectorType(I64, 16)), I64
         )
@@ -285,11 +281,6 @@ def unit_codes(typingctx, x, added, count, codes):
     return types.void(x, types.int64, types.int64, codes), body
 
 
-def lanes_of(builder: ir.IRBuilder, vector: ir.Value, lanes: list[int]) -> ir.Value:
-    """The vector of the lanes named."""
-    return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
-
-
 def join(builder: ir.IRBuilder, parts: list[ir.Value]) -> ir.Value:
     """The lanes of vectors, a power of two of them, one after another."""
     while len(parts) > 1:
@@ -350,8 +341,8 @@ class ByteShuffle:
             low, high = (builder.call(shuffle, [t, half]) for t in tables)
             for quarter in (0, 8):
                 # Unpacking works inside 128 bits: with the quarters swapped, units come out in order.
-                lanes = [byte + 32 * side for k in (0, 16) for byte in range(k + quarter, k + quarter + 8)
-                         for side in (0, 1)]  # fmt: skip
+                octets = [*range(quarter, quarter + 8), *range(quarter + 16, quarter + 24)]
+                lanes = [octet + side for octet in octets for side in (0, 32)]
                 mixed = builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(I32, 32), lanes))
                 parts.append(builder.bitcast(mixed, ir.VectorType(self.lane, 16)))
         return join(builder, parts)
