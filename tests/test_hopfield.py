@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastrec
-from fastrec import HopfieldNetwork, PackedStates
+from fastrec import HopfieldNetwork, PackedStates, arguments
 from fastrec.hopfield import network as network_module
 from fastrec.hopfield import patterns as patterns_module
 from fastrec.hopfield.network import RecallResult, cheaper, occurrence
@@ -712,7 +712,7 @@ class TestRecall:
             network.recall([1, 1, 1], **options)
 
     def test_too_big(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(patterns_module, "available_memory", lambda: 2 * 10**7)
+        monkeypatch.setattr(arguments, "available_memory", lambda: 2 * 10**7)
         network = stored(spins(0, 2, 9000), representation="weights")
         expected = (
             r'representation="weights" needs 81 MB of memory, 20 MB are available; representation="patterns"'

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastrec.files import new_file, require_suffix
 from fastrec.hopfield import theory
 from fastrec.hopfield.results import (
     COLUMNS,
@@ -15,8 +16,6 @@ from fastrec.hopfield.results import (
     CapacityResult,
     ScalingResult,
     from_rows,
-    new_file,
-    require_csv,
     to_rows,
 )
 
@@ -265,7 +264,7 @@ def test_save_refuses_other_suffixes_and_missing_folders(scaling, tmp_path):
     with pytest.raises(ValueError, match=r"\.csv, got '\.xlsx'"):
         scaling.save(tmp_path / "c.xlsx")
     with pytest.raises(FileNotFoundError, match="folder"):
-        require_csv(tmp_path / "none" / "c.csv")
+        require_suffix(tmp_path / "none" / "c.csv", ".csv")
     assert not os.listdir(tmp_path)
 
 

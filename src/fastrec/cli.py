@@ -107,8 +107,8 @@ def capacity(
 ) -> None:
     """How many memories a Hopfield network holds, for a range of sizes: a table, a CSV file and a picture."""
     use_threads(threads)
+    from .files import require_writable
     from .hopfield.capacity import capacity_scaling
-    from .hopfield.results import require_writable
     from .plot import capacity_scaling_figure, require_format, save_figure
 
     numbers = parse_sizes(sizes)
@@ -156,9 +156,9 @@ def recall(
 ) -> None:
     """Store pictures of letters, corrupt them and recall them: a table of overlaps and a picture."""
     use_threads(threads)
+    from .files import require_writable
     from .hopfield.network import HopfieldNetwork
     from .hopfield.patterns import corrupt
-    from .hopfield.results import require_writable
     from .plot import glyphs, recall_figure, require_format, save_figure
 
     letters = list(dict.fromkeys(text))

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastrec.files import new_file
 from fastrec.hopfield import theory
-from fastrec.hopfield.results import CapacityResult, ScalingResult, new_file
+from fastrec.hopfield.results import CapacityResult, ScalingResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,12 @@ from functools import partial
 
 import numpy as np
 
+from ..arguments import as_int, require_memory
 from ..backend import kernels, resolve
+from ..files import require_suffix, require_writable
 from ..progress import progress_bar
 from . import theory
-from .patterns import MAX_UNITS, as_int, require_memory, stream_key
+from .patterns import MAX_UNITS, stream_key
 from .results import (
     CapacityDefinition,
     CapacityResult,
@@ -20,8 +22,6 @@ from .results import (
     ScalingResult,
     Stop,
     Update,
-    require_csv,
-    require_writable,
 )
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
@@ -107,7 +107,7 @@ def capacity_scaling(
         raise ValueError(f"sizes holds {repeated[0]} more than once; give each size once")
     trials = as_int("trials", trials, 1, MAX_TRIALS)
     if out is not None:
-        require_csv(out)
+        require_suffix(out, ".csv")
         require_writable(out)
     name = resolve(backend)
     definitions = []

@@ -10,22 +10,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arguments import as_int, available_memory, human, require_memory, writable
 from ..backend import kernels, resolve
 from ..kernels import words
 from .patterns import (
     MAX_UNITS,
     PackedStates,
     States,
-    as_int,
     as_states,
-    available_memory,
     draw_patterns,
-    human,
     pack_states,
-    require_memory,
     stream_key,
     unpack_states,
-    writable,
 )
 
 Representation = Literal["auto", "patterns", "weights"]

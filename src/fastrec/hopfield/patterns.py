@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arguments import as_int, require_memory
 from ..backend import kernels, resolve
 from ..kernels import DERIVE, words
 from ..kernels.reference.random import philox
@@ -181,14 +181,6 @@ def _stream_key(seed: int, n: int) -> np.uint64:
     return np.uint64(int(block[0, 0]) | int(block[0, 1]) << 32)
 
 
-def as_int(name: str, value: Any, low: int, high: int) -> int:
-    """`value` as an int from low to high; NumPy integers pass, bool does not.  Raises ValueError."""
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and low <= value <= high:
-        return int(value)
-    top = f"2^{high.bit_length()}-1" if high > 2**16 and high & high + 1 == 0 else high
-    raise ValueError(f"{name} is {value!r}; it must be an integer from {low} to {top}")
-
-
 def as_states(name: str, value: ArrayLike, n: int | None = None) -> NDArray[np.int8]:
     """`value` as states (..., n), int8 +1 and -1; int8 is not copied, bool is read as False = -1.
 
@@ -243,42 +235,3 @@ def unpack_states(packed: NDArray[np.uint64], n: int, backend: str | None = None
     for i in range(0, len(rows), step):
         kernel(np.require(rows[i : i + step], requirements=("C", "W")), states[i : i + step])
     return states.reshape(*packed.shape[:-1], n)
-
-
-def writable(array: NDArray[Any]) -> NDArray[Any]:
-    """The same memory without the read-only flag of `PackedStates`, for kernels that only read; a copy if it
-    is read-only by nature."""
-    view = array.view()
-    try:
-        view.flags.writeable = True
-    except ValueError:
-        return array.copy()
-    return view
-
-
-def available_memory() -> int | None:
-    """Bytes that can be had without swapping, None where the system does not tell."""
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def require_memory(what: str, nbytes: int, cure: str = "") -> None:
-    """Raise ValueError saying what is needed and there if nbytes do not fit; small needs pass unseen."""
-    if nbytes > 2**26 and (free := available_memory()) is not None and nbytes > free:
-        raise ValueError(f"{what} needs {human(nbytes)} of memory, {human(free)} are available{cure}")
-
-
-def human(nbytes: float) -> str:
-    """Bytes in decimal units, as "1.5 GB"."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if nbytes < 1000 or unit == "TB":
-            break
-        nbytes /= 1000
-    return f"{nbytes:.3g} {unit}"

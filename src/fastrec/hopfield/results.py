@@ -3,10 +3,7 @@
 import math
 import os
 import re
-import secrets
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrec.files import new_file, require_suffix
 from fastrec.hopfield import theory
 
 if TYPE_CHECKING:
@@ -365,9 +363,10 @@ class ScalingResult:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file, one row per trial with its full definition, replacing path in one step.
 
-        `pandas.read_csv(path, comment="#")` reads it. Raises as `require_csv` does.
+        `pandas.read_csv(path, comment="#")` reads it. Raises ValueError unless path ends in .csv,
+        FileNotFoundError unless its folder exists.
         """
-        require_csv(path)
+        require_suffix(path, ".csv")
         rows = [",".join(map(str, row)) for result in self for row in to_rows(result)]
         text = "\n".join([_HEAD, ",".join(COLUMNS), *rows, f"# end {len(rows)}", ""])
         with new_file(path) as temporary:
@@ -444,41 +443,6 @@ def from_rows(rows: Iterable[Sequence[int | str | float]]) -> tuple[CapacityResu
         except ValueError as error:
             raise ValueError(f"n = {n}: {error}") from None
     return tuple(results)
-
-
-def require_csv(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError unless path ends in .csv, FileNotFoundError unless its folder exists."""
-    if Path(path).suffix.lower() != ".csv":
-        raise ValueError(f"{path}: the suffix must be .csv, got {Path(path).suffix!r}")
-    if not Path(path).parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {Path(path).parent} does not exist")
-
-
-def require_writable(path: str | os.PathLike[str]) -> None:
-    """Raise OSError unless a file can be written at path, in a folder that exists; leaves nothing there."""
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
-    try:
-        # Made, not asked for with os.access, which knows neither read-only file systems nor quotas.
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise type(error)(f"{path}: cannot write to the folder {path.parent}: {error.strerror}") from None
-
-
-@contextmanager
-def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside path: moved to path at the end, removed instead if the body raises."""
-    target = Path(path)
-    # Not mkstemp, whose files nobody else may read. The suffix stays, as writers choose the format by it.
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _parse(content: bytes) -> list[list[int | str | float]]:
