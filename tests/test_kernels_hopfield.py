@@ -81,7 +81,7 @@ def draws(row: int, network: int, stream: int, step: int, count: int) -> list[in
     return drawn[:count]
 
 
-@pytest.mark.parametrize("domain", ["hopfield", "capacity"])
+@pytest.mark.parametrize("domain", ["hopfield", "capacity", "rnn"])
 def test_signatures_are_those_of_the_reference(compiled: str, domain: str) -> None:
     """What a kernel is called and how must not depend on the backend."""
     reference, module = kernels(domain, "reference"), kernels(domain, compiled)

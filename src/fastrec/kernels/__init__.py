@@ -4,7 +4,8 @@ Inputs come first, then outputs, which the caller allocates; sizes are taken fro
 Kernels trust their arguments (the public objects have checked them) and never import public code.
 
 Dimension letters: n neurons, p patterns, b batch rows, k independent networks, w words of a packed
-state, u words of a packed unit; t time, i inputs, h hidden, o outputs.
+state, u words of a packed unit; t time, i inputs, h hidden, o outputs, g gates, s the width of a
+recurrent state (h; for lstm 2h = [h | c], for jordan o), m = 1 or k: 1 is one shared by all networks.
 
 Packed arrays hold one unit (or pattern) a bit, +1 as 1 and -1 as 0, least significant bit first, in
 uint64 words; the bits past the end are 0.  ``packed`` (k, p, w = words(n)) has a row a pattern,
@@ -27,6 +28,8 @@ DERIVE    0              0             a key for another purpose (block, network
 from __future__ import annotations
 
 PATTERN, CORRUPT, ORDER, DERIVE = 1, 2, 3, 4
+TANH, RELU, LOGISTIC = 0, 1, 2
+ACTIVATIONS = ("tanh", "relu", "logistic")
 
 
 def words(bits: int) -> int:

@@ -31,6 +31,7 @@ FEATURES = cpu_features()
 MASK_REGISTERS = "avx512bw" in FEATURES
 WORD_POPCOUNT = "avx512vpopcntdq" in FEATURES
 LANES = 8 if WORD_POPCOUNT else 4 if "avx2" in FEATURES else 2  # 64-bit lanes of a popcount vector
+VECTOR_BYTES = 64 if "avx512f" in FEATURES else 32 if "avx2" in FEATURES else 16  # of a float vector
 
 
 def lanes_of(builder: ir.IRBuilder, vector: ir.Value, lanes: list[int]) -> ir.Value:
@@ -69,17 +70,24 @@ def data(context: Any, builder: ir.IRBuilder, type: types.Array, array: ir.Value
     return context.make_array(type)(context, builder, array).data
 
 
+def bytes_of(type: ir.Type) -> int:
+    """Size of an integer or float type."""
+    if isinstance(type, ir.IntType):
+        return type.width // 8
+    return 4 if isinstance(type, ir.FloatType) else 8
+
+
 def load(builder: ir.IRBuilder, pointer: ir.Value, type: ir.Type) -> ir.Value:
     """Load a vector from an element pointer, aligned only as an element is."""
     vector = builder.load(builder.bitcast(pointer, type.as_pointer()))
-    vector.align = pointer.type.pointee.width // 8
+    vector.align = bytes_of(pointer.type.pointee)
     return vector
 
 
 def store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value) -> None:
     """Store a vector through an element pointer, aligned only as an element is."""
-    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = (
-        pointer.type.pointee.width // 8
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = bytes_of(
+        pointer.type.pointee
     )
 
 

@@ -1,0 +1,47 @@
+"""The affine map of a readout, over all steps, on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from .jit import jit
+from .matrix import copy, multiply, pack, packed, padded, weight_gradient
+
+STEPS = 64  # of a row at a time
+
+
+@jit(parallel=True)
+def affine_parts(a, lengths, b, out, panels):
+    """out = a W + b with packed W, the steps of every row in blocks."""
+    rows, steps, n = a.shape[1:]
+    o = out.shape[3]
+    width, blocks = padded(o, out), -(-steps // STEPS)
+    for task in prange(len(out) * rows * blocks):
+        net, row, begin = task // blocks // rows, task // blocks % rows, task % blocks * STEPS
+        end = min(begin + STEPS, steps)
+        running = max(0, min(end, lengths[row]) - begin)
+        sums = np.zeros((running, width), out.dtype)
+        for s in range(running):
+            copy(b[net], sums[s])
+        multiply(a, ((net * rows + row) * steps + begin) * n, n, running, panels[net], n, sums)
+        for s in range(running):
+            copy(sums[s, :o], out[net, row, begin + s])
+        out[net, row, begin + running : end] = 0
+
+
+def affine_forward(a, lengths, W, b, out):
+    """out = a W + b."""
+    n, o = W.shape[1:]
+    panels = packed(out, n, o)
+    pack(W, 0, False, n, o, panels, 0)
+    affine_parts(a, lengths, b, out, panels)
+
+
+def affine_backward(a, lengths, W, d_out, d_a, d_W, d_b):
+    """Gradients of affine_forward."""
+    n, o = W.shape[1:]
+    panels = packed(d_a, o, n)
+    pack(W, 0, True, o, n, panels, 0)
+    affine_parts(d_out, lengths, np.zeros((len(W), n), d_a.dtype), d_a, panels)
+    weight_gradient(a, a[:0, 0], d_out, lengths, 0, o, d_W, 0, d_b, 0)

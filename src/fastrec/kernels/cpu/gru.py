@@ -1,0 +1,223 @@
+"""Gated recurrent units on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from .functions import tanh
+from .jit import jit
+from .matrix import column_sums, copy, multiply, pack, packed, padded, weight_gradient
+from .sequences import (
+    add,
+    begin_sums,
+    count_running,
+    input_gradient,
+    logistic_in_place,
+    pass_down,
+    read,
+    spread,
+    squared_norm,
+)
+
+
+@jit
+def gru_forward_rows(
+    net, order, x, tokens, lengths, state, W_in, b, b_n, hidden, gates, both, new, recurrent
+):
+    """gru_forward of the rows `order` of a network."""
+    h, i = hidden.shape[3], x.shape[3]
+    left = np.empty((len(order), i + h), hidden.dtype)
+    rz = np.zeros((len(order), padded(2 * h, hidden)), hidden.dtype)
+    n = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
+    n_rec = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
+    for s, row in enumerate(order):
+        copy(state[net, row], left[s, i:])
+        hidden[net, row, lengths[row] :] = 0
+    for t in range(hidden.shape[2]):
+        running = count_running(lengths, order, t)
+        for s in range(running):
+            read(x, net, order[s], t, left[s, :i])
+            begin_sums(tokens, net, order[s], t, W_in, b, 0, rz[s, : 2 * h])
+            begin_sums(tokens, net, order[s], t, W_in, b, 2 * h, n[s, :h])
+            copy(b_n[net], n_rec[s, :h])
+        multiply(left, 0, i + h, running, both[net], i + h, rz)
+        multiply(left, 0, i + h, running, new[net], i, n)
+        multiply(left, i, i + h, running, recurrent[net], h, n_rec)
+        for s in range(running):
+            row, now, last = order[s], n[s, :h], left[s, i:]
+            logistic_in_place(rz[s, : 2 * h])
+            gru_output(rz[s, :h], rz[s, h : 2 * h], n_rec[s], last, now, hidden[net, row, t])
+            copy(hidden[net, row, t], last)
+            kept = gates[net, row, min(t, gates.shape[2] - 1)]
+            copy(rz[s, : 2 * h], kept)
+            copy(now, kept[2 * h :])
+            copy(n_rec[s, :h], kept[3 * h :])
+
+
+@jit
+def gru_output(r, z, n_rec, last, n, h):
+    """n = tanh(n + r n_rec), n being the part of the input; h = (1 - z) n + z last."""
+    for j in range(len(n)):
+        n[j] = tanh(n[j] + r[j] * n_rec[j])
+    for j in range(len(n)):
+        h[j] = n[j] + z[j] * (last[j] - n[j])
+
+
+@jit(parallel=True)
+def gru_forward_parts(
+    order, parts, x, tokens, lengths, state, W_in, b, b_n, hidden, gates, both, new, recurrent
+):
+    """gru_forward_rows for all networks, rows dealt to parts."""
+    for task in prange(len(hidden) * parts):
+        gru_forward_rows(
+            task // parts,
+            order[task % parts :: parts].copy(),
+            x,
+            tokens,
+            lengths,
+            state,
+            W_in,
+            b,
+            b_n,
+            hidden,
+            gates,
+            both,
+            new,
+            recurrent,
+        )
+
+
+def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates):
+    """r, z = logistic(x_t W_in + h_{t-1} W_rec + b); n = tanh(x_t W_in + b + r (h_{t-1} W_rec + b_n));
+    h_t = (1 - z) n + z h_{t-1}."""
+    h, i = hidden.shape[3], x.shape[3]
+    both, new, recurrent = packed(hidden, i + h, 2 * h), packed(hidden, i, h), packed(hidden, h, h)
+    pack(W_in, 0, False, i, 2 * h, both, 0)
+    pack(W_rec, 0, False, h, 2 * h, both, i)
+    pack(W_in, 2 * h, False, i, h, new, 0)
+    pack(W_rec, 2 * h, False, h, h, recurrent, 0)
+    args = (x, tokens, lengths, state, W_in, b, b_n, hidden, gates, both, new, recurrent)
+    spread(gru_forward_rows, gru_forward_parts, len(hidden), lengths, args)
+
+
+@jit
+def gru_step_back(r, z, n, n_rec, last, carry, d_n, d_r, d_z, d_n_rec):
+    """Gradients of the gates' sums from carry, the gradient of h_t, which is left with its direct way on."""
+    for j in range(len(carry)):
+        d_z[j] = carry[j] * (last[j] - n[j])
+    for j in range(len(carry)):
+        d_n[j] = carry[j] - carry[j] * z[j]
+    for j in range(len(carry)):
+        d_z[j] *= z[j] - z[j] * z[j]
+    for j in range(len(carry)):
+        d_n[j] -= d_n[j] * n[j] * n[j]
+    for j in range(len(carry)):
+        d_r[j] = d_n[j] * n_rec[j] * (r[j] - r[j] * r[j])
+    for j in range(len(carry)):
+        d_n_rec[j] = d_n[j] * r[j]
+    for j in range(len(carry)):
+        carry[j] *= z[j]
+
+
+@jit
+def gru_backward_rows(
+    net, order, lengths, state, hidden, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down
+):
+    """The reverse pass of gru_backward for the rows `order` of a network."""
+    h, i = hidden.shape[3], d_x.shape[3]
+    d = np.empty(
+        (len(order), 4 * h), hidden.dtype
+    )  # n, r, z, recurrent n: what either product needs is together
+    carry = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
+    inward = np.zeros((len(order), padded(i, hidden)), hidden.dtype)
+    for s, row in enumerate(order):
+        copy(d_last[net, row], carry[s, :h])
+        d_x[net, row, lengths[row] :] = 0
+        flow[net, row, lengths[row] :] = 0
+    for t in range(hidden.shape[2] - 1, -1, -1):
+        running = count_running(lengths, order, t)
+        for s in range(running):
+            row, own, sums = order[s], d[s], carry[s, :h]
+            add(d_hidden[net, row, t], sums)
+            if flow.shape[2]:
+                flow[net, row, t] = squared_norm(sums)
+            kept, made = gates[net, row, t], d_gates[net, row, t]
+            last = hidden[net, row, t - 1] if t else state[net, row]
+            gru_step_back(
+                kept[:h],
+                kept[h : 2 * h],
+                kept[2 * h : 3 * h],
+                kept[3 * h :],
+                last,
+                sums,
+                own[:h],
+                own[h : 2 * h],
+                own[2 * h : 3 * h],
+                own[3 * h :],
+            )
+            copy(own[h : 3 * h], made[: 2 * h])
+            copy(own[:h], made[2 * h : 3 * h])
+            copy(own[3 * h :], made[3 * h :])
+        multiply(d, h, 4 * h, running, back[net], 3 * h, carry)
+        pass_down(d, 0, running, down[net], 3 * h, inward, net, order, t, d_x)
+    for s, row in enumerate(order):
+        copy(carry[s, :h], d_state[net, row])
+
+
+@jit(parallel=True)
+def gru_backward_parts(
+    order, parts, lengths, state, hidden, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down
+):
+    """gru_backward_rows for all networks, rows dealt to parts."""
+    for task in prange(len(hidden) * parts):
+        gru_backward_rows(
+            task // parts,
+            order[task % parts :: parts].copy(),
+            lengths,
+            state,
+            hidden,
+            gates,
+            d_hidden,
+            d_last,
+            d_gates,
+            d_x,
+            d_state,
+            flow,
+            back,
+            down,
+        )
+
+
+def gru_backward(
+    x,
+    tokens,
+    lengths,
+    state,
+    hidden,
+    gates,
+    W_in,
+    W_rec,
+    d_hidden,
+    d_last,
+    d_gates,
+    d_x,
+    d_state,
+    d_W_in,
+    d_W_rec,
+    d_b,
+    d_b_n,
+    flow,
+):
+    """BPTT through gru_forward."""
+    h, i = hidden.shape[3], d_x.shape[3]
+    back, down = packed(hidden, 3 * h, h), packed(hidden, 3 * h, i)
+    pack(W_rec, 0, True, 3 * h, h, back, 0)
+    pack(W_in, 2 * h, True, h, i, down, 0)
+    pack(W_in, 0, True, 2 * h, i, down, h)
+    args = (lengths, state, hidden, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down)
+    spread(gru_backward_rows, gru_backward_parts, len(hidden), lengths, args)
+    input_gradient(x, tokens, d_gates, lengths, 3 * h, d_W_in)
+    weight_gradient(hidden, state, d_gates, lengths, 0, 2 * h, d_W_rec, 0, d_b, 0)
+    weight_gradient(hidden, state, d_gates, lengths, 3 * h, h, d_W_rec, 2 * h, d_b_n, 0)
+    column_sums(d_gates, lengths, 2 * h, h, d_b, 2 * h)

@@ -1,0 +1,231 @@
+"""Jordan networks on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from .jit import jit
+from .matrix import copy, multiply, pack, packed, padded, weight_gradient
+from .sequences import (
+    activate,
+    add,
+    begin_sums,
+    count_running,
+    input_gradient,
+    pass_down,
+    read,
+    spread,
+    squared_norm,
+    through_activation,
+)
+
+
+@jit
+def jordan_forward_rows(
+    net, order, x, tokens, lengths, state, W_in, b, b_out, activation, hidden, outputs, panels, readout
+):
+    """jordan_forward of the rows `order` of a network."""
+    h, i, o = hidden.shape[3], x.shape[3], outputs.shape[3]
+    left = np.empty((len(order), i + o), hidden.dtype)
+    z = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
+    y = np.zeros((len(order), padded(o, hidden)), hidden.dtype)
+    for s, row in enumerate(order):
+        copy(state[net, row], left[s, i:])
+        hidden[net, row, lengths[row] :] = 0
+        outputs[net, row, lengths[row] :] = 0
+    for t in range(hidden.shape[2]):
+        running = count_running(lengths, order, t)
+        for s in range(running):
+            read(x, net, order[s], t, left[s, :i])
+            begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, :h])
+            copy(b_out[net], y[s])
+        multiply(left, 0, i + o, running, panels[net], i + o, z)
+        for s in range(running):
+            out = hidden[net, order[s], t]
+            activate(activation, z[s], out)
+            copy(out, z[s])
+        multiply(z, 0, z.shape[1], running, readout[net], h, y)
+        for s in range(running):
+            copy(y[s, :o], left[s, i:])
+            copy(y[s, :o], outputs[net, order[s], t])
+
+
+@jit(parallel=True)
+def jordan_forward_parts(
+    order, parts, x, tokens, lengths, state, W_in, b, b_out, activation, hidden, outputs, panels, readout
+):
+    """jordan_forward_rows for all networks, rows dealt to parts."""
+    for task in prange(len(hidden) * parts):
+        jordan_forward_rows(
+            task // parts,
+            order[task % parts :: parts].copy(),
+            x,
+            tokens,
+            lengths,
+            state,
+            W_in,
+            b,
+            b_out,
+            activation,
+            hidden,
+            outputs,
+            panels,
+            readout,
+        )
+
+
+def jordan_forward(x, tokens, lengths, state, W_in, W_rec, b, W_out, b_out, activation, hidden, outputs):
+    """h_t = f(x_t W_in + y_{t-1} W_rec + b); y_t = h_t W_out + b_out."""
+    h, i, o = hidden.shape[3], x.shape[3], outputs.shape[3]
+    panels, readout = packed(hidden, i + o, h), packed(hidden, h, o)
+    pack(W_in, 0, False, i, h, panels, 0)
+    pack(W_rec, 0, False, o, h, panels, i)
+    pack(W_out, 0, False, h, o, readout, 0)
+    args = (x, tokens, lengths, state, W_in, b, b_out, activation, hidden, outputs, panels, readout)
+    spread(jordan_forward_rows, jordan_forward_parts, len(hidden), lengths, args)
+
+
+@jit
+def jordan_backward_rows(
+    net,
+    order,
+    lengths,
+    hidden,
+    activation,
+    d_hidden,
+    d_outputs,
+    d_last,
+    d_z,
+    d_y,
+    d_x,
+    d_state,
+    flow,
+    back,
+    down,
+    readout,
+):
+    """The reverse pass of jordan_backward for the rows `order` of a network."""
+    h, i, o = hidden.shape[3], d_x.shape[3], d_y.shape[3]
+    d = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
+    d_output = np.empty((len(order), o), hidden.dtype)
+    carry = np.zeros((len(order), padded(o, hidden)), hidden.dtype)
+    inward = np.zeros((len(order), padded(i, hidden)), hidden.dtype)
+    for s, row in enumerate(order):
+        copy(d_last[net, row], carry[s])
+        d_x[net, row, lengths[row] :] = 0
+        flow[net, row, lengths[row] :] = 0
+    for t in range(hidden.shape[2] - 1, -1, -1):
+        running = count_running(lengths, order, t)
+        for s in range(running):
+            row = order[s]
+            copy(d_outputs[net, row, t], d_output[s])
+            add(carry[s, :o], d_output[s])
+            copy(d_output[s], d_y[net, row, t])
+            copy(d_hidden[net, row, t], d[s])
+            carry[s] = 0
+        multiply(d_output, 0, o, running, readout[net], o, d)
+        for s in range(running):
+            row, own = order[s], d[s, :h]
+            if flow.shape[2]:
+                flow[net, row, t] = squared_norm(own)
+            through_activation(activation, hidden[net, row, t], own)
+            copy(own, d_z[net, row, t])
+        multiply(d, 0, d.shape[1], running, back[net], h, carry)
+        pass_down(d, 0, running, down[net], h, inward, net, order, t, d_x)
+    for s, row in enumerate(order):
+        copy(carry[s, :o], d_state[net, row])
+
+
+@jit(parallel=True)
+def jordan_backward_parts(
+    order,
+    parts,
+    lengths,
+    hidden,
+    activation,
+    d_hidden,
+    d_outputs,
+    d_last,
+    d_z,
+    d_y,
+    d_x,
+    d_state,
+    flow,
+    back,
+    down,
+    readout,
+):
+    """jordan_backward_rows for all networks, rows dealt to parts."""
+    for task in prange(len(hidden) * parts):
+        jordan_backward_rows(
+            task // parts,
+            order[task % parts :: parts].copy(),
+            lengths,
+            hidden,
+            activation,
+            d_hidden,
+            d_outputs,
+            d_last,
+            d_z,
+            d_y,
+            d_x,
+            d_state,
+            flow,
+            back,
+            down,
+            readout,
+        )
+
+
+def jordan_backward(
+    x,
+    tokens,
+    lengths,
+    state,
+    hidden,
+    outputs,
+    W_in,
+    W_rec,
+    W_out,
+    activation,
+    d_hidden,
+    d_outputs,
+    d_last,
+    d_z,
+    d_y,
+    d_x,
+    d_state,
+    d_W_in,
+    d_W_rec,
+    d_b,
+    d_W_out,
+    d_b_out,
+    flow,
+):
+    """BPTT through jordan_forward."""
+    h, i, o = hidden.shape[3], d_x.shape[3], outputs.shape[3]
+    back, down, readout = packed(hidden, h, o), packed(hidden, h, i), packed(hidden, o, h)
+    pack(W_rec, 0, True, h, o, back, 0)
+    pack(W_in, 0, True, h, i, down, 0)
+    pack(W_out, 0, True, o, h, readout, 0)
+    args = (
+        lengths,
+        hidden,
+        activation,
+        d_hidden,
+        d_outputs,
+        d_last,
+        d_z,
+        d_y,
+        d_x,
+        d_state,
+        flow,
+        back,
+        down,
+        readout,
+    )
+    spread(jordan_backward_rows, jordan_backward_parts, len(hidden), lengths, args)
+    input_gradient(x, tokens, d_z, lengths, h, d_W_in)
+    weight_gradient(outputs, state, d_z, lengths, 0, h, d_W_rec, 0, d_b, 0)
+    weight_gradient(hidden, state[:0], d_y, lengths, 0, o, d_W_out, 0, d_b_out, 0)

@@ -1,0 +1,246 @@
+"""Long short-term memory on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from .functions import tanh
+from .jit import jit
+from .matrix import copy, multiply, pack, packed, padded, weight_gradient
+from .sequences import (
+    add,
+    begin_sums,
+    count_running,
+    input_gradient,
+    logistic_in_place,
+    pass_down,
+    read,
+    spread,
+    squared_norm,
+)
+
+
+@jit
+def lstm_forward_rows(net, order, x, tokens, lengths, state, W_in, b, hidden, cells, gates, panels):
+    """lstm_forward of the rows `order` of a network."""
+    h, i = hidden.shape[3], x.shape[3]
+    left = np.empty((len(order), i + h), hidden.dtype)
+    z = np.zeros((len(order), padded(4 * h, hidden)), hidden.dtype)
+    c = np.empty((len(order), h), hidden.dtype)
+    for s, row in enumerate(order):
+        copy(state[net, row, :h], left[s, i:])
+        copy(state[net, row, h:], c[s])
+        hidden[net, row, lengths[row] :] = 0
+    for t in range(hidden.shape[2]):
+        running = count_running(lengths, order, t)
+        for s in range(running):
+            read(x, net, order[s], t, left[s, :i])
+            begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, : 4 * h])
+        multiply(left, 0, i + h, running, panels[net], i + h, z)
+        for s in range(running):
+            row, made = order[s], z[s, : 4 * h]
+            lstm_output(
+                made[:h], made[h : 2 * h], made[2 * h : 3 * h], made[3 * h :], c[s], hidden[net, row, t]
+            )
+            copy(hidden[net, row, t], left[s, i:])
+            copy(made, gates[net, row, min(t, gates.shape[2] - 1)])
+            copy(c[s], cells[net, row, min(t, cells.shape[2] - 1)])
+
+
+@jit
+def lstm_output(i, f, g, o, c, h):
+    """i, f, g, o become gates; c = f c + i g; h = o tanh(c)."""
+    logistic_in_place(i)
+    logistic_in_place(f)
+    for j in range(len(g)):
+        g[j] = tanh(g[j])
+    logistic_in_place(o)
+    for j in range(len(c)):
+        c[j] = f[j] * c[j] + i[j] * g[j]
+    for j in range(len(c)):
+        h[j] = o[j] * tanh(c[j])
+
+
+@jit(parallel=True)
+def lstm_forward_parts(order, parts, x, tokens, lengths, state, W_in, b, hidden, cells, gates, panels):
+    """lstm_forward_rows for all networks, rows dealt to parts."""
+    for task in prange(len(hidden) * parts):
+        lstm_forward_rows(
+            task // parts,
+            order[task % parts :: parts].copy(),
+            x,
+            tokens,
+            lengths,
+            state,
+            W_in,
+            b,
+            hidden,
+            cells,
+            gates,
+            panels,
+        )
+
+
+def lstm_forward(x, tokens, lengths, state, W_in, W_rec, b, hidden, cells, gates):
+    """i, f, g, o = logistic, logistic, tanh, logistic of x_t W_in + h_{t-1} W_rec + b;
+    c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
+    h, i = hidden.shape[3], x.shape[3]
+    panels = packed(hidden, i + h, 4 * h)
+    pack(W_in, 0, False, i, 4 * h, panels, 0)
+    pack(W_rec, 0, False, h, 4 * h, panels, i)
+    args = (x, tokens, lengths, state, W_in, b, hidden, cells, gates, panels)
+    spread(lstm_forward_rows, lstm_forward_parts, len(hidden), lengths, args)
+
+
+@jit
+def lstm_step_back(i, f, g, o, last, c, d_h, d_c, d_i, d_f, d_g, d_o):
+    """Gradients of the gates' sums from those of h_t and of c_t (by way of c_{t+1}); d_c is taken on to
+    c_{t-1}."""
+    for j in range(len(c)):
+        d_f[j] = tanh(c[j])
+    for j in range(len(c)):
+        d_o[j] = d_h[j] * d_f[j] * (o[j] - o[j] * o[j])
+    for j in range(len(c)):
+        d_c[j] += d_h[j] * (o[j] - o[j] * d_f[j] * d_f[j])
+    for j in range(len(c)):
+        d_i[j] = d_c[j] * g[j] * (i[j] - i[j] * i[j])
+    for j in range(len(c)):
+        d_g[j] = d_c[j] * (i[j] - i[j] * g[j] * g[j])
+    for j in range(len(c)):
+        d_f[j] = d_c[j] * last[j] * (f[j] - f[j] * f[j])
+    for j in range(len(c)):
+        d_c[j] *= f[j]
+
+
+@jit
+def lstm_backward_rows(
+    net,
+    order,
+    lengths,
+    state,
+    hidden,
+    cells,
+    gates,
+    d_hidden,
+    d_last,
+    d_gates,
+    d_x,
+    d_state,
+    flow,
+    back,
+    down,
+):
+    """The reverse pass of lstm_backward for the rows `order` of a network."""
+    h, i = hidden.shape[3], d_x.shape[3]
+    d = np.empty((len(order), 4 * h), hidden.dtype)
+    d_c = np.empty((len(order), h), hidden.dtype)
+    carry = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
+    inward = np.zeros((len(order), padded(i, hidden)), hidden.dtype)
+    for s, row in enumerate(order):
+        copy(d_last[net, row, :h], carry[s, :h])
+        copy(d_last[net, row, h:], d_c[s])
+        d_x[net, row, lengths[row] :] = 0
+        flow[net, row, lengths[row] :] = 0
+    for t in range(hidden.shape[2] - 1, -1, -1):
+        running = count_running(lengths, order, t)
+        for s in range(running):
+            row, own, sums = order[s], d[s], carry[s, :h]
+            add(d_hidden[net, row, t], sums)
+            if flow.shape[2]:
+                flow[net, row, t] = squared_norm(sums)
+            kept = gates[net, row, t]
+            last = cells[net, row, t - 1] if t else state[net, row, h:]
+            lstm_step_back(
+                kept[:h],
+                kept[h : 2 * h],
+                kept[2 * h : 3 * h],
+                kept[3 * h :],
+                last,
+                cells[net, row, t],
+                sums,
+                d_c[s],
+                own[:h],
+                own[h : 2 * h],
+                own[2 * h : 3 * h],
+                own[3 * h :],
+            )
+            copy(own, d_gates[net, row, t])
+            carry[s] = 0
+        multiply(d, 0, 4 * h, running, back[net], 4 * h, carry)
+        pass_down(d, 0, running, down[net], 4 * h, inward, net, order, t, d_x)
+    for s, row in enumerate(order):
+        copy(carry[s, :h], d_state[net, row])
+        copy(d_c[s], d_state[net, row, h:])
+
+
+@jit(parallel=True)
+def lstm_backward_parts(
+    order,
+    parts,
+    lengths,
+    state,
+    hidden,
+    cells,
+    gates,
+    d_hidden,
+    d_last,
+    d_gates,
+    d_x,
+    d_state,
+    flow,
+    back,
+    down,
+):
+    """lstm_backward_rows for all networks, rows dealt to parts."""
+    for task in prange(len(hidden) * parts):
+        lstm_backward_rows(
+            task // parts,
+            order[task % parts :: parts].copy(),
+            lengths,
+            state,
+            hidden,
+            cells,
+            gates,
+            d_hidden,
+            d_last,
+            d_gates,
+            d_x,
+            d_state,
+            flow,
+            back,
+            down,
+        )
+
+
+def lstm_backward(
+    x,
+    tokens,
+    lengths,
+    state,
+    hidden,
+    cells,
+    gates,
+    W_in,
+    W_rec,
+    d_hidden,
+    d_last,
+    d_gates,
+    d_x,
+    d_state,
+    d_W_in,
+    d_W_rec,
+    d_b,
+    flow,
+):
+    """BPTT through lstm_forward."""
+    h, i = hidden.shape[3], d_x.shape[3]
+    back, down = packed(hidden, 4 * h, h), packed(hidden, 4 * h, i)
+    pack(W_rec, 0, True, 4 * h, h, back, 0)
+    pack(W_in, 0, True, 4 * h, i, down, 0)
+    args = (lengths, state, hidden, cells, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down)
+    spread(lstm_backward_rows, lstm_backward_parts, len(hidden), lengths, args)
+    input_gradient(x, tokens, d_gates, lengths, 4 * h, d_W_in)
+    weight_gradient(
+        hidden, np.ascontiguousarray(state[:, :, :h]), d_gates, lengths, 0, 4 * h, d_W_rec, 0, d_b, 0
+    )

@@ -1,0 +1,367 @@
+"""Products of float matrices: a register tile as LLVM IR, and the loops that feed it.
+
+The right operand is packed into panels of `COLUMNS` columns (the last may be one vector wide), so that the
+tile reads it in one stream; the left one is read in place, an element at a time, by broadcasts.  A tile of 8
+by 2 AVX-512 vectors does 16 fused multiply-adds for 10 loads and reaches the peak of the machine.  Every
+element is summed in the order of the inner index, whatever the tile, so that a row's result does not
+depend on the rows beside it or on the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .functions import fma
+from .jit import jit
+from .simd import FEATURES, I64, VECTOR_BYTES, data, load, splat, store, variable
+
+# Accumulators must fit the 32 registers of AVX-512 and NEON, or the 16 of AVX2.
+ROWS = 8 if VECTOR_BYTES == 64 or "neon" in FEATURES else 4
+VECTORS = 2  # of a panel
+SMALL = 1 << 20  # multiply-adds that are done before a second thread has woken
+GROUP = 4  # panels of a weight gradient to gather at a time, so that whole stretches are read
+CHUNK = 128  # steps of a weight gradient at a time: a panel of them stays in the first cache
+ROW_PANELS = 4  # panels at a time for a single row, whose sums would wait for each other
+
+
+def multiply_tile(rows: int, panels: int, vectors: int, transposed: bool = False) -> Any:
+    """Intrinsic (a, a_at, a_stride, b, b_at, depth, c, c_at, c_stride): c += a b in registers.
+
+    a: element (r, k) at a_at + r a_stride + k of a flat view, or r + k a_stride if transposed.
+    b: consecutive packed panels (depth, vectors * lanes) at b_at.
+    c: element (r, j) at c_at + r c_stride + j.
+    """
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        a, b, c = (
+            builder.gep(data(context, builder, signature.args[i], args[i]), [args[i + 1]], inbounds=True)
+            for i in (0, 3, 6)
+        )
+        a_stride, depth, c_stride = args[2], args[5], args[8]
+        lanes = lanes_in(signature.args[6].dtype)
+        vector = ir.VectorType(c.type.pointee, lanes)
+
+        def at(pointer: ir.Value, offset: ir.Value) -> ir.Value:
+            return builder.gep(pointer, [offset], inbounds=True)
+
+        cells = [
+            [
+                at(c, builder.add(builder.mul(c_stride, I64(r)), I64(v * lanes)))
+                for v in range(panels * vectors)
+            ]
+            for r in range(rows)
+        ]
+        sums = [[variable(builder, vector, load(builder, cell, vector)) for cell in row] for row in cells]
+        starts = [a if transposed else at(a, builder.mul(a_stride, I64(r))) for r in range(rows)]
+        tops = [at(b, builder.mul(depth, I64(q * vectors * lanes))) for q in range(panels)]
+        with cgutils.for_range(builder, depth) as loop:
+            k = loop.index
+            columns = [
+                load(
+                    builder,
+                    at(top, builder.add(builder.mul(k, I64(vectors * lanes)), I64(v * lanes))),
+                    vector,
+                )
+                for top in tops
+                for v in range(vectors)
+            ]
+            for r, (start, own) in enumerate(zip(starts, sums, strict=True)):
+                place = builder.add(builder.mul(k, a_stride), I64(r)) if transposed else k
+                factor = splat(builder, builder.load(at(start, place)), lanes)
+                for column, slot in zip(columns, own, strict=True):
+                    builder.store(fma(builder, factor, column, builder.load(slot)), slot)
+        for row, own in zip(cells, sums, strict=True):
+            for cell, slot in zip(row, own, strict=True):
+                store(builder, builder.load(slot), cell)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def tile(typingctx, a, a_at, a_stride, b, b_at, depth, c, c_at, c_stride):
+        i = types.int64
+        return types.void(a, i, i, b, i, i, c, i, i), body
+
+    return tile
+
+
+def lanes_in(dtype: types.Float) -> int:
+    """Numbers of a Numba dtype in a vector register."""
+    return VECTOR_BYTES * 8 // dtype.bitwidth
+
+
+wide_8, wide_4, wide_2, wide_1 = (multiply_tile(r, 1, VECTORS) for r in (8, 4, 2, 1))
+slim_8, slim_4, slim_2, slim_1 = (multiply_tile(r, 1, 1) for r in (8, 4, 2, 1))
+long_1 = multiply_tile(1, ROW_PANELS, VECTORS)
+wide_t, slim_t = (multiply_tile(ROWS, 1, v, transposed=True) for v in (VECTORS, 1))
+
+
+@intrinsic
+def move(typingctx, source, source_at, target, target_at):
+    """Copy a panel's width of numbers between flat views of arrays."""
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        source, target = (
+            builder.gep(data(context, builder, signature.args[i], args[i]), [args[i + 1]], inbounds=True)
+            for i in (0, 2)
+        )
+        vector = ir.VectorType(source.type.pointee, VECTORS * lanes_in(signature.args[0].dtype))
+        store(builder, load(builder, source, vector), target)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, target, types.int64), body
+
+
+@jit
+def copy(source, target):
+    """target[: len(source)] = source."""
+    for j in range(len(source)):
+        target[j] = source[j]
+
+
+@jit
+def padded(columns, array):
+    """Columns of a packed matrix of the array's dtype: whole vectors."""
+    lanes = VECTOR_BYTES // array.itemsize
+    return -(-columns // lanes) * lanes
+
+
+@jit
+def pack_panel(source, net, first, transposed, depth, columns, panels, offset, begin):
+    """The panel from column `begin` on of what `pack` packs."""
+    lanes = VECTOR_BYTES // panels.itemsize
+    total = panels.shape[1] // padded(columns, panels)
+    width = min(VECTORS * lanes, padded(columns, panels) - begin)
+    held = min(width, columns - begin)
+    for k in range(depth):
+        at = begin * total + (offset + k) * width
+        panel = panels[net, at : at + width]
+        if transposed:
+            for j in range(held):
+                panel[j] = source[net, begin + j, first + k]
+        else:
+            copy(source[net, k, first + begin : first + begin + held], panel)
+        for j in range(held, width):
+            panel[j] = 0
+
+
+@jit
+def pack_serial(source, first, transposed, depth, columns, panels, offset):
+    """`pack` on one thread."""
+    for net in range(len(source)):
+        for begin in range(0, columns, VECTORS * VECTOR_BYTES // panels.itemsize):
+            pack_panel(source, net, first, transposed, depth, columns, panels, offset, begin)
+
+
+@jit(parallel=True)
+def pack_parallel(source, first, transposed, depth, columns, panels, offset):
+    """`pack` with panels spread over the threads."""
+    width = VECTORS * VECTOR_BYTES // panels.itemsize
+    parts = -(-columns // width)
+    for task in prange(len(source) * parts):
+        net, begin = task // parts, task % parts * width
+        pack_panel(source, net, first, transposed, depth, columns, panels, offset, begin)
+
+
+def packed(like, depth, columns):
+    """Room for packed matrices (depth, columns) of as many networks as the array has, in its dtype."""
+    return np.empty((len(like), depth * padded(columns, like)), like.dtype)
+
+
+def pack(source, first, transposed, depth, columns, panels, offset):
+    """Pack (depth, columns) of each matrix of source (k, .., ..), from its column `first` on, or of its
+    transpose from its row `first` on, as rows offset.. of what `packed` made for that many columns."""
+    kernel = pack_serial if len(source) * depth * columns < SMALL >> 3 else pack_parallel
+    kernel(source, first, transposed, depth, columns, panels, offset)
+
+
+@jit
+def multiply(a, a_at, a_stride, rows, b, depth, c):
+    """c += a b in the first rows of c, for packed b (depth, c.shape[1]).
+
+    Row r of a begins at a_at + r a_stride of its flat view.
+    """
+    width = c.shape[1]
+    lanes = VECTOR_BYTES // c.itemsize
+    wide = width // (VECTORS * lanes) * VECTORS * lanes
+    even = rows // 2 * 2
+    for column in range(0, width if even else 0, VECTORS * lanes):
+        panel, left, out = column * depth, a_at, column
+        row = 0
+        if ROWS == 8:
+            while row + 8 <= rows:
+                if column < wide:
+                    wide_8(a, left, a_stride, b, panel, depth, c, out, width)
+                else:
+                    slim_8(a, left, a_stride, b, panel, depth, c, out, width)
+                row, left, out = row + 8, left + 8 * a_stride, out + 8 * width
+        while row + 4 <= rows:
+            if column < wide:
+                wide_4(a, left, a_stride, b, panel, depth, c, out, width)
+            else:
+                slim_4(a, left, a_stride, b, panel, depth, c, out, width)
+            row, left, out = row + 4, left + 4 * a_stride, out + 4 * width
+        if row + 2 <= rows:
+            if column < wide:
+                wide_2(a, left, a_stride, b, panel, depth, c, out, width)
+            else:
+                slim_2(a, left, a_stride, b, panel, depth, c, out, width)
+    if even < rows:
+        left, out, column = a_at + even * a_stride, even * width, 0
+        while column + ROW_PANELS * VECTORS * lanes <= width:
+            long_1(a, left, a_stride, b, column * depth, depth, c, out + column, width)
+            column += ROW_PANELS * VECTORS * lanes
+        while column < wide:
+            wide_1(a, left, a_stride, b, column * depth, depth, c, out + column, width)
+            column += VECTORS * lanes
+        if column < width:
+            slim_1(a, left, a_stride, b, column * depth, depth, c, out + column, width)
+
+
+@jit
+def weight_gradient_rows(
+    left, start, d, net, lengths, first, columns, k0, k1, out, out_first, sums, sums_first
+):
+    """out[net, k0:k1, out_first:][:columns] = sum over the steps of every row of left_t (outer) d_t.
+
+    left (m, b, t, n) with columns k0..k1-1, d (k, b, t, g) with columns first..first+columns-1.  Where
+    start (k, b, n) holds anything, left is a step late: start, then its steps but the last.  sums (k, ..)
+    gets the sums of d at sums_first, if it holds anything.  Steps are taken in order, in chunks.
+    """
+    rows, steps, g = d.shape[1:]
+    late = start.size > 0
+    own = min(net, len(left) - 1)
+    panel = VECTORS * VECTOR_BYTES // d.itemsize
+    depth = -(-(k1 - k0) // ROWS) * ROWS
+    width = padded(columns, d)
+    if depth * width == 0:
+        return
+    a = np.zeros((CHUNK, depth), d.dtype)
+    panels = np.zeros(CHUNK * width, d.dtype)
+    total = np.zeros((depth + 1, width), d.dtype)  # and the sums of d below
+    ones = np.ones(CHUNK, d.dtype)
+    places = np.empty(CHUNK, np.int64)
+    row = t = 0
+    while row < rows:
+        count = 0
+        while count < CHUNK and row < rows:
+            if t >= lengths[row]:
+                row, t = row + 1, 0
+                continue
+            if late:
+                source = start[net, row, k0:k1] if t == 0 else left[own, row, t - 1, k0:k1]
+            else:
+                source = left[own, row, t, k0:k1]
+            copy(source, a[count])
+            places[count] = ((net * rows + row) * steps + t) * g + first
+            count, t = count + 1, t + 1
+        for group in range(0, width, GROUP * panel):
+            end = min(group + GROUP * panel, width)
+            for r in range(count):
+                for column in range(group, end, panel):
+                    wide = min(panel, width - column)
+                    to = column * CHUNK + r * wide
+                    if column + panel <= columns:
+                        move(d, places[r] + column, panels, to)
+                    else:
+                        copy(
+                            d.ravel()[places[r] + column : places[r] + columns],
+                            panels[to : to + columns - column],
+                        )
+            for column in range(group, end, panel):
+                at = column * CHUNK
+                if width - column >= panel:
+                    for k in range(0, depth, ROWS):
+                        wide_t(a, k, depth, panels, at, count, total, k * width + column, width)
+                    if sums.size:
+                        wide_1(ones, 0, 0, panels, at, count, total, depth * width + column, width)
+                else:
+                    for k in range(0, depth, ROWS):
+                        slim_t(a, k, depth, panels, at, count, total, k * width + column, width)
+                    if sums.size:
+                        slim_1(ones, 0, 0, panels, at, count, total, depth * width + column, width)
+    for k in range(k1 - k0):
+        copy(total[k, :columns], out[net, k0 + k, out_first:])
+    if sums.size:
+        copy(total[depth, :columns], sums[net, sums_first:])
+
+
+@jit(parallel=True)
+def weight_gradient_parts(left, start, d, lengths, first, columns, out, out_first, sums, sums_first, parts):
+    """`weight_gradient` with the longer side of each matrix in parts."""
+    n = out.shape[1]
+    across = columns > n
+    unit = VECTORS * VECTOR_BYTES // d.itemsize if across else ROWS
+    units = -(-(columns if across else n) // unit)
+    for task in prange(len(d) * parts):
+        net, part = task // parts, task % parts
+        begin, end = part * units // parts * unit, (part + 1) * units // parts * unit
+        if across:
+            weight_gradient_rows(
+                left,
+                start,
+                d,
+                net,
+                lengths,
+                first + begin,
+                min(end, columns) - begin,
+                0,
+                n,
+                out,
+                out_first + begin,
+                sums,
+                sums_first + begin,
+            )
+        else:
+            weight_gradient_rows(
+                left,
+                start,
+                d,
+                net,
+                lengths,
+                first,
+                columns,
+                begin,
+                min(end, n),
+                out,
+                out_first,
+                sums[: len(sums) * (part == 0)],
+                sums_first,
+            )
+
+
+def weight_gradient(left, start, d, lengths, first, columns, out, out_first, sums, sums_first):
+    """`weight_gradient_rows` for all networks and all rows of out (k, n, ..)."""
+    n = out.shape[1]
+    if len(d) == 1 and d.shape[1] * d.shape[2] * n * columns < SMALL:
+        weight_gradient_rows(
+            left, start, d, 0, lengths, first, columns, 0, n, out, out_first, sums, sums_first
+        )
+    else:
+        parts = parts_of(len(d), -(-max(columns, n) // ROWS))
+        weight_gradient_parts(
+            left, start, d, lengths, first, columns, out, out_first, sums, sums_first, parts
+        )
+
+
+def parts_of(networks, divisible):
+    """Parts to cut each network's work into to keep every thread busy."""
+    return max(1, min(divisible, -(-numba.get_num_threads() // networks)))
+
+
+@jit
+def column_sums(d, lengths, first, columns, sums, sums_first):
+    """sums[:, sums_first:][:columns] = sum of d (k, b, t, g) over steps, of its columns from `first` on."""
+    for net in range(len(d)):
+        total = sums[net, sums_first : sums_first + columns]
+        total[:] = 0
+        for row in range(len(lengths)):
+            for t in range(lengths[row]):
+                source = d[net, row, t, first : first + columns]
+                for j in range(columns):
+                    total[j] += source[j]

@@ -1,0 +1,154 @@
+"""What the kernels of all cells share: the order of rows, what a step begins with, gradients of the inputs.
+
+The rows of a batch are dealt to the threads, longest first, and each thread walks through time with its own
+rows: the running rows of a step are always the first ones, so that a sequence costs its own length.  A step
+is one product [x_t | h_{t-1}] [W_in; W_rec] and a pass over the sums while they are in the first cache.
+Weight gradients are products over all steps, once the reverse pass has left the gradients of the sums.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from .. import RELU, TANH
+from .functions import logistic, tanh
+from .jit import jit
+from .matrix import copy, multiply, parts_of, weight_gradient
+
+
+@jit
+def longest_first(lengths):
+    """Rows by falling length, equal ones in order."""
+    longest = 0
+    for length in lengths:
+        longest = max(longest, length)
+    first = np.zeros(longest + 2, np.int64)
+    for length in lengths:
+        first[longest - length + 1] += 1
+    for bucket in range(longest):
+        first[bucket + 1] += first[bucket]
+    order = np.empty(len(lengths), np.int64)
+    for row in range(len(lengths)):
+        bucket = longest - lengths[row]
+        order[first[bucket]] = row
+        first[bucket] += 1
+    return order
+
+
+def spread(rows, parts, networks, lengths, args):
+    """Call a kernel for the rows of all networks: rows(net, order, *args), or parts(order, parts, *args) on
+    several threads."""
+    order, count = longest_first(lengths), parts_of(networks, len(lengths))
+    if networks * count == 1:
+        rows(0, order, *args)
+    else:
+        parts(order, count, *args)
+
+
+@jit
+def count_running(lengths, order, t):
+    """Rows of `order` (longest first) that have a step t."""
+    running = 0
+    while running < len(order) and lengths[order[running]] > t:
+        running += 1
+    return running
+
+
+@jit
+def read(x, net, row, t, left):
+    """left = x_t."""
+    copy(x[min(net, len(x) - 1), row, t], left)
+
+
+@jit
+def begin_sums(tokens, net, row, t, W_in, b, first, sums):
+    """sums = the bias from column `first` on, plus the weights of the token, if tokens are read."""
+    last = first + len(sums)
+    copy(b[net, first:last], sums)
+    if tokens.size:
+        add(W_in[net, tokens[min(net, len(tokens) - 1), row, t], first:last], sums)
+
+
+@jit
+def add(source, target):
+    """target += source."""
+    for j in range(len(target)):
+        target[j] += source[j]
+
+
+@jit
+def squared_norm(values):
+    """Sum of squares, in float64."""
+    total = 0.0
+    for value in values:
+        total += np.float64(value) * np.float64(value)
+    return total
+
+
+@jit
+def activate(activation, z, out):
+    """out = f(z)."""
+    if activation == TANH:
+        for j in range(len(out)):
+            out[j] = tanh(z[j])
+    elif activation == RELU:
+        for j in range(len(out)):
+            out[j] = z[j] if z[j] > 0 or z[j] != z[j] else z.dtype.type(0)
+    else:
+        for j in range(len(out)):
+            out[j] = logistic(z[j])
+
+
+@jit
+def through_activation(activation, h, d):
+    """d *= f'(z), told from h = f(z)."""
+    if activation == TANH:
+        for j in range(len(d)):
+            d[j] -= d[j] * h[j] * h[j]
+    elif activation == RELU:
+        for j in range(len(d)):
+            d[j] = d[j] if h[j] > 0 else d.dtype.type(0)
+    else:
+        for j in range(len(d)):
+            d[j] *= h[j] - h[j] * h[j]
+
+
+@jit
+def logistic_in_place(z):
+    """z = logistic(z)."""
+    for j in range(len(z)):
+        z[j] = logistic(z[j])
+
+
+@jit
+def pass_down(d, first, running, down, depth, inward, net, order, t, d_x):
+    """d_x_t = d W_in^T for the running rows, of columns first.. of d and packed W_in^T, if it is wanted."""
+    i = d_x.shape[3]
+    if i:
+        inward[:running] = 0
+        multiply(d, first, d.shape[1], running, down, depth, inward)
+        for s in range(running):
+            copy(inward[s, :i], d_x[net, order[s], t])
+
+
+@jit(parallel=True)
+def token_gradient(tokens, d_z, lengths, columns, d_W_in, parts):
+    """d_W_in (k, i, columns): for each token the sum of d_z over its steps, columns in parts."""
+    for task in prange(len(d_z) * parts):
+        net, part = task // parts, task % parts
+        first, last = part * columns // parts, (part + 1) * columns // parts
+        own = tokens[min(net, len(tokens) - 1)]
+        d_W_in[net, :, first:last] = 0
+        for row in range(len(lengths)):
+            for t in range(lengths[row]):
+                add(d_z[net, row, t, first:last], d_W_in[net, own[row, t], first:last])
+
+
+def input_gradient(x, tokens, d_z, lengths, columns, d_W_in):
+    """d_W_in (k, i, columns) = sum over steps of x_t (outer) d_z_t, of its first columns."""
+    if tokens.size:
+        token_gradient(tokens, d_z, lengths, columns, d_W_in, parts_of(len(d_z), columns))
+    else:
+        nothing = d_z[:0, 0]
+        weight_gradient(x, nothing, d_z, lengths, 0, columns, d_W_in, 0, nothing[:, 0], 0)
