@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from .hopfield.network import HopfieldNetwork, OscillationResult, RecallResult, find_oscillation
     from .hopfield.patterns import PackedStates, corrupt, pack, random_patterns
     from .hopfield.results import CapacityResult, ScalingResult
+    from .rnn.layers import RNN, Trace
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "RNN",
     "BackendError",
     "CapacityResult",
     "HopfieldNetwork",
@@ -23,6 +25,7 @@ __all__ = [
     "PackedStates",
     "RecallResult",
     "ScalingResult",
+    "Trace",
     "__version__",
     "available_backends",
     "capacity",
@@ -43,6 +46,7 @@ _NAMES = {
     "hopfield.network": ("HopfieldNetwork", "OscillationResult", "RecallResult", "find_oscillation"),
     "hopfield.patterns": ("PackedStates", "corrupt", "pack", "random_patterns"),
     "hopfield.results": ("CapacityResult", "ScalingResult"),
+    "rnn.layers": ("RNN", "Trace"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -1,0 +1,1 @@
+"""Recurrent neural networks and backpropagation through time.  The public names are those of `fastrec`."""

@@ -1,0 +1,75 @@
+"""Network files: a NumPy .npz archive of the parameters, and of the sizes as a JSON text."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, fields
+from math import prod
+
+import numpy as np
+
+from ..arguments import require_memory
+from ..files import new_file, require_suffix
+from .config import Array, Config
+
+TEXT = "fastrec_rnn"  # the array that holds the text
+FORMAT = 1
+LONGEST = 2**16  # bytes that the text and the headers of arrays may have
+
+
+def save(path: str | os.PathLike[str], config: Config, parameters: dict[str, Array]) -> None:
+    """Write a network; see `fastrec.RNN.save`."""
+    require_suffix(path, ".npz")
+    text = json.dumps({"format": FORMAT, **asdict(config), "dtype": config.dtype.name})
+    with new_file(path) as temporary, temporary.open("xb") as file:
+        np.savez(file, **{TEXT: np.array(text)}, **parameters)  # type: ignore[arg-type]
+
+
+def load(path: str | os.PathLike[str]) -> tuple[Config, dict[str, Array]]:
+    """Read a network; see `fastrec.RNN.load`."""
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return read(archive)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        except Exception as error:  # zipfile and NumPy fail in many ways on bytes that are not theirs
+            raise ValueError(f"{path}: not a fastrec network, or truncated or damaged ({error})") from None
+
+
+def read(archive: zipfile.ZipFile) -> tuple[Config, dict[str, Array]]:
+    """The network in an archive; ValueError, or whatever zipfile and NumPy raise, if there is none."""
+    names = archive.namelist()
+    if f"{TEXT}.npy" not in names:
+        raise ValueError("not a fastrec network file")
+    settings = json.loads(str(read_array(archive, TEXT, 0)))
+    form = settings.pop("format", None)
+    if form != FORMAT:
+        raise ValueError(f"format {form!r}, but this fastrec reads format {FORMAT}")
+    if settings.keys() != {field.name for field in fields(Config)}:
+        raise ValueError(f"damaged, its sizes are {', '.join(settings)}")
+    config = Config(**settings)
+    if sorted(names) != sorted(f"{key}.npy" for key in (TEXT, *config.shapes)):
+        raise ValueError(f"damaged, its arrays should be {TEXT}, {', '.join(config.shapes)}")
+    require_memory("the network", config.k * config.n_parameters * config.dtype.itemsize)
+    parameters = {}
+    for key, shape in config.shapes.items():
+        array = read_array(archive, key, prod(shape) * config.dtype.itemsize)
+        if array.shape != shape or array.dtype.newbyteorder("=") != config.dtype:
+            raise ValueError(f"damaged, {key} is {array.shape}, {array.dtype}, not {shape}, {config.dtype}")
+        parameters[key] = np.ascontiguousarray(array, config.dtype)
+    return config, parameters
+
+
+def read_array(archive: zipfile.ZipFile, name: str, nbytes: int) -> Array:
+    """An array of nbytes, if the archive says it has as many: no small file asks for much memory."""
+    info = archive.getinfo(f"{name}.npy")
+    if not nbytes <= info.file_size <= nbytes + LONGEST:
+        raise ValueError(f"damaged, {name} has {info.file_size} bytes")
+    with archive.open(info) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):  # also lets zipfile compare the checksum
+            raise ValueError(f"damaged, {name} is longer than it says")
+    return array

@@ -1,0 +1,86 @@
+"""First values of the parameters of a recurrent network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from ..arguments import as_int, require_memory
+from .config import CELLS, Array, Config, one_of
+
+Initial = Literal["orthogonal", "uniform", "identity"]
+
+MAX_SEED = 2**64 - 1
+
+
+def draw(
+    config: Config, initial: Initial, seed: int | Sequence[int], forget_bias: float | None
+) -> dict[str, Array]:
+    """Parameters as `fastrec.RNN` describes them.  Raises ValueError for arguments that cannot be."""
+    if initial not in ("orthogonal", "uniform", "identity"):
+        names = one_of(("orthogonal", "uniform", "identity"))
+        raise ValueError(f"initial is {initial!r}; it must be {names}")
+    if initial == "identity" and config.cell != "elman":
+        raise ValueError(
+            f'initial is "identity", which is for cell="elman"; with "{config.cell}" use another'
+        )
+    if forget_bias is not None and config.cell != "lstm":
+        raise ValueError(f'forget_bias is {forget_bias!r}; only cell="lstm" has a forget gate, leave it out')
+    if forget_bias is None:
+        forget_bias = 1.0 if config.cell == "lstm" and initial != "uniform" else None
+    elif isinstance(forget_bias, bool) or not (
+        isinstance(forget_bias, (int, float, np.number)) and np.isfinite(forget_bias)
+    ):
+        raise ValueError(f"forget_bias is {forget_bias!r}; it must be a finite number")
+    seeds = read_seeds(config.models, seed)
+    # Drawn in float64, one array at a time; `orthogonal` holds four matrices.
+    drawn = max(8 * max(map(prod, config.shapes.values())) // config.k, 32 * config.hidden_size**2)
+    require_memory("the network", config.k * config.n_parameters * config.dtype.itemsize + drawn)
+    parameters = {key: np.zeros(shape, config.dtype) for key, shape in config.shapes.items()}
+    for j, one in enumerate(seeds):
+        rng = np.random.Generator(np.random.Philox(key=one))
+        network = {key: array[j] if config.models else array for key, array in parameters.items()}
+        for key, array in network.items():
+            fill(rng, config, initial, key, array)
+            if forget_bias is not None and key.startswith("b") and key != "b_out":
+                array[config.hidden_size : 2 * config.hidden_size] = forget_bias
+    return parameters
+
+
+def read_seeds(models: int | None, seed: int | Sequence[int]) -> list[int]:
+    """One seed a network: seed, seed + 1, ..., or those given for k networks."""
+    if models is None or not isinstance(seed, (Sequence, np.ndarray)) or isinstance(seed, str):
+        first = as_int("seed", seed, 0, MAX_SEED)
+        return [first + j for j in range(models or 1)]
+    if len(seed) != models:
+        raise ValueError(f"seed has {len(seed)} values; give one for each of the {models} networks, or one")
+    return [as_int(f"seed[{j}]", value, 0, MAX_SEED) for j, value in enumerate(seed)]
+
+
+def fill(rng: np.random.Generator, config: Config, initial: Initial, key: str, array: Array) -> None:
+    """Write the first values of one parameter of one network, if they are not the zeros it has."""
+    h = config.hidden_size
+    if key.startswith(("h0", "c0")):
+        return
+    if initial == "uniform":
+        array[...] = rng.uniform(-(h**-0.5), h**-0.5, array.shape)
+    elif key.startswith("W_rec"):
+        for column in range(0, CELLS[config.cell].gates * h, h):
+            block = array[:, column : column + h]
+            block[...] = orthogonal(rng, *block.shape) if initial == "orthogonal" else np.eye(h)
+    elif key.startswith("W") and initial == "identity":
+        array[...] = 0.001 * rng.standard_normal(array.shape)
+    elif key.startswith("W"):
+        # Each gate is a matrix of its own: its outputs are h, not those of all gates together.
+        limit = (6 / (len(array) + (h if key.startswith("W_in") else array.shape[1]))) ** 0.5
+        array[...] = rng.uniform(-limit, limit, array.shape)
+
+
+def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> Array:
+    """Orthonormal rows or columns, uniform among all such matrices (Mezzadri, Notices AMS 54, 592, 2007)."""
+    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+    q *= np.where(np.diag(r) < 0, -1.0, 1.0)
+    return q if rows >= columns else q.T

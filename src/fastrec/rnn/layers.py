@@ -1,0 +1,548 @@
+"""Recurrent neural networks: forward over whole sequences, gradients by backpropagation through time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from ..arguments import as_int, require_memory
+from ..backend import kernels, resolve
+from .config import CELLS, Activation, Array, CellName, Config
+from .files import load, save
+from .initial import Initial, draw
+from .inputs import (
+    NO_TOKENS,
+    Batch,
+    Goal,
+    Loss,
+    Reduction,
+    as_numbers,
+    initial_parts,
+    read_batch,
+    read_floats,
+    read_state,
+    read_targets,
+)
+from .torch import from_torch, to_torch
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What `RNN.forward` computed, and what `RNN.backward` reads: do not write to its arrays.
+
+    outputs: (b, t, o), the hidden units if the network has no output layer.
+    hidden: (b, t, h), of the top layer.
+    state: (layers, b, s) after the last step of each row, the `state` of the sequence that follows; s is
+        h, for "lstm" 2 h = [h | c], for "jordan" o.
+
+    All are of the network's dtype, k networks have a leading axis k, and steps past a row's length are 0.
+    """
+
+    outputs: Array
+    hidden: Array
+    state: Array
+    _network: RNN = field(repr=False)
+    _batch: Batch = field(repr=False)
+    _saved: tuple[tuple[Array, ...], ...] = field(repr=False)  # of each layer, what its kernel keeps
+
+    def state_at(self, t: int) -> Array:
+        """The state (layers, b, s) after t steps, or after all of a row that has fewer; 0 is the start.
+
+        Raises ValueError unless t is an integer from 0 to the number of steps.
+        """
+        steps = self._saved[0][0].shape[2]
+        return self._network._public_state(
+            last_state(self._network._config, self._batch, self._saved, as_int("t", t, 0, steps))
+        )
+
+
+class RNN:
+    """A recurrent neural network.
+
+    input_size i, hidden_size h, output_size o: units; without output_size the hidden units are the outputs.
+    cell: "elman", h_t = f(x_t W_in + h_{t-1} W_rec + b) (Cognitive Science 14, 179, 1990); "jordan", the same
+        with the last output in place of h_{t-1} (ICS report 8604, 1986); "gru" (Cho et al., EMNLP 2014) and
+        "lstm" (Hochreiter & Schmidhuber, Neural Computation 9, 1735, 1997) with PyTorch's equations.
+        Outputs are y_t = h_t W_out + b_out.
+    activation: f of "elman" and "jordan": "tanh", "relu" or "logistic".
+    num_layers: the layers above the first read the hidden units of the one below; 1 for "jordan".
+    models: k independent networks of one shape, computed in one call; all arrays then have a leading axis k,
+        but inputs and targets without it are shared.
+    initial: of the weights.  "orthogonal": W_rec of each gate (Saxe et al., ICLR 2014), W_in and W_out
+        uniform within +-sqrt(6 / (in + out)) (Glorot & Bengio, AISTATS 2010), b 0; "uniform": all within
+        +-1/sqrt(h), as PyTorch has it; "identity": W_rec, the others normal with deviation 0.001, b 0,
+        for "elman" with "relu" (Le, Jaitly & Hinton, arXiv:1504.00941).  The initial state is 0.
+    dtype: np.float32 or np.float64, of all arrays.
+    seed: 0..2^64-1, of the weights.  Network j of several is the one that has seed + j alone, or seed[j].
+    backend: "cpu", "gpu", "reference" or "auto"; None follows `fastrec.get_backend` at every call.
+    forget_bias: first value of the bias of an LSTM's forget gates; 1 if not given, but with "uniform"
+        drawn as the others (Jozefowicz et al., ICML 2015).
+
+    parameters: dict of arrays, which may be written to or replaced by others of the same shape and dtype.
+        g is 1, for "gru" 3 (gates r, z, n) and for "lstm" 4 (i, f, g, o).  "W_in" (i, g h), "W_rec" (h, g h),
+        "b" (g h,), "h0" (h,) the learned initial state; "gru" has "b_n" (h,), the recurrent bias of n, "lstm"
+        "c0" (h,); layer l > 0 the same with "_l1", ... added (i is h there); "W_out" (h, o), "b_out" (o,).
+        With "jordan" W_rec is (o, h) and h0 (o,).
+
+    Raises ValueError for arguments that cannot be, or if memory does not suffice.  So do all methods for
+    arguments and for parameters they cannot use; nothing is changed then.
+    """
+
+    parameters: dict[str, Array]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int | None = None,
+        cell: CellName = "elman",
+        activation: Activation = "tanh",
+        num_layers: int = 1,
+        models: int | None = None,
+        initial: Initial = "orthogonal",
+        dtype: DTypeLike = np.float32,
+        seed: int | Sequence[int] = 0,
+        backend: str | None = None,
+        *,
+        forget_bias: float | None = None,
+    ) -> None:
+        sizes = (input_size, hidden_size, output_size)
+        config = Config(*sizes, cell, activation, num_layers, models, dtype)  # type: ignore[arg-type]
+        resolve(backend)
+        self._set(config, draw(config, initial, seed, forget_bias), backend)
+
+    @classmethod
+    def _of(cls, config: Config, parameters: dict[str, Array], backend: str | None) -> RNN:
+        """A network that takes over parameters; they must be as config says."""
+        network = cls.__new__(cls)
+        network._set(config, parameters, backend)
+        return network
+
+    def _set(self, config: Config, parameters: dict[str, Array], backend: str | None) -> None:
+        self._config, self.parameters, self._backend = config, parameters, backend
+        self._shapes = config.shapes
+
+    @property
+    def input_size(self) -> int:
+        """Number of inputs i; integer tokens are 0..i-1."""
+        return self._config.input_size
+
+    @property
+    def hidden_size(self) -> int:
+        """Number of hidden units h, of each layer."""
+        return self._config.hidden_size
+
+    @property
+    def output_size(self) -> int | None:
+        """Number of outputs o, None if the hidden units are the outputs."""
+        return self._config.output_size
+
+    @property
+    def cell(self) -> CellName:
+        """ "elman", "jordan", "gru" or "lstm"."""
+        return self._config.cell
+
+    @property
+    def activation(self) -> Activation:
+        """ "tanh", "relu" or "logistic"; always "tanh" for "gru" and "lstm"."""
+        return self._config.activation
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers."""
+        return self._config.num_layers
+
+    @property
+    def models(self) -> int | None:
+        """Number k of independent networks, None for one network without that axis."""
+        return self._config.models
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self._config.dtype
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters, of each network."""
+        return self._config.n_parameters
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that the next call runs on."""
+        return resolve(self._backend)
+
+    def __repr__(self) -> str:
+        c = self._config
+        parts = [f"input_size={c.input_size}", f"hidden_size={c.hidden_size}", f"output_size={c.output_size}"]
+        parts.append(f'cell="{c.cell}"')
+        parts += [f'activation="{c.activation}"'] * bool(c.activation_code)
+        parts += [f"num_layers={c.num_layers}"] * (c.num_layers > 1)
+        parts += [f"models={c.models}"] * (c.models is not None)
+        parts += [f"dtype={c.dtype}", f'backend="{self.backend}"', f"n_parameters={c.n_parameters}"]
+        return f"RNN({', '.join(parts)})"
+
+    def copy(self, model: int | None = None) -> RNN:
+        """A network with copies of the parameters; of k networks with model=j the j-th alone.
+
+        Raises ValueError if model is not one of 0..k-1.
+        """
+        config, parameters = self._config, self.parameters
+        self._weights()
+        if model is not None:
+            if config.models is None:
+                raise ValueError(f"model is {model!r}; this is a single network, leave it out")
+            j = as_int("model", model, 0, config.models - 1)
+            config, parameters = (
+                replace(config, models=None),
+                {key: value[j] for key, value in parameters.items()},
+            )
+        return RNN._of(config, {key: parameters[key].copy() for key in self._shapes}, self._backend)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a NumPy .npz file with sizes and parameters, replacing path in one step.
+
+        Raises ValueError unless path ends in .npz, OSError if it cannot be written.
+        """
+        self._weights()
+        save(path, self._config, self.parameters)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> RNN:
+        """Read what `save` wrote: an equal network.  Nothing in the file is executed.
+
+        Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
+        """
+        resolve(backend)
+        return cls._of(*load(path), backend)
+
+    @classmethod
+    def from_torch(
+        cls, module: torch.nn.RNNBase, output: torch.nn.Linear | None = None, backend: str | None = None
+    ) -> RNN:
+        """The network of a torch.nn.RNN, GRU or LSTM, with a torch.nn.Linear as output layer if given.
+
+        Arrays are (b, t, ...) here whatever batch_first is, and the initial state is 0.  Two biases that
+        PyTorch only adds become their sum.  Raises ValueError for what fastrec does not have (bidirectional,
+        proj_size, dropout, other modules and dtypes), ImportError if PyTorch is not installed.
+        """
+        resolve(backend)
+        return cls._of(*from_torch(module, output), backend)
+
+    def to_torch(self) -> torch.nn.RNNBase | tuple[torch.nn.RNNBase, torch.nn.Linear]:
+        """A torch.nn.RNN, GRU or LSTM (batch_first) with copies of the weights, on the CPU; with an output
+        layer the pair of that and a torch.nn.Linear.
+
+        PyTorch has no learned initial state: give the module `Trace.state_at(0)`, for "lstm" split into its
+        halves h and c.  Raises ValueError for networks that PyTorch does not have ("jordan", "logistic", k
+        networks), ImportError if PyTorch is not installed.
+        """
+        self._weights()
+        return to_torch(self._config, self.parameters)
+
+    def forward(
+        self, x: ArrayLike, state: ArrayLike | None = None, lengths: ArrayLike | None = None
+    ) -> Trace:
+        """Run the network over b sequences of t steps.
+
+        x: finite numbers (b, t, i), or integer tokens (b, t) from 0 to i - 1 in place of one-hot inputs; for
+            k networks also (k, b, t, i) and (k, b, t), where three axes of integers beginning with k are
+            tokens.  Not copied if of the network's dtype (tokens: int32), C-contiguous and writable.
+        state: (layers, b, s) before the first step, as `Trace.state` gives it; None is the learned "h0".
+        lengths: (b,) integers from 0 to t, steps of each row; what x holds past them does not matter.
+        """
+        return self._forward(self._read(x, state, lengths, gradients=False))
+
+    def predict(
+        self, x: ArrayLike, state: ArrayLike | None = None, lengths: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
+        """The outputs (b, t, o) and the last state (layers, b, s) of `forward`, keeping nothing for gradients."""
+        trace = self._forward(self._read(x, state, lengths, gradients=False), keep=False)
+        return trace.outputs, trace.state
+
+    def backward(
+        self,
+        trace: Trace,
+        d_outputs: ArrayLike | None = None,
+        d_hidden: ArrayLike | None = None,
+        d_state: ArrayLike | None = None,
+        *,
+        flow: bool = False,
+    ) -> dict[str, Array]:
+        """Gradients of a number E by backpropagation through time (Werbos, Proc. IEEE 78, 1550, 1990).
+
+        trace: of this network, computed with the parameters it still has; it stays as it is.
+        d_outputs (b, t, o), d_hidden (b, t, h; top layer), d_state (layers, b, s): gradients of E with
+            respect to `outputs`, `hidden` and `state` of the trace; at least one, the others count as 0.
+            What they hold past a row's length does not matter.
+
+        Returns the keys of `parameters`, "x" (b, t, i) unless x was tokens, and "state" (layers, b, s), the
+        gradient of the initial state.  "h0" (and "c0") is its sum over the batch, or 0 if forward was given a
+        state.  With k networks all have the leading axis k, also "x" where they shared it.
+        flow=True adds "flow" (layers, b, t), float64: the squared norm over h of the whole dE/dh_t, which
+        shows how gradients vanish or explode on their way back.
+        """
+        if not (isinstance(trace, Trace) and trace._network is self):
+            raise ValueError("trace is not one of this network; give what its forward returned")
+        if d_outputs is None and d_hidden is None and d_state is None:
+            raise ValueError("d_outputs, d_hidden and d_state are all missing; give at least one")
+        c, batch = self._config, trace._batch
+        self._weights()
+        _, b, t, h = trace._saved[0][0].shape
+        width = h * min(c.num_layers, 3) + c.saved[-1] * (c.cell in ("gru", "lstm"))
+        width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
+        require_memory("backward", c.k * b * t * width * c.dtype.itemsize)
+        outputs = self._read_gradient("d_outputs", d_outputs, (b, t, c.outputs_width), batch)
+        hidden = self._read_gradient("d_hidden", d_hidden, (b, t, h), batch)
+        last = read_state(c, "d_state", d_state, b, batch.module)
+        if c.output_size is None and outputs is not None:
+            hidden = outputs if hidden is None else hidden + outputs
+        return self._backward(trace, outputs, hidden, last, own=False, want_x=True, flow=flow)
+
+    def loss(
+        self,
+        x: ArrayLike,
+        targets: ArrayLike,
+        loss: Loss = "cross_entropy",
+        reduction: Reduction = "mean",
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        state: ArrayLike | None = None,
+    ) -> tuple[Any, Array]:
+        """The loss and the last state of `loss_and_gradients`, without gradients."""
+        batch = self._read(x, state, lengths, gradients=False)
+        goal = read_targets(self._config, batch, targets, loss, reduction, mask)
+        trace = self._forward(batch, keep=False)
+        outputs = self._outputs(trace)
+        return self._loss(goal, outputs, np.empty((*outputs.shape[:3], 0), self.dtype)), trace.state
+
+    def loss_and_gradients(
+        self,
+        x: ArrayLike,
+        targets: ArrayLike,
+        loss: Loss = "cross_entropy",
+        reduction: Reduction = "mean",
+        lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        state: ArrayLike | None = None,
+        *,
+        want_x: bool = True,
+    ) -> tuple[Any, dict[str, Array], Array]:
+        """A loss, its gradients and the last state, in less memory than `forward` and `backward` take.
+
+        x, lengths, state: as `forward` takes them.
+        targets: "cross_entropy" takes integers (b, t) from 0 to o - 1 and is log sum exp(y) - y[target] of a
+            step (softmax included), in nats; "mse" takes finite numbers (b, t, o) and is half the sum of
+            squares over the outputs of a step.  For k networks also with leading axis k.
+        reduction: "mean" over the steps that count, of all rows together, or their "sum".
+        mask: (b, t) bool, which steps count (of those within lengths); targets of others do not matter.
+
+        Returns the loss, a float, or float64 (k,); the gradients of `backward` (without "x" where want_x=False, which saves its cost);
+        and the state (layers, b, s) after the last step of each row.
+        """
+        batch = self._read(x, state, lengths, gradients=True)
+        goal = read_targets(self._config, batch, targets, loss, reduction, mask)
+        value, gradients, trace = self._learn(batch, goal, want_x)
+        return value, gradients, trace.state
+
+    def _learn(self, batch: Batch, goal: Goal, want_x: bool) -> tuple[Any, dict[str, Array], Trace]:
+        """Loss, gradients, and a trace of which only `state` and `state_at` are still good."""
+        trace, c = self._forward(batch), self._config
+        outputs = self._outputs(trace)
+        # Nobody else reads this trace, so the gradient of the outputs replaces them, unless they are needed:
+        # as hidden units, or by the cell itself.
+        d_outputs = outputs if c.has_output_layer else np.empty_like(outputs)
+        value = self._loss(goal, outputs, d_outputs)
+        d_hidden = d_outputs if c.output_size is None else None
+        d_last = np.zeros_like(batch.start)
+        gradients = self._backward(trace, d_outputs, d_hidden, d_last, own=True, want_x=want_x, flow=False)
+        return value, gradients, trace
+
+    def _forward(self, batch: Batch, keep: bool = True) -> Trace:
+        c, module, weights, lengths = self._config, batch.module, batch.weights, batch.lengths
+        shape = (c.k, *batch.x.shape[1:3])
+        kernel = getattr(module, f"{c.cell}_forward")
+        x, tokens = batch.x, batch.tokens
+        layers = []
+        for layer, keys in enumerate(c.layers):
+            # What only gradients need of a step is overwritten by the next one.
+            steps = (shape[2], *[shape[2] if keep or c.cell == "jordan" else 1] * (len(c.saved) - 1))
+            saved = tuple(
+                np.empty((*shape[:2], t, width), c.dtype) for t, width in zip(steps, c.saved, strict=True)
+            )
+            given = (x, tokens, lengths, batch.start[layer], *[weights[key] for key in keys])
+            kernel(*given, *c.activation_code, *saved)
+            layers.append(saved)
+            x, tokens = saved[0], NO_TOKENS
+        outputs = layers[0][1] if c.cell == "jordan" else x
+        if c.has_output_layer:
+            outputs = np.empty((*shape, c.outputs_width), c.dtype)
+            module.affine_forward(x, lengths, weights["W_out"], weights["b_out"], outputs)
+        state = last_state(c, batch, tuple(layers), shape[2])
+        public = (self._public(outputs), self._public(x), self._public_state(state))
+        return Trace(*public, self, batch, tuple(layers))
+
+    def _backward(
+        self,
+        trace: Trace,
+        d_outputs: Array | None,
+        d_hidden: Array | None,
+        d_last: Array,
+        own: bool,
+        want_x: bool,
+        flow: bool,
+    ) -> dict[str, Array]:
+        """Gradients from arrays that are overwritten: those given, and with own=True those of the trace.
+
+        d_outputs (k, b, t, o) or None, d_hidden (k, b, t, h) or None, d_last (layers, k, b, s).
+        """
+        c, batch = self._config, trace._batch
+        k, b, t, _ = trace._saved[0][0].shape
+        found = {key: np.empty_like(weight) for key, weight in batch.weights.items()}
+        through = self._backward_output(trace, d_outputs, d_hidden, found)
+        del d_outputs, d_hidden  # so that `through` alone holds them, and each layer's are freed after it
+        d_state = np.empty_like(batch.start)
+        flows = np.empty((c.num_layers, k, b, t if flow else 0))
+        for layer in reversed(range(c.num_layers)):
+            d_x = np.empty((k, b, t, c.hidden_size if layer else batch.x.shape[3] * want_x), c.dtype)
+            ends = (d_last[layer], d_state[layer], flows[layer])
+            self._backward_layer(trace, layer, through, d_x, *ends, found, own)
+            for key, d_initial in zip(c.initial[layer], initial_parts(c, d_state[layer]), strict=True):
+                found[key][...] = d_initial.sum(axis=1) if batch.learned else 0
+            through = [d_x]
+        gradients = {key: self._public(value) for key, value in found.items()}
+        if want_x and batch.tokens is NO_TOKENS:
+            gradients["x"] = self._public(through[0])
+        gradients["state"] = self._public_state(d_state)
+        if flow:
+            gradients["flow"] = self._public_state(flows)
+        return gradients
+
+    def _backward_output(
+        self, trace: Trace, d_outputs: Array | None, d_hidden: Array | None, found: dict[str, Array]
+    ) -> list[Array]:
+        """What goes into the top layer: the whole d_hidden, and d_outputs of "jordan"."""
+        c, batch, hidden = self._config, trace._batch, trace._saved[-1][0]
+        if c.has_output_layer and d_outputs is None:
+            found["W_out"][...], found["b_out"][...] = 0, 0
+        elif c.has_output_layer:
+            given = (hidden, batch.lengths, batch.weights["W_out"], d_outputs)
+            d_top = np.empty_like(hidden)
+            batch.module.affine_backward(*given, d_top, found["W_out"], found["b_out"])
+            d_hidden = d_top if d_hidden is None else np.add(d_hidden, d_top, out=d_top)
+        through = [np.zeros_like(hidden) if d_hidden is None else d_hidden]
+        if c.cell == "jordan":
+            through.append(np.zeros_like(trace._saved[0][1]) if d_outputs is None else d_outputs)
+        return through
+
+    def _backward_layer(
+        self,
+        trace: Trace,
+        layer: int,
+        through: list[Array],
+        d_x: Array,
+        d_last: Array,
+        d_state: Array,
+        flow: Array,
+        found: dict[str, Array],
+        own: bool,
+    ) -> None:
+        """A layer; overwrites `through`, which is that of `_backward_output`, or d_x of the layer above."""
+        c, batch, saved = self._config, trace._batch, trace._saved
+        x, tokens = (saved[layer - 1][0], NO_TOKENS) if layer else (batch.x, batch.tokens)
+        work = through
+        if c.cell in ("gru", "lstm"):
+            gates = saved[layer][-1]
+            work = [gates if own else np.empty_like(gates)]
+        keys = c.layers[layer]
+        read = [batch.weights[key] for key in keys if key.startswith("W")]
+        given = (x, tokens, batch.lengths, batch.start[layer], *saved[layer], *read, *c.activation_code)
+        into = (*work, d_x, d_state, *[found[key] for key in keys], flow)
+        getattr(batch.module, f"{c.cell}_backward")(*given, *through, d_last, *into)
+
+    def _outputs(self, trace: Trace) -> Array:
+        """The outputs (k, b, t, o) of a trace."""
+        return trace.outputs if self._config.models else trace.outputs[None]
+
+    def _loss(self, goal: Goal, outputs: Array, d_outputs: Array) -> Any:
+        losses = np.empty(outputs.shape[:2])
+        goal.kernel(outputs, goal.targets, goal.mask, goal.scale, losses, d_outputs)
+        value = losses.sum(axis=1) * goal.scale
+        return value if self._config.models else float(value[0])
+
+    def _public(self, array: Array) -> Array:
+        """Without the axis k of a single network."""
+        return array if self._config.models else array[0]
+
+    def _public_state(self, array: Array) -> Array:
+        """(layers, k, b, ...) as (k, layers, b, ...), or without k."""
+        return array.swapaxes(0, 1) if self._config.models else array[:, 0]
+
+    def _weights(self) -> dict[str, Array]:
+        """The parameters as (k, ...), checked: users may have replaced any."""
+        c, parameters, weights = self._config, self.parameters, {}
+        if parameters.keys() != self._shapes.keys():
+            odd = sorted(parameters.keys() ^ self._shapes.keys())
+            raise ValueError(
+                f"parameters must have the keys {', '.join(self._shapes)}; check {', '.join(odd)}"
+            )
+        for key, shape in self._shapes.items():
+            array = parameters[key]
+            if not (
+                isinstance(array, np.ndarray)
+                and array.shape == shape
+                and array.dtype == c.dtype
+                and array.flags.carray
+            ):
+                found = f"{np.shape(array)}, dtype {getattr(array, 'dtype', type(array).__name__)}"
+                raise ValueError(
+                    f'parameters["{key}"] is {found}; it must be {shape}, {c.dtype}, C-contiguous, writable'
+                )
+            weights[key] = array if c.models else array[None]
+        return weights
+
+    def _read(
+        self, x: ArrayLike, state: ArrayLike | None, lengths: ArrayLike | None, gradients: bool
+    ) -> Batch:
+        module = kernels("rnn", resolve(self._backend, x))
+        return read_batch(self._config, module, self._weights(), x, state, lengths, gradients)
+
+    def _read_gradient(
+        self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch
+    ) -> Array | None:
+        """A copy of a gradient given to `backward`, (k, b, t, width)."""
+        if value is None:
+            return None
+        array = as_numbers(name, value, (*self._config.lead, *shape))
+        checked = read_floats(name, array, self.dtype, batch.valid, batch.module)
+        if np.may_share_memory(checked, array):
+            checked = checked.copy()
+        return checked if self._config.models else checked[None]
+
+
+def last_state(c: Config, batch: Batch, saved: tuple[tuple[Array, ...], ...], t: int) -> Array:
+    """The states (layers, k, b, s) after t steps, of shorter rows after their last."""
+    state = np.empty_like(batch.start)
+    steps = None if batch.valid is None else np.minimum(batch.lengths, t)
+    rows = slice(None) if steps is None else np.arange(len(steps))
+    begin = 0
+    for part in range(*CELLS[c.cell].state.indices(len(c.saved))):
+        end = begin + c.saved[part]
+        for layer, arrays in enumerate(saved):
+            # An array of a single step holds the last.
+            last = np.minimum(t if steps is None else steps, arrays[part].shape[2]) - 1
+            state[layer, :, :, begin:end] = arrays[part][:, rows, last]
+        begin = end
+    if steps is None and t == 0:
+        state[...] = batch.start
+    elif steps is not None:
+        state[:, :, steps == 0] = batch.start[:, :, steps == 0]
+    return state
