@@ -273,3 +273,28 @@ def test_no_escape_codes_off_a_terminal():
     process = start("capacity", "--sizes", "300,600", "--trials", "60")
     out, err = process.communicate()
     assert process.returncode == 0 and err == "" and "\x1b" not in out and "\r" not in out
+
+
+def test_addition(run, folder):
+    arguments = (
+        "--cell",
+        "elman",
+        "--delay",
+        "0",
+        "--networks",
+        "8",
+        "--epochs",
+        "12",
+        "--test-columns",
+        "99",
+    )
+    code, out, err = run("addition", *arguments, "--save", "adder.npz")
+    assert code == 0 and not err
+    assert "0 wrong digits of 100000" in out and "written to addition.png and adder.npz" in out
+    assert (folder / "addition.png").read_bytes().startswith(b"\x89PNG")
+    assert fastrec.RNN.load(folder / "adder.npz").cell == "elman"
+
+
+@pytest.mark.parametrize("arguments", [("--plot", "a.txt"), ("--save", "a.txt"), ("--save", "none/a.npz")])
+def test_addition_refuses_before_work(run, folder, arguments):
+    refused(run("addition", *arguments), folder)

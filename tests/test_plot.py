@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from fastrec import plot
 from fastrec.hopfield import theory
 from fastrec.hopfield.results import CapacityDefinition, CapacityResult, ScalingResult
+from fastrec.rnn.diagnostics import GradientFlow
+from fastrec.rnn.history import History
 
 DEFINITION = CapacityDefinition("all", "first_failure", 1, "async", 100, 30_000, 0)
 
@@ -176,6 +178,85 @@ def test_recall_figure_refuses_other_images():
         plot.recall_figure(stored[0], stored[0], stored[0])
     with pytest.raises(ValueError, match=r"recalled images must hold \+1 and -1"):
         plot.recall_figure(stored, stored, 0 * stored)
+
+
+def history(train, validation=None, diverged=None, loss="mse"):
+    train, held = np.array(train, float), validation if validation is None else np.array(validation, float)
+    return History(loss, train, held, 2 * train, np.ones(len(train)), diverged)
+
+
+def test_learning_curve_of_one_network():
+    figure = plot.learning_curve_figure(history([9, 1, 0.1, 0.05], [8, 2, 0.4, 0.5], loss="cross_entropy"))
+    top, bottom = figure.axes
+    assert (top.get_yscale(), bottom.get_yscale()) == ("log", "log")
+    assert top.get_ylabel() == "cross entropy (nats per step)"
+    assert (bottom.get_ylabel(), bottom.get_xlabel()) == ("gradient norm", "epoch")
+    names = ["training", "validation", "least: 0.4 in epoch 2"]
+    assert [text.get_text() for text in top.get_legend().get_texts()] == list(lines(top)) == names
+    np.testing.assert_array_equal(lines(top)["training"].get_xydata(), [[0, 9], [1, 1], [2, 0.1], [3, 0.05]])
+    np.testing.assert_array_equal(lines(top)["validation"].get_ydata(), [8, 2, 0.4, 0.5])
+    np.testing.assert_array_equal(lines(top)[names[2]].get_xydata(), [[2, 0.4]])
+    np.testing.assert_array_equal(bottom.lines[0].get_ydata(), [18, 2, 0.2, 0.1])
+    looks = [(line.get_color(), line.get_linestyle()) for line in top.lines[:2]]
+    assert len({colour for colour, _ in looks}) == len({dashes for _, dashes in looks}) == 2
+    assert overflow(figure) <= 0
+
+
+def test_learning_curve_of_many_networks():
+    train = [[3, 2, 1, 4], [2, 1, 1, np.nan], [1, 0.5, 0.9, np.nan]]
+    figure = plot.learning_curve_figure(history(train, diverged=np.array([-1, -1, -1, 1])))
+    top, bottom = figure.axes
+    assert top.get_yscale() == "linear" and top.get_ylabel() == "half the squared error (per step)"
+    thin, median = top.lines[:4], lines(top)["training: median"]
+    assert {line.get_linewidth() for line in thin} == {0.6} and median.get_linewidth() == 2
+    np.testing.assert_array_equal([line.get_ydata() for line in thin], np.transpose(train))
+    np.testing.assert_array_equal(median.get_ydata(), [2.5, 1, 0.9])
+    np.testing.assert_array_equal(lines(top)["1 of 4 networks diverge"].get_xydata(), [[0, 4]])
+    assert len(bottom.lines) == 5
+    assert overflow(figure) <= 0
+
+
+@pytest.mark.parametrize("train", [[1.0], [0.0, 0.0], [np.nan], [[1.0, np.nan]], [[np.nan, np.nan]]])
+def test_learning_curves_with_little_to_draw(train):
+    diverged = np.array([-1, 0]) if np.ndim(train) == 2 else None
+    figure = plot.learning_curve_figure(history(train, diverged=diverged))
+    figure.canvas.draw()
+
+
+def test_history_plots_into_a_file_given_axes_or_a_new_figure(tmp_path):
+    figure = Figure()
+    ax = figure.subplots()
+    h = history([2, 1])
+    assert h.plot(tmp_path / "a.svg", ax) is ax
+    assert (tmp_path / "a.svg").read_bytes().startswith(b"<?xml")
+    assert len(h.plot().figure.axes) == 2
+    with pytest.raises(ValueError, match="suffix"):
+        h.plot(tmp_path / "a.doc")
+
+
+def test_gradient_flow_figure():
+    t = np.arange(20)
+    flows = {
+        name: GradientFlow(np.array([r**t])) for name, r in (("grows", 0.5), ("stays", 1), ("fades", 2.0))
+    }
+    flows["stays"].norms[0, -1] = 0  # has no place on the scale
+    figure = plot.gradient_flow_figure(flows)
+    (ax,) = figure.axes
+    assert list(lines(ax)) == list(flows)
+    np.testing.assert_array_equal(lines(ax)["fades"].get_xydata(), np.column_stack([t, 2.0**t]))
+    assert np.isnan(lines(ax)["stays"].get_ydata()).tolist() == [False] * 19 + [True]
+    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "time step t")
+    assert "gradient norm" in ax.get_ylabel()
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 3
+    assert overflow(figure) <= 0
+
+
+def test_gradient_flow_of_layers_of_many_networks():
+    norms = np.random.default_rng(0).random((5, 2, 9)) + 0.1
+    (ax,) = plot.gradient_flow_figure({"a": GradientFlow(norms)}).axes
+    assert len(ax.lines) == 12
+    np.testing.assert_array_equal(lines(ax)["a, layer 1: median"].get_ydata(), np.median(norms[:, 1], axis=0))
+    plot.gradient_flow_figure({"": GradientFlow(np.zeros((1, 3)))}).canvas.draw()
 
 
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("PDF", b"%PDF"), ("svg", b"<?xml")])

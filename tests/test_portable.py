@@ -11,13 +11,22 @@ from pathlib import Path
 import pytest
 
 KERNELS = "test_overlaps or test_couplings or test_local_fields or test_pack_and_unpack or test_transpose"
+RECURRENT = "test_equals_reference and (elman-tanh or gru or affine)"
 AVX2 = "+avx,+avx2,+fma,+bmi,+bmi2,+popcnt,+ssse3,+sse4.1,+sse4.2"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86 CPUs")
 @pytest.mark.parametrize(("cpu", "features"), [("haswell", AVX2), ("generic", "")])
-def test_results_on_another_cpu(tmp_path, cpu, features):
+@pytest.mark.parametrize(
+    ("files", "chosen"),
+    [
+        (["hopfield", "capacity"], f"{KERNELS} or test_recall_async or scan_equals or wide_fields"),
+        (["rnn"], RECURRENT),
+    ],
+    ids=["hopfield", "rnn"],
+)
+def test_results_on_another_cpu(tmp_path, cpu, features, files, chosen):
     if cpu == "haswell" and "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this CPU has no AVX2 to run it")
     here = Path(__file__).parent
@@ -28,8 +37,12 @@ def test_results_on_another_cpu(tmp_path, cpu, features):
         "NUMBA_CACHE_DIR": str(tmp_path),
         "FASTREC_TEST_BACKENDS": "cpu",
     }
-    tests = [str(here / "test_kernels_hopfield.py"), str(here / "test_capacity.py")]
-    chosen = f"{KERNELS} or test_recall_async or scan_equals or wide_fields"
+    names = {
+        "hopfield": "test_kernels_hopfield.py",
+        "capacity": "test_capacity.py",
+        "rnn": "test_kernels_rnn.py",
+    }
+    tests = [str(here / names[name]) for name in files]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-k", chosen, *tests],
         env=environment,

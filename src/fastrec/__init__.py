@@ -12,14 +12,24 @@ if TYPE_CHECKING:
     from .hopfield.network import HopfieldNetwork, OscillationResult, RecallResult, find_oscillation
     from .hopfield.patterns import PackedStates, corrupt, pack, random_patterns
     from .hopfield.results import CapacityResult, ScalingResult
+    from .rnn.addition import AdditionResult, addition, addition_task
+    from .rnn.diagnostics import GradientFlow, gradient_flow, spectral_radius
+    from .rnn.history import History
     from .rnn.layers import RNN, Trace
+    from .rnn.optim import SGD, Adam
+    from .rnn.training import fit, truncated_bptt
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "RNN",
+    "SGD",
+    "Adam",
+    "AdditionResult",
     "BackendError",
     "CapacityResult",
+    "GradientFlow",
+    "History",
     "HopfieldNetwork",
     "OscillationResult",
     "PackedStates",
@@ -27,16 +37,22 @@ __all__ = [
     "ScalingResult",
     "Trace",
     "__version__",
+    "addition",
+    "addition_task",
     "available_backends",
     "capacity",
     "capacity_scaling",
     "corrupt",
     "find_oscillation",
+    "fit",
     "get_backend",
+    "gradient_flow",
     "pack",
     "random_patterns",
     "set_backend",
+    "spectral_radius",
     "theory",
+    "truncated_bptt",
     "use_backend",
 ]
 
@@ -46,7 +62,12 @@ _NAMES = {
     "hopfield.network": ("HopfieldNetwork", "OscillationResult", "RecallResult", "find_oscillation"),
     "hopfield.patterns": ("PackedStates", "corrupt", "pack", "random_patterns"),
     "hopfield.results": ("CapacityResult", "ScalingResult"),
+    "rnn.addition": ("AdditionResult", "addition", "addition_task"),
+    "rnn.diagnostics": ("GradientFlow", "gradient_flow", "spectral_radius"),
+    "rnn.history": ("History",),
     "rnn.layers": ("RNN", "Trace"),
+    "rnn.optim": ("SGD", "Adam"),
+    "rnn.training": ("fit", "truncated_bptt"),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -1,15 +1,16 @@
-"""Figures of capacities and recalls.
+"""Figures of capacities and recalls, of learning curves and gradients.
 
 The functions build `matplotlib.figure.Figure` objects directly and never touch pyplot: no display is needed,
 no figure stays open behind the caller's back, and rcParams stay the caller's. matplotlib is imported inside
 the functions, so that importing fastrec does not load it. A notebook with `%matplotlib inline` shows a
-returned figure; `save_figure` writes it. Blue is measured, grey is theory, orange is wrong.
+returned figure; `save_figure` writes it. Of capacities and recalls, blue is measured, grey is theory, orange
+is wrong; curves of one kind differ in colour and in dashes.
 """
 
 import math
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from fastrec.rnn.diagnostics import GradientFlow
+    from fastrec.rnn.history import History
+
 _MEASURED = "#0072B2"  # blue and vermilion of Okabe and Ito, told apart by every kind of colour vision
+_COLOURS = (_MEASURED, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "black")  # all of theirs
+_DASHES = ("-", "--", "-.", ":")
 _THEORY = "0.4"
 # Units of an image: -1 and +1 as stored, then -1 and +1 that differ from the stored pattern.
 _UNIT_COLOURS = np.array([[255, 255, 255], [38, 38, 38], [247, 196, 158], [213, 94, 0]], np.uint8)
@@ -147,6 +153,86 @@ def recall_figure(stored: ArrayLike, probes: ArrayLike, recalled: ArrayLike) -> 
     return figure
 
 
+def learning_curve_figure(history: "History") -> "Figure":
+    """The losses of a training against the epoch, and below them the norm of the gradient, log scale."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.8, 1])
+    draw_learning_curve(top, history)
+    top.set_xlabel("")
+    top.tick_params(labelbottom=False)
+    _draw_curve(bottom, history.gradient_norm, "", 0)
+    if (history.gradient_norm > 0).any():
+        bottom.set_yscale("log")
+    bottom.set_ylabel("gradient norm")
+    bottom.set_xlabel("epoch")
+    return figure
+
+
+def draw_learning_curve(ax: "Axes", history: "History") -> "Axes":
+    """The upper panel of `learning_curve_figure`, drawn into ax; returns ax.
+
+    Of k networks each is a thin line, which ends in a cross before the epoch in which it diverged, and the
+    median of those that go on a thick one. The least loss of a single network is marked. The scale is
+    logarithmic where the losses span more than a decade.
+    """
+    curves = {"training": history.train}
+    if history.validation is not None:
+        curves["validation"] = history.validation
+    values = np.concatenate([curve.ravel() for curve in curves.values()])
+    values = values[np.isfinite(values)]
+    if values.size and 0 < 10 * values.min() < values.max():
+        ax.set_yscale("log")
+    for style, (name, curve) in enumerate(curves.items()):
+        _draw_curve(ax, curve, name, style)
+    if history.diverged is None and (best := history.best_epoch) >= 0:
+        least = curve[best]  # of the last, as `best_epoch` takes it
+        ax.plot(best, least, "o", color=_COLOURS[style], label=f"least: {least:.3g} in epoch {best}")
+    if history.diverged is not None and (lost := history.diverged >= 0).any():
+        last = np.maximum(history.diverged[lost] - 1, 0)  # nan where it is epoch 0 that was not finished
+        label = f"{lost.sum()} of {len(lost)} networks diverge"
+        ax.plot(last, history.train[last, lost], "x", color="black", markersize=5, label=label)
+    ax.set_xlabel("epoch")
+    unit = {"cross_entropy": "cross entropy (nats per step)", "mse": "half the squared error (per step)"}
+    ax.set_ylabel(unit[history.loss])
+    ax.locator_params(axis="x", integer=True, min_n_ticks=1)
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def gradient_flow_figure(flows: "Mapping[str, GradientFlow]") -> "Figure":
+    """Sizes of the gradients at each step, log scale, of networks by name: vanishing, healthy, exploding."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    draw_gradient_flow(figure.subplots(), flows)
+    return figure
+
+
+def draw_gradient_flow(ax: "Axes", flows: "Mapping[str, GradientFlow]") -> "Axes":
+    """The curves of `gradient_flow_figure`, one a layer, drawn into ax; returns ax.
+
+    Of k networks each is a thin line and their median a thick one. Norms of 0 have no place on the scale.
+    """
+    curves = []
+    for name, flow in flows.items():
+        layers = np.moveaxis(flow.norms, -2, 0)
+        for layer, norms in enumerate(layers):
+            words = [name] * bool(name) + [f"layer {layer}"] * (len(layers) > 1)
+            curves.append((", ".join(words), norms.T))
+    for style, (label, norms) in enumerate(curves):
+        _draw_curve(ax, np.where(norms > 0, norms, np.nan), label, style)
+    if any((norms > 0).any() for _, norms in curves):
+        ax.set_yscale("log")
+    ax.set_xlabel("time step t")
+    ax.set_ylabel("gradient norm |dE/dh$_t$|")
+    ax.locator_params(axis="x", integer=True, min_n_ticks=1)
+    if any(label for label, _ in curves):
+        ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
 def save_figure(figure: "Figure", path: str | os.PathLike[str], dpi: float = 200) -> None:
     """Write a figure in the format of the suffix (png, pdf, svg, ...), replacing path in one step.
 
@@ -251,6 +337,19 @@ def _draw_sizes(ax: "Axes", scaling: ScalingResult, ratio: bool) -> None:
     ax.plot(
         sizes, scaled(sizes, theory.mceliece_most(sizes)), color=_THEORY, linestyle=":", label="n / (2 ln n)"
     )
+
+
+def _draw_curve(ax: "Axes", values: NDArray[np.float64], label: str, style: int) -> None:
+    """values (steps,), or (steps, k): k thin lines and their median, of the finite values only."""
+    colour, dashes = _COLOURS[style % len(_COLOURS)], _DASHES[style % len(_DASHES)]
+    steps = np.arange(len(values))
+    if values.ndim == 2:
+        ax.plot(steps, values, color=colour, linewidth=0.6, alpha=0.4)
+        alive = np.isfinite(values).any(axis=1)
+        steps, values = steps[alive], np.nanmedian(values[alive], axis=1)
+        label = f"{label}: median".removeprefix(": ") if label else "median"
+    marker = "o" if len(steps) == 1 else None  # a line of one point is not seen
+    ax.plot(steps, values, dashes, color=colour, linewidth=2, marker=marker, label=label or None)
 
 
 def _draw_units(ax: "Axes", image: NDArray[np.int8], truth: NDArray[np.int8]) -> None:

@@ -264,7 +264,7 @@ class RNN:
     def predict(
         self, x: ArrayLike, state: ArrayLike | None = None, lengths: ArrayLike | None = None
     ) -> tuple[Array, Array]:
-        """The outputs (b, t, o) and the last state (layers, b, s) of `forward`, keeping nothing for gradients."""
+        """The outputs (b, t, o) and last state (layers, b, s) of `forward`, keeping nothing for gradients."""
         trace = self._forward(self._read(x, state, lengths, gradients=False), keep=False)
         return trace.outputs, trace.state
 
@@ -295,7 +295,6 @@ class RNN:
         if d_outputs is None and d_hidden is None and d_state is None:
             raise ValueError("d_outputs, d_hidden and d_state are all missing; give at least one")
         c, batch = self._config, trace._batch
-        self._weights()
         _, b, t, h = trace._saved[0][0].shape
         width = h * min(c.num_layers, 3) + c.saved[-1] * (c.cell in ("gru", "lstm"))
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
@@ -345,8 +344,8 @@ class RNN:
         reduction: "mean" over the steps that count, of all rows together, or their "sum".
         mask: (b, t) bool, which steps count (of those within lengths); targets of others do not matter.
 
-        Returns the loss, a float, or float64 (k,); the gradients of `backward` (without "x" where want_x=False, which saves its cost);
-        and the state (layers, b, s) after the last step of each row.
+        Returns the loss, a float, or float64 (k,); the gradients of `backward` (want_x=False saves the cost
+        of "x"); and the state (layers, b, s) after the last step of each row.
         """
         batch = self._read(x, state, lengths, gradients=True)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)

@@ -28,7 +28,7 @@ VECTORS = 2  # of a panel
 SMALL = 1 << 20  # multiply-adds that are done before a second thread has woken
 GROUP = 4  # panels of a weight gradient to gather at a time, so that whole stretches are read
 CHUNK = 128  # steps of a weight gradient at a time: a panel of them stays in the first cache
-ROW_PANELS = 4  # panels at a time for a single row, whose sums would wait for each other
+ROW_PANELS = 2  # panels at a time for a single row, whose sums would wait for each other
 
 
 def multiply_tile(rows: int, panels: int, vectors: int, transposed: bool = False) -> Any:
@@ -241,15 +241,17 @@ def weight_gradient_rows(
     width = padded(columns, d)
     if depth * width == 0:
         return
-    a = np.zeros((CHUNK, depth), d.dtype)
-    panels = np.zeros(CHUNK * width, d.dtype)
+    chunk = min(CHUNK, rows * steps)
+    a = np.zeros((chunk, depth), d.dtype)
+    panels = np.zeros(chunk * width, d.dtype)
     total = np.zeros((depth + 1, width), d.dtype)  # and the sums of d below
-    ones = np.ones(CHUNK, d.dtype)
-    places = np.empty(CHUNK, np.int64)
+    ones = np.ones(chunk, d.dtype)
+    places = np.empty(chunk, np.int64)
+    flat = d.reshape(-1)
     row = t = 0
     while row < rows:
         count = 0
-        while count < CHUNK and row < rows:
+        while count < chunk and row < rows:
             if t >= lengths[row]:
                 row, t = row + 1, 0
                 continue
@@ -265,16 +267,13 @@ def weight_gradient_rows(
             for r in range(count):
                 for column in range(group, end, panel):
                     wide = min(panel, width - column)
-                    to = column * CHUNK + r * wide
+                    to = column * chunk + r * wide
                     if column + panel <= columns:
                         move(d, places[r] + column, panels, to)
                     else:
-                        copy(
-                            d.ravel()[places[r] + column : places[r] + columns],
-                            panels[to : to + columns - column],
-                        )
+                        copy(flat[places[r] + column : places[r] + columns], panels[to:])
             for column in range(group, end, panel):
-                at = column * CHUNK
+                at = column * chunk
                 if width - column >= panel:
                     for k in range(0, depth, ROWS):
                         wide_t(a, k, depth, panels, at, count, total, k * width + column, width)

@@ -1,0 +1,125 @@
+"""Checkpoints of a training: a NumPy .npz archive of all that the epochs to come depend on."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from ..files import new_file
+from .config import Array
+from .files import read_array
+from .history import Log
+from .layers import RNN
+from .optim import Optimizer
+from .sequences import Sequences
+
+TEXT = "fastrec_training"  # the array that holds the text
+FORMAT = 1
+LONGEST = 400  # characters of a setting
+
+
+def describe(data: Sequences | None) -> str:
+    """Sequences in a line that tells them from others."""
+    if data is None:
+        return "none"
+    arrays = [array for array in data if array is not None]
+    total = 0
+    for array in arrays:
+        total = crc32(np.ascontiguousarray(array).data, total)
+    return f"{', '.join(str(array.shape) for array in arrays)} with checksum {total:08x}"
+
+
+def shortened(settings: dict[str, Any]) -> dict[str, str]:
+    """The settings as texts, of which long ones (a learning rate for each of many networks) are cut."""
+    texts = {key: str(value) for key, value in settings.items()}
+    return {
+        key: text if len(text) <= LONGEST else f"{text[:LONGEST]}... with checksum {crc32(text.encode()):08x}"
+        for key, text in texts.items()
+    }
+
+
+def write(
+    path: str | os.PathLike[str], settings: dict[str, str], rnn: RNN, optimizer: Optimizer, log: Log
+) -> None:
+    """Write all that `read` needs to go on from here, replacing path in one step."""
+    text = json.dumps({"format": FORMAT, "epochs": log.epochs, "settings": settings})
+    with new_file(path) as temporary, temporary.open("xb") as file:
+        np.savez(file, **{TEXT: np.array(text)}, **listing(rnn, optimizer, log))  # type: ignore[arg-type]
+
+
+def read(
+    path: str | os.PathLike[str],
+    settings: dict[str, str],
+    epochs: int,
+    rnn: RNN,
+    optimizer: Optimizer,
+    log: Log,
+) -> None:
+    """Fill network, optimiser and log from a checkpoint.
+
+    Raises ValueError naming the file if it is not one, is damaged, is that of other settings, or holds more
+    epochs than those; network and optimiser are not changed then.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                found = read_archive(archive, settings, epochs, rnn, optimizer, log)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        except Exception as error:  # zipfile and NumPy fail in many ways on bytes that are not theirs
+            raise ValueError(f"{path}: not a fastrec checkpoint, or truncated or damaged ({error})") from None
+    begin = "optimizer."
+    optimizer.load_state_dict(
+        {name.removeprefix(begin): array for name, array in found.items() if name.startswith(begin)}
+    )
+    for name, array in listing(rnn, optimizer, log).items():
+        array[...] = found[name]
+
+
+def read_archive(
+    archive: zipfile.ZipFile,
+    settings: dict[str, str],
+    epochs: int,
+    rnn: RNN,
+    optimizer: Optimizer,
+    log: Log,
+) -> dict[str, Array]:
+    """The arrays of a checkpoint; ValueError, or whatever zipfile and NumPy raise, if it is none."""
+    if f"{TEXT}.npy" not in archive.namelist():
+        raise ValueError("not a fastrec checkpoint")
+    head = json.loads(str(read_array(archive, TEXT, 0)))
+    if head["format"] != FORMAT:
+        raise ValueError(f"format {head['format']!r}, but this fastrec reads format {FORMAT}")
+    for key in sorted(settings.keys() | head["settings"].keys()):
+        there, here = (some.get(key, "not set") for some in (head["settings"], settings))
+        if there != here:
+            raise ValueError(
+                f"this is the checkpoint of another training: {key} is {there} there, and here it is {here}; "
+                "use the same, or another file"
+            )
+    if not 0 <= head["epochs"] <= epochs:
+        raise ValueError(f"this checkpoint holds {head['epochs']} epochs; epochs is {epochs}, give as many")
+    log.resize(head["epochs"])
+    found = {}
+    for name, array in listing(rnn, optimizer, log).items():
+        found[name] = read_array(archive, name, array.nbytes)
+        if found[name].shape != array.shape or found[name].dtype != array.dtype:
+            raise ValueError(f"damaged, {name} is {found[name].shape}, {found[name].dtype}")
+    return found
+
+
+def listing(rnn: RNN, optimizer: Optimizer, log: Log) -> dict[str, Array]:
+    """The arrays of a checkpoint by name; those of network and log are not copies, to be filled."""
+    return {
+        **{f"parameters.{key}": array for key, array in rnn.parameters.items()},
+        **{f"optimizer.{name}": array for name, array in optimizer.state_dict().items()},
+        **{f"history.{name}": curve for name, curve in log.curves.items()},
+        "history.seconds": log.seconds,
+        "history.diverged": log.diverged,
+        "history.highest": log.highest,
+    }

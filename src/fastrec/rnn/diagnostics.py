@@ -1,0 +1,92 @@
+"""How gradients vanish or explode on their way back in time, and the spectral radius that decides it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .config import CELLS, Array, suffix
+from .inputs import Loss, read_targets
+from .layers import RNN
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, eq=False)
+class GradientFlow:
+    """Sizes of the gradients of a loss E with respect to the hidden units of each step.
+
+    norms: (layers, t) float64, of k networks (k, layers, t): root mean square over the sequences that reach
+        step t of |dE/dh_t|, the Euclidean norm of the whole derivative through all later steps; nan at steps
+        that none reaches.
+    """
+
+    norms: NDArray[np.float64]
+
+    def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Axes:
+        """Draw the norms of the top layer against time, log scale, and return the axes; as `History.plot`."""
+        from .. import plot
+
+        if path is not None:
+            plot.require_format(path)
+        flows = {"": self}
+        drawn = plot.gradient_flow_figure(flows).axes[0] if ax is None else plot.draw_gradient_flow(ax, flows)
+        if path is not None:
+            plot.save_figure(drawn.figure.figure, path)
+        return drawn
+
+
+def gradient_flow(
+    rnn: RNN,
+    x: ArrayLike,
+    targets: ArrayLike,
+    loss: Loss = "cross_entropy",
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    state: ArrayLike | None = None,
+) -> GradientFlow:
+    """How large the gradient of the loss is at each step (Pascanu, Mikolov & Bengio, ICML 2013).
+
+    Arguments and what is raised: as `RNN.loss_and_gradients`, where E is the sum over the steps that count,
+    so that norms do not depend on the number of sequences.  A mask that leaves the last step only shows how
+    fast its gradient fades backwards.
+    """
+    c, batch = rnn._config, rnn._read(x, state, lengths, gradients=True)
+    goal = read_targets(c, batch, targets, loss, "sum", mask)
+    trace = rnn._forward(batch)
+    outputs = rnn._outputs(trace)
+    d_outputs = np.empty_like(outputs)
+    rnn._loss(goal, outputs, d_outputs)
+    squares = rnn.backward(trace, rnn._public(d_outputs), flow=True)["flow"]
+    reached = squares.shape[-2] if batch.valid is None else batch.valid.sum(axis=0)
+    with np.errstate(invalid="ignore"):  # 0 / 0 where no sequence is as long
+        return GradientFlow(np.sqrt(squares.sum(axis=-2) / reached))
+
+
+def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
+    """The largest absolute eigenvalue of the recurrent weights of each layer, float64.
+
+    Above about 1 (times the slope of the activation) gradients can explode, below they vanish (Pascanu,
+    Mikolov & Bengio, ICML 2013).  "elman" (layers,): of W_rec; "gru" (layers, 3) and "lstm" (layers, 4): of
+    the block of W_rec of each gate; "jordan" (1,): of W_rec W_out, which takes an output to the next.
+    k networks have a leading axis k.  Raises ValueError if weights are not finite.
+    """
+    c = rnn._config
+    rnn._weights()
+    radii = []
+    for layer in range(c.num_layers):
+        key = "W_rec" + suffix(layer)
+        weights = rnn.parameters[key].astype(np.float64)
+        if c.cell == "jordan":
+            weights = weights @ rnn.parameters["W_out"]
+        if not np.isfinite(weights).all():
+            raise ValueError(f'parameters["{key}"] holds values that are not finite; it has no eigenvalues')
+        blocks = np.stack(np.split(weights, CELLS[c.cell].gates, axis=-1), axis=-3)
+        radii.append(np.abs(np.linalg.eigvals(blocks)).max(axis=-1))
+    found: Array = np.stack(radii, axis=-2)
+    return found[..., 0] if CELLS[c.cell].gates == 1 else found

@@ -1,0 +1,118 @@
+"""What `fastrec.fit` returns: losses and gradient norms over the epochs of a training."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import Array, Config
+from .inputs import Loss
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Curves of a training, a value an epoch; those of k networks have a second axis k.  Epochs count from 0.
+
+    loss: "cross_entropy" (nats) or "mse" (half the sum of squares), here the means over the steps that count.
+    train: (epochs,) float64, over the batches of an epoch, each before the update that it led to.
+    validation: (epochs,) float64 after the epoch, or None.
+    gradient_norm: (epochs,) float64, mean over the updates, before clipping.
+    seconds: (epochs,) float64 wall time, of all networks together.
+    diverged: None, or for k networks (k,) int64 the epoch in which each diverged, -1 for those that did not.
+        From then on a network has been left as it was, and its curves are nan.
+    """
+
+    loss: Loss
+    train: Array
+    validation: Array | None
+    gradient_norm: Array
+    seconds: Array
+    diverged: Array | None
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs."""
+        return len(self.train)
+
+    @property
+    def best_epoch(self) -> Any:
+        """The epoch with the least validation loss, without one training loss; the first of several.
+
+        An int, for k networks (k,) int64; -1 if there was no finite loss.
+        """
+        curve = self.train if self.validation is None else self.validation
+        finite = np.isfinite(curve)
+        best = np.where(finite.any(axis=0), np.where(finite, curve, np.inf).argmin(axis=0), -1)
+        return best if curve.ndim == 2 else int(best)
+
+    def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Axes:
+        """Draw the learning curve into ax, or into a new figure, and return the axes.
+
+        path: also write the figure, in the format of the suffix.  A new figure is `.figure` of the axes; it
+        needs no display and is no pyplot state.  Raises as `fastrec.plot.save_figure`.
+        """
+        from .. import plot
+
+        if path is not None:
+            plot.require_format(path)
+        drawn = plot.learning_curve_figure(self).axes[0] if ax is None else plot.draw_learning_curve(ax, self)
+        if path is not None:
+            plot.save_figure(drawn.figure.figure, path)
+        return drawn
+
+
+class Log:
+    """The curves of a running training; all have the axis k, also for a single network."""
+
+    def __init__(self, c: Config, loss: Loss, validated: bool) -> None:
+        self.curves = {
+            name: np.empty((0, c.k)) for name in ("train", "gradient_norm", *["validation"] * validated)
+        }
+        self.seconds = np.empty(0)
+        self.diverged = np.full(c.k, -1)
+        self.highest = np.zeros(c.k)  # loss of a batch of epoch 0
+        self._models, self._loss = c.models, loss
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs."""
+        return len(self.seconds)
+
+    @property
+    def moving(self) -> NDArray[np.bool_]:
+        """Which networks (k,) have not diverged."""
+        return self.diverged < 0
+
+    def append(self, curves: dict[str, Array], seconds: float) -> None:
+        """Note the values (k,) of one more epoch, nan for networks that have diverged."""
+        for name, values in curves.items():
+            self.curves[name] = np.vstack([self.curves[name], np.where(self.moving, values, np.nan)])
+        self.seconds = np.append(self.seconds, seconds)
+
+    def resize(self, epochs: int) -> None:
+        """Make the curves so long, their values to be filled in."""
+        self.curves = {name: np.empty((epochs, curve.shape[1])) for name, curve in self.curves.items()}
+        self.seconds = np.empty(epochs)
+
+    def history(self) -> History:
+        """A copy, as the user gets it."""
+        curves = {name: curve[:, ... if self._models else 0].copy() for name, curve in self.curves.items()}
+        diverged = self.diverged.copy() if self._models else None
+        validation = curves.pop("validation", None)
+        return History(
+            loss=self._loss, validation=validation, seconds=self.seconds.copy(), diverged=diverged, **curves
+        )
+
+    def waited(self) -> int:
+        """How many epochs have passed since any network was at its best."""
+        if not self.epochs:
+            return 0
+        best = np.atleast_1d(self.history().best_epoch)
+        return self.epochs - 1 - int(best[self.moving].max())

@@ -1,0 +1,268 @@
+"""Optimisers: gradient descent with momentum, and Adam, for one network or for k at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..backend import kernels, resolve
+from .config import Array
+from .inputs import contiguous
+
+
+class Update(NamedTuple):
+    """The checked arguments of a step, as the kernels take them."""
+
+    module: ModuleType
+    arrays: dict[str, tuple[Array, ...]]  # parameter, gradient and what is kept beside them, each (k, n)
+    squares: NDArray[np.float64]  # (keys, k), squared norm of each gradient
+
+    @property
+    def norms(self) -> NDArray[np.float64]:
+        """Norm (k,) of all gradients of a network together."""
+        return np.sqrt(self.squares.sum(axis=0))
+
+    def fault(self, network: int) -> str:
+        """The gradient that makes the norm of a network not finite, in words."""
+        key = list(self.arrays)[self.squares[:, network].argmax()]  # NaN counts as largest
+        return (
+            f'the gradient of "{key}"{f" of network {network}" * (self.squares.shape[1] > 1)} is not finite'
+        )
+
+
+class Optimizer:
+    """What `SGD` and `Adam` have in common; use one of those."""
+
+    _kept: ClassVar[tuple[str, ...]]  # arrays kept beside each parameter, in the order of the kernel
+
+    def __init__(self, learning_rate: ArrayLike, clip: float | None) -> None:
+        self.learning_rate = learning_rate
+        self.clip = None if clip is None else number("clip", clip, 0)
+        self._step = 0
+        self._state: dict[str, dict[str, Array]] = {}  # by name of `_kept`, then by key of the parameters
+
+    @property
+    def learning_rate(self) -> NDArray[np.float64]:
+        """() or (k,) float64, may be set between steps, to positive numbers."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: ArrayLike) -> None:
+        rate = np.array(value)
+        if (
+            rate.dtype.kind not in "fiu"
+            or rate.ndim > 1
+            or not (rate.size and np.isfinite(rate).all() and rate.min() > 0)
+        ):
+            raise ValueError(f"learning_rate is {value!r}; it must be a positive number, or k of them")
+        self._learning_rate = rate.astype(np.float64)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The name of the rule and its arguments, in plain Python."""
+        given = {key: value for key, value in vars(self).items() if not key.startswith("_")}
+        return {"rule": type(self).__name__, "learning_rate": self.learning_rate.tolist(), **given}
+
+    def __repr__(self) -> str:
+        rule, *given = self.settings.items()
+        return f"{rule[1]}({', '.join(f'{key}={value!r}' for key, value in given)})"
+
+    def step(
+        self,
+        parameters: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        models: int | None = None,
+        backend: str | None = None,
+    ) -> Any:
+        """Change parameters in place along gradients, those of a number that is to get smaller.
+
+        parameters: C-contiguous writable arrays, float32 or float64, as `RNN.parameters` has them.
+        gradients: arrays of the same keys, shapes and dtypes; other keys, as "state", are not read.
+        models: k, if all arrays have a leading axis of k independent networks.
+
+        Returns the norm of all gradients of a network together, before clipping: a float, or (k,) float64.
+        Raises ValueError for arrays that do not fit, also not those of earlier steps, and FloatingPointError
+        naming the gradient if one is not finite; nothing is changed then.
+        """
+        update = self._prepare(parameters, gradients, models, backend)
+        norms = update.norms
+        if not np.isfinite(norms).all():
+            fault = update.fault(int(np.isfinite(norms).argmin()))
+            raise FloatingPointError(
+                f"{fault} at step {self._step + 1}; nothing was changed, use a smaller learning_rate or clip"
+            )
+        self._apply(update, np.ones(len(norms), np.bool_))
+        return float(norms[0]) if models is None else norms
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of what later steps depend on besides the arguments, arrays by name.
+
+        "step" () int64, "learning_rate" () or (k,) float64, and after the first step what is kept beside each
+        parameter, of its shape and dtype, as "mean.W_in".
+        """
+        kept = {
+            f"{slot}.{key}": array.copy() for slot, own in self._state.items() for key, array in own.items()
+        }
+        return {"step": np.array(self._step), "learning_rate": self.learning_rate.copy(), **kept}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Take over what `state_dict` of the same rule returned.  Raises ValueError for what it cannot be."""
+        names = sorted({name.partition(".")[2] for name in state} - {""})
+        wanted = ["step", "learning_rate", *(f"{slot}.{name}" for slot in self._kept for name in names)]
+        if odd := sorted(state.keys() ^ set(wanted)):
+            raise ValueError(f"state is not that of {type(self).__name__}; check {', '.join(odd)}")
+        self.learning_rate = state["learning_rate"]
+        self._step = int(state["step"])
+        self._state = {
+            slot: {name: np.array(state[f"{slot}.{name}"]) for name in names} for slot in self._kept if names
+        }
+
+    def _run(self, module: ModuleType, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
+        """Call the kernel; arrays as in `Update`, scale and rate (k,) float64."""
+        raise NotImplementedError
+
+    def _begin(self, parameters: Mapping[str, Array], models: int | None) -> None:
+        """Check parameters, and make what is kept beside them on first use."""
+        if self.learning_rate.ndim and self.learning_rate.shape != (models,):
+            raise ValueError(
+                f"learning_rate has {self.learning_rate.size} values, one each for as many networks, "
+                f"but models is {models}"
+            )
+        for key, parameter in parameters.items():
+            if parameter.dtype not in (np.float32, np.float64) or not parameter.flags.carray:
+                raise ValueError(
+                    f'parameters["{key}"] has dtype {parameter.dtype}; it must be float32 or float64, '
+                    "C-contiguous and writable"
+                )
+            if models is not None and parameter.shape[:1] != (models,):
+                raise ValueError(f'parameters["{key}"] is {parameter.shape}; it must be led by k = {models}')
+        if not self._state:
+            self._state = {
+                slot: {key: np.zeros_like(array) for key, array in parameters.items()} for slot in self._kept
+            }
+        for own in self._state.values():
+            for key in sorted(own.keys() | parameters.keys()):
+                if not (key in own and key in parameters and alike(own[key], parameters[key])):
+                    raise ValueError(
+                        f'parameters["{key}"] is not as in earlier steps; use a new {type(self).__name__}'
+                    )
+
+    def _prepare(
+        self,
+        parameters: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        models: int | None,
+        backend: str | None,
+    ) -> Update:
+        module = kernels("rnn", resolve(backend, *parameters.values()))
+        self._begin(parameters, models)
+        k = models or 1
+        arrays, squares = {}, np.zeros((len(parameters), k))
+        for (key, parameter), square in zip(parameters.items(), squares, strict=True):
+            gradient = gradients.get(key)
+            if gradient is None or not alike(gradient, parameter):
+                found = "missing" if gradient is None else f"{gradient.shape}, {gradient.dtype}"
+                raise ValueError(
+                    f'gradients["{key}"] is {found}; it must be {parameter.shape}, {parameter.dtype}'
+                )
+            rows = contiguous(gradient, parameter.dtype).reshape(k, -1)
+            module.squared_norms(rows, square)
+            kept = [own[key].reshape(k, -1) for own in self._state.values()]
+            arrays[key] = (parameter.reshape(k, -1), rows, *kept)
+        return Update(module, arrays, squares)
+
+    def _apply(self, update: Update, moving: NDArray[np.bool_]) -> None:
+        """Make the step in those of k networks that are moving (k,); the gradients of the others become 0."""
+        norms = update.norms
+        scale = np.ones_like(norms)
+        if self.clip is not None:
+            np.divide(self.clip, norms, out=scale, where=norms > self.clip)
+        rate = np.where(moving, self.learning_rate, 0.0)
+        self._step += 1
+        for arrays in update.arrays.values():
+            if not moving.all():
+                arrays[1][~moving] = 0  # they may hold NaN, which a rate of 0 does not stop
+            self._run(update.module, arrays, scale, rate)
+
+
+class SGD(Optimizer):
+    """Gradient descent: p -= learning_rate v with v = momentum v + g, v = 0 at first.
+
+    learning_rate: positive, or (k,) one for each of k networks.
+    momentum: from 0 to below 1 (Polyak, USSR Comp. Math. 4, 1, 1964), as PyTorch's SGD has it.
+    nesterov: g + momentum v takes the place of v in the step (Sutskever et al., ICML 2013).
+    clip: gradients of a network whose norm is larger are scaled to this norm (Pascanu et al., ICML 2013).
+
+    Raises ValueError for other values.
+    """
+
+    _kept = ("velocity",)
+
+    def __init__(
+        self,
+        learning_rate: ArrayLike,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clip)
+        self.momentum = number("momentum", momentum, 0, 1, closed=True)
+        self.nesterov = bool(nesterov)
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov is True and momentum 0; give a momentum, or leave it out")
+
+    def _run(self, module: ModuleType, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
+        module.sgd(*arrays, scale, rate, self.momentum, self.nesterov)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba, ICLR 2015), with bias corrections; weight_decay makes it AdamW.
+
+    learning_rate: positive, or (k,) one for each of k networks.
+    betas: decay of the running means of g and g^2, each from 0 to below 1.  epsilon: added to the root.
+    weight_decay: p -= learning_rate weight_decay p besides, for every parameter (Loshchilov & Hutter, ICLR
+        2019).
+    clip: as for `SGD`.
+
+    Raises ValueError for other values.
+    """
+
+    _kept = ("mean", "square")
+
+    def __init__(
+        self,
+        learning_rate: ArrayLike = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clip)
+        if len(betas) != 2:
+            raise ValueError(f"betas has {len(betas)} values; give two")
+        self.betas = tuple(number(f"betas[{j}]", beta, 0, 1, closed=True) for j, beta in enumerate(betas))
+        self.epsilon = number("epsilon", epsilon, 0)
+        self.weight_decay = number("weight_decay", weight_decay, 0, closed=True)
+
+    def _run(self, module: ModuleType, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
+        module.adam(*arrays, scale, rate, *self.betas, self.epsilon, self.weight_decay, self._step)
+
+
+def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool = False) -> float:
+    """`value` as a float above low, or low itself if closed, and below high.  Raises ValueError."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if real and (low < value < high or (closed and value == low)):
+        return float(value)
+    least = f"at least {low}" if closed else f"above {low}"
+    raise ValueError(
+        f"{name} is {value!r}; it must be a number {least}{f' and below {high}' * (high < np.inf)}"
+    )
+
+
+def alike(a: Array, b: Array) -> bool:
+    """Whether two arrays agree in shape and dtype."""
+    return a.shape == b.shape and a.dtype == b.dtype

@@ -1,0 +1,93 @@
+"""Sequences to train on: checked once and whole, then given out in batches and stretches of time."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..arguments import require_memory
+from .config import Array, Config
+from .inputs import (
+    NO_TOKENS,
+    Batch,
+    Loss,
+    Reduction,
+    as_array,
+    read_floats,
+    read_integers,
+    read_lengths,
+    read_targets,
+)
+
+
+class Sequences(NamedTuple):
+    """n sequences with their targets; m = 1 for arrays that k networks share."""
+
+    x: Array  # (m, n, t, i), or int32 tokens (m, n, t)
+    targets: Array  # (m, n, t) int32, or (m, n, t, o)
+    counted: Array  # (n, t) bool, the steps whose loss counts
+    lengths: Array | None  # (n,) int64, None if all are t
+
+    def rows(self, rows: Array) -> Sequences:
+        """Some of the sequences, of which the longest decides t."""
+        stop = None if self.lengths is None else max(1, int(self.lengths[rows].max()))
+        x, targets = (np.take(array[:, :, :stop], rows, axis=1) for array in (self.x, self.targets))
+        return Sequences(
+            x, targets, self.counted[rows, :stop], None if self.lengths is None else self.lengths[rows]
+        )
+
+    def stretch(self, begin: int, end: int) -> Sequences:
+        """The steps from begin to before end of each sequence."""
+        lengths = None if self.lengths is None else np.clip(self.lengths - begin, 0, end - begin)
+        x, targets = self.x[:, :, begin:end], self.targets[:, :, begin:end]
+        return Sequences(x, targets, self.counted[:, begin:end], lengths)
+
+    def public(self, c: Config) -> tuple[Array, Array]:
+        """x and targets as the methods of the network take them."""
+        x, targets = (a if len(a) == c.models else a[0] for a in (self.x, self.targets))
+        return x, targets
+
+
+def read_sequences(
+    c: Config,
+    module: ModuleType,
+    x: ArrayLike,
+    targets: ArrayLike,
+    loss: Loss,
+    lengths: ArrayLike | None,
+    mask: ArrayLike | None,
+    reduction: Reduction = "mean",
+) -> Sequences:
+    """The arguments of `fastrec.RNN.loss_and_gradients`, checked without asking for the memory of a trace."""
+    array = as_array("x", x)
+    kind, shape = array.dtype.kind, array.shape
+    led = c.models is not None and shape[:1] == c.lead
+    are_tokens = kind in "iu" and (len(shape) == 2 or (len(shape) == 3 and led))
+    are_numbers = kind in "fiub" and (len(shape) == 3 or (len(shape) == 4 and led))
+    if not are_tokens and not (are_numbers and shape[-1] == c.input_size):
+        or_led = f", either also led by k = {c.models}" if c.models else ""
+        raise ValueError(
+            f"x has shape {shape} and dtype {array.dtype}; this network takes numbers "
+            f"(n, t, {c.input_size}) or integer tokens (n, t){or_led}"
+        )
+    n, t = shape[-2:] if are_tokens else shape[-3:-1]
+    if n == 0 or t == 0:
+        raise ValueError(f"x is empty, shape {shape}; give at least one sequence and one step")
+    dtype = np.dtype(np.int32) if are_tokens else c.dtype
+    require_memory("x", array.size * dtype.itemsize * (array.dtype != dtype))
+    valid = None
+    if lengths is not None:
+        lengths = read_lengths(lengths, n, t)
+        valid = np.arange(t) < lengths[:, None]
+    if are_tokens:
+        checked = read_integers("x", array, c.input_size, valid)
+    else:
+        checked = read_floats("x", array, c.dtype, valid, module)
+    checked = checked if led and checked.ndim == 4 - are_tokens else checked[None]
+    shaped = np.empty((1, n, t, 0), c.dtype)  # all that read_targets reads of x is its shape
+    batch = Batch(module, {}, shaped, NO_TOKENS, NO_TOKENS, valid, shaped, False)
+    goal = read_targets(c, batch, targets, loss, reduction, mask)
+    return Sequences(checked, goal.targets, goal.mask, lengths)

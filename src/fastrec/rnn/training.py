@@ -1,0 +1,295 @@
+"""Training: truncated backpropagation through time, and batches, epochs, checkpoints around it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..arguments import as_int
+from ..backend import kernels
+from ..files import require_suffix, require_writable
+from ..progress import progress_bar
+from . import checkpoint as checkpoints
+from .config import MAX_SIZE, Array, Config
+from .history import History, Log
+from .initial import MAX_SEED
+from .inputs import Loss, Reduction, read_state, read_targets
+from .layers import RNN
+from .optim import Adam, Optimizer
+from .sequences import Sequences, read_sequences
+
+FACTOR, SLACK = 1e3, 10.0  # a loss that is above FACTOR times that of epoch 0 plus SLACK has diverged
+
+
+def truncated_bptt(
+    rnn: RNN,
+    x: ArrayLike,
+    targets: ArrayLike,
+    k1: int,
+    k2: int | None = None,
+    loss: Loss = "cross_entropy",
+    reduction: Reduction = "mean",
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    state: ArrayLike | None = None,
+) -> Iterator[tuple[Any, dict[str, Array], Array]]:
+    """Every k1 steps, backpropagate through the last k2 (Williams & Peng, Neural Computation 2, 490, 1990).
+
+    rnn, x, targets, loss, lengths, mask, state: as in `RNN.loss_and_gradients`.
+    k1, k2: at least 1, k2 at least k1; None is k1, where windows do not overlap: no step is computed twice.
+    reduction: "mean" over the steps of the window whose loss counts, or their "sum".
+
+    Yields what `RNN.loss_and_gradients` returns, for the windows [max(0, e - k2), e) with e = k1, 2 k1, ...,
+    t: the loss of the steps after the last e, so that each counts once; its gradient, cut at the begin of the
+    window, whose first state is taken as given; the state after step e.  Where no step of a window counts,
+    loss and gradients are 0.  With k2 >= t and "sum" the gradients add up to that of the whole.
+
+    The network may be changed between windows: each is computed with the parameters it then has, from the
+    state that the one before reached at its begin.  If that state is not finite, the loss of the network is
+    nan from then on.  Raises ValueError as `RNN.loss_and_gradients`, before the first window.
+    """
+    k1, k2 = read_truncation(k1, k2)
+    c, module = rnn._config, kernels("rnn", rnn.backend)
+    rnn._weights()
+    data = read_sequences(c, module, x, targets, loss, lengths, mask, reduction)
+    if state is not None:
+        read_state(c, "state", state, len(data.counted), module)
+    return (window[:3] for window in windows(rnn, data, k1, k2, loss, reduction, state))
+
+
+def fit(
+    rnn: RNN,
+    x: ArrayLike,
+    targets: ArrayLike,
+    validation: Sequence[ArrayLike | None] | None = None,
+    loss: Loss = "cross_entropy",
+    optimizer: Optimizer | None = None,
+    epochs: int = 10,
+    batch_size: int = 32,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    k1: int | None = None,
+    k2: int | None = None,
+    shuffle: bool = True,
+    seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1,
+    patience: int | None = None,
+    progress: bool = True,
+    callback: Callable[[int, History], object] | None = None,
+) -> History:
+    """Train a network in place on n sequences, or k networks at once on the same batches.
+
+    x (n, t, i) or tokens (n, t), targets, loss, lengths (n,), mask (n, t): as in `RNN.loss_and_gradients`;
+        for k networks x and targets may have a leading axis k.
+    validation: (x, targets), (x, targets, lengths) or (x, targets, lengths, mask) to take the loss of after
+        each epoch.
+    optimizer: an `SGD` or `Adam`, which goes on from where it is; None is a new `Adam`.  With learning rates
+        (k,) the networks are a sweep over them.
+    batch_size: sequences a batch; each makes one update, with the gradient of the mean over its steps that
+        count.  Sequences in which no step counts are left out.
+    k1, k2: truncate as `truncated_bptt` does, with an update for each window in which a step counts; None is
+        the whole sequence.
+    shuffle: draw a new order of the sequences every epoch, from seed (0..2^64-1) and the number of the epoch.
+    checkpoint: a .npz file, replaced in one step every `checkpoint_every` epochs and at the end.  If it is
+        there, training goes on from it, and ends with the same bits as without the interruption (on the same
+        backend); the first parameters of the network then do not matter.  `epochs` may have grown.
+    patience: stop after so many epochs without a new best of `History.best_epoch`, of any network.  The
+        parameters are those of the last epoch.
+    progress: show a bar with the time left, on a terminal.
+    callback: called after each epoch, before its checkpoint, with the number of the epoch, from 0, and the
+        `History` so far; it may set `optimizer.learning_rate`, which checkpoints keep.
+
+    A network has diverged when the loss or the gradient norm of a batch is not finite, or the loss is above
+    1000 times the largest of a batch in epoch 0, plus 10; the update is not made.  This raises
+    FloatingPointError, which leaves the parameters as the last good update made them; of k networks those
+    that diverge are left so (`History.diverged`) while others go on, and it is raised when all have.
+
+    Raises ValueError before any work for arguments that cannot be, and for a checkpoint that is damaged or
+    that of another training, which it names; OSError if the checkpoint cannot be written.
+    """
+    c, backend = rnn._config, rnn.backend
+    module = kernels("rnn", backend)
+    rnn._weights()
+    epochs = as_int("epochs", epochs, 1, MAX_SIZE)
+    batch_size = as_int("batch_size", batch_size, 1, MAX_SIZE)
+    seed = as_int("seed", seed, 0, MAX_SEED)
+    every = as_int("checkpoint_every", checkpoint_every, 1, MAX_SIZE)
+    if patience is not None:
+        patience = as_int("patience", patience, 1, MAX_SIZE)
+    if k1 is None and k2 is not None:
+        raise ValueError(f"k2 is {k2!r} without k1; give both, or k1 alone")
+    truncation = (MAX_SIZE, MAX_SIZE) if k1 is None else read_truncation(k1, k2)
+    optimizer = Adam() if optimizer is None else optimizer
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(f"optimizer is {optimizer!r}; it must be an SGD or an Adam")
+    rule = repr(optimizer)
+    optimizer._begin(rnn.parameters, c.models)
+    if checkpoint is not None:
+        require_suffix(checkpoint, ".npz")
+        require_writable(checkpoint)
+    data = read_sequences(c, module, x, targets, loss, lengths, mask)
+    if not (counting := data.counted.any(axis=1)).all():
+        data = data.rows(np.flatnonzero(counting))
+    held = None if validation is None else read_validation(c, module, validation, loss)
+    run = Run(rnn, data, held, loss, optimizer, batch_size, truncation, Log(c, loss, held is not None))
+    n, log = len(data.counted), run.log
+    if checkpoint is not None:
+        settings = checkpoints.shortened(
+            asdict(c)
+            | {
+                "loss": loss,
+                "optimizer": rule,
+                "batch_size": batch_size,
+                "k1, k2": None if k1 is None else truncation,
+                "shuffle": bool(shuffle),
+                "seed": seed,
+                "data": checkpoints.describe(data),
+                "validation": checkpoints.describe(held),
+            }
+        )
+        if Path(checkpoint).exists():
+            checkpoints.read(checkpoint, settings, epochs, rnn, optimizer, log)
+        else:  # so that a start after an interrupted first epoch finds the first parameters
+            checkpoints.write(checkpoint, settings, rnn, optimizer, log)
+
+    def finished() -> bool:
+        return log.epochs == epochs or (patience is not None and log.waited() >= patience)
+
+    with progress_bar("training", n * (epochs - log.epochs), progress) as advance:
+        while not finished():
+            epoch = log.epochs
+            draw = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
+            order = draw.permutation(n) if shuffle else np.arange(n)
+            # Overflow is looked for where it matters; NumPy's warnings would come from "reference" only.
+            with np.errstate(over="ignore", invalid="ignore"):
+                run.epoch(epoch, order, advance)
+            if callback is not None:
+                callback(epoch, log.history())
+            if checkpoint is not None and (log.epochs % every == 0 or finished()):
+                checkpoints.write(checkpoint, settings, rnn, optimizer, log)
+    return log.history()
+
+
+def read_validation(
+    c: Config, module: ModuleType, validation: Sequence[ArrayLike | None], loss: Loss
+) -> Sequences:
+    if not 2 <= len(validation) <= 4:
+        raise ValueError(
+            f"validation has {len(validation)} parts; give x, targets, and perhaps lengths, mask"
+        )
+    x, targets, lengths, mask = (*validation, None, None)[:4]
+    try:
+        return read_sequences(c, module, x, targets, loss, lengths, mask)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"validation: {error}") from None
+
+
+@dataclass
+class Run:
+    """A training: what its epochs need to know."""
+
+    rnn: RNN
+    data: Sequences
+    held: Sequences | None
+    loss: Loss
+    optimizer: Optimizer
+    batch_size: int
+    truncation: tuple[int, int]
+    log: Log
+
+    def epoch(self, epoch: int, order: Array, advance: Callable[[float, str], None]) -> None:
+        """Train on all batches of an order of the sequences, take the validation loss, and log both."""
+        start, k = time.perf_counter(), self.rnn._config.k
+        losses, norms, steps, updates = np.zeros(k), np.zeros(k), 0, 0
+        for batch, first in enumerate(range(0, len(order), self.batch_size)):
+            rows = order[first : first + self.batch_size]
+            cut = windows(self.rnn, self.data.rows(rows), *self.truncation, self.loss, "mean", None)
+            for value, gradients, _, count in cut:
+                if not count:
+                    continue
+                norms += self.update(epoch, batch, np.atleast_1d(value), gradients)
+                losses += np.multiply(value, count)
+                steps, updates = steps + count, updates + 1
+            advance(len(rows), f"epoch {epoch}, loss {np.nanmean(losses / steps):.4g}")
+        curves = {"train": losses / steps, "gradient_norm": norms / updates}
+        if self.held is not None:
+            curves["validation"] = self.validate(self.held)
+        self.log.append(curves, time.perf_counter() - start)
+
+    def update(self, epoch: int, batch: int, losses: Array, gradients: dict[str, Array]) -> Array:
+        """Change the networks that have not diverged; returns the norms (k,) of their gradients."""
+        c, log = self.rnn._config, self.log
+        update = self.optimizer._prepare(self.rnn.parameters, gradients, c.models, self.rnn.backend)
+        norms = update.norms
+        good = np.isfinite(losses) & np.isfinite(norms)
+        if epoch:
+            good &= losses <= FACTOR * log.highest + SLACK
+        if (failed := log.moving & ~good).any():
+            log.diverged[failed] = epoch
+            if not log.moving.any():
+                j = int(failed.argmax())
+                which = f" (network {j}, the last of {c.k})" if c.models else ""
+                raise FloatingPointError(
+                    f"training diverged in epoch {epoch}, batch {batch}: the loss is {losses[j]:.4g}, the "
+                    f"gradient norm {norms[j]:.4g}{which}; the parameters are left as before, "
+                    "use a smaller learning_rate or clip"
+                )
+        self.optimizer._apply(update, log.moving)
+        if epoch == 0:
+            np.maximum(log.highest, losses, out=log.highest, where=log.moving)
+        return norms
+
+    def validate(self, held: Sequences) -> Array:
+        """The mean losses (k,) over sequences, taken batch by batch."""
+        c, total = self.rnn._config, np.zeros(self.rnn._config.k)
+        for first in range(0, len(held.counted), self.batch_size):
+            part = held.rows(np.arange(first, min(first + self.batch_size, len(held.counted))))
+            if part.counted.any():
+                total += self.rnn.loss(*part.public(c), self.loss, "sum", part.lengths, part.counted)[0]
+        return total / np.count_nonzero(held.counted)
+
+
+def read_truncation(k1: int, k2: int | None) -> tuple[int, int]:
+    k1 = as_int("k1", k1, 1, MAX_SIZE)
+    return k1, k1 if k2 is None else as_int("k2", k2, k1, MAX_SIZE)
+
+
+def windows(
+    rnn: RNN, data: Sequences, k1: int, k2: int, loss: Loss, reduction: Reduction, state: ArrayLike | None
+) -> Iterator[tuple[Any, dict[str, Array], Array, int]]:
+    """The windows of `truncated_bptt`, and how many steps count in each."""
+    c, steps = rnn._config, data.counted.shape[1]
+    begin, lost = 0, np.zeros(c.k, np.bool_)  # lost: the networks whose state was not finite
+    for done in range(0, steps, k1):
+        end = min(done + k1, steps)
+        part = data.stretch(begin, end)
+        mask = part.counted.copy()
+        mask[:, : done - begin] = False
+        count = int(np.count_nonzero(mask))
+        x, targets = part.public(c)
+        batch = rnn._read(x, state, part.lengths, gradients=count > 0)
+        if count:
+            goal = read_targets(c, batch, targets, loss, reduction, mask)
+            value, gradients, trace = rnn._learn(batch, goal, want_x=False)
+        else:
+            trace, value = rnn._forward(batch), np.zeros(c.k) if c.models else 0.0
+            gradients = {key: np.zeros_like(array) for key, array in rnn.parameters.items()}
+            gradients["state"] = np.zeros_like(trace.state)
+        if lost.any():
+            value = np.where(lost, np.nan, value) if c.models else np.nan
+        # Where the next window begins; with k1 = k2 where this one ends, also before a shorter last one.
+        after = end if k1 == k2 else max(0, min(end + k1, steps) - k2)
+        if after > begin:
+            begin, state = after, trace.state_at(after - begin)
+            lost |= ~np.isfinite(state).reshape(c.k, -1).all(axis=1)
+            (state if c.models else state[None])[lost] = 0  # which the next window can be given
+        yield value, gradients, trace.state, count
