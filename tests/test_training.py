@@ -14,6 +14,7 @@ import pytest
 
 from fastrec import RNN, SGD, Adam, History, fit, truncated_bptt
 from fastrec.rnn import checkpoint as checkpoints
+from fastrec.rnn.history import Log
 
 KINDS = [("elman", 1), ("jordan", 1), ("gru", 1), ("lstm", 1), ("elman", 2), ("lstm", 2)]
 T = 7
@@ -125,7 +126,9 @@ class TestTruncation:
     @pytest.mark.parametrize("learn", [False, True])
     def test_windows(self, backend: str, cell: str, layers: int, k1: int, k2: int, learn: bool) -> None:
         """Each window is the loss of its new steps, begun at a state of a window before."""
-        options = task()
+        lengths = np.array(LENGTHS if learn else [T] * 3)
+        options = task() | {"lengths": lengths}
+        options["mask"][0] = True  # of the longest: a step counts in each window
         rnn, again = network(cell, backend, layers), network(cell, backend, layers)
         x, targets, mask = options["x"], options["targets"], options["mask"]
         parts = truncated_bptt(rnn, k1=k1, k2=k2, **options)
@@ -134,11 +137,11 @@ class TestTruncation:
         for last in range(0, T, k1):
             end = min(last + k1, T)
             begin = last if k1 == k2 else max(0, end - k2)
-            counted = mask[:, begin:end] & (np.arange(begin, end) >= last)
-            loss0, grads0, state0 = again.loss_and_gradients(
-                x[:, begin:end], targets[:, begin:end], "mse", mask=counted, state=states[begin], want_x=False
-            )
-            trace = again.forward(x[:, begin:end], states[begin])
+            part, left = slice(begin, end), np.clip(lengths - begin, 0, end - begin)
+            counted = mask[:, part] & (np.arange(begin, end) >= last)
+            given = {"lengths": left, "mask": counted, "state": states[begin], "want_x": False}
+            loss0, grads0, state0 = again.loss_and_gradients(x[:, part], targets[:, part], "mse", **given)
+            trace = again.forward(x[:, part], states[begin], left)
             for step in range(max(begin, 1), end + 1):
                 states[step] = trace.state_at(step - begin)
             loss, grads, state = next(parts)
@@ -685,6 +688,17 @@ class TestHistory:
         curve = np.array(train, float)
         held = None if validation is None else np.array(validation, float)
         return History("mse", curve, held, curve, np.ones(len(curve)), None)
+
+    def test_waiting_is_for_all_networks_that_have_not_diverged(self) -> None:
+        log = Log(small(models=3)._config, "mse", True)
+        assert log.waited() == 0
+        for values in ([1, 3, 3], [2, 2, 2], [3, 1, 1], [4, 2, 2], [5, 3, 0]):
+            log.append({"train": np.zeros(3), "gradient_norm": np.ones(3), "validation": values}, 1.0)
+        assert log.waited() == 0
+        log.diverged[2] = 4
+        assert log.waited() == 2
+        log.diverged[1] = 4
+        assert log.waited() == 4
 
     def test_best_epoch(self) -> None:
         assert self.make([3, 1, 2, 1]).best_epoch == 1

@@ -162,7 +162,7 @@ def fit(
             checkpoints.write(checkpoint, settings, rnn, optimizer, log)
 
     def finished() -> bool:
-        return log.epochs == epochs or (patience is not None and log.waited() >= patience)
+        return log.epochs >= epochs or (patience is not None and log.waited() >= patience)
 
     with progress_bar("training", n * (epochs - log.epochs), progress) as advance:
         while not finished():

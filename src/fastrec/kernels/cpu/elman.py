@@ -43,22 +43,10 @@ def elman_forward_rows(net, order, x, tokens, lengths, state, W_in, b, activatio
 
 
 @jit(parallel=True)
-def elman_forward_parts(order, parts, x, tokens, lengths, state, W_in, b, activation, hidden, panels):
+def elman_forward_parts(order, parts, networks, args):
     """elman_forward_rows for all networks, rows dealt to parts."""
-    for task in prange(len(hidden) * parts):
-        elman_forward_rows(
-            task // parts,
-            order[task % parts :: parts].copy(),
-            x,
-            tokens,
-            lengths,
-            state,
-            W_in,
-            b,
-            activation,
-            hidden,
-            panels,
-        )
+    for task in prange(networks * parts):
+        elman_forward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def elman_forward(x, tokens, lengths, state, W_in, W_rec, b, activation, hidden):
@@ -102,26 +90,10 @@ def elman_backward_rows(
 
 
 @jit(parallel=True)
-def elman_backward_parts(
-    order, parts, lengths, hidden, activation, d_hidden, d_last, d_z, d_x, d_state, flow, back, down
-):
+def elman_backward_parts(order, parts, networks, args):
     """elman_backward_rows for all networks, rows dealt to parts."""
-    for task in prange(len(hidden) * parts):
-        elman_backward_rows(
-            task // parts,
-            order[task % parts :: parts].copy(),
-            lengths,
-            hidden,
-            activation,
-            d_hidden,
-            d_last,
-            d_z,
-            d_x,
-            d_state,
-            flow,
-            back,
-            down,
-        )
+    for task in prange(networks * parts):
+        elman_backward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def elman_backward(

@@ -65,27 +65,10 @@ def gru_output(r, z, n_rec, last, n, h):
 
 
 @jit(parallel=True)
-def gru_forward_parts(
-    order, parts, x, tokens, lengths, state, W_in, b, b_n, hidden, gates, both, new, recurrent
-):
+def gru_forward_parts(order, parts, networks, args):
     """gru_forward_rows for all networks, rows dealt to parts."""
-    for task in prange(len(hidden) * parts):
-        gru_forward_rows(
-            task // parts,
-            order[task % parts :: parts].copy(),
-            x,
-            tokens,
-            lengths,
-            state,
-            W_in,
-            b,
-            b_n,
-            hidden,
-            gates,
-            both,
-            new,
-            recurrent,
-        )
+    for task in prange(networks * parts):
+        gru_forward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates):
@@ -166,27 +149,10 @@ def gru_backward_rows(
 
 
 @jit(parallel=True)
-def gru_backward_parts(
-    order, parts, lengths, state, hidden, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down
-):
+def gru_backward_parts(order, parts, networks, args):
     """gru_backward_rows for all networks, rows dealt to parts."""
-    for task in prange(len(hidden) * parts):
-        gru_backward_rows(
-            task // parts,
-            order[task % parts :: parts].copy(),
-            lengths,
-            state,
-            hidden,
-            gates,
-            d_hidden,
-            d_last,
-            d_gates,
-            d_x,
-            d_state,
-            flow,
-            back,
-            down,
-        )
+    for task in prange(networks * parts):
+        gru_backward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def gru_backward(

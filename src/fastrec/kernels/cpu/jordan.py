@@ -52,27 +52,10 @@ def jordan_forward_rows(
 
 
 @jit(parallel=True)
-def jordan_forward_parts(
-    order, parts, x, tokens, lengths, state, W_in, b, b_out, activation, hidden, outputs, panels, readout
-):
+def jordan_forward_parts(order, parts, networks, args):
     """jordan_forward_rows for all networks, rows dealt to parts."""
-    for task in prange(len(hidden) * parts):
-        jordan_forward_rows(
-            task // parts,
-            order[task % parts :: parts].copy(),
-            x,
-            tokens,
-            lengths,
-            state,
-            W_in,
-            b,
-            b_out,
-            activation,
-            hidden,
-            outputs,
-            panels,
-            readout,
-        )
+    for task in prange(networks * parts):
+        jordan_forward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def jordan_forward(x, tokens, lengths, state, W_in, W_rec, b, W_out, b_out, activation, hidden, outputs):
@@ -138,44 +121,10 @@ def jordan_backward_rows(
 
 
 @jit(parallel=True)
-def jordan_backward_parts(
-    order,
-    parts,
-    lengths,
-    hidden,
-    activation,
-    d_hidden,
-    d_outputs,
-    d_last,
-    d_z,
-    d_y,
-    d_x,
-    d_state,
-    flow,
-    back,
-    down,
-    readout,
-):
+def jordan_backward_parts(order, parts, networks, args):
     """jordan_backward_rows for all networks, rows dealt to parts."""
-    for task in prange(len(hidden) * parts):
-        jordan_backward_rows(
-            task // parts,
-            order[task % parts :: parts].copy(),
-            lengths,
-            hidden,
-            activation,
-            d_hidden,
-            d_outputs,
-            d_last,
-            d_z,
-            d_y,
-            d_x,
-            d_state,
-            flow,
-            back,
-            down,
-            readout,
-        )
+    for task in prange(networks * parts):
+        jordan_backward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def jordan_backward(

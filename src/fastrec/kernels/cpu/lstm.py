@@ -63,23 +63,10 @@ def lstm_output(i, f, g, o, c, h):
 
 
 @jit(parallel=True)
-def lstm_forward_parts(order, parts, x, tokens, lengths, state, W_in, b, hidden, cells, gates, panels):
+def lstm_forward_parts(order, parts, networks, args):
     """lstm_forward_rows for all networks, rows dealt to parts."""
-    for task in prange(len(hidden) * parts):
-        lstm_forward_rows(
-            task // parts,
-            order[task % parts :: parts].copy(),
-            x,
-            tokens,
-            lengths,
-            state,
-            W_in,
-            b,
-            hidden,
-            cells,
-            gates,
-            panels,
-        )
+    for task in prange(networks * parts):
+        lstm_forward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def lstm_forward(x, tokens, lengths, state, W_in, W_rec, b, hidden, cells, gates):
@@ -175,42 +162,10 @@ def lstm_backward_rows(
 
 
 @jit(parallel=True)
-def lstm_backward_parts(
-    order,
-    parts,
-    lengths,
-    state,
-    hidden,
-    cells,
-    gates,
-    d_hidden,
-    d_last,
-    d_gates,
-    d_x,
-    d_state,
-    flow,
-    back,
-    down,
-):
+def lstm_backward_parts(order, parts, networks, args):
     """lstm_backward_rows for all networks, rows dealt to parts."""
-    for task in prange(len(hidden) * parts):
-        lstm_backward_rows(
-            task // parts,
-            order[task % parts :: parts].copy(),
-            lengths,
-            state,
-            hidden,
-            cells,
-            gates,
-            d_hidden,
-            d_last,
-            d_gates,
-            d_x,
-            d_state,
-            flow,
-            back,
-            down,
-        )
+    for task in prange(networks * parts):
+        lstm_backward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def lstm_backward(

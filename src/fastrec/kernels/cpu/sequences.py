@@ -37,13 +37,12 @@ def longest_first(lengths):
 
 
 def spread(rows, parts, networks, lengths, args):
-    """Call a kernel for the rows of all networks: rows(net, order, *args), or parts(order, parts, *args) on
-    several threads."""
+    """Call a kernel for the rows of all networks: rows(net, order, *args), or parts(.., args) on threads."""
     order, count = longest_first(lengths), parts_of(networks, len(lengths))
     if networks * count == 1:
         rows(0, order, *args)
     else:
-        parts(order, count, *args)
+        parts(order, count, networks, args)
 
 
 @jit
