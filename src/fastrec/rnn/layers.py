@@ -129,6 +129,8 @@ class RNN:
     def _set(self, config: Config, parameters: dict[str, Array], backend: str | None) -> None:
         self._config, self.parameters, self._backend = config, parameters, backend
         self._shapes = config.shapes
+        self._known: dict[str, Array] = {}
+        self._views: dict[str, Array] = {}
 
     @property
     def input_size(self) -> int:
@@ -295,6 +297,7 @@ class RNN:
         if d_outputs is None and d_hidden is None and d_state is None:
             raise ValueError("d_outputs, d_hidden and d_state are all missing; give at least one")
         c, batch = self._config, trace._batch
+        self._weights()
         _, b, t, h = trace._saved[0][0].shape
         width = h * min(c.num_layers, 3) + c.saved[-1] * (c.cell in ("gru", "lstm"))
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
@@ -488,6 +491,10 @@ class RNN:
     def _weights(self) -> dict[str, Array]:
         """The parameters as (k, ...), checked: users may have replaced any."""
         c, parameters, weights = self._config, self.parameters, {}
+        if len(parameters) == len(self._known) and all(
+            parameters.get(key) is array for key, array in self._known.items()
+        ):
+            return self._views
         if parameters.keys() != self._shapes.keys():
             odd = sorted(parameters.keys() ^ self._shapes.keys())
             raise ValueError(
@@ -506,6 +513,7 @@ class RNN:
                     f'parameters["{key}"] is {found}; it must be {shape}, {c.dtype}, C-contiguous, writable'
                 )
             weights[key] = array if c.models else array[None]
+        self._known, self._views = dict(parameters), weights
         return weights
 
     def _read(
