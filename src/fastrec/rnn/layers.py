@@ -402,7 +402,7 @@ class RNN:
         want_x: bool,
         flow: bool,
     ) -> dict[str, Array]:
-        """Gradients from arrays that are overwritten: those given, and with own=True those of the trace.
+        """Gradients; with own=True the arrays given and those of the trace are overwritten.
 
         d_outputs (k, b, t, o) or None, d_hidden (k, b, t, h) or None, d_last (layers, k, b, s).
         """
@@ -410,16 +410,17 @@ class RNN:
         k, b, t, _ = trace._saved[0][0].shape
         found = {key: np.empty_like(weight) for key, weight in batch.weights.items()}
         through = self._backward_output(trace, d_outputs, d_hidden, found)
+        lent = not own and any(array is d_outputs or array is d_hidden for array in through)
         del d_outputs, d_hidden  # so that `through` alone holds them, and each layer's are freed after it
         d_state = np.empty_like(batch.start)
         flows = np.empty((c.num_layers, k, b, t if flow else 0))
         for layer in reversed(range(c.num_layers)):
             d_x = np.empty((k, b, t, c.hidden_size if layer else batch.x.shape[3] * want_x), c.dtype)
             ends = (d_last[layer], d_state[layer], flows[layer])
-            self._backward_layer(trace, layer, through, d_x, *ends, found, own)
+            self._backward_layer(trace, layer, through, d_x, *ends, found, own, lent)
             for key, d_initial in zip(c.initial[layer], initial_parts(c, d_state[layer]), strict=True):
                 found[key][...] = d_initial.sum(axis=1) if batch.learned else 0
-            through = [d_x]
+            through, lent = [d_x], False
         gradients = {key: self._public(value) for key, value in found.items()}
         if want_x and batch.tokens is NO_TOKENS:
             gradients["x"] = self._public(through[0])
@@ -456,14 +457,16 @@ class RNN:
         flow: Array,
         found: dict[str, Array],
         own: bool,
+        lent: bool,
     ) -> None:
-        """A layer; overwrites `through`, which is that of `_backward_output`, or d_x of the layer above."""
+        """A layer; overwrites `through`, of `_backward_output` or the layer above, unless it is lent."""
         c, batch, saved = self._config, trace._batch, trace._saved
         x, tokens = (saved[layer - 1][0], NO_TOKENS) if layer else (batch.x, batch.tokens)
-        work = through
         if c.cell in ("gru", "lstm"):
             gates = saved[layer][-1]
             work = [gates if own else np.empty_like(gates)]
+        else:
+            work = [np.empty_like(array) for array in through] if lent else through
         keys = c.layers[layer]
         read = [batch.weights[key] for key in keys if key.startswith("W")]
         given = (x, tokens, batch.lengths, batch.start[layer], *saved[layer], *read, *c.activation_code)
@@ -525,13 +528,11 @@ class RNN:
     def _read_gradient(
         self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch
     ) -> Array | None:
-        """A copy of a gradient given to `backward`, (k, b, t, width)."""
+        """A gradient given to `backward`, (k, b, t, width), not copied where it can be read as it is."""
         if value is None:
             return None
         array = as_numbers(name, value, (*self._config.lead, *shape))
         checked = read_floats(name, array, self.dtype, batch.valid, batch.module)
-        if np.may_share_memory(checked, array):
-            checked = checked.copy()
         return checked if self._config.models else checked[None]
 
 
