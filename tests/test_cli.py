@@ -298,3 +298,15 @@ def test_addition(run, folder):
 @pytest.mark.parametrize("arguments", [("--plot", "a.txt"), ("--save", "a.txt"), ("--save", "none/a.npz")])
 def test_addition_refuses_before_work(run, folder, arguments):
     refused(run("addition", *arguments), folder)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--networks", "2", "--epochs", "1"),
+        ("--networks", "1", "--cell", "elman", "--delay", "0", "--epochs", "3", "--learning-rate", "1e38"),
+        ("--test-columns", "99999999999"),
+    ],
+)
+def test_addition_that_fails_says_so(run, folder, arguments):
+    refused(run("addition", *arguments), folder)

@@ -116,9 +116,7 @@ def test_spectral_radius_of_jordan_is_that_of_the_loop() -> None:
 def test_spectral_radius_of_weights_that_are_not_finite() -> None:
     rnn = RNN(2, 3, num_layers=2)
     rnn.parameters["W_rec_l1"][0, 0] = np.inf
-    with pytest.raises(
-        ValueError, match=re.escape('parameters["W_rec_l1"] holds values that are not finite')
-    ):
+    with pytest.raises(ValueError, match=re.escape('parameters["W_rec_l1"] is not finite everywhere')):
         spectral_radius(rnn)
 
 
@@ -130,3 +128,11 @@ def test_plot(tmp_path: Any) -> None:
     assert flow.plot(ax=ax) is ax and len(ax.lines) == 2
     with pytest.raises(ValueError, match="suffix"):
         flow.plot(tmp_path / "f.doc")
+
+
+@pytest.mark.parametrize("key", ["W_rec", "W_out"])
+def test_radius_names_what_is_not_finite(key: str) -> None:
+    rnn = RNN(2, 3, 4, cell="jordan")
+    rnn.parameters[key][0, 0] = np.nan
+    with pytest.raises(ValueError, match=rf'parameters\["{key}"\] is not finite'):
+        spectral_radius(rnn)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import pickle
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -875,3 +877,58 @@ def test_predict_is_forward(backend: str, cell: str, layers: int, lengths: list[
     outputs, state = rnn.predict(x, lengths=lengths)
     assert np.array_equal(outputs, trace.outputs)
     assert np.array_equal(state, trace.state)
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda rnn: pickle.loads(pickle.dumps(rnn)), RNN.copy])
+def test_copies_use_their_own_parameters(backend: str, twin: Callable[[RNN], RNN]) -> None:
+    rnn, x = RNN(4, 5, 3, backend=backend), random(0, 2, 3, 4)
+    outputs, _ = rnn.predict(x)
+    other = twin(rnn)
+    assert np.array_equal(other.predict(x)[0], outputs)
+    for array in other.parameters.values():
+        array[...] = 0
+    assert not other.predict(x)[0].any()
+    assert np.array_equal(rnn.predict(x)[0], outputs)
+
+
+@pytest.mark.parametrize("models", [None, 1])
+def test_trace_keeps_its_own_state(backend: str, models: int | None) -> None:
+    rnn = RNN(4, 5, models=models, backend=backend)
+    state = np.ones((1, 2, 5) if models is None else (1, 1, 2, 5), np.float32)
+    trace = rnn.forward(random(0, 2, 3, 4), state)
+    before = rnn.backward(trace, d_hidden=np.ones_like(trace.hidden))
+    state[...] = trace.state
+    after = rnn.backward(trace, d_hidden=np.ones_like(trace.hidden))
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+    assert (trace.state_at(0) == 1).all()
+
+
+def test_predict_asks_for_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "available_memory", lambda: 200 * 10**6)
+    rnn, x = RNN(2, 64, cell="lstm"), np.zeros((100, 5000, 2), np.float32)
+    with pytest.raises(ValueError, match="memory"):
+        rnn.forward(x)
+    rnn.predict(x)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": 2, "seed": np.array(-5)}, "seed is"),
+        ({"initial": np.zeros(3)}, "initial is"),
+        ({"cell": np.zeros(3)}, "cell is"),
+        ({"activation": ["tanh"]}, "activation is"),
+    ],
+)
+def test_odd_arguments(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RNN(2, 3, **options)
+
+
+def test_foreign_array_that_refuses() -> None:
+    class Refuses:
+        def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+            raise RuntimeError("no")
+
+    with pytest.raises(ValueError, match="x is not an array: no"):
+        RNN(2, 3).forward(Refuses())

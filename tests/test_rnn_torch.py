@@ -218,3 +218,9 @@ def test_torch_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     for call in (lambda: RNN.from_torch(module), RNN(4, 5).to_torch):
         with pytest.raises(ImportError, match=r'PyTorch is not installed: pip install "fastrec\[torch\]"'):
             call()
+
+
+def test_refuses_parametrized_weights() -> None:
+    module = torch.nn.utils.parametrizations.weight_norm(torch.nn.GRU(2, 3), "weight_hh_l0")
+    with pytest.raises(ValueError, match=r"plain weights of a .*GRU.*weight_hh_l0"):
+        RNN.from_torch(module)

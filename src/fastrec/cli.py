@@ -183,19 +183,22 @@ def addition(
     if save is not None:
         require_suffix(save, ".npz")
         require_writable(save)
-    result = train(
-        networks,
-        cell.value,
-        hidden_size=hidden,
-        columns=columns,
-        delay=delay,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        test_pairs=test_pairs,
-        test_columns=test_columns,
-        seed=seed,
-        backend=resolve(backend and backend.value),
-    )
+    try:
+        result = train(
+            networks,
+            cell.value,
+            hidden_size=hidden,
+            columns=columns,
+            delay=delay,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            test_pairs=test_pairs,
+            test_columns=test_columns,
+            seed=seed,
+            backend=resolve(backend and backend.value),
+        )
+    except RuntimeError as error:  # none of the networks has learnt it
+        fail(str(error))
     if plot is not None:
         save_figure(result.figure(), plot)
     if save is not None:
@@ -339,7 +342,7 @@ def main() -> None:
             flush_output()
     except BrokenPipeError:  # the reader of the output left (`| head`)
         sys.exit(1)
-    except (ValueError, BackendError, OSError, MemoryError, OverflowError) as error:
+    except (ValueError, BackendError, OSError, MemoryError, ArithmeticError) as error:
         fail(str(error) or type(error).__name__)
     except (KeyboardInterrupt, Interrupted):
         fail("interrupted", 130)

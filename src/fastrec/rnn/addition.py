@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import as_int
+from ..arguments import as_int, require_memory
 from .config import Activation, Array, CellName
 from .history import History
 from .initial import MAX_SEED
@@ -77,8 +77,9 @@ def addition_task(
     delay, seed = as_int("delay", delay, 0, 2**16), as_int("seed", seed, 0, MAX_SEED)
     generator = np.random.Generator(np.random.Philox(key=seed))
     steps = columns + 1 + delay
+    require_memory(f"{pairs} pairs of {columns} columns", pairs * steps * 15)
     x = np.zeros((pairs, steps, 2), np.float32)
-    x[:, :columns] = generator.integers(0, 2, (pairs, columns, 2))
+    x[:, :columns] = generator.integers(0, 2, (pairs, columns, 2), np.int8)
     targets, carry = np.zeros((pairs, steps), np.int32), np.zeros(pairs, np.int32)
     for step in range(columns + 1):
         total = x[:, step].sum(axis=1).astype(np.int32) + carry
@@ -131,6 +132,8 @@ def addition(
     trained, held = (
         addition_task(pairs, columns, delay, seed + i) for i, pairs in enumerate((TRAINED, HELD))
     )
+    digits = max(test_pairs * (test_columns + 1 + delay), models * PAIRS * LONGER * (columns + 1 + delay))
+    require_memory("the last test", digits * (24 + 4 * rnn.hidden_size))
     begin = time.perf_counter()
     history = fit(
         rnn,

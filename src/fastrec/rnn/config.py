@@ -68,7 +68,7 @@ class Config:
             if not (optional and value is None):
                 object.__setattr__(self, name, as_int(name, value, 1, high))
         for name, known in (("cell", tuple(CELLS)), ("activation", ACTIVATIONS)):
-            if getattr(self, name) not in known:
+            if not (isinstance(getattr(self, name), str) and getattr(self, name) in known):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {one_of(known)}")
         try:
             dtype = np.dtype(self.dtype).newbyteorder("=")

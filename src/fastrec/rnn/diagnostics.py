@@ -29,7 +29,7 @@ class GradientFlow:
     norms: NDArray[np.float64]
 
     def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Axes:
-        """Draw the norms of the top layer against time, log scale, and return the axes; as `History.plot`."""
+        """Draw the norms of each layer against time, log scale, and return the axes; as `History.plot`."""
         from .. import plot
 
         if path is not None:
@@ -80,12 +80,13 @@ def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
     rnn._weights()
     radii = []
     for layer in range(c.num_layers):
-        key = "W_rec" + suffix(layer)
-        weights = rnn.parameters[key].astype(np.float64)
+        keys = ["W_rec" + suffix(layer)] + ["W_out"] * (c.cell == "jordan")
+        for key in keys:
+            if not np.isfinite(rnn.parameters[key]).all():
+                raise ValueError(f'parameters["{key}"] is not finite everywhere; there are no eigenvalues')
+        weights = rnn.parameters[keys[0]].astype(np.float64)
         if c.cell == "jordan":
             weights = weights @ rnn.parameters["W_out"]
-        if not np.isfinite(weights).all():
-            raise ValueError(f'parameters["{key}"] holds values that are not finite; it has no eigenvalues')
         blocks = np.stack(np.split(weights, CELLS[c.cell].gates, axis=-1), axis=-3)
         radii.append(np.abs(np.linalg.eigvals(blocks)).max(axis=-1))
     found: Array = np.stack(radii, axis=-2)

@@ -29,7 +29,7 @@ def save(path: str | os.PathLike[str], config: Config, parameters: dict[str, Arr
 
 def load(path: str | os.PathLike[str]) -> tuple[Config, dict[str, Array]]:
     """Read a network; see `fastrec.RNN.load`."""
-    with open(path, "rb") as file:
+    with open(os.fspath(path), "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 return read(archive)

@@ -20,7 +20,7 @@ def draw(
     config: Config, initial: Initial, seed: int | Sequence[int], forget_bias: float | None
 ) -> dict[str, Array]:
     """Parameters as `fastrec.RNN` describes them.  Raises ValueError for arguments that cannot be."""
-    if initial not in ("orthogonal", "uniform", "identity"):
+    if not isinstance(initial, str) or initial not in ("orthogonal", "uniform", "identity"):
         names = one_of(("orthogonal", "uniform", "identity"))
         raise ValueError(f"initial is {initial!r}; it must be {names}")
     if initial == "identity" and config.cell != "elman":
@@ -52,12 +52,14 @@ def draw(
 
 def read_seeds(models: int | None, seed: int | Sequence[int]) -> list[int]:
     """One seed a network: seed, seed + 1, ..., or those given for k networks."""
-    if models is None or not isinstance(seed, (Sequence, np.ndarray)) or isinstance(seed, str):
+    several = isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, str) and np.ndim(seed) > 0
+    if models is None or not several:
         first = as_int("seed", seed, 0, MAX_SEED)
         return [first + j for j in range(models or 1)]
-    if len(seed) != models:
-        raise ValueError(f"seed has {len(seed)} values; give one for each of the {models} networks, or one")
-    return [as_int(f"seed[{j}]", value, 0, MAX_SEED) for j, value in enumerate(seed)]
+    seeds = list(seed)  # type: ignore[arg-type]
+    if len(seeds) != models:
+        raise ValueError(f"seed has {len(seeds)} values; give one for each of the {models} networks, or one")
+    return [as_int(f"seed[{j}]", value, 0, MAX_SEED) for j, value in enumerate(seeds)]
 
 
 def fill(rng: np.random.Generator, config: Config, initial: Initial, key: str, array: Array) -> None:

@@ -47,8 +47,12 @@ def read_batch(
     state: ArrayLike | None,
     lengths: ArrayLike | None,
     gradients: bool,
+    keep: bool,
 ) -> Batch:
-    """The arguments of `fastrec.RNN.forward`, checked; gradients: whether these will need memory too."""
+    """The arguments of `fastrec.RNN.forward`, checked.
+
+    What needs memory: gradients, whether they will be asked for; keep, whether what they need is kept.
+    """
     array = as_array("x", x)
     kind, shape = array.dtype.kind, array.shape
     led = c.models is not None and shape[:1] == c.lead
@@ -63,7 +67,8 @@ def read_batch(
     b, t = shape[-2:] if are_tokens else shape[-3:-1]
     if b == 0 or t == 0:
         raise ValueError(f"x is empty, shape {shape}; give at least one row and one step")
-    width = c.num_layers * sum(c.saved) + c.outputs_width * c.has_output_layer
+    saved = sum(c.saved) if keep or c.cell == "jordan" else c.saved[0]
+    width = c.num_layers * saved + c.outputs_width * c.has_output_layer
     if gradients:
         width += c.hidden_size * min(c.num_layers, 3) + c.outputs_width * (c.cell == "jordan")
     converted = 0 if are_tokens or array.dtype == c.dtype else array.size
@@ -132,12 +137,12 @@ def read_targets(
 
 
 def read_state(c: Config, name: str, value: ArrayLike | None, b: int, module: ModuleType) -> Array:
-    """A state, or a gradient of one, as (layers, k, b, s); zeros for None."""
+    """A copy of a state, or of a gradient of one, as (layers, k, b, s); zeros for None."""
     if value is None:
         return np.zeros((c.num_layers, c.k, b, c.state), c.dtype)
     array = as_numbers(name, value, (*c.lead, c.num_layers, b, c.state))
     array = read_floats(name, array, c.dtype, None, module)
-    return np.ascontiguousarray(array.swapaxes(0, 1)) if c.models else array[:, None]
+    return np.array(array.swapaxes(0, 1) if c.models else array[:, None], order="C")
 
 
 def initial_parts(c: Config, state: Array) -> Array:
@@ -148,7 +153,7 @@ def initial_parts(c: Config, state: Array) -> Array:
 def as_array(name: str, value: ArrayLike) -> Array:
     try:
         return np.asarray(value)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # NumPy's own, and those of foreign arrays
         raise ValueError(f"{name} is not an array: {error}") from None
 
 

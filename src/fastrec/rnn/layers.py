@@ -129,8 +129,7 @@ class RNN:
     def _set(self, config: Config, parameters: dict[str, Array], backend: str | None) -> None:
         self._config, self.parameters, self._backend = config, parameters, backend
         self._shapes = config.shapes
-        self._known: dict[str, Array] = {}
-        self._views: dict[str, Array] = {}
+        self._checked: dict[str, Array] = {}
 
     @property
     def input_size(self) -> int:
@@ -267,7 +266,7 @@ class RNN:
         self, x: ArrayLike, state: ArrayLike | None = None, lengths: ArrayLike | None = None
     ) -> tuple[Array, Array]:
         """The outputs (b, t, o) and last state (layers, b, s) of `forward`, keeping nothing for gradients."""
-        trace = self._forward(self._read(x, state, lengths, gradients=False), keep=False)
+        trace = self._forward(self._read(x, state, lengths, gradients=False, keep=False), keep=False)
         return trace.outputs, trace.state
 
     def backward(
@@ -320,7 +319,7 @@ class RNN:
         state: ArrayLike | None = None,
     ) -> tuple[Any, Array]:
         """The loss and the last state of `loss_and_gradients`, without gradients."""
-        batch = self._read(x, state, lengths, gradients=False)
+        batch = self._read(x, state, lengths, gradients=False, keep=False)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)
         trace = self._forward(batch, keep=False)
         outputs = self._outputs(trace)
@@ -494,10 +493,7 @@ class RNN:
     def _weights(self) -> dict[str, Array]:
         """The parameters as (k, ...), checked: users may have replaced any."""
         c, parameters, weights = self._config, self.parameters, {}
-        if len(parameters) == len(self._known) and all(
-            parameters.get(key) is array for key, array in self._known.items()
-        ):
-            return self._views
+        checked = self._checked  # what has stayed the same since is not looked at again
         if parameters.keys() != self._shapes.keys():
             odd = sorted(parameters.keys() ^ self._shapes.keys())
             raise ValueError(
@@ -505,7 +501,7 @@ class RNN:
             )
         for key, shape in self._shapes.items():
             array = parameters[key]
-            if not (
+            if array is not checked.get(key) and not (
                 isinstance(array, np.ndarray)
                 and array.shape == shape
                 and array.dtype == c.dtype
@@ -516,14 +512,19 @@ class RNN:
                     f'parameters["{key}"] is {found}; it must be {shape}, {c.dtype}, C-contiguous, writable'
                 )
             weights[key] = array if c.models else array[None]
-        self._known, self._views = dict(parameters), weights
+        self._checked = dict(parameters)
         return weights
 
     def _read(
-        self, x: ArrayLike, state: ArrayLike | None, lengths: ArrayLike | None, gradients: bool
+        self,
+        x: ArrayLike,
+        state: ArrayLike | None,
+        lengths: ArrayLike | None,
+        gradients: bool,
+        keep: bool = True,
     ) -> Batch:
         module = kernels("rnn", resolve(self._backend, x))
-        return read_batch(self._config, module, self._weights(), x, state, lengths, gradients)
+        return read_batch(self._config, module, self._weights(), x, state, lengths, gradients, keep)
 
     def _read_gradient(
         self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch

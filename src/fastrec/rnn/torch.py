@@ -37,6 +37,15 @@ def from_torch(module: torch.nn.RNNBase, output: torch.nn.Linear | None) -> tupl
     if output is not None and not (isinstance(output, nn.Linear) and output.in_features == h):
         raise ValueError(f"output is {output!r}; it must be a torch.nn.Linear with in_features={h}")
     weights = {name: numpy(f"module.{name}", value) for name, value in module.named_parameters()}
+    expected = [
+        f"{kind}_{part}_l{layer}"
+        for layer in range(module.num_layers)
+        for part in ("ih", "hh")
+        for kind in ("weight", "bias")[: 1 + module.bias]
+    ]
+    if weights.keys() != set(expected):
+        odd = ", ".join(sorted(weights.keys() ^ set(expected)))
+        raise ValueError(f"module does not hold the plain weights of a {type(module).__name__}; check {odd}")
     if output is not None:
         weights |= {
             f"output.{name}": numpy(f"output.{name}", value) for name, value in output.named_parameters()
