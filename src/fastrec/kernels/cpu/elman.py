@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from .jit import jit
-from .matrix import copy, multiply, pack, packed, padded, weight_gradient
+from .matrix import START, copy, multiply, pack, packed, padded, weight_gradient
 from .sequences import (
     activate,
     add,
@@ -35,7 +35,7 @@ def elman_forward_rows(net, order, x, tokens, lengths, state, W_in, b, activatio
         for s in range(running):
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, :h])
-        multiply(left, 0, i + h, running, panels[net], i + h, z)
+        multiply(left, START, i + h, running, panels[net], i + h, z)
         for s in range(running):
             out = hidden[net, order[s], t]
             activate(activation, z[s], out)
@@ -83,8 +83,8 @@ def elman_backward_rows(
             through_activation(activation, hidden[net, row, t], own)
             copy(own, d_z[net, row, t])
             carry[s] = 0
-        multiply(d, 0, h, running, back[net], h, carry)
-        pass_down(d, 0, running, down[net], h, inward, net, order, t, d_x)
+        multiply(d, START, h, running, back[net], h, carry)
+        pass_down(d, START, running, down[net], h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
 

@@ -7,7 +7,7 @@ from numba import prange
 
 from .functions import tanh
 from .jit import jit
-from .matrix import column_sums, copy, multiply, pack, packed, padded, weight_gradient
+from .matrix import START, column_sums, copy, multiply, pack, packed, padded, weight_gradient
 from .sequences import (
     add,
     begin_sums,
@@ -41,8 +41,8 @@ def gru_forward_rows(
             begin_sums(tokens, net, order[s], t, W_in, b, 0, rz[s, : 2 * h])
             begin_sums(tokens, net, order[s], t, W_in, b, 2 * h, n[s, :h])
             copy(b_n[net], n_rec[s, :h])
-        multiply(left, 0, i + h, running, both[net], i + h, rz)
-        multiply(left, 0, i + h, running, new[net], i, n)
+        multiply(left, START, i + h, running, both[net], i + h, rz)
+        multiply(left, START, i + h, running, new[net], i, n)
         multiply(left, i, i + h, running, recurrent[net], h, n_rec)
         for s in range(running):
             row, now, last = order[s], n[s, :h], left[s, i:]
@@ -143,7 +143,7 @@ def gru_backward_rows(
             copy(own[:h], made[2 * h : 3 * h])
             copy(own[3 * h :], made[3 * h :])
         multiply(d, h, 4 * h, running, back[net], 3 * h, carry)
-        pass_down(d, 0, running, down[net], 3 * h, inward, net, order, t, d_x)
+        pass_down(d, START, running, down[net], 3 * h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
 

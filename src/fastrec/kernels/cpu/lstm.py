@@ -7,7 +7,7 @@ from numba import prange
 
 from .functions import tanh
 from .jit import jit
-from .matrix import copy, multiply, pack, packed, padded, weight_gradient
+from .matrix import START, copy, multiply, pack, packed, padded, weight_gradient
 from .sequences import (
     add,
     begin_sums,
@@ -37,7 +37,7 @@ def lstm_forward_rows(net, order, x, tokens, lengths, state, W_in, b, hidden, ce
         for s in range(running):
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, : 4 * h])
-        multiply(left, 0, i + h, running, panels[net], i + h, z)
+        multiply(left, START, i + h, running, panels[net], i + h, z)
         for s in range(running):
             row, made = order[s], z[s, : 4 * h]
             lstm_output(
@@ -154,8 +154,8 @@ def lstm_backward_rows(
             )
             copy(own, d_gates[net, row, t])
             carry[s] = 0
-        multiply(d, 0, 4 * h, running, back[net], 4 * h, carry)
-        pass_down(d, 0, running, down[net], 4 * h, inward, net, order, t, d_x)
+        multiply(d, START, 4 * h, running, back[net], 4 * h, carry)
+        pass_down(d, START, running, down[net], 4 * h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
         copy(d_c[s], d_state[net, row, h:])

@@ -1,6 +1,6 @@
 """Products of float matrices: a register tile as LLVM IR, and the loops that feed it.
 
-The right operand is packed into panels of `COLUMNS` columns (the last may be one vector wide), so that the
+The right operand is packed into panels of two vectors of columns, the last filled up with 0, so that the
 tile reads it in one stream; the left one is read in place, an element at a time, by broadcasts.  A tile of 8
 by 2 AVX-512 vectors does 16 fused multiply-adds for 10 loads and reaches the peak of the machine.  Every
 element is summed in the order of the inner index, whatever the tile, so that a row's result does not
@@ -25,17 +25,18 @@ from .simd import FEATURES, I64, VECTOR_BYTES, data, load, splat, store, variabl
 # Accumulators must fit the 32 registers of AVX-512 and NEON, or the 16 of AVX2.
 ROWS = 8 if VECTOR_BYTES == 64 or "neon" in FEATURES else 4
 VECTORS = 2  # of a panel
+START = np.int64(0)  # a literal 0 as argument would compile a kernel once more
 SMALL = 1 << 20  # multiply-adds that are done before a second thread has woken
 GROUP = 4  # panels of a weight gradient to gather at a time, so that whole stretches are read
 CHUNK = 128  # steps of a weight gradient at a time: a panel of them stays in the first cache
 ROW_PANELS = 2  # panels at a time for a single row, whose sums would wait for each other
 
 
-def multiply_tile(rows: int, panels: int, vectors: int, transposed: bool = False) -> Any:
+def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
     """Intrinsic (a, a_at, a_stride, b, b_at, depth, c, c_at, c_stride): c += a b in registers.
 
     a: element (r, k) at a_at + r a_stride + k of a flat view, or r + k a_stride if transposed.
-    b: consecutive packed panels (depth, vectors * lanes) at b_at.
+    b: consecutive packed panels (depth, VECTORS * lanes) at b_at.
     c: element (r, j) at c_at + r c_stride + j.
     """
 
@@ -54,23 +55,23 @@ def multiply_tile(rows: int, panels: int, vectors: int, transposed: bool = False
         cells = [
             [
                 at(c, builder.add(builder.mul(c_stride, I64(r)), I64(v * lanes)))
-                for v in range(panels * vectors)
+                for v in range(panels * VECTORS)
             ]
             for r in range(rows)
         ]
         sums = [[variable(builder, vector, load(builder, cell, vector)) for cell in row] for row in cells]
         starts = [a if transposed else at(a, builder.mul(a_stride, I64(r))) for r in range(rows)]
-        tops = [at(b, builder.mul(depth, I64(q * vectors * lanes))) for q in range(panels)]
+        tops = [at(b, builder.mul(depth, I64(q * VECTORS * lanes))) for q in range(panels)]
         with cgutils.for_range(builder, depth) as loop:
             k = loop.index
             columns = [
                 load(
                     builder,
-                    at(top, builder.add(builder.mul(k, I64(vectors * lanes)), I64(v * lanes))),
+                    at(top, builder.add(builder.mul(k, I64(VECTORS * lanes)), I64(v * lanes))),
                     vector,
                 )
                 for top in tops
-                for v in range(vectors)
+                for v in range(VECTORS)
             ]
             for r, (start, own) in enumerate(zip(starts, sums, strict=True)):
                 place = builder.add(builder.mul(k, a_stride), I64(r)) if transposed else k
@@ -95,10 +96,9 @@ def lanes_in(dtype: types.Float) -> int:
     return VECTOR_BYTES * 8 // dtype.bitwidth
 
 
-wide_8, wide_4, wide_2, wide_1 = (multiply_tile(r, 1, VECTORS) for r in (8, 4, 2, 1))
-slim_8, slim_4, slim_2, slim_1 = (multiply_tile(r, 1, 1) for r in (8, 4, 2, 1))
-long_1 = multiply_tile(1, ROW_PANELS, VECTORS)
-wide_t, slim_t = (multiply_tile(ROWS, 1, v, transposed=True) for v in (VECTORS, 1))
+tile_8, tile_4, tile_2, tile_1 = (multiply_tile(r, 1) for r in (8, 4, 2, 1))
+long_1 = multiply_tile(1, ROW_PANELS)
+outer_tile = multiply_tile(ROWS, 1, transposed=True)
 
 
 @intrinsic
@@ -125,18 +125,23 @@ def copy(source, target):
 
 
 @jit
+def panel_width(array):
+    """Columns of a packed panel of the array's dtype."""
+    return VECTORS * VECTOR_BYTES // array.itemsize
+
+
+@jit
 def padded(columns, array):
-    """Columns of a packed matrix of the array's dtype: whole vectors."""
-    lanes = VECTOR_BYTES // array.itemsize
-    return -(-columns // lanes) * lanes
+    """Columns of a packed matrix of the array's dtype: whole panels."""
+    width = panel_width(array)
+    return -(-columns // width) * width
 
 
 @jit
 def pack_panel(source, net, first, transposed, depth, columns, panels, offset, begin):
     """The panel from column `begin` on of what `pack` packs."""
-    lanes = VECTOR_BYTES // panels.itemsize
+    width = panel_width(panels)
     total = panels.shape[1] // padded(columns, panels)
-    width = min(VECTORS * lanes, padded(columns, panels) - begin)
     held = min(width, columns - begin)
     for k in range(depth):
         at = begin * total + (offset + k) * width
@@ -154,14 +159,14 @@ def pack_panel(source, net, first, transposed, depth, columns, panels, offset, b
 def pack_serial(source, first, transposed, depth, columns, panels, offset):
     """`pack` on one thread."""
     for net in range(len(source)):
-        for begin in range(0, columns, VECTORS * VECTOR_BYTES // panels.itemsize):
+        for begin in range(0, columns, panel_width(panels)):
             pack_panel(source, net, first, transposed, depth, columns, panels, offset, begin)
 
 
 @jit(parallel=True)
 def pack_parallel(source, first, transposed, depth, columns, panels, offset):
     """`pack` with panels spread over the threads."""
-    width = VECTORS * VECTOR_BYTES // panels.itemsize
+    width = panel_width(panels)
     parts = -(-columns // width)
     for task in prange(len(source) * parts):
         net, begin = task // parts, task % parts * width
@@ -186,41 +191,27 @@ def multiply(a, a_at, a_stride, rows, b, depth, c):
 
     Row r of a begins at a_at + r a_stride of its flat view.
     """
-    width = c.shape[1]
-    lanes = VECTOR_BYTES // c.itemsize
-    wide = width // (VECTORS * lanes) * VECTORS * lanes
-    even = rows // 2 * 2
-    for column in range(0, width if even else 0, VECTORS * lanes):
+    width, step, even = c.shape[1], panel_width(c), rows // 2 * 2
+    for column in range(0, width if even else 0, step):
         panel, left, out = column * depth, a_at, column
         row = 0
         if ROWS == 8:
             while row + 8 <= rows:
-                if column < wide:
-                    wide_8(a, left, a_stride, b, panel, depth, c, out, width)
-                else:
-                    slim_8(a, left, a_stride, b, panel, depth, c, out, width)
+                tile_8(a, left, a_stride, b, panel, depth, c, out, width)
                 row, left, out = row + 8, left + 8 * a_stride, out + 8 * width
         while row + 4 <= rows:
-            if column < wide:
-                wide_4(a, left, a_stride, b, panel, depth, c, out, width)
-            else:
-                slim_4(a, left, a_stride, b, panel, depth, c, out, width)
+            tile_4(a, left, a_stride, b, panel, depth, c, out, width)
             row, left, out = row + 4, left + 4 * a_stride, out + 4 * width
         if row + 2 <= rows:
-            if column < wide:
-                wide_2(a, left, a_stride, b, panel, depth, c, out, width)
-            else:
-                slim_2(a, left, a_stride, b, panel, depth, c, out, width)
+            tile_2(a, left, a_stride, b, panel, depth, c, out, width)
     if even < rows:
         left, out, column = a_at + even * a_stride, even * width, 0
-        while column + ROW_PANELS * VECTORS * lanes <= width:
+        while column + ROW_PANELS * step <= width:
             long_1(a, left, a_stride, b, column * depth, depth, c, out + column, width)
-            column += ROW_PANELS * VECTORS * lanes
-        while column < wide:
-            wide_1(a, left, a_stride, b, column * depth, depth, c, out + column, width)
-            column += VECTORS * lanes
-        if column < width:
-            slim_1(a, left, a_stride, b, column * depth, depth, c, out + column, width)
+            column += ROW_PANELS * step
+        while column < width:
+            tile_1(a, left, a_stride, b, column * depth, depth, c, out + column, width)
+            column += step
 
 
 @jit
@@ -236,7 +227,7 @@ def weight_gradient_rows(
     rows, steps, g = d.shape[1:]
     late = start.size > 0
     own = min(net, len(left) - 1)
-    panel = VECTORS * VECTOR_BYTES // d.itemsize
+    panel = panel_width(d)
     depth = -(-(k1 - k0) // ROWS) * ROWS
     width = padded(columns, d)
     if depth * width == 0:
@@ -266,24 +257,17 @@ def weight_gradient_rows(
             end = min(group + GROUP * panel, width)
             for r in range(count):
                 for column in range(group, end, panel):
-                    wide = min(panel, width - column)
-                    to = column * chunk + r * wide
+                    to = column * chunk + r * panel
                     if column + panel <= columns:
                         move(d, places[r] + column, panels, to)
                     else:
                         copy(flat[places[r] + column : places[r] + columns], panels[to:])
             for column in range(group, end, panel):
                 at = column * chunk
-                if width - column >= panel:
-                    for k in range(0, depth, ROWS):
-                        wide_t(a, k, depth, panels, at, count, total, k * width + column, width)
-                    if sums.size:
-                        wide_1(ones, 0, 0, panels, at, count, total, depth * width + column, width)
-                else:
-                    for k in range(0, depth, ROWS):
-                        slim_t(a, k, depth, panels, at, count, total, k * width + column, width)
-                    if sums.size:
-                        slim_1(ones, 0, 0, panels, at, count, total, depth * width + column, width)
+                for k in range(0, depth, ROWS):
+                    outer_tile(a, k, depth, panels, at, count, total, k * width + column, width)
+                if sums.size:
+                    tile_1(ones, 0, 0, panels, at, count, total, depth * width + column, width)
     for k in range(k1 - k0):
         copy(total[k, :columns], out[net, k0 + k, out_first:])
     if sums.size:
@@ -295,43 +279,15 @@ def weight_gradient_parts(left, start, d, lengths, first, columns, out, out_firs
     """`weight_gradient` with the longer side of each matrix in parts."""
     n = out.shape[1]
     across = columns > n
-    unit = VECTORS * VECTOR_BYTES // d.itemsize if across else ROWS
+    unit = panel_width(d) if across else ROWS
     units = -(-(columns if across else n) // unit)
     for task in prange(len(d) * parts):
         net, part = task // parts, task % parts
         begin, end = part * units // parts * unit, (part + 1) * units // parts * unit
-        if across:
-            weight_gradient_rows(
-                left,
-                start,
-                d,
-                net,
-                lengths,
-                first + begin,
-                min(end, columns) - begin,
-                0,
-                n,
-                out,
-                out_first + begin,
-                sums,
-                sums_first + begin,
-            )
-        else:
-            weight_gradient_rows(
-                left,
-                start,
-                d,
-                net,
-                lengths,
-                first,
-                columns,
-                begin,
-                min(end, n),
-                out,
-                out_first,
-                sums[: len(sums) * (part == 0)],
-                sums_first,
-            )
+        k0, k1, c0, c1 = (0, n, begin, min(end, columns)) if across else (begin, min(end, n), 0, columns)
+        into = sums if across or part == 0 else sums[:0]
+        place = (first + c0, c1 - c0, k0, k1)
+        weight_gradient_rows(left, start, d, net, lengths, *place, out, out_first + c0, into, sums_first + c0)
 
 
 def weight_gradient(left, start, d, lengths, first, columns, out, out_first, sums, sums_first):
