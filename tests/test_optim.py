@@ -200,6 +200,51 @@ def test_state_dict() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("step", -1, "step is -1; it must be an integer from 0"),
+        ("step", 1.5, "step is 1.5"),
+        ("step", [1, 2], "step is [1, 2]"),
+        ("learning_rate", -1.0, "learning_rate is array(-1.)"),
+    ],
+)
+def test_states_that_cannot_be_change_nothing(name: str, value: object, message: str) -> None:
+    optimizer = Adam()
+    optimizer.step(arrays(99), arrays(0), backend="reference")
+    before, state = optimizer.state_dict(), Adam(0.5).state_dict()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        optimizer.load_state_dict(state | {name: np.array(value)})
+    assert equal(optimizer.state_dict(), before)
+
+
+def test_states_of_another_memory_order(backend: str) -> None:
+    first = SGD(0.1, 0.9)
+    p = after(first, 2, backend)
+    second = SGD(0.1, 0.9)
+    second.load_state_dict({key: np.array(value, order="F") for key, value in first.state_dict().items()})
+    for step in (2, 3):
+        second.step(p, arrays(step), backend=backend)
+    assert equal(p, after(SGD(0.1, 0.9), 4, backend))
+
+
+def test_learning_rate_is_a_copy() -> None:
+    optimizer = SGD([0.1, 0.2])
+    with pytest.raises(ValueError, match="learning_rate is"):
+        optimizer.learning_rate *= -1
+    assert optimizer.learning_rate.tolist() == [0.1, 0.2]
+
+
+def test_steps_that_fail_do_not_bind() -> None:
+    optimizer, bad = Adam(), {"W": np.full((2, 2), np.nan)}
+    with pytest.raises(ValueError, match="is missing"):
+        optimizer.step(arrays(99), {}, backend="reference")
+    with pytest.raises(FloatingPointError):
+        optimizer.step({"W": np.ones((2, 2))}, bad, backend="reference")
+    assert list(optimizer.state_dict()) == ["step", "learning_rate"]
+    optimizer.step({"b": np.ones(2)}, {"b": np.ones(2)}, backend="reference")
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: SGD(0), "learning_rate is 0; it must be a positive number, or k of them"),
@@ -207,13 +252,15 @@ def test_state_dict() -> None:
         (lambda: SGD([0.1, -1]), "learning_rate is [0.1, -1]"),
         (lambda: SGD(np.ones((2, 2))), "learning_rate is"),
         (lambda: SGD([]), "learning_rate is []"),
+        (lambda: SGD([[1, 2], [3]]), "learning_rate is not an array"),
         (lambda: SGD("fast"), "learning_rate is 'fast'"),
         (lambda: SGD(True), "learning_rate is True"),
         (lambda: SGD(0.1, momentum=1), "momentum is 1; it must be a number at least 0 and below 1"),
         (lambda: SGD(0.1, nesterov=True), "nesterov is True and momentum 0"),
         (lambda: SGD(0.1, clip=0), "clip is 0; it must be a number above 0"),
         (lambda: Adam(betas=(0.9, 1.0)), "betas[1] is 1.0"),
-        (lambda: Adam(betas=(0.9,)), "betas has 1 values; give two"),
+        (lambda: Adam(betas=(0.9,)), "betas is (0.9,); give two numbers"),
+        (lambda: Adam(betas=0.9), "betas is 0.9; give two numbers"),
         (lambda: Adam(epsilon=0), "epsilon is 0"),
         (lambda: Adam(weight_decay=-1), "weight_decay is -1; it must be a number at least 0"),
         (lambda: Adam(clip="1"), "clip is '1'"),

@@ -65,18 +65,18 @@ def read(
     Raises ValueError naming the file if it is not one, is damaged, is that of other settings, or holds more
     epochs than those; network and optimiser are not changed then.
     """
+    begin = "optimizer."
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 found = read_archive(archive, settings, epochs, rnn, optimizer, log)
+            optimizer.load_state_dict(
+                {name.removeprefix(begin): array for name, array in found.items() if name.startswith(begin)}
+            )
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         except Exception as error:  # zipfile and NumPy fail in many ways on bytes that are not theirs
             raise ValueError(f"{path}: not a fastrec checkpoint, or truncated or damaged ({error})") from None
-    begin = "optimizer."
-    optimizer.load_state_dict(
-        {name.removeprefix(begin): array for name, array in found.items() if name.startswith(begin)}
-    )
     for name, array in listing(rnn, optimizer, log).items():
         array[...] = found[name]
 
@@ -105,19 +105,23 @@ def read_archive(
     if not 0 <= head["epochs"] <= epochs:
         raise ValueError(f"this checkpoint holds {head['epochs']} epochs; epochs is {epochs}, give as many")
     log.resize(head["epochs"])
-    found = {}
+    found, c = {}, rnn._config
     for name, array in listing(rnn, optimizer, log).items():
-        found[name] = read_array(archive, name, array.nbytes)
-        if found[name].shape != array.shape or found[name].dtype != array.dtype:
+        shapes, nbytes = [array.shape], array.nbytes
+        if name == "optimizer.learning_rate":  # callbacks may set one for all networks, or one for each
+            shapes, nbytes = [(), c.lead], min(8 * c.k, archive.getinfo(f"{name}.npy").file_size)
+        found[name] = read_array(archive, name, nbytes)
+        if found[name].shape not in shapes or found[name].dtype != array.dtype:
             raise ValueError(f"damaged, {name} is {found[name].shape}, {found[name].dtype}")
     return found
 
 
 def listing(rnn: RNN, optimizer: Optimizer, log: Log) -> dict[str, Array]:
     """The arrays of a checkpoint by name; those of network and log are not copies, to be filled."""
+    kept = optimizer._beside(rnn.parameters, rnn._config.models)
     return {
         **{f"parameters.{key}": array for key, array in rnn.parameters.items()},
-        **{f"optimizer.{name}": array for name, array in optimizer.state_dict().items()},
+        **{f"optimizer.{name}": array for name, array in optimizer._state_dict(kept).items()},
         **{f"history.{name}": curve for name, curve in log.curves.items()},
         "history.seconds": log.seconds,
         "history.diverged": log.diverged,

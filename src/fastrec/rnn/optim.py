@@ -9,9 +9,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..arguments import as_int
 from ..backend import kernels, resolve
 from .config import Array
-from .inputs import contiguous
+from .inputs import as_array, contiguous
+
+State = dict[str, dict[str, Array]]  # by name of `_kept`, then by key of the parameters
 
 
 class Update(NamedTuple):
@@ -20,6 +23,7 @@ class Update(NamedTuple):
     module: ModuleType
     arrays: dict[str, tuple[Array, ...]]  # parameter, gradient and what is kept beside them, each (k, n)
     squares: NDArray[np.float64]  # (keys, k), squared norm of each gradient
+    state: State  # what is kept, to be bound by the step
 
     @property
     def norms(self) -> NDArray[np.float64]:
@@ -40,26 +44,21 @@ class Optimizer:
     _kept: ClassVar[tuple[str, ...]]  # arrays kept beside each parameter, in the order of the kernel
 
     def __init__(self, learning_rate: ArrayLike, clip: float | None) -> None:
+        self._step = 0
+        self._state: State = {}  # empty before the first step
         self.learning_rate = learning_rate
         self.clip = None if clip is None else number("clip", clip, 0)
-        self._step = 0
-        self._state: dict[str, dict[str, Array]] = {}  # by name of `_kept`, then by key of the parameters
 
     @property
     def learning_rate(self) -> NDArray[np.float64]:
-        """() or (k,) float64, may be set between steps, to positive numbers."""
-        return self._learning_rate
+        """A copy, () or (k,) float64; may be set between steps, to positive numbers."""
+        return self._learning_rate.copy()
 
     @learning_rate.setter
     def learning_rate(self, value: ArrayLike) -> None:
-        rate = np.array(value)
-        if (
-            rate.dtype.kind not in "fiu"
-            or rate.ndim > 1
-            or not (rate.size and np.isfinite(rate).all() and rate.min() > 0)
-        ):
-            raise ValueError(f"learning_rate is {value!r}; it must be a positive number, or k of them")
-        self._learning_rate = rate.astype(np.float64)
+        self._learning_rate = read_rate(value)
+        if not self._step:
+            self._first_rate = self._learning_rate  # tells trainings apart, also after a callback set others
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -68,7 +67,11 @@ class Optimizer:
         return {"rule": type(self).__name__, "learning_rate": self.learning_rate.tolist(), **given}
 
     def __repr__(self) -> str:
-        rule, *given = self.settings.items()
+        return self._text(self._learning_rate)
+
+    def _text(self, rate: NDArray[np.float64]) -> str:
+        """The rule and its arguments, with that learning rate."""
+        rule, *given = (self.settings | {"learning_rate": rate.tolist()}).items()
         return f"{rule[1]}({', '.join(f'{key}={value!r}' for key, value in given)})"
 
     def step(
@@ -104,29 +107,36 @@ class Optimizer:
         "step" () int64, "learning_rate" () or (k,) float64, and after the first step what is kept beside each
         parameter, of its shape and dtype, as "mean.W_in".
         """
-        kept = {
-            f"{slot}.{key}": array.copy() for slot, own in self._state.items() for key, array in own.items()
-        }
-        return {"step": np.array(self._step), "learning_rate": self.learning_rate.copy(), **kept}
+        return self._state_dict(self._state)
+
+    def _state_dict(self, state: State) -> dict[str, Array]:
+        kept = {f"{slot}.{key}": array.copy() for slot, own in state.items() for key, array in own.items()}
+        return {"step": np.array(self._step), "learning_rate": self.learning_rate, **kept}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Take over what `state_dict` of the same rule returned.  Raises ValueError for what it cannot be."""
+        """Take over what `state_dict` of the same rule returned.
+
+        Raises ValueError for what it cannot be; nothing is changed then.
+        """
         names = sorted({name.partition(".")[2] for name in state} - {""})
         wanted = ["step", "learning_rate", *(f"{slot}.{name}" for slot in self._kept for name in names)]
         if odd := sorted(state.keys() ^ set(wanted)):
             raise ValueError(f"state is not that of {type(self).__name__}; check {', '.join(odd)}")
-        self.learning_rate = state["learning_rate"]
-        self._step = int(state["step"])
+        rate = read_rate(state["learning_rate"])
+        step = as_int("step", as_array("step", state["step"]).tolist(), 0, 2**63 - 1)
         self._state = {
-            slot: {name: np.array(state[f"{slot}.{name}"]) for name in names} for slot in self._kept if names
+            slot: {name: np.array(state[f"{slot}.{name}"], order="C") for name in names}
+            for slot in self._kept
+            if names
         }
+        self._learning_rate, self._step = rate, step
 
     def _run(self, module: ModuleType, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
         """Call the kernel; arrays as in `Update`, scale and rate (k,) float64."""
         raise NotImplementedError
 
-    def _begin(self, parameters: Mapping[str, Array], models: int | None) -> None:
-        """Check parameters, and make what is kept beside them on first use."""
+    def _beside(self, parameters: Mapping[str, Array], models: int | None) -> State:
+        """What is kept beside parameters, which it checks: zeros before the first step."""
         if self.learning_rate.ndim and self.learning_rate.shape != (models,):
             raise ValueError(
                 f"learning_rate has {self.learning_rate.size} values, one each for as many networks, "
@@ -140,16 +150,16 @@ class Optimizer:
                 )
             if models is not None and parameter.shape[:1] != (models,):
                 raise ValueError(f'parameters["{key}"] is {parameter.shape}; it must be led by k = {models}')
-        if not self._state:
-            self._state = {
-                slot: {key: np.zeros_like(array) for key, array in parameters.items()} for slot in self._kept
-            }
-        for own in self._state.values():
+        state = self._state or {
+            slot: {key: np.zeros_like(array) for key, array in parameters.items()} for slot in self._kept
+        }
+        for own in state.values():
             for key in sorted(own.keys() | parameters.keys()):
                 if not (key in own and key in parameters and alike(own[key], parameters[key])):
                     raise ValueError(
                         f'parameters["{key}"] is not as in earlier steps; use a new {type(self).__name__}'
                     )
+        return state
 
     def _prepare(
         self,
@@ -159,7 +169,7 @@ class Optimizer:
         backend: str | None,
     ) -> Update:
         module = kernels("rnn", resolve(backend, *parameters.values()))
-        self._begin(parameters, models)
+        state = self._beside(parameters, models)
         k = models or 1
         arrays, squares = {}, np.zeros((len(parameters), k))
         for (key, parameter), square in zip(parameters.items(), squares, strict=True):
@@ -171,9 +181,9 @@ class Optimizer:
                 )
             rows = contiguous(gradient, parameter.dtype).reshape(k, -1)
             module.squared_norms(rows, square)
-            kept = [own[key].reshape(k, -1) for own in self._state.values()]
+            kept = [own[key].reshape(k, -1) for own in state.values()]
             arrays[key] = (parameter.reshape(k, -1), rows, *kept)
-        return Update(module, arrays, squares)
+        return Update(module, arrays, squares, state)
 
     def _apply(self, update: Update, moving: NDArray[np.bool_]) -> None:
         """Make the step in those of k networks that are moving (k,); the gradients of the others become 0."""
@@ -181,8 +191,8 @@ class Optimizer:
         scale = np.ones_like(norms)
         if self.clip is not None:
             np.divide(self.clip, norms, out=scale, where=norms > self.clip)
-        rate = np.where(moving, self.learning_rate, 0.0)
-        self._step += 1
+        rate = np.where(moving, self._learning_rate, 0.0)
+        self._step, self._state = self._step + 1, update.state
         for arrays in update.arrays.values():
             if not moving.all():
                 arrays[1][~moving] = 0  # they may hold NaN, which a rate of 0 does not stop
@@ -242,14 +252,27 @@ class Adam(Optimizer):
         clip: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip)
-        if len(betas) != 2:
-            raise ValueError(f"betas has {len(betas)} values; give two")
-        self.betas = tuple(number(f"betas[{j}]", beta, 0, 1, closed=True) for j, beta in enumerate(betas))
+        pair = tuple(betas) if np.iterable(betas) else ()
+        if len(pair) != 2:
+            raise ValueError(f"betas is {betas!r}; give two numbers")
+        self.betas = tuple(number(f"betas[{j}]", beta, 0, 1, closed=True) for j, beta in enumerate(pair))
         self.epsilon = number("epsilon", epsilon, 0)
         self.weight_decay = number("weight_decay", weight_decay, 0, closed=True)
 
     def _run(self, module: ModuleType, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
         module.adam(*arrays, scale, rate, *self.betas, self.epsilon, self.weight_decay, self._step)
+
+
+def read_rate(value: ArrayLike) -> NDArray[np.float64]:
+    """A copy of a learning rate, or of k; ValueError if it is none."""
+    rate = as_array("learning_rate", value)
+    if (
+        rate.dtype.kind not in "fiu"
+        or rate.ndim > 1
+        or not (rate.size and np.isfinite(rate).all() and rate.min() > 0)
+    ):
+        raise ValueError(f"learning_rate is {value!r}; it must be a positive number, or k of them")
+    return rate.astype(np.float64)
 
 
 def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool = False) -> float:

@@ -131,8 +131,9 @@ def fit(
     optimizer = Adam() if optimizer is None else optimizer
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"optimizer is {optimizer!r}; it must be an SGD or an Adam")
-    rule = repr(optimizer)
-    optimizer._begin(rnn.parameters, c.models)
+    optimizer._beside(rnn.parameters, c.models)
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback is {callback!r}; it must be a function of an epoch and a History")
     if checkpoint is not None:
         require_suffix(checkpoint, ".npz")
         require_writable(checkpoint)
@@ -147,7 +148,7 @@ def fit(
             asdict(c)
             | {
                 "loss": loss,
-                "optimizer": rule,
+                "optimizer": optimizer._text(optimizer._first_rate),
                 "batch_size": batch_size,
                 "k1, k2": None if k1 is None else truncation,
                 "shuffle": bool(shuffle),
@@ -182,11 +183,12 @@ def fit(
 def read_validation(
     c: Config, module: ModuleType, validation: Sequence[ArrayLike | None], loss: Loss
 ) -> Sequences:
-    if not 2 <= len(validation) <= 4:
-        raise ValueError(
-            f"validation has {len(validation)} parts; give x, targets, and perhaps lengths, mask"
-        )
-    x, targets, lengths, mask = (*validation, None, None)[:4]
+    if not np.iterable(validation):
+        raise ValueError(f"validation is {validation!r}; give a tuple of x, targets, perhaps lengths, mask")
+    parts = tuple(validation)
+    if not 2 <= len(parts) <= 4:
+        raise ValueError(f"validation has {len(parts)} parts; give x, targets, and perhaps lengths, mask")
+    x, targets, lengths, mask = (*parts, None, None)[:4]
     try:
         return read_sequences(c, module, x, targets, loss, lengths, mask)  # type: ignore[arg-type]
     except ValueError as error:
