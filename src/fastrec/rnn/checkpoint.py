@@ -12,7 +12,7 @@ import numpy as np
 
 from ..files import new_file
 from .config import Array
-from .files import read_array
+from .files import open_archive, read_array
 from .history import Log
 from .layers import RNN
 from .optim import Optimizer
@@ -66,17 +66,11 @@ def read(
     epochs than those; network and optimiser are not changed then.
     """
     begin = "optimizer."
-    with open(path, "rb") as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                found = read_archive(archive, settings, epochs, rnn, optimizer, log)
-            optimizer.load_state_dict(
-                {name.removeprefix(begin): array for name, array in found.items() if name.startswith(begin)}
-            )
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-        except Exception as error:  # zipfile and NumPy fail in many ways on bytes that are not theirs
-            raise ValueError(f"{path}: not a fastrec checkpoint, or truncated or damaged ({error})") from None
+    with open_archive(path, "checkpoint") as archive:
+        found = read_archive(archive, settings, epochs, rnn, optimizer, log)
+        optimizer.load_state_dict(
+            {name.removeprefix(begin): array for name, array in found.items() if name.startswith(begin)}
+        )
     for name, array in listing(rnn, optimizer, log).items():
         array[...] = found[name]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from math import prod
 
@@ -29,14 +31,21 @@ def save(path: str | os.PathLike[str], config: Config, parameters: dict[str, Arr
 
 def load(path: str | os.PathLike[str]) -> tuple[Config, dict[str, Array]]:
     """Read a network; see `fastrec.RNN.load`."""
+    with open_archive(path, "network") as archive:
+        return read(archive)
+
+
+@contextmanager
+def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[zipfile.ZipFile]:
+    """An archive to read in a `with` block, whose exceptions become ValueErrors that name the file."""
     with open(os.fspath(path), "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                return read(archive)
+                yield archive
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         except Exception as error:  # zipfile and NumPy fail in many ways on bytes that are not theirs
-            raise ValueError(f"{path}: not a fastrec network, or truncated or damaged ({error})") from None
+            raise ValueError(f"{path}: not a fastrec {what}, or truncated or damaged ({error})") from None
 
 
 def read(archive: zipfile.ZipFile) -> tuple[Config, dict[str, Array]]:

@@ -39,6 +39,27 @@ class Goal(NamedTuple):
     scale: Array  # (k,) float64
 
 
+def as_inputs(c: Config, x: ArrayLike, rows: str, row: str) -> tuple[Array, bool, bool]:
+    """x as an array, whether it is tokens, and whether it has an axis k; ValueError unless its shape fits.
+
+    rows and row are the letter and the word for its first axis in messages.
+    """
+    array = as_array("x", x)
+    kind, shape = array.dtype.kind, array.shape
+    led = c.models is not None and shape[:1] == c.lead
+    are_tokens = kind in "iu" and (len(shape) == 2 or (len(shape) == 3 and led))
+    are_numbers = kind in "fiub" and (len(shape) == 3 or (len(shape) == 4 and led))
+    if not are_tokens and not (are_numbers and shape[-1] == c.input_size):
+        or_led = f", either also led by k = {c.models}" if c.models else ""
+        raise ValueError(
+            f"x has shape {shape} and dtype {array.dtype}; this network takes numbers "
+            f"({rows}, t, {c.input_size}) or integer tokens ({rows}, t){or_led}"
+        )
+    if 0 in (shape[-2:] if are_tokens else shape[-3:-1]):
+        raise ValueError(f"x is empty, shape {shape}; give at least one {row} and one step")
+    return array, are_tokens, len(shape) == 4 - are_tokens
+
+
 def read_batch(
     c: Config,
     module: ModuleType,
@@ -53,20 +74,8 @@ def read_batch(
 
     What needs memory: gradients, whether they will be asked for; keep, whether what they need is kept.
     """
-    array = as_array("x", x)
-    kind, shape = array.dtype.kind, array.shape
-    led = c.models is not None and shape[:1] == c.lead
-    are_tokens = kind in "iu" and (len(shape) == 2 or (len(shape) == 3 and led))
-    are_numbers = kind in "fiub" and (len(shape) == 3 or (len(shape) == 4 and led))
-    if not are_tokens and not (are_numbers and shape[-1] == c.input_size):
-        or_led = f", either also led by k = {c.models}" if c.models else ""
-        raise ValueError(
-            f"x has shape {shape} and dtype {array.dtype}; this network takes numbers "
-            f"(b, t, {c.input_size}) or integer tokens (b, t){or_led}"
-        )
-    b, t = shape[-2:] if are_tokens else shape[-3:-1]
-    if b == 0 or t == 0:
-        raise ValueError(f"x is empty, shape {shape}; give at least one row and one step")
+    array, are_tokens, led = as_inputs(c, x, "b", "row")
+    b, t = array.shape[led : led + 2]
     saved = sum(c.saved) if keep or c.cell == "jordan" else c.saved[0]
     width = c.num_layers * saved + c.outputs_width * c.has_output_layer
     if gradients:
@@ -87,11 +96,11 @@ def read_batch(
                 part[...] = weights[key][:, None]
     if are_tokens:
         tokens = read_integers("x", array, c.input_size, valid)
-        tokens = tokens if len(shape) == 3 else tokens[None]
+        tokens = tokens if led else tokens[None]
         floats = np.empty((*tokens.shape, 0), c.dtype)
     else:
         floats = read_floats("x", array, c.dtype, valid, module)
-        floats, tokens = floats if len(shape) == 4 else floats[None], NO_TOKENS
+        floats, tokens = floats if led else floats[None], NO_TOKENS
     return Batch(module, weights, floats, tokens, lengths, valid, start, state is None)
 
 

@@ -15,7 +15,7 @@ from .inputs import (
     Batch,
     Loss,
     Reduction,
-    as_array,
+    as_inputs,
     read_floats,
     read_integers,
     read_lengths,
@@ -62,20 +62,8 @@ def read_sequences(
     reduction: Reduction = "mean",
 ) -> Sequences:
     """The arguments of `fastrec.RNN.loss_and_gradients`, checked without asking for the memory of a trace."""
-    array = as_array("x", x)
-    kind, shape = array.dtype.kind, array.shape
-    led = c.models is not None and shape[:1] == c.lead
-    are_tokens = kind in "iu" and (len(shape) == 2 or (len(shape) == 3 and led))
-    are_numbers = kind in "fiub" and (len(shape) == 3 or (len(shape) == 4 and led))
-    if not are_tokens and not (are_numbers and shape[-1] == c.input_size):
-        or_led = f", either also led by k = {c.models}" if c.models else ""
-        raise ValueError(
-            f"x has shape {shape} and dtype {array.dtype}; this network takes numbers "
-            f"(n, t, {c.input_size}) or integer tokens (n, t){or_led}"
-        )
-    n, t = shape[-2:] if are_tokens else shape[-3:-1]
-    if n == 0 or t == 0:
-        raise ValueError(f"x is empty, shape {shape}; give at least one sequence and one step")
+    array, are_tokens, led = as_inputs(c, x, "n", "sequence")
+    n, t = array.shape[led : led + 2]
     dtype = np.dtype(np.int32) if are_tokens else c.dtype
     require_memory("x", array.size * dtype.itemsize * (array.dtype != dtype))
     valid = None
@@ -86,7 +74,7 @@ def read_sequences(
         checked = read_integers("x", array, c.input_size, valid)
     else:
         checked = read_floats("x", array, c.dtype, valid, module)
-    checked = checked if led and checked.ndim == 4 - are_tokens else checked[None]
+    checked = checked if led else checked[None]
     shaped = np.empty((1, n, t, 0), c.dtype)  # all that read_targets reads of x is its shape
     batch = Batch(module, {}, shaped, NO_TOKENS, NO_TOKENS, valid, shaped, False)
     goal = read_targets(c, batch, targets, loss, reduction, mask)
