@@ -1,0 +1,21 @@
+"""CUDA without a card: the project's own CUDA sources run on the CPU behind a stand-in for CuPy."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+
+
+def lacking() -> str | None:
+    """What keeps the emulator from running here, a sentence, or None."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        return "CUDA is emulated on x86-64 Linux only"
+    return None if shutil.which("g++") else "emulating CUDA needs g++"
+
+
+def install() -> None:
+    """Let ``import cupy`` give the stand-in, from now on in this process."""
+    from . import cupy
+
+    sys.modules["cupy"] = cupy

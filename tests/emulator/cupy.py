@@ -1,0 +1,461 @@
+"""A stand-in for CuPy where there is no card: its functions on arrays that only the emulator may look into.
+
+Only what fastrec uses, with CuPy's signatures.  It is stricter than CuPy: NumPy arrays are taken by `asarray`
+alone, so that no copy is hidden, and `traffic` counts what crosses between host and device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 512  # of every allocation of CuPy's pool
+GARBAGE = 0xA5  # every byte of new memory: an output that a kernel does not write shows
+
+
+@dataclass
+class Traffic:
+    """Copies of arrays to and from the device, and how often the host waited for it (each copy back does)."""
+
+    to_device: int = 0
+    to_host: int = 0
+    waits: int = 0
+
+    def reset(self) -> None:
+        self.to_device = self.to_host = self.waits = 0
+
+
+traffic = Traffic()
+
+
+def allocate(shape: Any, dtype: Any, order: str = "C") -> np.ndarray:
+    """New host memory that stands for memory of the device."""
+    shape, dtype = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape), np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    octets = np.full(size + ALIGNMENT, GARBAGE, dtype=np.uint8)
+    start = -octets.ctypes.data % ALIGNMENT
+    return octets[start : start + size].view(dtype).reshape(shape, order=order)
+
+
+def on_host(value: Any) -> Any:
+    """What an operation computes with: the memory of an array, or a scalar."""
+    if isinstance(value, ndarray):
+        return value._host
+    if isinstance(value, (bool, int, float, complex, np.generic)):
+        return value
+    raise TypeError(f"Unsupported type {type(value)}")
+
+
+def keys(key: Any) -> Any:
+    """An index with the memory of the arrays in it; arrays of the host would be copied unseen."""
+    if isinstance(key, tuple):
+        return tuple(map(keys, key))
+    if key is None or key is Ellipsis or isinstance(key, (slice, int, np.integer)):
+        return key
+    if isinstance(key, ndarray):
+        return key._host
+    raise TypeError(f"Unsupported type {type(key)} in an index")
+
+
+def binary(name: str) -> Any:
+    function = getattr(np.ndarray, name)
+
+    def operate(self: ndarray, other: Any) -> Any:
+        return ndarray._of(function(np.asarray(self._host), on_host(other)))
+
+    return operate
+
+
+def in_place(name: str) -> Any:
+    function = getattr(np.ndarray, name)
+
+    def operate(self: ndarray, other: Any) -> ndarray:
+        function(self._host, on_host(other))
+        return self
+
+    return operate
+
+
+def reduction(name: str, extra: str = "") -> Any:
+    function = getattr(np.ndarray, name)
+    if extra == "dtype":
+
+        def reduce(
+            self: ndarray, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False
+        ) -> Any:
+            return ndarray._of(function(self._host, axis=axis, dtype=dtype, keepdims=keepdims))
+
+    else:
+
+        def reduce(self: ndarray, axis: Any = None, out: None = None, keepdims: bool = False) -> Any:
+            return ndarray._of(function(self._host, axis=axis, keepdims=keepdims))
+
+    return reduce
+
+
+class ndarray:
+    """An array of the device: `_host` is its memory, which only the emulator may touch."""
+
+    __module__ = "cupy"
+    __slots__ = ("_host",)
+    __hash__ = None  # type: ignore[assignment]
+    _host: np.ndarray
+
+    def __init__(self, shape: Any, dtype: Any = float, order: str = "C") -> None:
+        self._host = allocate(shape, dtype, order)
+
+    @classmethod
+    def _of(cls, host: Any) -> ndarray:
+        if host is NotImplemented:
+            return host
+        array = cls.__new__(cls)
+        array._host = np.asarray(host)
+        return array
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy "
+            "array explicitly."
+        )
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if method != "__call__" or options:
+            raise TypeError(f"numpy.{ufunc.__name__} was given an array of the device")
+        return ndarray._of(ufunc(*map(on_host, inputs)))
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        raise TypeError(f"numpy.{function.__name__} was given an array of the device")
+
+    shape = property(lambda self: self._host.shape)
+    dtype = property(lambda self: self._host.dtype)
+    ndim = property(lambda self: self._host.ndim)
+    size = property(lambda self: self._host.size)
+    nbytes = property(lambda self: self._host.nbytes)
+    itemsize = property(lambda self: self._host.itemsize)
+    strides = property(lambda self: self._host.strides)
+    T = property(lambda self: ndarray._of(self._host.T))
+    data = property(lambda self: SimpleNamespace(ptr=self._host.ctypes.data))
+    device = property(lambda self: cuda.Device(0))
+
+    @property
+    def flags(self) -> SimpleNamespace:
+        """CuPy's have no `writeable`."""
+        own = self._host.flags
+        return SimpleNamespace(
+            c_contiguous=own.c_contiguous, f_contiguous=own.f_contiguous, owndata=own.owndata
+        )
+
+    def get(
+        self, stream: Any = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True
+    ) -> Any:
+        traffic.to_host += 1
+        traffic.waits += blocking
+        if out is None:
+            return self._host.copy(order)
+        out[...] = self._host
+        return out
+
+    def set(self, arr: np.ndarray, stream: Any = None) -> None:
+        if not isinstance(arr, np.ndarray) or arr.dtype != self.dtype or arr.shape != self.shape:
+            raise TypeError("set takes a NumPy array of the same dtype and shape")
+        traffic.to_device += 1
+        self._host[...] = arr
+
+    def item(self) -> Any:
+        traffic.waits += 1
+        return self._host.item()
+
+    def __bool__(self) -> bool:
+        traffic.waits += 1
+        return bool(self._host)
+
+    def __int__(self) -> int:
+        traffic.waits += 1
+        return int(self._host)
+
+    def __float__(self) -> float:
+        traffic.waits += 1
+        return float(self._host)
+
+    def tolist(self) -> Any:
+        return self.get().tolist()
+
+    def __repr__(self) -> str:
+        return repr(self.get())
+
+    def __str__(self) -> str:
+        return str(self.get())
+
+    def __format__(self, format_spec: str) -> str:
+        return format(self.get()[()], format_spec)
+
+    def __reduce__(self) -> Any:
+        return asarray, (self.get(),)
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def __iter__(self) -> Iterator[ndarray]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key: Any) -> ndarray:
+        key = keys(key)
+        parts = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(part, np.ndarray) and part.dtype == bool for part in parts):
+            traffic.waits += 1  # for the size of the result
+        if not any(part is Ellipsis for part in parts):
+            parts = (*parts, ...)  # a single element is an array without axes too
+        return ndarray._of(self._host[parts])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._host[keys(key)] = on_host(value)
+
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> ndarray:
+        return ndarray._of(self._host.reshape(*shape, order=order))
+
+    def view(self, dtype: Any = None, type: Any = None) -> ndarray:
+        return ndarray._of(self._host.view() if dtype is None else self._host.view(dtype))
+
+    def copy(self, order: str = "C") -> ndarray:
+        return ndarray._of(self._host.copy(order))
+
+    def ravel(self, order: str = "C") -> ndarray:
+        return ndarray._of(self._host.ravel(order))
+
+    def astype(
+        self, dtype: Any, order: str = "K", casting: Any = None, subok: Any = None, copy: bool = True
+    ) -> ndarray:
+        if not copy and self.dtype == dtype:
+            return self
+        return ndarray._of(self._host.astype(dtype, order=order, copy=True))
+
+    def transpose(self, *axes: Any) -> ndarray:
+        return ndarray._of(self._host.transpose(*axes))
+
+    def swapaxes(self, axis1: int, axis2: int) -> ndarray:
+        return ndarray._of(self._host.swapaxes(axis1, axis2))
+
+    def fill(self, value: Any) -> None:
+        self._host.fill(on_host(value))
+
+    def argmax(
+        self, axis: Any = None, out: None = None, dtype: Any = None, keepdims: bool = False
+    ) -> ndarray:
+        return ndarray._of(self._host.argmax(axis=axis, keepdims=keepdims))
+
+    min, max, any, all = map(reduction, ("min", "max", "any", "all"))
+    sum = reduction("sum", "dtype")
+
+    def __neg__(self) -> ndarray:
+        return ndarray._of(-self._host)
+
+    def __invert__(self) -> ndarray:
+        return ndarray._of(~self._host)
+
+    def __abs__(self) -> ndarray:
+        return ndarray._of(abs(self._host))
+
+
+OPERATORS = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor"]
+for operator in OPERATORS:
+    for prefix in ("", "r"):
+        setattr(ndarray, f"__{prefix}{operator}__", binary(f"__{prefix}{operator}__"))
+    setattr(ndarray, f"__i{operator}__", in_place(f"__i{operator}__"))
+for operator in ["eq", "ne", "lt", "le", "gt", "ge"]:
+    setattr(ndarray, f"__{operator}__", binary(f"__{operator}__"))
+
+
+def new(host: np.ndarray, order: str = "C") -> ndarray:
+    """A copy of host memory on the device."""
+    array = allocate(host.shape, host.dtype, order)
+    array[...] = host
+    return ndarray._of(array)
+
+
+def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+    return ndarray(shape, dtype, order)
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> ndarray:
+    value = on_host(fill_value)
+    array = ndarray(shape, np.asarray(value).dtype if dtype is None else dtype, order)
+    array._host[...] = value
+    return array
+
+
+def zeros(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+    return full(shape, 0, dtype, order)
+
+
+def ones(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+    return full(shape, 1, dtype, order)
+
+
+def empty_like(
+    prototype: ndarray, dtype: Any = None, order: str = "K", subok: None = None, shape: Any = None
+) -> ndarray:
+    return ndarray(prototype.shape if shape is None else shape, prototype.dtype if dtype is None else dtype)
+
+
+def zeros_like(
+    a: ndarray, dtype: Any = None, order: str = "K", subok: None = None, shape: Any = None
+) -> ndarray:
+    return zeros(a.shape if shape is None else shape, a.dtype if dtype is None else dtype)
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> ndarray:
+    host = np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype=dtype)
+    return new(host)
+
+
+def asarray(
+    a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None = None, blocking: bool = False
+) -> ndarray:
+    if isinstance(a, ndarray):
+        host = np.asarray(a._host, dtype=dtype, order=order)
+        return a if host is a._host and not copy else ndarray._of(host.copy() if copy else host)
+    traffic.to_device += 1
+    traffic.waits += blocking
+    host = np.asarray(a, dtype=dtype, order=order)
+    if host.dtype.kind not in "biufc" or not host.dtype.isnative:
+        raise ValueError(f"Unsupported dtype {host.dtype}")
+    # As in CuPy, the layout of an array in Fortran's order is kept unless another is asked for.
+    return new(host, "F" if host.flags.f_contiguous and not host.flags.c_contiguous else "C")
+
+
+def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
+    return asarray(a, dtype, "C")
+
+
+def asnumpy(
+    a: Any, stream: Any = None, order: str = "C", out: np.ndarray | None = None, *, blocking: bool = True
+) -> Any:
+    if isinstance(a, ndarray):
+        return a.get(stream, order, out, blocking)
+    return np.asarray(a, order=order)
+
+
+def array_equal(a1: ndarray, a2: ndarray, equal_nan: bool = False) -> ndarray:
+    return ndarray._of(np.array_equal(on_host(a1), on_host(a2), equal_nan))
+
+
+def concatenate(
+    tup: Any, axis: int = 0, out: None = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> ndarray:
+    return ndarray._of(np.concatenate([on_host(a) for a in tup], axis=axis, dtype=dtype, casting=casting))
+
+
+def stack(
+    tup: Any, axis: int = 0, out: None = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> ndarray:
+    return ndarray._of(np.stack([on_host(a) for a in tup], axis=axis, dtype=dtype, casting=casting))
+
+
+def broadcast_to(array: ndarray, shape: Any) -> ndarray:
+    return ndarray._of(np.broadcast_to(on_host(array), shape))
+
+
+def where(condition: ndarray, x: Any = None, y: Any = None) -> ndarray:
+    if x is None or y is None:
+        raise NotImplementedError("where with one argument waits for the size of its result")
+    return ndarray._of(np.where(on_host(condition), on_host(x), on_host(y)))
+
+
+def sort(a: ndarray, axis: int = -1, kind: Any = None) -> ndarray:
+    return ndarray._of(np.sort(on_host(a), axis=axis))
+
+
+class Device:
+    """A small card: few multiprocessors and little memory, so that loops over both have several turns."""
+
+    def __init__(self, device: int | None = None) -> None:
+        if device not in (None, -1, 0):
+            raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        self.id = 0
+
+    attributes = {  # noqa: RUF012
+        "ComputeCapabilityMajor": 9,
+        "ComputeCapabilityMinor": 0,
+        "CooperativeLaunch": 1,
+        "MaxSharedMemoryPerBlock": 49152,
+        "MaxSharedMemoryPerBlockOptin": 232448,
+        "MaxSharedMemoryPerMultiprocessor": 233472,
+        "MaxThreadsPerBlock": 1024,
+        "MaxThreadsPerMultiProcessor": 2048,
+        "MultiProcessorCount": 3,
+        "WarpSize": 32,
+    }
+    compute_capability = "90"
+    mem_info = property(lambda self: cuda.runtime.memGetInfo())
+
+    def synchronize(self) -> None:
+        traffic.waits += 1
+
+    def use(self) -> None:
+        pass
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        pass
+
+
+class Stream:
+    """The null stream, on which everything has already happened."""
+
+    ptr = 0
+    null: Stream
+
+    def synchronize(self) -> None:
+        traffic.waits += 1
+
+
+Stream.null = Stream()
+
+
+def get_current_stream(device_id: int = -1) -> Stream:
+    return Stream.null
+
+
+def get_device_properties(device: int) -> dict[str, Any]:
+    attributes, (_, total) = Device(device).attributes, cuda.runtime.memGetInfo()
+    return {
+        "name": b"Emulated",
+        "major": attributes["ComputeCapabilityMajor"],
+        "minor": attributes["ComputeCapabilityMinor"],
+        "multiProcessorCount": attributes["MultiProcessorCount"],
+        "totalGlobalMem": total,
+    }
+
+
+runtime = SimpleNamespace(
+    getDeviceCount=lambda: 1,
+    getDevice=lambda: 0,
+    memGetInfo=lambda: (3 * 2**29, 2**31),
+    getDeviceProperties=get_device_properties,
+)
+cuda = SimpleNamespace(
+    runtime=runtime,
+    Device=Device,
+    Stream=Stream,
+    get_current_stream=get_current_stream,
+)
+pool = SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 0)
+
+
+def get_default_memory_pool() -> SimpleNamespace:
+    return pool
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("RawModule", "RawKernel"):
+        from . import raw
+
+        return getattr(raw, name)
+    raise AttributeError(f"the stand-in for CuPy has no {name}")

@@ -1,0 +1,50 @@
+// Barriers of a block, fences and the pieces of a barrier of the grid.
+#pragma once
+
+inline void __syncthreads(int line = __builtin_LINE()) {
+    emulator::block_barrier(line, 0, emulator::Vote::count);
+}
+inline int __syncthreads_count(int predicate, int line = __builtin_LINE()) {
+    return emulator::block_barrier(line, predicate, emulator::Vote::count);
+}
+inline int __syncthreads_and(int predicate, int line = __builtin_LINE()) {
+    return emulator::block_barrier(line, predicate, emulator::Vote::all);
+}
+inline int __syncthreads_or(int predicate, int line = __builtin_LINE()) {
+    return emulator::block_barrier(line, predicate, emulator::Vote::any);
+}
+
+inline void __threadfence() {
+    emulator::release();
+    emulator::acquire();
+    emulator::perhaps_switch();
+}
+inline void __threadfence_system() { __threadfence(); }
+inline void __threadfence_block() { emulator::perhaps_switch(); }
+inline void __nanosleep(unsigned, int line = __builtin_LINE()) { emulator::spin(line); }
+
+namespace emulator {
+
+// Twins of ld.acquire.gpu, st.release.gpu and red.release.gpu.add.
+EMULATOR_UNCHECKED inline unsigned load_acquire(const unsigned* address, int line = __builtin_LINE()) {
+    spin(line);
+    check(address, sizeof *address, Access::atomic_load, line);
+    acquire();
+    return *address;
+}
+EMULATOR_UNCHECKED inline void store_release(unsigned* address, unsigned value, int line = __builtin_LINE()) {
+    perhaps_switch();
+    release();
+    check(address, sizeof *address, Access::atomic, line);
+    progress();
+    *address = value;
+}
+EMULATOR_UNCHECKED inline void add_release(unsigned* address, unsigned value, int line = __builtin_LINE()) {
+    perhaps_switch();
+    release();
+    check(address, sizeof *address, Access::atomic, line);
+    progress();
+    *address += value;
+}
+
+}  // namespace emulator

@@ -1,0 +1,111 @@
+// Integer, bit and conversion intrinsics, cached loads and stores, minima and maxima.
+#pragma once
+
+#define EMULATOR_LOAD(name) \
+    template <class T>      \
+    __forceinline__ T name(const T* address) { return *address; }
+EMULATOR_LOAD(__ldg)
+EMULATOR_LOAD(__ldca)
+EMULATOR_LOAD(__ldcg)
+EMULATOR_LOAD(__ldcs)
+EMULATOR_LOAD(__ldlu)
+EMULATOR_LOAD(__ldcv)
+#undef EMULATOR_LOAD
+
+#define EMULATOR_STORE(name) \
+    template <class T>       \
+    __forceinline__ void name(T* address, std::decay_t<T> value) { *address = value; }
+EMULATOR_STORE(__stwb)
+EMULATOR_STORE(__stcg)
+EMULATOR_STORE(__stcs)
+EMULATOR_STORE(__stwt)
+#undef EMULATOR_STORE
+
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+inline int __ffs(int x) { return __builtin_ffs(x); }
+inline int __ffsll(long long x) { return __builtin_ffsll(x); }
+inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
+inline int __clzll(long long x) { return x ? __builtin_clzll(x) : 64; }
+inline unsigned long long __brevll(unsigned long long x) {
+    unsigned long long reversed = 0;
+    for (int bit = 0; bit < 64; bit++) reversed |= (x >> bit & 1) << (63 - bit);
+    return reversed;
+}
+inline unsigned __brev(unsigned x) { return unsigned(__brevll(x) >> 32); }
+
+inline int __mulhi(int a, int b) { return int((long long)a * b >> 32); }
+inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
+inline long long __mul64hi(long long a, long long b) { return (long long)((__int128)a * b >> 64); }
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)((unsigned __int128)a * b >> 64);
+}
+
+namespace emulator {
+
+template <class To, class From>
+To bits(From from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    memcpy(&to, &from, sizeof to);
+    return to;
+}
+
+}  // namespace emulator
+
+inline int __dp4a(int a, int b, int c) {
+    unsigned sum = c;  // wraps
+    for (int shift = 0; shift < 32; shift += 8) sum += int8_t(a >> shift) * int8_t(b >> shift);
+    return int(sum);
+}
+inline unsigned __dp4a(unsigned a, unsigned b, unsigned c) {
+    for (int shift = 0; shift < 32; shift += 8) c += (a >> shift & 255) * (b >> shift & 255);
+    return c;
+}
+
+inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
+    return unsigned((((unsigned long long)high << 32 | low) << (shift & 31)) >> 32);
+}
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
+    return unsigned(((unsigned long long)high << 32 | low) >> (shift & 31));
+}
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
+    const unsigned long long bytes = (unsigned long long)b << 32 | a;
+    unsigned result = 0;
+    for (int i = 0; i < 4; i++) {
+        const unsigned select = selector >> 4 * i, byte = bytes >> 8 * (select & 7) & 255;
+        result |= (select & 8 ? (byte & 128 ? 255u : 0u) : byte) << 8 * i;  // bit 3 spreads the byte's sign
+    }
+    return result;
+}
+
+inline int __float_as_int(float x) { return emulator::bits<int>(x); }
+inline unsigned __float_as_uint(float x) { return emulator::bits<unsigned>(x); }
+inline float __int_as_float(int x) { return emulator::bits<float>(x); }
+inline float __uint_as_float(unsigned x) { return emulator::bits<float>(x); }
+inline long long __double_as_longlong(double x) { return emulator::bits<long long>(x); }
+inline double __longlong_as_double(long long x) { return emulator::bits<double>(x); }
+inline int __float2int_rn(float x) { return int(nearbyintf(x)); }
+inline float rsqrtf(float x) { return 1.f / sqrtf(x); }
+inline float __expf(float x) { return expf(x); }
+inline float __logf(float x) { return logf(x); }
+inline float __fdividef(float a, float b) { return a / b; }
+
+template <class A, class B>
+auto min(A a, B b) {
+    using T = std::common_type_t<A, B>;
+    if constexpr (std::is_floating_point_v<T>)
+        return T(fmin(T(a), T(b)));
+    else
+        return T(b) < T(a) ? T(b) : T(a);
+}
+template <class A, class B>
+auto max(A a, B b) {
+    using T = std::common_type_t<A, B>;
+    if constexpr (std::is_floating_point_v<T>)
+        return T(fmax(T(a), T(b)));
+    else
+        return T(a) < T(b) ? T(b) : T(a);
+}
+
+[[noreturn]] inline void __trap(int line = __builtin_LINE()) { emulator::fail("__trap()", line); }

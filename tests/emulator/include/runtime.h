@@ -1,0 +1,55 @@
+// What the headers for kernels call in the runtime (runtime/*.cpp), which is compiled once for all kernels.
+#pragma once
+#include <stddef.h>
+#include <string.h>
+
+namespace emulator {
+
+struct Options {
+    int order;  // of threads and blocks: 0 forward, 1 backward, 2 random
+    int seed;
+    int poison;  // the byte that fresh shared memory is filled with
+    int cooperative;
+    int checked;  // whether the kernel was compiled to report its loads and stores
+};
+
+extern bool live;  // whether a kernel's own code runs, whose loads and stores are to be checked
+
+struct Quiet {  // none of the scope's loads and stores is the kernel's
+    bool before = live;
+    Quiet() { live = false; }
+    ~Quiet() { live = before; }
+};
+
+[[noreturn]] void fail(const char* what, int line);
+
+// Scheduling points: one now and then, one always, and what tells a spin that waits in vain from work.
+void perhaps_switch();
+void spin(int line);
+void progress();
+
+enum class Vote { count, all, any };
+int block_barrier(int line, int predicate, Vote vote);
+
+// All lanes of the mask meet; compute runs once, with every present lane's input and output; then all go on.
+using Compute = void (*)(void* context, const void* const* in, void* const* out, unsigned present);
+struct Operation {
+    const char* name;
+    int line;
+    bool orders_memory;
+    bool operator==(const Operation& other) const { return line == other.line && !strcmp(name, other.name); }
+};
+void meet(unsigned mask, Operation operation, const void* in, void* out, Compute compute, void* context);
+unsigned thread_rank();  // of the running thread in its block
+int poison();
+
+void* dynamic_shared();
+
+enum class Access { load, store, atomic_load, atomic };
+void check(const void* address, size_t bytes, Access access, int line);
+void release();  // what the block has done is visible to who acquires later
+void acquire();
+
+int run(dim3 grid, dim3 block, size_t shared, Options options, void (*body)(void*), void* context);
+
+}  // namespace emulator

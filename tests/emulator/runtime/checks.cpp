@@ -1,0 +1,212 @@
+// Races, bounds, constness and initialisation of what a kernel loads and stores.
+// Kernels are compiled with -fsanitize=thread but linked without its library: its hooks are here.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <algorithm>
+
+#include "state.h"
+
+namespace emulator {
+
+struct Event {  // a load or store; thread 0: none
+    unsigned thread, epoch, warp_now, clock : 30, atomic : 1, copying : 1;
+};
+
+struct Cell {  // of one byte
+    Event store;
+    Event loads[2];      // the last ones of two threads
+    Event foreign_load;  // the last one of another block than that of loads[0]
+};
+
+namespace {
+
+struct Range {  // an array that the kernel was given
+    char* start;
+    size_t size;
+    bool constant;
+    Cell* cells;
+};
+
+std::vector<Range> ranges;
+std::vector<Cell*> allocated;
+std::vector<std::vector<unsigned>> releases;  // of each block, by the clock
+unsigned clock_now;
+
+unsigned threads_of_block() { return blockDim.x * blockDim.y * blockDim.z; }
+
+// A release after the access and an acquire after that release, whatever they met at: no false alarm.
+bool ordered_by_release(const Event& before, unsigned block) {
+    const auto& times = releases[block];
+    const auto first = std::upper_bound(times.begin(), times.end(), before.clock);
+    return first != times.end() && *first <= current->block->acquired;
+}
+
+const char* conflict(const Event& before, const Event& now, bool shared) {
+    if (!before.thread || before.thread == now.thread || (before.atomic && now.atomic)) return nullptr;
+    const unsigned threads = threads_of_block(), block = (before.thread - 1) / threads;
+    if (!shared && block != current->block->id)
+        return ordered_by_release(before, block) ? nullptr : "race between blocks";
+    if (before.epoch != now.epoch) return nullptr;
+    const unsigned other = (before.thread - 1) % threads, own = current->rank;
+    if (other / 32 != own / 32) return "race inside a block (no __syncthreads between)";
+    if (current->block->warps[own / 32].together[other % 32][own % 32] > before.warp_now) return nullptr;
+    return "race inside a warp (no __syncwarp between)";
+}
+
+// The cells of shared memory or an array; null with a fault, or with none where nothing is checked.
+Cell* find_cells(char* address, size_t bytes, bool store, bool& shared, const char*& fault) {
+    Block& block = *current->block;
+    if (on_a_stack(address)) return nullptr;
+    if (in_shared(address, bytes)) {
+        shared = true;
+        char* base = block.dynamic_base();
+        const bool in_dynamic = address >= base && address < base + launch.shared;
+        return block.cells + (in_dynamic ? statics_size + (address - base) : address - statics);
+    }
+    if (address >= module_low && address < module_high) return nullptr;
+    Cell* cells = nullptr;
+    for (const Range& range : ranges) {
+        if (address < range.start || address + bytes > range.start + range.size) continue;
+        cells = range.cells + (address - range.start);
+        if (!store || !range.constant) return cells;
+    }
+    fault = cells ? "store to a const array" : "access out of bounds";
+    return nullptr;
+}
+
+const char* record(Cell& cell, const Event& now, Access access, bool shared) {
+    if (cell.store.copying) return "access to what an asynchronous copy still fills (not waited for)";
+    const bool load = access == Access::load || access == Access::atomic_load;
+    if (shared && load && !cell.store.thread)
+        return "load of shared memory never stored to";
+    if (const char* fault = conflict(cell.store, now, shared)) return fault;
+    if (load) {
+        const unsigned threads = threads_of_block();
+        Event& last = cell.loads[0];
+        if (last.thread && (last.thread - 1) / threads != current->block->id) cell.foreign_load = last;
+        if (last.thread != now.thread) cell.loads[1] = last;
+        last = now;
+        return nullptr;
+    }
+    const char* fault = conflict(cell.loads[0], now, shared);
+    if (!fault) fault = conflict(cell.loads[1], now, shared);
+    if (!fault) fault = conflict(cell.foreign_load, now, shared);
+    cell.store = now;
+    return fault;
+}
+
+const char* check_bytes(char* address, size_t bytes, Access access, bool aligned) {
+    const char* fault = nullptr;
+    bool shared = false;
+    const bool stores = access == Access::store || access == Access::atomic;
+    Cell* cells = find_cells(address, bytes, stores, shared, fault);
+    if (fault) return fault;
+    if (aligned && (uintptr_t)address % bytes) return "misaligned access";
+    if (!cells) return nullptr;
+    const Block& block = *current->block;
+    const bool atomic = access == Access::atomic || access == Access::atomic_load;
+    const Event now{block.id * threads_of_block() + current->rank + 1, block.epoch,
+                    block.warps[current->rank / 32].now, clock_now, atomic, 0};
+    for (size_t i = 0; i < bytes && !fault; i++) fault = record(cells[i], now, access, shared);
+    return fault;
+}
+
+void report(const char* fault, size_t bytes, Access access, const void* code, int line) {
+    const char* const names[] = {"load", "store", "atomic load", "atomic"};
+    char text[240], place[40] = "";
+    if (code) snprintf(place, sizeof place, " at 0x%zx", size_t((const char*)code - module_low));
+    snprintf(text, sizeof text, "%s: %zu-byte %s%s", fault, bytes, names[int(access)], place);
+    fail(text, line);
+}
+
+void hook(void* address, size_t bytes, Access access, bool aligned, const void* code) {
+    Quiet quiet;
+    const char* fault = check_bytes((char*)address, bytes, access, aligned);
+    if (fault) report(fault, bytes, access, code, 0);
+}
+
+}  // namespace
+
+bool in_shared(const void* pointer, size_t bytes) {
+    const char *address = (const char*)pointer, *base = current->block->dynamic_base();
+    return (address >= base && address + bytes <= base + launch.shared) ||
+           (address >= statics && address + bytes <= statics + statics_size);
+}
+
+void check(const void* address, size_t bytes, Access access, int line) {
+    if (!launch.options.checked) return;
+    Quiet quiet;
+    const char* fault = check_bytes((char*)address, bytes, access, false);
+    if (fault) report(fault, bytes, access, nullptr, line);
+}
+
+void release() {
+    if (launch.options.checked) releases[current->block->id].push_back(++clock_now);
+}
+
+void acquire() { current->block->acquired = clock_now; }
+
+Cell* shared_cells() { return (Cell*)calloc(statics_size + launch.shared + 1, sizeof(Cell)); }
+
+void mark_copy(const Copy& copy, bool pending) {
+    bool shared;
+    const char* fault;
+    Cell* cells = find_cells(copy.to, copy.bytes, true, shared, fault);
+    for (int i = 0; i < copy.bytes; i++) cells[i].store.copying = pending;
+}
+
+void start_checks(unsigned blocks) {
+    clock_now = 0;
+    releases.assign(blocks, {});
+    // Ranges that overlap share cells.
+    std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.start < b.start; });
+    for (size_t first = 0, next; first < ranges.size(); first = next) {
+        char *start = ranges[first].start, *end = start + ranges[first].size;
+        for (next = first + 1; next < ranges.size() && ranges[next].start < end; next++)
+            end = std::max(end, ranges[next].start + ranges[next].size);
+        Cell* cells = (Cell*)calloc(end - start + 1, sizeof(Cell));
+        allocated.push_back(cells);
+        for (size_t i = first; i < next; i++) ranges[i].cells = cells + (ranges[i].start - start);
+    }
+}
+
+void end_checks() {
+    for (Cell* cells : allocated) free(cells);
+    allocated.clear();
+    ranges.clear();
+}
+
+}  // namespace emulator
+
+#define HOOK(name, bytes, access, aligned)                                                            \
+    extern "C" void name(void* address) {                                                             \
+        if (emulator::live)                                                                           \
+            emulator::hook(address, bytes, emulator::Access::access, aligned, __builtin_return_address(0)); \
+    }
+#define HOOKS(bytes)                                             \
+    HOOK(__tsan_read##bytes, bytes, load, true)                  \
+    HOOK(__tsan_write##bytes, bytes, store, true)                \
+    HOOK(__tsan_unaligned_read##bytes, bytes, load, false)       \
+    HOOK(__tsan_unaligned_write##bytes, bytes, store, false)     \
+    HOOK(__tsan_volatile_read##bytes, bytes, atomic_load, true)  \
+    HOOK(__tsan_volatile_write##bytes, bytes, atomic, true)
+HOOKS(1)
+HOOKS(2)
+HOOKS(4)
+HOOKS(8)
+HOOKS(16)
+
+extern "C" void __tsan_read_range(void* address, size_t bytes) {
+    if (emulator::live)
+        emulator::hook(address, bytes, emulator::Access::load, false, __builtin_return_address(0));
+}
+extern "C" void __tsan_write_range(void* address, size_t bytes) {
+    if (emulator::live)
+        emulator::hook(address, bytes, emulator::Access::store, false, __builtin_return_address(0));
+}
+extern "C" void __tsan_init() {}
+
+EMULATOR_EXPORTED void emulator_range(char* start, size_t size, int constant) {
+    emulator::ranges.push_back({start, size, constant != 0, nullptr});
+}

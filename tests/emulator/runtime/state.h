@@ -1,0 +1,108 @@
+// What the parts of the runtime share: threads, warps, blocks and the launch that runs.
+#pragma once
+#define EMULATOR_RUNTIME
+#include <stddef.h>
+#include <stdint.h>
+
+#include <string>
+#include <vector>
+
+#include "language.h"
+#include "vector_types.h"
+
+#include "runtime.h"
+
+#include "async_copy.h"
+
+namespace emulator {
+
+struct Block;
+struct Fiber;
+
+struct Meeting {  // lanes of a warp that wait for the rest of a mask
+    unsigned mask, arrived;
+    Operation operation;
+    Compute compute;
+    void* context;
+    const void* in[32];
+    void* out[32];
+};
+
+struct Warp {
+    std::vector<Meeting*> meetings;
+    unsigned exited = 0;
+    unsigned now = 0;                // counts __syncwarp
+    unsigned together[32][32] = {};  // when two lanes last met in one
+};
+
+struct Copy {  // cp.async
+    char* to;
+    const char* from;
+    int bytes, source_bytes, line;
+    unsigned group;
+};
+
+enum class State { ready, in_warp, at_barrier, done };
+
+struct Fiber {  // runs one thread
+    void* stack_pointer;
+    char* stack_top;
+    bool started = false;
+    Block* block;
+    uint3 index;
+    unsigned rank;
+    State state;
+    Operation waits_in;  // for the report of a deadlock
+    unsigned mask;
+    std::vector<Copy> copies;
+    unsigned groups;  // of copies, committed
+};
+
+struct Cell;
+
+struct Block {
+    uint3 index;
+    unsigned id;
+    std::vector<Fiber*> threads, ready;
+    size_t head = 0;  // of ready
+    std::vector<Warp> warps;
+    unsigned alive, waiting = 0;  // of the threads
+    int line = 0;                 // of the barrier they wait at
+    int count = 0, all = 1, any = 0, votes[3];
+    unsigned epoch = 0;     // counts barriers
+    unsigned acquired = 0;  // the clock when the block last acquired
+    std::vector<char> statics, dynamic;
+    Cell* cells = nullptr;  // of statics, then dynamic; with checks only
+    char* dynamic_base();
+};
+
+struct Launch {
+    Options options;
+    size_t shared;
+    void (*body)(void*);
+    void* context;
+    std::vector<Block*> blocks;
+    unsigned long long random, alive, switches;
+    unsigned idle;  // switches since something changed
+    std::string error;
+};
+
+extern Launch launch;
+extern Fiber* current;
+
+// The image of static shared memory of this thread of the process, and where the module lies.
+extern char *statics, *module_low, *module_high;
+extern size_t statics_size;
+
+unsigned random_number();
+bool on_a_stack(const void* address);
+bool in_shared(const void* address, size_t bytes);
+
+void catch_crashes();
+void release_crashes();
+void start_checks(unsigned blocks);
+void end_checks();
+Cell* shared_cells();
+void mark_copy(const Copy& copy, bool pending);
+
+}  // namespace emulator

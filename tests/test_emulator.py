@@ -1,0 +1,479 @@
+"""The emulator of CUDA kernels: right kernels pass under every schedule, planted bugs are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import emulator
+import numpy as np
+import pytest
+from emulator import cupy, raw
+
+pytestmark = pytest.mark.skipif(emulator.lacking() is not None, reason=str(emulator.lacking()))
+
+RIGHT = r"""
+template <class T>
+__global__ void __launch_bounds__(128) total(const T* __restrict__ x, long long n, unsigned long long* sum) {
+    __shared__ long long partial[4];
+    long long value = 0;
+    for (long long i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+        value += __ldg(x + i);
+#pragma unroll
+    for (int distance = 16; distance; distance >>= 1) value += __shfl_down_sync(~0u, value, distance);
+    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int warp = 1; warp < blockDim.x / 32; warp++) value += partial[warp];
+        atomicAdd(sum, (unsigned long long)value);
+    }
+}
+
+// Rows of 64 reversed, each brought by cp.async while the row before it is written.
+template <bool twice>
+__global__ void reverse(const int* x, int* y, long long rows) {
+    extern __shared__ __align__(16) unsigned char shared[];
+    int* buffer = reinterpret_cast<int*>(shared);
+    const int column = 4 * threadIdx.x;
+    const auto fetch = [&](long long row) {
+        if (row < rows && threadIdx.x < 16)
+            emulator::copy_async(buffer + row % 2 * 64 + column, x + row * 64 + column, 16, 16);
+        emulator::copy_async_commit();
+    };
+    fetch(0);
+    for (long long row = 0; row < rows; row++) {
+        fetch(row + 1);
+        emulator::copy_async_wait(1);
+        __syncthreads();
+        y[row * 64 + threadIdx.x] = buffer[row % 2 * 64 + 63 - threadIdx.x] * (twice ? 2 : 1);
+        __syncthreads();
+    }
+}
+
+__device__ void grid_barrier(unsigned* arrived, unsigned round) {
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        emulator::add_release(arrived, 1);
+        while (emulator::load_acquire(arrived) < round * gridDim.x) __nanosleep(20);
+    }
+    __syncthreads();
+}
+
+// Every thread adds its two neighbours in a ring, again and again; its own number waits in shared memory.
+extern "C" __global__ void ring(int* a, int* b, unsigned* arrived, long long rounds) {
+    __shared__ int own[32];
+    const int n = gridDim.x * blockDim.x, i = blockIdx.x * blockDim.x + threadIdx.x;
+    own[threadIdx.x] = i;
+    for (unsigned round = 1; round <= rounds; round++) {
+        b[i] = a[(i + 1) % n] + a[(i + n - 1) % n];
+        grid_barrier(arrived, round);
+        int* const swapped = a;
+        a = b;
+        b = swapped;
+    }
+    b[i] = own[threadIdx.x];
+}
+
+// The block that comes last adds what all have written before.
+extern "C" __global__ void last_block(const int* x, int* partial, unsigned* count, int* sum) {
+    __shared__ bool last;
+    const int value = __reduce_add_sync(~0u, x[blockIdx.x * 32 + threadIdx.x]);
+    if (threadIdx.x == 0) {
+        partial[blockIdx.x] = value;
+        __threadfence();
+        last = atomicAdd(count, 1) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (last && threadIdx.x == 0)
+        for (int block = 0; block < gridDim.x; block++) *sum += partial[block];
+}
+
+// C[16, 8] = A[16, words] B[8, words]^T by one warp.
+template <bool bits>
+__global__ void product(const unsigned* A, const unsigned* B, int* C, long long words) {
+    const int group = threadIdx.x >> 2, member = threadIdx.x & 3;
+    int d[4] = {};
+    for (int k = member; k < words; k += 8) {
+        const unsigned a[4] = {A[group * words + k], A[(group + 8) * words + k], A[group * words + k + 4],
+                               A[(group + 8) * words + k + 4]};
+        const unsigned b[2] = {B[group * words + k], B[group * words + k + 4]};
+        const emulator::MmaIn in{{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+        const auto out = emulator::mma_m16n8(in, __LINE__, bits ? emulator::dot_b1_and : emulator::dot_s8);
+        for (int i = 0; i < 4; i++) d[i] = out.d[i];
+    }
+    for (int i = 0; i < 4; i++) C[(group + 8 * (i >> 1)) * 8 + 2 * member + (i & 1)] = d[i];
+}
+
+extern "C" __global__ void intrinsics(const unsigned long long* x, long long* out) {
+    const unsigned long long a = x[0];
+    const unsigned low = unsigned(a), high = unsigned(a >> 32);
+    int i = 0;
+    out[i++] = __popc(low);
+    out[i++] = __popcll(a);
+    out[i++] = __ffs(low << 3);
+    out[i++] = __ffsll(a << 40);
+    out[i++] = __clz(low >> 5);
+    out[i++] = __clzll(a >> 9);
+    out[i++] = __brev(low);
+    out[i++] = __brevll(a);
+    out[i++] = __umulhi(low, high);
+    out[i++] = __umul64hi(a, ~a);
+    out[i++] = __mulhi(int(low), int(high));
+    out[i++] = __dp4a(int(low), int(high), -5);
+    out[i++] = __funnelshift_l(low, high, 7);
+    out[i++] = __funnelshift_r(low, high, 7);
+    out[i++] = __byte_perm(low, high, 0x7210);
+    out[i++] = llabs(-3ll) + abs(-4) + min(7, 9u) + max(-1ll, 2);
+    __stcg((uint4*)(out + i), make_uint4(1, 2, 3, 4));
+    const ulonglong2 pair = __ldcg((const ulonglong2*)x);
+    out[i + 2] = pair.x ^ pair.y;
+}
+
+extern "C" __global__ void shared_atomics(unsigned long long* out, int* low) {
+    __shared__ unsigned long long sum, most, bits;
+    __shared__ int least;
+    if (threadIdx.x == 0) {
+        sum = most = bits = 0;
+        least = 1000;
+    }
+    __syncthreads();
+    atomicAdd(&sum, threadIdx.x + 0ull);
+    atomicMax(&most, threadIdx.x + 0ull);
+    atomicOr(&bits, 1ull << threadIdx.x % 64);
+    atomicMin(&least, int(threadIdx.x) - 5);
+    __syncthreads();
+    const int odd = __syncthreads_count(threadIdx.x & 1);
+    const bool some = __syncthreads_or(threadIdx.x == 70), every = __syncthreads_and(threadIdx.x != 70);
+    if (threadIdx.x == 0) {
+        out[0] = sum;
+        out[1] = most;
+        out[2] = bits;
+        out[3] = odd;
+        out[4] = some + 2 * every;
+        *low = least;
+    }
+    const unsigned votes = __ballot_sync(~0u, threadIdx.x & 4);
+    const unsigned long long neighbour = __shfl_xor_sync(~0u, 1ull << threadIdx.x % 32, 1);
+    const float third = __shfl_sync(~0u, float(threadIdx.x), 3, 8);
+    assert(votes == 0xf0f0f0f0u);
+    assert(neighbour == 1ull << (threadIdx.x % 32 ^ 1));
+    assert(third == (threadIdx.x & ~7) + 3);
+    assert(__any_sync(~0u, threadIdx.x == 33) == (threadIdx.x / 32 == 1));
+}
+"""
+
+NAMES = (
+    "total<signed char>",
+    "total<int>",
+    "reverse<false>",
+    "reverse<true>",
+    "product<false>",
+    "product<true>",
+)
+right = raw.RawModule(code=RIGHT, name_expressions=NAMES)
+together = raw.RawModule(code=RIGHT, name_expressions=NAMES, enable_cooperative_groups=True)
+
+SCHEDULES = [("forward", 0), ("backward", 0), ("random", 0), ("random", 1), ("random", 2)]
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "checked"])
+def checking(request: pytest.FixtureRequest) -> Iterator[bool]:
+    with raw.checked(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=SCHEDULES, ids=lambda schedule: "-".join(map(str, schedule)))
+def scheduled(request: pytest.FixtureRequest, checking: bool) -> Iterator[None]:
+    """Every schedule, with checks and without."""
+    with raw.schedule(*request.param):
+        yield
+
+
+def device(array: Any) -> Any:
+    return cupy.asarray(np.asarray(array))
+
+
+def random(*arguments: Any, **options: Any) -> np.ndarray:
+    return np.random.default_rng(0).integers(*arguments, **options)
+
+
+@pytest.mark.usefixtures("scheduled")
+@pytest.mark.parametrize("dtype", ["int8", "int32"])
+def test_sum(dtype: str) -> None:
+    x, result = random(-100, 100, 5000).astype(dtype), device(np.zeros(1, np.uint64))
+    name = "total<signed char>" if dtype == "int8" else "total<int>"
+    right.get_function(name)((5,), (128,), (device(x), x.size, result))
+    assert result.get().astype(np.int64)[0] == x.sum(dtype=np.int64)
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_asynchronous_copies() -> None:
+    x = random(0, 1000, (7, 64), dtype=np.int32)
+    y = device(np.zeros_like(x))
+    right.get_function("reverse<true>")((1,), (64,), (device(x), y, len(x)), shared_mem=512)
+    assert np.array_equal(y.get(), 2 * x[:, ::-1])
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_cooperative_launch() -> None:
+    a = random(0, 10, 160, dtype=np.int32)
+    expected = a
+    for _ in range(4):
+        expected = np.roll(expected, 1) + np.roll(expected, -1)
+    first, second = device(a), device(np.zeros_like(a))
+    together.get_function("ring")((5,), (32,), (first, second, device(np.zeros(1, np.uint32)), 4))
+    assert np.array_equal(first.get(), expected)
+    assert np.array_equal(second.get(), np.arange(160))
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_last_block() -> None:
+    x, result = random(0, 10, 9 * 32, dtype=np.int32), device(np.zeros(1, np.int32))
+    partial, count = device(np.zeros(9, np.int32)), device(np.zeros(1, np.uint32))
+    right.get_function("last_block")((9,), (32,), (device(x), partial, count, result))
+    assert result.get()[0] == x.sum()
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_tensor_cores() -> None:
+    a, b = random(-128, 128, (16, 96)).astype(np.int8), random(-128, 128, (8, 96)).astype(np.int8)
+    c = device(np.zeros((16, 8), np.int32))
+    right.get_function("product<false>")(
+        (1,), (32,), (device(a.view(np.uint32)), device(b.view(np.uint32)), c, 24)
+    )
+    assert np.array_equal(c.get(), a.astype(int) @ b.T.astype(int))
+    a, b = random(0, 1 << 32, (16, 16), dtype=np.uint32), random(0, 1 << 32, (8, 16), dtype=np.uint32)
+    right.get_function("product<true>")((1,), (32,), (device(a), device(b), c, 16))
+    assert np.array_equal(c.get(), np.bitwise_count(a[:, None] & b).sum(axis=-1))
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_atomics_and_votes() -> None:
+    out, low = device(np.zeros(5, np.uint64)), device(np.zeros(1, np.int32))
+    right.get_function("shared_atomics")((1,), (96,), (out, low))
+    assert out.get().tolist() == [96 * 95 // 2, 95, 2**64 - 1, 48, 1]
+    assert low.get()[0] == -5
+
+
+def test_intrinsics(checking: bool) -> None:
+    a, other = 0xF2345678_9ABCDEF1, 77
+    low, high = a & 0xFFFFFFFF, a >> 32
+    signed = [int(np.uint32(word).astype(np.int32)) for word in (low, high)]
+    octets = [np.array([word], np.uint32).view(np.int8).astype(int) for word in (low, high)]
+    expected = [
+        low.bit_count(),
+        a.bit_count(),
+        4,
+        41,
+        5,
+        9,
+        int(f"{low:032b}"[::-1], 2),
+        int(f"{a:064b}"[::-1], 2),
+        low * high >> 32,
+        a * (2**64 - 1 - a) >> 64,
+        signed[0] * signed[1] >> 32,
+        int(octets[0] @ octets[1]) - 5,
+        (a << 7 >> 32) & 0xFFFFFFFF,
+        (a >> 7) & 0xFFFFFFFF,
+        (low & 0xFFFFFF) | (high >> 24 << 24),
+        3 + 4 + 7 + 2,
+        (2 << 32) + 1,
+        (4 << 32) + 3,
+        a ^ other,
+    ]
+    out = device(np.zeros(len(expected), np.int64))
+    x = device(np.array([a, other], np.uint64))
+    right.get_function("intrinsics")((1,), (1,), (x, out))
+    assert out.get().tolist() == [value - (value >= 2**63) * 2**64 for value in expected]
+
+
+# Kernels with one fault each, called with int* x and const int* constant of 64 ones in blocks of 64 threads,
+# and what is reported.  Those in CRASHES are found without checks too.
+FAULTS = {
+    "missing_barrier": (
+        "__shared__ int s[64]; s[t] = 1; __syncthreads(); s[t] = 2; x[t] = s[63 - t];",
+        "race inside a block",
+    ),
+    "missing_barrier_before_refill": (
+        "__shared__ int s[64]; for (int k = 0; k < 2; k++) { s[t] = k; __syncthreads(); x[t] += s[63 - t]; }",
+        "race inside a block",
+    ),
+    "missing_syncwarp": (
+        "__shared__ int s[64]; s[t] = 1; __syncwarp(); int v = s[t ^ 1]; s[t] = v + 1;",
+        "race inside a warp",
+    ),
+    "race_between_blocks": ("if (t == 0) x[0] = blockIdx.x;", "race between blocks"),
+    "missing_fence": (
+        "if (blockIdx.x == t) { x[t] = 1; atomicAdd(x + 40, 1); } __syncthreads();"
+        " if (t == 0) x[41 + x[0]] = 1;",
+        "race between blocks",
+    ),
+    "reduced_without_atomic": ("x[t % 8] += t;", "race inside a"),
+    "out_of_bounds": ("x[t + 1] = t;", "access out of bounds: 4-byte store"),
+    "shared_out_of_bounds": (
+        "extern __shared__ int s[]; s[t] = 1; if (t == 63) s[t + 1] = 1;",
+        "access out of bounds",
+    ),
+    "uninitialised_shared": (
+        "__shared__ int s[64]; if (t != 5) s[t] = 1; __syncthreads(); x[t] = s[63 - t];",
+        "load of shared memory never stored to",
+    ),
+    "uninitialised_static": ("__shared__ int s[64]; x[t] = s[t];", "load of shared memory never stored to"),
+    "store_to_const": ("const_cast<int*>(constant)[t] = 1;", "store to a const array"),
+    "missing_wait": (
+        "__shared__ __align__(16) int s[64]; emulator::copy_async(s + t, constant + t, 4, 4);"
+        " emulator::copy_async_commit(); __syncthreads(); x[t] = s[63 - t];",
+        "access to what an asynchronous copy still fills",
+    ),
+    "waits_for_too_few": (
+        "__shared__ int s[128]; for (int k = 0; k < 2; k++) {"
+        " emulator::copy_async(s + 64 * k + t, constant + t, 4, 4);"
+        " emulator::copy_async_commit(); } emulator::copy_async_wait(1); x[t] = s[64 + t];",
+        "access to what an asynchronous copy still fills",
+    ),
+    "missing_barrier_after_wait": (
+        "__shared__ int s[64]; emulator::copy_async(s + t, constant + t, 4, 4);"
+        " emulator::copy_async_commit(); emulator::copy_async_wait(0); x[t] = s[63 - t];",
+        "(race inside|never stored to|access to what an asynchronous copy still fills)",
+    ),
+    "refill_while_others_read": (
+        "__shared__ int s[64]; s[t] = t; __syncthreads(); x[t] = s[63 - t];"
+        " emulator::copy_async(s + t, constant + t, 4, 4);",
+        "(race inside|access to what an asynchronous copy still fills)",
+    ),
+    "misaligned": ("*(uint4*)(x + 1 + t % 4 / 4) = make_uint4(1, 2, 3, 4);", "misaligned"),
+    "divergent_barrier": (
+        "if (t & 1) { __syncthreads(); }\nelse __syncthreads();",
+        "divergent __syncthreads",
+    ),
+    "divergent_warp": (
+        "if (t & 1) __shfl_sync(~0u, t, 0); else __ballot_sync(~0u, 1);",
+        "divergent operation of a warp",
+    ),
+    "not_in_its_mask": ("__shfl_sync(~1u, t, 1);", "not in its own mask"),
+    "deadlock": ("if (t < 16) __syncwarp(); else __syncthreads();", "deadlock"),
+    "livelock": ("if (t == 0) while (emulator::load_acquire((unsigned*)x + 9) != 7) {}", "livelock"),
+    "not_global": ("emulator::copy_async(x + t, constant + t, 4, 4);", "not to shared memory"),
+    "failed_assertion": ("assert(t < 60);", "assertion failed: t < 60"),
+    "trap": ("if (t == 40) __trap();", "__trap()"),
+    "divided_by_zero": ("x[t] = 5 / (t - 3 - x[t] + 1);", "division by zero"),
+    "null": ("((volatile int*)nullptr)[t] = 1;", "out of bounds"),
+}
+CRASHES = list(FAULTS)[list(FAULTS).index("divergent_barrier") :]
+
+faulty = raw.RawModule(
+    code="\n".join(
+        f'extern "C" __global__ void {name}(int* x, const int* constant) {{ int t = threadIdx.x; {body} }}'
+        for name, (body, _) in FAULTS.items()
+    )
+)
+
+
+def run_faulty(name: str) -> np.ndarray:
+    x = device(np.ones(64, np.int32))
+    faulty.get_function(name)((2,), (64,), (x, device(np.ones(64, np.int32))), shared_mem=256)
+    return x.get()
+
+
+@pytest.mark.parametrize("order", raw.ORDERS)
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults_are_found(name: str, order: str) -> None:
+    _, message = FAULTS[name]
+    with (
+        raw.checked(),
+        raw.schedule(order),
+        pytest.raises(raw.EmulationError, match=rf"^{name}: .*{message}"),
+    ):
+        run_faulty(name)
+
+
+@pytest.mark.parametrize("name", CRASHES)
+def test_crashes_are_found_without_checks(name: str) -> None:
+    with raw.checked(False), pytest.raises(raw.EmulationError, match=rf"^{name}: .*{FAULTS[name][1]}"):
+        run_faulty(name)
+
+
+def test_faults_show_in_results_without_checks() -> None:
+    """What is wrong gives wrong results under some schedule."""
+    with raw.checked(False):
+        assert (run_faulty("missing_wait") == -1).all()
+        assert run_faulty("uninitialised_shared")[58] == -1
+        with raw.schedule("forward"):
+            assert set(run_faulty("missing_barrier_before_refill")) != {3}  # 1, and 0 + 1 of each block
+
+
+def test_reports_name_the_line() -> None:
+    with raw.checked(), pytest.raises(raw.EmulationError, match=r"line \d+\): .*void out_of_bounds\("):
+        run_faulty("out_of_bounds")
+
+
+ARGUMENTS = r"""
+struct Pair { int x, y; };
+extern "C" __global__ void all(const float* f, bool* b, const uint4* four, const void* any, long long n,
+                               unsigned long long key, float scale, bool flag) {
+    if (f) *b = n == -3 && key == 5 && scale == 0.5f && flag && four->w == 7 && *(const char*)any == 'a';
+}
+"""
+typed = raw.RawModule(code=ARGUMENTS)
+
+
+def call(**changed: Any) -> bool:
+    arguments = {
+        "f": device(np.ones(3, np.float32)),
+        "b": device(np.zeros(1, bool)),
+        "four": device(np.array([0, 7 << 32], np.uint64)),
+        "any": device(np.frombuffer(b"abc", np.int8)),
+        "n": -3,
+        "key": 5,
+        "scale": np.float32(0.5),
+        "flag": True,
+    } | changed
+    typed.get_function("all")((1,), (1,), tuple(arguments.values()))
+    return bool(arguments["b"].get()[0])
+
+
+def test_arguments() -> None:
+    assert call()
+    assert call(key=np.uint64(5))
+    assert not call(f=None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"f": np.ones(3, np.float32)}, "ndarray for a pointer: an array on the device"),
+        ({"f": device(np.ones(3))}, "float64 array for a pointer to f4"),
+        ({"f": device(np.ones((4, 4), np.float32)).T}, "not C-contiguous"),
+        ({"f": 0}, "int for a pointer"),
+        ({"four": device(np.zeros(9, np.uint64))[1:]}, "not aligned to 16 bytes"),
+        ({"n": np.int32(3)}, "int32 scalar for i8"),
+        ({"n": np.uint64(3)}, "uint64 scalar for i8"),
+        ({"n": 1 << 63}, "does not fit"),
+        ({"n": 3.0}, "float64 scalar for i8"),
+        ({"scale": 0.5}, "float64 scalar for f4"),
+        ({"flag": 1}, "int64 scalar for u1"),
+        ({"flag": "x"}, "str for a value"),
+        ({"more": 1}, "9 arguments for 8"),
+    ],
+)
+def test_wrong_arguments(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(raw.EmulationError, match=message):
+        call(**changed)
+
+
+def test_wrong_launches() -> None:
+    kernel = right.get_function("reverse<false>")
+    arguments = (device(np.ones(64, np.int32)), device(np.ones(64, np.int32)), 1)
+    for grid, block in (((0,), (64,)), ((1,), (0,)), ((1,), (1025,)), ((1, 65536), (64,))):
+        with pytest.raises(raw.EmulationError, match="invalid launch"):
+            kernel(grid, block, arguments)
+    with pytest.raises(raw.EmulationError, match="max_dynamic_shared_size_bytes is 49152"):
+        kernel((1,), (64,), arguments, shared_mem=49153)
+    kernel.max_dynamic_shared_size_bytes = 227 << 10
+    kernel((1,), (64,), arguments, shared_mem=227 << 10)
+    with pytest.raises(raw.EmulationError, match="232448 at most"):
+        kernel.max_dynamic_shared_size_bytes = 232449
+    with pytest.raises(raw.EmulationError, match="no kernel 'reverse'"):
+        right.get_function("reverse")
+    with pytest.raises(raw.EmulationError, match=r"kernel.cu:2:.*error"):
+        raw.RawModule(code="\nthis is not CUDA").compile()
