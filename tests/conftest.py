@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 
+import devices
 import pytest
 from hypothesis import settings
 
-from fastrec.backend import lacking
+from fastrec.backend import BACKENDS, lacking
 
-BACKENDS = ("reference", "cpu")  # "gpu" joins when its kernels do
 CHOSEN = tuple(filter(None, os.environ.get("FASTREC_TEST_BACKENDS", "").split(","))) or BACKENDS
 if unknown := set(CHOSEN) - set(BACKENDS):
     raise pytest.UsageError(f"FASTREC_TEST_BACKENDS names {', '.join(sorted(unknown))}; there are {BACKENDS}")
+ON_GPU = {"test_capacity", "test_hopfield", "test_kernels_hopfield"}  # what has gpu kernels
+
+os.environ["FASTREC_BACKEND"] = "cpu"  # of tests that name no backend, also where there is a card
+if "gpu" in CHOSEN:
+    devices.prepare()
 
 settings.register_profile(
     "fastrec", deadline=None, derandomize="CI" in os.environ, database=None, max_examples=30
@@ -20,10 +25,21 @@ settings.register_profile(
 settings.load_profile("fastrec")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without the tests of kernels that "gpu" does not have."""
+    items[:] = [item for item in items if item.path.stem in ON_GPU or "gpu" not in parameters(item)]
+
+
+def parameters(item: pytest.Item) -> list[str]:
+    """The names of the backends that a test is run on."""
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    return [given[fixture] for fixture in ("backend", "compiled") if fixture in given]
+
+
 def usable(name: str) -> str:
     """The name, or a skip that says what is missing."""
-    if fault := lacking(name):
-        pytest.skip(fault)
+    if missing := devices.fault() if name == "gpu" else lacking(name):
+        pytest.skip(missing)
     return name
 
 
@@ -38,3 +54,19 @@ def backend(request: pytest.FixtureRequest) -> str:
 def compiled(request: pytest.FixtureRequest) -> str:
     """The name of each backend but the reference, to be compared with it."""
     return usable(request.param)
+
+
+@pytest.fixture(scope="session")
+def gpu() -> str:
+    """The name "gpu", for tests of nothing else."""
+    if "gpu" not in CHOSEN:
+        pytest.skip("FASTREC_TEST_BACKENDS leaves it out")
+    return usable("gpu")
+
+
+@pytest.fixture
+def quick(request: pytest.FixtureRequest) -> None:
+    """Skips a test whose backend is emulated, which would take it many seconds."""
+    given = {"backend", "compiled"}.intersection(request.fixturenames)
+    if any(devices.emulated(request.getfixturevalue(fixture)) for fixture in given):
+        pytest.skip("too much work for emulated CUDA")

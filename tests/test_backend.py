@@ -44,18 +44,23 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     switch.lacking.cache_clear()
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, devices: int | None) -> None:
-    """The gpu kernels exist; CuPy is missing (None) or sees that many devices."""
+def pretend(monkeypatch: pytest.MonkeyPatch, devices: int | Exception | None) -> None:
+    """There are gpu kernels but for RNNs; CuPy is missing (None), fails, or sees that many devices."""
     real = switch.importlib.util.find_spec
 
     def find_spec(name: str) -> object:
         if name == "cupy":
             return None if devices is None else object()
-        return object() if name == "fastrec.kernels.gpu" else real(name)
+        return None if name == "fastrec.kernels.gpu.rnn" else real(name)
+
+    def count() -> int:
+        if isinstance(devices, Exception):
+            raise devices
+        return devices
 
     monkeypatch.setattr(switch.importlib.util, "find_spec", find_spec)
     if devices is not None:
-        runtime = SimpleNamespace(getDeviceCount=lambda: devices)
+        runtime = SimpleNamespace(getDeviceCount=count)
         monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
     switch.lacking.cache_clear()
 
@@ -121,16 +126,27 @@ def test_environment_variable() -> None:
     )
 
 
-@pytest.mark.skipif("gpu" in fastrec.available_backends(), reason="there is a gpu")
 def test_no_gpu_says_what_is_missing() -> None:
-    with pytest.raises(fastrec.BackendError, match=r"fastrec\[cuda13\]|no usable CUDA device|no CUDA device"):
-        fastrec.set_backend("gpu")
+    """In a fresh interpreter without CuPy: nothing is imported or pretended, and all else works."""
+    code = (
+        "import sys; sys.modules['cupy'] = None; import fastrec;"
+        "print(fastrec.get_backend(), *fastrec.available_backends());"
+        "print(fastrec.HopfieldNetwork(5).backend, fastrec.RNN(2, 3).backend); fastrec.set_backend('gpu')"
+    )
+    run = python(code)
+    assert run.stdout == "cpu reference cpu\ncpu cpu\n"
+    assert 'backend "gpu" needs CuPy, which is not installed: pip install "fastrec[cuda13]"' in run.stderr
 
 
 @pytest.mark.parametrize(
-    ("devices", "message"), [(None, r'not installed: pip install "fastrec\[cuda13\]"'), (0, "no CUDA device")]
+    ("devices", "message"),
+    [
+        (None, r'not installed: pip install "fastrec\[cuda13\]"'),
+        (0, "no CUDA device"),
+        (RuntimeError("the driver is too old"), "no usable CUDA device: the driver is too old"),
+    ],
 )
-def test_gpu_faults(monkeypatch: pytest.MonkeyPatch, devices: int | None, message: str) -> None:
+def test_gpu_faults(monkeypatch: pytest.MonkeyPatch, devices: int | Exception | None, message: str) -> None:
     pretend(monkeypatch, devices)
     with pytest.raises(fastrec.BackendError, match=message):
         fastrec.set_backend("gpu")
@@ -145,6 +161,25 @@ def test_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert switch.resolve("gpu", FakeCupy()) == switch.resolve("auto", FakeCupy()) == "gpu"
     with pytest.raises(fastrec.BackendError, match="has no weather kernels"):
         switch.kernels("weather", "cpu")
+
+
+def test_auto_takes_what_has_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 1)
+    assert switch.resolve("auto", domain="hopfield") == "gpu"
+    for _ in range(2):
+        assert switch.resolve("auto", domain="rnn") == fastrec.RNN(2, 3).backend == "cpu"
+        assert fastrec.RNN(2, 3, backend="auto").forward(np.ones((1, 1, 2))).outputs.shape == (1, 1, 3)
+        assert fastrec.set_backend("auto") == fastrec.get_backend() == "gpu"  # and stays "auto"
+    with fastrec.use_backend("auto"):
+        assert fastrec.RNN(2, 3).backend == "cpu"
+    message = 'backend "gpu" has no rnn kernels in this version'
+    for attempt in (lambda: fastrec.RNN(2, 3, backend="gpu"), lambda: switch.kernels("rnn", "gpu")):
+        with pytest.raises(fastrec.BackendError, match=message):
+            attempt()
+    with fastrec.use_backend("gpu"), pytest.raises(fastrec.BackendError, match=message):
+        fastrec.RNN(2, 3)
+    with pytest.raises(fastrec.BackendError, match=message):
+        fastrec.RNN(2, 3).forward(FakeCupy())
 
 
 @pytest.mark.parametrize("name", ["cpu", "reference"])

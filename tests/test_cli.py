@@ -167,7 +167,9 @@ def test_a_folder_is_no_file(run, folder, option):
 
 
 def test_missing_backend(run, folder, monkeypatch):
-    monkeypatch.setattr("fastrec.backend.lacking", lambda name: "no gpu" if name == "gpu" else None)
+    monkeypatch.setattr(
+        "fastrec.backend.lacking", lambda name, domain=None: "no gpu" if name == "gpu" else None
+    )
     refused(run("capacity", "--sizes", "20", "--backend", "gpu"), folder, "gpu")
     refused(run("recall", "--backend", "gpu"), folder, "gpu")
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import fastrec
 from fastrec import HopfieldNetwork, PackedStates, arguments
+from fastrec.backend import move
 from fastrec.hopfield import network as network_module
 from fastrec.hopfield import patterns as patterns_module
 from fastrec.hopfield.network import RecallResult, cheaper, occurrence
@@ -119,7 +120,7 @@ class TestPatterns:
         assert np.array_equal(fastrec.random_patterns(5, 130, 3, backend=backend), x[0])
         assert not np.array_equal(fastrec.random_patterns(5, 130, 4, 4, backend=backend), x)
         packed = fastrec.random_patterns(5, 130, 3, 4, backend, packed=True)
-        assert np.array_equal(packed.unpack(), x)
+        assert np.array_equal(move(packed.unpack(), "cpu"), x)
 
     def test_random_bits_are_fair(self, backend: str) -> None:
         x = fastrec.random_patterns(100, 1000, backend=backend).astype(int)
@@ -208,7 +209,7 @@ class TestPacked:
         assert np.array_equal(unpack_states(packed.words, n, backend), x)
 
     def test_views_and_chunks(self, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(patterns_module, "CHUNK", 300)
+        monkeypatch.setattr(patterns_module, "rows_at_once", lambda n, backend: max(1, 300 // n))
         x = spins(0, 14, 140)
         expected = fastrec.pack(x.copy(), backend="reference").words
         x.flags.writeable = False
@@ -268,7 +269,7 @@ class TestPacked:
         packed = fastrec.pack(spins(0, 9, 100))
         before = packed.words.copy()
         a, b = stored(packed, backend=backend), stored(packed, backend=backend)
-        assert np.shares_memory(a._buffer, packed.words)
+        assert backend == "gpu" or np.shares_memory(a._buffer, packed.words)
         for network in (a, b):
             network.store(spins(1, 3, 100))
             network.recall(spins(2, 3, 100))
@@ -406,7 +407,7 @@ class TestStore:
         with pytest.raises(ValueError, match="not stored"):
             network.forget(-x[:1])
 
-        def refuse(*_: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise ValueError("memory")
 
         with monkeypatch.context() as patch:
@@ -712,7 +713,7 @@ class TestRecall:
             network.recall([1, 1, 1], **options)
 
     def test_too_big(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(arguments, "available_memory", lambda: 2 * 10**7)
+        monkeypatch.setattr(arguments, "available_memory", lambda backend: 2 * 10**7)
         network = stored(spins(0, 2, 9000), representation="weights")
         expected = (
             r'representation="weights" needs 81 MB of memory, 20 MB are available; representation="patterns"'
@@ -731,10 +732,21 @@ def test_choice_of_representation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cheaper(1, 1, 1000, 1000, "async", False) == "patterns"
     assert cheaper(1, 1, 1000, 1000, "async", True) == "weights"
     assert cheaper(1, 100, 1000, 1000, "sync", False) == "patterns"
-    monkeypatch.setattr(network_module, "available_memory", lambda: 10**6)
+    monkeypatch.setattr(network_module, "available_memory", lambda backend: 10**6)
     assert cheaper(1, 100, 1000, 1000, "async", False) == "patterns"
-    monkeypatch.setattr(network_module, "available_memory", lambda: None)
+    monkeypatch.setattr(network_module, "available_memory", lambda backend: None)
     assert cheaper(1, 100, 1000, 1000, "async", False) == "weights"
+
+
+def test_choice_of_representation_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {"gpu": 2 * (1000**2 + 9 * 1000), "cpu": 0}
+    monkeypatch.setattr(network_module, "available_memory", free.__getitem__)
+    assert cheaper(1, 1, 1000, 50, "async", False, "gpu") == "weights"
+    assert cheaper(1, 2, 1000, 50, "async", False, "gpu") == "patterns"
+    assert cheaper(1, 1, 1000, 128, "async", False, "gpu") == "patterns"  # of 16 bits
+    assert cheaper(2, 1, 1000, 50, "async", False, "gpu") == "patterns"
+    assert cheaper(2, 1, 1000, 50, "async", True, "gpu") == "weights"
+    assert cheaper(1, 1, 1000, 50, "sync", True, "gpu") == "patterns"
 
 
 @pytest.mark.parametrize(("n", "p"), [(2, 1), (10, 3), (65, 20), (100, 100)])

@@ -136,7 +136,7 @@ class TestConstruction:
 
     def test_too_big(self, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
         rnn = RNN(4, 5, 3, "lstm", backend=backend)
-        monkeypatch.setattr(arguments, "available_memory", lambda: 10**8)
+        monkeypatch.setattr(arguments, "available_memory", lambda backend: 10**8)
         with pytest.raises(ValueError, match=r"the network needs 1\.1 GB of memory, 100 MB are available"):
             RNN(1, 5000, num_layers=2)
         x = np.zeros((200, 10000), dtype=np.int32)
@@ -147,7 +147,7 @@ class TestConstruction:
             rnn.loss_and_gradients(x, x)
         simple = RNN(4, 50, backend=backend)
         trace = simple.forward(x[:, :2000])
-        monkeypatch.setattr(arguments, "available_memory", lambda: 10**6)
+        monkeypatch.setattr(arguments, "available_memory", lambda backend: 10**6)
         with pytest.raises(ValueError, match="backward needs 80 MB of memory, 1 MB are available"):
             simple.backward(trace, trace.outputs)
 
@@ -904,7 +904,7 @@ def test_trace_keeps_its_own_state(backend: str, models: int | None) -> None:
 
 
 def test_predict_asks_for_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arguments, "available_memory", lambda: 200 * 10**6)
+    monkeypatch.setattr(arguments, "available_memory", lambda backend: 200 * 10**6)
     rnn, x = RNN(2, 64, cell="lstm"), np.zeros((100, 5000, 2), np.float32)
     with pytest.raises(ValueError, match="memory"):
         rnn.forward(x)

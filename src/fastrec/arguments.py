@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .backend import device_memory, move, on_device
+
 
 def as_int(name: str, value: Any, low: int, high: int) -> int:
     """`value` as an int from low to high; NumPy integers pass, bool does not.  Raises ValueError."""
@@ -19,7 +21,9 @@ def as_int(name: str, value: Any, low: int, high: int) -> int:
 
 def writable(array: NDArray[Any]) -> NDArray[Any]:
     """The same memory without the read-only flag, for kernels that only read (they are compiled for writable
-    arrays); a copy if it is read-only by nature."""
+    arrays); a copy if it is read-only by nature.  CuPy arrays have no such flag."""
+    if not isinstance(array, np.ndarray):
+        return array
     view = array.view()
     try:
         view.flags.writeable = True
@@ -28,8 +32,10 @@ def writable(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def available_memory() -> int | None:
-    """Bytes that can be had without swapping, None where the system does not tell."""
+def available_memory(backend: str = "cpu") -> int | None:
+    """Bytes that can be had where a backend computes, on the host without swapping; None if not told."""
+    if backend == "gpu":
+        return device_memory()[0]
     try:
         with open("/proc/meminfo") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -41,10 +47,21 @@ def available_memory() -> int | None:
         return None
 
 
-def require_memory(what: str, nbytes: int, cure: str = "") -> None:
-    """Raise ValueError saying what is needed and there if nbytes do not fit; small needs pass unseen."""
-    if nbytes > 2**26 and (free := available_memory()) is not None and nbytes > free:
-        raise ValueError(f"{what} needs {human(nbytes)} of memory, {human(free)} are available{cure}")
+def require_memory(what: str, nbytes: int, cure: str = "", backend: str = "cpu") -> None:
+    """Raise ValueError saying what is needed and there if nbytes do not fit where a backend computes.
+
+    Small needs pass unseen.
+    """
+    if nbytes > 2**26 and (free := available_memory(backend)) is not None and nbytes > free:
+        memory = "memory of the device" if backend == "gpu" else "memory"
+        raise ValueError(f"{what} needs {human(nbytes)} of {memory}, {human(free)} are available{cure}")
+
+
+def bring(what: str, array: Any, backend: str) -> Any:
+    """`move` to where a backend computes, if memory suffices there; else ValueError."""
+    if on_device(array) != (backend == "gpu"):
+        require_memory(what, array.nbytes, backend=backend)
+    return move(array, backend)
 
 
 def human(nbytes: float) -> str:

@@ -10,6 +10,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any, NamedTuple
 
 BACKENDS = ("reference", "cpu", "gpu")
 
@@ -29,7 +30,7 @@ def set_backend(name: str) -> str:
     """
     global _default
     resolved = resolve(name)
-    _default = resolved
+    _default = name
     return resolved
 
 
@@ -40,7 +41,7 @@ def use_backend(name: str) -> Iterator[str]:
     Raises BackendError on entry if the backend is unknown or not usable here.
     """
     resolved = resolve(name)
-    token = _scoped.set(resolved)
+    token = _scoped.set(name)
     try:
         yield resolved
     finally:
@@ -57,11 +58,12 @@ def available_backends() -> tuple[str, ...]:
     return tuple(name for name in BACKENDS if lacking(name) is None)
 
 
-def resolve(backend: str | None, *arrays: object) -> str:
+def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> str:
     """The name of the backend to run on: `backend` if given, else the one in force.
 
-    "auto" is "gpu" where that can run, else "cpu"; CuPy arrays among `arrays` make it "gpu".  Raises
-    BackendError if the backend is unknown, cannot run here, or is not "gpu" and an array is CuPy's.
+    "auto" is "gpu" where that can run, and has kernels of the domain if one is given, else "cpu"; CuPy arrays
+    among `arrays` make it "gpu".  Raises BackendError if the backend is unknown, cannot run here, has no such
+    kernels, or is not "gpu" and an array is CuPy's.
     """
     name, source = backend, "backend"
     if name is None:
@@ -70,36 +72,89 @@ def resolve(backend: str | None, *arrays: object) -> str:
         name, source = os.environ.get("FASTREC_BACKEND") or "auto", "FASTREC_BACKEND"
     if name != "auto" and name not in BACKENDS:
         raise BackendError(f'{source} is {name!r}; it must be "cpu", "gpu", "reference" or "auto"')
-    # CuPy arrays are known by the name of their module: looking must not import CuPy.
-    on_device = any(type(array).__module__.partition(".")[0] == "cupy" for array in arrays)
+    given = any(map(on_device, arrays))
     if name == "auto":
-        name = "gpu" if on_device or lacking("gpu") is None else "cpu"
-    if fault := lacking(name):
+        name = "gpu" if given or lacking("gpu", domain) is None else "cpu"
+    if fault := lacking(name, domain):
         raise BackendError(fault)
-    if on_device and name != "gpu":
+    if given and name != "gpu":
         raise BackendError(f'a CuPy array was given to backend "{name}"; use "gpu" or cupy.asnumpy(array)')
     return name
 
 
 def kernels(domain: str, backend: str) -> ModuleType:
     """The kernel module of a domain ("hopfield", "rnn") on a backend that `resolve` returned."""
-    module = f"fastrec.kernels.{backend}.{domain}"
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-        raise BackendError(f'backend "{backend}" has no {domain} kernels in this version') from None
+    if fault := lacking(backend, domain):
+        raise BackendError(fault)
+    return importlib.import_module(f"fastrec.kernels.{backend}.{domain}")
+
+
+def array_module(backend: str) -> Any:
+    """The module that makes arrays where a backend computes: CuPy for "gpu", else NumPy."""
+    if backend == "gpu":
+        import cupy
+
+        return cupy
+    import numpy
+
+    return numpy
+
+
+def on_device(array: object) -> bool:
+    """Whether this is a CuPy array, known by the name of its module: looking must not import CuPy."""
+    return type(array).__module__.partition(".")[0] == "cupy"
+
+
+def home(array: object) -> str:
+    """A backend that computes where this array is: "gpu" for a CuPy array, else "cpu"."""
+    return "gpu" if on_device(array) else "cpu"
+
+
+def move(array: Any, backend: str) -> Any:
+    """An array where a backend computes: itself if it is there, else a C-contiguous copy.
+
+    A copy to the host waits for the device, one to the device does not.
+    """
+    if on_device(array) == (backend == "gpu"):
+        return array
+    xp = array_module("gpu")
+    return xp.asarray(array, order="C") if backend == "gpu" else xp.asnumpy(array)
+
+
+class Device(NamedTuple):
+    """The device in use: its name, its compute capability as "9.0", its multiprocessors."""
+
+    name: str
+    capability: str
+    multiprocessors: int
+
+
+def device() -> Device:
+    """The device that "gpu" runs on."""
+    runtime = array_module("gpu").cuda.runtime
+    found = runtime.getDeviceProperties(runtime.getDevice())
+    return Device(found["name"].decode(), f"{found['major']}.{found['minor']}", found["multiProcessorCount"])
+
+
+def device_memory() -> tuple[int, int]:
+    """Bytes of the device in use that can still be had, with the free blocks of CuPy's pool, and in all."""
+    cupy = array_module("gpu")
+    free, total = cupy.cuda.runtime.memGetInfo()
+    return free + cupy.get_default_memory_pool().free_bytes(), total
 
 
 @functools.cache
-def lacking(backend: str) -> str | None:
-    """What keeps a known backend from running here, a sentence, or None."""
+def lacking(backend: str, domain: str | None = None) -> str | None:
+    """What keeps a known backend, or its kernels of a domain, from running here, a sentence, or None."""
+    if domain is not None:
+        if fault := lacking(backend):
+            return fault
+        found = importlib.util.find_spec(f"fastrec.kernels.{backend}.{domain}")
+        return None if found else f'backend "{backend}" has no {domain} kernels in this version'
     if backend == "reference":
         return None
     if importlib.util.find_spec(f"fastrec.kernels.{backend}") is None:
-        extra = ' (they will need CuPy: pip install "fastrec[cuda13]")' if backend == "gpu" else ""
-        return f'the kernels of backend "{backend}" are not part of this version of fastrec{extra}'
+        return f'the kernels of backend "{backend}" are not part of this version of fastrec'
     if backend == "cpu":
         found = importlib.util.find_spec("numba")
         return None if found else 'backend "cpu" needs Numba, which is not installed: pip install numba'

@@ -17,7 +17,8 @@ import numpy as np
 import typer
 
 from . import __version__
-from .backend import BACKENDS, BackendError, lacking, resolve
+from .arguments import human
+from .backend import BACKENDS, BackendError, device, device_memory, lacking, resolve
 
 app = typer.Typer(
     help="Hopfield networks and recurrent neural networks in compiled kernels.",
@@ -123,6 +124,9 @@ def capacity(
         require_format(plot)
         require_writable(plot)
     begin = time.monotonic()
+    name = resolve(backend and backend.value, domain="capacity")
+    if name == "gpu":
+        print(f"on {describe_device()}\n")
     scaling = capacity_scaling(
         numbers,
         trials,
@@ -132,7 +136,7 @@ def capacity(
         corruption=corruption,
         update=update.value,
         seed=seed,
-        backend=resolve(backend and backend.value),
+        backend=name,
         max_sweeps=max_sweeps,
         max_patterns=max_patterns,
     )
@@ -195,7 +199,7 @@ def addition(
             test_pairs=test_pairs,
             test_columns=test_columns,
             seed=seed,
-            backend=resolve(backend and backend.value),
+            backend=resolve(backend and backend.value, domain="rnn"),
         )
     except RuntimeError as error:  # none of the networks has learnt it
         fail(str(error))
@@ -269,6 +273,20 @@ def info() -> None:
 
         for key, value in describe().items():
             print(f"{key:<10}{value}")
+    if lacking("gpu") is None:
+        from .hopfield.capacity import room
+
+        scan, recall = room(device_memory()[0], device().multiprocessors)
+        print(f"device    {describe_device()}")
+        print(f"room      for a capacity trial of n = {scan}, async recall at load 0.1 of n = {recall}")
+
+
+def describe_device() -> str:
+    """The device that "gpu" runs on, its compute capability and its memory."""
+    found, (free, total) = device(), device_memory()
+    return (
+        f"{found.name}, compute capability {found.capability}, {human(free)} of {human(total)} of memory free"
+    )
 
 
 def version(asked: bool) -> None:

@@ -9,9 +9,10 @@ from functools import partial
 
 import numpy as np
 
-from ..arguments import as_int, require_memory
-from ..backend import kernels, resolve
+from ..arguments import as_int, available_memory, require_memory
+from ..backend import array_module, device, kernels, move, resolve
 from ..files import require_suffix, require_writable
+from ..kernels import words
 from ..progress import progress_bar
 from . import theory
 from .patterns import MAX_UNITS, stream_key
@@ -27,6 +28,7 @@ from .results import (
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MAX_LOAD = 2**24 - 1  # a load has 24 bits of another
 CHUNK_SECONDS = 0.5  # work of one kernel call: how often progress is told and Ctrl-C heard
+MOST_AT_ONCE = 4096  # trials of one call on the gpu, all in memory at once
 
 
 def capacity(
@@ -109,7 +111,7 @@ def capacity_scaling(
     if out is not None:
         require_suffix(out, ".csv")
         require_writable(out)
-    name = resolve(backend)
+    name = resolve(backend, domain="capacity")
     definitions = []
     for n in numbers:
         as_int("corruption", corruption, 0, n)
@@ -118,7 +120,8 @@ def capacity_scaling(
         sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
         definitions.append(CapacityDefinition(criterion, stop, corruption, update, sweeps, limit, seed))
         stream_key(seed, n)
-        require_memory(f"capacity of n = {n}", scan_bytes(n, limit, criterion, trials), "; use fewer threads")
+        needed = scan_bytes(n, limit, criterion, trials, name)
+        require_memory(f"capacity of n = {n}", needed, "" if name == "gpu" else "; use fewer threads", name)
     costs = [n * d.max_patterns**2 for n, d in zip(numbers, definitions, strict=True)]
     with progress_bar("capacity", trials * sum(costs), progress) as advance:
         results = tuple(
@@ -132,8 +135,20 @@ def capacity_scaling(
 
 
 def threads() -> int:
-    """Networks scanned at once: NUMBA_NUM_THREADS, or all cores."""
+    """Networks scanned at once on the CPU: NUMBA_NUM_THREADS, or all cores."""
     return int(os.environ.get("NUMBA_NUM_THREADS") or os.cpu_count() or 1)
+
+
+def at_once(n: int, limit: int, backend: str) -> tuple[int, int]:
+    """Trials that are fewest and most in one kernel call, if there are so many."""
+    if backend != "gpu":
+        return threads(), MAX_TRIALS
+    free = available_memory(backend)
+    assert free is not None
+    lanes = device().multiprocessors
+    fit = (free * 4 // 5 - rows_bytes(n, limit, lanes)) // trial_bytes(n, limit)  # some is lost to fragments
+    most = min(MOST_AT_ONCE, max(1, fit))
+    return min(lanes, most), most
 
 
 def tell(advance: Callable[[float, str], None], cost: float, name: str, trials: int) -> None:
@@ -145,38 +160,80 @@ def count(
     n: int, trials: int, definition: CapacityDefinition, backend: str, advance: Callable[[int], None]
 ) -> CapacityResult:
     """Run all trials of one size, some at a time, telling `advance` how many are done."""
-    scan = kernels("capacity", backend).capacity_scan
+    scan, xp = kernels("capacity", backend).capacity_scan, array_module(backend)
     d = definition
     counts, censored = np.empty(trials, dtype=np.int64), np.empty(trials, dtype=np.bool_)
-    at_once = threads()
-    begin, done, chunk = time.perf_counter(), 0, at_once
+    fewest, most = at_once(n, d.max_patterns, backend)
+    begin, done, chunk = time.perf_counter(), 0, fewest
     while done < trials:
         started = time.perf_counter()
         part = slice(done, min(done + chunk, trials))
+        numbers = xp.arange(part.start, part.stop, dtype=np.int64)
+        found, cut = xp.empty(len(numbers), dtype=np.int64), xp.empty(len(numbers), dtype=np.bool_)
         scan(
             stream_key(d.seed, n),
             n,
-            np.arange(part.start, part.stop),
+            numbers,
             d.criterion == "newest",
             d.stop == "largest",
             d.corruption,
             d.update == "sync",
             d.max_sweeps,
             d.max_patterns,
-            counts[part],
-            censored[part],
+            found,
+            cut,
         )
+        counts[part], censored[part] = move(found, "cpu"), move(cut, "cpu")
         took = max(time.perf_counter() - started, 1e-6)
         advance(part.stop - done)
         done = part.stop
         # Whole rounds of the threads, at most four times more than before: the first call may have compiled.
-        rounds = min(CHUNK_SECONDS / took, 4) * chunk / at_once
-        chunk = at_once * max(1, int(rounds))
+        rounds = min(CHUNK_SECONDS / took, 4) * chunk / fewest
+        chunk = min(fewest * max(1, int(rounds)), most)
     return CapacityResult(n, counts, censored, definition, backend, time.perf_counter() - begin)
 
 
-def scan_bytes(n: int, limit: int, criterion: Criterion, trials: int) -> int:
-    """Memory of the networks that are scanned at once, at the search limit."""
+def scan_bytes(n: int, limit: int, criterion: Criterion, trials: int, backend: str) -> int:
+    """Memory that a scan cannot do without, at the search limit: of one trial on the gpu, else of all that
+    the threads scan at once."""
+    if backend == "gpu":
+        return trial_bytes(n, limit) + rows_bytes(n, limit, device().multiprocessors)
     rows = 8 if criterion == "newest" else limit
     fields = (2 if n < 2**14 else 4) * n * rows
     return min(threads(), trials) * (fields + 3 * n * limit // 8 + 4 * limit**2)
+
+
+def trial_bytes(n: int, limit: int) -> int:
+    """Memory of one trial on the gpu: patterns and their transpose, overlaps in 32 and in 3 x 8 bits, bounds
+    of their sums, and a bit for each memory and load in doubt."""
+    p = 64 * words(limit)
+    return n * p // 4 + 7 * p**2 + p**2 // 4
+
+
+def rows_bytes(n: int, limit: int, multiprocessors: int) -> int:
+    """Memory of the rows that are in recall on the gpu, two a multiprocessor, where they are large."""
+    return 2 * multiprocessors * (19 * n + 4 * limit)
+
+
+def largest(fits: Callable[[int], bool]) -> int:
+    """The largest number of units that fits, 0 if none does, where all smaller ones fit too."""
+    low, high = 0, 1
+    while high < MAX_UNITS and fits(high):
+        low, high = high, 2 * high
+    while high - low > max(1, low // 1000):
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def room(free: int, multiprocessors: int) -> tuple[int, int]:
+    """The largest n, to a thousandth, of a trial of `capacity` in so many bytes of the gpu, and of recall.
+
+    Async recall from patterns at load 0.1, which takes them and their transpose, n p / 4 bytes.
+    """
+
+    def scan_fits(n: int) -> bool:
+        limit = theory.capacity_bound(n)
+        return trial_bytes(n, limit) + rows_bytes(n, limit, multiprocessors) <= free
+
+    return largest(scan_fits), largest(lambda n: n * max(1, n // 10) // 4 <= free)

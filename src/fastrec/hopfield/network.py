@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int, available_memory, human, require_memory, writable
-from ..backend import kernels, resolve
+from ..arguments import as_int, available_memory, bring, human, require_memory, writable
+from ..backend import array_module, home, kernels, move, on_device, resolve
 from ..kernels import words
 from .patterns import (
     MAX_UNITS,
@@ -19,7 +19,9 @@ from .patterns import (
     States,
     as_states,
     draw_patterns,
+    give_states,
     pack_states,
+    storage,
     stream_key,
     unpack_states,
 )
@@ -33,7 +35,7 @@ BLOCK_OVERLAPS = 2**26  # overlaps (int32) held at a time where they are only a 
 @dataclass(frozen=True, eq=False)
 class RecallResult:
     """What `HopfieldNetwork.recall` found.  Arrays have the shape of the probes without the last axis: (b,),
-    (k, b), or none (NumPy scalars) for a single probe (n,).
+    (k, b), or none (NumPy scalars) for a single probe (n,).  All are CuPy arrays if the probes were.
 
     states: where the rows stopped, int8 (..., n); `PackedStates` for packed probes.
     converged: bool, the row reached a fixed point.
@@ -45,11 +47,11 @@ class RecallResult:
     """
 
     states: Any
-    converged: NDArray[np.bool_]
-    period: NDArray[np.int32]
-    sweeps: NDArray[np.int32]
-    flips: NDArray[np.int64]
-    energies: NDArray[np.float64] | None = None
+    converged: Any
+    period: Any
+    sweeps: Any
+    flips: Any
+    energies: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,11 @@ class HopfieldNetwork:
 
     States are +1 and -1 of any integer or float dtype, bool (False = -1), or `PackedStates`.  Patterns
     (k, p, n) make k independent networks of one shape, computed in one call; all arrays then have the leading
-    axis k.  Every method raises ValueError for arguments it cannot use and then leaves the network as it was.
+    axis k.  On the gpu, NumPy arrays give NumPy arrays, and CuPy arrays give CuPy arrays.  The host waits for
+    the device only to check the values of CuPy states and of a CuPy order (packed ones are trusted), to know
+    how many energies were recorded, and in recall of more than 16384 units from patterns to ask, after 60
+    sweeps, whether all have stopped.  Patterns are kept where the backend computes, and move when it changes.
+    Every method raises ValueError for arguments it cannot use and then leaves the network as it was.
 
     Hopfield, PNAS 79, 2554 (1982).
     """
@@ -104,10 +110,10 @@ class HopfieldNetwork:
         self._representation = representation
         self._lead: tuple[int, ...] | None = None  # () or (k,), fixed by the first store
         # Patterns (k, capacity, w), the first p in use; what recall derives from them is made when needed.
-        self._buffer = np.empty((1, 0, words(self._n)), dtype=np.uint64)
+        self._buffer: Any = np.empty((1, 0, words(self._n)), dtype=np.uint64)
         self._p = 0
-        self._units: NDArray[np.uint64] | None = None
-        self._weights: NDArray[Any] | None = None
+        self._units: Any = None
+        self._weights: Any = None
 
     @property
     def n(self) -> int:
@@ -138,12 +144,20 @@ class HopfieldNetwork:
             f'backend="{self.backend}", memory={memory})'
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: patterns of the device as NumPy's, which any machine can read."""
+        state = self.__dict__.copy()
+        if on_device(self._buffer):
+            state |= {"_buffer": move(self._buffer, "cpu"), "_units": None, "_weights": None}
+        return state
+
     def store(self, patterns: States) -> None:
         """Add patterns (p, n), one pattern (n,), or (k, p, n) for k networks, to those stored before.
 
-        The first call fixes k.  `PackedStates` are taken over without a copy.
+        The first call fixes k.  `PackedStates` are taken over without a copy where the backend computes.
         """
-        packed, shape = self._read("patterns", patterns)
+        name = resolve(self._backend, storage(patterns))
+        packed, shape = self._read("patterns", patterns, name)
         k, q, w = packed.shape
         p = self._p + q
         if p * self._n**2 >= 2**63 or p >= 2**31:
@@ -152,11 +166,12 @@ class HopfieldNetwork:
             )
         buffer = packed
         if self._p:
+            self._settle(name)
             buffer = self._buffer
             if p > buffer.shape[1]:  # by half at a time: storing one by one stays linear
                 capacity = max(p, self._p + self._p // 2)
-                require_memory(f"storing p = {p} patterns", 8 * k * capacity * w)
-                buffer = np.empty((k, capacity, w), dtype=np.uint64)
+                require_memory(f"storing p = {p} patterns", 8 * k * capacity * w, backend=name)
+                buffer = array_module(name).empty((k, capacity, w), dtype=np.uint64)
                 buffer[:, : self._p] = self._buffer[:, : self._p]
             buffer[:, self._p : p] = packed
         self._replace(buffer, p, shape[:-2])
@@ -165,11 +180,13 @@ class HopfieldNetwork:
         """Remove patterns (p, n), (n,) or (k, p, n) that are stored, each as often as it is given.
 
         Of equal stored patterns the last go first, so that forgetting what was just stored restores the
-        network exactly.  Raises ValueError naming the first that is not stored (often enough).
+        network exactly.  The patterns are compared on the host, also those of the gpu.  Raises ValueError
+        naming the first that is not stored (often enough).
         """
         self._require_patterns()
-        removed, shape = self._read("patterns", patterns)
-        packed = self._packed()
+        name = resolve(self._backend, storage(patterns))
+        given, shape = self._read("patterns", patterns, name)
+        removed, packed = bring("forget", given, "cpu"), bring("forget", self._packed(name), "cpu")
         k, q, w = removed.shape
         # Equal rows have equal hashes; only stored rows whose hash is among the removed ones are compared.
         factors = np.random.default_rng(w).integers(0, 2**64, w, dtype=np.uint64) | np.uint64(1)
@@ -191,7 +208,8 @@ class HopfieldNetwork:
         require_memory("forget", 8 * k * (self._p - q) * w)
         keep = np.ones(packed.shape[:2], dtype=bool)
         keep[network[taken], row[taken]] = False
-        self._replace(packed[keep].reshape(k, self._p - q, w), self._p - q, shape[:-2])
+        kept = move(packed[keep].reshape(k, self._p - q, w), name)
+        self._replace(kept, self._p - q, shape[:-2])
 
     def patterns(self) -> NDArray[np.int8]:
         """A copy of the stored patterns, int8 (p, n) or (k, p, n), in the order they were stored."""
@@ -199,14 +217,18 @@ class HopfieldNetwork:
         if not self._p:
             return np.empty((*lead, 0, self._n), dtype=np.int8)
         require_memory("patterns()", self._p * self._n * self._buffer.shape[0])
-        return unpack_states(self._packed(), self._n, self.backend).reshape(*lead, self._p, self._n)
+        name = self.backend
+        states = unpack_states(self._packed(name), self._n, name, "cpu")
+        return states.reshape(*lead, self._p, self._n)
 
     def couplings(self) -> NDArray[Any]:
         """A copy of W, (n, n) or (k, n, n), unscaled: the narrowest of int8, int16, int32 that holds +-p."""
-        if self._weights is not None:
-            weights = self._weights.copy()
-        elif self._p:
-            weights = self._compute_weights("couplings()")
+        if self._p:
+            made, name = self._weights, self.backend
+            if made is None:
+                made = self._compute_weights("couplings()", name)
+            weights = bring("couplings()", made, "cpu")
+            weights = weights.copy() if weights is self._weights else weights
         else:
             weights = np.zeros((self._buffer.shape[0], self._n, self._n), dtype=np.int8)
         return weights.reshape(*(self._lead or ()), self._n, self._n)
@@ -236,32 +258,38 @@ class HopfieldNetwork:
         use, or if representation="weights" does not fit in memory.
         """
         self._require_patterns()
-        name = resolve(self._backend, probes)
+        name = resolve(self._backend, storage(probes), order)
+        xp = array_module(name)
         if update not in ("async", "sync"):
             raise ValueError(f'update is {update!r}; it must be "async" or "sync"')
         max_sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
         key = stream_key(seed, self._n)
-        orders = self._orders(order)
+        orders = self._orders(order, name)
         if update == "sync" and not (isinstance(order, str) and order == "random"):
             raise ValueError('order is of async updates; update="sync" changes all units at once')
         if not isinstance(order, str):
             max_sweeps = min(max_sweeps, len(orders))
-        states, shape = self._read("probes", probes)
+        states, shape = self._read("probes", probes, name)
         k, b, _ = states.shape
+        where = home(storage(probes))
+        if not isinstance(probes, PackedStates):
+            require_memory(f"recall of {k * b} states", k * b * self._n, backend=where)
         if record_energy:
-            require_memory(f"record_energy with max_sweeps = {max_sweeps}", 8 * k * b * (max_sweeps + 1))
+            energy_bytes = 8 * k * b * (max_sweeps + 1)
+            require_memory(f"record_energy with max_sweeps = {max_sweeps}", energy_bytes, backend=name)
         if isinstance(probes, PackedStates):
             states = states.copy()
-        stopped = np.empty((k, b), dtype=bool if update == "async" else np.int32)
-        sweeps, flips = np.empty((k, b), dtype=np.int32), np.empty((k, b), dtype=np.int64)
-        forms = np.empty((k, b, max_sweeps + 1 if record_energy else 0), dtype=np.int64)
-        if self._choose(b, update) == "weights":
+        stopped = xp.empty((k, b), dtype=bool if update == "async" else np.int32)
+        sweeps, flips = xp.empty((k, b), dtype=np.int32), xp.empty((k, b), dtype=np.int64)
+        forms = xp.empty((k, b, max_sweeps + 1 if record_energy else 0), dtype=np.int64)
+        self._settle(name)
+        if self._choose(b, update, name) == "weights":
             if self._weights is None:
-                self._weights = self._compute_weights('representation="weights"')
+                self._weights = self._compute_weights('representation="weights"', name)
             inputs: tuple[Any, ...] = (self._weights,)
             kernel = f"recall_{update}_weights"
         else:
-            inputs = (self._packed(), self._unit_words(), self._self_coupling)
+            inputs = (self._packed(name), self._unit_words(name), self._self_coupling)
             kernel = f"recall_{update}"
         if update == "async":
             inputs = (key, orders, *inputs)
@@ -271,80 +299,80 @@ class HopfieldNetwork:
         energies = None
         if record_energy:
             energies = self._energies(forms[..., : int(sweeps.max()) + 1])
-            energies[np.arange(energies.shape[2]) > sweeps[..., None]] = np.nan
-            energies = energies.reshape(*lead, -1)
-        states = states.reshape(*lead, -1)
-        packed = isinstance(probes, PackedStates)
+            energies[xp.arange(energies.shape[2]) > sweeps[..., None]] = np.nan
+            energies = move(energies.reshape(*lead, -1), where)
+        stopped, sweeps, flips = (move(array, where).reshape(lead)[()] for array in (stopped, sweeps, flips))
         return RecallResult(
-            PackedStates(states, self._n) if packed else unpack_states(states, self._n, name),
-            (stopped == 1).reshape(lead)[()],
-            stopped.astype(np.int32).reshape(lead)[()],
-            sweeps.reshape(lead)[()],
-            flips.reshape(lead)[()],
+            give_states(states.reshape(*lead, -1), self._n, name, probes),
+            stopped == 1,
+            stopped.astype(np.int32),
+            sweeps,
+            flips,
             energies,
         )
 
-    def local_fields(self, states: States) -> NDArray[np.int32] | NDArray[np.int64]:
+    def local_fields(self, states: States) -> Any:
         """h = W s, unscaled integers (..., n) for states (..., n): int32 while n p < 2^31, else int64."""
 
-        def kernel(module: ModuleType, s: NDArray[np.uint64], m: NDArray[np.int32]) -> NDArray[Any]:
+        def kernel(name: str, s: Any, m: Any) -> Any:
             dtype = np.int32 if self._n * self._p < 2**31 else np.int64
-            fields = np.empty((*m.shape[:2], self._n), dtype=dtype)
-            module.local_fields(self._unit_words(), s, m, self._self_coupling, fields)
+            fields = array_module(name).empty((*m.shape[:2], self._n), dtype=dtype)
+            units = self._unit_words(name)
+            kernels("hopfield", name).local_fields(units, s, m, self._self_coupling, fields)
             return fields
 
         return self._by_rows("local_fields", states, kernel)
 
-    def energy(self, states: States) -> NDArray[np.float64]:
+    def energy(self, states: States) -> Any:
         """E = -(1/2n) sum_ij W_ij s_i s_j, float64 (...) for states (..., n), from exact integers."""
 
-        def kernel(module: ModuleType, s: NDArray[np.uint64], m: NDArray[np.int32]) -> NDArray[Any]:
-            form = np.empty(m.shape[:2], dtype=np.int64)
-            module.quadratic_form(m, self._n, self._self_coupling, form)
+        def kernel(name: str, s: Any, m: Any) -> Any:
+            form = array_module(name).empty(m.shape[:2], dtype=np.int64)
+            kernels("hopfield", name).quadratic_form(m, self._n, self._self_coupling, form)
             return self._energies(form)
 
         return self._by_rows("energy", states, kernel)
 
-    def overlaps(self, states: States) -> NDArray[np.float64]:
+    def overlaps(self, states: States) -> Any:
         """m = (1/n) sum_i x_i s_i with every stored pattern x, float64 (..., p) for states (..., n)."""
-        return self._by_rows("overlaps", states, lambda module, s, m: m / self._n)
+        return self._by_rows("overlaps", states, lambda name, s, m: m / self._n)
 
-    def is_stable(self, states: States) -> NDArray[np.bool_]:
+    def is_stable(self, states: States) -> Any:
         """Whether no unit has a local field against its state, bool (...) for states (..., n)."""
 
-        def kernel(module: ModuleType, s: NDArray[np.uint64], m: NDArray[np.int32]) -> NDArray[Any]:
-            stable = np.empty(m.shape[:2], dtype=bool)
-            module.is_stable(self._unit_words(), s, m, self._self_coupling, stable)
+        def kernel(name: str, s: Any, m: Any) -> Any:
+            stable = array_module(name).empty(m.shape[:2], dtype=bool)
+            units = self._unit_words(name)
+            kernels("hopfield", name).is_stable(units, s, m, self._self_coupling, stable)
             return stable
 
         return self._by_rows("is_stable", states, kernel)
 
-    def _by_rows(
-        self,
-        job: str,
-        states: States,
-        kernel: Callable[[ModuleType, NDArray[np.uint64], NDArray[np.int32]], NDArray[Any]],
-    ) -> NDArray[Any]:
-        """kernel(module, s (k, c, w), overlaps (k, c, p)) over blocks of c rows that bound the overlaps."""
+    def _by_rows(self, job: str, states: States, kernel: Callable[[str, Any, Any], Any]) -> Any:
+        """kernel(backend, s (k, c, w), overlaps (k, c, p)) over blocks of c rows that bound the overlaps."""
         self._require_patterns()
-        module = kernels("hopfield", resolve(self._backend, states))
-        probes, shape = self._read("states", states)
+        name, where = resolve(self._backend, storage(states)), home(storage(states))
+        probes, shape = self._read("states", states, name)
+        packed = self._packed(name)
         k, b, _ = probes.shape
         row_bytes = {"local_fields": 8 * self._n, "overlaps": 8 * self._p}.get(job, 8)
-        require_memory(f"{job} of {k * b} states", k * b * row_bytes)
+        require_memory(f"{job} of {k * b} states", k * b * row_bytes, backend=where)
+        xp = array_module(name)
         step = max(1, BLOCK_OVERLAPS // (k * self._p))
         blocks = []
         for i in range(0, b, step):
-            s = np.ascontiguousarray(probes[:, i : i + step])
-            m = np.empty((k, s.shape[1], self._p), dtype=np.int32)
-            module.overlaps(self._packed(), s, self._n, m)
-            blocks.append(kernel(module, s, m))
-        result = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+            s = xp.ascontiguousarray(probes[:, i : i + step])
+            m = xp.empty((k, s.shape[1], self._p), dtype=np.int32)
+            kernels("hopfield", name).overlaps(packed, s, self._n, m)
+            blocks.append(move(kernel(name, s, m), where))
+        result = blocks[0] if len(blocks) == 1 else array_module(where).concatenate(blocks, axis=1)
         return result.reshape((*shape[:-1], *result.shape[2:]))[()]
 
-    def _read(self, name: str, states: States) -> tuple[NDArray[np.uint64], tuple[int, ...]]:
-        """Checked states as words (k, rows, w), the memory of the caller if packed, and their shape."""
-        backend = resolve(self._backend, states)
+    def _read(self, name: str, states: States, backend: str) -> tuple[Any, tuple[int, ...]]:
+        """Checked states as words (k, rows, w) where the backend computes, and their shape.
+
+        Packed states that are there are not copied.
+        """
         n = self._n
         checked = states if isinstance(states, PackedStates) else as_states(name, states, n)
         shape = checked.shape
@@ -355,93 +383,113 @@ class HopfieldNetwork:
             takes = several if self._lead else plain if self._lead == () else f"{plain} or {several}"
             raise ValueError(f"{name} has shape {shape}; this network takes {takes}")
         if isinstance(checked, PackedStates):
-            packed = writable(checked.words)
+            packed = bring(name, writable(checked.words), backend)
         else:
             packed = pack_states(checked, backend)
         return packed.reshape(*[1] * (3 - packed.ndim), *packed.shape), shape
 
-    def _replace(self, buffer: NDArray[np.uint64], p: int, lead: tuple[int, ...]) -> None:
+    def _replace(self, buffer: Any, p: int, lead: tuple[int, ...]) -> None:
         self._buffer, self._p, self._lead, self._units, self._weights = buffer, p, lead, None, None
 
     def _require_patterns(self) -> None:
         if not self._p:
             raise ValueError("the network holds no patterns; call store(patterns) first")
 
-    def _packed(self) -> NDArray[np.uint64]:
+    def _settle(self, backend: str) -> None:
+        """Have the stored patterns where a backend computes; what is derived from them is left behind."""
+        if on_device(self._buffer) != (backend == "gpu"):
+            buffer = bring("the stored patterns", self._buffer, backend)
+            self._buffer, self._units, self._weights = buffer, None, None
+
+    def _packed(self, backend: str) -> Any:
         """The stored patterns (k, p, w), contiguous: spare rows between networks are given up."""
+        self._settle(backend)
         packed = self._buffer[:, : self._p]
         if not packed.flags.c_contiguous:
-            packed = self._buffer = np.ascontiguousarray(packed)
+            packed = self._buffer = array_module(backend).ascontiguousarray(packed)
         return packed
 
-    def _unit_words(self) -> NDArray[np.uint64]:
+    def _unit_words(self, backend: str) -> Any:
         """The transpose (k, n, u) of the stored patterns, made on first use."""
+        packed = self._packed(backend)
         if self._units is None:
-            k, p, _ = self._packed().shape
-            require_memory("the transposed patterns", 8 * k * self._n * words(p))
-            units = np.empty((k, self._n, words(p)), dtype=np.uint64)
-            kernels("hopfield", self.backend).transpose(self._packed(), units)
+            k, p, _ = packed.shape
+            shape = (k, self._n, words(p))
+            require_memory("the transposed patterns", 8 * math.prod(shape), backend=backend)
+            units = array_module(backend).empty(shape, dtype=np.uint64)
+            kernels("hopfield", backend).transpose(packed, units)
             self._units = units
         return self._units
 
-    def _compute_weights(self, what: str) -> NDArray[Any]:
-        dtype = np.min_scalar_type(-self._p - 1)  # the narrowest that holds -p-1 holds +p too
-        weights_bytes = self._buffer.shape[0] * self._n**2 * dtype.itemsize
-        require_memory(what, weights_bytes, '; representation="patterns" needs no weights')
-        weights = np.empty((self._buffer.shape[0], self._n, self._n), dtype=dtype)
-        module = kernels("hopfield", self.backend)
-        module.couplings(self._unit_words(), self._p, self._self_coupling, weights)
+    def _compute_weights(self, what: str, backend: str) -> Any:
+        shape, dtype = (self._buffer.shape[0], self._n, self._n), narrowest(self._p)
+        cure = '; representation="patterns" needs no weights'
+        require_memory(what, math.prod(shape) * dtype.itemsize, cure, backend)
+        units, weights = self._unit_words(backend), array_module(backend).empty(shape, dtype=dtype)
+        kernels("hopfield", backend).couplings(units, self._p, self._self_coupling, weights)
         return weights
 
-    def _choose(self, b: int, update: Update) -> Literal["patterns", "weights"]:
+    def _choose(self, b: int, update: Update, backend: str) -> Literal["patterns", "weights"]:
         if self._representation == "auto":
-            return cheaper(self._buffer.shape[0], b, self._n, self._p, update, self._weights is not None)
+            made = self._weights is not None
+            return cheaper(self._buffer.shape[0], b, self._n, self._p, update, made, backend)
         return self._representation
 
-    def _energies(self, form: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _energies(self, form: Any) -> Any:
         return form / (-2.0 * self._n) + 0.0  # + 0.0 turns -0.0 into 0.0
 
-    def _orders(self, order: Any) -> NDArray[np.int32]:
-        """Orders (sweeps, n) for the kernels, no rows for random ones."""
+    def _orders(self, order: Any, backend: str) -> Any:
+        """Orders (sweeps, n) for the kernels of a backend, no rows for random ones."""
+        n, xp = self._n, array_module(backend)
         if isinstance(order, str):
             if order == "random":
-                return np.empty((0, self._n), dtype=np.int32)
+                return xp.empty((0, n), dtype=np.int32)
             if order == "sequential":
-                return np.arange(self._n, dtype=np.int32)[None]
+                return xp.arange(n, dtype=np.int32)[None]
             raise ValueError(f'order is {order!r}; it must be "random", "sequential" or integers (sweeps, n)')
         try:
-            array = np.asarray(order)
-        except ValueError as error:
+            array = order if on_device(order) else np.asarray(order)
+        except (TypeError, ValueError) as error:
             raise ValueError(f"order is not an array: {error}") from None
-        if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != self._n or not len(array):
+        if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != n or not len(array):
             raise ValueError(
-                f"order has shape {array.shape}, dtype {array.dtype}; it must be integers (sweeps, {self._n})"
+                f"order has shape {array.shape}, dtype {array.dtype}; it must be integers (sweeps, {n})"
             )
-        wrong = (np.sort(array, axis=1) != np.arange(self._n)).any(axis=1)
+        xp = array_module(home(array))
+        wrong = (xp.sort(array, axis=1) != xp.arange(n)).any(axis=1)
         if wrong.any():
-            raise ValueError(f"order[{wrong.argmax()}] is not a permutation of 0..{self._n - 1}")
-        return np.ascontiguousarray(array, dtype=np.int32)
+            raise ValueError(f"order[{int(wrong.argmax())}] is not a permutation of 0..{n - 1}")
+        return move(xp.ascontiguousarray(array, dtype=np.int32), backend)
+
+
+def narrowest(p: int) -> np.dtype[Any]:
+    """The dtype of the couplings of p patterns."""
+    return np.min_scalar_type(-p - 1)  # the narrowest that holds -p-1 holds +p too
 
 
 def cheaper(
-    k: int, b: int, n: int, p: int, update: Update, have_weights: bool
+    k: int, b: int, n: int, p: int, update: Update, have_weights: bool, backend: str = "cpu"
 ) -> Literal["patterns", "weights"]:
     """The representation that recalls b rows of k networks with fewer operations, if it fits in memory.
 
     Counted in one unit of one pattern, as the CPU kernels spend it: a sweep from patterns n p; from weights
     4 (n^2 + n flips) in all if async, with about 3 n / 4 flips, or 2 n^2 a sweep if sync, and n^2 p / 8 to
-    make them.  Sweeps are few below the load where memories are lost, then tens.  Weights that do not exist
-    yet may take half of the memory there is, with the fields of all rows.
+    make them.  Sweeps are few below the load where memories are lost, then tens.  On the gpu, where matrix
+    units make weights and sync fields in no time, weights serve async, whose flips then cost a row each.
+    Weights that do not exist yet may take half of the memory there is, with the fields of all rows.
     """
     sweeps = 4 if p < 0.1 * n else 30
     from_patterns = b * sweeps * n * p
     from_weights = b * n * n * (7 if update == "async" else 2 * sweeps)
-    if from_weights + (0 if have_weights else n * n * p // 8) >= from_patterns:
+    if backend == "gpu":
+        fewer = update == "async"
+    else:
+        fewer = from_weights + (0 if have_weights else n * n * p // 8) < from_patterns
+    if not fewer:
         return "patterns"
-    if have_weights or (free := available_memory()) is None:
+    if have_weights or (free := available_memory(backend)) is None:
         return "weights"
-    itemsize = 1 if p < 2**7 else 2 if p < 2**15 else 4
-    return "weights" if k * n * (n * itemsize + 9 * b) <= free // 2 else "patterns"
+    return "weights" if k * n * (n * narrowest(p).itemsize + 9 * b) <= free // 2 else "patterns"
 
 
 def occurrence(kinds: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -466,17 +514,18 @@ def find_oscillation(n: int, p: int, seed: int = 0, backend: str | None = None) 
     n, p = as_int("n", n, 1, MAX_UNITS), as_int("p", p, 1, 2**31 - 1 - 64)
     key, name = stream_key(seed, n), resolve(backend)
     for first, k in ((0, 1), (1, 3), (4, 12), (16, 48)):  # the first network nearly always has one
-        require_memory("find_oscillation", 8 * k * (p + 64) * words(n))
+        require_memory("find_oscillation", 8 * k * (p + 64) * words(n), backend=name)
         drawn = draw_patterns(key, first, k, p + 64, n, name)
         patterns, starts = PackedStates(drawn[:, :p].copy(), n), PackedStates(drawn[:, p:].copy(), n)
         networks = HopfieldNetwork(n, backend=name)
         networks.store(patterns)
-        cycling = networks.recall(starts, update="sync").period == 2
-        found = cycling & networks.recall(starts, seed=seed).converged if cycling.any() else cycling
+        found = move(networks.recall(starts, update="sync").period, "cpu") == 2
+        if found.any():
+            found &= move(networks.recall(starts, seed=seed).converged, "cpu")
         if not found.any():
             continue
         t, row = np.unravel_index(int(found.argmax()), found.shape)
-        start = unpack_states(starts.words[t, row], n, name)
+        start = unpack_states(starts.words[t, row], n, name, "cpu")
         network = HopfieldNetwork(n, backend=backend)
         network.store(PackedStates(patterns.words[t], n))
         sync = network.recall(start, update="sync", record_energy=True)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int, require_memory
-from ..backend import kernels, resolve
+from ..arguments import as_int, bring, require_memory
+from ..backend import array_module, home, kernels, move, on_device, resolve
 from ..kernels import DERIVE, words
 from ..kernels.reference.random import philox
 
 CHUNK = 2**22  # units packed or unpacked in one kernel call: what the reference widens to int64 at a time
+DEVICE_CHUNK = 2**28  # the same on the gpu, where a call must be worth its launch
 MAX_UNITS = 2**31 - 1  # orders and overlaps are int32
 
 
@@ -22,28 +23,31 @@ MAX_UNITS = 2**31 - 1  # orders and overlaps are int32
 class PackedStates:
     """States in one bit a unit: what `pack` and ``random_patterns(..., packed=True)`` return.
 
-    words: (..., w = ceil(n / 64)) uint64, C-contiguous; bit j of word i is unit 64 i + j, +1 as 1, -1 as
-        0, the bits past n are 0.  Not copied, here or in what takes it: do not write to it afterwards.
+    words: (..., w = ceil(n / 64)) uint64, C-contiguous, of NumPy or CuPy; bit j of word i is unit 64 i + j,
+        +1 as 1, -1 as 0, the bits past n are 0.  Not copied, here or in what takes it where the words are:
+        do not write to it afterwards.
     n: units a state.
 
-    Raises ValueError if `words` is anything else.
+    Raises ValueError if `words` is anything else; bits past n are not looked for on the device.
     """
 
-    words: NDArray[np.uint64]
+    words: Any
     n: int
 
     def __post_init__(self) -> None:
         n, array = as_int("n", self.n, 1, MAX_UNITS), self.words
-        if not (isinstance(array, np.ndarray) and array.dtype == np.uint64 and array.flags.c_contiguous):
+        known = isinstance(array, np.ndarray) or on_device(array)
+        if not (known and array.dtype == np.uint64 and array.flags.c_contiguous):
             raise ValueError("words must be a C-contiguous uint64 array; fastrec.pack(states) makes one")
         if array.ndim == 0 or array.shape[-1] != words(n) or array.size == 0:
             raise ValueError(
                 f"words has shape {array.shape}; states of {n} units take (..., {words(n)}) and at least one"
             )
-        if n % 64 and (array[..., -1] >> np.uint64(n % 64)).any():
-            raise ValueError(f"words has bits set past unit {n}; they must be 0")
         view = array.view()
-        view.flags.writeable = False
+        if isinstance(view, np.ndarray):
+            if n % 64 and (view[..., -1] >> np.uint64(n % 64)).any():
+                raise ValueError(f"words has bits set past unit {n}; they must be 0")
+            view.flags.writeable = False
         object.__setattr__(self, "words", view)
         object.__setattr__(self, "n", n)
 
@@ -52,22 +56,27 @@ class PackedStates:
         """Shape of the states, (..., n)."""
         return (*self.words.shape[:-1], self.n)
 
-    def unpack(self) -> NDArray[np.int8]:
-        """The states as +1 and -1, int8 (..., n)."""
-        return unpack_states(self.words, self.n)
+    def unpack(self) -> Any:
+        """The states as +1 and -1, int8 (..., n), where the words are."""
+        return unpack_states(self.words, self.n, "gpu" if on_device(self.words) else None)
 
 
 States = ArrayLike | PackedStates
 
 
+def storage(states: States) -> Any:
+    """The array that says where states are: their words if packed."""
+    return states.words if isinstance(states, PackedStates) else states
+
+
 def pack(states: ArrayLike, backend: str | None = None) -> PackedStates:
-    """Pack states (..., n) of +1 and -1 (or bool) to one bit a unit.
+    """Pack states (..., n) of +1 and -1 (or bool) to one bit a unit; CuPy states to CuPy words.
 
     Raises ValueError if `states` holds anything else or is empty.
     """
     name = resolve(backend, states)
     array = as_states("states", states)
-    return PackedStates(pack_states(array, name), array.shape[-1])
+    return PackedStates(move(pack_states(array, name), home(states)), array.shape[-1])
 
 
 @overload
@@ -102,8 +111,8 @@ def random_patterns(
     """Independent random patterns, every unit +1 or -1 with probability 1/2.
 
     Returns int8 (p, n), or (networks, p, n) for that many independent networks; with packed=True the same as
-    `PackedStates`.  Pattern mu of network t depends on seed, n, mu and t alone: a smaller p or `networks`
-    gives the first of a larger one.
+    `PackedStates`, on the gpu with CuPy words.  Pattern mu of network t depends on seed, n, mu and t alone: a
+    smaller p or `networks` gives the first of a larger one.
 
     Raises ValueError if p, n or networks is not a positive integer, if seed is not one of 0..2^64-1, or if
     memory does not suffice.
@@ -111,12 +120,14 @@ def random_patterns(
     p, n = as_int("p", p, 1, 2**31 - 1), as_int("n", n, 1, MAX_UNITS)
     k = 1 if networks is None else as_int("networks", networks, 1, 2**31 - 1)
     key = stream_key(seed, n)
-    require_memory("random_patterns", k * p * (8 * words(n) + (0 if packed else n)))
-    name = resolve(backend)
+    name, packed_bytes = resolve(backend), 8 * k * p * words(n)
+    require_memory("random_patterns", packed_bytes, backend=name)
+    if not packed:
+        require_memory("random_patterns", k * p * n + packed_bytes)
     array = draw_patterns(key, 0, k, p, n, name)
     if networks is None:
         array = array[0]
-    return PackedStates(array, n) if packed else unpack_states(array, n, name)
+    return PackedStates(array, n) if packed else unpack_states(array, n, name, "cpu")
 
 
 @overload
@@ -132,13 +143,15 @@ def corrupt(
 ) -> NDArray[np.int8] | PackedStates:
     """Copies of states (n,), (b, n) or (k, b, n) with distinct random units flipped, int8 or packed as given.
 
+    CuPy arrays give CuPy arrays.
+
     flips: an int is a number of units (0..n), a float a fraction of them (0..1, rounded to a whole number,
         halves to even): 1 flips one unit, 1.0 flips all.
 
     The units of a row depend on seed, n, the number of the row and, for (k, b, n), that of the network.
     Raises ValueError if an argument is none of these.
     """
-    name = resolve(backend, states)
+    name = resolve(backend, storage(states))
     checked = states if isinstance(states, PackedStates) else as_states("states", states)
     n, rank = checked.shape[-1], len(checked.shape)
     if rank > 3:
@@ -152,14 +165,18 @@ def corrupt(
     else:
         count = as_int("flips", flips, 0, n)
     key = stream_key(seed, n)
-    packed = checked.words.copy() if isinstance(checked, PackedStates) else pack_states(checked, name)
+    packed = (
+        bring("states", checked.words, name).copy()
+        if isinstance(checked, PackedStates)
+        else pack_states(checked, name)
+    )
     kernels("hopfield", name).corrupt(key, count, n, packed.reshape(*[1] * (3 - rank), *packed.shape))
-    return PackedStates(packed, n) if isinstance(states, PackedStates) else unpack_states(packed, n, name)
+    return give_states(packed, n, name, states)
 
 
-def draw_patterns(key: np.uint64, first: int, k: int, p: int, n: int, backend: str) -> NDArray[np.uint64]:
-    """Packed random patterns (k, p, w) of the networks first..first+k-1."""
-    packed = np.empty((k, p, words(n)), dtype=np.uint64)
+def draw_patterns(key: np.uint64, first: int, k: int, p: int, n: int, backend: str) -> Any:
+    """Packed random patterns (k, p, w) of the networks first..first+k-1, where the backend computes."""
+    packed = array_module(backend).empty((k, p, words(n)), dtype=np.uint64)
     kernels("hopfield", backend).random_patterns(key, first, n, packed)
     return packed
 
@@ -181,14 +198,15 @@ def _stream_key(seed: int, n: int) -> np.uint64:
     return np.uint64(int(block[0, 0]) | int(block[0, 1]) << 32)
 
 
-def as_states(name: str, value: ArrayLike, n: int | None = None) -> NDArray[np.int8]:
+def as_states(name: str, value: ArrayLike, n: int | None = None) -> Any:
     """`value` as states (..., n), int8 +1 and -1; int8 is not copied, bool is read as False = -1.
 
+    A CuPy array stays on the device, for whose verdict on its values it is waited once.
     Raises ValueError naming the argument, the value found and the cure.
     """
     try:
-        array = np.asarray(value)
-    except ValueError as error:
+        array: Any = value if on_device(value) else np.asarray(value)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is not an array of states: {error}") from None
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} has dtype {array.dtype}; states are +1 and -1 (or bool)")
@@ -205,33 +223,68 @@ def as_states(name: str, value: ArrayLike, n: int | None = None) -> NDArray[np.i
         states *= 2
         states -= 1
         return states
-    # Integers within -1..1 and not 0 are states: three passes, no temporary array of the size of the input.
-    if array.dtype.kind == "f" or not (array.min() >= -1 and array.max() <= 1 and array.all()):
-        bad = np.abs(array) != 1 if array.dtype.kind == "f" else (array != 1) & (array != -1)
-        if bad.any():
-            at = np.unravel_index(int(bad.argmax()), bad.shape)
-            found = f"{array[at]} at [{', '.join(map(str, at))}]"
-            raise ValueError(f"{name} holds {found}; states are +1 and -1 (map 0/1 with 2*x-1 or pass bool)")
+    if not are_states(array):
+        bad = abs(array) != 1
+        at = np.unravel_index(int(bad.argmax()), bad.shape)
+        found = f"{move(array[at], 'cpu')[()]} at [{', '.join(map(str, at))}]"
+        raise ValueError(f"{name} holds {found}; states are +1 and -1 (map 0/1 with 2*x-1 or pass bool)")
     return array.astype(np.int8, copy=False)
 
 
-def pack_states(states: NDArray[np.int8], backend: str | None = None) -> NDArray[np.uint64]:
-    """Packed words (..., w) uint64 of checked states (..., n)."""
-    n = states.shape[-1]
-    kernel, rows = kernels("hopfield", resolve(backend)).pack, states.reshape(-1, n)
-    packed = np.empty((len(rows), words(n)), dtype=np.uint64)
-    step = max(1, CHUNK // n)
+def are_states(array: Any) -> bool:
+    """Whether all numbers are +1 or -1: within -1..1 and none 0 if signed integers.
+
+    Three passes without a temporary array of the size of the input, but for the magnitudes of floats.
+    """
+    if array.dtype.kind == "f":
+        require_memory("checking states", array.nbytes, backend=home(array))
+        array = abs(array)
+    low = -1 if array.dtype.kind == "i" else 1
+    return bool((array.min() >= low) & (array.max() <= 1) & array.all())
+
+
+def pack_states(states: Any, backend: str | None = None) -> Any:
+    """Packed words (..., w) uint64, where the backend computes, of checked states (..., n)."""
+    name, n = resolve(backend, states), states.shape[-1]
+    kernel, rows = kernels("hopfield", name).pack, states.reshape(-1, n)
+    require_memory("packing states", 8 * len(rows) * words(n), backend=name)
+    packed = array_module(name).empty((len(rows), words(n)), dtype=np.uint64)
+    step = rows_at_once(n, name)
     for i in range(0, len(rows), step):
-        # Kernels are compiled for contiguous, writable arrays; anything else is copied, a chunk at a time.
-        kernel(np.require(rows[i : i + step], requirements=("C", "W")), packed[i : i + step])
+        kernel(readable(move(rows[i : i + step], name)), packed[i : i + step])
     return packed.reshape(*states.shape[:-1], words(n))
 
 
-def unpack_states(packed: NDArray[np.uint64], n: int, backend: str | None = None) -> NDArray[np.int8]:
-    """States (..., n) int8 of packed words (..., w)."""
-    kernel, rows = kernels("hopfield", resolve(backend)).unpack, packed.reshape(-1, packed.shape[-1])
-    states = np.empty((len(rows), n), dtype=np.int8)
-    step = max(1, CHUNK // n)
+def unpack_states(packed: Any, n: int, backend: str | None = None, where: str | None = None) -> Any:
+    """States (..., n) int8 of packed words (..., w): where the backend `where` computes, else beside them."""
+    name, where = resolve(backend, packed), where or home(packed)
+    kernel, rows = kernels("hopfield", name).unpack, packed.reshape(-1, packed.shape[-1])
+    require_memory("unpacking states", len(rows) * n, backend=where)
+    states = array_module(where).empty((len(rows), n), dtype=np.int8)
+    step = rows_at_once(n, name)
     for i in range(0, len(rows), step):
-        kernel(np.require(rows[i : i + step], requirements=("C", "W")), states[i : i + step])
+        given, part = readable(move(rows[i : i + step], name)), states[i : i + step]
+        into = part if home(part) == home(given) else array_module(name).empty(part.shape, dtype=np.int8)
+        kernel(given, into)
+        if into is not part:
+            into.get(out=part)
     return states.reshape(*packed.shape[:-1], n)
+
+
+def rows_at_once(n: int, backend: str) -> int:
+    """States of n units packed or unpacked in one kernel call."""
+    return max(1, (DEVICE_CHUNK if backend == "gpu" else CHUNK) // n)
+
+
+def give_states(packed: Any, n: int, backend: str, given: States) -> Any:
+    """The states of words that a backend computed, packed as those given are and where those are."""
+    if isinstance(given, PackedStates):
+        return PackedStates(move(packed, home(given.words)), n)
+    return unpack_states(packed, n, backend, home(given))
+
+
+def readable(array: Any) -> Any:
+    """The array, or a copy of it that kernels can take: they are compiled for contiguous, writable ones."""
+    if on_device(array):
+        return array_module("gpu").ascontiguousarray(array)
+    return np.require(array, requirements=("C", "W"))

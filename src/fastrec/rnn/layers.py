@@ -116,7 +116,7 @@ class RNN:
     ) -> None:
         sizes = (input_size, hidden_size, output_size)
         config = Config(*sizes, cell, activation, num_layers, models, dtype)  # type: ignore[arg-type]
-        resolve(backend)
+        resolve(backend, domain="rnn")
         self._set(config, draw(config, initial, seed, forget_bias), backend)
 
     @classmethod
@@ -179,7 +179,7 @@ class RNN:
     @property
     def backend(self) -> str:
         """Name of the backend that the next call runs on."""
-        return resolve(self._backend)
+        return resolve(self._backend, domain="rnn")
 
     def __repr__(self) -> str:
         c = self._config
@@ -222,7 +222,7 @@ class RNN:
 
         Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
         """
-        resolve(backend)
+        resolve(backend, domain="rnn")
         return cls._of(*load(path), backend)
 
     @classmethod
@@ -235,7 +235,7 @@ class RNN:
         PyTorch only adds become their sum.  Raises ValueError for what fastrec does not have (bidirectional,
         proj_size, dropout, other modules and dtypes), ImportError if PyTorch is not installed.
         """
-        resolve(backend)
+        resolve(backend, domain="rnn")
         return cls._of(*from_torch(module, output), backend)
 
     def to_torch(self) -> torch.nn.RNNBase | tuple[torch.nn.RNNBase, torch.nn.Linear]:
@@ -523,7 +523,7 @@ class RNN:
         gradients: bool,
         keep: bool = True,
     ) -> Batch:
-        module = kernels("rnn", resolve(self._backend, x))
+        module = kernels("rnn", resolve(self._backend, x, domain="rnn"))
         return read_batch(self._config, module, self._weights(), x, state, lengths, gradients, keep)
 
     def _read_gradient(

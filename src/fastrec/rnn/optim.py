@@ -168,7 +168,7 @@ class Optimizer:
         models: int | None,
         backend: str | None,
     ) -> Update:
-        module = kernels("rnn", resolve(backend, *parameters.values()))
+        module = kernels("rnn", resolve(backend, *parameters.values(), domain="rnn"))
         state = self._beside(parameters, models)
         k = models or 1
         arrays, squares = {}, np.zeros((len(parameters), k))

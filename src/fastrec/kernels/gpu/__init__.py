@@ -1,0 +1,1 @@
+"""CUDA C++ kernels launched through CuPy: the twins of the reference, on arrays of the device."""

@@ -1,0 +1,143 @@
+#pragma once
+#include "philox.cuh"
+
+// The dynamics of one row by one block, with the local fields of all its units at hand: a test costs nothing, a
+// flip one coupling a unit.  Thread t owns the units t, t + blockDim.x, ...: what it keeps of them no other touches.
+
+// W_ij over the first p patterns of units (n, u); self: of a unit with itself.
+struct PatternCoupling {
+  const u64* units;
+  i64 u, p, self;
+  __device__ int operator()(i64 i, i64 j) const {
+    if (i == j) return int(self);
+    const u64 *a = units + i * u, *b = units + j * u;
+    int differing = 0;
+    for (i64 word = 0; word < p / 64; word++) differing += __popcll(a[word] ^ b[word]);
+    if (p % 64) differing += __popcll((a[p / 64] ^ b[p / 64]) & mask_below(p, p / 64));
+    return int(p) - 2 * differing;
+  }
+};
+
+// W_ij from the symmetric matrix weights (n, n), along row j: threads with consecutive i read together.
+template <class W> struct WeightCoupling {
+  const W* weights;
+  i64 n;
+  __device__ i64 operator()(i64 i, i64 j) const { return weights[j * n + i]; }
+};
+
+// What a block keeps of its row: in shared memory where that is large enough.
+template <class F> struct Row {
+  u64* keys;       // (n) place of a unit in the order of the sweep: smaller is earlier, equal by number
+  F* fields;       // (n)
+  signed char *s;  // (n) states
+  signed char *before;  // (n) states a step earlier
+};
+
+// A unit that wants to flip: its key, and twice its number, plus one if it turns to +1.
+struct Turn {
+  u64 key;
+  u32 unit;
+  __device__ bool earlier(const Turn& other) const {
+    return key < other.key || (key == other.key && unit < other.unit);
+  }
+};
+
+constexpr Turn NO_TURN = {~0ull, ~0u};
+
+// The earliest turn of the block, in every thread.  partial: 32 of shared memory that no thread still reads; with
+// two of them used in turn, the barrier inside is enough.
+__device__ __forceinline__ Turn first_turn(Turn own, Turn* partial) {
+  for (int distance = WARP / 2; distance; distance /= 2) {
+    Turn other = {__shfl_xor_sync(ALL, own.key, distance), __shfl_xor_sync(ALL, own.unit, distance)};
+    if (other.earlier(own)) own = other;
+  }
+  if (threadIdx.x % WARP == 0) partial[threadIdx.x / WARP] = own;
+  __syncthreads();
+  Turn first = partial[0];
+  for (int warp = 1; warp < blockDim.x / WARP; warp++)
+    if (partial[warp].earlier(first)) first = partial[warp];
+  return first;
+}
+
+// Keys of a random order: its draws.
+__device__ __forceinline__ void draw_keys(u64 key, i64 sweep, i64 network, i64 step, i64 n, u64* keys) {
+  for (i64 block = threadIdx.x; 2 * block < n; block += blockDim.x) {
+    Draws draws = philox4x32(key, u32(block), u32(sweep), u32(network), tag(ORDER, step));
+    for (int j = 0; j < 2 && 2 * block + j < n; j++) keys[2 * block + j] = draws[j];
+  }
+}
+
+// One asynchronous sweep in the order of row.keys; the flips.  Between two flips no field changes, so the next unit
+// to flip is the first in the order, after the last one, among those that want to now.  turns (2, 32) is shared.
+template <class F, class Coupling>
+__device__ i64 sweep_row(const Coupling& coupling, i64 n, const Row<F>& row, Turn (*turns)[WARP]) {
+  __syncthreads();
+  Turn next = NO_TURN;
+  for (i64 i = threadIdx.x; i < n; i += blockDim.x)
+    if (row.fields[i] * row.s[i] < 0) {
+      Turn turn = {row.keys[i], u32(2 * i + (row.s[i] < 0))};
+      if (turn.earlier(next)) next = turn;
+    }
+  for (i64 flips = 0;; flips++) {
+    Turn turn = first_turn(next, turns[flips % 2]);
+    if (turn.unit == NO_TURN.unit) return flips;
+    i64 j = turn.unit >> 1;
+    int s = turn.unit & 1 ? 1 : -1;
+    next = NO_TURN;
+    for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
+      F field = row.fields[i] + 2 * s * F(coupling(i, j));
+      row.fields[i] = field;
+      if (i == j) row.s[i] = static_cast<signed char>(s);
+      if (field * row.s[i] < 0) {
+        Turn other = {row.keys[i], u32(2 * i + (row.s[i] < 0))};
+        if (turn.earlier(other) && other.earlier(next)) next = other;
+      }
+    }
+  }
+}
+
+// One synchronous step; the flips, and in back whether it led to the states before the last step.  The turns go into
+// the space of row.keys, their number into *count, shared.
+template <class F, class Coupling>
+__device__ i64 step_row(const Coupling& coupling, i64 n, const Row<F>& row, int* count, bool& back) {
+  u32* turned = reinterpret_cast<u32*>(row.keys);
+  __syncthreads();
+  if (threadIdx.x == 0) *count = 0;
+  __syncthreads();
+  bool same = true;
+  for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
+    signed char s = row.s[i];
+    if (row.fields[i] * s < 0) {
+      s = -s;
+      turned[atomicAdd(count, 1)] = u32(2 * i + (s > 0));
+    }
+    same &= s == row.before[i];
+    row.before[i] = row.s[i];
+    row.s[i] = s;
+  }
+  back = __syncthreads_and(same);
+  int flips = *count;
+  for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
+    F change = 0;
+    for (int turn = 0; turn < flips; turn++) {
+      F w = F(coupling(i, turned[turn] >> 1));
+      change += turned[turn] & 1 ? w : -w;
+    }
+    row.fields[i] += 2 * change;
+  }
+  return flips;
+}
+
+// Memory of a block: shared if scratch is null, else its part of scratch.  bytes a multiple of 8.
+__device__ __forceinline__ unsigned char* own_memory(unsigned char* scratch, i64 bytes) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  return scratch ? scratch + blockIdx.x * bytes : shared;
+}
+
+// Where the arrays of a row lie in memory of n (10 + sizeof(F)) bytes.
+template <class F> __device__ __forceinline__ Row<F> row_in(unsigned char* memory, i64 n) {
+  u64* keys = reinterpret_cast<u64*>(memory);
+  F* fields = reinterpret_cast<F*>(keys + n);
+  signed char* s = reinterpret_cast<signed char*>(fields + n);
+  return {keys, fields, s, s + n};
+}
