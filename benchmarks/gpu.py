@@ -1,0 +1,631 @@
+"""Measure backend "gpu": what scripts/gpu-check runs.  Every job is checked against backend "cpu" first.
+
+Writes results/gpu-<card>.json, each row as soon as it is measured, and the table of README.md; when only some
+jobs are named, beside the rows measured before.  --quick, small sizes to try that all works, and --out leave
+README.md alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import gc
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastrec
+from fastrec.arguments import available_memory
+from fastrec.backend import kernels, resolve
+from fastrec.kernels import words
+
+with contextlib.suppress(ImportError):  # --table does without
+    import cupy
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+# Published: bytes/s of memory; operations/s of int8 and one-bit tensor cores (dense) and of float32.  A
+# multiplication and its addition are two operations.  The first name found in that of the card counts.
+PUBLISHED = {
+    "H200 NVL": {"memory": 4.8e12, "int8": 1.671e15, "float32": 60e12},
+    "H200": {"memory": 4.8e12, "int8": 1.979e15, "float32": 67e12},
+    "H100 NVL": {"memory": 3.9e12, "int8": 1.671e15, "float32": 60e12},
+    "H100 PCIe": {"memory": 2.0e12, "int8": 1.513e15, "float32": 51e12},
+    "H100": {"memory": 3.35e12, "int8": 1.979e15, "float32": 67e12},
+    "A100-SXM4-80GB": {"memory": 2.039e12, "int8": 624e12, "b1": 4.992e15, "float32": 19.5e12},
+    "A100 80GB": {"memory": 1.935e12, "int8": 624e12, "b1": 4.992e15, "float32": 19.5e12},
+    "A100": {"memory": 1.555e12, "int8": 624e12, "b1": 4.992e15, "float32": 19.5e12},
+}
+UNITS = {"b1": "b1 mma", "int8": "int8 mma", "popcount": "popcount", "int32": "int32"}
+
+Counts = tuple[float, float]  # bytes and operations
+
+
+def card() -> dict[str, Any]:
+    """The current device and what drives it.  Ends the program where there is none."""
+    try:
+        resolve("gpu")
+    except fastrec.BackendError as error:
+        sys.exit(f"gpu-check: {error}")
+    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    driver = "?"
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        found = subprocess.run(query, capture_output=True, text=True).stdout.split()
+        driver = found[0] if found else "?"
+    runtime = cupy.cuda.runtime
+    return {
+        "card": properties["name"].decode(),
+        "multiprocessors": properties["multiProcessorCount"],
+        "memory": properties["totalGlobalMem"],
+        "driver": driver,
+        "cuda": [
+            f"{v // 1000}.{v % 1000 // 10}" for v in (runtime.driverGetVersion(), runtime.runtimeGetVersion())
+        ],
+        "cupy": cupy.__version__,
+    }
+
+
+def told(machine: dict[str, Any]) -> str:
+    """`card` in words."""
+    driver, runtime = machine["cuda"]
+    size = f"{machine['multiprocessors']} multiprocessors, {human(machine['memory'], 'B')}"
+    software = f"driver {machine['driver']} (CUDA {driver}), CuPy {machine['cupy']} (CUDA {runtime})"
+    return f"{machine['card']}, {size}; {software}"
+
+
+def human(value: float, unit: str) -> str:
+    """A number with three digits and a prefix, as "1.23 TB/s"."""
+    prefixes = ["", "k", "M", "G", "T", "P"]
+    while value >= 999.5 and len(prefixes) > 1:
+        value /= 1000
+        del prefixes[0]
+    return f"{value:.3g} {prefixes[0]}{unit}"
+
+
+def duration(s: float) -> str:
+    return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} µs"
+
+
+def clock(run: Callable[[], Any]) -> tuple[Any, float, float]:
+    """What `run` returns, its seconds by the wall until the device is done, and those between two events."""
+    start, end = cupy.cuda.Event(), cupy.cuda.Event()
+    cupy.cuda.Device().synchronize()
+    begin = time.perf_counter()
+    start.record()
+    value = run()
+    end.record()
+    end.synchronize()
+    return value, time.perf_counter() - begin, cupy.cuda.get_elapsed_time(start, end) / 1e3
+
+
+def timed(run: Callable[[], Any]) -> Counts:
+    """Medians of both times of `clock`, over up to 20 runs or a second."""
+    times: list[Counts] = []
+    while not times or (sum(t[0] for t in times) < 1 and len(times) < 20):
+        times.append(clock(run)[1:])
+    return statistics.median(t[0] for t in times), statistics.median(t[1] for t in times)
+
+
+def host(value: Any) -> Any:
+    """The NumPy array of a NumPy or CuPy array or of PackedStates."""
+    return cupy.asnumpy(value.words if isinstance(value, fastrec.PackedStates) else value)
+
+
+def equal(ours: Any, theirs: Any) -> None:
+    """Fail unless two arrays have equal values and dtypes, or two results of a recall equal arrays."""
+    if isinstance(ours, fastrec.RecallResult):
+        for name in ("states", "converged", "period", "sweeps", "flips"):
+            equal(getattr(ours, name), getattr(theirs, name))
+        return
+    a, b = host(ours), host(theirs)
+    assert a.dtype == b.dtype and np.array_equal(a, b), "not what backend cpu gets"
+
+
+class Bench:
+    """The rows of one card, kept in a file.
+
+    quick: small sizes.  keep: the rows measured before too.  limits: bytes/s of a copy and operations/s of
+    each unit, measured before the jobs.
+    """
+
+    def __init__(self, out: Path, quick: bool, keep: bool) -> None:
+        self.quick = quick
+        self.machine = card()
+        slug = re.sub(r"[^a-z0-9]+", "-", self.machine["card"].lower()).strip("-").removeprefix("nvidia-")
+        self.path = out / f"gpu-{slug}{'-quick' if quick else ''}.json"
+        self.rows: dict[str, dict[str, Any]] = {}
+        before = [path for path in (self.path, RESULTS / self.path.name) if path.exists()]
+        if keep and before:
+            self.rows = {row["name"]: row for row in json.loads(before[0].read_text())["rows"]}
+        self.limits = limits(self.machine, quick)
+
+    def size(self, full: Any, quick: Any) -> Any:
+        return quick if self.quick else full
+
+    def row(
+        self,
+        name: str,
+        run: Callable[[], Any],
+        check: Callable[[Any], None],
+        count: Callable[[Any], Counts],
+        unit: str,
+        repeat: bool = True,
+        baseline: tuple[str, Callable[[], Any]] | None = None,
+        **goals: float,
+    ) -> None:
+        """Check what `run` returns, then time it and the baseline and keep the row.
+
+        count: the bytes that must go through memory and the operations, of a result.  unit: what does the
+        operations.  repeat: False takes the times of the first call, as happens if that took 10 s.
+        goals: seconds and memory at most, share (of the limit of the unit) and ratio at least.
+        """
+        print(f"  {name}: ", end="", flush=True)
+        value, wall, device = clock(run)
+        row: dict[str, Any] = {"name": name, "first_s": wall}
+        begin = time.perf_counter()
+        check(value)
+        print(
+            f"first {duration(wall)}, checked {duration(time.perf_counter() - begin)}, ", end="", flush=True
+        )
+        nbytes, operations = count(value)
+        del value
+        if repeat and wall < 10:
+            wall, device = timed(run)
+        row |= {"wall_s": wall, "device_s": device, "bytes": nbytes, "operations": operations, "unit": unit}
+        row["bytes_share"] = nbytes / device / self.limits["copy"]
+        row["operations_share"] = operations / device / self.limits[unit]
+        row["memory"] = cupy.get_default_memory_pool().total_bytes()
+        reached = {"seconds": wall, "memory": row["memory"], "share": row["operations_share"]}
+        if baseline:
+            row["against"], other = baseline
+            other()
+            row["baseline_s"] = timed(other)[0]
+            reached["ratio"] = row["baseline_s"] / wall
+        row["goals"] = {
+            goal: [asked, reached[goal], (reached[goal] <= asked) == (goal in ("seconds", "memory"))]
+            for goal, asked in goals.items()
+            if not self.quick
+        }
+        print(f"then {duration(wall)} {goals_told(row)}", flush=True)
+        self.rows[name] = row
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        result = self.machine | {
+            "date": str(date.today()),
+            "limits": self.limits,
+            "rows": [*self.rows.values()],
+        }
+        self.path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def limits(machine: dict[str, Any], quick: bool) -> dict[str, float]:
+    """What the card can do: a copy, mma and popcount measured; int32 operations counted, 64 a clock."""
+    found = {"copy": copy_rate(10**6 if quick else 4 * 10**9)}
+    module = cupy.RawModule(code=(HERE / "limits.cu").read_text(), options=("-std=c++17",))
+    blocks, rounds = 8 * machine["multiprocessors"], 10 if quick else 2000
+    out = cupy.empty(blocks * 256, dtype=np.int32)
+    # Operations of an instruction of a warp: an mma 16 x 8 x 256 (or 32), a popcount 32 bits in each lane.
+    for unit, each in (("b1", 2 * 16 * 8 * 256), ("int8", 2 * 16 * 8 * 32), ("popcount", 2 * 32 * 32)):
+        kernel = module.get_function(f"issue_{unit}")
+        device = timed(functools.partial(kernel, (blocks,), (256,), (np.int32(rounds), out)))[1]
+        found[unit] = blocks * 8 * 8 * rounds * each / device  # 8 warps a block, 8 instructions a round
+    clocks = cupy.cuda.Device().attributes["ClockRate"] * 1e3
+    return found | {"int32": 64 * clocks * machine["multiprocessors"]}
+
+
+def copy_rate(size: int) -> float:
+    """Bytes read and written in a second by a copy of `size` bytes on the device."""
+    a, b = cupy.zeros(size, dtype=np.uint8), cupy.empty(size, dtype=np.uint8)
+    return 2 * size / timed(lambda: cupy.copyto(b, a))[1]
+
+
+def goals_told(row: dict[str, Any]) -> str:
+    forms = {
+        "seconds": lambda v: f"≤ {duration(v)}",
+        "memory": lambda v: f"≤ {human(v, 'B')}",
+        "share": lambda v: f"≥ {v:.0%} of {UNITS[row['unit']]}",
+        "ratio": lambda v: f"≥ {v:.3g} x {row['against']}",
+    }
+    return "; ".join(
+        f"{forms[goal](asked)}: {'yes' if met else 'no'}" for goal, (asked, _, met) in row["goals"].items()
+    )
+
+
+def rate(value: float, key: str) -> str:
+    """A rate of memory ("copy") or of a unit in words."""
+    return human(value, "B/s" if key in ("copy", "memory") else "op/s")
+
+
+def table(result: dict[str, Any]) -> str:
+    """What was measured on one card, in Markdown."""
+    known = next((v for k, v in PUBLISHED.items() if k in result["card"]), {})
+    measured = [f"{UNITS.get(key, key)} {rate(value, key)}" for key, value in result["limits"].items()]
+    published = [f"{UNITS.get(key, key)} {rate(value, key)}" for key, value in known.items()]
+    text = f"{told(result)}; {result['date']}\n\nLimits measured: {', '.join(measured)}"
+    text += f"; published: {', '.join(published)}.\n\n" if published else ".\n\n"
+    text += "| job | time | on the device | bytes/s | of copy | operations/s | of limit | memory | baseline "
+    text += "| ratio | goal | first call |\n" + "|---" * 12 + "|\n"
+    for r in result["rows"]:
+        t = r["device_s"]
+        cells = [r["name"], duration(r["wall_s"]), duration(t)]
+        cells += [rate(r["bytes"] / t, "copy"), f"{r['bytes_share']:.0%}"] if r["bytes"] else ["", ""]
+        share = f"{r['operations_share']:.0%} of {UNITS[r['unit']]}"
+        cells += [rate(r["operations"] / t, r["unit"]), share] if r["operations"] else ["", ""]
+        cells.append(human(r["memory"], "B"))
+        other = r.get("baseline_s")
+        cells += (
+            [f"{r['against']}, {duration(other)}", f"**{other / r['wall_s']:.3g}**"] if other else ["", ""]
+        )
+        text += "| " + " | ".join([*cells, goals_told(r), duration(r["first_s"])]) + " |\n"
+    return text
+
+
+def write_tables(readme: Path, results: Path) -> None:
+    """Put the tables of all cards in README.md."""
+    files = sorted(f for f in results.glob("gpu-*.json") if not f.stem.endswith("-quick"))
+    tables = "\n".join(table(json.loads(file.read_text())) for file in files)
+    before, begin, _, end, after = re.split(r"(<!-- gpu table -->\n|<!-- gpu end -->)", readme.read_text())
+    readme.write_text(before + begin + tables + end + after)
+
+
+def network(backend: str, p: int, n: int, b: int, **options: Any) -> tuple[Any, Any]:
+    """A network of random patterns, and the first b of them with 10 % flipped, packed where it computes."""
+    networks = options.pop("networks", None)
+    patterns = fastrec.random_patterns(p, n, networks=networks, backend=backend, packed=True)
+    net = fastrec.HopfieldNetwork(n, backend=backend, **options)
+    net.store(patterns)
+    first = fastrec.PackedStates(patterns.words[..., :b, :].copy(), n)
+    return net, fastrec.corrupt(first, 0.1, backend=backend)
+
+
+def patterns(bench: Bench) -> None:
+    p, n = bench.size((2**15, 2**20), (33, 1000))
+    some = min(p, 256)
+    bench.row(
+        f"random patterns, p = {p}, n = {n}",
+        lambda: fastrec.random_patterns(p, n, backend="gpu", packed=True),
+        lambda x: equal(x.words[:some], fastrec.random_patterns(some, n, backend="cpu", packed=True)),
+        # A block of 128 bits: 10 rounds of 2 multiplications, 2 three-input xors and 2 additions.
+        lambda x: (8 * p * words(n), 60 * p * words(n) / 2),
+        "int32",
+    )
+
+
+def packing(bench: Bench) -> None:
+    p, n = bench.size((2**15, 10**5), (70, 300))
+    gpu, cpu = kernels("hopfield", "gpu"), kernels("hopfield", "cpu")
+    w, u = words(n), words(p)
+    packed = fastrec.random_patterns(p, n, backend="gpu", packed=True).words
+    states = cupy.empty((p, n), dtype=np.int8)
+    again, units = cupy.empty((p, w), dtype=np.uint64), cupy.empty((1, n, u), dtype=np.uint64)
+    expected = np.empty((1, n, u), dtype=np.uint64)
+    cpu.transpose(host(packed)[None], expected)
+    some = min(p, 256)
+    signs = fastrec.random_patterns(some, n, backend="cpu")
+    for name, run, check, nbytes in (
+        (
+            "unpack",
+            lambda: gpu.unpack(packed, states),
+            lambda _: equal(states[:some], signs),
+            p * (n + 8 * w),
+        ),
+        ("pack", lambda: gpu.pack(states, again), lambda _: equal(again, packed), p * (n + 8 * w)),
+        (
+            "transpose",
+            lambda: gpu.transpose(packed[None], units),
+            lambda _: equal(units, expected),
+            8 * (p * w + n * u),
+        ),
+    ):
+        bench.row(f"{name}, p = {p}, n = {n}", run, check, lambda _, nbytes=nbytes: (nbytes, 0), "int32")
+
+
+def gram(bench: Bench) -> None:
+    gpu, cpu = kernels("hopfield", "gpu"), kernels("hopfield", "cpu")
+    p, n = bench.size((8192, 65536), (130, 700))
+    x = fastrec.random_patterns(p, n, backend="gpu", packed=True).words[None]
+    m, expected = cupy.empty((1, p, p), dtype=np.int32), np.empty((1, p, p), dtype=np.int32)
+    signs = cupy.empty((p, n), dtype=np.int8)
+    gpu.unpack(x[0], signs)
+    floats = signs.astype(np.float32)
+
+    def check(_: None) -> None:
+        cpu.overlaps(host(x), host(x), n, expected)
+        equal(m, expected)
+        equal((floats @ floats.T).astype(np.int32), expected[0])  # float32 is exact up to 2^24
+
+    bench.row(
+        f"Gram matrix of bits, p = {p}, n = {n}",
+        lambda: gpu.overlaps(x, x, n, m),
+        check,
+        # Half of the products, with those of a pattern and itself: the matrix is symmetric.
+        lambda _: (8 * p * words(n) + 4 * p * p, p * (p + 1) * n),
+        "b1",
+        baseline=("CuPy float32 X @ X.T", lambda: floats @ floats.T),
+        share=0.5,
+        ratio=5,
+    )
+
+
+def couplings(bench: Bench) -> None:
+    gpu, cpu = kernels("hopfield", "gpu"), kernels("hopfield", "cpu")
+    p, n = bench.size((3000, 32768), (70, 300))
+    units, weights = cupy.empty((1, n, words(p)), dtype=np.uint64), cupy.empty((1, n, n), dtype=np.int16)
+    gpu.transpose(fastrec.random_patterns(p, n, backend="gpu", packed=True).words[None], units)
+
+    def check(_: None) -> None:
+        expected = np.empty((1, n, n), dtype=np.int16)
+        cpu.couplings(host(units), p, False, expected)
+        equal(weights, expected)
+
+    bench.row(
+        f"couplings, p = {p}, n = {n}",
+        lambda: gpu.couplings(units, p, False, weights),
+        check,
+        # Symmetric too.
+        lambda _: (8 * n * words(p) + 2 * n * n, n * (n + 1) * p),
+        "b1",
+    )
+
+
+def fields(bench: Bench) -> None:
+    p, n, b = bench.size((3000, 32768, 1024), (70, 300, 5))
+    net, probes = network("gpu", p, n, b)
+
+    def check(found: Any) -> None:
+        other, same_probes = network("cpu", p, n, b)
+        equal(found, other.local_fields(same_probes))
+
+    bench.row(
+        f"local fields, p = {p}, n = {n}, {b} states",
+        lambda: net.local_fields(probes),
+        check,
+        # Patterns and their transpose read; overlaps written and read, fields written.  A multiply-add for
+        # each unit of each pattern and state to the overlaps, and as many to the fields.
+        lambda _: (n * p / 4 + 8 * b * p + 4 * b * n, 4 * b * n * p),
+        "b1",
+    )
+
+
+def recall(bench: Bench) -> None:
+    def compare(
+        name: str, p: int, n: int, b: int, count: Callable[[int, int], Counts], unit: str, **options: Any
+    ) -> None:
+        networks, update = options.get("networks"), options.pop("update", "async")
+        net, probes = network("gpu", p, n, b, **options)
+
+        def check(found: Any) -> None:
+            other, same_probes = network("cpu", p, n, b, **options)
+            equal(found, other.recall(same_probes, update=update))
+
+        which = f"{networks} networks of " if networks else ""
+        bench.row(
+            f"{name}, {which}n = {n}, p = {p}, {b} probes with 10 % flipped",
+            lambda: net.recall(probes, update=update),
+            check,
+            lambda r: count(int(host(r.sweeps).sum()), int(host(r.flips).sum())),
+            unit,
+        )
+
+    p, n, b = bench.size((1000, 10_000, 100), (20, 200, 5))
+    # Fields of the start, n^2 multiply-adds a probe and the couplings (int16, beyond the caches) read once;
+    # then a row of them read and added for each flip.
+    compare(
+        "async recall from weights",
+        p,
+        n,
+        b,
+        lambda sweeps, flips: (2 * n * n + 2 * n * flips, 2 * b * n * n + n * flips),
+        "int32",
+        representation="weights",
+    )
+    # Overlaps of the start and the fields of a sweep: n p multiply-adds each; overlaps again for each flip.
+    compare(
+        "async recall from patterns",
+        p,
+        n,
+        b,
+        lambda sweeps, flips: (0, 2 * n * p * (b + sweeps) + 2 * p * flips),
+        "b1",
+        representation="patterns",
+    )
+    p, n, b, k = bench.size((10, 100, 10, 4096), (3, 40, 2, 5))
+    compare(
+        "async recall",
+        p,
+        n,
+        b,
+        lambda sweeps, flips: (k * n * p / 4 + k * b * n / 4, 2 * k * b * n * n + n * flips),
+        "int32",
+        networks=k,
+    )
+    p, n, b = bench.size((1000, 10_000, 1000), (20, 200, 5))
+    for kept, each, unit in (("weights", 2 * n * n, "int8"), ("patterns", 4 * n * p, "b1")):
+        compare(
+            f"sync recall from {kept}",
+            p,
+            n,
+            b,
+            lambda sweeps, flips, each=each: (0, each * sweeps),  # each: operations of a step of a probe
+            unit,
+            representation=kept,
+            update="sync",
+        )
+
+
+def capacity(bench: Bench) -> None:
+    def measure(n: int, trials: int, checked: int, **goals: float) -> None:
+        bench.row(
+            f"capacity, n = {n}, {trials} trials",
+            lambda: fastrec.capacity(n, trials=trials, backend="gpu").counts,
+            lambda counts: equal(counts[:checked], fastrec.capacity(n, trials=checked, backend="cpu").counts),
+            # Every overlap up to the load p that fails times a sign in every unit, for each of its digits
+            # of base 128: two up to n = 16256, else three.
+            lambda counts: (0, (4.0 if n <= 16256 else 6.0) * n * ((host(counts) + 1.0) ** 2).sum()),
+            "int8",
+            **goals,
+        )
+
+    if bench.quick:
+        measure(60, 4, 4)
+        return
+    measure(1000, 10_000, 1000)
+    measure(10_000, 1000, 100, seconds=2)
+    measure(100_000, 32, 2, seconds=60)
+
+
+def million(bench: Bench) -> None:
+    small_p, small_n = bench.size((10_000, 100_000), (10, 200))
+    results = []
+    for backend in ("gpu", "cpu"):
+        net, probe = network(backend, small_p, small_n, 1, representation="patterns")
+        results.append(net.recall(probe))
+    equal(*results)
+    print(f"  n = {small_n}, p = {small_p}: as backend cpu", flush=True)
+    del net, probe, results
+    empty()
+    p, n = bench.size((100_000, 1_000_000), (20, 400))
+    made: list[Any] = []
+
+    def make() -> None:
+        made.append(network("gpu", p, n, 1, representation="patterns"))
+        made[0][0].is_stable(made[0][1])  # recall works on the transpose, which is made when first needed
+
+    some = min(p, 16)
+    bench.row(
+        f"patterns made and stored, n = {n}, p = {p}",
+        make,
+        lambda _: equal(made[0][0].overlaps(made[0][1])[0, :some], overlaps_on_cpu(some, n)),
+        # Patterns written, read for the transpose, which is written.
+        lambda _: (3 * n * p / 8, 60 * n * p / 128),
+        "int32",
+        repeat=False,
+        seconds=30,
+    )
+    net, probe = made[0]
+
+    def count(r: Any) -> Counts:
+        # Patterns read once for the overlaps of the start, the transpose in every sweep, a multiply-add for
+        # each bit; overlaps again for each flip.
+        sweeps, flips = int(host(r.sweeps).sum()), int(host(r.flips).sum())
+        return n * p / 8 * (1 + sweeps), 2 * n * p * (1 + sweeps) + 2 * p * flips
+
+    def check_sweep(r: Any) -> None:
+        assert int(host(r.sweeps)[0]) == 1 and int(host(r.flips)[0]) > 0
+
+    def check_recall(r: Any) -> None:
+        assert host(r.converged).all() and host(net.is_stable(r.states)).all()
+        assert host(net.overlaps(r.states))[0, 0] > 0.9
+
+    bench.row(
+        f"one async sweep of one probe, n = {n}, p = {p}",
+        lambda: net.recall(probe, max_sweeps=1),
+        check_sweep,
+        count,
+        "b1",
+        seconds=1,
+    )
+    bench.row(
+        f"async recall of one probe with 10 % flipped to the fixed point, n = {n}, p = {p}",
+        lambda: net.recall(probe),
+        check_recall,
+        count,
+        "b1",
+        seconds=10,
+        memory=40e9,
+    )
+
+
+def overlaps_on_cpu(p: int, n: int) -> Any:
+    """Overlaps (p,) of the first pattern with 10 % flipped with the first p patterns."""
+    net, probe = network("cpu", p, n, 1)
+    return net.overlaps(probe)[0]
+
+
+def million_on_cpu(bench: Bench) -> None:
+    p, n = bench.size((100_000, 1_000_000), (20, 400))
+    needed, free = n * p // 2, available_memory() or 0  # patterns and their transpose, twice for the making
+    if free < needed:
+        print(f"  left out: backend cpu needs {human(needed, 'B')} of memory, {human(free, 'B')} are free")
+        return
+    results = []
+    for backend in ("gpu", "cpu"):
+        begin = time.perf_counter()
+        net, probe = network(backend, p, n, 1, representation="patterns")
+        results.append(net.recall(probe))
+        print(f"  n = {n}, p = {p} on {backend}: {duration(time.perf_counter() - begin)}", flush=True)
+        del net, probe
+        empty()
+    equal(*results)
+
+
+JOBS = (patterns, packing, gram, couplings, fields, recall, capacity, million, million_on_cpu)
+
+
+def empty() -> None:
+    """Give back the device memory that nothing refers to."""
+    gc.collect()
+    cupy.get_default_memory_pool().free_all_blocks()
+
+
+def main() -> None:
+    names = [job.__name__ for job in JOBS]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"some of {', '.join(names)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
+    parser.add_argument("--card", action="store_true", help="print the card and end")
+    parser.add_argument(
+        "--table", action="store_true", help="write the table of README.md from results/ and end"
+    )
+    options = parser.parse_args()
+    if unknown := set(options.jobs) - set(names):
+        parser.error(f"no job is named {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if options.card:
+        print(told(card()))
+        return
+    if options.table:
+        write_tables(HERE / "README.md", RESULTS)
+        return
+    bench = Bench(options.out, options.quick, keep=bool(options.jobs))
+    rates = [f"{key} {rate(value, key)}" for key, value in bench.limits.items()]
+    print(told(bench.machine), *rates, sep="; ", flush=True)
+    failed = []
+    for job in JOBS:
+        if options.jobs and job.__name__ not in options.jobs:
+            continue
+        empty()
+        begin = time.perf_counter()
+        print(job.__name__, flush=True)
+        try:
+            job(bench)
+        except Exception:  # the other jobs are worth their time
+            print(flush=True)
+            traceback.print_exc()
+            failed.append(job.__name__)
+        print(f"  {job.__name__} took {duration(time.perf_counter() - begin)}", flush=True)
+    with contextlib.suppress(FileNotFoundError):
+        print("\n" + table(json.loads(bench.path.read_text())))
+    if not options.quick and options.out == RESULTS:
+        write_tables(HERE / "README.md", RESULTS)
+    if failed:
+        sys.exit(f"gpu-check: failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
