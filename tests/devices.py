@@ -9,7 +9,7 @@ from typing import Any
 import emulator
 import numpy as np
 
-from fastrec.backend import kernels, lacking, move, on_device
+from fastrec.backend import kernels, lacking, move
 
 
 def prepare() -> None:
@@ -17,6 +17,10 @@ def prepare() -> None:
     if lacking("gpu") is not None and emulator.lacking() is None:
         emulator.install()
         lacking.cache_clear()
+        from fastrec.kernels.gpu import module
+
+        # g++ takes seconds to begin with: all instances of a file at once.
+        module.compiled_with = lambda file, name: module.KERNELS[file]
 
 
 def fault() -> str | None:
@@ -30,6 +34,11 @@ def emulated(backend: str) -> bool:
     return backend == "gpu" and sys.modules.get("cupy") is sys.modules.get("emulator.cupy")
 
 
+def on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays by name, such as the parameters of a network, as NumPy's: themselves if they are."""
+    return {key: move(array, "cpu") for key, array in arrays.items()}
+
+
 def host_kernels(domain: str, backend: str) -> ModuleType | SimpleNamespace:
     """The kernels of a backend, to be called with NumPy arrays: to the device and back if it is "gpu"."""
     module = kernels(domain, backend)
@@ -37,14 +46,15 @@ def host_kernels(domain: str, backend: str) -> ModuleType | SimpleNamespace:
         return module
 
     def on_host(kernel: Any) -> Any:
-        def run(*arguments: Any) -> None:
-            moved = [move(a, "gpu") if isinstance(a, np.ndarray) else a for a in arguments]
-            kernel(*moved)
-            for given, array in zip(arguments, moved, strict=True):
-                if on_device(array):
-                    after = move(array, "cpu")
+        def run(*arguments: Any) -> Any:
+            arrays = {id(a): move(a, "gpu") for a in arguments if isinstance(a, np.ndarray)}
+            value = kernel(*[arrays.get(id(a), a) for a in arguments])
+            for given in arguments:
+                if isinstance(given, np.ndarray):
+                    after = move(arrays[id(given)], "cpu")
                     if given.tobytes() != after.tobytes():
                         given[...] = after
+            return value
 
         return run
 

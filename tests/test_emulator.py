@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from fractions import Fraction
+from importlib.resources import files
 from typing import Any
 
 import emulator
@@ -162,6 +165,109 @@ extern "C" __global__ void shared_atomics(unsigned long long* out, int* low) {
 }
 """
 
+# Kernels that use the functions of fastrec's own headers, and nothing that only the emulator has.
+WITH_HEADERS = r"""
+// Every block sums all of its cluster and sends the sum to the next one, again and again.
+template <int size>
+__global__ void __cluster_dims__(size) __launch_bounds__(64) pass_on(const int* x, int* y, i64 steps) {
+    __shared__ int held[2][64];
+    const u32 rank = cluster_rank(), t = threadIdx.x;
+    held[0][t] = x[blockIdx.x * 64 + t];
+    cluster_barrier();
+    for (i64 step = 0; step < steps; step++) {
+        int sum = rank;
+        for (u32 r = 0; r < cluster_size(); r++) sum += (r + 1) * map_shared(held[step % 2], r)[63 - t];
+        *map_shared(&held[(step + 1) % 2][t], (rank + 1) % size) = sum;
+        cluster_barrier();
+    }
+    y[blockIdx.x * 64 + t] = held[steps % 2][t];
+}
+
+// The opposite corner of a cluster tells its place by dynamic shared memory and by global memory.
+extern "C" __global__ void __cluster_dims__(2, 2) corners(int* x, int* y) {
+    extern __shared__ int s[];
+    const int block = blockIdx.x + gridDim.x * blockIdx.y, i = block * 32 + threadIdx.x;
+    s[threadIdx.x] = block;
+    x[i] = i;
+    if (threadIdx.x == 0) s[64] = 0;
+    cluster_arrive();
+    s[32 + threadIdx.x] = threadIdx.x;
+    cluster_wait();
+    y[i] = 100 * map_shared(s, 3 - cluster_rank())[threadIdx.x];
+    y[i] += x[((blockIdx.x ^ 1) + gridDim.x * (blockIdx.y ^ 1)) * 32] + s[32 + threadIdx.x];
+    atomicAdd(map_shared(s, 0) + 64, 1);
+    cluster_barrier();
+    if (cluster_rank() == 0) y[i] += 1000 * s[64];
+}
+
+// Each cluster adds up its blocks, and all blocks the clusters.
+extern "C" __global__ void __cluster_dims__(2, 1, 1) add_up(const int* x, int* partial, int* y,
+                                                                 u32* arrived) {
+    __shared__ int own;
+    const int sum = __reduce_add_sync(ALL, x[blockIdx.x * 32 + threadIdx.x]);
+    if (threadIdx.x == 0) own = sum;
+    cluster_barrier();
+    if (threadIdx.x == 0) {
+        partial[blockIdx.x] = cluster_rank() ? 0 : own + *map_shared(&own, 1);
+        arrive(arrived);
+        while (arrivals(arrived) < gridDim.x) __nanosleep(20);
+    }
+    cluster_barrier();
+    int all = 0;
+    for (int block = 0; block < gridDim.x; block++) all += partial[block];
+    y[blockIdx.x * 32 + threadIdx.x] = all;
+}
+
+// C[16, 8] = C + A[16, columns] B[8, columns]^T by one warp.
+template <bool tf32>
+__global__ void float_product(const float* A, const float* B, float* C, i64 columns) {
+    const int group = threadIdx.x >> 2, member = threadIdx.x & 3;
+    const auto word = [=](const float* row, int i) {
+        return tf32 ? to_tf32(row[i]) : to_bf16(row[2 * i], row[2 * i + 1]);
+    };
+    float d[4];
+    for (int i = 0; i < 4; i++) d[i] = C[(group + 8 * (i >> 1)) * 8 + 2 * member + (i & 1)];
+    for (int k = 0; k < columns; k += tf32 ? 8 : 16) {
+        const float *upper = A + group * columns + k, *lower = upper + 8 * columns;
+        const float* right = B + group * columns + k;
+        const u32 a[4] = {word(upper, member), word(lower, member), word(upper, member + 4),
+                          word(lower, member + 4)};
+        const u32 b[2] = {word(right, member), word(right, member + 4)};
+        tf32 ? mma_tf32(d, a, b) : mma_bf16(d, a, b);
+    }
+    for (int i = 0; i < 4; i++) C[(group + 8 * (i >> 1)) * 8 + 2 * member + (i & 1)] = d[i];
+}
+
+extern "C" __global__ void convert(const float* x, u32* bf16, u32* pairs, float* back, u32* tf32) {
+    const int i = threadIdx.x;
+    bf16[i] = to_bf16(x[i]);
+    pairs[i] = to_bf16(x[i], 1.f);
+    back[i] = from_bf16(to_bf16(x[i]));
+    tf32[i] = to_tf32(x[i]);
+}
+
+__device__ float reciprocal(float x) {
+    return __fdividef(1.f, x) + 0 * (expf(x) + tanhf(x) + fmaf(x, x, x) + rsqrtf(x));
+}
+__device__ double reciprocal(double x) { return __drcp_rn(x); }
+
+template <class T>
+__global__ void functions(const T* x, T* y) {
+    const T a = x[threadIdx.x];
+    T* out = y + 8 * threadIdx.x;
+    out[0] = exp(a);
+    out[1] = tanh(a);
+    out[2] = fma(a, a, -a * a);
+    out[3] = rsqrt(a);
+    out[4] = reciprocal(a);
+    out[5] = isfinite(exp(1000 * a)) + 2 * isnan(log(-a)) + 4 * isinf(a);
+    out[6] = max(a, T(1)) + min(a, T(2)) + log1p(a) + expm1(a) + fabs(-a) + sqrt(a) + copysign(a, T(-1));
+    out[7] = __float2int_rn(float(100 * a)) + __float2int_rz(float(a)) + __float2ll_rd(-float(a)) +
+             __double2int_ru(a) + __float2uint_rn(-5.f) + __int2float_rn(7) +
+             (__float2int_rn(1e20f) == 0x7fffffff);
+}
+"""
+
 NAMES = (
     "total<signed char>",
     "total<int>",
@@ -172,6 +278,19 @@ NAMES = (
 )
 right = raw.RawModule(code=RIGHT, name_expressions=NAMES)
 together = raw.RawModule(code=RIGHT, name_expressions=NAMES, enable_cooperative_groups=True)
+
+HEADERS = "".join(
+    re.sub(r"#pragma once|#include .*", "", (files("fastrec.kernels.gpu") / "cuda" / name).read_text())
+    for name in ("common.cuh", "barrier.cuh", "cluster.cuh", "mma.cuh")
+)
+HEADED = (
+    *("pass_on<1>", "pass_on<3>", "pass_on<8>", "corners", "add_up", "convert"),
+    *("float_product<false>", "float_product<true>", "functions<float>", "functions<double>"),
+)
+headed = raw.RawModule(code=HEADERS + WITH_HEADERS, name_expressions=HEADED)
+headed_together = raw.RawModule(
+    code=HEADERS + WITH_HEADERS, name_expressions=HEADED, enable_cooperative_groups=True
+)
 
 SCHEDULES = [("forward", 0), ("backward", 0), ("random", 0), ("random", 1), ("random", 2)]
 
@@ -245,6 +364,127 @@ def test_tensor_cores() -> None:
     a, b = random(0, 1 << 32, (16, 16), dtype=np.uint32), random(0, 1 << 32, (8, 16), dtype=np.uint32)
     right.get_function("product<true>")((1,), (32,), (device(a), device(b), c, 16))
     assert np.array_equal(c.get(), np.bitwise_count(a[:, None] & b).sum(axis=-1))
+
+
+@pytest.mark.usefixtures("scheduled")
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_clusters(size: int) -> None:
+    x = random(0, 10, (2, size, 64), dtype=np.int32)
+    y = device(np.zeros_like(x))
+    headed.get_function(f"pass_on<{size}>")((2 * size,), (64,), (device(x), y, 3))
+    ranks, expected = np.arange(size)[:, None], x
+    for _ in range(3):
+        sums = ((ranks + 1) * expected[:, :, ::-1]).sum(axis=1, keepdims=True) + ranks
+        expected = np.roll(sums, 1, axis=1)
+    assert np.array_equal(y.get(), expected)
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_clusters_of_two_dimensions() -> None:
+    x, y = device(np.zeros((4, 6, 32), np.int32)), device(np.zeros((4, 6, 32), np.int32))
+    headed.get_function("corners")((6, 4), (32,), (x, y), shared_mem=260)
+    rows, columns, lanes = np.ogrid[:4, :6, :32]
+    expected = ((columns ^ 1) + 6 * (rows ^ 1)) * 132 + lanes
+    expected = expected + np.where((rows % 2 == 0) & (columns % 2 == 0), 128000, 0)
+    assert np.array_equal(y.get(), expected)
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_clusters_of_a_cooperative_launch() -> None:
+    x = random(0, 10, 8 * 32, dtype=np.int32)
+    partial, y = device(np.zeros(8, np.int32)), device(np.zeros_like(x))
+    arguments = (device(x), partial, y, device(np.zeros(1, np.uint32)))
+    headed_together.get_function("add_up")((8,), (32,), arguments)
+    assert (y.get() == x.sum()).all()
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+def test_headers_compile(arch: str) -> None:
+    nvrtc = pytest.importorskip("nvrtc", reason="compiling needs cuda-bindings")
+    try:
+        nvrtc.nvrtc.nvrtcVersion()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    kernels, warnings = nvrtc.compile_source(headed.code, HEADED, arch, ["-std=c++17"])
+    assert not warnings and not any(kernel.stack or kernel.spilled for kernel in kernels)
+
+
+def test_wrong_clusters() -> None:
+    x = device(np.zeros(64, np.int32))
+    with pytest.raises(raw.EmulationError, match=r"\(4, 1, 1\) blocks for clusters of \(3, 1, 1\)"):
+        headed.get_function("pass_on<3>")((4,), (64,), (x, x, 1))
+    code = 'extern "C" __global__ void __cluster_dims__(4, 4) many() {}'
+    with pytest.raises(raw.EmulationError, match=r"clusters of \(4, 4, 1\) blocks; 8 at most"):
+        raw.RawModule(code=code).get_function("many")((4, 4), (1,), ())
+    with pytest.raises(raw.EmulationError, match="__cluster_dims__ elsewhere"):
+        raw.RawModule(code="#define CLUSTER __cluster_dims__(2)").compile()
+
+
+def rounded(x: np.ndarray, dropped: int, even: bool) -> np.ndarray:
+    """Finite float32 without the lower bits, to nearest; of two as near the even one, or that away from 0."""
+    below = x.view(np.uint32) >> dropped << dropped
+    above = below + np.uint32(1 << dropped)
+    exact = np.abs(x.astype(float))
+    down, up = (np.abs(exact - np.abs(word.view(np.float32).astype(float))) for word in (below, above))
+    up_if_equal = (below >> dropped & 1 == 1) if even else True
+    return np.where((up < down) | ((up == down) & up_if_equal), above, below).view(np.float32)
+
+
+def test_float_products(checking: bool) -> None:
+    generator = np.random.default_rng(0)
+    a, b, c = (generator.standard_normal(shape).astype(np.float32) for shape in ((16, 48), (8, 48), (16, 8)))
+    for tf32, dropped in ((False, 16), (True, 13)):
+        result = device(c)
+        name = f"float_product<{str(tf32).lower()}>"
+        headed.get_function(name)((1,), (32,), (device(a), device(b), result, 48))
+        p, q = rounded(a, dropped, not tf32), rounded(b, dropped, not tf32)
+        expected = c
+        for k in range(48):
+            expected = expected + p[:, k, None] * q[:, k]
+        assert np.array_equal(result.get(), expected)
+
+
+def test_float_conversions(checking: bool) -> None:
+    generator = np.random.default_rng(0)
+    words = generator.integers(0, 0x7F7F0000, 500, dtype=np.uint32)  # what rounds to no infinity
+    words[:300] = words[:300] >> 12 << 12  # with ties
+    words[250:400] |= np.uint32(1 << 31)
+    x = words.view(np.float32)
+    outputs = [device(np.zeros(500, dtype)) for dtype in (np.uint32, np.uint32, np.float32, np.uint32)]
+    headed.get_function("convert")((1,), (500,), (device(x), *outputs))
+    bf16, pairs, back, tf32 = (output.get() for output in outputs)
+    expected = rounded(x, 16, True)
+    assert np.array_equal(back, expected)
+    assert np.array_equal(bf16, expected.view(np.uint32) >> 16)
+    assert np.array_equal(pairs, bf16 | 0x3F80 << 16)
+    assert np.array_equal(tf32, rounded(x, 13, False).view(np.uint32))
+    special = np.array([np.inf, -np.inf, np.nan, np.finfo(np.float32).max, -0.0], np.float32)
+    outputs = [device(np.zeros(5, dtype)) for dtype in (np.uint32, np.uint32, np.float32, np.uint32)]
+    headed.get_function("convert")((1,), (5,), (device(special), *outputs))
+    assert np.array_equal(outputs[2].get(), [np.inf, -np.inf, np.nan, np.inf, 0], equal_nan=True)
+    assert outputs[0].get().tolist() == [0x7F80, 0xFF80, 0x7FFF, 0x7F80, 0x8000]
+    assert outputs[3].get().tolist() == [0x7F800000, 0xFF800000, 0x7FFFFFFF, 0x7F800000, 0x80000000]
+
+
+@pytest.mark.parametrize(("dtype", "name", "most"), [("float32", "float", 88), ("float64", "double", 709)])
+def test_functions(checking: bool, dtype: str, name: str, most: int) -> None:
+    x = np.linspace(0.1, 20, 50).astype(dtype)
+    out = device(np.zeros((50, 8), dtype))
+    headed.get_function(f"functions<{name}>")((1,), (50,), (device(x), out))
+    e = x.astype(float)
+    expected = np.transpose(
+        [
+            np.exp(e),
+            np.tanh(e),
+            [float(Fraction(float(value)) ** 2 - Fraction(float(value * value))) for value in x],
+            1 / np.sqrt(e),
+            1 / e,
+            2 + (1000 * e < most),
+            np.fmax(e, 1) + np.fmin(e, 2) + np.log1p(e) + np.expm1(e) + np.sqrt(e),
+            np.rint((100 * x).astype(np.float32)) + np.trunc(e) + 8,
+        ]
+    )
+    np.testing.assert_allclose(out.get(), expected, rtol=1e-6 if dtype == "float32" else 1e-14)
 
 
 @pytest.mark.usefixtures("scheduled")
@@ -341,6 +581,40 @@ FAULTS = {
         " emulator::copy_async(s + t, constant + t, 4, 4);",
         "(race inside|access to what an asynchronous copy still fills)",
     ),
+    "remote_store_before_load": (
+        "IN_CLUSTER; s[t] = 0; BARRIER; theirs[t] = 1; assert(s[63 - t] != 77); BARRIER;",
+        "race inside a cluster",
+    ),
+    "barrier_of_the_block_only": (
+        "IN_CLUSTER; s[t] = 0; BARRIER; theirs[t] = 1; __syncthreads(); assert(s[63 - t] != 77); BARRIER;",
+        "race inside a cluster",
+    ),
+    "remote_store_after_arrival": (
+        "IN_CLUSTER; s[t] = 0; BARRIER; emulator::cluster_arrive(); theirs[t] = 1; emulator::cluster_wait();"
+        " assert(s[t] != 77); BARRIER;",
+        "race inside a cluster",
+    ),
+    "refill_while_the_cluster_reads": (
+        "IN_CLUSTER; for (int k = 0; k < 2; k++) { s[t] = k; BARRIER; assert(theirs[t] != 77); } BARRIER;",
+        "race inside a cluster",
+    ),
+    "race_in_global_memory_of_a_cluster": (
+        "IN_CLUSTER; if (t == 0) x[0] = 1; BARRIER;",
+        "race inside a cluster",
+    ),
+    "remote_uninitialised": (
+        "IN_CLUSTER; if (t != 5) s[t] = 1; BARRIER; assert(theirs[t] != 77); BARRIER;",
+        "load of shared memory never stored to",
+    ),
+    "remote_out_of_bounds": (
+        "extern __shared__ int d[]; IN_CLUSTER; BARRIER; emulator::map_shared(d, other)[t + 1] = 1; BARRIER;",
+        "access out of bounds",
+    ),
+    "not_yet_started": ("IN_CLUSTER; if (other) theirs[t] = 1; BARRIER;", "may not have started"),
+    "already_exited": (
+        "IN_CLUSTER; s[t] = 1; BARRIER; if (other) x[t] = theirs[t];",
+        "(a block exits while another may access|of a block that has exited)",
+    ),
     "misaligned": ("*(uint4*)(x + 1 + t % 4 / 4) = make_uint4(1, 2, 3, 4);", "misaligned"),
     "divergent_barrier": (
         "if (t & 1) { __syncthreads(); }\nelse __syncthreads();",
@@ -358,12 +632,35 @@ FAULTS = {
     "trap": ("if (t == 40) __trap();", "__trap()"),
     "divided_by_zero": ("x[t] = 5 / (t - 3 - x[t] + 1);", "division by zero"),
     "null": ("((volatile int*)nullptr)[t] = 1;", "out of bounds"),
+    "no_such_rank": ("IN_CLUSTER; emulator::map_shared(s, 2);", "no block of this rank"),
+    "not_shared": ("IN_CLUSTER; emulator::map_shared(x, other);", "not in the shared memory"),
+    "mapped_twice": ("IN_CLUSTER; emulator::map_shared(theirs, 0);", "not in the shared memory"),
+    "arrives_twice": (
+        "IN_CLUSTER; emulator::cluster_arrive(); emulator::cluster_arrive();",
+        "cluster_arrive again without cluster_wait",
+    ),
+    "waits_only": ("IN_CLUSTER; emulator::cluster_wait();", "cluster_wait without cluster_arrive"),
+    "divergent_cluster": (
+        "IN_CLUSTER; if (t & 1) emulator::cluster_arrive(); else emulator::cluster_wait();",
+        "divergent operation of a warp",
+    ),
+    "deadlock_of_a_cluster": ("IN_CLUSTER; if (other && t < 32) __syncthreads(); else BARRIER;", "deadlock"),
 }
 CRASHES = list(FAULTS)[list(FAULTS).index("divergent_barrier") :]
 
+OF_CLUSTERS = r"""
+#define IN_CLUSTER                                        \
+    __shared__ int s[64];                                 \
+    const unsigned other = emulator::cluster_rank() ^ 1;  \
+    int* const theirs = emulator::map_shared(s, other)
+#define BARRIER { emulator::cluster_arrive(); emulator::cluster_wait(); }
+"""
+
 faulty = raw.RawModule(
-    code="\n".join(
-        f'extern "C" __global__ void {name}(int* x, const int* constant) {{ int t = threadIdx.x; {body} }}'
+    code=OF_CLUSTERS
+    + "\n".join(
+        f'extern "C" __global__ void {"__cluster_dims__(2) " * ("IN_CLUSTER" in body)}{name}'
+        f"(int* x, const int* constant) {{ int t = threadIdx.x; {body} }}"
         for name, (body, _) in FAULTS.items()
     )
 )
@@ -400,6 +697,7 @@ def test_faults_show_in_results_without_checks() -> None:
         assert run_faulty("uninitialised_shared")[58] == -1
         with raw.schedule("forward"):
             assert set(run_faulty("missing_barrier_before_refill")) != {3}  # 1, and 0 + 1 of each block
+            assert (run_faulty("already_exited") == -1).all()
 
 
 def test_reports_name_the_line() -> None:

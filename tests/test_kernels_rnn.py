@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import host_kernels
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,12 +51,12 @@ x_or_tokens = pytest.mark.parametrize("tokens", [False, True], ids=["x", "tokens
 
 @pytest.fixture(scope="module")
 def module(backend: str) -> ModuleType:
-    return kernels("rnn", backend)
+    return host_kernels("rnn", backend)
 
 
 @pytest.fixture(scope="module")
 def twin(compiled: str) -> ModuleType:
-    return kernels("rnn", compiled)
+    return host_kernels("rnn", compiled)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ alone, so that no copy is hidden, and `traffic` counts what crosses between host
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+__version__ = "14.2.0"
 ALIGNMENT = 512  # of every allocation of CuPy's pool
 GARBAGE = 0xA5  # every byte of new memory: an output that a kernel does not write shows
 
@@ -240,6 +242,9 @@ class ndarray:
     def swapaxes(self, axis1: int, axis2: int) -> ndarray:
         return ndarray._of(self._host.swapaxes(axis1, axis2))
 
+    def take(self, indices: Any, axis: Any = None, out: None = None) -> ndarray:
+        return ndarray._of(self._host.take(on_host(indices), axis=axis))
+
     def fill(self, value: Any) -> None:
         self._host.fill(on_host(value))
 
@@ -328,6 +333,21 @@ def asarray(
     return new(host, "F" if host.flags.f_contiguous and not host.flags.c_contiguous else "C")
 
 
+def array(
+    obj: Any,
+    dtype: Any = None,
+    copy: bool = True,
+    order: str = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    *,
+    blocking: bool = False,
+) -> ndarray:
+    if isinstance(obj, ndarray):
+        return ndarray._of(np.array(obj._host, dtype=dtype, copy=copy or None, order=order))
+    return asarray(obj, dtype, order, blocking=blocking)
+
+
 def ascontiguousarray(a: Any, dtype: Any = None) -> ndarray:
     return asarray(a, dtype, "C")
 
@@ -364,6 +384,24 @@ def where(condition: ndarray, x: Any = None, y: Any = None) -> ndarray:
     if x is None or y is None:
         raise NotImplementedError("where with one argument waits for the size of its result")
     return ndarray._of(np.where(on_host(condition), on_host(x), on_host(y)))
+
+
+def copyto(dst: ndarray, src: Any, casting: str = "same_kind", where: ndarray | None = None) -> None:
+    np.copyto(dst._host, on_host(src), casting=casting, where=True if where is None else on_host(where))
+
+
+def count_nonzero(a: ndarray, axis: Any = None) -> ndarray:
+    return ndarray._of(np.count_nonzero(on_host(a), axis=axis))
+
+
+def elementwise(function: np.ufunc) -> Any:
+    def operate(*inputs: Any) -> ndarray:
+        return ndarray._of(function(*map(on_host, inputs)))
+
+    return operate
+
+
+isfinite, sqrt, minimum, fmax = map(elementwise, (np.isfinite, np.sqrt, np.minimum, np.fmax))
 
 
 def sort(a: ndarray, axis: int = -1, kind: Any = None) -> ndarray:
@@ -440,8 +478,51 @@ runtime = SimpleNamespace(
     memGetInfo=lambda: (3 * 2**29, 2**31),
     getDeviceProperties=get_device_properties,
 )
+
+
+def operand(
+    trans: int, rows: int, columns: int, address: int, ld: int, stride: int, count: int, dtype: Any
+) -> Any:
+    """cuBLAS's op(X) (count, rows, columns) at an address, where matrices are stored by columns."""
+    if trans:
+        return operand(0, columns, rows, address, ld, stride, count, dtype).swapaxes(1, 2)
+    if ld < max(1, rows):
+        raise RuntimeError("CUBLAS_STATUS_INVALID_VALUE")
+    size = ((count - 1) * stride + (columns - 1) * ld + rows) * dtype.itemsize
+    memory = np.frombuffer((ctypes.c_byte * size).from_address(address), dtype)
+    strides = tuple(dtype.itemsize * step for step in (stride, 1, ld))
+    return np.lib.stride_tricks.as_strided(memory, (count, rows, columns), strides)
+
+
+def gemm_strided_batched(dtype: Any) -> Any:
+    """cublas<t>gemmStridedBatched, which CuPy gives as cuBLAS has it: C = alpha op(A) op(B) + beta C."""
+    dtype = np.dtype(dtype)
+
+    def multiply(
+        handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
+        A: int, lda: int, strideA: int, B: int, ldb: int, strideB: int, beta: int,
+        C: int, ldc: int, strideC: int, batchCount: int,
+    ) -> None:  # fmt: skip
+        for number in (transa, transb, m, n, k, lda, ldb, ldc, batchCount):
+            if type(number) is not int or not 0 <= number < 2**31:
+                raise OverflowError(f"{number!r} is no int of C")
+        a = operand(transa, m, k, A, lda, strideA, batchCount, dtype)
+        b = operand(transb, k, n, B, ldb, strideB, batchCount, dtype)
+        c = operand(0, m, n, C, ldc, strideC, batchCount, dtype)
+        one, other = (operand(0, 1, 1, address, 1, 0, 1, dtype)[0, 0, 0] for address in (alpha, beta))
+        with np.errstate(all="ignore"):
+            c[...] = one * (a @ b) + (other * c if other else 0)
+
+    return multiply
+
+
+cublas = SimpleNamespace(
+    sgemmStridedBatched=gemm_strided_batched(np.float32), dgemmStridedBatched=gemm_strided_batched(np.float64)
+)
 cuda = SimpleNamespace(
     runtime=runtime,
+    cublas=cublas,
+    device=SimpleNamespace(get_cublas_handle=lambda: 1),
     Device=Device,
     Stream=Stream,
     get_current_stream=get_current_stream,

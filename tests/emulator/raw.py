@@ -31,6 +31,7 @@ ORDERS = ("forward", "backward", "random")
 MOST_SHARED = 227 << 10  # bytes of a block, as on compute capability 9.0
 DEFAULT_SHARED = 48 << 10
 MOST_THREADS = 1024
+MOST_BLOCKS = 8  # of a cluster, on any card that has clusters
 KEPT = 30 * 86400  # seconds that a compiled module is kept
 POISON = 0xFF  # the byte in fresh shared memory: NaN or -1
 
@@ -46,7 +47,17 @@ CHECKED = (
     *("--param=tsan-distinguish-volatile=1", "--param=tsan-instrument-func-entry-exit=0"),
 )
 
-NO_NAMES = re.compile(r"//[^\n]*|/\*.*?\*/|__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)", re.DOTALL)
+NO_NAMES = re.compile(
+    r"//[^\n]*|/\*.*?\*/|__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)"
+    r"|^#\s*(?:undef|define)\s+__cluster_dims__[^\n]*",
+    re.DOTALL | re.MULTILINE,
+)
+CLUSTER_DIMS = re.compile(r"__cluster_dims__\s*\(((?:[^()]|\([^()]*\))*)\)")
+CLUSTERED = re.compile(
+    r'(?:(template\s*<[^{};()]*>)\s*)?(?:(?:extern\s+"C"|static|__global__|void)\s+)*'
+    + CLUSTER_DIMS.pattern
+    + r"\s*(?:(?:__global__|void)\s+)*(\w+)\s*\("
+)
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(')
 DYNAMIC = re.compile(
     r"extern\s+__shared__\s+(?:__align__\s*\([^)]*\)\s*|alignas\s*\([^)]*\)\s*)?([\w\s:<>,]+?)\s+(\w+)\s*\[\s*\]\s*;"
@@ -139,14 +150,30 @@ def runtime() -> Path:
     return target
 
 
+def clusters(code: str) -> dict[str, str]:
+    """Constants with the __cluster_dims__ of the kernels that have them, template constants of templates."""
+    plain = NO_NAMES.sub(" ", code)
+    found = CLUSTERED.findall(plain)
+    if len(found) != plain.count("__cluster_dims__"):
+        raise EmulationError("__cluster_dims__ elsewhere than right before or after the void of a kernel")
+    return {
+        name: f"{template} constexpr emulator::ClusterDims emulator_dims_of_{name} = {{{dims}}};\n"
+        for template, dims, name in found
+    }
+
+
 def build(code: str, names: Sequence[str], options: Sequence[str], check: bool) -> Path:
     """The shared library of a module's kernels, from the cache if it is there."""
     text = DYNAMIC.sub(r"\1* const \2 = (\1*)emulator::dynamic_shared();", code)
-    text = f'#include "emulator.h"\n#line 1 "kernel.cu"\n{text}\n#line 1 "launch.cpp"\n' + "".join(
+    dims = clusters(code)
+    text = f'#include "emulator.h"\n#line 1 "kernel.cu"\n{text}\n#line 1 "launch.cpp"\n'
+    text += "".join(dims.values()) + "".join(
         f"EMULATOR_EXPORTED int emulator_launch_{i}(const unsigned* shape, size_t shared, void** arguments,"
         " emulator::Options options) {"
         f" return emulator::launch(&{name}, shape, shared, arguments, options); }}\n"
         f"EMULATOR_EXPORTED const char* emulator_signature_{i}() {{ return emulator::signature(&{name}); }}\n"
+        f"EMULATOR_EXPORTED const emulator::ClusterDims emulator_cluster_{i} ="
+        f" {f'emulator_dims_of_{name}' if name.split('<')[0].strip() in dims else '{}'};\n"
         for i, name in enumerate(names)
     )
     command = (*COMPILE, *(CHECKED if check else PLAIN), *(o for o in options if o.startswith(("-D", "-I"))))
@@ -182,7 +209,9 @@ class RawModule:
         self.code, self.options = code, tuple(options)
         self.enable_cooperative_groups = enable_cooperative_groups
         self.names = tuple(
-            dict.fromkeys([*KERNEL.findall(NO_NAMES.sub(" ", code)), *(name_expressions or ())])
+            dict.fromkeys(
+                [*KERNEL.findall(CLUSTER_DIMS.sub("", NO_NAMES.sub(" ", code))), *(name_expressions or ())]
+            )
         )
         self.libraries: dict[bool, tuple[Path, ctypes.CDLL]] = {}
 
@@ -224,6 +253,7 @@ class RawKernel:
         _, library = module.library(settings.checked)
         signature = getattr(library, f"emulator_signature_{self.number}")
         signature.restype = ctypes.c_char_p
+        self.cluster = tuple((ctypes.c_uint * 3).in_dll(library, f"emulator_cluster_{self.number}"))
         self.parameters = [Parameter(*match) for match in PARAMETER.findall(signature().decode())]
 
     @property
@@ -248,6 +278,10 @@ class RawKernel:
         shape = [*(int(n) for n in (*grid, 1, 1)[:3]), *(int(n) for n in (*block, 1, 1)[:3])]
         if min(shape) < 1 or max(shape[1:3]) > 65535 or shape[0] >> 31 or math.prod(shape[3:]) > MOST_THREADS:
             raise EmulationError(f"{self.name}: invalid launch of {tuple(shape[:3])} x {tuple(shape[3:])}")
+        if math.prod(self.cluster) > MOST_BLOCKS:
+            raise EmulationError(f"{self.name}: clusters of {self.cluster} blocks; {MOST_BLOCKS} at most")
+        if any(blocks % of_cluster for blocks, of_cluster in zip(shape[:3], self.cluster, strict=True)):
+            raise EmulationError(f"{self.name}: {tuple(shape[:3])} blocks for clusters of {self.cluster}")
         if not 0 <= shared_mem <= self._max_dynamic_shared_size_bytes:
             raise EmulationError(
                 f"{self.name}: shared_mem={shared_mem}, but max_dynamic_shared_size_bytes is "
@@ -277,7 +311,7 @@ class RawKernel:
             ORDERS.index(settings.order), settings.seed, POISON, self.module.enable_cooperative_groups, check
         )
         launch = getattr(library, f"emulator_launch_{self.number}")
-        if launch((ctypes.c_uint * 6)(*shape), ctypes.c_size_t(shared), pointers, options):
+        if launch((ctypes.c_uint * 9)(*shape, *self.cluster), ctypes.c_size_t(shared), pointers, options):
             raise EmulationError(f"{self.name}: {self._located(library.emulator_error().decode(), file)}")
 
     def _located(self, message: str, file: Path) -> str:

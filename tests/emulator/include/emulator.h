@@ -6,8 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <limits>
 #include <type_traits>
 #include <utility>
+
+#undef INFINITY  // nor has NVRTC these
+#undef NAN
+#undef M_PI
 
 #include "language.h"
 #include "vector_types.h"
@@ -15,6 +20,7 @@
 #include "runtime.h"
 
 #include "barriers.h"
+#include "clusters.h"
 #include "intrinsics.h"
 #include "warp.h"
 

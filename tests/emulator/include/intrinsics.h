@@ -85,11 +85,67 @@ inline float __int_as_float(int x) { return emulator::bits<float>(x); }
 inline float __uint_as_float(unsigned x) { return emulator::bits<float>(x); }
 inline long long __double_as_longlong(double x) { return emulator::bits<long long>(x); }
 inline double __longlong_as_double(long long x) { return emulator::bits<double>(x); }
-inline int __float2int_rn(float x) { return int(nearbyintf(x)); }
-inline float rsqrtf(float x) { return 1.f / sqrtf(x); }
+
+namespace emulator {
+
+// The integer that a rounded value is, the nearest there is to one out of range, 0 for NaN.
+template <class To, class From>
+To to_integer(From x) {
+    using Limits = std::numeric_limits<To>;
+    if (x != x) return 0;
+    if (x >= From(Limits::max())) return Limits::max();
+    if (x <= From(Limits::min())) return Limits::min();
+    return To(x);
+}
+
+}  // namespace emulator
+
+#define EMULATOR_TO_INTEGER(from, to, name)                                                          \
+    inline to __##from##2##name##_rn(from x) { return emulator::to_integer<to>(std::nearbyint(x)); } \
+    inline to __##from##2##name##_rz(from x) { return emulator::to_integer<to>(std::trunc(x)); }     \
+    inline to __##from##2##name##_rd(from x) { return emulator::to_integer<to>(std::floor(x)); }     \
+    inline to __##from##2##name##_ru(from x) { return emulator::to_integer<to>(std::ceil(x)); }
+EMULATOR_TO_INTEGER(float, int, int)
+EMULATOR_TO_INTEGER(float, unsigned, uint)
+EMULATOR_TO_INTEGER(float, long long, ll)
+EMULATOR_TO_INTEGER(float, unsigned long long, ull)
+EMULATOR_TO_INTEGER(double, int, int)
+EMULATOR_TO_INTEGER(double, unsigned, uint)
+EMULATOR_TO_INTEGER(double, long long, ll)
+EMULATOR_TO_INTEGER(double, unsigned long long, ull)
+#undef EMULATOR_TO_INTEGER
+
+inline float __int2float_rn(int x) { return float(x); }
+inline float __uint2float_rn(unsigned x) { return float(x); }
+inline float __ll2float_rn(long long x) { return float(x); }
+inline float __ull2float_rn(unsigned long long x) { return float(x); }
+inline double __int2double_rn(int x) { return x; }
+inline double __uint2double_rn(unsigned x) { return x; }
+inline double __ll2double_rn(long long x) { return double(x); }
+inline double __ull2double_rn(unsigned long long x) { return double(x); }
+inline float __double2float_rn(double x) { return float(x); }
+
+// Floats are IEEE's: no flushing to zero, no contraction, and a card's approximations are exact.
+#define EMULATOR_ARITHMETIC(type, prefix, fma_name)                  \
+    inline type __##prefix##add_rn(type a, type b) { return a + b; } \
+    inline type __##prefix##sub_rn(type a, type b) { return a - b; } \
+    inline type __##prefix##mul_rn(type a, type b) { return a * b; } \
+    inline type __##prefix##div_rn(type a, type b) { return a / b; } \
+    inline type __##prefix##rcp_rn(type x) { return 1 / x; }         \
+    inline type __##prefix##sqrt_rn(type x) { return std::sqrt(x); } \
+    inline type fma_name(type a, type b, type c) { return std::fma(a, b, c); }
+EMULATOR_ARITHMETIC(float, f, __fmaf_rn)
+EMULATOR_ARITHMETIC(double, d, __fma_rn)
+#undef EMULATOR_ARITHMETIC
+inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+inline float rsqrt(float x) { return 1 / sqrtf(x); }
+inline double rsqrt(double x) { return 1 / sqrt(x); }
+inline float __frsqrt_rn(float x) { return float(1 / sqrt(double(x))); }
 inline float __expf(float x) { return expf(x); }
 inline float __logf(float x) { return logf(x); }
+inline float __tanhf(float x) { return tanhf(x); }
 inline float __fdividef(float a, float b) { return a / b; }
+inline float __saturatef(float x) { return x > 0 ? fminf(x, 1) : 0; }
 
 template <class A, class B>
 auto min(A a, B b) {

@@ -44,7 +44,8 @@ int launch(void (*kernel)(Arguments...), const unsigned* shape, size_t shared, v
         void (*kernel)(Arguments...);
         void** arguments;
     } all{kernel, arguments};
-    return run({shape[0], shape[1], shape[2]}, {shape[3], shape[4], shape[5]}, shared, options,
+    return run({shape[0], shape[1], shape[2]}, {shape[3], shape[4], shape[5]},
+               {shape[6], shape[7], shape[8]}, shared, options,
                [](void* context) EMULATOR_UNCHECKED {
                    Call* all = (Call*)context;
                    call(all->kernel, all->arguments, std::index_sequence_for<Arguments...>{});

@@ -50,6 +50,7 @@ void check(const void* address, size_t bytes, Access access, int line);
 void release();  // what the block has done is visible to who acquires later
 void acquire();
 
-int run(dim3 grid, dim3 block, size_t shared, Options options, void (*body)(void*), void* context);
+int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, void (*body)(void*),
+        void* context);
 
 }  // namespace emulator

@@ -1,21 +1,39 @@
-// mma.m16n8 on fragments of 32-bit registers, laid out among the lanes as PTX says.
+// mma.m16n8 on fragments of 32-bit registers, laid out among the lanes as PTX says, and the types it takes.
 #pragma once
 
 namespace emulator {
 
-struct MmaIn {
-    int c[4];
-    unsigned a[4], b[2];
+template <class T>
+struct Mma {
+    struct In {
+        T c[4];
+        unsigned a[4], b[2];
+    };
+    struct Out {
+        T d[4];
+    };
+    using Dot = T (*)(T c, const unsigned* a, const unsigned* b);
 };
-struct MmaOut {
-    int d[4];
-};
+using MmaIn = Mma<int>::In;
 
-// What is added to C for a row of A and a column of B, eight words each.
-using Dot = int (*)(const unsigned* a, const unsigned* b);
-int dot_s8(const unsigned* a, const unsigned* b);      // m16n8k32, of signed bytes
-int dot_b1_and(const unsigned* a, const unsigned* b);  // m16n8k256, the ones that both have
+// An element of C plus a row of A times a column of B, eight words each.  A sum of floats starts with C's and
+// rounds after each product, which is exact, in the order of the columns; a card's has no stated order.
+int dot_s8(int c, const unsigned* a, const unsigned* b);        // m16n8k32, of signed bytes; wraps
+int dot_b1_and(int c, const unsigned* a, const unsigned* b);    // m16n8k256, the ones that both have; wraps
+float dot_bf16(float c, const unsigned* a, const unsigned* b);  // m16n8k16
+float dot_tf32(float c, const unsigned* a, const unsigned* b);  // m16n8k8, without the words' lower 13 bits
 
-MmaOut mma_m16n8(const MmaIn& in, int line, Dot dot);
+Mma<int>::Out mma_m16n8(const Mma<int>::In& in, int line, Mma<int>::Dot dot);
+Mma<float>::Out mma_m16n8(const Mma<float>::In& in, int line, Mma<float>::Dot dot);
+
+// Twins of cvt.rn.bf16.f32 and cvt.rna.tf32.f32.
+inline unsigned short to_bf16(float x) {
+    const unsigned word = bits<unsigned>(x);
+    return x != x ? 0x7fff : (word + 0x7fff + (word >> 16 & 1)) >> 16;
+}
+inline unsigned to_tf32(float x) {
+    const unsigned word = bits<unsigned>(x);
+    return x != x ? 0x7fffffff : (word & 0x7f800000) == 0x7f800000 ? word : (word + 0x1000) & ~0x1fffu;
+}
 
 }  // namespace emulator

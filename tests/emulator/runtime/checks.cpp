@@ -9,10 +9,6 @@
 
 namespace emulator {
 
-struct Event {  // a load or store; thread 0: none
-    unsigned thread, epoch, warp_now, clock : 30, atomic : 1, copying : 1;
-};
-
 struct Cell {  // of one byte
     Event store;
     Event loads[2];      // the last ones of two threads
@@ -30,39 +26,63 @@ struct Range {  // an array that the kernel was given
 
 std::vector<Range> ranges;
 std::vector<Cell*> allocated;
-std::vector<std::vector<unsigned>> releases;  // of each block, by the clock
+std::vector<std::vector<unsigned>> releases, handovers;  // of each block, by the clock
 unsigned clock_now;
 
 unsigned threads_of_block() { return blockDim.x * blockDim.y * blockDim.z; }
 
-// A release after the access and an acquire after that release, whatever they met at: no false alarm.
-bool ordered_by_release(const Event& before, unsigned block) {
-    const auto& times = releases[block];
-    const auto first = std::upper_bound(times.begin(), times.end(), before.clock);
+bool in_cluster(unsigned block) {
+    for (Block* member : current->block->cluster->blocks)
+        if (member->id == block) return true;
+    return false;
+}
+
+bool acquired_after(const std::vector<unsigned>& times, unsigned clock) {
+    const auto first = std::upper_bound(times.begin(), times.end(), clock);
     return first != times.end() && *first <= current->block->acquired;
 }
 
-const char* conflict(const Event& before, const Event& now, bool shared) {
+// A release after the access and an acquire after that release, whatever they met at: no false alarm.  The
+// barrier of a cluster is a release too, but inside the cluster it is known exactly what it orders.
+bool ordered_by_release(const Event& before, unsigned block) {
+    return acquired_after(releases[block], before.clock) ||
+           (!in_cluster(block) && acquired_after(handovers[block], before.clock));
+}
+
+const char* conflict(const Event& before, const Event& now) {
     if (!before.thread || before.thread == now.thread || (before.atomic && now.atomic)) return nullptr;
     const unsigned threads = threads_of_block(), block = (before.thread - 1) / threads;
-    if (!shared && block != current->block->id)
-        return ordered_by_release(before, block) ? nullptr : "race between blocks";
-    if (before.epoch != now.epoch) return nullptr;
+    if (block != current->block->id) {
+        const bool near = in_cluster(block);
+        if ((near && before.arrivals < current->seen) || ordered_by_release(before, block)) return nullptr;
+        return near ? "race inside a cluster (no barrier of the cluster between)" : "race between blocks";
+    }
+    if (before.epoch != now.epoch || before.arrivals < current->seen) return nullptr;
     const unsigned other = (before.thread - 1) % threads, own = current->rank;
     if (other / 32 != own / 32) return "race inside a block (no __syncthreads between)";
     if (current->block->warps[own / 32].together[other % 32][own % 32] > before.warp_now) return nullptr;
     return "race inside a warp (no __syncwarp between)";
 }
 
-// The cells of shared memory or an array; null with a fault, or with none where nothing is checked.
-Cell* find_cells(char* address, size_t bytes, bool store, bool& shared, const char*& fault) {
-    Block& block = *current->block;
+// The cells of a block's shared memory, of which `image` is the static one, or null.
+Cell* shared_cells_of(Block& block, char* image, char* address, size_t bytes) {
+    char* base = block.dynamic_base();
+    if (address >= base && address + bytes <= base + launch.shared)
+        return block.cells + statics_size + (address - base);
+    if (address >= image && address + bytes <= image + statics_size) return block.cells + (address - image);
+    return nullptr;
+}
+
+// The cells of shared memory, with the block it is of, or of an array; null with a fault, or with none where
+// nothing is checked.
+Cell* find_cells(char* address, size_t bytes, bool store, Block*& owner, const char*& fault) {
     if (on_a_stack(address)) return nullptr;
-    if (in_shared(address, bytes)) {
-        shared = true;
-        char* base = block.dynamic_base();
-        const bool in_dynamic = address >= base && address < base + launch.shared;
-        return block.cells + (in_dynamic ? statics_size + (address - base) : address - statics);
+    for (Block* block : current->block->cluster->blocks) {
+        char* image = block == current->block ? statics : block->statics.data();
+        if (Cell* cells = shared_cells_of(*block, image, address, bytes)) {
+            owner = block;
+            return cells;
+        }
     }
     if (address >= module_low && address < module_high) return nullptr;
     Cell* cells = nullptr;
@@ -75,12 +95,24 @@ Cell* find_cells(char* address, size_t bytes, bool store, bool& shared, const ch
     return nullptr;
 }
 
+// Of the shared memory of another block of the cluster.
+const char* reach(Block& owner, const Event& now) {
+    if (!owner.alive) return "access to the shared memory of a block that has exited";
+    if (!current->seen && !current->block->acquired)
+        return "access to the shared memory of a block that may not have started (no barrier of the cluster)";
+    Event& last = owner.foreign[current->block->cluster_rank];
+    const unsigned arrivals = last.thread ? std::max(last.arrivals, now.arrivals) : now.arrivals;
+    last = now;
+    last.arrivals = arrivals;
+    return nullptr;
+}
+
 const char* record(Cell& cell, const Event& now, Access access, bool shared) {
     if (cell.store.copying) return "access to what an asynchronous copy still fills (not waited for)";
     const bool load = access == Access::load || access == Access::atomic_load;
     if (shared && load && !cell.store.thread)
         return "load of shared memory never stored to";
-    if (const char* fault = conflict(cell.store, now, shared)) return fault;
+    if (const char* fault = conflict(cell.store, now)) return fault;
     if (load) {
         const unsigned threads = threads_of_block();
         Event& last = cell.loads[0];
@@ -89,26 +121,27 @@ const char* record(Cell& cell, const Event& now, Access access, bool shared) {
         last = now;
         return nullptr;
     }
-    const char* fault = conflict(cell.loads[0], now, shared);
-    if (!fault) fault = conflict(cell.loads[1], now, shared);
-    if (!fault) fault = conflict(cell.foreign_load, now, shared);
+    const char* fault = conflict(cell.loads[0], now);
+    if (!fault) fault = conflict(cell.loads[1], now);
+    if (!fault) fault = conflict(cell.foreign_load, now);
     cell.store = now;
     return fault;
 }
 
 const char* check_bytes(char* address, size_t bytes, Access access, bool aligned) {
     const char* fault = nullptr;
-    bool shared = false;
+    Block* owner = nullptr;
     const bool stores = access == Access::store || access == Access::atomic;
-    Cell* cells = find_cells(address, bytes, stores, shared, fault);
+    Cell* cells = find_cells(address, bytes, stores, owner, fault);
     if (fault) return fault;
     if (aligned && (uintptr_t)address % bytes) return "misaligned access";
     if (!cells) return nullptr;
     const Block& block = *current->block;
     const bool atomic = access == Access::atomic || access == Access::atomic_load;
     const Event now{block.id * threads_of_block() + current->rank + 1, block.epoch,
-                    block.warps[current->rank / 32].now, clock_now, atomic, 0};
-    for (size_t i = 0; i < bytes && !fault; i++) fault = record(cells[i], now, access, shared);
+                    block.warps[current->rank / 32].now, current->arrivals, clock_now, atomic, 0};
+    if (owner && owner != &block) fault = reach(*owner, now);
+    for (size_t i = 0; i < bytes && !fault; i++) fault = record(cells[i], now, access, owner);
     return fault;
 }
 
@@ -145,20 +178,33 @@ void release() {
     if (launch.options.checked) releases[current->block->id].push_back(++clock_now);
 }
 
+void hand_over() {
+    if (launch.options.checked) handovers[current->block->id].push_back(++clock_now);
+}
+
 void acquire() { current->block->acquired = clock_now; }
 
 Cell* shared_cells() { return (Cell*)calloc(statics_size + launch.shared + 1, sizeof(Cell)); }
 
 void mark_copy(const Copy& copy, bool pending) {
-    bool shared;
+    Block* owner;
     const char* fault;
-    Cell* cells = find_cells(copy.to, copy.bytes, true, shared, fault);
+    Cell* cells = find_cells(copy.to, copy.bytes, true, owner, fault);
     for (int i = 0; i < copy.bytes; i++) cells[i].store.copying = pending;
+}
+
+void check_end() {
+    Block& block = *current->block;
+    for (const Event& last : block.foreign)
+        if (last.thread && last.arrivals >= block.seen &&
+            !ordered_by_release(last, (last.thread - 1) / threads_of_block()))
+            fail("a block exits while another may access its shared memory (no barrier of the cluster)", 0);
 }
 
 void start_checks(unsigned blocks) {
     clock_now = 0;
     releases.assign(blocks, {});
+    handovers.assign(blocks, {});
     // Ranges that overlap share cells.
     std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.start < b.start; });
     for (size_t first = 0, next; first < ranges.size(); first = next) {

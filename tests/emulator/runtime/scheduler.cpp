@@ -66,20 +66,8 @@ unsigned spins;  // in a row
 
 void leave() { emulator_switch(&current->stack_pointer, scheduler_stack); }
 
-void wake(Fiber* fiber) {
-    fiber->state = State::ready;
-    fiber->block->ready.push_back(fiber);
-}
-
 void let_others_run() {
     wake(current);
-    leave();
-}
-
-void wait(State state, Operation operation, unsigned mask) {
-    current->state = state;
-    current->waits_in = operation;
-    current->mask = mask;
     leave();
 }
 
@@ -91,8 +79,10 @@ void open_barrier(Block& block) {
     block.votes[int(Vote::any)] = block.any;
     block.count = block.any = block.waiting = 0;
     block.all = 1;
-    for (Fiber* fiber : block.threads)
+    for (Fiber* fiber : block.threads) {
+        fiber->seen = block.seen;
         if (fiber->state == State::at_barrier) wake(fiber);
+    }
 }
 
 void finish_meetings(Block& block, unsigned warp_index) {
@@ -126,6 +116,7 @@ void run_threads() {  // on a fiber's stack: one thread after the other
         launch.body(launch.context);
         live = false;
         Block& block = *current->block;
+        end_in_cluster();
         current->state = State::done;
         progress();
         launch.alive--;
@@ -173,11 +164,15 @@ bool make_fibers(size_t needed) {
     return true;
 }
 
-Block* make_block(unsigned id, size_t first_fiber) {
+void make_block(unsigned id, size_t first_fiber, Cluster& cluster) {
     Block* block = new Block();
     const unsigned threads = blockDim.x * blockDim.y * blockDim.z;
     block->id = id;
     block->index = {id % gridDim.x, id / gridDim.x % gridDim.y, id / gridDim.x / gridDim.y};
+    block->cluster = &cluster;
+    block->cluster_rank = cluster.blocks.size();
+    cluster.blocks.push_back(block);
+    cluster.alive += threads;
     block->warps.resize((threads + 31) / 32);
     if (threads % 32) block->warps.back().exited = ~0u << threads % 32;
     block->alive = threads;
@@ -191,13 +186,26 @@ Block* make_block(unsigned id, size_t first_fiber) {
         fiber->index = {rank % blockDim.x, rank / blockDim.x % blockDim.y, rank / blockDim.x / blockDim.y};
         fiber->state = State::ready;
         fiber->copies.clear();
-        fiber->groups = 0;
+        fiber->groups = fiber->arrivals = fiber->waits = fiber->seen = 0;
         block->threads.push_back(fiber);
     }
     block->ready = block->threads;
     if (launch.options.order == 1) std::reverse(block->ready.begin(), block->ready.end());
     launch.alive += threads;
-    return block;
+    launch.blocks.push_back(block);
+}
+
+void make_cluster(unsigned number, dim3 dims, size_t first_fiber, Cluster& cluster) {
+    const unsigned wide = gridDim.x / dims.x, high = gridDim.y / dims.y;
+    const unsigned members = dims.x * dims.y * dims.z, threads = blockDim.x * blockDim.y * blockDim.z;
+    for (unsigned rank = 0; rank < members; rank++) {
+        const unsigned x = number % wide * dims.x + rank % dims.x;
+        const unsigned y = number / wide % high * dims.y + rank / dims.x % dims.y;
+        const unsigned z = number / wide / high * dims.z + rank / dims.x / dims.y;
+        make_block(x + gridDim.x * (y + gridDim.y * z), first_fiber + size_t(rank) * threads, cluster);
+        cluster.blocks.back()->foreign.resize(members);
+    }
+    if (launch.options.order == 1) std::reverse(launch.blocks.end() - members, launch.blocks.end());
 }
 
 void delete_block(Block* block) {
@@ -235,14 +243,15 @@ void run_block(Block& block) {
     if (statics_size) memcpy(statics, block.statics.data(), statics_size);
     const bool random = launch.options.order == 2;
     unsigned long long turns = ~0ull;
-    if (launch.options.cooperative) {
+    const bool several = launch.blocks.size() > 1;
+    if (several) {
         const size_t most = 8 * block.threads.size();
         turns = random ? 1 + random_number() % most : most;
     }
     spins = 0;
     while (block.ready.size() > block.head && turns-- && launch.error.empty()) {
         resume(next_ready(block));
-        if (launch.options.cooperative && spins > block.ready.size() - block.head) break;
+        if (several && spins > block.ready.size() - block.head) break;
     }
     if (statics_size) memcpy(block.statics.data(), statics, statics_size);
 }
@@ -252,7 +261,7 @@ void report_deadlock() {
     int told = 0;
     for (Block* block : launch.blocks)
         for (Fiber* fiber : block->threads) {
-            if (fiber->state != State::in_warp && fiber->state != State::at_barrier) continue;
+            if (fiber->state == State::ready || fiber->state == State::done) continue;
             if (told == 6 || (told && fiber->rank % 7 != unsigned(told))) continue;
             told++;
             char text[160];
@@ -304,6 +313,18 @@ int find_module(dl_phdr_info* info, size_t, void*) {
 }  // namespace
 
 char* Block::dynamic_base() { return (char*)(((uintptr_t)dynamic.data() + 1023) & ~(uintptr_t)1023); }
+
+void wake(Fiber* fiber) {
+    fiber->state = State::ready;
+    fiber->block->ready.push_back(fiber);
+}
+
+void wait(State state, Operation operation, unsigned mask) {
+    current->state = state;
+    current->waits_in = operation;
+    current->mask = mask;
+    leave();
+}
 
 unsigned random_number() {
     launch.random = launch.random * 6364136223846793005ull + 1442695040888963407ull;
@@ -396,8 +417,10 @@ int poison() { return launch.options.poison; }
 
 void* dynamic_shared() { return current->block->dynamic_base(); }
 
-int run(dim3 grid, dim3 block, size_t shared, Options options, void (*body)(void*), void* context) {
+int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, void (*body)(void*),
+        void* context) {
     const unsigned blocks = grid.x * grid.y * grid.z, threads = block.x * block.y * block.z;
+    const unsigned members = cluster.x * cluster.y * cluster.z, clusters = blocks / members;
     launch.error.clear();
     launch.options = options;
     launch.shared = shared;
@@ -410,16 +433,18 @@ int run(dim3 grid, dim3 block, size_t shared, Options options, void (*body)(void
     live = false;
     asm volatile("" : : "r"(&touched) : "memory");
     dl_iterate_phdr(find_module, nullptr);
-    std::vector<unsigned> order(blocks);
-    for (unsigned i = 0; i < blocks; i++) order[i] = options.order == 1 ? blocks - 1 - i : i;
+    std::vector<unsigned> order(clusters);
+    for (unsigned i = 0; i < clusters; i++) order[i] = options.order == 1 ? clusters - 1 - i : i;
     if (options.order == 2)
-        for (unsigned i = blocks; i > 1; i--) std::swap(order[i - 1], order[random_number() % i]);
-    const unsigned together = options.cooperative ? blocks : 1;  // blocks alive at a time
-    if (!make_fibers(size_t(together) * threads)) launch.error = "no memory for the stacks of the threads";
+        for (unsigned i = clusters; i > 1; i--) std::swap(order[i - 1], order[random_number() % i]);
+    const unsigned together = options.cooperative ? clusters : 1;  // clusters alive at a time
+    if (!make_fibers(size_t(together) * members * threads))
+        launch.error = "no memory for the stacks of the threads";
     if (options.checked) start_checks(blocks);
-    for (unsigned first = 0; first < blocks && launch.error.empty(); first += together) {
+    for (unsigned first = 0; first < clusters && launch.error.empty(); first += together) {
+        std::vector<Cluster> alive(together);
         for (unsigned i = 0; i < together; i++)
-            launch.blocks.push_back(make_block(order[first + i], size_t(i) * threads));
+            make_cluster(order[first + i], cluster, size_t(i) * members * threads, alive[i]);
         catch_crashes();
         run_blocks();
         release_crashes();

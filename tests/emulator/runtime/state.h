@@ -42,7 +42,7 @@ struct Copy {  // cp.async
     unsigned group;
 };
 
-enum class State { ready, in_warp, at_barrier, done };
+enum class State { ready, in_warp, at_barrier, at_cluster, done };
 
 struct Fiber {  // runs one thread
     void* stack_pointer;
@@ -56,13 +56,29 @@ struct Fiber {  // runs one thread
     unsigned mask;
     std::vector<Copy> copies;
     unsigned groups;  // of copies, committed
+    unsigned arrivals, waits;  // at barriers of the cluster
+    unsigned seen;             // barriers of the cluster that it knows open, by its own wait or its block's
 };
 
 struct Cell;
 
+struct Event {  // a load or store; thread 0: none
+    unsigned thread = 0, epoch, warp_now, arrivals, clock : 30, atomic : 1, copying : 1;
+};
+
+struct Cluster {
+    std::vector<Block*> blocks;       // by rank
+    unsigned alive = 0, arrived = 0;  // of the threads
+    unsigned opened = 0;              // counts barriers
+};
+
 struct Block {
     uint3 index;
     unsigned id;
+    Cluster* cluster;
+    unsigned cluster_rank;
+    unsigned seen = 0;           // barriers of the cluster, the most that one of its threads knows open
+    std::vector<Event> foreign;  // of other blocks by rank: the last accesses to its shared memory
     std::vector<Fiber*> threads, ready;
     size_t head = 0;  // of ready
     std::vector<Warp> warps;
@@ -97,6 +113,12 @@ extern size_t statics_size;
 unsigned random_number();
 bool on_a_stack(const void* address);
 bool in_shared(const void* address, size_t bytes);
+
+void wake(Fiber* fiber);
+void wait(State state, Operation operation, unsigned mask);
+void end_in_cluster();  // the running thread ends
+void hand_over();       // what the block has done is visible in its cluster
+void check_end();       // of the running block
 
 void catch_crashes();
 void release_crashes();

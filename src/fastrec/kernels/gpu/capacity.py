@@ -36,6 +36,8 @@ def capacity_scan(
     at the memory itself.  The count is the load before the first that fails, or (largest) the largest load
     up to max_patterns that passes; censored (T,) bool says that no load up to max_patterns failed or
     (largest) that max_patterns itself passes.
+    Raises OverflowError, for which it waits for the device where n max_patterns is large, if sums of
+    overlaps do not fit 32 bits.
     """
     t, p = len(trials), -(-max_patterns // 64) * 64
     packed = cupy.empty((t, p, -(-n // 64)), dtype=np.uint64)
@@ -57,7 +59,7 @@ def capacity_scan(
     failing = cupy.full(t, max_patterns + 1, dtype=np.int32)
     failed = cupy.zeros((t, p // 32), dtype=np.uint32)
     doubtful = cupy.zeros((t, p, p // 32), dtype=np.uint32)
-    sizes = (t, n, p, max_patterns, corrupted, newest, largest)
+    sizes = (t, n, p, max_patterns, corrupted, newest, largest, max_sweeps)
     notes = (failing, failed, doubtful)
     size = t * (p // MEMORIES) * -(-n // (SCAN_THREADS // 32 * UNITS))
     head = (np.uint64(key), trials)
@@ -68,7 +70,7 @@ def capacity_scan(
     fields = 4 if n * p < 2**30 else 8
     size = 2 * multiprocessors()
     scratch, nbytes = row_memory(n, fields, size, 8 * packed.shape[2] + 4 * p)
-    dynamics = (synchronous, max_sweeps, cupy.zeros(1, dtype=np.uint64), scratch, nbytes)
+    dynamics = (synchronous, cupy.zeros(1, dtype=np.uint64), scratch, nbytes)
     launch(
         "capacity",
         f"resolve<{C_TYPES[fields]}>",

@@ -35,7 +35,7 @@ __all__ = [
     "unpack",
 ]
 
-# As in cuda/matrix.cuh and cuda/sweep.cu.
+# As in cuda/tile.cuh and cuda/sweep.cu.
 TILE, TILE_THREADS, TILE_SHARED = 128, 256, 3 * 2 * 128 * 16 * 8
 BLOCK = 2048
 
@@ -420,4 +420,4 @@ def launch_grid(
     """Launch a kernel of sweep.cu: one block a multiprocessor, so that all run at once, and its barrier."""
     arrived = cupy.zeros(1, dtype=np.uint32)
     arguments = (*sizes, arrived, *arrays, *outputs, outputs[-1].shape[2])
-    launch("sweep", kernel, multiprocessors(), TILE_THREADS, *arguments, shared=TILE_SHARED)
+    launch("sweep", kernel, multiprocessors(), TILE_THREADS, *arguments, shared=TILE_SHARED, together=True)

@@ -1,8 +1,8 @@
 """Sources, compilation and launches of the CUDA kernels: the one place that meets CuPy's RawModule.
 
-A kernel is compiled with its whole .cu file the first time one of the file is used, the headers joined in:
-CuPy's cache on disk knows sources and options, not included files.  Integers are passed as 64 bits (``long
-long`` in the kernels), keys as ``unsigned long long``; arrays must be C-contiguous and on the device.
+A kernel is compiled the first time it is used, from its .cu file with the headers joined in: CuPy's cache on
+disk knows sources and options, not included files.  Integers are passed as 64 bits (``long long`` in the
+kernels), keys as ``unsigned long long``; arrays must be C-contiguous and on the device.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ OPTIONS = ("-std=c++17",)
 # The kernels of each file of cuda/, template instances by name: what is compiled, shipped and tested.
 PLANES = range(1, 5)
 FIELDS = ("int", "long long")
+FLOATS = ("float", "double")
 WEIGHTS = ("signed char", "short", "int", "long long")
 WEIGHT_TYPES = [f"int, {w}" for w in WEIGHTS[:2]] + [f"long long, {w}" for w in WEIGHTS]
 KERNELS: dict[str, tuple[str, ...]] = {
@@ -43,9 +44,48 @@ KERNELS: dict[str, tuple[str, ...]] = {
         *(f"resolve<{field}>" for field in FIELDS),
         "count_loads",
     ),
+    "cells": (
+        *(
+            f"cell_{way}<{dtype}, {cell}, {rows}>"
+            for way in ("forward", "backward")
+            for dtype in FLOATS
+            for cell in ("Elman", "Gru", "Lstm")
+            for rows in ((1, 4, 16) if dtype == "float" else (1, 4))
+        ),
+        *(f"row_norms<{dtype}>" for dtype in FLOATS),
+    ),
+    "jordan": tuple(
+        f"jordan_{way}<{dtype}, {rows}>"
+        for way in ("forward", "backward")
+        for dtype in FLOATS
+        for rows in (1, 4)
+    ),
+    "sequences": (
+        *(
+            f"{kernel}<{dtype}>"
+            for kernel in (
+                "add_bias",
+                "gather",
+                "clear_padding",
+                "sum_steps",
+                "join_sums",
+                "sum_runs",
+                "join_runs",
+            )
+            for dtype in FLOATS
+        ),
+        *("count_digits", "scan_digits", "scatter_steps"),
+    ),
+    "training": (
+        *(f"cross_entropy<{dtype}, {width}>" for dtype in FLOATS for width in (8, 32, 256)),
+        *(
+            f"{kernel}<{dtype}>"
+            for kernel in ("squared_error", "sum_squares", "sgd", "adam", "find_infinite")
+            for dtype in FLOATS
+        ),
+        "sum_rows",
+    ),
 }
-
-COOPERATIVE = ("sweep",)  # files whose kernels meet at a barrier of the whole grid
 
 
 def source(file: str) -> str:
@@ -62,30 +102,39 @@ def source(file: str) -> str:
     return text(f"{file}.cu")
 
 
+def compiled_with(file: str, name: str) -> tuple[str, ...]:
+    """The instances that are compiled when this kernel is first used: itself alone, the least to wait for."""
+    return (name,)
+
+
 @functools.cache
-def module(file: str) -> Any:
-    """The compiled cuda/<file>.cu."""
+def module(file: str, names: tuple[str, ...], together: bool) -> Any:
+    """cuda/<file>.cu compiled with these kernels, for launches whose blocks all run at once if `together`."""
     return cupy.RawModule(
-        code=source(file),
-        options=OPTIONS,
-        name_expressions=KERNELS[file],
-        enable_cooperative_groups=file in COOPERATIVE,
+        code=source(file), options=OPTIONS, name_expressions=names, enable_cooperative_groups=together
     )
 
 
 @functools.cache
-def kernel(file: str, name: str, device: int) -> Any:
+def kernel(file: str, name: str, device: int, together: bool) -> Any:
     """A kernel of cuda/<file>.cu on a device, allowed all the shared memory that a block can have."""
-    function = module(file).get_function(name)
+    function = module(file, compiled_with(file, name), together).get_function(name)
     function.max_dynamic_shared_size_bytes = shared_limit(device) - function.shared_size_bytes
     return function
 
 
-def launch(file: str, name: str, blocks: int, threads: int, *arguments: Any, shared: int = 0) -> None:
-    """Launch a kernel on the current device and stream; nothing if there are no blocks."""
+def launch(
+    file: str, name: str, blocks: int, threads: int, *arguments: Any, shared: int = 0, together: bool = False
+) -> None:
+    """Launch a kernel on the current device and stream; nothing if there are no blocks.
+
+    shared: bytes of dynamic shared memory.  together: the blocks meet at a barrier, so that all must run at
+    once; there must be no more than fit the device.
+    """
     if blocks:
         converted = tuple(int(a) if isinstance(a, bool) else a for a in arguments)
-        kernel(file, name, cupy.cuda.runtime.getDevice())((blocks,), (threads,), converted, shared_mem=shared)
+        function = kernel(file, name, cupy.cuda.runtime.getDevice(), together)
+        function((blocks,), (threads,), converted, shared_mem=shared)
 
 
 @functools.cache

@@ -1,9 +1,9 @@
 #pragma once
 #include "common.cuh"
 
-// The barrier of a whole grid whose blocks all run at once.  arrived counts up and is never reset: with each barrier
-// it grows by the number of blocks.  What was written before is seen after, by plain loads too, but not by loads
-// through the read-only path.
+// The barrier of blocks that all run at once.  arrived counts up and is never reset: with each barrier it grows by the
+// number of blocks.  What was written before is seen after, by plain loads too, but not by loads through the
+// read-only path.
 
 __device__ __forceinline__ void arrive(u32* arrived) {
 #ifdef FASTREC_EMULATOR
@@ -23,12 +23,13 @@ __device__ __forceinline__ u32 arrivals(const u32* arrived) {
 #endif
 }
 
-struct GridBarrier {
+struct Barrier {
   u32* arrived;
+  u32 blocks;
   u32 expected;  // starts as 0 with *arrived 0
 
   __device__ void wait() {
-    expected += gridDim.x;
+    expected += blocks;
     __syncthreads();
     if (threadIdx.x == 0) {
       __threadfence();

@@ -17,9 +17,9 @@ constexpr int MEMORIES = 16;  // memories of a warp's tile
 constexpr int CERTIFIED = 8;  // corrupted units up to which a recall can be certified
 
 // Whether memories are certified at loads of the step that ends with load `last`; else all that are stable are
-// recalled, as where most would be.
-__device__ __forceinline__ bool certify(i64 corrupted, i64 last, i64 n) {
-  return corrupted <= CERTIFIED && 4 * corrupted * last < n;
+// recalled, as where most would be, or where one sweep must do: it takes a second to see that nothing flips any more.
+__device__ __forceinline__ bool certify(i64 corrupted, i64 max_sweeps, i64 last, i64 n) {
+  return corrupted <= CERTIFIED && 4 * corrupted * last < n && (corrupted == 0 || max_sweeps > 1);
 }
 
 // digits (T, P / 16, P / 32, DIGITS, 32) of uint4: the overlaps gram (T, P, P) off the diagonal in digits of base 128, as
@@ -71,7 +71,7 @@ struct Scan {
   const i64* trials;
   const int* gram;   // (T, P, P)
   const u64* units;  // (T, n, P / 64)
-  i64 n, P, limit, corrupted, newest, largest;
+  i64 n, P, limit, corrupted, newest, largest, max_sweeps;
   int* failing;      // (T): the smallest load known to fail, limit + 1 at first
   u32* failed;       // (T, P / 32): all of them, load p as bit p - 1
   u32* doubtful;     // (T, P, P / 32): memories to be recalled at each load
@@ -129,7 +129,7 @@ __device__ inline void examine(const Scan& scan, i64 trial, i64 mu, i64 i, i64 s
   if (p <= mu || p > scan.limit || (scan.newest && p != mu + 1)) return;
   if (margin < 0)
     fail(scan, trial, p);
-  else if (certify(scan.corrupted, min(STEP * (step + 1), scan.limit), scan.n) && margin <= 2 * scan.corrupted * p &&
+  else if (certify(scan.corrupted, scan.max_sweeps, min(STEP * (step + 1), scan.limit), scan.n) && margin <= 2 * scan.corrupted * p &&
            in_doubt(scan, trial, mu, i, p, margin))
     atomicOr(&scan.doubtful[((trial * scan.P + p - 1) * scan.P + mu) / 32], 1u << mu % 32);
 }
@@ -138,14 +138,16 @@ __device__ inline void examine(const Scan& scan, i64 trial, i64 mu, i64 i, i64 s
 template <int DIGITS>
 __global__ void __launch_bounds__(SCAN_THREADS, 6 - DIGITS)
     scan(u64 key, const i64* trials, const uint4* digits, const int* spread, const int* gram, const u64* units, i64 T,
-         i64 n, i64 P, i64 limit, i64 corrupted, i64 newest, i64 largest, int* failing, u32* failed, u32* doubtful) {
+         i64 n, i64 P, i64 limit, i64 corrupted, i64 newest, i64 largest, i64 max_sweeps, int* failing, u32* failed,
+         u32* doubtful) {
   constexpr int WARPS = SCAN_THREADS / WARP;
   int lane = threadIdx.x % WARP, group = lane / 4, quad = lane % 4;
   i64 across = (n + STEP * WARPS - 1) / (STEP * WARPS), steps = P / STEP, u = P / 64;
   i64 down = P / MEMORIES, trial = blockIdx.x / (across * down), memory = blockIdx.x / across % down * MEMORIES;
   i64 first = (blockIdx.x % across * WARPS + threadIdx.x / WARP) * STEP;
   if (first >= n || memory >= limit) return;
-  Scan judge = {key, trials, gram, units, n, P, limit, corrupted, newest, largest, failing, failed, doubtful};
+  Scan judge = {key, trials, gram, units, n, P, limit, corrupted, newest, largest, max_sweeps,
+                failing, failed, doubtful};
   const u32* halves = reinterpret_cast<const u32*>(units + trial * n * u);
 
   // An element e of a lane: memory group + 8 (e / 8), unit 2 quad + e % 2 + 8 (e / 2 % 4) of the warp's own.
@@ -181,7 +183,7 @@ __global__ void __launch_bounds__(SCAN_THREADS, 6 - DIGITS)
     if (step + 1 < birth) continue;
 
     i64 last = min(STEP * (step + 1), limit);
-    i64 reach = (1 + (certify(corrupted, last, n) ? 2 * corrupted : 0)) * last;
+    i64 reach = (1 + (certify(corrupted, max_sweeps, last, n) ? 2 * corrupted : 0)) * last;
     u32 near = 0;
 #pragma unroll
     for (int row = 0; row < 2; row++) {
@@ -215,7 +217,7 @@ __global__ void __launch_bounds__(SCAN_THREADS, 6 - DIGITS)
 // Whether memory mu of a trial, with its corrupted units flipped, comes to rest at itself at load p; by a block.
 // row, m (p), flipped (w): its memory.
 template <class F>
-__device__ bool returns(const Scan& scan, const u64* packed, i64 trial, i64 mu, i64 p, i64 synchronous, i64 max_sweeps,
+__device__ bool returns(const Scan& scan, const u64* packed, i64 trial, i64 mu, i64 p, i64 synchronous,
                         const Row<F>& row, int* m, u64* flipped) {
   __shared__ Turn turns[2][WARP];
   __shared__ int count;
@@ -247,7 +249,7 @@ __device__ bool returns(const Scan& scan, const u64* packed, i64 trial, i64 mu, 
     row.s[i] = row.before[i] = static_cast<signed char>(s);
   }
   PatternCoupling coupling = {units, u, p, 0};
-  for (i64 sweep = 0; sweep < max_sweeps; sweep++) {
+  for (i64 sweep = 0; sweep < scan.max_sweeps; sweep++) {
     i64 flips;
     bool back;
     __syncthreads();
@@ -271,10 +273,11 @@ __device__ bool returns(const Scan& scan, const u64* packed, i64 trial, i64 mu, 
 template <class F>
 __global__ void __launch_bounds__(256, 2)
     resolve(u64 key, const i64* trials, const u64* packed, const int* gram, const u64* units, i64 T, i64 n, i64 P,
-            i64 limit, i64 corrupted, i64 newest, i64 largest, i64 synchronous, i64 max_sweeps, u64* next,
+            i64 limit, i64 corrupted, i64 newest, i64 largest, i64 max_sweeps, i64 synchronous, u64* next,
             unsigned char* scratch, i64 bytes, int* failing, u32* failed, u32* doubtful) {
   __shared__ i64 taken;
-  Scan scan = {key, trials, gram, units, n, P, limit, corrupted, newest, largest, failing, failed, doubtful};
+  Scan scan = {key, trials, gram, units, n, P, limit, corrupted, newest, largest, max_sweeps,
+               failing, failed, doubtful};
   unsigned char* memory = own_memory(scratch, bytes);
   u64* flipped = reinterpret_cast<u64*>(memory);
   int* m = reinterpret_cast<int*>(flipped + (n + 63) / 64);
@@ -294,14 +297,14 @@ __global__ void __launch_bounds__(256, 2)
     __syncthreads();
     if (taken >= T * limit) return;
     i64 trial = taken % T, p = taken / T + 1;
-    bool certified = certify(corrupted, min((p + STEP - 1) / STEP * STEP, limit), n), passes = true;
+    bool certified = certify(corrupted, max_sweeps, min((p + STEP - 1) / STEP * STEP, limit), n), passes = true;
     for (i64 word = newest ? (p - 1) / 32 : 0; word < (p + 31) / 32 && passes; word++) {
       u32 memories = certified ? doubtful[(trial * P + p - 1) * (P / 32) + word] : u32(mask_below(p - 32 * word, 0));
       if (newest) memories &= 1u << (p - 1) % 32;
       while (memories && passes) {
         i64 mu = 32 * word + __ffs(int(memories)) - 1;
         memories &= memories - 1;
-        passes = returns(scan, packed, trial, mu, p, synchronous, max_sweeps, row, m, flipped);
+        passes = returns(scan, packed, trial, mu, p, synchronous, row, m, flipped);
       }
     }
     if (!passes && threadIdx.x == 0) fail(scan, trial, p);

@@ -6,8 +6,8 @@ typedef unsigned u32;
 typedef unsigned long long u64;
 typedef long long i64;
 
-constexpr u32 ALL = 0xffffffffu;
-constexpr int WARP = 32;
+inline constexpr u32 ALL = 0xffffffffu;
+inline constexpr int WARP = 32;
 
 enum Stream { PATTERN = 1, CORRUPT = 2, ORDER = 3 };
 

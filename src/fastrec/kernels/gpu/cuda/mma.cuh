@@ -1,8 +1,7 @@
 #pragma once
 #include "common.cuh"
 
-// Tensor-core products of bits and bytes, and the asynchronous copies that feed them: PTX, with a twin each for
-// the emulator of the tests.
+// Tensor-core products of bits, bytes, bf16 and tf32: PTX, with a twin each for the emulator of the tests.
 
 // d += a b of 16 x 8: counts of common bits over 256 columns of bits.
 __device__ __forceinline__ void mma_bits(int (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
@@ -32,31 +31,64 @@ __device__ __forceinline__ void mma_bytes(int (&d)[4], const u32 (&a)[4], const 
 #endif
 }
 
-// Eight bytes from global to shared memory, or zeros where there are none to read.
-__device__ __forceinline__ void copy_word(u64* shared, const u64* global, bool there) {
+// d += a b of 16 x 8: sums of products over 16 columns of bf16, two in a word, the first one low.  The order and the
+// rounding of the sum are the card's own.
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #ifdef FASTREC_EMULATOR
-  emulator::copy_async(shared, global, 8, there ? 8 : 0);
+  auto out = emulator::mma_m16n8({{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}}, __LINE__,
+                                 emulator::dot_bf16);
+  for (int i = 0; i < 4; i++) d[i] = out.d[i];
 #else
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(u32(__cvta_generic_to_shared(shared))),
-               "l"(global), "r"(there ? 8 : 0)
-               : "memory");
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
-__device__ __forceinline__ void copy_commit() {
+// d += a b of 16 x 8: sums of products over 8 columns of tf32, one in a word.
+__device__ __forceinline__ void mma_tf32(float (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #ifdef FASTREC_EMULATOR
-  emulator::copy_async_commit();
+  auto out = emulator::mma_m16n8({{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}}, __LINE__,
+                                 emulator::dot_tf32);
+  for (int i = 0; i < 4; i++) d[i] = out.d[i];
 #else
-  asm volatile("cp.async.commit_group;" ::: "memory");
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
-// Waits until at most `pending` of this thread's groups of copies are under way.
-template <int pending> __device__ __forceinline__ void copy_wait() {
+// The nearest bf16, the even one of two as near, as its bits; two of them in a word; and back.
+__device__ __forceinline__ unsigned short to_bf16(float x) {
 #ifdef FASTREC_EMULATOR
-  emulator::copy_async_wait(pending);
+  return emulator::to_bf16(x);
 #else
-  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+  unsigned short bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+  return bits;
+#endif
+}
+__device__ __forceinline__ u32 to_bf16(float low, float high) {
+#ifdef FASTREC_EMULATOR
+  return u32(emulator::to_bf16(high)) << 16 | emulator::to_bf16(low);
+#else
+  u32 pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#endif
+}
+__device__ __forceinline__ float from_bf16(unsigned short bits) { return __uint_as_float(u32(bits) << 16); }
+
+// The nearest tf32, the one away from zero of two as near, as a word for mma_tf32.
+__device__ __forceinline__ u32 to_tf32(float x) {
+#ifdef FASTREC_EMULATOR
+  return emulator::to_tf32(x);
+#else
+  u32 bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return bits;
 #endif
 }
 

@@ -13,7 +13,7 @@ __global__ void pack(const signed char* states, i64 r, i64 n, i64 w, u64* packed
   }
 }
 
-// states (r, n) from packed (r, w), a thread eight states.
+// states (r, n) from packed (r, w), a thread eight states, stored at once where they begin at a multiple of 8.
 __global__ void unpack(const u64* packed, i64 r, i64 n, i64 w, signed char* states) {
   for (i64 first = 8 * thread_number(); first < r * n; first += 8 * thread_count()) {
     i64 row = first / n, i = first % n;
@@ -22,7 +22,7 @@ __global__ void unpack(const u64* packed, i64 r, i64 n, i64 w, signed char* stat
       octet |= u64(bit(packed + row * w, i) ? 1 : 0xff) << 8 * j;
       if (++i == n) i = 0, row++;
     }
-    if (first + 8 <= r * n)
+    if (first + 8 <= r * n && reinterpret_cast<u64>(states) % 8 == 0)
       *reinterpret_cast<u64*>(states + first) = octet;
     else
       for (int j = 0; first + j < r * n; j++) states[first + j] = static_cast<signed char>(octet >> 8 * j);

@@ -1,6 +1,6 @@
 // Recall with cached fields: a block a row, thousands of rows at once, all sweeps in one launch.
 //
-// A sweep reads n fields from shared memory (13 bytes a unit, up to n = 16000; from L2 beyond) and, for each flip, n
+// A sweep reads n fields from shared memory (14 bytes a unit, as long as there is room; from L2 beyond) and, for each flip, n
 // couplings: 2 n bytes of a row of weights, or n u words of packed units.
 #include "descent.cuh"
 

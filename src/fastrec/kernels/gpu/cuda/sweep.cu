@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(TILE_THREADS, 1)
                 u32* turned, int* turns, i64* sweep_flips, int* left, int* remaining, u64* states, int* m, u64* planes,
                 u64* totals, bool* converged, int* swept, i64* flips, i64* forms, i64 recorded) {
   if (*remaining == 0) return;
-  GridBarrier barrier = {arrived, 0};
+  Barrier barrier = {arrived, gridDim.x, 0};
   i64 w = (n + 63) / 64, blocks = (n + BLOCK - 1) / BLOCK;
   for (i64 network = 0; network < k; network++) {
     i64 rows = network * b;
@@ -236,7 +236,7 @@ __global__ void __launch_bounds__(TILE_THREADS, 1)
     sweep_sync(const u64* units, i64 k, i64 b, i64 n, i64 p, i64 u, i64 diagonal, i64 max_sweeps, u32* arrived,
                u32* turned, int* turns, int* differing, u64* before, int* left, u64* states, int* m, u64* planes,
                u64* totals, int* period, int* swept, i64* flips, i64* forms, i64 recorded) {
-  GridBarrier barrier = {arrived, 0};
+  Barrier barrier = {arrived, gridDim.x, 0};
   i64 w = (n + 63) / 64, tiles = (n + 15) / 16;
   for (i64 network = 0; network < k; network++) {
     i64 rows = network * b;

@@ -1,4 +1,5 @@
 #pragma once
+#include "copy.cuh"
 #include "mma.cuh"
 
 constexpr int TILE = 128;           // rows and columns of a block's tile
@@ -29,7 +30,7 @@ __device__ __forceinline__ void tile_product(u64* stage, Row row, Column column,
     for (int r = threadIdx.x / DEPTH; r < 2 * TILE; r += TILE_THREADS / DEPTH) {
       const u64* from = r < TILE ? row(r) : column(r - TILE);
       bool there = from && word < words;
-      copy_word(&into[swizzled(r, c)], there ? from + word : row(0), there);
+      copy_value(&into[swizzled(r, c)], there ? from + word : row(0), there);
     }
   };
 

@@ -1,0 +1,168 @@
+// Losses and optimisers: one pass over each array, sums in a fixed order.  k networks, b rows of t steps, o outputs.
+#include "common.cuh"
+
+constexpr int THREADS = 256;
+constexpr int STRETCH = 4 * THREADS;  // numbers of a network that a block of an optimiser takes
+
+// The largest value and the sum of WIDTH threads, in each of them.  partial: 32 values of shared memory, free at the
+// call, where a block works together.
+template <int WIDTH, class T> __device__ __forceinline__ T group_max(T value, T* partial) {
+  for (int distance = min(WIDTH, WARP) / 2; distance; distance /= 2) {
+    T other = __shfl_xor_sync(ALL, value, distance);
+    if (other > value) value = other;
+  }
+  if constexpr (WIDTH > WARP) {
+    if (threadIdx.x % WARP == 0) partial[threadIdx.x / WARP] = value;
+    __syncthreads();
+    for (int warp = 0; warp < WIDTH / WARP; warp++)
+      if (partial[warp] > value) value = partial[warp];
+    __syncthreads();
+  }
+  return value;
+}
+
+template <int WIDTH, class T> __device__ __forceinline__ T group_sum(T value, T* partial) {
+  if constexpr (WIDTH > WARP)
+    return block_sum(value, partial);
+  else {
+    for (int distance = WIDTH / 2; distance; distance /= 2) value += __shfl_xor_sync(ALL, value, distance);
+    return value;
+  }
+}
+
+// steps (k, b, t): log sum exp y - y[target] of outputs y (k, b, t, o), 0 off the mask (b, t); d_outputs gets its
+// gradient times scale (k), and may be outputs or null.  targets (m, b, t).  WIDTH threads for a step.
+template <class T, int WIDTH>
+__global__ void __launch_bounds__(THREADS)
+    cross_entropy(const T* outputs, const int* targets, const bool* mask, const double* scale, i64 m, i64 k, i64 b,
+                  i64 t, i64 o, double* steps, T* d_outputs) {
+  __shared__ T partial[WARP];
+  int lane = threadIdx.x % WIDTH;
+  i64 n = b * t, all = k * n;
+  // All threads of a block take part in every turn.
+  for (i64 first = i64(blockIdx.x) * (THREADS / WIDTH); first < all; first += i64(gridDim.x) * (THREADS / WIDTH)) {
+    i64 job = first + threadIdx.x / WIDTH;
+    i64 net = job / n, step = job - net * n;
+    bool on = job < all && mask[step];
+    i64 target = on ? targets[(m > 1 ? net * n : 0) + step] : -1;
+    const T* y = outputs + job * o;
+    // The sum of exp(y - top) with the largest y so far, which is no infinity.
+    T top = sizeof(T) == 4 ? T(-3.402823466e38f) : T(-1.7976931348623157e308), total = 0, chosen = 0;
+    if (on) {
+      for (i64 j = lane; j < o; j += WIDTH) {
+        T value = y[j];
+        if (value > top) {
+          total = total * exp(top - value) + 1;
+          top = value;
+        } else
+          total += exp(value - top);
+      }
+      chosen = y[target];
+    }
+    T largest = group_max<WIDTH>(top, partial);
+    total = group_sum<WIDTH>(total * exp(top - largest), partial);
+    if (lane == 0 && job < all) steps[job] = on ? log(double(total)) - double(chosen - largest) : 0;
+    // Outputs have been read by all before any is written over.
+    if (WIDTH > WARP)
+      __syncthreads();
+    else
+      __syncwarp();
+    if (!d_outputs || job >= all) continue;
+    T factor = T(scale[net]), part = 1 / total;
+    for (i64 j = lane; j < o; j += WIDTH)
+      d_outputs[job * o + j] = on ? factor * (exp(y[j] - largest) * part - T(j == target)) : T(0);
+  }
+}
+
+// partial (k, b, parts): sums of squares of outputs - targets, (k, b, t o) and (m, b, t o), over `part` numbers of the
+// steps in mask (b, t); d_outputs gets the differences times scale (k), and may be outputs or null.
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    squared_error(const T* outputs, const T* targets, const bool* mask, const double* scale, i64 m, i64 b, i64 t,
+                  i64 o, i64 part, i64 parts, double* partial, T* d_outputs) {
+  __shared__ double sums[WARP];
+  i64 row = blockIdx.x / parts, first = blockIdx.x % parts * part, last = min(first + part, t * o);
+  const T* goal = targets + (m > 1 ? row : row % b) * t * o;
+  T factor = T(scale[row / b]);
+  double sum = 0;
+  for (i64 j = first + threadIdx.x; j < last; j += blockDim.x) {
+    i64 place = row * t * o + j;
+    T difference = mask[row % b * t + j / o] ? outputs[place] - goal[j] : T(0);
+    sum += double(difference) * double(difference);
+    if (d_outputs) d_outputs[place] = factor * difference;
+  }
+  sum = block_sum(sum, sums);
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+// partial (k, parts): sums of squares of `part` numbers each of values (k, n).
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    sum_squares(const T* values, i64 n, i64 part, i64 parts, double* partial) {
+  __shared__ double sums[WARP];
+  i64 net = blockIdx.x / parts, first = blockIdx.x % parts * part, last = min(first + part, n);
+  double sum = 0;
+#pragma unroll 4
+  for (i64 j = first + threadIdx.x; j < last; j += blockDim.x) {
+    double value = double(values[net * n + j]);
+    sum += value * value;
+  }
+  sum = block_sum(sum, sums);
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+// out (rows) = factor times the sums of values (rows, n), or is increased by them; a warp for each.
+__global__ void __launch_bounds__(THREADS)
+    sum_rows(const double* values, i64 rows, i64 n, double factor, i64 add, double* out) {
+  int lane = threadIdx.x % WARP;
+  for (i64 row = thread_number() / WARP; row < rows; row += thread_count() / WARP) {
+    double sum = 0;
+    for (i64 j = lane; j < n; j += WARP) sum += values[row * n + j];
+    sum = factor * warp_sum(sum);
+    if (lane == 0) out[row] = add ? out[row] + sum : sum;
+  }
+}
+
+// Passes the numbers of a block's stretch of (k, n) to set(network, place).
+template <class Set> __device__ __forceinline__ void each_number(i64 n, Set set) {
+  i64 stretches = (n + STRETCH - 1) / STRETCH, net = blockIdx.x / stretches;
+  i64 first = blockIdx.x % stretches * STRETCH + threadIdx.x;
+#pragma unroll
+  for (int turn = 0; turn < STRETCH / THREADS; turn++)
+    if (first + turn * THREADS < n) set(net, net * n + first + turn * THREADS);
+}
+
+// v = momentum v + scale g; p -= rate v, or rate (scale g + momentum v) after Nesterov; p, g, v (k, n).
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    sgd(T* p, const T* g, T* v, const double* scale, const double* rate, i64 n, double momentum, i64 nesterov) {
+  each_number(n, [=](i64 net, i64 j) {
+    T step = T(scale[net]) * g[j], velocity = T(momentum) * v[j] + step;
+    v[j] = velocity;
+    p[j] -= T(rate[net]) * (nesterov ? step + T(momentum) * velocity : velocity);
+  });
+}
+
+// Adam, p, g, mean and square (k, n); rest = 1 - beta, unbias = 1 - beta^step.
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    adam(T* p, const T* g, T* mean, T* square, const double* scale, const double* rate, i64 n, double beta1,
+         double beta2, double rest1, double rest2, double unbias1, double unbias2, double epsilon, double decay) {
+  each_number(n, [=](i64 net, i64 j) {
+    T step = T(scale[net]) * g[j];
+    T first = T(beta1) * mean[j] + T(rest1) * step;
+    T second = T(beta2) * square[j] + T(rest2) * step * step;
+    T value = p[j] - T(decay * rate[net]) * p[j];
+    mean[j] = first;
+    square[j] = second;
+    p[j] = value - T(rate[net]) * (first / T(unbias1)) / (sqrt(second / T(unbias2)) + T(epsilon));
+  });
+}
+
+// found (1), 0 before: 1 if one of values (n) is NaN or infinite.
+template <class T> __global__ void __launch_bounds__(THREADS) find_infinite(const T* values, i64 n, int* found) {
+  bool own = false;
+#pragma unroll 4
+  for (i64 j = thread_number(); j < n; j += thread_count()) own |= !isfinite(values[j]);
+  if (own) atomicOr(found, 1);
+}

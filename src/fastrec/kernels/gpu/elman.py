@@ -1,0 +1,53 @@
+"""Elman networks on the GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import recurrent
+from .sequences import input_gradients, project, recurrent_products, sums
+
+
+def elman_forward(
+    x: Any,
+    tokens: Any,
+    lengths: Any,
+    state: Any,
+    W_in: Any,
+    W_rec: Any,
+    b: Any,
+    activation: int,
+    hidden: Any,
+) -> None:
+    """Fill hidden with h' = f(x W_in + h W_rec + b)."""
+    project(x, tokens, lengths, W_in, b, hidden)
+    recurrent.forward("Elman", hidden, lengths, state, W_rec, None, activation, hidden, None, None)
+
+
+def elman_backward(
+    x: Any,
+    tokens: Any,
+    lengths: Any,
+    state: Any,
+    hidden: Any,
+    W_in: Any,
+    W_rec: Any,
+    activation: int,
+    d_hidden: Any,
+    d_last: Any,
+    d_z: Any,
+    d_x: Any,
+    d_state: Any,
+    d_W_in: Any,
+    d_W_rec: Any,
+    d_b: Any,
+    flow: Any,
+) -> None:
+    """Gradients of `elman_forward`; d_z (k, b, t, h), of the argument of f, may be d_hidden itself."""
+    recurrent.backward(
+        *("Elman", lengths, state, hidden, None, None, W_rec, activation),
+        *(d_hidden, d_last, d_z, d_state, flow),
+    )
+    input_gradients(x, tokens, lengths, W_in, d_z, d_x, d_W_in)
+    recurrent_products(state, hidden, d_z, d_W_rec)
+    sums(d_z, d_b)

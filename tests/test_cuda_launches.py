@@ -1,0 +1,501 @@
+"""Arithmetic of all launches for Hopfield networks up to the largest: nothing runs, arrays hold nothing."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastrec.kernels import words
+
+cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
+from fastrec.kernels.gpu import capacity, hopfield, random  # noqa: E402
+
+KEY = np.uint64(1)
+CARDS = {"8.0": (108, 166912), "8.6": (84, 101376), "9.0": (132, 232448)}  # multiprocessors, shared memory
+TYPES = {
+    "bool": bool,
+    **{
+        "signed char": np.int8,
+        "unsigned char": np.uint8,
+        "short": np.int16,
+        "int": np.int32,
+        "u32": np.uint32,
+    },
+    **{"i64": np.int64, "long long": np.int64, "u64": np.uint64, "uint4": np.uint32},
+}
+OPTIONAL = {"trials", "remaining", "scratch"}
+RECALL_SHAPES = [  # k, b, n, p
+    (1, 1, 1, 1),
+    (3, 5, 63, 65),
+    (2, 7, 129, 1000),
+    (4096, 1, 100, 14),
+    (1, 4096, 10_000, 1000),
+    (1, 8, 16_384, 1000),
+    (1, 1, 16_384, 65_536),
+    (1, 8, 16_385, 1000),
+    (1, 1, 10**6, 10**5),
+    (1, 1, 2**24, 65),
+]
+WITH_WEIGHTS = [shape for shape in RECALL_SHAPES if shape[2] < 20_000] + [(1, 3, 40_001, 1)]
+SCANS = [  # n, trials, patterns
+    (1, 1, 1),
+    (63, 3, 5),
+    (100, 100_000, 40),
+    (10_000, 1000, 1100),
+    (16_384, 10, 1500),
+    (16_385, 10, 1500),
+    (100_000, 32, 9000),
+    (100_000, 32, 11_000),
+]
+
+
+def constants(file: str) -> dict[str, int]:
+    """The integer constants of a file and its headers."""
+    found: dict[str, int] = {}
+    for name, value in re.findall(r"constexpr int (\w+) = ([^;]+);", cuda.source(file)):
+        found[name] = eval(value.replace("/", "//"), {}, found)
+    return found
+
+
+def static_shared(file: str) -> int:
+    """Bytes of all static shared memory that a file declares: no kernel has more."""
+    sizes = {"u64": 8, "i64": 8, "u32": 4, "int": 4, "Turn": 16}
+    total = 0
+    for kind, extent in re.findall(
+        r"^ *__shared__ (\w+) \w+((?:\[\w+\])*);", cuda.source(file), re.MULTILINE
+    ):
+        extents = (eval(n, {}, constants(file)) for n in re.findall(r"\[(\w+)\]", extent))
+        total += sizes[kind] * math.prod(extents)
+    return total
+
+
+@dataclass
+class Parameter:
+    name: str
+    type: str
+    pointer: bool
+
+
+@dataclass
+class Kernel:
+    template: list[str]  # names of the template's parameters
+    most_threads: int
+    parameters: list[Parameter]
+
+
+def declared(file: str) -> dict[str, Kernel]:
+    """The kernels that a file declares, by name without template arguments."""
+    pattern = (
+        r"(?:template <([^>]*)>\s*)?__global__ void\s+(?:__launch_bounds__\(([^)]*)\)\s*)?(\w+)\(([^)]*)\)"
+    )
+    found = {}
+    for template, bounds, name, parameters in re.findall(pattern, re.sub(r"//.*", "", cuda.source(file))):
+        most = eval(bounds.split(",")[0].replace("/", "//"), {}, constants(file)) if bounds else 1024
+        matches = [
+            re.fullmatch(r"\s*(?:const )?([\w ]+?)(\*?) (\w+)", text) for text in parameters.split(",")
+        ]
+        names = [part.split()[-1] for part in template.split(",")] if template else []
+        found[name] = Kernel(names, most, [Parameter(m[3], m[1], bool(m[2])) for m in matches])
+    return found
+
+
+FILES = ("random", "packing", "product", "fields", "recall", "sweep", "capacity")
+DECLARED = {file: declared(file) for file in FILES}
+
+
+class Hollow:
+    """An array of the device that has everything but elements; `value` stands for whatever is read of it."""
+
+    def __init__(self, device: Device, shape: Any, dtype: Any, value: int = 0) -> None:
+        self.device, self.value, self.dtype = device, value, np.dtype(dtype)
+        self.shape = (shape,) if isinstance(shape, int) else tuple(map(int, shape))
+        self.size, self.data = math.prod(self.shape), SimpleNamespace(ptr=id(self))
+        assert min(self.shape, default=1) >= 0
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def reshape(self, *shape: int) -> Hollow:
+        assert math.prod(shape) == self.size
+        return Hollow(self.device, shape, self.dtype, self.value)
+
+    def copy(self) -> Hollow:
+        return Hollow(self.device, self.shape, self.dtype, self.value)
+
+    def __getitem__(self, key: Any) -> Hollow:
+        return Hollow(self.device, np.broadcast_to(0, self.shape)[key].shape, self.dtype, self.value)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def __eq__(self, other: object) -> Any:
+        return Hollow(self.device, self.shape, bool)
+
+    def sum(self, axis: int, dtype: Any) -> Hollow:
+        return Hollow(self.device, self.shape[:axis] + self.shape[axis + 1 :], dtype, self.value)
+
+    def max(self) -> Hollow:
+        return Hollow(self.device, (), self.dtype, self.value)
+
+    def __int__(self) -> int:
+        self.device.waits += 1
+        return self.device.answer
+
+    def __bool__(self) -> bool:
+        raise AssertionError("waits for the device")
+
+
+@dataclass
+class Launch:
+    """One launch, judged when it is made."""
+
+    device: Device
+    file: str
+    kernel: str
+    blocks: int = 0
+    threads: int = 0
+    shared: int = 0
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(
+        self, grid: tuple[int], block: tuple[int], args: tuple[Any, ...], *, shared_mem: int
+    ) -> None:
+        """As CuPy's kernels are called, without a stream: it is the current one."""
+        name, _, template = self.kernel.rstrip(">").partition("<")
+        kernel = DECLARED[self.file][name]
+        given = dict(zip(kernel.template, filter(None, template.split(", ")), strict=True))
+        (self.blocks,), (self.threads,), self.shared = grid, block, shared_mem
+        self.arguments = {p.name: a for p, a in zip(kernel.parameters, args, strict=True)}
+        self.check_shape(kernel.most_threads)
+        for parameter in kernel.parameters:
+            self.check_argument(parameter, TYPES[given.get(parameter.type, parameter.type)])
+        if "scratch" in self.arguments:
+            self.check_row(given["F"])
+        self.device.launches.append(self)
+
+    def check_shape(self, most_threads: int) -> None:
+        assert 1 <= self.blocks < 2**31
+        assert self.threads % 32 == 0
+        assert 32 <= self.threads <= most_threads
+        assert static_shared(self.file) + self.shared <= self.device.shared
+        if self.file == "sweep":
+            assert self.blocks <= self.device.multiprocessors
+            assert self.threads == constants(self.file)["TILE_THREADS"]
+        if "STAGES" in (known := constants(self.file)) and self.kernel != "count_ones":
+            assert self.shared == known["STAGES"] * 2 * known["TILE"] * known["DEPTH"] * 8
+
+    def check_argument(self, parameter: Parameter, dtype: Any) -> None:
+        argument = self.arguments[parameter.name]
+        if not parameter.pointer:
+            wanted = {np.uint64: np.uint64, np.int64: (int, np.int64)}[dtype]
+            assert isinstance(argument, wanted), parameter
+            assert not isinstance(argument, bool), parameter
+            assert -(2**63) <= int(argument) < 2**64
+        elif argument is None:
+            assert parameter.name in OPTIONAL
+        else:
+            assert isinstance(argument, Hollow)
+            assert argument.dtype == dtype, parameter
+
+    def check_row(self, fields: str) -> None:
+        """A block's memory: flipped (w), m (P) for resolve, then keys (n), fields (n), s, before (n)."""
+        n, itemsize = self.arguments["n"], np.dtype(TYPES[fields]).itemsize
+        start = 8 * words(n) + 4 * self.arguments["P"] if self.kernel.startswith("resolve") else 0
+        assert start % 8 == 0
+        assert (start + 8 * n) % itemsize == 0
+        nbytes, scratch = self.arguments["bytes"], self.arguments["scratch"]
+        assert nbytes % 8 == 0
+        assert 0 <= nbytes - (start + n * (8 + itemsize + 2)) < 8
+        assert static_shared(self.file) <= 2048
+        if nbytes + 2048 <= self.device.shared:
+            assert scratch is None
+            assert self.shared == nbytes
+        else:
+            assert scratch.shape == (self.blocks, nbytes)
+            assert self.shared == 0
+
+
+class Device:
+    """Stands for CuPy, with a card that only takes notes."""
+
+    def __init__(self, multiprocessors: int, shared: int) -> None:
+        self.multiprocessors, self.shared = multiprocessors, shared
+        self.launches: list[Launch] = []
+        self.waits = self.answer = 0
+        self.cuda = SimpleNamespace(runtime=SimpleNamespace(getDevice=lambda: 0))
+
+    def array(self, shape: Any, dtype: Any) -> Hollow:
+        return Hollow(self, shape, dtype)
+
+    empty = zeros = array
+
+    def ascontiguousarray(self, array: Hollow) -> Hollow:
+        return array
+
+    def full(self, shape: Any, value: int, dtype: Any) -> Hollow:
+        return Hollow(self, shape, dtype, value)
+
+    def attribute(self, name: str, device: int) -> int:
+        known = {"MaxSharedMemoryPerBlockOptin": self.shared, "MultiProcessorCount": self.multiprocessors}
+        return known[name]
+
+    def kernel(self, file: str, name: str, device: int, together: bool) -> Launch:
+        assert name in cuda.KERNELS[file]
+        assert together == (file == "sweep")
+        return Launch(self, file, name)
+
+    def run(self, kernel: Any, *arguments: Any, waits: int = 0) -> int:
+        """The launches of a kernel's twin, which waits so many times."""
+        before = len(self.launches), self.waits
+        kernel(*arguments)
+        assert self.waits == before[1] + waits
+        return len(self.launches) - before[0]
+
+    def recall(
+        self,
+        kernel: Any,
+        shape: tuple[int, ...],
+        weights: type | None,
+        orders: int = 0,
+        sweeps: int = 100,
+        recorded: bool = True,
+        waits: int = 0,
+    ) -> int:
+        """`run` one of the four recalls."""
+        k, b, n, p = shape
+        patterns = self.array((k, p, words(n)), np.uint64), self.array((k, n, words(p)), np.uint64), False
+        synchronous = "sync" in kernel.__name__.split("_")
+        inputs = patterns if weights is None else (self.array((k, n, n), weights),)
+        return self.run(
+            kernel,
+            *(() if synchronous else (KEY, self.array((orders, n), np.int32))),
+            *inputs,
+            sweeps,
+            self.array((k, b, words(n)), np.uint64),
+            self.array((k, b), np.int32 if synchronous else bool),
+            self.array((k, b), np.int32),
+            self.array((k, b), np.int64),
+            self.array((k, b, (sweeps + 1) * recorded), np.int64),
+            waits=waits,
+        )
+
+
+@pytest.fixture(params=CARDS)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
+    """Each card in turn, as it is while nothing waits for it and rows remain."""
+    device = Device(*CARDS[request.param])
+    for module in (cuda, random, hopfield, capacity):
+        monkeypatch.setattr(module, "cupy", device)
+    monkeypatch.setattr(cuda, "attribute", device.attribute)
+    monkeypatch.setattr(cuda, "kernel", device.kernel)
+    return device
+
+
+def test_kernels_are_those_declared() -> None:
+    for file in FILES:
+        names = cuda.KERNELS[file]
+        assert {name.partition("<")[0] for name in names} == set(DECLARED[file])
+        for name in names:
+            arguments = [a for a in name.rstrip(">").partition("<")[2].split(", ") if a]
+            assert len(arguments) == len(DECLARED[file][name.partition("<")[0]].template), name
+
+
+def test_constants_are_those_of_the_kernels() -> None:
+    sweep, scan, orders = constants("sweep"), constants("capacity"), constants("random")
+    assert orders["BUCKET"] == random.BUCKET
+    for file in ("product", "sweep"):
+        known = constants(file)
+        assert (known["TILE"], known["TILE_THREADS"]) == (hopfield.TILE, hopfield.TILE_THREADS)
+        assert known["STAGES"] * 2 * known["TILE"] * known["DEPTH"] * 8 == hopfield.TILE_SHARED
+    assert sweep["BLOCK"] == hopfield.BLOCK
+    assert sweep["BLOCK"] == sweep["OWN"] * sweep["TILE_THREADS"]
+    assert sweep["GROUP"] * 16 * 8 <= hopfield.TILE_SHARED
+    assert scan["SCAN_THREADS"] == capacity.SCAN_THREADS
+    assert (scan["MEMORIES"], scan["STEP"]) == (capacity.MEMORIES, capacity.UNITS)
+    most = {name: kernel.most_threads for file in DECLARED for name, kernel in DECLARED[file].items()}
+    assert hopfield.row_threads(10**6) == most["recall_async"] == most["recall_sync_weights"]
+    assert [hopfield.row_threads(n) for n in (1, 64, 65, 1024)] == [32, 32, 64, 512]
+
+
+@pytest.mark.parametrize("border", [127, 32_767, 2**23 - 1, 2**31 - 1])
+def test_planes_hold_the_overlaps(border: int) -> None:
+    """In binary with a sign, -n..n need bits enough for n and one more; never a group too many."""
+    for n in (1, 2, border - 1, border, border + 1):
+        groups = hopfield.plane_groups(n)
+        assert n <= 2 ** (8 * groups - 1) - 1
+        assert groups == 1 or n > 2 ** (8 * groups - 9) - 1
+
+
+@pytest.mark.parametrize("border", [127 * 128, 127 * 128**2])
+def test_digits_hold_the_overlaps(border: int) -> None:
+    for n in (1, border - 1, border, border + 1, border + 64):
+        for m in (-n, n):
+            digits = []
+            for _ in range(capacity.digits_of(n) - 1):
+                digits.append((m + 64) % 128 - 64)
+                m = (m - digits[-1]) // 128
+            assert -128 <= m <= 127
+    assert capacity.digits_of(border) + 1 == capacity.digits_of(border + 1)
+
+
+@pytest.mark.parametrize(("k", "b", "n", "p"), RECALL_SHAPES)
+def test_kernels_of_networks(device: Device, k: int, b: int, n: int, p: int) -> None:
+    """As many launches whatever the sizes."""
+    array, run, w, u = device.array, device.run, words(n), words(p)
+    packed, probes, units = (
+        array((k, p, w), np.uint64),
+        array((k, b, w), np.uint64),
+        array((k, n, u), np.uint64),
+    )
+    m = array((k, b, p), np.int32)
+    assert run(hopfield.philox, KEY, array((n, 4), np.uint32), array((n, 4), np.uint32)) == 1
+    assert run(hopfield.random_patterns, KEY, 3, n, packed) == 1
+    assert run(hopfield.corrupt, KEY, n // 10, n, probes) == 1
+    assert run(hopfield.random_order, KEY, 1, 2, 3, array((n,), np.int32)) == 2
+    assert run(hopfield.pack, array((b, n), np.int8), array((b, w), np.uint64)) == 1
+    assert run(hopfield.unpack, array((b, w), np.uint64), array((b, n), np.int8)) == 1
+    assert run(hopfield.transpose, packed, units) == 1
+    assert run(hopfield.overlaps, packed, probes, n, m) == 3
+    assert run(hopfield.overlaps, packed, packed, n, array((k, p, p), np.int32)) == 2
+    for self_coupling in (False, True):
+        if n <= 10**6:
+            assert run(hopfield.couplings, units, p, self_coupling, array((k, n, n), np.int32)) == 2
+        assert run(hopfield.quadratic_form, m, n, self_coupling, array((k, b), np.int64)) == 1
+        assert run(hopfield.is_stable, units, probes, m, self_coupling, array((k, b), bool)) == 2
+        for dtype in (np.int32, np.int64):
+            assert run(hopfield.local_fields, units, probes, m, self_coupling, array((k, b, n), dtype)) == 2
+
+
+def parts(row_bytes: int, k: int, b: int) -> int:
+    """In how many parts the rows of k networks are recalled for their scratch to be small."""
+    rows = max(1, hopfield.BATCH // row_bytes)
+    return -(-k // (rows // b)) if rows >= b else k * -(-b // rows)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
+@pytest.mark.parametrize("shape", WITH_WEIGHTS)
+def test_recall_from_weights(device: Device, shape: tuple[int, ...], dtype: type) -> None:
+    """Fields, ranks of the orders given, recall; fields of 32 bits where twice any of them fits."""
+    k, b, n, _ = shape
+    units, weights = device.array((k, n, 1), np.uint64), device.array((k, n, n), dtype)
+    assert device.run(hopfield.couplings, units, 1, True, weights) == 2
+    expected = 2 * parts(26 * n, k, b)
+    assert device.recall(hopfield.recall_async_weights, shape, dtype) == expected
+    assert device.recall(hopfield.recall_async_weights, shape, dtype, orders=3) == expected + 1
+    before = len(device.launches)
+    assert device.recall(hopfield.recall_sync_weights, shape, dtype) == expected
+    recalls = [launch for launch in device.launches[before:] if launch.kernel.startswith("recall_sync")]
+    assert sum(launch.blocks for launch in recalls) == k * b
+    largest = 2 * n * -int(np.iinfo(dtype).min)
+    wide = dtype in (np.int32, np.int64) or largest >= 2**31
+    assert recalls[0].arguments["fields"].dtype == (np.int64 if wide else np.int32)
+
+
+@pytest.mark.parametrize(("dtype", "unit"), [(np.int8, 14), (np.int64, 18)])
+def test_rows_are_in_shared_memory_while_they_fit(device: Device, dtype: type, unit: int) -> None:
+    most = (device.shared - 2048) // 8 * 8 // unit
+    for n in (most, most + 1):
+        device.recall(hopfield.recall_sync_weights, (1, 2, n, 1), dtype)
+        assert (device.launches[-1].arguments["scratch"] is None) == (n == most)
+
+
+@pytest.mark.parametrize("shape", [shape for shape in RECALL_SHAPES if shape[2] <= 16_384])
+def test_recall_by_blocks(device: Device, shape: tuple[int, ...]) -> None:
+    k, b, n, p = shape
+    count = parts(hopfield.pattern_bytes(n, p), k, b)
+    assert count == 1 + (b == 4096)
+    assert device.recall(hopfield.recall_async, shape, None) == 6 * count
+    assert device.recall(hopfield.recall_async, shape, None, orders=2) == 6 * count + 1
+    assert {launch.file for launch in device.launches} == {"product", "fields", "recall"}
+    before = len(device.launches)
+    assert device.recall(hopfield.recall_sync, shape, None) == 6 * count
+    recalls = [launch for launch in device.launches[before:] if launch.file == "recall"]
+    assert {launch.kernel for launch in recalls} == {
+        f"recall_sync<{'int' if n * p < 2**30 else 'long long'}>"
+    }
+    assert sum(launch.blocks for launch in recalls) == k * b
+
+
+@pytest.mark.parametrize("shape", [shape for shape in RECALL_SHAPES if shape[2] > 16_384])
+def test_recall_by_the_grid(device: Device, shape: tuple[int, ...]) -> None:
+    """Overlaps, planes, then a launch a chunk of sweeps, two more to draw its orders."""
+    largest = shape[2] == 2**24  # few orders fit
+    for sweeps, chunks in (
+        (1, 1),
+        (4, 2 if largest else 1),
+        (5, 3 if largest else 2),
+        (32, 16 if largest else 4),
+    ):
+        before = len(device.launches)
+        assert device.recall(hopfield.recall_async, shape, None, 0, sweeps, recorded=False) == 5 + 3 * chunks
+        grid = [launch.arguments for launch in device.launches[before:] if launch.file == "sweep"]
+        assert [a["first"] for a in grid] == np.cumsum([0] + [a["sweeps"] for a in grid[:-1]]).tolist()
+        assert sum(a["sweeps"] for a in grid) == sweeps
+        assert all(a["order"].size <= max(hopfield.DRAWN, shape[2]) for a in grid)
+        assert device.recall(hopfield.recall_async, shape, None, 2, sweeps) == 6 + chunks
+    assert device.recall(hopfield.recall_sync, shape, None) == 6
+    assert device.recall(hopfield.recall_sync, shape, None, recorded=False) == 5
+
+
+@pytest.mark.parametrize(("remaining", "waits", "sweeps"), [(1, 5, 200), (0, 1, 60)])
+def test_long_recall_by_the_grid_asks_whether_rows_remain(
+    device: Device, remaining: int, waits: int, sweeps: int
+) -> None:
+    """After 60, 92, 124, 156 and 188 sweeps."""
+    device.answer = remaining
+    device.recall(hopfield.recall_async, (1, 3, 20_000, 5), None, sweeps=200, waits=waits)
+    assert sum(launch.arguments["sweeps"] for launch in device.launches if launch.file == "sweep") == sweeps
+
+
+@pytest.mark.parametrize("corrupted", [0, 1, 9])
+@pytest.mark.parametrize(("n", "trials", "patterns"), SCANS)
+def test_capacity(device: Device, n: int, trials: int, patterns: int, corrupted: int) -> None:
+    """Eight launches for all trials; only where sums might pass 32 bits it asks, once."""
+    large = n * 64 * -(-patterns // 64) >= 2**30
+    numbers, counts, censored = (device.array(trials, dtype) for dtype in (np.int64, np.int64, bool))
+    capacity.capacity_scan(KEY, n, numbers, False, False, corrupted, False, 100, patterns, counts, censored)
+    assert device.waits == large
+    assert len(device.launches) == 8
+    assert device.launches[-2].kernel == f"resolve<{'long long' if large else 'int'}>"
+
+
+def test_capacity_refuses_sums_past_32_bits(device: Device) -> None:
+    device.answer = 2**30
+    arrays = (device.array(2, np.int64), device.array(2, bool))
+    with pytest.raises(OverflowError, match="100000 units at up to 11000 patterns"):
+        capacity.capacity_scan(
+            KEY, 100_000, device.array(2, np.int64), True, True, 0, True, 9, 11_000, *arrays
+        )
+
+
+def test_nothing_is_launched_for_nothing(device: Device) -> None:
+    array = device.array
+    assert device.run(hopfield.pack, array((0, 65), np.int8), array((0, 2), np.uint64)) == 0
+    assert device.run(hopfield.philox, KEY, array((0, 4), np.uint32), array((0, 4), np.uint32)) == 0
+
+
+def test_a_kernel_may_have_all_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a block can have, less what the kernel has already; True and False are passed as 64 bits."""
+    calls = []
+
+    class Function(SimpleNamespace):
+        def __call__(self, *arguments: Any, **options: Any) -> None:
+            calls.append((arguments, options))
+
+    function = Function(shared_size_bytes=1024)
+    monkeypatch.setattr(cuda, "module", lambda *key: SimpleNamespace(get_function=lambda name: function))
+    monkeypatch.setattr(cuda, "shared_limit", lambda device: 101376)
+    monkeypatch.setattr(cuda, "kernel", cuda.kernel.__wrapped__)
+    cuda.launch("packing", "pack", 0, 32, None)
+    assert not calls
+    cuda.launch("packing", "pack", 2, 64, True, 7, shared=16)
+    assert function.max_dynamic_shared_size_bytes == 101376 - 1024
+    ((grid, block, arguments), options), *_ = calls
+    assert (grid, block, arguments, options) == ((2,), (64,), (1, 7), {"shared_mem": 16})
+    assert type(arguments[0]) is int

@@ -1,0 +1,408 @@
+"""Every CUDA kernel of Hopfield networks under every schedule, with races looked for, against the reference.
+
+The sizes are odd, and paths that only large networks take are forced.  On a card the schedules are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
+
+import devices
+import numpy as np
+import pytest
+from emulator.raw import EmulationError, checked, schedule
+from test_kernels_hopfield import KEY, Case, garbage, spins, to_words
+
+from fastrec.backend import kernels
+from fastrec.kernels import words
+
+cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
+from fastrec.kernels.gpu import capacity, hopfield  # noqa: E402
+
+MODES = {
+    "checked": (True, "random", 0),
+    "forward": (False, "forward", 0),
+    "backward": (False, "backward", 0),
+    "random-1": (False, "random", 1),
+    "random-2": (False, "random", 2),
+}
+FILES = ("random", "packing", "product", "fields", "recall", "sweep", "capacity")
+LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
+NARROW = (120, 180, 207, 219)  # networks of 40 neurons that fail between the ends of a step
+TIED = (402, 705, 837)  # of 13, where a flipped unit meets no field
+
+KERNEL = cuda.kernel
+RUN: set[str] = set()  # tests
+
+pytestmark = pytest.mark.usefixtures("gpu")
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each schedule in turn."""
+    check, order, seed = MODES[request.param]
+    with checked(check), schedule(order, seed):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def record(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Notes what is launched."""
+
+    def noted(file: str, name: str, device: int, together: bool) -> Any:
+        LAUNCHED.add((file, name))
+        return KERNEL(file, name, device, together)
+
+    monkeypatch.setattr(cuda, "kernel", noted)
+    RUN.add(request.node.originalname)
+
+
+def compare(domain: str, kernel: str, *arguments: Any) -> list[Any]:
+    """Run a kernel and its reference on copies of the arguments, of which all must be equal; the copies."""
+    ours, theirs = ([np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments] for _ in range(2))
+    getattr(devices.host_kernels(domain, "gpu"), kernel)(*ours)
+    getattr(kernels(domain, "reference"), kernel)(*theirs)
+    for number, (our, their) in enumerate(zip(ours, theirs, strict=True)):
+        assert np.array_equal(our, their), f"{kernel}, argument {number}"
+    return ours
+
+
+def compare_recall(
+    case: Case,
+    self_coupling: bool,
+    order: np.ndarray | None,
+    max_sweeps: int,
+    weights: type | None = None,
+    recorded: bool = True,
+) -> list[Any]:
+    """`compare` recall, sync if order is None, from patterns or weights of the dtype given."""
+    k, b, _ = case.s.shape
+    inputs = (case.packed, case.units, self_coupling) if weights is None else (case.w.astype(weights),)
+    name = ("recall_sync" if order is None else "recall_async") + ("" if weights is None else "_weights")
+    outputs = (
+        garbage((k, b), np.int32 if order is None else bool),
+        garbage((k, b), np.int32),
+        garbage((k, b), np.int64),
+        garbage((k, b, (max_sweeps + 1) * recorded), np.int64),
+    )
+    start = () if order is None else (KEY, order)
+    return compare("hopfield", name, *start, *inputs, max_sweeps, to_words(case.s), *outputs)
+
+
+def random_orders(n: int) -> np.ndarray:
+    return np.empty((0, n), dtype=np.int32)
+
+
+def given_orders(n: int) -> np.ndarray:
+    return np.array([np.arange(n), np.random.default_rng(n).permutation(n)], dtype=np.int32)
+
+
+@pytest.mark.parametrize("n", [1, 63, 65, 130, 1500])
+@pytest.mark.usefixtures("mode")
+def test_streams(n: int) -> None:
+    rng = np.random.default_rng(n)
+    compare(
+        "hopfield",
+        "philox",
+        KEY,
+        rng.integers(2**32, size=(n, 4), dtype=np.uint32),
+        garbage((n, 4), np.uint32),
+    )
+    compare("hopfield", "random_patterns", KEY, 7, n, garbage((3, 5, words(n)), np.uint64))
+    compare("hopfield", "corrupt", KEY, (n + 1) // 2, n, to_words(spins(rng, 2, 3, n)))
+    compare("hopfield", "random_order", KEY, 2, 3, 5, garbage((n,), np.int32))
+
+
+@pytest.mark.parametrize(("k", "p", "n"), [(1, 1, 1), (2, 65, 63), (1, 130, 65), (1, 3, 1030), (3, 63, 300)])
+@pytest.mark.usefixtures("mode")
+def test_packing(k: int, p: int, n: int) -> None:
+    states = spins(np.random.default_rng(n), k, p, n)
+    compare("hopfield", "pack", states[0], garbage((p, words(n)), np.uint64))
+    compare("hopfield", "unpack", to_words(states[0]), garbage((p, n), np.int8))
+    compare("hopfield", "transpose", to_words(states), garbage((k, n, words(p)), np.uint64))
+
+
+@pytest.mark.parametrize(
+    ("k", "b", "n", "p"), [(1, 1, 1, 1), (2, 3, 65, 130), (1, 130, 63, 1), (1, 2, 3300, 3)]
+)
+@pytest.mark.usefixtures("mode")
+def test_products_of_states(k: int, b: int, n: int, p: int) -> None:
+    """Up to 52 words: every stage of the pipeline of copies is filled again."""
+    rng = np.random.default_rng(n)
+    packed, probes = (to_words(spins(rng, k, rows, n)) for rows in (p, b))
+    compare("hopfield", "overlaps", packed, probes, n, garbage((k, b, p), np.int32))
+
+
+@pytest.mark.parametrize(("k", "n", "p"), [(1, 1, 1), (2, 63, 65), (2, 130, 3), (1, 260, 3300)])
+@pytest.mark.usefixtures("mode")
+def test_products_of_units(k: int, n: int, p: int) -> None:
+    units = to_words(spins(np.random.default_rng(p), k, n, p))
+    for dtype in [np.int8] * (p < 128) + [np.int16] + [np.int32, np.int64] * (p < 128):
+        for self_coupling in (False, True):
+            compare("hopfield", "couplings", units, p, self_coupling, garbage((k, n, n), dtype))
+
+
+@pytest.mark.parametrize(
+    ("k", "b", "n", "p"), [(1, 1, 1, 1), (2, 3, 63, 65), (1, 5, 65, 1), (2, 1, 127, 300)]
+)
+@pytest.mark.parametrize("groups", cuda.PLANES)
+@pytest.mark.usefixtures("mode")
+def test_fields(monkeypatch: pytest.MonkeyPatch, groups: int, k: int, b: int, n: int, p: int) -> None:
+    """More bit planes than the overlaps need change nothing."""
+    monkeypatch.setattr(hopfield, "plane_groups", lambda n: groups)
+    case, self_coupling = Case(k, b, n, p), groups % 2 == 0
+    inputs = (case.units, to_words(case.s), case.m.astype(np.int32), self_coupling)
+    for dtype in (np.int32, np.int64):
+        compare("hopfield", "local_fields", *inputs, garbage((k, b, n), dtype))
+    compare("hopfield", "is_stable", *inputs, garbage((k, b), bool))
+    compare("hopfield", "quadratic_form", inputs[2], n, self_coupling, garbage((k, b), np.int64))
+
+
+recalls = pytest.mark.parametrize(
+    ("k", "b", "n", "p"), [(1, 1, 1, 1), (2, 3, 65, 64), (1, 5, 130, 33), (3, 1, 63, 70)]
+)
+
+
+def recall_every_way(case: Case, self_coupling: bool, weights: type | None = None) -> None:
+    n = case.s.shape[2]
+    compare_recall(case, self_coupling, random_orders(n), 40, weights)
+    compare_recall(case, self_coupling, given_orders(n), 3, weights, recorded=False)
+    compare_recall(case, self_coupling, None, 40, weights)
+    compare_recall(case, self_coupling, None, 2, weights, recorded=False)
+
+
+@recalls
+@pytest.mark.usefixtures("mode")
+def test_recall_by_blocks(k: int, b: int, n: int, p: int) -> None:
+    recall_every_way(Case(k, b, n, p, n == 65), n == 65)
+
+
+@pytest.mark.usefixtures("mode")
+def test_recall_by_blocks_with_wide_fields_in_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for networks whose rows or fields are too large."""
+    fields = hopfield.fields_from_patterns
+    monkeypatch.setattr(hopfield, "fields_from_patterns", lambda *a: fields(*a).astype(np.int64))
+    recall_every_way(Case(2, 3, 65, 64), False)
+    monkeypatch.setattr(hopfield, "shared_limit", lambda device: 2048)
+    recall_every_way(Case(2, 3, 63, 65, True), True)
+
+
+@pytest.mark.parametrize("weights", [np.int8, np.int16, np.int32, np.int64])
+@pytest.mark.usefixtures("mode")
+def test_recall_from_weights(monkeypatch: pytest.MonkeyPatch, weights: type) -> None:
+    """Of every width, with fields of each width, in shared memory and in scratch."""
+    recall_every_way(Case(2, 3, 65, 64), False, weights)
+    recall_every_way(Case(1, 1, 1, 1, True), True, weights)
+    fields = hopfield.fields_from_weights
+
+    def wide(*arguments: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(hopfield, "np", SimpleNamespace(int32=np.int64, int64=np.int64))
+            return fields(*arguments)
+
+    monkeypatch.setattr(hopfield, "fields_from_weights", wide)
+    monkeypatch.setattr(hopfield, "shared_limit", lambda device: 2048)
+    recall_every_way(Case(1, 5, 130, 33), False, weights)
+
+
+@pytest.mark.parametrize(
+    ("groups", "k", "b", "n", "p"),
+    [(1, 1, 1, 1, 1), (1, 2, 3, 65, 64), (2, 1, 5, 130, 33), (3, 3, 1, 63, 70), (4, 2, 3, 65, 64)],
+)
+@pytest.mark.usefixtures("mode")
+def test_recall_by_the_grid(
+    monkeypatch: pytest.MonkeyPatch, groups: int, k: int, b: int, n: int, p: int
+) -> None:
+    monkeypatch.setattr(hopfield, "SMALL", 0)
+    monkeypatch.setattr(hopfield, "plane_groups", lambda n: groups)
+    recall_every_way(Case(k, b, n, p, n == 65), n == 65)
+
+
+@pytest.mark.usefixtures("mode")
+def test_long_recall_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunk after chunk of sweeps, rows that stop at the first or never, an end long after the last row's."""
+    monkeypatch.setattr(hopfield, "SMALL", 0)
+    case = Case(1, 4, 63, 40)
+    sweeps = compare_recall(case, False, random_orders(63), 200, recorded=False)[-3]
+    assert sweeps.max() > 4
+    compare_recall(case, False, None, 200, recorded=False)
+
+
+@pytest.mark.usefixtures("mode")
+def test_recall_of_many_rows_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More rows than a block of threads sums at once."""
+    monkeypatch.setattr(hopfield, "SMALL", 0)
+    recall_every_way(Case(1, 35, 33, 6), False)
+
+
+@pytest.mark.parametrize(("rows", "small"), [(2, 99), (11, 99), (2, 0), (11, 0)])
+def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int) -> None:
+    """Of rows or networks, where the scratch of all would be large; orders drawn two sweeps at a time."""
+    k, b, n, p = 3, 5, 65, 40
+    monkeypatch.setattr(hopfield, "SMALL", small)
+    monkeypatch.setattr(hopfield, "BATCH", rows * hopfield.pattern_bytes(n, p))
+    monkeypatch.setattr(hopfield, "DRAWN", 2 * n)
+    recall_every_way(Case(k, b, n, p), False)
+    monkeypatch.setattr(hopfield, "BATCH", rows * 26 * n)
+    recall_every_way(Case(k, b, n, p), False, np.int16)
+
+
+@pytest.mark.usefixtures("mode")
+def test_recall_in_blocks_of_units_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hopfield, "SMALL", 0)
+    case = Case(1, 1, hopfield.BLOCK + 85, 5, far=False)
+    n = case.s.shape[2]
+    for order, sweeps in ((random_orders(n), 2), (given_orders(n), 1), (None, 2)):
+        flips = compare_recall(case, False, order, sweeps)[-2]
+        assert (flips > n // 30).all()
+
+
+@cache
+def scan(backend: str, n: int, trials: Sequence[int], corrupted: int, limit: int, *flags: bool) -> Any:
+    """Counts and censored of capacity_scan; flags newest, largest, synchronous."""
+    counts, censored = np.full(len(trials), -9), np.ones(len(trials), dtype=bool)
+    newest, largest, synchronous = flags
+    definition = (newest, largest, corrupted, synchronous, 20, limit)
+    module = devices.host_kernels("capacity", backend)
+    module.capacity_scan(KEY, n, np.array(trials), *definition, counts, censored)
+    return counts.tolist(), censored.tolist()
+
+
+def compare_scan(*arguments: Any) -> None:
+    assert scan.__wrapped__("gpu", *arguments) == scan("reference", *arguments), arguments
+
+
+@pytest.mark.parametrize(
+    ("digits", "n", "corrupted", "limit"),
+    [(2, 65, 0, 12), (3, 65, 1, 12), (4, 250, 5, 12), (2, 40, 9, 12), (3, 1, 1, 3)],
+)
+@pytest.mark.usefixtures("mode")
+def test_capacity(monkeypatch: pytest.MonkeyPatch, digits: int, n: int, corrupted: int, limit: int) -> None:
+    """Certified and not; more digits than the overlaps need change nothing."""
+    monkeypatch.setattr(capacity, "digits_of", lambda n: digits)
+    for flags in product((False, True), repeat=3):
+        compare_scan(n, range(2, 7, 4), corrupted, limit, *flags)
+
+
+@pytest.mark.usefixtures("mode")
+def test_capacity_of_many_networks() -> None:
+    """Over several steps of 32 patterns, some certified; and what only careful bounds and ties find."""
+    compare_scan(130, range(6), 1, 36, False, False, False)
+    compare_scan(130, range(2), 1, 70, True, True, False)
+    compare_scan(40, NARROW, 0, 9, False, False, False)
+    compare_scan(13, TIED, 1, 3, False, False, False)
+
+
+@pytest.mark.usefixtures("mode")
+def test_capacity_with_wide_fields_in_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "C_TYPES", {4: "long long"})
+    memory = capacity.row_memory
+    monkeypatch.setattr(capacity, "row_memory", lambda n, _, *rest: memory(n, 8, *rest))
+    compare_scan(63, range(3), 9, 12, False, True, False)
+    monkeypatch.setattr(hopfield, "shared_limit", lambda device: 2048)
+    compare_scan(63, range(3), 9, 12, False, True, True)
+    compare_scan(130, range(2), 1, 12, False, False, False)
+
+
+def sort() -> None:
+    compare("hopfield", "random_order", KEY, 2, 3, 5, garbage((130,), np.int32))
+
+
+def multiply() -> None:
+    packed = to_words(spins(np.random.default_rng(0), 1, 3, 4200))
+    compare("hopfield", "overlaps", packed, packed, 4200, garbage((1, 3, 3), np.int32))
+
+
+def sweep() -> None:
+    compare_recall(Case(1, 4, 63, 40), False, random_orders(63), 12)
+
+
+CAPACITY = ("split_overlaps<2>", "scan<2>", "resolve<int>", "count_loads")
+SPREAD = "+ __ldg(spread + (trial * steps + step) * P + mu)"
+BUGS = {  # file, kernels, what is replaced, what by, who notices, what is reported
+    "sort without a barrier": (
+        "random",
+        ("scatter_order", "sort_order"),
+        "      __syncthreads();\n      int i = 2 *",
+        "      int i = 2 *",
+        sort,
+        "never stored to",
+    ),
+    "product without a barrier": (
+        "product",
+        ("count_ones", "sign_product<int>"),
+        "copy_wait<STAGES - 2>();\n    __syncthreads();",
+        "copy_wait<STAGES - 2>();",
+        multiply,
+        "never stored to",
+    ),
+    "grid without a barrier": (
+        "sweep",
+        ("sweep_async<1>",),
+        "        barrier.wait();\n        turn_overlaps",
+        "        turn_overlaps",
+        sweep,
+        "race",
+    ),
+    "wrong sign": (
+        "capacity",
+        CAPACITY,
+        "overlaps[nu] : -overlaps[nu]",
+        "-overlaps[nu] : overlaps[nu]",
+        lambda: compare_scan(40, range(3), 0, 12, False, True, False),
+        "assert",
+    ),
+    "narrow bound": (
+        "capacity",
+        CAPACITY,
+        SPREAD,
+        f"{SPREAD} / 2",
+        lambda: compare_scan(40, NARROW, 0, 9, False, False, False),
+        "assert",
+    ),
+    "forgotten tie": (
+        "capacity",
+        CAPACITY,
+        "(flipped && margin <= 2 * change)",
+        "false",
+        lambda: compare_scan(13, TIED, 1, 3, False, False, False),
+        "assert",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_shows(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
+    """In what is reported and, without checks, in the result."""
+    if not devices.emulated("gpu"):
+        pytest.skip("a card might hang")
+    file, kernels, before, after, run, message = BUGS[bug]
+    right = cuda.source(file)
+    assert right.count(before) == 1
+    monkeypatch.setattr(hopfield, "SMALL", 0)
+    run()
+    options = {"options": cuda.OPTIONS, "enable_cooperative_groups": file == "sweep"}
+    wrong = cuda.cupy.RawModule(code=right.replace(before, after), name_expressions=kernels, **options)
+
+    def planted(name: str, kernel: str, device: int, together: bool) -> Any:
+        if name != file:
+            return KERNEL(name, kernel, device, together)
+        function = wrong.get_function(kernel)
+        function.max_dynamic_shared_size_bytes = cuda.shared_limit(device)
+        return function
+
+    monkeypatch.setattr(cuda, "kernel", planted)
+    with checked(), pytest.raises((EmulationError, AssertionError), match=message):
+        run()
+    with schedule("random", 1), pytest.raises(AssertionError):
+        run()
+
+
+def test_every_kernel_was_launched() -> None:
+    if missing := {name for name in globals() if name.startswith("test_")} - RUN:
+        pytest.skip(f"without {', '.join(sorted(missing))}")
+    assert {(file, kernel) for file in FILES for kernel in cuda.KERNELS[file]} == LAUNCHED
