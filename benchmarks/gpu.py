@@ -174,8 +174,10 @@ class Bench:
         goals: seconds and memory at most, share (of the limit of the unit) and ratio at least.
         """
         print(f"  {name}: ", end="", flush=True)
+        empty()
         value, wall, device = clock(run)
         row: dict[str, Any] = {"name": name, "first_s": wall}
+        row["memory"] = cupy.get_default_memory_pool().total_bytes()
         begin = time.perf_counter()
         check(value)
         print(
@@ -188,7 +190,6 @@ class Bench:
         row |= {"wall_s": wall, "device_s": device, "bytes": nbytes, "operations": operations, "unit": unit}
         row["bytes_share"] = nbytes / device / self.limits["copy"]
         row["operations_share"] = operations / device / self.limits[unit]
-        row["memory"] = cupy.get_default_memory_pool().total_bytes()
         reached = {"seconds": wall, "memory": row["memory"], "share": row["operations_share"]}
         if baseline:
             row["against"], other = baseline

@@ -44,7 +44,12 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     switch.lacking.cache_clear()
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, devices: int | Exception | None) -> None:
+def pretend(
+    monkeypatch: pytest.MonkeyPatch,
+    devices: int | Exception | None,
+    version: str = "14.2.0",
+    capability: str = "9.0",
+) -> None:
     """There are gpu kernels but for RNNs; CuPy is missing (None), fails, or sees that many devices."""
     real = switch.importlib.util.find_spec
 
@@ -60,8 +65,13 @@ def pretend(monkeypatch: pytest.MonkeyPatch, devices: int | Exception | None) ->
 
     monkeypatch.setattr(switch.importlib.util, "find_spec", find_spec)
     if devices is not None:
-        runtime = SimpleNamespace(getDeviceCount=count)
-        monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
+        major, minor = map(int, capability.split("."))
+        properties = {"name": b"Card", "major": major, "minor": minor}
+        runtime = SimpleNamespace(
+            getDeviceCount=count, getDevice=lambda: 0, getDeviceProperties=lambda number: properties
+        )
+        cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime), __version__=version)
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
     switch.lacking.cache_clear()
 
 
@@ -139,15 +149,17 @@ def test_no_gpu_says_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("devices", "message"),
+    ("cupy", "message"),
     [
-        (None, r'not installed: pip install "fastrec\[cuda13\]"'),
-        (0, "no CUDA device"),
-        (RuntimeError("the driver is too old"), "no usable CUDA device: the driver is too old"),
+        ((None,), r'not installed: pip install "fastrec\[cuda13\]"'),
+        ((0,), "no CUDA device"),
+        ((RuntimeError("the driver is too old"),), "no usable CUDA device: the driver is too old"),
+        ((1, "13.6.0"), "needs CuPy 14.2 or later; 13.6.0 is installed"),
+        ((1, "14.2.0", "7.5"), "needs compute capability 8.0; Card has 7.5"),
     ],
 )
-def test_gpu_faults(monkeypatch: pytest.MonkeyPatch, devices: int | Exception | None, message: str) -> None:
-    pretend(monkeypatch, devices)
+def test_gpu_faults(monkeypatch: pytest.MonkeyPatch, cupy: tuple, message: str) -> None:
+    pretend(monkeypatch, *cupy)
     with pytest.raises(fastrec.BackendError, match=message):
         fastrec.set_backend("gpu")
     assert fastrec.get_backend() == "cpu"

@@ -68,6 +68,16 @@ def test_scan_equals_definition_where_it_certifies(compiled, n, trials, newest, 
     )
 
 
+@pytest.mark.parametrize(
+    ("n", "newest", "synchronous"), [(33, False, False), (64, True, True), (100, False, False)]
+)
+def test_one_sweep_is_not_enough(compiled, n, newest, synchronous):
+    """It corrects a flipped unit, and only the next one shows that the row is at rest."""
+    for corrupted in (0, 1, 2):
+        arguments = (n, [0, 1], newest, False, corrupted, synchronous, 1, 12)
+        assert scan(compiled, *arguments) == scan("reference", *arguments)
+
+
 @given(
     st.integers(1, 90),
     st.booleans(),

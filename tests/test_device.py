@@ -411,7 +411,7 @@ class TestCapacity:
 
     def test_trials_at_once(self, gpu: str, free: Any) -> None:
         one = capacity_module.trial_bytes(1000, 90)
-        assert one == 1000 * 128 // 4 + 7 * 128**2 + 128**2 // 4
+        assert one == 1000 * 128 // 4 + 8 * 128**2 + 128**2 // 4
         lanes = device().multiprocessors
         rows = capacity_module.rows_bytes(1000, 90, lanes)
         for room, expected in ((8 * one + rows, 8), (one, 1), (2**40, 4096)):

@@ -166,7 +166,16 @@ def lacking(backend: str, domain: str | None = None) -> str | None:
     try:
         import cupy
 
-        devices = cupy.cuda.runtime.getDeviceCount()
+        runtime = cupy.cuda.runtime
+        if not runtime.getDeviceCount():
+            return 'backend "gpu" found no CUDA device'
+        found = runtime.getDeviceProperties(runtime.getDevice())
+        version = tuple(int(part) for part in cupy.__version__.split(".")[:2])
     except Exception as error:  # a broken CuPy or driver fails in many ways, and each means: no gpu
         return f'backend "gpu" found no usable CUDA device: {error}'
-    return None if devices else 'backend "gpu" found no CUDA device'
+    if version < (14, 2):
+        return f'backend "gpu" needs CuPy 14.2 or later; {cupy.__version__} is installed'
+    if found["major"] < 8:
+        capability = f"{found['major']}.{found['minor']}"
+        return f'backend "gpu" needs compute capability 8.0; {found["name"].decode()} has {capability}'
+    return None

@@ -364,3 +364,7 @@ def main() -> None:
         fail(str(error) or type(error).__name__)
     except (KeyboardInterrupt, Interrupted):
         fail("interrupted", 130)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("cupy", "cupy_backends"):
+            raise
+        fail(f"the device failed: {error}")

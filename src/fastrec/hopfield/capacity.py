@@ -146,7 +146,7 @@ def at_once(n: int, limit: int, backend: str) -> tuple[int, int]:
     free = available_memory(backend)
     assert free is not None
     lanes = device().multiprocessors
-    fit = (free * 4 // 5 - rows_bytes(n, limit, lanes)) // trial_bytes(n, limit)  # some is lost to fragments
+    fit = (free * 4 // 5 - rows_bytes(n, limit, lanes)) // trial_bytes(n, limit)
     most = min(MOST_AT_ONCE, max(1, fit))
     return min(lanes, most), most
 
@@ -197,22 +197,27 @@ def scan_bytes(n: int, limit: int, criterion: Criterion, trials: int, backend: s
     """Memory that a scan cannot do without, at the search limit: of one trial on the gpu, else of all that
     the threads scan at once."""
     if backend == "gpu":
-        return trial_bytes(n, limit) + rows_bytes(n, limit, device().multiprocessors)
+        return one_trial_bytes(n, limit, device().multiprocessors)
     rows = 8 if criterion == "newest" else limit
     fields = (2 if n < 2**14 else 4) * n * rows
     return min(threads(), trials) * (fields + 3 * n * limit // 8 + 4 * limit**2)
 
 
 def trial_bytes(n: int, limit: int) -> int:
-    """Memory of one trial on the gpu: patterns and their transpose, overlaps in 32 and in 3 x 8 bits, bounds
-    of their sums, and a bit for each memory and load in doubt."""
+    """Memory of one trial on the gpu: patterns and their transpose, overlaps in 32 and in up to 4 x 8 bits,
+    bounds of their sums, and a bit for each memory and load in doubt."""
     p = 64 * words(limit)
-    return n * p // 4 + 7 * p**2 + p**2 // 4
+    return n * p // 4 + 8 * p**2 + p**2 // 4
 
 
 def rows_bytes(n: int, limit: int, multiprocessors: int) -> int:
     """Memory of the rows that are in recall on the gpu, two a multiprocessor, where they are large."""
     return 2 * multiprocessors * (19 * n + 4 * limit)
+
+
+def one_trial_bytes(n: int, limit: int, multiprocessors: int) -> int:
+    """Free memory of the gpu that a scan of one trial needs: a fifth is left to fragments."""
+    return (trial_bytes(n, limit) + rows_bytes(n, limit, multiprocessors)) * 5 // 4
 
 
 def largest(fits: Callable[[int], bool]) -> int:
@@ -234,6 +239,6 @@ def room(free: int, multiprocessors: int) -> tuple[int, int]:
 
     def scan_fits(n: int) -> bool:
         limit = theory.capacity_bound(n)
-        return trial_bytes(n, limit) + rows_bytes(n, limit, multiprocessors) <= free
+        return one_trial_bytes(n, limit, multiprocessors) <= free
 
     return largest(scan_fits), largest(lambda n: n * max(1, n // 10) // 4 <= free)

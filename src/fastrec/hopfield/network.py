@@ -29,6 +29,7 @@ from .patterns import (
 Representation = Literal["auto", "patterns", "weights"]
 Update = Literal["async", "sync"]
 
+FEW_UNITS, FEW_ROWS = 2**14, 64  # of recall on the gpu: see `cheaper`
 BLOCK_OVERLAPS = 2**26  # overlaps (int32) held at a time where they are only a step to something else
 
 
@@ -83,9 +84,10 @@ class HopfieldNetwork:
     (k, p, n) make k independent networks of one shape, computed in one call; all arrays then have the leading
     axis k.  On the gpu, NumPy arrays give NumPy arrays, and CuPy arrays give CuPy arrays.  The host waits for
     the device only to check the values of CuPy states and of a CuPy order (packed ones are trusted), to know
-    how many energies were recorded, and in recall of more than 16384 units from patterns to ask, after 60
-    sweeps, whether all have stopped.  Patterns are kept where the backend computes, and move when it changes.
-    Every method raises ValueError for arguments it cannot use and then leaves the network as it was.
+    how many energies were recorded, and in recall of more than 16384 units from patterns to ask, now and
+    again after some tens of sweeps, whether all have stopped.  Patterns are kept where the backend computes,
+    and move when it changes.  Every method raises ValueError for arguments it cannot use and then leaves the
+    network as it was.
 
     Hopfield, PNAS 79, 2554 (1982).
     """
@@ -147,9 +149,11 @@ class HopfieldNetwork:
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: patterns of the device as NumPy's, which any machine can read."""
         state = self.__dict__.copy()
+        # Without the spare rows, into which `store` writes.
+        stored = move(self._buffer[:, : self._p], "cpu")
         if on_device(self._buffer):
-            state |= {"_buffer": move(self._buffer, "cpu"), "_units": None, "_weights": None}
-        return state
+            state |= {"_units": None, "_weights": None}
+        return state | {"_buffer": stored}
 
     def store(self, patterns: States) -> None:
         """Add patterns (p, n), one pattern (n,), or (k, p, n) for k networks, to those stored before.
@@ -277,7 +281,7 @@ class HopfieldNetwork:
         if record_energy:
             energy_bytes = 8 * k * b * (max_sweeps + 1)
             require_memory(f"record_energy with max_sweeps = {max_sweeps}", energy_bytes, backend=name)
-        if isinstance(probes, PackedStates):
+        if isinstance(probes, PackedStates) and where == home(states):
             states = states.copy()
         stopped = xp.empty((k, b), dtype=bool if update == "async" else np.int32)
         sweeps, flips = xp.empty((k, b), dtype=np.int32), xp.empty((k, b), dtype=np.int64)
@@ -358,7 +362,7 @@ class HopfieldNetwork:
         row_bytes = {"local_fields": 8 * self._n, "overlaps": 8 * self._p}.get(job, 8)
         require_memory(f"{job} of {k * b} states", k * b * row_bytes, backend=where)
         xp = array_module(name)
-        step = max(1, BLOCK_OVERLAPS // (k * self._p))
+        step = max(1, BLOCK_OVERLAPS // (k * max(self._p, self._n if job == "local_fields" else 1)))
         blocks = []
         for i in range(0, b, step):
             s = xp.ascontiguousarray(probes[:, i : i + step])
@@ -475,14 +479,15 @@ def cheaper(
     Counted in one unit of one pattern, as the CPU kernels spend it: a sweep from patterns n p; from weights
     4 (n^2 + n flips) in all if async, with about 3 n / 4 flips, or 2 n^2 a sweep if sync, and n^2 p / 8 to
     make them.  Sweeps are few below the load where memories are lost, then tens.  On the gpu, where matrix
-    units make weights and sync fields in no time, weights serve async, whose flips then cost a row each.
+    units make weights and sync fields in no time, weights serve async, whose flips then cost a row each, but
+    for few rows of large networks, each of which would keep one multiprocessor busy alone.
     Weights that do not exist yet may take half of the memory there is, with the fields of all rows.
     """
     sweeps = 4 if p < 0.1 * n else 30
     from_patterns = b * sweeps * n * p
     from_weights = b * n * n * (7 if update == "async" else 2 * sweeps)
     if backend == "gpu":
-        fewer = update == "async"
+        fewer = update == "async" and (have_weights or n <= FEW_UNITS or k * b >= FEW_ROWS)
     else:
         fewer = from_weights + (0 if have_weights else n * n * p // 8) < from_patterns
     if not fewer:

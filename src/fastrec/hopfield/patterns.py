@@ -165,11 +165,11 @@ def corrupt(
     else:
         count = as_int("flips", flips, 0, n)
     key = stream_key(seed, n)
-    packed = (
-        bring("states", checked.words, name).copy()
-        if isinstance(checked, PackedStates)
-        else pack_states(checked, name)
-    )
+    if isinstance(checked, PackedStates):
+        packed = bring("states", checked.words, name)
+        packed = packed.copy() if packed is checked.words else packed
+    else:
+        packed = pack_states(checked, name)
     kernels("hopfield", name).corrupt(key, count, n, packed.reshape(*[1] * (3 - rank), *packed.shape))
     return give_states(packed, n, name, states)
 

@@ -115,8 +115,9 @@ def scan_trial(key, n, trial, newest, largest, corrupted, synchronous, max_sweep
             random_pattern(key, mu, trial, n, x[mu])
         add_overlaps(x, stored, n, gram, spread)
         unit_codes(x, stored, w, codes[stored // BLOCK])
-        # Where most memories would be looked at again, recall all that are stable.
-        certify = 4 * corrupted * (stored + BLOCK) < n
+        # Where most memories would be looked at again, or one sweep must do (it takes a second to see that
+        # nothing flips any more), recall all that are stable.
+        certify = 4 * corrupted * (stored + BLOCK) < n and (corrupted == 0 or max_sweeps > 1)
         limit = (1 + 2 * corrupted * certify) * (stored + BLOCK)
         failed[:], doubtful[:, : stored + BLOCK] = False, not certify
         if limit > widest or spread[: stored + BLOCK].max() > n + widest:
