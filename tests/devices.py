@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -34,9 +36,27 @@ def emulated(backend: str) -> bool:
     return backend == "gpu" and sys.modules.get("cupy") is sys.modules.get("emulator.cupy")
 
 
-def on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
+def to_host(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
     """Arrays by name, such as the parameters of a network, as NumPy's: themselves if they are."""
     return {key: move(array, "cpu") for key, array in arrays.items()}
+
+
+@contextlib.contextmanager
+def crossing(to_device: int = 0, to_host: int = 0, waits: int = 0) -> Iterator[None]:
+    """Asserts what crosses between host and device; on a card, that nothing waits where nothing should."""
+    if emulated("gpu"):
+        from emulator.cupy import Traffic, traffic
+
+        traffic.reset()
+        yield
+        assert traffic == Traffic(to_device, to_host, waits)
+    elif waits:
+        yield
+    else:
+        import cupyx
+
+        with cupyx.allow_synchronize(False):
+            yield
 
 
 def host_kernels(domain: str, backend: str) -> ModuleType | SimpleNamespace:
@@ -45,17 +65,20 @@ def host_kernels(domain: str, backend: str) -> ModuleType | SimpleNamespace:
     if backend != "gpu":
         return module
 
-    def on_host(kernel: Any) -> Any:
-        def run(*arguments: Any) -> Any:
-            arrays = {id(a): move(a, "gpu") for a in arguments if isinstance(a, np.ndarray)}
-            value = kernel(*[arrays.get(id(a), a) for a in arguments])
-            for given in arguments:
-                if isinstance(given, np.ndarray):
-                    after = move(arrays[id(given)], "cpu")
-                    if given.tobytes() != after.tobytes():
-                        given[...] = after
-            return value
+    return SimpleNamespace(**{name: called_on_host(getattr(module, name)) for name in module.__all__})
 
-        return run
 
-    return SimpleNamespace(**{name: on_host(getattr(module, name)) for name in module.__all__})
+def called_on_host(kernel: Any) -> Any:
+    """A gpu kernel that is called with NumPy arrays: to the device and back."""
+
+    def run(*arguments: Any) -> Any:
+        arrays = {id(a): move(a, "gpu") for a in arguments if isinstance(a, np.ndarray)}
+        value = kernel(*[arrays.get(id(a), a) for a in arguments])
+        for given in arguments:
+            if isinstance(given, np.ndarray):
+                after = move(arrays[id(given)], "cpu")
+                if given.tobytes() != after.tobytes():
+                    given[...] = after
+        return value
+
+    return run

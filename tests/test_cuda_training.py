@@ -6,17 +6,18 @@ only large arrays need is forced.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import devices
 import numpy as np
 import pytest
+from devices import called_on_host
 from emulator.raw import checked, schedule
 from test_kernels_rnn import TOLERANCE, Case, check, close, optimised, spoil
 
-from fastrec.backend import array_module, move, on_device
+from fastrec.backend import array_module, move
 from fastrec.kernels import TANH
 from fastrec.kernels.reference import rnn as reference
 
@@ -58,23 +59,8 @@ def record(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
     RUN.add(request.node.originalname)
 
 
-def on_host(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel that is called with NumPy arrays: to the device and back."""
-
-    def run(*arguments: Any) -> Any:
-        known = {id(a): move(a, "gpu") for a in arguments if isinstance(a, np.ndarray)}
-        moved = [known.get(id(a), a) for a in arguments]
-        result = kernel(*moved)
-        for given, array in zip(arguments, moved, strict=True):
-            if on_device(array) and given.tobytes() != (after := move(array, "cpu")).tobytes():
-                given[...] = after
-        return result
-
-    return run
-
-
 KERNELS = {
-    name: on_host(getattr(file, name))
+    name: called_on_host(getattr(file, name))
     for file in (affine, training)
     for name in reference.__all__
     if getattr(getattr(file, name, None), "__module__", "") == file.__name__
@@ -129,7 +115,7 @@ def test_project(size: tuple[int, ...], tokens: bool, dtype: type) -> None:
     """0 in the padding."""
     a = steps_of(size, dtype, tokens, gates=3)
     out = np.full((*a.d.shape[:3], a.width), np.nan, dtype)
-    on_host(sequences.project)(a.x, a.tokens, a.lengths, a.W_in, a.b, out)
+    called_on_host(sequences.project)(a.x, a.tokens, a.lengths, a.W_in, a.b, out)
     same(out, np.where(a.on, reference.project(a.x, a.tokens, a.on, a.W_in) + a.b[:, None, None], 0))
 
 
@@ -141,7 +127,7 @@ def test_project(size: tuple[int, ...], tokens: bool, dtype: type) -> None:
 def test_input_gradients(size: tuple[int, ...], tokens: bool, want_x: bool, dtype: type) -> None:
     a = steps_of(size, dtype, tokens)
     made = []
-    kernel = on_host(sequences.input_gradients)
+    kernel = called_on_host(sequences.input_gradients)
     for run, d, lengths in ((reference.input_gradients, a.d[..., : a.width], a.on), (kernel, a.d, a.lengths)):
         d_x = np.full((*a.d.shape[:3], a.x.shape[3] * want_x), np.nan, dtype)
         d_W_in = np.full(a.W_in.shape, np.nan, dtype)
@@ -162,7 +148,7 @@ def test_runs_of_a_token_over_several_parts(monkeypatch: pytest.MonkeyPatch, run
         tokens = rng.permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int32).reshape(1, 1, n)
         d = rng.integers(-9, 9, size=(2, 1, n, 131)).astype(dtype)
         found = np.full((2, len(counts), 129), np.nan, dtype)
-        on_host(sequences.token_gradient)(tokens, np.array([n]), d, found)
+        called_on_host(sequences.token_gradient)(tokens, np.array([n]), d, found)
         expected = [
             [own[tokens[0, 0] == token, :129].sum(axis=0) for token in range(len(counts))] for own in d[:, 0]
         ]
@@ -214,11 +200,11 @@ def test_sums(monkeypatch: pytest.MonkeyPatch, size: tuple[int, ...], dtype: typ
     for part in (512, 11):
         monkeypatch.setattr(sequences, "PART", part)
         out, clean = np.full((k, h), np.nan, dtype), np.full(size, np.nan, dtype)
-        on_host(sequences.sums)(d, out)
+        called_on_host(sequences.sums)(d, out)
         same(out, d.sum(axis=(1, 2)))
         broken = d.copy()
         spoil(broken, on)
-        on_host(sequences.sums)(broken, out, lengths, clean)
+        called_on_host(sequences.sums)(broken, out, lengths, clean)
         assert np.array_equal(clean, np.where(on[..., None], d, 0))
         same(out, clean.sum(axis=(1, 2)))
 
@@ -308,8 +294,10 @@ def some_of_everything() -> list[np.ndarray]:
         np.zeros(2),
     ]
     d_W_in, d_b, entropies, errors, d, norms = made
-    on_host(sequences.input_gradients)(a.x, a.tokens, a.lengths, a.W_in, a.d, a.d[..., :0].copy(), d_W_in)
-    on_host(sequences.sums)(y, d_b)
+    called_on_host(sequences.input_gradients)(
+        a.x, a.tokens, a.lengths, a.W_in, a.d, a.d[..., :0].copy(), d_W_in
+    )
+    called_on_host(sequences.sums)(y, d_b)
     MODULE.cross_entropy(y, np.maximum(a.tokens, 0), mask, scale, entropies, d)
     MODULE.squared_error(y, y[:1] ** 2, mask, scale, errors, d[..., :0].copy())
     MODULE.squared_norms(y.reshape(2, -1), norms)

@@ -46,7 +46,8 @@ KERNELS: dict[str, tuple[str, ...]] = {
     ),
     "cells": (
         *(
-            f"cell_{way}<{dtype}, {cell}, {rows}>"
+            f"{kind}_{way}<{dtype}, {cell}, {rows}>"
+            for kind in ("cell", "cluster")
             for way in ("forward", "backward")
             for dtype in FLOATS
             for cell in ("Elman", "Gru", "Lstm")

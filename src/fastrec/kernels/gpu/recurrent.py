@@ -1,8 +1,8 @@
 """The recurrences of all steps in one launch, and how rows and hidden units are dealt to blocks for it.
 
 A team of `members` blocks takes up to `rows` rows of one network.  One block alone hands on hidden units in
-shared memory and needs no barrier; a team shares the weights and meets once a step.  `plan` chooses the
-cheapest by the clocks that a step is reckoned to take.
+its shared memory, a cluster in those of its members, a larger team in global memory, meeting once a step.
+`plan` chooses the cheapest by the clocks that a step is reckoned to take.
 """
 
 from __future__ import annotations
@@ -12,48 +12,59 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from .module import launch, multiprocessors, shared_limit
+from .module import attribute, launch, multiprocessors, shared_limit
 from .random import blocks
 
 THREADS = 256  # as in cuda/recurrent.cuh
 TYPES = {4: "float", 8: "double"}
 ROWS = {4: (1, 4, 16), 8: (1, 4)}  # rows of a team that kernels are compiled for
 CELLS = {"Elman": (1, 1), "Gru": (3, 1), "Lstm": (4, 2)}  # gates of the recurrent product, states
+CLUSTER = 8  # blocks of a cluster, as in cuda/recurrent.cuh
 
 # Of a Hopper card, in a clock: multiply-adds of float32 of a multiprocessor, bytes from L2 of all of them; in
-# clocks: a barrier of a team, and what every step costs besides.
-MULTIPLY_ADDS, L2_BYTES, BARRIER, STEP = 128, 2500, 2500, 500
+# clocks: a barrier of a team in global memory and of a cluster, and what every step costs besides.
+MULTIPLY_ADDS, L2_BYTES, BARRIER, CLUSTER_BARRIER, STEP = 128, 2500, 2500, 600, 500
 
 
 class Plan(NamedTuple):
-    """rows: of a team.  members: its blocks.  resident: weights stay in shared memory, of `shared` bytes."""
+    """rows: of a team.  members: its blocks, clustered or meeting in global memory.  resident: weights stay
+    in shared memory, of `shared` bytes."""
 
     rows: int
     members: int
+    clustered: bool
     resident: bool
     shared: int
 
 
+class Card(NamedTuple):
+    """multiprocessors; shared: bytes of it that a block can have; clusters: whether blocks can form them."""
+
+    multiprocessors: int
+    shared: int
+    clusters: bool
+
+
 def shared_bytes(
-    cell: str, h: int, rows: int, members: int, itemsize: int, backward: bool
+    cell: str, h: int, rows: int, members: int, clustered: bool, itemsize: int, backward: bool
 ) -> tuple[int, int]:
     """Shared memory of a block without and with its recurrent weights, as cuda/cells.cu lays it out."""
     gates, states = CELLS[cell]
     share = -(-h // members)
-    if backward:
-        held = gates * h + max(THREADS, share) + (1 + states) * share
-    else:
-        held = h + max(THREADS, gates * share) + (2 * gates + states - 1) * share
-    values = rows * held
-    return itemsize * values, itemsize * (values + gates * h * share)
+    inputs = gates * h if backward else h
+    held = max(THREADS, share if backward else gates * share)
+    held += (1 + states if backward else 2 * gates + states - 1) * share
+    exchanged = -(-itemsize * inputs * rows // 16) * 16 * (2 if clustered else 1)
+    return exchanged + itemsize * rows * held, exchanged + itemsize * (rows * held + gates * h * share)
 
 
 def step_clocks(
-    cell: str, h: int, plan: Plan, teams: int, itemsize: int, backward: bool, processors: int
+    cell: str, h: int, plan: Plan, teams: int, itemsize: int, backward: bool, card: Card
 ) -> float:
     """Clocks that a step of all teams is reckoned to take."""
     gates, share = CELLS[cell][0], -(-h // plan.members)
     inputs, columns = (gates * h, share) if backward else (h, gates * share)
+    processors = card.multiprocessors // CLUSTER * CLUSTER if plan.clustered else card.multiprocessors
     pairs, at_once = inputs * columns, min(teams * plan.members, processors)
     adds = plan.rows * pairs * (itemsize // 4) / MULTIPLY_ADDS
     # A warp reads 32 weights, at half the rate where they are not in shared memory, and its rows of values
@@ -62,45 +73,64 @@ def step_clocks(
     clocks = max(adds, loads) + STEP
     if not plan.resident:
         clocks = max(clocks, pairs * itemsize * at_once / L2_BYTES + STEP)
-    if plan.members > 1:
+    if plan.clustered:
+        clocks += CLUSTER_BARRIER + plan.rows * inputs / 32
+    elif plan.members > 1:
         clocks += BARRIER + plan.rows * inputs * itemsize * at_once / L2_BYTES
     return clocks * -(-teams * plan.members // processors)
 
 
-def plan(
-    cell: str, k: int, b: int, h: int, itemsize: int, backward: bool, processors: int, limit: int
-) -> Plan:
-    """The cheapest plan for k networks of b rows and h hidden units on so many multiprocessors.
+def plan(cell: str, k: int, b: int, h: int, itemsize: int, backward: bool, card: Card) -> Plan:
+    """The cheapest plan for k networks of b rows and h hidden units.
 
-    limit: bytes of shared memory of a block.  Raises ValueError if not even one row fits.
+    Raises ValueError if not even one row fits the shared memory.
     """
     found: list[tuple[float, Plan]] = []
+    kinds = [(2**i, False) for i in range(card.multiprocessors.bit_length())]
+    kinds += [(CLUSTER, True)] * (card.clusters and card.multiprocessors >= CLUSTER)
     for rows in ROWS[itemsize]:
         teams = k * -(-b // rows)
-        for members in (2**i for i in range(processors.bit_length())):
-            if members > 1 and (members > h or teams * members > processors):
-                break
-            for resident, size in enumerate(shared_bytes(cell, h, rows, members, itemsize, backward)):
-                if size <= limit:
-                    candidate = Plan(rows, members, bool(resident), size)
-                    clocks = step_clocks(cell, h, candidate, teams, itemsize, backward, processors)
+        for members, clustered in kinds:
+            together = members > 1 and not clustered
+            if members > h or (together and teams * members > card.multiprocessors):
+                continue
+            sizes = shared_bytes(cell, h, rows, members, clustered, itemsize, backward)
+            for resident, size in enumerate(sizes):
+                if size <= card.shared:
+                    candidate = Plan(rows, members, clustered, bool(resident), size)
+                    clocks = step_clocks(cell, h, candidate, teams, itemsize, backward, card)
                     found.append((clocks, candidate))
         if rows >= b:
             break
     if not found:
-        raise ValueError(
-            f"hidden_size is {h}; the state of one row of it does not fit the card's shared memory"
-        )
+        raise ValueError(f"hidden_size is {h}; one row of it does not fit the shared memory of a block")
     return min(found)[1]
 
 
-def dealt(cell: str, k: int, b: int, h: int, itemsize: int, backward: bool) -> tuple[Plan, int, Any]:
-    """The plan on the current device, its number of blocks, and the counters of its barriers."""
+def launch_cells(
+    way: str, cell: str, like: Any, before: tuple[Any, ...], between: tuple[Any, ...], after: tuple[Any, ...]
+) -> None:
+    """Launch a kernel of cells.cu on rows like `like` (k, b, t, h): its arguments before, between and after the
+    sizes with members and resident, and the counters of barriers."""
+    k, b, t, h = like.shape
+    device = cupy.cuda.runtime.getDevice()
     # Static shared memory of these kernels is below 1 KiB.
-    limit = shared_limit(cupy.cuda.runtime.getDevice()) - 1024
-    chosen = plan(cell, k, b, h, itemsize, backward, multiprocessors(), limit)
+    card = Card(
+        multiprocessors(), shared_limit(device) - 1024, attribute("ComputeCapabilityMajor", device) >= 9
+    )
+    chosen = plan(cell, k, b, h, like.itemsize, way == "backward", card)
     teams = k * -(-b // chosen.rows)
-    return chosen, teams * chosen.members, cupy.zeros(teams, dtype=np.uint32)
+    arrived = cupy.zeros(teams, dtype=np.uint32)
+    kind = "cluster" if chosen.clustered else "cell"
+    launch(
+        "cells",
+        f"{kind}_{way}<{TYPES[like.itemsize]}, {cell}, {chosen.rows}>",
+        teams * chosen.members,
+        THREADS,
+        *(*before, b, t, h, chosen.members, chosen.resident, *between, arrived, *after),
+        shared=chosen.shared,
+        together=chosen.members > 1 and not chosen.clustered,
+    )
 
 
 def forward(
@@ -119,33 +149,9 @@ def forward(
 
     z (k, b, t, g h) = x W_in + b may be hidden, or kept if that holds all steps.
     """
-    k, b, t, h = hidden.shape
-    chosen, size, arrived = dealt(cell, k, b, h, hidden.itemsize, backward=False)
-    steps = t if kept is None else kept.shape[2]
-    launch(
-        "cells",
-        f"cell_forward<{TYPES[hidden.itemsize]}, {cell}, {chosen.rows}>",
-        size,
-        THREADS,
-        *(
-            z,
-            lengths,
-            state,
-            W_rec,
-            b_n,
-            b,
-            t,
-            h,
-            chosen.members,
-            chosen.resident,
-            activation,
-            steps,
-            arrived,
-        ),
-        *(hidden, cells, kept),
-        shared=chosen.shared,
-        together=chosen.members > 1,
-    )
+    steps = hidden.shape[2] if kept is None else kept.shape[2]
+    given = (z, lengths, state, W_rec, b_n)
+    launch_cells("forward", cell, hidden, given, (activation, steps), (hidden, cells, kept))
 
 
 def backward(
@@ -164,19 +170,9 @@ def backward(
     flow: Any,
 ) -> None:
     """Fill d_kept, the gradients of the arguments of the gates, d_state, and flow: see reference/rnn.py."""
-    k, b, t, h = hidden.shape
-    chosen, size, arrived = dealt(cell, k, b, h, hidden.itemsize, backward=True)
     d_total = cupy.empty_like(hidden) if flow.shape[2] else None
-    launch(
-        "cells",
-        f"cell_backward<{TYPES[hidden.itemsize]}, {cell}, {chosen.rows}>",
-        size,
-        THREADS,
-        *(lengths, state, hidden, cells, kept, W_rec, d_hidden, d_last, b, t, h, chosen.members),
-        *(chosen.resident, activation, arrived, d_kept, d_state, d_total),
-        shared=chosen.shared,
-        together=chosen.members > 1,
-    )
+    given = (lengths, state, hidden, cells, kept, W_rec, d_hidden, d_last)
+    launch_cells("backward", cell, hidden, given, (activation,), (d_kept, d_state, d_total))
     norms(d_total, flow)
 
 

@@ -1,17 +1,17 @@
 // The recurrences of Elman networks, GRUs and LSTMs, and their way back, one launch for all steps.
 //
-// A step costs a block ROWS x columns x inputs multiply-adds and as many reads of its weights from shared memory, once for
-// all rows; a team one barrier, about a microsecond, and reads of the whole hidden state from L2.  kernels/gpu/recurrent.py
-// chooses rows and members by that.
+// A step costs a block ROWS x columns x inputs multiply-adds, and reads of its weights from shared memory once for all
+// rows; a cluster its own barrier, and a store to every member for each value; other teams a barrier in global memory,
+// about a microsecond, and reads of all that the step made from L2.  kernels/gpu/recurrent.py chooses by that.
 #include "cells.cuh"
 
-// hidden (k, b, t, h) from z (k, b, t, GATES h) = x W_in + b, W (k, h, GATES h) and state (k, b, STATES h); b_n (k, h) of a
-// GRU; lengths (b).  cells (k, b, kept_steps, h) and kept (k, b, kept_steps, KEPT h) are for the way back; with kept_steps
-// = 1 they hold the last step.  resident: whether the weights are kept in shared memory.
-template <class T, template <class> class Cell, int ROWS>
-__global__ void __launch_bounds__(CELL_THREADS, 2)
-    cell_forward(const T* z, const i64* lengths, const T* state, const T* W, const T* b_n, i64 b, i64 t, i64 width,
-                 i64 members, i64 resident, i64 activation, i64 kept_steps, u32* arrived, T* hidden, T* cells, T* kept) {
+// hidden (k, b, t, h) from z (k, b, t, GATES h) = x W_in + b, W (k, h, GATES h) and state (k, b, STATES h); b_n (k, h)
+// of a GRU; lengths (b).  cells (k, b, kept_steps, h) and kept (k, b, kept_steps, KEPT h) are for the way back; with
+// kept_steps = 1 they hold the last step.  resident: whether the weights are kept in shared memory.
+template <class T, template <class> class Cell, int ROWS, bool CLUSTERED>
+__device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, const T* state, const T* W, const T* b_n,
+                                              i64 b, i64 t, i64 width, i64 members, i64 resident, i64 activation,
+                                              i64 kept_steps, u32* arrived, T* hidden, T* cells, T* kept) {
   using C = Cell<T>;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
@@ -20,8 +20,9 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   Barrier barrier = {arrived + blockIdx.x / team, u32(team), 0};
   int units = own.units, columns = C::GATES * units, parts = max(1, CELL_THREADS / max(1, columns));
   int elements = own.rows * units;
-  T* in = reinterpret_cast<T*>(shared);                                // (h, ROWS)
-  T* partial = in + h * ROWS;                                          // (parts, ROWS, columns)
+  T* in = reinterpret_cast<T*>(shared);                                // (h, ROWS), twice in a cluster
+  T* next = CLUSTERED ? in + whole_pieces<T>(h * ROWS) : in;
+  T* partial = next + whole_pieces<T>(h * ROWS);                       // (parts, ROWS, columns)
   T* ahead = partial + ROWS * max(CELL_THREADS, C::GATES * share);     // (2, ROWS, columns): z of two steps
   T* c_now = ahead + 2 * ROWS * C::GATES * share;                      // (rows, units) of an LSTM
   T* local = c_now + (C::STATES - 1) * ROWS * share;                   // (h, columns)
@@ -33,7 +34,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
       local[i] = weights[i64(i / columns) * gates + c / units * h + c % units];
     }
   for (int i = threadIdx.x; i < h * ROWS; i += CELL_THREADS)
-    in[i] = i % ROWS < own.rows ? state[(own.row + i % ROWS) * C::STATES * h + i / ROWS] : T(0);
+    next[i] = in[i] = i % ROWS < own.rows ? state[(own.row + i % ROWS) * C::STATES * h + i / ROWS] : T(0);
   if (C::STATES == 2)
     for (int e = threadIdx.x; e < elements; e += CELL_THREADS)
       c_now[e] = state[(own.row + e / units) * 2 * h + h + own.first + e % units];
@@ -48,7 +49,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   };
   if (own.steps) fetch(0);
   copy_commit();
-  __syncthreads();
+  meet<CLUSTERED>();
   for (int step = 0; step < own.steps; step++) {
     if (step + 1 < own.steps) fetch(step + 1);
     copy_commit();
@@ -75,25 +76,27 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
         for (int i = 0; i < (C::KEPT > 1 ? C::KEPT : 0); i++) kept[(at * C::KEPT + i) * h + unit] = keep[i];
       }
       hidden[place * h + unit] = value;
-      if (team == 1) in[unit * ROWS + r] = value;
+      if (CLUSTERED || team == 1) publish<CLUSTERED>(next + unit * ROWS + r, value, team);
     }
-    if (team > 1) {
+    if (!CLUSTERED && team > 1) {
       barrier.wait();
       for (int i = threadIdx.x; i < own.rows * h; i += CELL_THREADS)
         in[i % h * ROWS + i / h] = __ldcg(hidden + ((own.row + i / h) * t + step) * h + i % h);
     }
-    __syncthreads();
+    meet<CLUSTERED>();
+    swap(in, next);
   }
   each_padded(own, t, [=](i64 place, int j) { hidden[place * h + own.first + j] = 0; });
 }
 
-// The way back: d_kept (k, b, t, KEPT h), the gradients of the arguments of the gates, may be d_hidden (of an Elman network)
-// or kept itself; d_state (k, b, STATES h) from d_last.  d_total (k, b, t, h) gets the whole dE/dh if it is given.
-template <class T, template <class> class Cell, int ROWS>
-__global__ void __launch_bounds__(CELL_THREADS, 2)
-    cell_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept, const T* W,
-                  const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 resident, i64 activation,
-                  u32* arrived, T* d_kept, T* d_state, T* d_total) {
+// The way back: d_kept (k, b, t, KEPT h), the gradients of the arguments of the gates, may be d_hidden (of an Elman
+// network) or kept itself; d_state (k, b, STATES h) from d_last.  d_total (k, b, t, h) gets the whole dE/dh if it is
+// given.
+template <class T, template <class> class Cell, int ROWS, bool CLUSTERED>
+__device__ __forceinline__ void backward_steps(const i64* lengths, const T* state, const T* hidden, const T* cells,
+                                               const T* kept, const T* W, const T* d_hidden, const T* d_last, i64 b,
+                                               i64 t, i64 width, i64 members, i64 resident, i64 activation,
+                                               u32* arrived, T* d_kept, T* d_state, T* d_total) {
   using C = Cell<T>;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
@@ -101,8 +104,9 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   Member own(b, h, team, ROWS, lengths, length);
   Barrier barrier = {arrived + blockIdx.x / team, u32(team), 0};
   int units = own.units, elements = own.rows * units, parts = max(1, CELL_THREADS / max(1, units));
-  T* in = reinterpret_cast<T*>(shared);                        // (GATES h, ROWS)
-  T* partial = in + gates * ROWS;                              // (parts, ROWS, units)
+  T* in = reinterpret_cast<T*>(shared);                        // (GATES h, ROWS), twice in a cluster
+  T* next = CLUSTERED ? in + whole_pieces<T>(gates * ROWS) : in;
+  T* partial = next + whole_pieces<T>(gates * ROWS);           // (parts, ROWS, units)
   T* carry = partial + ROWS * max(CELL_THREADS, share);        // (rows, units): dE/dh from later steps
   T* direct = carry + ROWS * share;                            // (rows, units): of it, what bypasses the product
   T* c_carry = direct + ROWS * share;                          // (rows, units): dE/dc from later steps
@@ -117,8 +121,8 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
     direct[e] = 0;
     if (C::STATES == 2) c_carry[e] = last[h];
   }
-  for (int i = threadIdx.x; i < gates * ROWS; i += CELL_THREADS) in[i] = 0;
-  __syncthreads();
+  for (int i = threadIdx.x; i < gates * ROWS; i += CELL_THREADS) next[i] = in[i] = 0;
+  meet<CLUSTERED>();
   auto weight = [&](int c) { return resident ? local + c : weights + i64(c) * gates; };
 
   for (int step = own.steps - 1; step >= -1; step--) {
@@ -147,11 +151,12 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
       if (d_total) d_total[place * h + unit] = d_h;
 #pragma unroll
       for (int i = 0; i < C::KEPT; i++) d_kept[(place * C::KEPT + i) * h + unit] = d[i];
-      if (team == 1)
+      if (CLUSTERED || team == 1)
 #pragma unroll
-        for (int gate = 0; gate < C::GATES; gate++) in[(gate * h + unit) * ROWS + r] = d[C::place(gate)];
+        for (int gate = 0; gate < C::GATES; gate++)
+          publish<CLUSTERED>(next + (gate * h + unit) * ROWS + r, d[C::place(gate)], team);
     }
-    if (team > 1 && step >= 0) {
+    if (!CLUSTERED && team > 1 && step >= 0) {
       barrier.wait();
       for (int i = threadIdx.x; i < own.rows * gates; i += CELL_THREADS) {
         int c = i % gates, r = i / gates;
@@ -159,7 +164,8 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
         in[c * ROWS + r] = __ldcg(d_kept + (place * C::KEPT + C::place(c / h)) * h + c % h);
       }
     }
-    __syncthreads();
+    meet<CLUSTERED>();
+    swap(in, next);
   }
   for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
     T* into = d_state + (own.row + e / units) * C::STATES * h + own.first + e % units;
@@ -171,6 +177,44 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
     for (int i = 0; i < C::KEPT; i++) d_kept[(place * C::KEPT + i) * h + unit] = 0;
     if (d_total) d_total[place * h + unit] = 0;
   });
+}
+
+// The kernels: blocks of a team that meet in global memory, or alone; and those of a cluster.
+
+template <class T, template <class> class Cell, int ROWS>
+__global__ void __launch_bounds__(CELL_THREADS, 2)
+    cell_forward(const T* z, const i64* lengths, const T* state, const T* W, const T* b_n, i64 b, i64 t, i64 width,
+                 i64 members, i64 resident, i64 activation, i64 kept_steps, u32* arrived, T* hidden, T* cells,
+                 T* kept) {
+  forward_steps<T, Cell, ROWS, false>(z, lengths, state, W, b_n, b, t, width, members, resident, activation, kept_steps,
+                                      arrived, hidden, cells, kept);
+}
+
+template <class T, template <class> class Cell, int ROWS>
+__global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 2)
+    cluster_forward(const T* z, const i64* lengths, const T* state, const T* W, const T* b_n, i64 b, i64 t, i64 width,
+                    i64 members, i64 resident, i64 activation, i64 kept_steps, u32* arrived, T* hidden, T* cells,
+                    T* kept) {
+  forward_steps<T, Cell, ROWS, true>(z, lengths, state, W, b_n, b, t, width, members, resident, activation, kept_steps,
+                                     arrived, hidden, cells, kept);
+}
+
+template <class T, template <class> class Cell, int ROWS>
+__global__ void __launch_bounds__(CELL_THREADS, 2)
+    cell_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept, const T* W,
+                  const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 resident,
+                  i64 activation, u32* arrived, T* d_kept, T* d_state, T* d_total) {
+  backward_steps<T, Cell, ROWS, false>(lengths, state, hidden, cells, kept, W, d_hidden, d_last, b, t, width, members,
+                                       resident, activation, arrived, d_kept, d_state, d_total);
+}
+
+template <class T, template <class> class Cell, int ROWS>
+__global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 2)
+    cluster_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept, const T* W,
+                     const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 resident,
+                     i64 activation, u32* arrived, T* d_kept, T* d_state, T* d_total) {
+  backward_steps<T, Cell, ROWS, true>(lengths, state, hidden, cells, kept, W, d_hidden, d_last, b, t, width, members,
+                                      resident, activation, arrived, d_kept, d_state, d_total);
 }
 
 // norms (rows), float64: squared norms of d (rows, h), a warp a row.

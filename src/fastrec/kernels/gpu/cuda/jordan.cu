@@ -2,11 +2,6 @@
 // up to ROWS rows; weights come from L2.
 #include "recurrent.cuh"
 
-// The next multiple of 16 bytes.
-template <class T> __device__ __forceinline__ T* aligned(T* place) {
-  return reinterpret_cast<T*>((reinterpret_cast<u64>(place) + 15) / 16 * 16);
-}
-
 // hidden (k, b, t, h) = f(z + y W_rec) and outputs (k, b, t, o) = hidden W_out + b_out, z (k, b, t, h) = x W_in + b; W_rec (k, o,
 // h), W_out (k, h, o), b_out (k, o), state (k, b, o), lengths (b).
 template <class T, int ROWS>
@@ -19,7 +14,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   Member own(b, h, 1, ROWS, lengths, length);
   int h_parts = max(1, CELL_THREADS / h), o_parts = max(1, CELL_THREADS / o);
   T* y = reinterpret_cast<T*>(shared);  // (o, ROWS)
-  T* s = aligned(y + o * ROWS);         // (h, ROWS)
+  T* s = y + whole_pieces<T>(o * ROWS);  // (h, ROWS)
   T* partial = s + h * ROWS;            // (parts, ROWS, h or o)
   const T *recurrent = W_rec + own.network * o * h, *out = W_out + own.network * h * o;
   for (int i = threadIdx.x; i < o * ROWS; i += CELL_THREADS)
@@ -63,7 +58,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   Member own(b, h, 1, ROWS, lengths, length);
   int h_parts = max(1, CELL_THREADS / h), o_parts = max(1, CELL_THREADS / o);
   T* y = reinterpret_cast<T*>(shared);  // (o, ROWS): dE/dy
-  T* s = aligned(y + o * ROWS);         // (h, ROWS): of the argument of f
+  T* s = y + whole_pieces<T>(o * ROWS);  // (h, ROWS): of the argument of f
   T* partial = s + h * ROWS;            // (parts, ROWS, h or o)
   T* carry = partial + ROWS * max(CELL_THREADS, max(h, o));  // (rows, o): dE/dy from later steps
   const T *recurrent = W_rec + own.network * o * h, *out = W_out + own.network * h * o;

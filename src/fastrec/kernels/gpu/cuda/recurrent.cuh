@@ -1,16 +1,18 @@
 #pragma once
 #include "barrier.cuh"
+#include "cluster.cuh"
 #include "copy.cuh"
 
 // All steps of a recurrence in one launch.  A team of `members` blocks takes up to ROWS rows of one network; each
 // member owns a run of hidden units and keeps the recurrent weights of these in shared memory where they fit.  A
 // step is a product of what the whole team made in the step before with the member's own weights, then the cell's
-// function of each own unit and row, then the exchange: within a block through shared memory, in a team through
-// the array that the step writes anyway and a barrier of the team.
+// function of each own unit and row, then the exchange: within a block or a cluster through shared memory, in other
+// teams through the array that the step writes anyway and a barrier of the team.
 
 enum Activation { TANH = 0, RELU = 1, LOGISTIC = 2 };
 
-constexpr int CELL_THREADS = 256;
+inline constexpr int CELL_THREADS = 256;
+inline constexpr int CLUSTER = 8;  // blocks, the most that every card with clusters has
 
 __device__ __forceinline__ float hyperbolic(float z) { return tanhf(z); }
 __device__ __forceinline__ double hyperbolic(double z) { return tanh(z); }
@@ -53,6 +55,34 @@ struct Member {
     for (int r = 0; r < rows; r++) steps = max(steps, length[r]);
   }
 };
+
+// Values of T in so many whole pieces of 16 bytes as hold `count` of them.
+template <class T> __device__ __forceinline__ int whole_pieces(int count) {
+  constexpr int PIECE = 16 / sizeof(T);
+  return (count + PIECE - 1) / PIECE * PIECE;
+}
+
+// The barrier of the block, or of its cluster.
+template <bool CLUSTERED> __device__ __forceinline__ void meet() {
+  if (CLUSTERED)
+    cluster_barrier();
+  else
+    __syncthreads();
+}
+
+// Sets *place, in shared memory, in this block or in all members of its cluster.
+template <bool CLUSTERED, class T> __device__ __forceinline__ void publish(T* place, T value, int members) {
+  if (CLUSTERED)
+    for (int member = 0; member < members; member++) *map_shared(place, member) = value;
+  else
+    *place = value;
+}
+
+template <class T> __device__ __forceinline__ void swap(T*& a, T*& b) {
+  T* c = a;
+  a = b;
+  b = c;
+}
 
 // Sums over `inputs` of in (inputs, ROWS) times weights, column c of which is weight(c)[i * stride], into partial (parts,
 // ROWS, columns): threads take a column each, and parts of the inputs where there are fewer columns than threads.  in
