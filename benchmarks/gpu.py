@@ -49,7 +49,7 @@ PUBLISHED = {
     "A100 80GB": {"memory": 1.935e12, "int8": 624e12, "b1": 4.992e15, "float32": 19.5e12},
     "A100": {"memory": 1.555e12, "int8": 624e12, "b1": 4.992e15, "float32": 19.5e12},
 }
-UNITS = {"b1": "b1 mma", "int8": "int8 mma", "popcount": "popcount", "int32": "int32"}
+UNITS = {"b1": "b1 mma", "int8": "int8 mma", "popcount": "popcount", "int32": "int32", "float32": "float32"}
 
 Counts = tuple[float, float]  # bytes and operations
 
@@ -213,7 +213,7 @@ class Bench:
 
 
 def limits(machine: dict[str, Any], quick: bool) -> dict[str, float]:
-    """What the card can do: a copy, mma and popcount measured; int32 operations counted, 64 a clock."""
+    """What the card can do: a copy, mma and popcount measured; int32 and float32 by their clocks."""
     found = {"copy": copy_rate(10**6 if quick else 4 * 10**9)}
     module = cupy.RawModule(code=(HERE / "limits.cu").read_text(), options=("-std=c++17",))
     blocks, rounds = 8 * machine["multiprocessors"], 10 if quick else 2000
@@ -224,7 +224,9 @@ def limits(machine: dict[str, Any], quick: bool) -> dict[str, float]:
         device = timed(functools.partial(kernel, (blocks,), (256,), (np.int32(rounds), out)))[1]
         found[unit] = blocks * 8 * 8 * rounds * each / device  # 8 warps a block, 8 instructions a round
     clocks = cupy.cuda.Device().attributes["ClockRate"] * 1e3
-    return found | {"int32": 64 * clocks * machine["multiprocessors"]}
+    # A multiply-add of float32 is two operations.
+    each = {"int32": 64, "float32": 256}
+    return found | {unit: clock * clocks * machine["multiprocessors"] for unit, clock in each.items()}
 
 
 def copy_rate(size: int) -> float:
@@ -573,7 +575,86 @@ def million_on_cpu(bench: Bench) -> None:
     equal(*results)
 
 
-JOBS = (patterns, packing, gram, couplings, fields, recall, capacity, million, million_on_cpu)
+def recurrent(bench: Bench) -> None:
+    """A step of a recurrent network in float32, beside PyTorch (cuDNN, no TF32) where that is installed."""
+    shapes = bench.size(
+        [
+            ("elman", 1, 128),
+            ("elman", 16, 512),
+            ("elman", 16, 1000),
+            ("elman", 16, 1024),
+            ("elman", 64, 1024),
+            ("gru", 16, 768),
+            ("lstm", 16, 768),
+        ],
+        [("elman", 2, 5), ("gru", 3, 17), ("lstm", 1, 9)],
+    )
+    t, i = bench.size((1024, 64), (4, 3))
+    for cell, b, h in shapes:
+        rnn = fastrec.RNN(i, h, cell=cell, backend="gpu")
+        x = np.random.default_rng(0).standard_normal((b, t, i), dtype=np.float32)
+        d = np.ones((b, t, h), dtype=np.float32)
+        on_card, d_on_card = cupy.asarray(x), cupy.asarray(d)
+        gates = {"elman": 1, "gru": 3, "lstm": 4}[cell]
+        # Products with the inputs and with the hidden units, once forward and twice on the way back.
+        products = 2.0 * b * t * gates * h * (h + i)
+
+        def forward(rnn: Any = rnn, x: Any = on_card) -> Any:
+            return rnn.forward(x)
+
+        def both(rnn: Any = rnn, x: Any = on_card, d: Any = d_on_card) -> Any:
+            return rnn.backward(rnn.forward(x), d_hidden=d)
+
+        def check(found: Any, cell: str = cell, x: Any = x, d: Any = d, rnn: Any = rnn) -> None:
+            other = fastrec.RNN(rnn.input_size, rnn.hidden_size, cell=cell, backend="cpu")
+            trace = other.forward(x)
+            if isinstance(found, dict):
+                gradients = other.backward(trace, d_hidden=d)
+                pairs = [(host(found[key]), gradients[key]) for key in ("W_rec", "W_in", "b")]
+            else:
+                pairs = [(host(found.hidden), trace.hidden)]
+            for a, b in pairs:
+                error = np.abs(a - b).max() / np.abs(b).max()
+                assert error < 1e-3, f"{error:.1e} off backend cpu"  # rounding grows over the steps
+
+        peers = torch_rnn(rnn, x, d)
+        for name, run, times in (("forward", forward, 1), ("forward and backward", both, 3)):
+            bench.row(
+                f"{cell}, B = {b}, H = {h}, T = {t}, {name}",
+                run,
+                check,
+                lambda _, times=times, products=products: (0, times * products),
+                "float32",
+                baseline=peers and ("PyTorch", peers[times > 1]),
+            )
+
+
+def torch_rnn(rnn: Any, x: Any, d: Any) -> tuple[Callable[[], Any], Callable[[], Any]] | None:
+    """The same network forward, and forward and backward, in PyTorch on the card; None without PyTorch."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    module = rnn.to_torch().cuda()
+    given, gradient = torch.from_numpy(x).cuda(), torch.from_numpy(d).cuda()
+
+    def forward() -> Any:
+        with torch.no_grad():
+            module(given)
+        torch.cuda.synchronize()
+
+    def both() -> Any:
+        module.zero_grad()
+        module(given)[0].backward(gradient)
+        torch.cuda.synchronize()
+
+    return forward, both
+
+
+JOBS = (patterns, packing, gram, couplings, fields, recall, capacity, million, million_on_cpu, recurrent)
 
 
 def empty() -> None:

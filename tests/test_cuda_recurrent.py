@@ -1,4 +1,4 @@
-"""The recurrences on the GPU by every plan: a block alone, clusters, teams of the grid, weights kept or not."""
+"""The recurrences on the GPU by every plan: blocks alone, clusters, the grid, weights kept or streamed."""
 
 from __future__ import annotations
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
-import devices
 import numpy as np
 import pytest
+from devices import crossing
 
 import fastrec
-from fastrec import BackendError, HopfieldNetwork, PackedStates, arguments, cli
-from fastrec.backend import array_module, device, device_memory, home, move, on_device
+from fastrec import BackendError, HopfieldNetwork, PackedStates, cli
+from fastrec.backend import device, device_memory, home, move, on_device
 from fastrec.hopfield import capacity as capacity_module
 from fastrec.hopfield import network as network_module
 from fastrec.hopfield import patterns as patterns_module
@@ -22,22 +20,6 @@ from fastrec.hopfield.patterns import as_states
 from fastrec.kernels import words
 
 METHODS = ("local_fields", "energy", "overlaps", "is_stable")
-
-
-@pytest.fixture(scope="module")
-def cp(gpu: str) -> Any:
-    """CuPy, or its stand-in."""
-    return array_module(gpu)
-
-
-@pytest.fixture
-def free(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Sets the free memory of the device."""
-
-    def set_free(nbytes: int) -> None:
-        monkeypatch.setattr(arguments, "device_memory", lambda: (nbytes, 2**40))
-
-    return set_free
 
 
 def spins(seed: int, *shape: int) -> np.ndarray:
@@ -62,24 +44,6 @@ def same(ours: list[Any], expected: list[Any]) -> None:
         assert on_device(a)
         assert (a.dtype, a.shape) == (np.asarray(b).dtype, np.shape(b))
         assert np.array_equal(move(a, "cpu"), b, equal_nan=np.asarray(b).dtype.kind == "f")
-
-
-@contextlib.contextmanager
-def crossing(to_device: int = 0, to_host: int = 0, waits: int = 0) -> Iterator[None]:
-    """Asserts what crosses between host and device; on a card, that nothing waits where nothing should."""
-    if devices.emulated("gpu"):
-        from emulator.cupy import Traffic, traffic
-
-        traffic.reset()
-        yield
-        assert traffic == Traffic(to_device, to_host, waits)
-    elif waits:
-        yield
-    else:
-        import cupyx
-
-        with cupyx.allow_synchronize(False):
-            yield
 
 
 class TestStates:
@@ -422,8 +386,7 @@ class TestCapacity:
         scan, recall = capacity_module.room(10**9, 3)
 
         def scan_bytes(n: int) -> int:
-            limit = fastrec.theory.capacity_bound(n)
-            return capacity_module.trial_bytes(n, limit) + capacity_module.rows_bytes(n, limit, 3)
+            return capacity_module.one_trial_bytes(n, fastrec.theory.capacity_bound(n), 3)
 
         for n, needed in (
             (scan, scan_bytes),

@@ -31,7 +31,6 @@ class Event:
 def gpu(monkeypatch):
     """benchmarks/gpu.py on a stand-in with what only benchmarks ask of CuPy."""
     for where, name, value in (
-        (cupy, "__version__", "0"),
         (cupy.cuda, "Event", Event),
         (cupy.cuda, "get_elapsed_time", lambda start, end: 1e3 * (end.time - start.time)),
         (cupy.cuda.Device, "synchronize", lambda self: None),
@@ -45,7 +44,7 @@ def gpu(monkeypatch):
     spec = importlib.util.spec_from_file_location("benchmarks_gpu", ROOT / "benchmarks" / "gpu.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    units = ("copy", "b1", "int8", "popcount", "int32")
+    units = ("copy", "b1", "int8", "popcount", "int32", "float32")
     monkeypatch.setattr(module, "limits", lambda machine, quick: dict.fromkeys(units, 1e12))
     return module
 
@@ -61,7 +60,7 @@ def test_benchmarks(gpu, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--out", str(out)])
     gpu.main()
     measured = rows(out)
-    assert len(measured) == 16 and all(row["wall_s"] > 0 for row in measured)
+    assert len(measured) == 22 and all(row["wall_s"] > 0 for row in measured)
     assert all(row["name"] in capsys.readouterr().out for row in measured[:1])
 
     sys.argv.append("gram")  # keeps the others
@@ -92,8 +91,10 @@ def test_wrong_results_fail(gpu, monkeypatch, tmp_path, capsys):
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 def test_refuses_without_a_card(tmp_path):
-    environment = os.environ | {"PYTHON": "no-python", "PATH": str(tmp_path)}
+    environment = os.environ | {"PYTHON": "", "PATH": str(tmp_path)}
     for tool in ("dirname", "sed", "bash"):  # no nvidia-smi, no python3
         (tmp_path / tool).symlink_to(shutil.which(tool))
-    done = subprocess.run([ROOT / "scripts" / "gpu-check"], env=environment, capture_output=True, text=True)
-    assert done.returncode == 2 and "no card here" in done.stderr
+    for python, said in (("", "no card here"), ("no-python", "no-python cannot run it")):
+        environment["PYTHON"] = python
+        done = subprocess.run([ROOT / "scripts" / "gpu-check"], env=environment, capture_output=True, text=True)
+        assert done.returncode == 2 and said in done.stderr
