@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import devices
 import pytest
 from hypothesis import settings
 
-from fastrec.backend import BACKENDS, lacking
+from fastrec import arguments
+from fastrec.backend import BACKENDS, array_module, lacking
 
 CHOSEN = tuple(filter(None, os.environ.get("FASTREC_TEST_BACKENDS", "").split(","))) or BACKENDS
 if unknown := set(CHOSEN) - set(BACKENDS):
     raise pytest.UsageError(f"FASTREC_TEST_BACKENDS names {', '.join(sorted(unknown))}; there are {BACKENDS}")
-ON_GPU = {"test_capacity", "test_hopfield", "test_kernels_hopfield"}  # what has gpu kernels
+ON_GPU = {  # what has gpu kernels
+    *("test_capacity", "test_hopfield", "test_kernels_hopfield"),
+    *("test_addition", "test_diagnostics", "test_kernels_rnn", "test_optim"),
+    *("test_rnn", "test_rnn_torch", "test_training"),
+}
 
 os.environ["FASTREC_BACKEND"] = "cpu"  # of tests that name no backend, also where there is a card
 if "gpu" in CHOSEN:
@@ -26,8 +32,9 @@ settings.load_profile("fastrec")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without the tests of kernels that "gpu" does not have."""
+    """Without the tests of kernels that "gpu" does not have; slow ones first, beside which others can run."""
     items[:] = [item for item in items if item.path.stem in ON_GPU or "gpu" not in parameters(item)]
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def parameters(item: pytest.Item) -> list[str]:
@@ -62,6 +69,22 @@ def gpu() -> str:
     if "gpu" not in CHOSEN:
         pytest.skip("FASTREC_TEST_BACKENDS leaves it out")
     return usable("gpu")
+
+
+@pytest.fixture(scope="session")
+def cp(gpu: str) -> Any:
+    """CuPy, or its stand-in."""
+    return array_module(gpu)
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Sets the free memory of the device."""
+
+    def set_free(nbytes: int) -> None:
+        monkeypatch.setattr(arguments, "device_memory", lambda: (nbytes, 2**40))
+
+    return set_free
 
 
 @pytest.fixture

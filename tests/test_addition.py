@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from devices import to_host
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,7 +44,7 @@ def test_task_refuses(name: str, value: object) -> None:
 def adder(k: int | None = None, **options: object) -> fastrec.RNN:
     """An Elman network made by hand: units that know whether 1, 2 or 3 ones are in a column."""
     rnn = fastrec.RNN(2, 3, 2, activation="logistic", models=k, **options)
-    p = rnn.parameters
+    p = rnn.parameters = to_host(rnn.parameters)
     p["W_in"][...] = 40
     p["W_rec"][...] = 0
     p["W_rec"][..., 1, :] = 40  # two ones or more are the carry

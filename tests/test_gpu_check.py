@@ -96,5 +96,6 @@ def test_refuses_without_a_card(tmp_path):
         (tmp_path / tool).symlink_to(shutil.which(tool))
     for python, said in (("", "no card here"), ("no-python", "no-python cannot run it")):
         environment["PYTHON"] = python
-        done = subprocess.run([ROOT / "scripts" / "gpu-check"], env=environment, capture_output=True, text=True)
+        script = ROOT / "scripts" / "gpu-check"
+        done = subprocess.run([script], env=environment, capture_output=True, text=True)
         assert done.returncode == 2 and said in done.stderr

@@ -322,7 +322,8 @@ def asarray(
     a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None = None, blocking: bool = False
 ) -> ndarray:
     if isinstance(a, ndarray):
-        host = np.asarray(a._host, dtype=dtype, order=order)
+        with np.errstate(all="ignore"):  # the device says nothing of numbers that do not fit
+            host = np.asarray(a._host, dtype=dtype, order=order)
         return a if host is a._host and not copy else ndarray._of(host.copy() if copy else host)
     traffic.to_device += 1
     traffic.waits += blocking

@@ -133,7 +133,8 @@ def addition(
         addition_task(pairs, columns, delay, seed + i) for i, pairs in enumerate((TRAINED, HELD))
     )
     digits = max(test_pairs * (test_columns + 1 + delay), models * PAIRS * LONGER * (columns + 1 + delay))
-    require_memory("the last test", digits * (24 + 4 * rnn.hidden_size))
+    for where in {"cpu", rnn.backend}:
+        require_memory("the last test", digits * (24 + 4 * rnn.hidden_size), backend=where)
     begin = time.perf_counter()
     history = fit(
         rnn,

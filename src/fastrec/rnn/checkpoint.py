@@ -10,6 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
+from ..backend import home, move
 from ..files import new_file
 from .config import Array
 from .files import open_archive, read_array
@@ -30,7 +31,7 @@ def describe(data: Sequences | None) -> str:
     arrays = [array for array in data if array is not None]
     total = 0
     for array in arrays:
-        total = crc32(np.ascontiguousarray(array).data, total)
+        total = crc32(np.ascontiguousarray(move(array, "cpu")).data, total)
     return f"{', '.join(str(array.shape) for array in arrays)} with checksum {total:08x}"
 
 
@@ -48,8 +49,9 @@ def write(
 ) -> None:
     """Write all that `read` needs to go on from here, replacing path in one step."""
     text = json.dumps({"format": FORMAT, "epochs": log.epochs, "settings": settings})
+    arrays = {name: move(array, "cpu") for name, array in listing(rnn, optimizer, log).items()}
     with new_file(path) as temporary, temporary.open("xb") as file:
-        np.savez(file, **{TEXT: np.array(text)}, **listing(rnn, optimizer, log))  # type: ignore[arg-type]
+        np.savez(file, **{TEXT: np.array(text)}, **arrays)  # type: ignore[arg-type]
 
 
 def read(
@@ -72,7 +74,7 @@ def read(
             {name.removeprefix(begin): array for name, array in found.items() if name.startswith(begin)}
         )
     for name, array in listing(rnn, optimizer, log).items():
-        array[...] = found[name]
+        array[...] = move(found[name], home(array))
 
 
 def read_archive(
@@ -111,8 +113,8 @@ def read_archive(
 
 
 def listing(rnn: RNN, optimizer: Optimizer, log: Log) -> dict[str, Array]:
-    """The arrays of a checkpoint by name; those of network and log are not copies, to be filled."""
-    kept = optimizer._beside(rnn.parameters, rnn._config.models)
+    """The arrays of a checkpoint by name; those of network and log are no copies, to be filled in place."""
+    kept = optimizer._beside(rnn.parameters, rnn._config.models, "cpu")
     return {
         **{f"parameters.{key}": array for key, array in rnn.parameters.items()},
         **{f"optimizer.{name}": array for name, array in optimizer._state_dict(kept).items()},

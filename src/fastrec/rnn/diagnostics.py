@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..backend import move
 from .config import CELLS, Array, suffix
 from .inputs import Loss, read_targets
 from .layers import RNN
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 class GradientFlow:
     """Sizes of the gradients of a loss E with respect to the hidden units of each step.
 
-    norms: (layers, t) float64, of k networks (k, layers, t): root mean square over the sequences that reach
-        step t of |dE/dh_t|, the Euclidean norm of the whole derivative through all later steps; nan at steps
-        that none reaches.
+    norms: NumPy (layers, t) float64, of k networks (k, layers, t): root mean square over the sequences that
+        reach step t of |dE/dh_t|, the Euclidean norm of the whole derivative through all later steps; nan at
+        steps that none reaches.
     """
 
     norms: NDArray[np.float64]
@@ -56,14 +57,16 @@ def gradient_flow(
     so that norms do not depend on the number of sequences.  A mask that leaves the last step only shows how
     fast its gradient fades backwards.
     """
-    c, batch = rnn._config, rnn._read(x, state, lengths, gradients=True)
-    goal = read_targets(c, batch, targets, loss, "sum", mask)
+    at = rnn._place(x, state, lengths, targets, mask)
+    batch = rnn._read(x, state, lengths, at, gradients=True)
+    goal = read_targets(rnn._config, batch, targets, loss, "sum", mask)
     trace = rnn._forward(batch)
     outputs = rnn._outputs(trace)
-    d_outputs = np.empty_like(outputs)
-    rnn._loss(goal, outputs, d_outputs)
-    squares = rnn.backward(trace, rnn._public(d_outputs), flow=True)["flow"]
-    reached = squares.shape[-2] if batch.valid is None else batch.valid.sum(axis=0)
+    d_outputs = at.xp.empty_like(outputs)
+    rnn._losses(batch, goal, outputs, d_outputs)
+    found = rnn._gradients(trace, rnn._public(d_outputs), flow=True)
+    squares = move(found["flow"], "cpu")
+    reached = squares.shape[-2] if batch.valid is None else move(batch.valid, "cpu").sum(axis=0)
     with np.errstate(invalid="ignore"):  # 0 / 0 where no sequence is as long
         return GradientFlow(np.sqrt(squares.sum(axis=-2) / reached))
 
@@ -77,16 +80,16 @@ def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
     k networks have a leading axis k.  Raises ValueError if weights are not finite.
     """
     c = rnn._config
-    rnn._weights()
-    radii = []
+    rnn._check()
+    parameters, radii = rnn._on_host(), []
     for layer in range(c.num_layers):
         keys = ["W_rec" + suffix(layer)] + ["W_out"] * (c.cell == "jordan")
         for key in keys:
-            if not np.isfinite(rnn.parameters[key]).all():
+            if not np.isfinite(parameters[key]).all():
                 raise ValueError(f'parameters["{key}"] is not finite everywhere; there are no eigenvalues')
-        weights = rnn.parameters[keys[0]].astype(np.float64)
+        weights = parameters[keys[0]].astype(np.float64)
         if c.cell == "jordan":
-            weights = weights @ rnn.parameters["W_out"]
+            weights = weights @ parameters["W_out"]
         blocks = np.stack(np.split(weights, CELLS[c.cell].gates, axis=-1), axis=-3)
         radii.append(np.abs(np.linalg.eigvals(blocks)).max(axis=-1))
     found: Array = np.stack(radii, axis=-2)

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..arguments import require_memory, writable
+from ..backend import array_module, home, move, on_device
 from .config import Array, Config
+from .place import Place
 
 Loss = Literal["cross_entropy", "mse"]
 Reduction = Literal["mean", "sum"]
-
-NO_TOKENS = np.empty((1, 0, 0), dtype=np.int32)
 
 
 class Batch(NamedTuple):
     """Checked inputs as the kernels take them; k networks, m = 1 for what they share."""
 
-    module: ModuleType
+    place: Place
     weights: dict[str, Array]  # the parameters, (k, ...)
     x: Array  # (m, b, t, i), or (m, b, t, 0) beside tokens
-    tokens: Array  # (m, b, t) int32, or NO_TOKENS
+    tokens: Array  # (m, b, t) int32, or those of no_tokens
     lengths: Array  # (b,) int64
-    valid: Array | None  # (b, t) bool: the steps before each row's length; None where all are
+    valid: Array | None  # (b, t) bool, beside the lengths given: the steps before those; None where all are
     start: Array  # (layers, k, b, s)
     learned: bool  # the initial state is h0
+    back: str | None  # a backend where x was given, None if it computes here: results go there
 
 
 class Goal(NamedTuple):
@@ -62,17 +62,19 @@ def as_inputs(c: Config, x: ArrayLike, rows: str, row: str) -> tuple[Array, bool
 
 def read_batch(
     c: Config,
-    module: ModuleType,
+    place: Place,
     weights: dict[str, Array],
     x: ArrayLike,
     state: ArrayLike | None,
     lengths: ArrayLike | None,
     gradients: bool,
     keep: bool,
+    trusted: bool,
 ) -> Batch:
-    """The arguments of `fastrec.RNN.forward`, checked.
+    """The arguments of `fastrec.RNN.forward`, checked, where the backend computes.
 
     What needs memory: gradients, whether they will be asked for; keep, whether what they need is kept.
+    trusted: as in `read_floats`.
     """
     array, are_tokens, led = as_inputs(c, x, "b", "row")
     b, t = array.shape[led : led + 2]
@@ -80,47 +82,57 @@ def read_batch(
     width = c.num_layers * saved + c.outputs_width * c.has_output_layer
     if gradients:
         width += c.hidden_size * min(c.num_layers, 3) + c.outputs_width * (c.cell == "jordan")
-    converted = 0 if are_tokens or array.dtype == c.dtype else array.size
+    there, xp = place.has(array), place.xp
+    copied = 0 if there and (are_tokens or array.dtype == c.dtype) else array.size
     job = f"a batch of {b} rows and {t} steps"
-    require_memory(job, (c.k * b * t * width + converted) * c.dtype.itemsize)
+    require_memory(job, (c.k * b * t * width + copied) * c.dtype.itemsize, backend=place.backend)
     valid = None
     if lengths is None:
-        lengths = np.full(b, t, dtype=np.int64)
+        ends = xp.full(b, t, dtype=np.int64)
     else:
-        lengths = read_lengths(lengths, b, t)
-        valid = np.arange(t) < lengths[:, None]
-    start = read_state(c, "state", state, b, module)
+        given = read_lengths(lengths, b, t)
+        ends, valid = place.take(given), steps_before(given, t)
+    start = read_state(c, "state", state, b, place, trusted)
     if state is None:
         for layer, keys in enumerate(c.initial):
             for key, part in zip(keys, initial_parts(c, start[layer]), strict=True):
                 part[...] = weights[key][:, None]
     if are_tokens:
-        tokens = read_integers("x", array, c.input_size, valid)
+        tokens = place.take(read_integers("x", array, c.input_size, valid, trusted))
         tokens = tokens if led else tokens[None]
-        floats = np.empty((*tokens.shape, 0), c.dtype)
+        floats = xp.empty((*tokens.shape, 0), dtype=c.dtype)
     else:
-        floats = read_floats("x", array, c.dtype, valid, module)
-        floats, tokens = floats if led else floats[None], NO_TOKENS
-    return Batch(module, weights, floats, tokens, lengths, valid, start, state is None)
+        floats = place.take(read_floats("x", array, c.dtype, valid, place, trusted))
+        floats, tokens = floats if led else floats[None], place.no_tokens
+    back = None if there else home(array)
+    return Batch(place, weights, floats, tokens, ends, valid, start, state is None, back)
 
 
-def read_targets(
-    c: Config, batch: Batch, targets: ArrayLike, loss: str, reduction: str, mask: ArrayLike | None
-) -> Goal:
-    """The arguments of `fastrec.RNN.loss_and_gradients` that are not those of forward, checked."""
+def check_targets(
+    c: Config,
+    place: Place,
+    shape: tuple[int, int],
+    valid: Array | None,
+    targets: ArrayLike,
+    loss: str,
+    mask: ArrayLike | None,
+    trusted: bool = False,
+) -> tuple[Array, Array | None, int]:
+    """Targets (m, b, t, ...) as kernels take them, the steps (b, t) that count, None for all, and how many.
+
+    Both are where they were given.  shape: (b, t) of x.  trusted: as in `read_floats`.
+    """
     if loss not in ("cross_entropy", "mse"):
         raise ValueError(f'loss is {loss!r}; it must be "cross_entropy" or "mse"')
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction is {reduction!r}; it must be "mean" or "sum"')
-    b, t = shape = batch.x.shape[1:3]
-    counted = batch.valid
+    counted = valid
     if mask is not None:
         given = as_array("mask", mask)
         if given.dtype != np.bool_ or given.shape != shape:
             found = f"shape {given.shape} and dtype {given.dtype}"
             raise ValueError(f"mask has {found}; it must be bool {shape}, True where a step counts")
-        counted = given if counted is None else given & counted
-    count = b * t if counted is None else int(np.count_nonzero(counted))
+        counted = given if valid is None else together(given, valid)
+    b, t = shape
+    count = b * t if counted is None else int(array_module(home(counted)).count_nonzero(counted))
     if count == 0:
         raise ValueError("mask and lengths leave no step to take the loss of; let at least one count")
     array = as_array("targets", targets)
@@ -134,24 +146,51 @@ def read_targets(
             f'loss="{loss}" takes {"integers" if entropy else "numbers"} {one}{or_led}'
         )
     if entropy:
-        checked = read_integers("targets", array, c.outputs_width, counted)
+        checked = read_integers("targets", array, c.outputs_width, counted, trusted)
     else:
-        checked = read_floats("targets", array, c.dtype, counted, batch.module)
+        checked = read_floats("targets", array, c.dtype, counted, place, trusted)
+    return checked if led else checked[None], counted, count
+
+
+def read_targets(
+    c: Config,
+    batch: Batch,
+    targets: ArrayLike,
+    loss: str,
+    reduction: str,
+    mask: ArrayLike | None,
+    trusted: bool = False,
+) -> Goal:
+    """The arguments of `fastrec.RNN.loss_and_gradients` that are not those of forward, checked."""
+    check_reduction(reduction)
+    place, shape = batch.place, batch.x.shape[1:3]
+    checked, counted, count = check_targets(c, place, shape, batch.valid, targets, loss, mask, trusted)
+    if counted is None or count == shape[0] * shape[1]:
+        steps = place.xp.ones(shape, dtype=np.bool_)
+    else:
+        steps = place.take(contiguous(counted, counted.dtype))
     return Goal(
-        batch.module.cross_entropy if entropy else batch.module.squared_error,
-        checked if led else checked[None],
-        np.ones(shape, np.bool_) if counted is None else contiguous(counted, counted.dtype),
-        np.full(c.k, 1 / count if reduction == "mean" else 1.0),
+        place.kernels.cross_entropy if loss == "cross_entropy" else place.kernels.squared_error,
+        place.take(checked),
+        steps,
+        place.xp.full(c.k, 1 / count if reduction == "mean" else 1.0),
     )
 
 
-def read_state(c: Config, name: str, value: ArrayLike | None, b: int, module: ModuleType) -> Array:
+def check_reduction(reduction: str) -> None:
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'reduction is {reduction!r}; it must be "mean" or "sum"')
+
+
+def read_state(
+    c: Config, name: str, value: ArrayLike | None, b: int, place: Place, trusted: bool = False
+) -> Array:
     """A copy of a state, or of a gradient of one, as (layers, k, b, s); zeros for None."""
     if value is None:
-        return np.zeros((c.num_layers, c.k, b, c.state), c.dtype)
+        return place.xp.zeros((c.num_layers, c.k, b, c.state), dtype=c.dtype)
     array = as_numbers(name, value, (*c.lead, c.num_layers, b, c.state))
-    array = read_floats(name, array, c.dtype, None, module)
-    return np.array(array.swapaxes(0, 1) if c.models else array[:, None], order="C")
+    array = read_floats(name, array, c.dtype, None, place, trusted)
+    return place.xp.array(array.swapaxes(0, 1) if c.models else array[:, None], order="C")
 
 
 def initial_parts(c: Config, state: Array) -> Array:
@@ -159,9 +198,21 @@ def initial_parts(c: Config, state: Array) -> Array:
     return state.reshape(*state.shape[:2], len(c.initial[0]), -1).transpose(2, 0, 1, 3)
 
 
+def steps_before(lengths: Array, t: int) -> Array:
+    """(b, t) bool, where the lengths (b,) are: the steps before each."""
+    return array_module(home(lengths)).arange(t) < lengths[:, None]
+
+
+def together(a: Array, b: Array) -> Array:
+    """Whether both, on the device if one of them is."""
+    where = "gpu" if on_device(a) or on_device(b) else "cpu"
+    return move(a, where) & move(b, where)
+
+
 def as_array(name: str, value: ArrayLike) -> Array:
+    """An array of NumPy, or the array of the device that it is."""
     try:
-        return np.asarray(value)
+        return value if on_device(value) else np.asarray(value)  # type: ignore[return-value]
     except (ValueError, TypeError, RuntimeError) as error:  # NumPy's own, and those of foreign arrays
         raise ValueError(f"{name} is not an array: {error}") from None
 
@@ -176,8 +227,15 @@ def as_numbers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     return array
 
 
+def settled(array: Array) -> bool:
+    """Whether kernels can write to it: C-contiguous, and if it is NumPy's also aligned and writable."""
+    return array.flags.carray if isinstance(array, np.ndarray) else array.flags.c_contiguous
+
+
 def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
     """The array as kernels are compiled for: native, aligned, C-contiguous, writable; copied if need be."""
+    if not isinstance(array, np.ndarray):
+        return array_module("gpu").ascontiguousarray(array, dtype)
     if array.dtype != dtype or not (array.flags.c_contiguous and array.flags.aligned):
         with np.errstate(over="ignore"):  # the infinities that this makes are found afterwards
             return array.astype(dtype, order="C")
@@ -185,56 +243,65 @@ def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def read_floats(
-    name: str, array: Array, dtype: np.dtype[Any], valid: Array | None, module: ModuleType
+    name: str, array: Array, dtype: np.dtype[Any], valid: Array | None, place: Place, trusted: bool = False
 ) -> Array:
     """Numbers (..., width) of a dtype; those at steps that are not valid (b, t) may be anything.
 
-    Raises ValueError naming one that is not finite.
+    They stay where they are.  trusted: they have been looked at before; on the device, where the verdict must
+    be waited for, they are not again.  Raises ValueError naming one that is not finite.
     """
     floats = contiguous(array, dtype)
-    if module.all_finite(floats.reshape(-1)):
+    if (trusted and on_device(floats)) or place.all_finite(floats):
         return floats
-    bad = ~np.isfinite(floats)
-    if valid is not None:
-        bad &= valid[..., None]
-    if valid is None or bad.any():
-        at = np.unravel_index(int(bad.argmax()), bad.shape)
-        within = f" in {dtype}" if np.isfinite(array[at]) else ""
-        raise ValueError(
-            f"{name} holds {array[at]} at [{', '.join(map(str, at))}]; it must be finite{within}"
-        )
-    floats = floats.copy()
-    floats[..., ~valid, :] = 0  # not left to the kernels: 0 times NaN is NaN
-    return floats
+    xp = array_module(home(floats))
+    bad = ~xp.isfinite(floats)
+    inside = None if valid is None else move(valid, home(floats))[..., None]
+    if inside is not None:
+        bad &= inside
+    if inside is None or bad.any():
+        value, position = first(array, bad)
+        within = f" in {dtype}" if np.isfinite(value) else ""
+        raise ValueError(f"{name} holds {value} at {position}; it must be finite{within}")
+    return xp.where(inside, floats, 0)  # not left to the kernels: 0 times NaN is NaN
 
 
-def read_integers(name: str, array: Array, number: int, valid: Array | None) -> Array:
+def read_integers(name: str, array: Array, number: int, valid: Array | None, trusted: bool = False) -> Array:
     """Integers (..., b, t) from 0 to number - 1, int32; those at steps that are not valid may be anything.
 
-    Raises ValueError naming one that is out of range.
+    They stay where they are; trusted as in `read_floats`.  Raises ValueError naming one that is out of range.
     """
-    if array.min() < 0 or array.max() >= number:
-        bad = (array < 0) | (array >= number)
+    most = largest(array, number - 1)
+    if not (trusted and on_device(array)) and ((array.min() < 0) | (array.max() > most)):
+        bad = out = (array < 0) | (array > most)
         if valid is not None:
-            bad &= valid
+            bad = out & move(valid, home(array))
         if bad.any():
-            at = np.unravel_index(int(bad.argmax()), bad.shape)
-            raise ValueError(
-                f"{name} holds {array[at]} at [{', '.join(map(str, at))}]; it must be from 0 to {number - 1}"
-            )
-        array = np.where((array < 0) | (array >= number), 0, array)
+            value, position = first(array, bad)
+            raise ValueError(f"{name} holds {value} at {position}; it must be from 0 to {number - 1}")
+        array = array_module(home(array)).where(out, 0, array)
     return contiguous(array, np.dtype(np.int32))
 
 
 def read_lengths(value: ArrayLike, b: int, t: int) -> Array:
-    """Lengths (b,) int64, from 0 to t."""
+    """Lengths (b,) int64, from 0 to t, where they were given."""
     array = as_array("lengths", value)
     if array.dtype.kind not in "iu" or array.shape != (b,):
         raise ValueError(
             f"lengths has shape {array.shape} and dtype {array.dtype}; it must be {b} integers, one a row"
         )
-    bad = (array < 0) | (array > t)
+    bad = (array < 0) | (array > largest(array, t))
     if bad.any():
-        at = int(bad.argmax())
-        raise ValueError(f"lengths[{at}] is {array[at]}; it must be from 0 to t = {t}")
+        wrong, position = first(array, bad)
+        raise ValueError(f"lengths{position} is {wrong}; it must be from 0 to t = {t}")
     return array.astype(np.int64)
+
+
+def largest(array: Array, number: int) -> int:
+    """The number, or what an integer array of the device holds at most: CuPy need not compare more."""
+    return min(number, np.iinfo(array.dtype).max) if on_device(array) else number
+
+
+def first(array: Array, bad: Array) -> tuple[Any, str]:
+    """The first of the bad elements of an array, and its index as text."""
+    at = np.unravel_index(int(bad.argmax()), bad.shape)
+    return move(array[at], "cpu")[()], f"[{', '.join(map(str, at))}]"

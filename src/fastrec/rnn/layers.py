@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..arguments import as_int, require_memory
-from ..backend import kernels, resolve
+from ..arguments import as_int, bring, require_memory
+from ..backend import move, on_device, resolve
 from .config import CELLS, Activation, Array, CellName, Config
 from .files import load, save
 from .initial import Initial, draw
 from .inputs import (
-    NO_TOKENS,
     Batch,
     Goal,
     Loss,
@@ -27,7 +26,9 @@ from .inputs import (
     read_floats,
     read_state,
     read_targets,
+    settled,
 )
+from .place import Place, place
 from .torch import from_torch, to_torch
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Trace:
         h, for "lstm" 2 h = [h | c], for "jordan" o.
 
     All are of the network's dtype, k networks have a leading axis k, and steps past a row's length are 0.
+    They are CuPy arrays if x was one, else NumPy arrays.
     """
 
     outputs: Array
@@ -58,10 +60,20 @@ class Trace:
 
         Raises ValueError unless t is an integer from 0 to the number of steps.
         """
-        steps = self._saved[0][0].shape[2]
-        return self._network._public_state(
-            last_state(self._network._config, self._batch, self._saved, as_int("t", t, 0, steps))
-        )
+        found = self._state_at(as_int("t", t, 0, self._saved[0][0].shape[2]))
+        return give_back(self._batch, self._network._public_state(found))
+
+    def _state_at(self, t: int) -> Array:
+        """The same as (layers, k, b, s), where it was computed."""
+        return last_state(self._network._config, self._batch, self._saved, t)
+
+    def _given_back(self) -> Trace:
+        """The trace with what the user reads where x was given."""
+        if self._batch.back is None:
+            return self
+        outputs = give_back(self._batch, self.outputs)
+        hidden = outputs if self._network.output_size is None else give_back(self._batch, self.hidden)
+        return replace(self, outputs=outputs, hidden=hidden, state=give_back(self._batch, self.state))
 
 
 class RNN:
@@ -90,7 +102,13 @@ class RNN:
         g is 1, for "gru" 3 (gates r, z, n) and for "lstm" 4 (i, f, g, o).  "W_in" (i, g h), "W_rec" (h, g h),
         "b" (g h,), "h0" (h,) the learned initial state; "gru" has "b_n" (h,), the recurrent bias of n, "lstm"
         "c0" (h,); layer l > 0 the same with "_l1", ... added (i is h there); "W_out" (h, o), "b_out" (o,).
-        With "jordan" W_rec is (o, h) and h0 (o,).
+        With "jordan" W_rec is (o, h) and h0 (o,).  On the gpu they are CuPy arrays; NumPy arrays put there
+        are moved by the next call, and all of them are when the backend changes.
+
+    On the gpu, NumPy x gives NumPy results, and CuPy x gives CuPy results; losses are always NumPy's.  Of
+    what is given, CuPy arrays stay where they are, and NumPy arrays are sent.  The host waits for the device
+    to read a loss, and once for each CuPy array of which it checks the values (x, targets, state, lengths,
+    mask, d_outputs, ...).
 
     Raises ValueError for arguments that cannot be, or if memory does not suffice.  So do all methods for
     arguments and for parameters they cannot use; nothing is changed then.
@@ -116,8 +134,9 @@ class RNN:
     ) -> None:
         sizes = (input_size, hidden_size, output_size)
         config = Config(*sizes, cell, activation, num_layers, models, dtype)  # type: ignore[arg-type]
-        resolve(backend, domain="rnn")
+        name = resolve(backend, domain="rnn")
         self._set(config, draw(config, initial, seed, forget_bias), backend)
+        self._weights(name)
 
     @classmethod
     def _of(cls, config: Config, parameters: dict[str, Array], backend: str | None) -> RNN:
@@ -130,6 +149,11 @@ class RNN:
         self._config, self.parameters, self._backend = config, parameters, backend
         self._shapes = config.shapes
         self._checked: dict[str, Array] = {}
+        self._led: dict[str, Array] = {}  # the checked parameters as (k, ...), none until they are asked for
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: parameters of the device as NumPy's, which any machine can read."""
+        return self.__dict__ | {"parameters": self._on_host(), "_checked": {}, "_led": {}}
 
     @property
     def input_size(self) -> int:
@@ -197,7 +221,7 @@ class RNN:
         Raises ValueError if model is not one of 0..k-1.
         """
         config, parameters = self._config, self.parameters
-        self._weights()
+        self._check()
         if model is not None:
             if config.models is None:
                 raise ValueError(f"model is {model!r}; this is a single network, leave it out")
@@ -213,8 +237,8 @@ class RNN:
 
         Raises ValueError unless path ends in .npz, OSError if it cannot be written.
         """
-        self._weights()
-        save(path, self._config, self.parameters)
+        self._check()
+        save(path, self._config, self._on_host())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> RNN:
@@ -222,8 +246,10 @@ class RNN:
 
         Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
         """
-        resolve(backend, domain="rnn")
-        return cls._of(*load(path), backend)
+        name = resolve(backend, domain="rnn")
+        network = cls._of(*load(path), backend)
+        network._weights(name)
+        return network
 
     @classmethod
     def from_torch(
@@ -235,8 +261,10 @@ class RNN:
         PyTorch only adds become their sum.  Raises ValueError for what fastrec does not have (bidirectional,
         proj_size, dropout, other modules and dtypes), ImportError if PyTorch is not installed.
         """
-        resolve(backend, domain="rnn")
-        return cls._of(*from_torch(module, output), backend)
+        name = resolve(backend, domain="rnn")
+        network = cls._of(*from_torch(module, output), backend)
+        network._weights(name)
+        return network
 
     def to_torch(self) -> torch.nn.RNNBase | tuple[torch.nn.RNNBase, torch.nn.Linear]:
         """A torch.nn.RNN, GRU or LSTM (batch_first) with copies of the weights, on the CPU; with an output
@@ -246,8 +274,8 @@ class RNN:
         halves h and c.  Raises ValueError for networks that PyTorch does not have ("jordan", "logistic", k
         networks), ImportError if PyTorch is not installed.
         """
-        self._weights()
-        return to_torch(self._config, self.parameters)
+        self._check()
+        return to_torch(self._config, self._on_host())
 
     def forward(
         self, x: ArrayLike, state: ArrayLike | None = None, lengths: ArrayLike | None = None
@@ -256,18 +284,22 @@ class RNN:
 
         x: finite numbers (b, t, i), or integer tokens (b, t) from 0 to i - 1 in place of one-hot inputs; for
             k networks also (k, b, t, i) and (k, b, t), where three axes of integers beginning with k are
-            tokens.  Not copied if of the network's dtype (tokens: int32), C-contiguous and writable.
+            tokens.  Not copied if of the network's dtype (tokens: int32), C-contiguous and writable, and
+            where the network computes.
         state: (layers, b, s) before the first step, as `Trace.state` gives it; None is the learned "h0".
         lengths: (b,) integers from 0 to t, steps of each row; what x holds past them does not matter.
         """
-        return self._forward(self._read(x, state, lengths, gradients=False))
+        at = self._place(x, state, lengths)
+        return self._forward(self._read(x, state, lengths, at, gradients=False))._given_back()
 
     def predict(
         self, x: ArrayLike, state: ArrayLike | None = None, lengths: ArrayLike | None = None
     ) -> tuple[Array, Array]:
         """The outputs (b, t, o) and last state (layers, b, s) of `forward`, keeping nothing for gradients."""
-        trace = self._forward(self._read(x, state, lengths, gradients=False, keep=False), keep=False)
-        return trace.outputs, trace.state
+        at = self._place(x, state, lengths)
+        batch = self._read(x, state, lengths, at, gradients=False, keep=False)
+        trace = self._forward(batch, keep=False)
+        return give_back(batch, trace.outputs), give_back(batch, trace.state)
 
     def backward(
         self,
@@ -295,15 +327,28 @@ class RNN:
             raise ValueError("trace is not one of this network; give what its forward returned")
         if d_outputs is None and d_hidden is None and d_state is None:
             raise ValueError("d_outputs, d_hidden and d_state are all missing; give at least one")
+        found = self._gradients(trace, d_outputs, d_hidden, d_state, flow)
+        return give_all_back(trace._batch, found)
+
+    def _gradients(
+        self,
+        trace: Trace,
+        d_outputs: ArrayLike | None = None,
+        d_hidden: ArrayLike | None = None,
+        d_state: ArrayLike | None = None,
+        flow: bool = False,
+    ) -> dict[str, Array]:
+        """What `backward` returns, where it was computed."""
         c, batch = self._config, trace._batch
-        self._weights()
+        self._check()
+        resolve(batch.place.backend, d_outputs, d_hidden, d_state)
         _, b, t, h = trace._saved[0][0].shape
         width = h * min(c.num_layers, 3) + c.saved[-1] * (c.cell in ("gru", "lstm"))
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
-        require_memory("backward", c.k * b * t * width * c.dtype.itemsize)
+        require_memory("backward", c.k * b * t * width * c.dtype.itemsize, backend=batch.place.backend)
         outputs = self._read_gradient("d_outputs", d_outputs, (b, t, c.outputs_width), batch)
         hidden = self._read_gradient("d_hidden", d_hidden, (b, t, h), batch)
-        last = read_state(c, "d_state", d_state, b, batch.module)
+        last = read_state(c, "d_state", d_state, b, batch.place)
         if c.output_size is None and outputs is not None:
             hidden = outputs if hidden is None else hidden + outputs
         return self._backward(trace, outputs, hidden, last, own=False, want_x=True, flow=flow)
@@ -319,11 +364,11 @@ class RNN:
         state: ArrayLike | None = None,
     ) -> tuple[Any, Array]:
         """The loss and the last state of `loss_and_gradients`, without gradients."""
-        batch = self._read(x, state, lengths, gradients=False, keep=False)
+        at = self._place(x, state, lengths, targets, mask)
+        batch = self._read(x, state, lengths, at, gradients=False, keep=False)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)
-        trace = self._forward(batch, keep=False)
-        outputs = self._outputs(trace)
-        return self._loss(goal, outputs, np.empty((*outputs.shape[:3], 0), self.dtype)), trace.state
+        losses, trace = self._evaluate(batch, goal)
+        return self._public_loss(losses), give_back(batch, trace.state)
 
     def loss_and_gradients(
         self,
@@ -346,29 +391,41 @@ class RNN:
         reduction: "mean" over the steps that count, of all rows together, or their "sum".
         mask: (b, t) bool, which steps count (of those within lengths); targets of others do not matter.
 
-        Returns the loss, a float, or float64 (k,); the gradients of `backward` (want_x=False saves the cost
-        of "x"); and the state (layers, b, s) after the last step of each row.
+        Returns the loss, a float, or NumPy float64 (k,); the gradients of `backward` (want_x=False saves the
+        cost of "x"); and the state (layers, b, s) after the last step of each row.
         """
-        batch = self._read(x, state, lengths, gradients=True)
+        at = self._place(x, state, lengths, targets, mask)
+        batch = self._read(x, state, lengths, at, gradients=True)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)
-        value, gradients, trace = self._learn(batch, goal, want_x)
-        return value, gradients, trace.state
+        losses, gradients, trace = self._learn(batch, goal, want_x)
+        value = self._public_loss(losses)
+        return value, give_all_back(batch, gradients), give_back(batch, trace.state)
 
-    def _learn(self, batch: Batch, goal: Goal, want_x: bool) -> tuple[Any, dict[str, Array], Trace]:
-        """Loss, gradients, and a trace of which only `state` and `state_at` are still good."""
+    def _evaluate(self, batch: Batch, goal: Goal) -> tuple[Array, Trace]:
+        """Losses (k,) and a trace of which only `state` is good, where they were computed."""
+        trace = self._forward(batch, keep=False)
+        outputs = self._outputs(trace)
+        unwanted = batch.place.xp.empty((*outputs.shape[:3], 0), dtype=self.dtype)
+        return self._losses(batch, goal, outputs, unwanted), trace
+
+    def _learn(self, batch: Batch, goal: Goal, want_x: bool) -> tuple[Array, dict[str, Array], Trace]:
+        """Losses (k,), gradients, and a trace of which only `state` and `state_at` are still good.
+
+        All are where they were computed, and nobody has waited for them.
+        """
         trace, c = self._forward(batch), self._config
         outputs = self._outputs(trace)
         # Nobody else reads this trace, so the gradient of the outputs replaces them, unless they are needed:
         # as hidden units, or by the cell itself.
-        d_outputs = outputs if c.has_output_layer else np.empty_like(outputs)
-        value = self._loss(goal, outputs, d_outputs)
+        d_outputs = outputs if c.has_output_layer else batch.place.xp.empty_like(outputs)
+        losses = self._losses(batch, goal, outputs, d_outputs)
         d_hidden = d_outputs if c.output_size is None else None
-        d_last = np.zeros_like(batch.start)
+        d_last = batch.place.xp.zeros_like(batch.start)
         gradients = self._backward(trace, d_outputs, d_hidden, d_last, own=True, want_x=want_x, flow=False)
-        return value, gradients, trace
+        return losses, gradients, trace
 
     def _forward(self, batch: Batch, keep: bool = True) -> Trace:
-        c, module, weights, lengths = self._config, batch.module, batch.weights, batch.lengths
+        c, (_, xp, module, *_), weights, lengths = self._config, batch.place, batch.weights, batch.lengths
         shape = (c.k, *batch.x.shape[1:3])
         kernel = getattr(module, f"{c.cell}_forward")
         x, tokens = batch.x, batch.tokens
@@ -377,15 +434,16 @@ class RNN:
             # What only gradients need of a step is overwritten by the next one.
             steps = (shape[2], *[shape[2] if keep or c.cell == "jordan" else 1] * (len(c.saved) - 1))
             saved = tuple(
-                np.empty((*shape[:2], t, width), c.dtype) for t, width in zip(steps, c.saved, strict=True)
+                xp.empty((*shape[:2], t, width), dtype=c.dtype)
+                for t, width in zip(steps, c.saved, strict=True)
             )
             given = (x, tokens, lengths, batch.start[layer], *[weights[key] for key in keys])
             kernel(*given, *c.activation_code, *saved)
             layers.append(saved)
-            x, tokens = saved[0], NO_TOKENS
+            x, tokens = saved[0], batch.place.no_tokens
         outputs = layers[0][1] if c.cell == "jordan" else x
         if c.has_output_layer:
-            outputs = np.empty((*shape, c.outputs_width), c.dtype)
+            outputs = xp.empty((*shape, c.outputs_width), dtype=c.dtype)
             module.affine_forward(x, lengths, weights["W_out"], weights["b_out"], outputs)
         state = last_state(c, batch, tuple(layers), shape[2])
         public = (self._public(outputs), self._public(x), self._public_state(state))
@@ -401,27 +459,29 @@ class RNN:
         want_x: bool,
         flow: bool,
     ) -> dict[str, Array]:
-        """Gradients; with own=True the arrays given and those of the trace are overwritten.
+        """Gradients, where they were computed; own=True overwrites the arrays given and those of the trace.
 
         d_outputs (k, b, t, o) or None, d_hidden (k, b, t, h) or None, d_last (layers, k, b, s).
         """
         c, batch = self._config, trace._batch
+        xp = batch.place.xp
         k, b, t, _ = trace._saved[0][0].shape
-        found = {key: np.empty_like(weight) for key, weight in batch.weights.items()}
+        found = {key: xp.empty_like(weight) for key, weight in batch.weights.items()}
         through = self._backward_output(trace, d_outputs, d_hidden, found)
         lent = not own and any(array is d_outputs or array is d_hidden for array in through)
         del d_outputs, d_hidden  # so that `through` alone holds them, and each layer's are freed after it
-        d_state = np.empty_like(batch.start)
-        flows = np.empty((c.num_layers, k, b, t if flow else 0))
+        d_state = xp.empty_like(batch.start)
+        flows = xp.empty((c.num_layers, k, b, t if flow else 0))
         for layer in reversed(range(c.num_layers)):
-            d_x = np.empty((k, b, t, c.hidden_size if layer else batch.x.shape[3] * want_x), c.dtype)
+            width = c.hidden_size if layer else batch.x.shape[3] * want_x
+            d_x = xp.empty((k, b, t, width), dtype=c.dtype)
             ends = (d_last[layer], d_state[layer], flows[layer])
             self._backward_layer(trace, layer, through, d_x, *ends, found, own, lent)
             for key, d_initial in zip(c.initial[layer], initial_parts(c, d_state[layer]), strict=True):
                 found[key][...] = d_initial.sum(axis=1) if batch.learned else 0
             through, lent = [d_x], False
         gradients = {key: self._public(value) for key, value in found.items()}
-        if want_x and batch.tokens is NO_TOKENS:
+        if want_x and batch.tokens is batch.place.no_tokens:
             gradients["x"] = self._public(through[0])
         gradients["state"] = self._public_state(d_state)
         if flow:
@@ -433,16 +493,19 @@ class RNN:
     ) -> list[Array]:
         """What goes into the top layer: the whole d_hidden, and d_outputs of "jordan"."""
         c, batch, hidden = self._config, trace._batch, trace._saved[-1][0]
+        xp = batch.place.xp
         if c.has_output_layer and d_outputs is None:
             found["W_out"][...], found["b_out"][...] = 0, 0
         elif c.has_output_layer:
             given = (hidden, batch.lengths, batch.weights["W_out"], d_outputs)
-            d_top = np.empty_like(hidden)
-            batch.module.affine_backward(*given, d_top, found["W_out"], found["b_out"])
-            d_hidden = d_top if d_hidden is None else np.add(d_hidden, d_top, out=d_top)
-        through = [np.zeros_like(hidden) if d_hidden is None else d_hidden]
+            d_top = xp.empty_like(hidden)
+            batch.place.kernels.affine_backward(*given, d_top, found["W_out"], found["b_out"])
+            if d_hidden is not None:
+                d_top += d_hidden
+            d_hidden = d_top
+        through = [xp.zeros_like(hidden) if d_hidden is None else d_hidden]
         if c.cell == "jordan":
-            through.append(np.zeros_like(trace._saved[0][1]) if d_outputs is None else d_outputs)
+            through.append(xp.zeros_like(trace._saved[0][1]) if d_outputs is None else d_outputs)
         return through
 
     def _backward_layer(
@@ -460,26 +523,32 @@ class RNN:
     ) -> None:
         """A layer; overwrites `through`, of `_backward_output` or the layer above, unless it is lent."""
         c, batch, saved = self._config, trace._batch, trace._saved
-        x, tokens = (saved[layer - 1][0], NO_TOKENS) if layer else (batch.x, batch.tokens)
+        _, xp, module, _, no_tokens = batch.place
+        x, tokens = (saved[layer - 1][0], no_tokens) if layer else (batch.x, batch.tokens)
         if c.cell in ("gru", "lstm"):
             gates = saved[layer][-1]
-            work = [gates if own else np.empty_like(gates)]
+            work = [gates if own else xp.empty_like(gates)]
         else:
-            work = [np.empty_like(array) for array in through] if lent else through
+            work = [xp.empty_like(array) for array in through] if lent else through
         keys = c.layers[layer]
         read = [batch.weights[key] for key in keys if key.startswith("W")]
         given = (x, tokens, batch.lengths, batch.start[layer], *saved[layer], *read, *c.activation_code)
         into = (*work, d_x, d_state, *[found[key] for key in keys], flow)
-        getattr(batch.module, f"{c.cell}_backward")(*given, *through, d_last, *into)
+        getattr(module, f"{c.cell}_backward")(*given, *through, d_last, *into)
 
     def _outputs(self, trace: Trace) -> Array:
         """The outputs (k, b, t, o) of a trace."""
         return trace.outputs if self._config.models else trace.outputs[None]
 
-    def _loss(self, goal: Goal, outputs: Array, d_outputs: Array) -> Any:
-        losses = np.empty(outputs.shape[:2])
+    def _losses(self, batch: Batch, goal: Goal, outputs: Array, d_outputs: Array) -> Array:
+        """Losses (k,) float64."""
+        losses = batch.place.xp.empty(outputs.shape[:2])
         goal.kernel(outputs, goal.targets, goal.mask, goal.scale, losses, d_outputs)
-        value = losses.sum(axis=1) * goal.scale
+        return losses.sum(axis=1) * goal.scale
+
+    def _public_loss(self, losses: Array) -> Any:
+        """Losses (k,) as the user gets them, which waits for those of the device."""
+        value = move(losses, "cpu")
         return value if self._config.models else float(value[0])
 
     def _public(self, array: Array) -> Array:
@@ -490,41 +559,72 @@ class RNN:
         """(layers, k, b, ...) as (k, layers, b, ...), or without k."""
         return array.swapaxes(0, 1) if self._config.models else array[:, 0]
 
-    def _weights(self) -> dict[str, Array]:
-        """The parameters as (k, ...), checked: users may have replaced any."""
-        c, parameters, weights = self._config, self.parameters, {}
-        checked = self._checked  # what has stayed the same since is not looked at again
+    def _check(self) -> None:
+        """ValueError for parameters that cannot be used: users may have replaced any."""
+        parameters, checked = (
+            self.parameters,
+            self._checked,
+        )  # what has stayed the same is not looked at again
         if parameters.keys() != self._shapes.keys():
             odd = sorted(parameters.keys() ^ self._shapes.keys())
             raise ValueError(
                 f"parameters must have the keys {', '.join(self._shapes)}; check {', '.join(odd)}"
             )
+        fresh = False
         for key, shape in self._shapes.items():
             array = parameters[key]
-            if array is not checked.get(key) and not (
-                isinstance(array, np.ndarray)
+            if array is checked.get(key):
+                continue
+            if not (
+                (isinstance(array, np.ndarray) or on_device(array))
                 and array.shape == shape
-                and array.dtype == c.dtype
-                and array.flags.carray
+                and array.dtype == self._config.dtype
+                and settled(array)
             ):
-                found = f"{np.shape(array)}, dtype {getattr(array, 'dtype', type(array).__name__)}"
+                form = array.shape if on_device(array) else np.shape(array)
                 raise ValueError(
-                    f'parameters["{key}"] is {found}; it must be {shape}, {c.dtype}, C-contiguous, writable'
+                    f'parameters["{key}"] is {form}, dtype {getattr(array, "dtype", type(array).__name__)}; '
+                    f"it must be {shape}, {self.dtype}, C-contiguous, writable"
                 )
-            weights[key] = array if c.models else array[None]
-        self._checked = dict(parameters)
-        return weights
+            fresh = True
+        if fresh:
+            self._checked, self._led = dict(parameters), {}
+
+    def _weights(self, backend: str) -> dict[str, Array]:
+        """The parameters as (k, ...), checked, where a backend computes; those that are not there move."""
+        self._check()
+        if not self._led or on_device(self._led["W_in"]) != (backend == "gpu"):
+            parameters, there = self.parameters, backend == "gpu"
+            away = {key: array for key, array in parameters.items() if on_device(array) != there}
+            nbytes = sum(array.nbytes for array in away.values())
+            require_memory("the parameters", nbytes, backend=backend)
+            for key, array in away.items():
+                parameters[key] = move(array, backend)
+            self._checked = dict(parameters)
+            several = self._config.models
+            self._led = {key: parameters[key] if several else parameters[key][None] for key in self._shapes}
+        return self._led
+
+    def _on_host(self) -> dict[str, Array]:
+        """The parameters as NumPy arrays."""
+        return {key: move(array, "cpu") for key, array in self.parameters.items()}
+
+    def _place(self, *arrays: object) -> Place:
+        """Where the next call computes, given those arrays."""
+        return place(resolve(self._backend, *arrays, domain="rnn"))
 
     def _read(
         self,
         x: ArrayLike,
         state: ArrayLike | None,
         lengths: ArrayLike | None,
+        at: Place,
         gradients: bool,
         keep: bool = True,
+        trusted: bool = False,
     ) -> Batch:
-        module = kernels("rnn", resolve(self._backend, x, domain="rnn"))
-        return read_batch(self._config, module, self._weights(), x, state, lengths, gradients, keep)
+        weights = self._weights(at.backend)
+        return read_batch(self._config, at, weights, x, state, lengths, gradients, keep, trusted)
 
     def _read_gradient(
         self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch
@@ -533,25 +633,36 @@ class RNN:
         if value is None:
             return None
         array = as_numbers(name, value, (*self._config.lead, *shape))
-        checked = read_floats(name, array, self.dtype, batch.valid, batch.module)
+        checked = batch.place.take(read_floats(name, array, self.dtype, batch.valid, batch.place))
         return checked if self._config.models else checked[None]
+
+
+def give_back(batch: Batch, array: Array) -> Array:
+    """A result where x was given."""
+    return array if batch.back is None else bring("the result", array, batch.back)
+
+
+def give_all_back(batch: Batch, arrays: dict[str, Array]) -> dict[str, Array]:
+    return arrays if batch.back is None else {key: give_back(batch, array) for key, array in arrays.items()}
 
 
 def last_state(c: Config, batch: Batch, saved: tuple[tuple[Array, ...], ...], t: int) -> Array:
     """The states (layers, k, b, s) after t steps, of shorter rows after their last."""
-    state = np.empty_like(batch.start)
-    steps = None if batch.valid is None else np.minimum(batch.lengths, t)
-    rows = slice(None) if steps is None else np.arange(len(steps))
+    xp = batch.place.xp
+    state = xp.empty_like(batch.start)
+    steps = None if batch.valid is None else xp.minimum(batch.lengths, t)
+    rows = slice(None) if steps is None else xp.arange(len(steps))
     begin = 0
     for part in range(*CELLS[c.cell].state.indices(len(c.saved))):
         end = begin + c.saved[part]
         for layer, arrays in enumerate(saved):
             # An array of a single step holds the last.
-            last = np.minimum(t if steps is None else steps, arrays[part].shape[2]) - 1
+            held = arrays[part].shape[2]
+            last = min(t, held) - 1 if steps is None else xp.minimum(steps, held) - 1
             state[layer, :, :, begin:end] = arrays[part][:, rows, last]
         begin = end
     if steps is None and t == 0:
         state[...] = batch.start
     elif steps is not None:
-        state[:, :, steps == 0] = batch.start[:, :, steps == 0]
+        xp.copyto(state, batch.start, where=(steps == 0)[:, None])
     return state

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import as_int
-from ..backend import kernels, resolve
+from ..backend import array_module, move, on_device, resolve
 from .config import Array
-from .inputs import as_array, contiguous
+from .inputs import as_array, contiguous, settled
+from .place import Place, place
 
 State = dict[str, dict[str, Array]]  # by name of `_kept`, then by key of the parameters
 
@@ -20,19 +20,17 @@ State = dict[str, dict[str, Array]]  # by name of `_kept`, then by key of the pa
 class Update(NamedTuple):
     """The checked arguments of a step, as the kernels take them."""
 
-    module: ModuleType
+    place: Place
+    parameters: Mapping[str, Array]  # as given, perhaps elsewhere
     arrays: dict[str, tuple[Array, ...]]  # parameter, gradient and what is kept beside them, each (k, n)
-    squares: NDArray[np.float64]  # (keys, k), squared norm of each gradient
+    squares: Array  # (keys, k) float64, squared norm of each gradient
+    norms: Array  # (k,) float64, norm of all gradients of a network together
     state: State  # what is kept, to be bound by the step
-
-    @property
-    def norms(self) -> NDArray[np.float64]:
-        """Norm (k,) of all gradients of a network together."""
-        return np.sqrt(self.squares.sum(axis=0))
 
     def fault(self, network: int) -> str:
         """The gradient that makes the norm of a network not finite, in words."""
-        key = list(self.arrays)[self.squares[:, network].argmax()]  # NaN counts as largest
+        squares = move(self.squares, "cpu")
+        key = list(self.arrays)[squares[:, network].argmax()]  # NaN counts as largest
         return (
             f'the gradient of "{key}"{f" of network {network}" * (self.squares.shape[1] > 1)} is not finite'
         )
@@ -46,6 +44,7 @@ class Optimizer:
     def __init__(self, learning_rate: ArrayLike, clip: float | None) -> None:
         self._step = 0
         self._state: State = {}  # empty before the first step
+        self._sent: tuple[Any, Any] = (None, None)  # the last rates, and what they were made for
         self.learning_rate = learning_rate
         self.clip = None if clip is None else number("clip", clip, 0)
 
@@ -65,6 +64,10 @@ class Optimizer:
         """The name of the rule and its arguments, in plain Python."""
         given = {key: value for key, value in vars(self).items() if not key.startswith("_")}
         return {"rule": type(self).__name__, "learning_rate": self.learning_rate.tolist(), **given}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: arrays of the device as NumPy's, which any machine can read."""
+        return self.__dict__ | {"_state": moved(self._state, "cpu"), "_sent": (None, None)}
 
     def __repr__(self) -> str:
         return self._text(self._learning_rate)
@@ -86,13 +89,18 @@ class Optimizer:
         parameters: C-contiguous writable arrays, float32 or float64, as `RNN.parameters` has them.
         gradients: arrays of the same keys, shapes and dtypes; other keys, as "state", are not read.
         models: k, if all arrays have a leading axis of k independent networks.
+        backend: as `RNN` takes it.  On the gpu what is kept beside parameters is there; CuPy arrays stay
+            there, NumPy arrays are sent, and such parameters copied back.
 
-        Returns the norm of all gradients of a network together, before clipping: a float, or (k,) float64.
+        Returns the norm of all gradients of a network together, before clipping: a float, or NumPy float64
+        (k,), for which the host waits.
         Raises ValueError for arrays that do not fit, also not those of earlier steps, and FloatingPointError
         naming the gradient if one is not finite; nothing is changed then.
         """
-        update = self._prepare(parameters, gradients, models, backend)
-        norms = update.norms
+        given = [*parameters.values(), *(gradients.get(key) for key in parameters)]
+        at = place(resolve(backend, *given, domain="rnn"))
+        update = self._prepare(parameters, gradients, models, at)
+        norms = move(update.norms, "cpu")
         if not np.isfinite(norms).all():
             fault = update.fault(int(np.isfinite(norms).argmin()))
             raise FloatingPointError(
@@ -102,7 +110,7 @@ class Optimizer:
         return float(norms[0]) if models is None else norms
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of what later steps depend on besides the arguments, arrays by name.
+        """Copies of what later steps depend on besides the arguments, NumPy arrays by name.
 
         "step" () int64, "learning_rate" () or (k,) float64, and after the first step what is kept beside each
         parameter, of its shape and dtype, as "mean.W_in".
@@ -110,7 +118,11 @@ class Optimizer:
         return self._state_dict(self._state)
 
     def _state_dict(self, state: State) -> dict[str, Array]:
-        kept = {f"{slot}.{key}": array.copy() for slot, own in state.items() for key, array in own.items()}
+        kept = {
+            f"{slot}.{key}": np.array(move(array, "cpu"))
+            for slot, own in state.items()
+            for key, array in own.items()
+        }
         return {"step": np.array(self._step), "learning_rate": self.learning_rate, **kept}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
@@ -125,53 +137,60 @@ class Optimizer:
         rate = read_rate(state["learning_rate"])
         step = as_int("step", as_array("step", state["step"]).tolist(), 0, 2**63 - 1)
         self._state = {
-            slot: {name: np.array(state[f"{slot}.{name}"], order="C") for name in names}
+            slot: {name: np.array(move(state[f"{slot}.{name}"], "cpu"), order="C") for name in names}
             for slot in self._kept
             if names
         }
         self._learning_rate, self._step = rate, step
 
-    def _run(self, module: ModuleType, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
+    def _run(self, at: Place, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
         """Call the kernel; arrays as in `Update`, scale and rate (k,) float64."""
         raise NotImplementedError
 
-    def _beside(self, parameters: Mapping[str, Array], models: int | None) -> State:
-        """What is kept beside parameters, which it checks: zeros before the first step."""
+    def _beside(self, parameters: Mapping[str, Array], models: int | None, backend: str) -> State:
+        """What is kept beside parameters, which it checks: zeros before the first step.
+
+        The arrays are where the backend computes, copies of those that are not.
+        """
         if self.learning_rate.ndim and self.learning_rate.shape != (models,):
             raise ValueError(
                 f"learning_rate has {self.learning_rate.size} values, one each for as many networks, "
                 f"but models is {models}"
             )
         for key, parameter in parameters.items():
-            if parameter.dtype not in (np.float32, np.float64) or not parameter.flags.carray:
+            if parameter.dtype not in (np.float32, np.float64) or not settled(parameter):
                 raise ValueError(
                     f'parameters["{key}"] has dtype {parameter.dtype}; it must be float32 or float64, '
                     "C-contiguous and writable"
                 )
             if models is not None and parameter.shape[:1] != (models,):
                 raise ValueError(f'parameters["{key}"] is {parameter.shape}; it must be led by k = {models}')
-        state = self._state or {
-            slot: {key: np.zeros_like(array) for key, array in parameters.items()} for slot in self._kept
-        }
-        for own in state.values():
+        if not self._state:
+            zeros = array_module(backend).zeros
+            return {
+                slot: {key: zeros(array.shape, array.dtype) for key, array in parameters.items()}
+                for slot in self._kept
+            }
+        for own in self._state.values():
             for key in sorted(own.keys() | parameters.keys()):
                 if not (key in own and key in parameters and alike(own[key], parameters[key])):
                     raise ValueError(
                         f'parameters["{key}"] is not as in earlier steps; use a new {type(self).__name__}'
                     )
-        return state
+        array = next((array for own in self._state.values() for array in own.values()), None)
+        there = on_device(array) == (backend == "gpu")  # as all of them
+        return self._state if there else moved(self._state, backend)
 
     def _prepare(
         self,
         parameters: Mapping[str, Array],
         gradients: Mapping[str, Array],
         models: int | None,
-        backend: str | None,
+        at: Place,
     ) -> Update:
-        module = kernels("rnn", resolve(backend, *parameters.values(), domain="rnn"))
-        state = self._beside(parameters, models)
+        state = self._beside(parameters, models, at.backend)
         k = models or 1
-        arrays, squares = {}, np.zeros((len(parameters), k))
+        arrays, squares = {}, at.xp.zeros((len(parameters), k))
         for (key, parameter), square in zip(parameters.items(), squares, strict=True):
             gradient = gradients.get(key)
             if gradient is None or not alike(gradient, parameter):
@@ -179,24 +198,38 @@ class Optimizer:
                 raise ValueError(
                     f'gradients["{key}"] is {found}; it must be {parameter.shape}, {parameter.dtype}'
                 )
-            rows = contiguous(gradient, parameter.dtype).reshape(k, -1)
-            module.squared_norms(rows, square)
+            rows = at.take(contiguous(gradient, parameter.dtype)).reshape(k, -1)
+            at.kernels.squared_norms(rows, square)
             kept = [own[key].reshape(k, -1) for own in state.values()]
-            arrays[key] = (parameter.reshape(k, -1), rows, *kept)
-        return Update(module, arrays, squares, state)
+            arrays[key] = (at.take(parameter).reshape(k, -1), rows, *kept)
+        return Update(at, parameters, arrays, squares, at.xp.sqrt(squares.sum(axis=0)), state)
 
     def _apply(self, update: Update, moving: NDArray[np.bool_]) -> None:
         """Make the step in those of k networks that are moving (k,); the gradients of the others become 0."""
-        norms = update.norms
-        scale = np.ones_like(norms)
-        if self.clip is not None:
-            np.divide(self.clip, norms, out=scale, where=norms > self.clip)
-        rate = np.where(moving, self._learning_rate, 0.0)
+        at, norms = update.place, update.norms
+        if self.clip is None:
+            scale = at.xp.ones(len(moving))
+        else:
+            scale = self.clip / at.xp.fmax(norms, self.clip)  # also of a norm that is NaN a number
+        rate = self._rate(moving, at.backend)
         self._step, self._state = self._step + 1, update.state
-        for arrays in update.arrays.values():
+        for key, arrays in update.arrays.items():
             if not moving.all():
-                arrays[1][~moving] = 0  # they may hold NaN, which a rate of 0 does not stop
-            self._run(update.module, arrays, scale, rate)
+                arrays[1][rate == 0] = 0  # they may hold NaN, which a rate of 0 does not stop
+            self._run(at, arrays, scale, rate)
+            if not at.has(update.parameters[key]):
+                update.parameters[key][...] = move(arrays[0], "cpu").reshape(update.parameters[key].shape)
+
+    def _rate(self, moving: NDArray[np.bool_], backend: str) -> Array:
+        """Learning rates (k,) where a backend computes, 0 of networks that do not move.
+
+        They are sent to the device only if they changed.
+        """
+        rate = np.where(moving, self._learning_rate, 0.0)
+        key = (rate.tobytes(), backend)
+        if key != self._sent[0]:
+            self._sent = (key, move(rate, backend))
+        return self._sent[1]
 
 
 class SGD(Optimizer):
@@ -225,8 +258,8 @@ class SGD(Optimizer):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov is True and momentum 0; give a momentum, or leave it out")
 
-    def _run(self, module: ModuleType, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
-        module.sgd(*arrays, scale, rate, self.momentum, self.nesterov)
+    def _run(self, at: Place, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
+        at.kernels.sgd(*arrays, scale, rate, self.momentum, self.nesterov)
 
 
 class Adam(Optimizer):
@@ -259,13 +292,13 @@ class Adam(Optimizer):
         self.epsilon = number("epsilon", epsilon, 0)
         self.weight_decay = number("weight_decay", weight_decay, 0, closed=True)
 
-    def _run(self, module: ModuleType, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
-        module.adam(*arrays, scale, rate, *self.betas, self.epsilon, self.weight_decay, self._step)
+    def _run(self, at: Place, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
+        at.kernels.adam(*arrays, scale, rate, *self.betas, self.epsilon, self.weight_decay, self._step)
 
 
 def read_rate(value: ArrayLike) -> NDArray[np.float64]:
     """A copy of a learning rate, or of k; ValueError if it is none."""
-    rate = as_array("learning_rate", value)
+    rate = move(as_array("learning_rate", value), "cpu")
     if (
         rate.dtype.kind not in "fiu"
         or rate.ndim > 1
@@ -284,6 +317,11 @@ def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool
     raise ValueError(
         f"{name} is {value!r}; it must be a number {least}{f' and below {high}' * (high < np.inf)}"
     )
+
+
+def moved(state: State, backend: str) -> State:
+    """What is kept, where a backend computes."""
+    return {slot: {key: move(array, backend) for key, array in own.items()} for slot, own in state.items()}
 
 
 def alike(a: Array, b: Array) -> bool:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..arguments import require_memory
+from ..backend import home, move, on_device
 from .config import Array, Config
-from .inputs import (
-    NO_TOKENS,
-    Batch,
-    Loss,
-    Reduction,
-    as_inputs,
-    read_floats,
-    read_integers,
-    read_lengths,
-    read_targets,
-)
+from .inputs import Loss, as_inputs, check_targets, read_floats, read_integers, read_lengths, steps_before
+from .place import Place
 
 
 class Sequences(NamedTuple):
-    """n sequences with their targets; m = 1 for arrays that k networks share."""
+    """n sequences with their targets; m = 1 for arrays that k networks share.
+
+    x and targets are where they were given, what says which steps count is on the host.
+    """
 
     x: Array  # (m, n, t, i), or int32 tokens (m, n, t)
     targets: Array  # (m, n, t) int32, or (m, n, t, o)
@@ -34,7 +28,10 @@ class Sequences(NamedTuple):
     def rows(self, rows: Array) -> Sequences:
         """Some of the sequences, of which the longest decides t."""
         stop = None if self.lengths is None else max(1, int(self.lengths[rows].max()))
-        x, targets = (np.take(array[:, :, :stop], rows, axis=1) for array in (self.x, self.targets))
+        there = {"cpu": rows}
+        if on_device(self.x) or on_device(self.targets):
+            there["gpu"] = move(rows, "gpu")
+        x, targets = (a[:, :, :stop].take(there[home(a)], axis=1) for a in (self.x, self.targets))
         return Sequences(
             x, targets, self.counted[rows, :stop], None if self.lengths is None else self.lengths[rows]
         )
@@ -53,29 +50,24 @@ class Sequences(NamedTuple):
 
 def read_sequences(
     c: Config,
-    module: ModuleType,
+    place: Place,
     x: ArrayLike,
     targets: ArrayLike,
     loss: Loss,
     lengths: ArrayLike | None,
     mask: ArrayLike | None,
-    reduction: Reduction = "mean",
 ) -> Sequences:
     """The arguments of `fastrec.RNN.loss_and_gradients`, checked without asking for the memory of a trace."""
     array, are_tokens, led = as_inputs(c, x, "n", "sequence")
     n, t = array.shape[led : led + 2]
     dtype = np.dtype(np.int32) if are_tokens else c.dtype
-    require_memory("x", array.size * dtype.itemsize * (array.dtype != dtype))
-    valid = None
-    if lengths is not None:
-        lengths = read_lengths(lengths, n, t)
-        valid = np.arange(t) < lengths[:, None]
+    require_memory("x", array.size * dtype.itemsize * (array.dtype != dtype), backend=home(array))
+    ends = None if lengths is None else move(read_lengths(lengths, n, t), "cpu")
+    valid = None if ends is None else steps_before(ends, t)
     if are_tokens:
         checked = read_integers("x", array, c.input_size, valid)
     else:
-        checked = read_floats("x", array, c.dtype, valid, module)
-    checked = checked if led else checked[None]
-    shaped = np.empty((1, n, t, 0), c.dtype)  # all that read_targets reads of x is its shape
-    batch = Batch(module, {}, shaped, NO_TOKENS, NO_TOKENS, valid, shaped, False)
-    goal = read_targets(c, batch, targets, loss, reduction, mask)
-    return Sequences(checked, goal.targets, goal.mask, lengths)
+        checked = read_floats("x", array, c.dtype, valid, place)
+    given, counted, _ = check_targets(c, place, (n, t), valid, targets, loss, mask)
+    counted = np.ones((n, t), np.bool_) if counted is None else move(counted, "cpu")
+    return Sequences(checked if led else checked[None], given, counted, ends)

@@ -7,23 +7,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..arguments import as_int
-from ..backend import kernels
+from ..backend import move
 from ..files import require_suffix, require_writable
 from ..progress import progress_bar
 from . import checkpoint as checkpoints
 from .config import MAX_SIZE, Array, Config
 from .history import History, Log
 from .initial import MAX_SEED
-from .inputs import Loss, Reduction, read_state, read_targets
-from .layers import RNN
+from .inputs import Loss, Reduction, check_reduction, read_state, read_targets
+from .layers import RNN, Trace, give_all_back, give_back
 from .optim import Adam, Optimizer
+from .place import Place
 from .sequences import Sequences, read_sequences
 
 FACTOR, SLACK = 1e3, 10.0  # a loss that is above FACTOR times that of epoch 0 plus SLACK has diverged
@@ -54,15 +54,24 @@ def truncated_bptt(
 
     The network may be changed between windows: each is computed with the parameters it then has, from the
     state that the one before reached at its begin.  If that state is not finite, the loss of the network is
-    nan from then on.  Raises ValueError as `RNN.loss_and_gradients`, before the first window.
+    nan from then on.  All windows run on the backend of the call; the values of CuPy arrays are checked
+    there once.  Raises ValueError as `RNN.loss_and_gradients`, before the first window.
     """
     k1, k2 = read_truncation(k1, k2)
-    c, module = rnn._config, kernels("rnn", rnn.backend)
-    rnn._weights()
-    data = read_sequences(c, module, x, targets, loss, lengths, mask, reduction)
+    c, at = rnn._config, rnn._place(x, targets, lengths, mask, state)
+    rnn._weights(at.backend)
+    check_reduction(reduction)
+    data = read_sequences(c, at, x, targets, loss, lengths, mask)
     if state is not None:
-        read_state(c, "state", state, len(data.counted), module)
-    return (window[:3] for window in windows(rnn, data, k1, k2, loss, reduction, state))
+        read_state(c, "state", state, len(data.counted), at)
+    return (
+        (
+            rnn._public_loss(losses),
+            give_all_back(trace._batch, gradients),
+            give_back(trace._batch, trace.state),
+        )
+        for losses, gradients, trace, _ in windows(rnn, at, data, k1, k2, loss, reduction, state)
+    )
 
 
 def fit(
@@ -89,7 +98,8 @@ def fit(
     """Train a network in place on n sequences, or k networks at once on the same batches.
 
     x (n, t, i) or tokens (n, t), targets, loss, lengths (n,), mask (n, t): as in `RNN.loss_and_gradients`;
-        for k networks x and targets may have a leading axis k.
+        for k networks x and targets may have a leading axis k.  On the gpu, CuPy x and targets are checked
+        once, at the call, and stay where they are; NumPy arrays are sent batch by batch.
     validation: (x, targets), (x, targets, lengths) or (x, targets, lengths, mask) to take the loss of after
         each epoch.
     optimizer: an `SGD` or `Adam`, which goes on from where it is; None is a new `Adam`.  With learning rates
@@ -116,9 +126,9 @@ def fit(
     Raises ValueError before any work for arguments that cannot be, and for a checkpoint that is damaged or
     that of another training, which it names; OSError if the checkpoint cannot be written.
     """
-    c, backend = rnn._config, rnn.backend
-    module = kernels("rnn", backend)
-    rnn._weights()
+    held_out = validation if isinstance(validation, Sequence) else ()
+    c, at = rnn._config, rnn._place(x, targets, lengths, mask, *held_out)
+    rnn._weights(at.backend)
     epochs = as_int("epochs", epochs, 1, MAX_SIZE)
     batch_size = as_int("batch_size", batch_size, 1, MAX_SIZE)
     seed = as_int("seed", seed, 0, MAX_SEED)
@@ -131,17 +141,17 @@ def fit(
     optimizer = Adam() if optimizer is None else optimizer
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"optimizer is {optimizer!r}; it must be an SGD or an Adam")
-    optimizer._beside(rnn.parameters, c.models)
+    optimizer._beside(rnn.parameters, c.models, at.backend)
     if callback is not None and not callable(callback):
         raise ValueError(f"callback is {callback!r}; it must be a function of an epoch and a History")
     if checkpoint is not None:
         require_suffix(checkpoint, ".npz")
         require_writable(checkpoint)
-    data = read_sequences(c, module, x, targets, loss, lengths, mask)
+    data = read_sequences(c, at, x, targets, loss, lengths, mask)
     if not (counting := data.counted.any(axis=1)).all():
         data = data.rows(np.flatnonzero(counting))
-    held = None if validation is None else read_validation(c, module, validation, loss)
-    run = Run(rnn, data, held, loss, optimizer, batch_size, truncation, Log(c, loss, held is not None))
+    held = None if validation is None else read_validation(c, at, validation, loss)
+    run = Run(rnn, at, data, held, loss, optimizer, batch_size, truncation, Log(c, loss, held is not None))
     n, log = len(data.counted), run.log
     if checkpoint is not None:
         settings = checkpoints.shortened(
@@ -180,9 +190,7 @@ def fit(
     return log.history()
 
 
-def read_validation(
-    c: Config, module: ModuleType, validation: Sequence[ArrayLike | None], loss: Loss
-) -> Sequences:
+def read_validation(c: Config, at: Place, validation: Sequence[ArrayLike | None], loss: Loss) -> Sequences:
     if not np.iterable(validation):
         raise ValueError(f"validation is {validation!r}; give a tuple of x, targets, perhaps lengths, mask")
     parts = tuple(validation)
@@ -190,7 +198,7 @@ def read_validation(
         raise ValueError(f"validation has {len(parts)} parts; give x, targets, and perhaps lengths, mask")
     x, targets, lengths, mask = (*parts, None, None)[:4]
     try:
-        return read_sequences(c, module, x, targets, loss, lengths, mask)  # type: ignore[arg-type]
+        return read_sequences(c, at, x, targets, loss, lengths, mask)  # type: ignore[arg-type]
     except ValueError as error:
         raise ValueError(f"validation: {error}") from None
 
@@ -200,6 +208,7 @@ class Run:
     """A training: what its epochs need to know."""
 
     rnn: RNN
+    at: Place
     data: Sequences
     held: Sequences | None
     loss: Loss
@@ -214,12 +223,14 @@ class Run:
         losses, norms, steps, updates = np.zeros(k), np.zeros(k), 0, 0
         for batch, first in enumerate(range(0, len(order), self.batch_size)):
             rows = order[first : first + self.batch_size]
-            cut = windows(self.rnn, self.data.rows(rows), *self.truncation, self.loss, "mean", None)
+            part = self.data.rows(rows)
+            cut = windows(self.rnn, self.at, part, *self.truncation, self.loss, "mean", None)
             for value, gradients, _, count in cut:
                 if not count:
                     continue
-                norms += self.update(epoch, batch, np.atleast_1d(value), gradients)
-                losses += np.multiply(value, count)
+                found, norm = self.update(epoch, batch, value, gradients)
+                norms += norm
+                losses += found * count
                 steps, updates = steps + count, updates + 1
             advance(len(rows), f"epoch {epoch}, loss {np.nanmean(losses / steps):.4g}")
         curves = {"train": losses / steps, "gradient_norm": norms / updates}
@@ -227,11 +238,16 @@ class Run:
             curves["validation"] = self.validate(self.held)
         self.log.append(curves, time.perf_counter() - start)
 
-    def update(self, epoch: int, batch: int, losses: Array, gradients: dict[str, Array]) -> Array:
-        """Change the networks that have not diverged; returns the norms (k,) of their gradients."""
+    def update(
+        self, epoch: int, batch: int, value: Array, gradients: dict[str, Array]
+    ) -> tuple[Array, Array]:
+        """Change the networks that have not diverged, along gradients of losses (k,), both where computed.
+
+        Returns the losses and the norms (k,) of the gradients as NumPy arrays: what is waited for.
+        """
         c, log = self.rnn._config, self.log
-        update = self.optimizer._prepare(self.rnn.parameters, gradients, c.models, self.rnn.backend)
-        norms = update.norms
+        update = self.optimizer._prepare(self.rnn.parameters, gradients, c.models, self.at)
+        losses, norms = self.at.read(value, update.norms)
         good = np.isfinite(losses) & np.isfinite(norms)
         if epoch:
             good &= losses <= FACTOR * log.highest + SLACK
@@ -248,16 +264,19 @@ class Run:
         self.optimizer._apply(update, log.moving)
         if epoch == 0:
             np.maximum(log.highest, losses, out=log.highest, where=log.moving)
-        return norms
+        return losses, norms
 
     def validate(self, held: Sequences) -> Array:
         """The mean losses (k,) over sequences, taken batch by batch."""
-        c, total = self.rnn._config, np.zeros(self.rnn._config.k)
+        c, total = self.rnn._config, self.at.xp.zeros(self.rnn._config.k)
         for first in range(0, len(held.counted), self.batch_size):
             part = held.rows(np.arange(first, min(first + self.batch_size, len(held.counted))))
             if part.counted.any():
-                total += self.rnn.loss(*part.public(c), self.loss, "sum", part.lengths, part.counted)[0]
-        return total / np.count_nonzero(held.counted)
+                x, targets = part.public(c)
+                batch = self.rnn._read(x, None, part.lengths, self.at, False, keep=False, trusted=True)
+                goal = read_targets(c, batch, targets, self.loss, "sum", part.counted, trusted=True)
+                total += self.rnn._evaluate(batch, goal)[0]
+        return move(total, "cpu") / np.count_nonzero(held.counted)
 
 
 def read_truncation(k1: int, k2: int | None) -> tuple[int, int]:
@@ -266,11 +285,21 @@ def read_truncation(k1: int, k2: int | None) -> tuple[int, int]:
 
 
 def windows(
-    rnn: RNN, data: Sequences, k1: int, k2: int, loss: Loss, reduction: Reduction, state: ArrayLike | None
-) -> Iterator[tuple[Any, dict[str, Array], Array, int]]:
-    """The windows of `truncated_bptt`, and how many steps count in each."""
-    c, steps = rnn._config, data.counted.shape[1]
-    begin, lost = 0, np.zeros(c.k, np.bool_)  # lost: the networks whose state was not finite
+    rnn: RNN,
+    at: Place,
+    data: Sequences,
+    k1: int,
+    k2: int,
+    loss: Loss,
+    reduction: Reduction,
+    state: ArrayLike | None,
+) -> Iterator[tuple[Array, dict[str, Array], Trace, int]]:
+    """The windows of `truncated_bptt`: losses (k,), gradients, trace, and how many steps count in each.
+
+    All is where it was computed, and nobody has waited for it.
+    """
+    c, xp, steps = rnn._config, at.xp, data.counted.shape[1]
+    begin, lost = 0, None  # lost (k,): the networks whose state was not finite
     for done in range(0, steps, k1):
         end = min(done + k1, steps)
         part = data.stretch(begin, end)
@@ -278,20 +307,22 @@ def windows(
         mask[:, : done - begin] = False
         count = int(np.count_nonzero(mask))
         x, targets = part.public(c)
-        batch = rnn._read(x, state, part.lengths, gradients=count > 0)
+        batch = rnn._read(x, state, part.lengths, at, gradients=count > 0, trusted=True)
         if count:
-            goal = read_targets(c, batch, targets, loss, reduction, mask)
+            goal = read_targets(c, batch, targets, loss, reduction, mask, trusted=True)
             value, gradients, trace = rnn._learn(batch, goal, want_x=False)
         else:
-            trace, value = rnn._forward(batch), np.zeros(c.k) if c.models else 0.0
-            gradients = {key: np.zeros_like(array) for key, array in rnn.parameters.items()}
-            gradients["state"] = np.zeros_like(trace.state)
-        if lost.any():
-            value = np.where(lost, np.nan, value) if c.models else np.nan
+            trace, value = rnn._forward(batch), xp.zeros(c.k)
+            gradients = {key: xp.zeros_like(array) for key, array in rnn.parameters.items()}
+            gradients["state"] = xp.zeros_like(trace.state)
+        if lost is not None:
+            value = xp.where(lost, np.nan, value)
         # Where the next window begins; with k1 = k2 where this one ends, also before a shorter last one.
         after = end if k1 == k2 else max(0, min(end + k1, steps) - k2)
         if after > begin:
-            begin, state = after, trace.state_at(after - begin)
-            lost |= ~np.isfinite(state).reshape(c.k, -1).all(axis=1)
-            (state if c.models else state[None])[lost] = 0  # which the next window can be given
-        yield value, gradients, trace.state, count
+            reached = trace._state_at(after - begin)
+            bad = ~xp.isfinite(reached).all(axis=(0, 2, 3))
+            lost = bad if lost is None else lost | bad
+            state = rnn._public_state(xp.where(lost[:, None, None], 0, reached))  # which it can be given
+            begin = after
+        yield value, gradients, trace, count

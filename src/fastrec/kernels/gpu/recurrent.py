@@ -110,8 +110,8 @@ def plan(cell: str, k: int, b: int, h: int, itemsize: int, backward: bool, card:
 def launch_cells(
     way: str, cell: str, like: Any, before: tuple[Any, ...], between: tuple[Any, ...], after: tuple[Any, ...]
 ) -> None:
-    """Launch a kernel of cells.cu on rows like `like` (k, b, t, h): its arguments before, between and after the
-    sizes with members and resident, and the counters of barriers."""
+    """Launch a kernel of cells.cu on rows as `like` (k, b, t, h) has: its arguments before, between and after
+    the sizes with members and resident, and the counters of barriers."""
     k, b, t, h = like.shape
     device = cupy.cuda.runtime.getDevice()
     # Static shared memory of these kernels is below 1 KiB.

@@ -26,7 +26,7 @@ template <class T> __device__ __forceinline__ T logistic(T z) {
 }
 
 template <class T> __device__ __forceinline__ T activate(T z, i64 activation) {
-  return activation == TANH ? hyperbolic(z) : activation == RELU ? (z > 0 ? z : T(0)) : logistic(z);
+  return activation == TANH ? hyperbolic(z) : activation == RELU ? (z <= 0 ? T(0) : z) : logistic(z);
 }
 
 // f'(z) from h = f(z); 0 for relu at 0.
