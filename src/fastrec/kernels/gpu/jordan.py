@@ -7,8 +7,8 @@ from typing import Any
 import cupy
 
 from .module import launch
-from .recurrent import THREADS, TYPES, norms
-from .sequences import input_gradients, products, project, recurrent_products, sums
+from .recurrent import THREADS, norms
+from .sequences import float_type, input_gradients, products, project, recurrent_products, sums
 
 ROWS = (1, 4)  # rows of a block that kernels are compiled for
 
@@ -19,7 +19,7 @@ def launch_rows(kernel: str, rows: Any, h: int, o: int, arguments: tuple[Any, ..
     each, itemsize = ROWS[k * b > 256], rows.itemsize
     aligned = -(-each * o * itemsize // 16) * 16 // itemsize
     shared = itemsize * (aligned + each * (h + o + max(THREADS, h, o)))
-    name = f"{kernel}<{TYPES[itemsize]}, {each}>"
+    name = f"{kernel}<{float_type(rows)}, {each}>"
     launch("jordan", name, k * -(-b // each), THREADS, *arguments, shared=shared)
 
 

@@ -7,6 +7,7 @@ its shared memory, a cluster in those of its members, a larger team in global me
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NamedTuple
 
 import cupy
@@ -14,9 +15,11 @@ import numpy as np
 
 from .module import attribute, launch, multiprocessors, shared_limit
 from .random import blocks
+from .sequences import float_type
+
+logger = logging.getLogger("fastrec")
 
 THREADS = 256  # as in cuda/recurrent.cuh
-TYPES = {4: "float", 8: "double"}
 ROWS = {4: (1, 4, 16), 8: (1, 4)}  # rows of a team that kernels are compiled for
 CELLS = {"Elman": (1, 1), "Gru": (3, 1), "Lstm": (4, 2)}  # gates of the recurrent product, states
 CLUSTER = 8  # blocks of a cluster, as in cuda/recurrent.cuh
@@ -119,12 +122,13 @@ def launch_cells(
         multiprocessors(), shared_limit(device) - 1024, attribute("ComputeCapabilityMajor", device) >= 9
     )
     chosen = plan(cell, k, b, h, like.itemsize, way == "backward", card)
+    logger.debug("%s %s, k = %d, b = %d, t = %d, h = %d: %s", cell, way, k, b, t, h, chosen)
     teams = k * -(-b // chosen.rows)
     arrived = cupy.zeros(teams, dtype=np.uint32)
     kind = "cluster" if chosen.clustered else "cell"
     launch(
         "cells",
-        f"{kind}_{way}<{TYPES[like.itemsize]}, {cell}, {chosen.rows}>",
+        f"{kind}_{way}<{float_type(like)}, {cell}, {chosen.rows}>",
         teams * chosen.members,
         THREADS,
         *(*before, b, t, h, chosen.members, chosen.resident, *between, arrived, *after),
@@ -179,5 +183,5 @@ def backward(
 def norms(d_total: Any, flow: Any) -> None:
     """Fill flow (k, b, t) float64 with the squared norms of d_total (k, b, t, h), if it is wanted."""
     if flow.shape[2]:
-        name = f"row_norms<{TYPES[d_total.itemsize]}>"
+        name = f"row_norms<{float_type(d_total)}>"
         launch("cells", name, blocks(32 * flow.size), THREADS, d_total, flow.size, d_total.shape[3], flow)
