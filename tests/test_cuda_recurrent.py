@@ -11,13 +11,14 @@ import pytest
 from emulator.raw import checked, schedule
 from test_kernels_rnn import TOLERANCE, Case, check
 
+import fastrec
 from fastrec.kernels import TANH
 from fastrec.kernels.reference import rnn as reference
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
 from devices import called_on_host  # noqa: E402
 
-from fastrec.kernels.gpu import elman, gru, jordan, lstm, recurrent  # noqa: E402
+from fastrec.kernels.gpu import elman, gru, jordan, lstm, recurrent, sequences  # noqa: E402
 from fastrec.kernels.gpu.recurrent import CELLS, CLUSTER, ROWS, Card, Plan  # noqa: E402
 
 KERNEL, SOURCE = cuda.kernel, cuda.source
@@ -79,12 +80,11 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_every_plan_equals_reference(
     planned: Callable[..., None], cell: str, dtype: type, kind: tuple[int, bool, bool], order: str
 ) -> None:
-    """One team of the grid at a time: the emulated card has three multiprocessors."""
+    """The emulated card has three multiprocessors: teams of two or three blocks run one after the other."""
     members, clustered, resident = kind
     for rows in ROWS[np.dtype(dtype).itemsize]:
         planned(rows, members, clustered, resident)
-        alone = members == 1 or clustered
-        for k, b, t, h in ((2, 2 * rows + 1, 3, 13) if alone else (1, rows, 4, 13), (1, min(rows, 3), 3, 33)):
+        for k, b, t, h in ((2, 2 * rows + 1, 3, 13), (1, min(rows, 3), 3, 33)):
             size = (k, 1, b, t, 3, h, 2)
             with checked(order == "checked"), schedule("random" if order == "checked" else order, 1):
                 check(TWINS, Case(cell.lower(), TANH, size, dtype))
@@ -145,15 +145,13 @@ def test_plans_fit_the_card(cell: str, card: Card, itemsize: int) -> None:
     ):
         for backward in (False, True):
             plan = recurrent.plan(cell, k, b, h, itemsize, backward, card)
-            teams = k * -(-b // plan.rows)
             sizes = recurrent.shared_bytes(
                 cell, h, plan.rows, plan.members, plan.clustered, itemsize, backward
             )
             assert plan.shared == sizes[plan.resident] <= card.shared
             assert plan.rows in ROWS[itemsize] and 1 <= plan.members <= h
             assert not plan.clustered or (card.clusters and plan.members == CLUSTER)
-            if plan.members > 1 and not plan.clustered:
-                assert teams * plan.members <= card.multiprocessors
+            assert plan.members <= card.multiprocessors
 
 
 def test_plans_are_as_counted() -> None:
@@ -170,6 +168,31 @@ def test_plans_are_as_counted() -> None:
     assert not kind("Lstm", 1, 2000)[2]  # 144 MB of weights
     with pytest.raises(ValueError, match="hidden_size is 100000"):
         kind("Elman", 1, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("b", "h", "itemsize", "backward", "card"),
+    [(64, 1536, 8, False, A100), (64, 3072, 4, False, A100), (128, 8192, 4, True, H200)],
+)
+def test_large_networks_have_a_plan(b: int, h: int, itemsize: int, backward: bool, card: Card) -> None:
+    """Teams that do not run all at once run one after the other."""
+    assert recurrent.plan("Lstm", 1, b, h, itemsize, backward, card).shared <= card.shared
+
+
+def test_an_infinite_last_state_spoils_nothing() -> None:
+    """It is a start of no step."""
+    state, hidden, d = (np.ones(shape, np.float32) for shape in ((1, 2, 3), (1, 2, 4, 3), (1, 2, 4, 5)))
+    hidden[:, :, -1] = np.inf
+    found, before = np.empty((1, 3, 5), np.float32), (hidden.copy(), d.copy())
+    called_on_host(sequences.recurrent_products)(state, hidden, d, found)
+    assert np.array_equal(found, np.full_like(found, 8))
+    assert np.array_equal(hidden, before[0]) and np.array_equal(d, before[1])
+
+
+def test_jordan_that_does_not_fit_is_refused() -> None:
+    rnn = fastrec.RNN(1, 60_000, 1, cell="jordan", initial="uniform", backend="gpu")
+    with pytest.raises(ValueError, match="hidden_size is 60000; one row does not fit"):
+        rnn.predict(np.zeros((1, 1, 1), np.float32))
 
 
 @cells

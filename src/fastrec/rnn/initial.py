@@ -37,7 +37,8 @@ def draw(
         raise ValueError(f"forget_bias is {forget_bias!r}; it must be a finite number")
     seeds = read_seeds(config.models, seed)
     # Drawn in float64, one array at a time; `orthogonal` holds four matrices.
-    drawn = max(8 * max(map(prod, config.shapes.values())) // config.k, 32 * config.hidden_size**2)
+    gate = config.shapes["W_rec"][-2] * config.hidden_size if initial == "orthogonal" else 0
+    drawn = max(8 * max(map(prod, config.shapes.values())) // config.k, 32 * gate)
     require_memory("the network", config.k * config.n_parameters * config.dtype.itemsize + drawn)
     parameters = {key: np.zeros(shape, config.dtype) for key, shape in config.shapes.items()}
     for j, one in enumerate(seeds):

@@ -82,6 +82,8 @@ def read_batch(
     width = c.num_layers * saved + c.outputs_width * c.has_output_layer
     if gradients:
         width += c.hidden_size * min(c.num_layers, 3) + c.outputs_width * (c.cell == "jordan")
+    if place.backend == "gpu":  # the inputs of gates, where the gates themselves have no room for them
+        width += {"gru": 3, "lstm": 0 if keep else 4}.get(c.cell, 0) * c.hidden_size
     there, xp = place.has(array), place.xp
     copied = 0 if there and (are_tokens or array.dtype == c.dtype) else array.size
     job = f"a batch of {b} rows and {t} steps"

@@ -6,7 +6,7 @@ from typing import Any
 
 import cupy
 
-from .module import launch
+from .module import launch, shared_limit
 from .recurrent import THREADS, norms
 from .sequences import float_type, input_gradients, products, project, recurrent_products, sums
 
@@ -14,13 +14,22 @@ ROWS = (1, 4)  # rows of a block that kernels are compiled for
 
 
 def launch_rows(kernel: str, rows: Any, h: int, o: int, arguments: tuple[Any, ...]) -> None:
-    """Launch a kernel of jordan.cu on rows (k, b, t, ...): a block for one row, or for four of many."""
+    """Launch a kernel of jordan.cu on rows (k, b, t, ...): a block for one row, or for four of many.
+
+    Raises ValueError if a row does not fit the shared memory of a block.
+    """
     k, b = rows.shape[:2]
-    each, itemsize = ROWS[k * b > 256], rows.itemsize
-    aligned = -(-each * o * itemsize // 16) * 16 // itemsize
-    shared = itemsize * (aligned + each * (h + o + max(THREADS, h, o)))
+    # Static shared memory of these kernels is below 1 KiB.
+    limit, itemsize = shared_limit(cupy.cuda.runtime.getDevice()) - 1024, rows.itemsize
+    sizes = {
+        each: -(-each * o * itemsize // 16) * 16 + itemsize * each * (h + o + max(THREADS, h, o))
+        for each in ROWS
+    }
+    each = ROWS[k * b > 256 and sizes[ROWS[1]] <= limit]
+    if sizes[each] > limit:
+        raise ValueError(f"hidden_size is {h}; one row does not fit the shared memory of a block")
     name = f"{kernel}<{float_type(rows)}, {each}>"
-    launch("jordan", name, k * -(-b // each), THREADS, *arguments, shared=shared)
+    launch("jordan", name, k * -(-b // each), THREADS, *arguments, shared=sizes[each])
 
 
 def jordan_forward(

@@ -1,4 +1,4 @@
-"""Products of matrices in their own precision, by cuBLAS: the same bits each time on the same card.
+"""Products of matrices in their own precision, by cuBLAS: the same bits each time, in one stream of one card.
 
 cuBLAS is called through CuPy's thin wrapper, because `cupy.matmul` copies what is transposed or part of wider
 rows where there are several networks, and cannot add to its result.

@@ -68,7 +68,8 @@ def step_clocks(
     gates, share = CELLS[cell][0], -(-h // plan.members)
     inputs, columns = (gates * h, share) if backward else (h, gates * share)
     processors = card.multiprocessors // CLUSTER * CLUSTER if plan.clustered else card.multiprocessors
-    pairs, at_once = inputs * columns, min(teams * plan.members, processors)
+    teams_at_once = min(teams, processors // plan.members)
+    pairs, at_once = inputs * columns, teams_at_once * plan.members
     adds = plan.rows * pairs * (itemsize // 4) / MULTIPLY_ADDS
     # A warp reads 32 weights, at half the rate where they are not in shared memory, and its rows of values
     # 16 bytes at a time.
@@ -80,13 +81,13 @@ def step_clocks(
         clocks += CLUSTER_BARRIER + plan.rows * inputs / 32
     elif plan.members > 1:
         clocks += BARRIER + plan.rows * inputs * itemsize * at_once / L2_BYTES
-    return clocks * -(-teams * plan.members // processors)
+    return clocks * -(-teams // teams_at_once)
 
 
 def plan(cell: str, k: int, b: int, h: int, itemsize: int, backward: bool, card: Card) -> Plan:
     """The cheapest plan for k networks of b rows and h hidden units.
 
-    Raises ValueError if not even one row fits the shared memory.
+    Raises ValueError if what a block must hold of one row does not fit its shared memory.
     """
     found: list[tuple[float, Plan]] = []
     kinds = [(2**i, False) for i in range(card.multiprocessors.bit_length())]
@@ -94,8 +95,7 @@ def plan(cell: str, k: int, b: int, h: int, itemsize: int, backward: bool, card:
     for rows in ROWS[itemsize]:
         teams = k * -(-b // rows)
         for members, clustered in kinds:
-            together = members > 1 and not clustered
-            if members > h or (together and teams * members > card.multiprocessors):
+            if members > h:
                 continue
             sizes = shared_bytes(cell, h, rows, members, clustered, itemsize, backward)
             for resident, size in enumerate(sizes):
@@ -106,7 +106,7 @@ def plan(cell: str, k: int, b: int, h: int, itemsize: int, backward: bool, card:
         if rows >= b:
             break
     if not found:
-        raise ValueError(f"hidden_size is {h}; one row of it does not fit the shared memory of a block")
+        raise ValueError(f"hidden_size is {h}; the gates of one row do not fit the shared memory of a block")
     return min(found)[1]
 
 
@@ -125,16 +125,19 @@ def launch_cells(
     logger.debug("%s %s, k = %d, b = %d, t = %d, h = %d: %s", cell, way, k, b, t, h, chosen)
     teams = k * -(-b // chosen.rows)
     arrived = cupy.zeros(teams, dtype=np.uint32)
-    kind = "cluster" if chosen.clustered else "cell"
-    launch(
-        "cells",
-        f"{kind}_{way}<{float_type(like)}, {cell}, {chosen.rows}>",
-        teams * chosen.members,
-        THREADS,
-        *(*before, b, t, h, chosen.members, chosen.resident, *between, arrived, *after),
-        shared=chosen.shared,
-        together=chosen.members > 1 and not chosen.clustered,
-    )
+    together = chosen.members > 1 and not chosen.clustered
+    # Blocks that wait for each other must all run: as many teams as the card takes, then the next.
+    at_once = card.multiprocessors // chosen.members if together else teams
+    for first in range(0, teams, at_once):
+        launch(
+            "cells",
+            f"{'cluster' if chosen.clustered else 'cell'}_{way}<{float_type(like)}, {cell}, {chosen.rows}>",
+            min(at_once, teams - first) * chosen.members,
+            THREADS,
+            *(*before, b, t, h, chosen.members, first, chosen.resident, *between, arrived, *after),
+            shared=chosen.shared,
+            together=together,
+        )
 
 
 def forward(

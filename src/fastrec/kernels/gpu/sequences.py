@@ -86,7 +86,7 @@ def products(a: Any, d: Any, out: Any) -> None:
 def recurrent_products(state: Any, hidden: Any, d: Any, out: Any) -> None:
     """`products` of what each step starts from: state (k, b, h), then hidden (k, b, t, h) but the last.
 
-    d must be writable; it is what it was afterwards.
+    hidden and d must be writable; they are what they were afterwards.
     """
     if not hidden.shape[2]:
         out[...] = 0
@@ -94,12 +94,13 @@ def recurrent_products(state: Any, hidden: Any, d: Any, out: Any) -> None:
     first = d[:, :, 0]
     multiply(state.swapaxes(1, 2), first, out)
     if hidden.shape[2] > 1:
-        # Each step meets the one before in memory.  Before the first of a row that is one of another row, and
-        # the gradient is made 0 there for a moment, which moves far fewer bytes than a copy of hidden.
-        kept = first.copy()
-        first[...] = 0
+        # Each step meets the one before in memory, the first of a row one of another row: both are 0 for a
+        # moment (0 times infinity would not be 0), which moves far fewer bytes than a copy.
+        last = hidden[:, :, -1]
+        kept, kept_last = first.copy(), last.copy()
+        first[...], last[...] = 0, 0
         multiply(flat(hidden)[:, :-1].swapaxes(1, 2), flat(d)[:, 1:], out, add=True)
-        first[...] = kept
+        first[...], last[...] = kept, kept_last
 
 
 def sums(d: Any, out: Any, lengths: Any = None, clean: Any = None) -> None:

@@ -10,14 +10,15 @@
 // kept_steps = 1 they hold the last step.  resident: whether the weights are kept in shared memory.
 template <class T, template <class> class Cell, int ROWS, bool CLUSTERED>
 __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, const T* state, const T* W, const T* b_n,
-                                              i64 b, i64 t, i64 width, i64 members, i64 resident, i64 activation,
-                                              i64 kept_steps, u32* arrived, T* hidden, T* cells, T* kept) {
+                                              i64 b, i64 t, i64 width, i64 members, i64 first_team, i64 resident,
+                                              i64 activation, i64 kept_steps, u32* arrived, T* hidden, T* cells,
+                                              T* kept) {
   using C = Cell<T>;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
   int h = int(width), team = int(members), gates = C::GATES * h, share = (h + team - 1) / team;
-  Member own(b, h, team, ROWS, lengths, length);
-  Barrier barrier = {arrived + blockIdx.x / team, u32(team), 0};
+  Member own(b, h, team, int(first_team), ROWS, lengths, length);
+  Barrier barrier = {arrived + first_team + blockIdx.x / team, u32(team), 0};
   int units = own.units, columns = C::GATES * units, parts = max(1, CELL_THREADS / max(1, columns));
   int elements = own.rows * units;
   T* in = reinterpret_cast<T*>(shared);                                // (h, ROWS), twice in a cluster
@@ -95,14 +96,14 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
 template <class T, template <class> class Cell, int ROWS, bool CLUSTERED>
 __device__ __forceinline__ void backward_steps(const i64* lengths, const T* state, const T* hidden, const T* cells,
                                                const T* kept, const T* W, const T* d_hidden, const T* d_last, i64 b,
-                                               i64 t, i64 width, i64 members, i64 resident, i64 activation,
-                                               u32* arrived, T* d_kept, T* d_state, T* d_total) {
+                                               i64 t, i64 width, i64 members, i64 first_team, i64 resident,
+                                               i64 activation, u32* arrived, T* d_kept, T* d_state, T* d_total) {
   using C = Cell<T>;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
   int h = int(width), team = int(members), gates = C::GATES * h, share = (h + team - 1) / team;
-  Member own(b, h, team, ROWS, lengths, length);
-  Barrier barrier = {arrived + blockIdx.x / team, u32(team), 0};
+  Member own(b, h, team, int(first_team), ROWS, lengths, length);
+  Barrier barrier = {arrived + first_team + blockIdx.x / team, u32(team), 0};
   int units = own.units, elements = own.rows * units, parts = max(1, CELL_THREADS / max(1, units));
   T* in = reinterpret_cast<T*>(shared);                        // (GATES h, ROWS), twice in a cluster
   T* next = CLUSTERED ? in + whole_pieces<T>(gates * ROWS) : in;
@@ -184,37 +185,37 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
 template <class T, template <class> class Cell, int ROWS>
 __global__ void __launch_bounds__(CELL_THREADS, 2)
     cell_forward(const T* z, const i64* lengths, const T* state, const T* W, const T* b_n, i64 b, i64 t, i64 width,
-                 i64 members, i64 resident, i64 activation, i64 kept_steps, u32* arrived, T* hidden, T* cells,
-                 T* kept) {
-  forward_steps<T, Cell, ROWS, false>(z, lengths, state, W, b_n, b, t, width, members, resident, activation, kept_steps,
-                                      arrived, hidden, cells, kept);
+                 i64 members, i64 first_team, i64 resident, i64 activation, i64 kept_steps, u32* arrived, T* hidden,
+                 T* cells, T* kept) {
+  forward_steps<T, Cell, ROWS, false>(z, lengths, state, W, b_n, b, t, width, members, first_team, resident,
+                                      activation, kept_steps, arrived, hidden, cells, kept);
 }
 
 template <class T, template <class> class Cell, int ROWS>
 __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 2)
     cluster_forward(const T* z, const i64* lengths, const T* state, const T* W, const T* b_n, i64 b, i64 t, i64 width,
-                    i64 members, i64 resident, i64 activation, i64 kept_steps, u32* arrived, T* hidden, T* cells,
-                    T* kept) {
-  forward_steps<T, Cell, ROWS, true>(z, lengths, state, W, b_n, b, t, width, members, resident, activation, kept_steps,
-                                     arrived, hidden, cells, kept);
+                    i64 members, i64 first_team, i64 resident, i64 activation, i64 kept_steps, u32* arrived, T* hidden,
+                    T* cells, T* kept) {
+  forward_steps<T, Cell, ROWS, true>(z, lengths, state, W, b_n, b, t, width, members, first_team, resident,
+                                     activation, kept_steps, arrived, hidden, cells, kept);
 }
 
 template <class T, template <class> class Cell, int ROWS>
 __global__ void __launch_bounds__(CELL_THREADS, 2)
     cell_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept, const T* W,
-                  const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 resident,
-                  i64 activation, u32* arrived, T* d_kept, T* d_state, T* d_total) {
+                  const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 first_team,
+                  i64 resident, i64 activation, u32* arrived, T* d_kept, T* d_state, T* d_total) {
   backward_steps<T, Cell, ROWS, false>(lengths, state, hidden, cells, kept, W, d_hidden, d_last, b, t, width, members,
-                                       resident, activation, arrived, d_kept, d_state, d_total);
+                                       first_team, resident, activation, arrived, d_kept, d_state, d_total);
 }
 
 template <class T, template <class> class Cell, int ROWS>
 __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 2)
     cluster_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept, const T* W,
-                     const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 resident,
-                     i64 activation, u32* arrived, T* d_kept, T* d_state, T* d_total) {
+                     const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 first_team,
+                     i64 resident, i64 activation, u32* arrived, T* d_kept, T* d_state, T* d_total) {
   backward_steps<T, Cell, ROWS, true>(lengths, state, hidden, cells, kept, W, d_hidden, d_last, b, t, width, members,
-                                      resident, activation, arrived, d_kept, d_state, d_total);
+                                      first_team, resident, activation, arrived, d_kept, d_state, d_total);
 }
 
 // norms (rows), float64: squared norms of d (rows, h), a warp a row.

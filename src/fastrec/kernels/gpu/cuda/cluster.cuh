@@ -50,6 +50,7 @@ template <class T> __device__ __forceinline__ T* map_shared(T* own, u32 rank) {
 // The barrier of a cluster in two halves, each for all threads: what a thread did before it arrived is seen, in global
 // and shared memory, by every thread that has waited.
 __device__ __forceinline__ void cluster_arrive() {
+  __syncwarp();  // all lanes arrive as one
 #ifdef FASTREC_EMULATOR
   emulator::cluster_arrive();
 #elif __CUDA_ARCH__ >= 900

@@ -11,7 +11,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
   int h = int(width), o = int(outs);
-  Member own(b, h, 1, ROWS, lengths, length);
+  Member own(b, h, 1, 0, ROWS, lengths, length);
   int h_parts = max(1, CELL_THREADS / h), o_parts = max(1, CELL_THREADS / o);
   T* y = reinterpret_cast<T*>(shared);  // (o, ROWS)
   T* s = y + whole_pieces<T>(o * ROWS);  // (h, ROWS)
@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
   int h = int(width), o = int(outs);
-  Member own(b, h, 1, ROWS, lengths, length);
+  Member own(b, h, 1, 0, ROWS, lengths, length);
   int h_parts = max(1, CELL_THREADS / h), o_parts = max(1, CELL_THREADS / o);
   T* y = reinterpret_cast<T*>(shared);  // (o, ROWS): dE/dy
   T* s = y + whole_pieces<T>(o * ROWS);  // (h, ROWS): of the argument of f

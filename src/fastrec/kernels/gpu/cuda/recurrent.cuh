@@ -40,9 +40,10 @@ struct Member {
   int rows, units, first;  // rows of the team, own units from `first`
   int steps;               // of the longest row
 
-  // b rows in teams of up to ROWS, h units in runs of `share`; lengths (b).  length: (ROWS) of shared memory.
-  __device__ Member(i64 b, int h, int members, int ROWS, const i64* lengths, int* length) {
-    int team = int(blockIdx.x) / members, teams = int((b + ROWS - 1) / ROWS), share = (h + members - 1) / members;
+  // b rows in teams of up to ROWS, of which this launch begins with one; h units in runs of `share`; lengths (b).
+  // length: (ROWS) of shared memory.
+  __device__ Member(i64 b, int h, int members, int first_team, int ROWS, const i64* lengths, int* length) {
+    int team = first_team + int(blockIdx.x) / members, teams = int((b + ROWS - 1) / ROWS), share = (h + members - 1) / members;
     i64 first_row = i64(team % teams) * ROWS;
     network = team / teams;
     row = network * b + first_row;
