@@ -7,8 +7,8 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .hopfield import C_TYPES, overlaps, row_memory, transpose
-from .module import launch, multiprocessors
+from .hopfield import overlaps, row_memory, transpose
+from .module import INTEGERS, launch, multiprocessors
 from .random import THREADS, blocks, draw_patterns
 
 __all__ = ["capacity_scan"]
@@ -73,7 +73,7 @@ def capacity_scan(
     dynamics = (synchronous, cupy.zeros(1, dtype=np.uint64), scratch, nbytes)
     launch(
         "capacity",
-        f"resolve<{C_TYPES[fields]}>",
+        f"resolve<{INTEGERS[fields]}>",
         size,
         256,
         *(*head, packed, gram, units, *sizes, *dynamics, *notes),

@@ -13,7 +13,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .module import launch, multiprocessors, shared_limit
+from .module import INTEGERS, launch, multiprocessors, shared_limit
 from .random import THREADS, blocks, corrupt, draw_orders, philox, random_order, random_patterns
 
 __all__ = [
@@ -45,8 +45,6 @@ SMALL = (
 BATCH = 2**30  # bytes of scratch of the rows that are recalled at once
 DRAWN = 2**25  # units in the random orders drawn at once: 26 bytes each
 WATCHED = 32  # sweeps after which recall of a large network asks whether there are rows left
-
-C_TYPES = {1: "signed char", 2: "short", 4: "int", 8: "long long"}
 
 
 def pack(states: Any, packed: Any) -> None:
@@ -82,7 +80,7 @@ def sign_product(a: Any, b: Any, bits: int, zero_diagonal: bool, out: Any) -> No
     b_ones = a_ones if symmetric else count_ones(b)
     down, across = -(-rows // TILE), -(-columns // TILE)
     tiles = down * (down + 1) // 2 if symmetric else down * across
-    name = f"sign_product<{C_TYPES[out.dtype.itemsize]}>"
+    name = f"sign_product<{INTEGERS[out.dtype.itemsize]}>"
     sizes = (rows, columns, w, bits, symmetric, zero_diagonal)
     launch("product", name, k * tiles, TILE_THREADS, a, b, a_ones, b_ones, *sizes, out, shared=TILE_SHARED)
 
@@ -122,7 +120,7 @@ def launch_fields(kernel: str, units: Any, states: Any, m: Any, diagonal: int, o
 
 def local_fields(units: Any, states: Any, m: Any, self_coupling: bool, fields: Any) -> None:
     """Fill fields (k, b, n) int32 or int64 with W s from units (k, n, u) and overlaps m (k, b, p)."""
-    kernel = f"local_fields<{plane_groups(units.shape[1])}, {C_TYPES[fields.dtype.itemsize]}>"
+    kernel = f"local_fields<{plane_groups(units.shape[1])}, {INTEGERS[fields.dtype.itemsize]}>"
     launch_fields(kernel, units, states, m, 0 if self_coupling else m.shape[2], fields)
 
 
@@ -217,7 +215,21 @@ def fields_from_weights(weights: Any, states: Any) -> Any:
 
 def weight_types(weights: Any, fields: Any) -> str:
     """Template arguments of a kernel with these fields and weights."""
-    return f"{C_TYPES[fields.dtype.itemsize]}, {C_TYPES[weights.dtype.itemsize]}"
+    return f"{INTEGERS[fields.dtype.itemsize]}, {INTEGERS[weights.dtype.itemsize]}"
+
+
+def recall_from_weights(
+    update: str, head: tuple[Any, ...], weights: Any, max_sweeps: int, states: Any, *outputs: Any
+) -> None:
+    """Recall with couplings weights (k, n, n); head: what the kernel of an update takes before them."""
+
+    def recall(networks: slice, states: Any, *outputs: Any) -> None:
+        own = weights[networks]
+        fields = fields_from_weights(own, states)
+        kernel = f"recall_{update}_weights<{weight_types(own, fields)}>"
+        launch_rows(kernel, (*head, own), max_sweeps, fields, states, *outputs)
+
+    each_batch(26 * weights.shape[1], recall, states, *outputs)
 
 
 def recall_async_weights(
@@ -232,29 +244,45 @@ def recall_async_weights(
     forms: Any,
 ) -> None:
     """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n): see the reference."""
-    ordered = (np.uint64(key), ranks_of(order), len(order))
-
-    def recall(networks: slice, states: Any, *outputs: Any) -> None:
-        own = weights[networks]
-        fields = fields_from_weights(own, states)
-        kernel = f"recall_async_weights<{weight_types(own, fields)}>"
-        launch_rows(kernel, (*ordered, own), max_sweeps, fields, states, *outputs)
-
-    each_batch(26 * weights.shape[1], recall, states, converged, sweeps, flips, forms)
+    head = (np.uint64(key), ranks_of(order), len(order))
+    recall_from_weights("async", head, weights, max_sweeps, states, converged, sweeps, flips, forms)
 
 
 def recall_sync_weights(
     weights: Any, max_sweeps: int, states: Any, period: Any, sweeps: Any, flips: Any, forms: Any
 ) -> None:
     """Synchronous recall, states (k, b, w) in place, with couplings weights (k, n, n): see the reference."""
+    recall_from_weights("sync", (), weights, max_sweeps, states, period, sweeps, flips, forms)
+
+
+def recall_from_patterns(
+    update: str,
+    head: tuple[Any, ...],
+    packed: Any,
+    units: Any,
+    self_coupling: bool,
+    max_sweeps: int,
+    states: Any,
+    *outputs: Any,
+) -> None:
+    """Recall from packed (k, p, w) and units (k, n, u): in a block a row, or by the whole grid if n > SMALL.
+
+    head: what the kernel of an update, or its sweep by the grid, takes before the patterns.
+    """
+    (_, n, u), p = units.shape, packed.shape[1]
+    sweep: Callable[..., None] = sweep_async if update == "async" else sweep_sync
 
     def recall(networks: slice, states: Any, *outputs: Any) -> None:
-        own = weights[networks]
-        fields = fields_from_weights(own, states)
-        kernel = f"recall_sync_weights<{weight_types(own, fields)}>"
-        launch_rows(kernel, (own,), max_sweeps, fields, states, *outputs)
+        own = packed[networks], units[networks]
+        if n > SMALL:
+            sweep(*head, *own, self_coupling, max_sweeps, states, *outputs)
+            return
+        fields = fields_from_patterns(*own, self_coupling, states)
+        given = (*head, own[1], p, u, p if self_coupling else 0)
+        kernel = f"recall_{update}<{INTEGERS[fields.dtype.itemsize]}>"
+        launch_rows(kernel, given, max_sweeps, fields, states, *outputs)
 
-    each_batch(26 * weights.shape[1], recall, states, period, sweeps, flips, forms)
+    each_batch(pattern_bytes(n, p), recall, states, *outputs)
 
 
 def recall_async(
@@ -272,19 +300,10 @@ def recall_async(
 ) -> None:
     """Asynchronous recall, states (k, b, w) in place, from packed (k, p, w) and units (k, n, u), without
     couplings in memory: see the reference."""
-    p, n = packed.shape[1], units.shape[1]
-    ranks = ranks_of(order) if n <= SMALL else None
-
-    def recall(networks: slice, states: Any, *outputs: Any) -> None:
-        own = packed[networks], units[networks]
-        if n > SMALL:
-            sweep_async(key, order, *own, self_coupling, max_sweeps, states, *outputs)
-            return
-        fields = fields_from_patterns(*own, self_coupling, states)
-        head = (np.uint64(key), ranks, len(order), own[1], p, units.shape[2], p if self_coupling else 0)
-        launch_rows(f"recall_async<{field_type(fields)}>", head, max_sweeps, fields, states, *outputs)
-
-    each_batch(pattern_bytes(n, p), recall, states, converged, sweeps, flips, forms)
+    small = units.shape[1] <= SMALL
+    head = (np.uint64(key), ranks_of(order), len(order)) if small else (key, order)
+    given = (packed, units, self_coupling, max_sweeps, states)
+    recall_from_patterns("async", head, *given, converged, sweeps, flips, forms)
 
 
 def recall_sync(
@@ -300,23 +319,8 @@ def recall_sync(
 ) -> None:
     """Synchronous recall, states (k, b, w) in place, from packed (k, p, w) and units (k, n, u), without
     couplings in memory: see the reference."""
-    p, n = packed.shape[1], units.shape[1]
-
-    def recall(networks: slice, states: Any, *outputs: Any) -> None:
-        own = packed[networks], units[networks]
-        if n > SMALL:
-            sweep_sync(*own, self_coupling, max_sweeps, states, *outputs)
-            return
-        fields = fields_from_patterns(*own, self_coupling, states)
-        head = (own[1], p, units.shape[2], p if self_coupling else 0)
-        launch_rows(f"recall_sync<{field_type(fields)}>", head, max_sweeps, fields, states, *outputs)
-
-    each_batch(pattern_bytes(n, p), recall, states, period, sweeps, flips, forms)
-
-
-def field_type(fields: Any) -> str:
-    """Template argument of a kernel with these fields."""
-    return C_TYPES[fields.dtype.itemsize]
+    given = (packed, units, self_coupling, max_sweeps, states)
+    recall_from_patterns("sync", (), *given, period, sweeps, flips, forms)
 
 
 def pattern_bytes(n: int, p: int) -> int:

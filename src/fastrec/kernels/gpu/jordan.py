@@ -6,11 +6,9 @@ from typing import Any
 
 import cupy
 
-from .module import launch, shared_limit
+from .module import JORDAN_ROWS, launch, shared_limit
 from .recurrent import THREADS, norms
 from .sequences import float_type, input_gradients, products, project, recurrent_products, sums
-
-ROWS = (1, 4)  # rows of a block that kernels are compiled for
 
 
 def launch_rows(kernel: str, rows: Any, h: int, o: int, arguments: tuple[Any, ...]) -> None:
@@ -23,9 +21,9 @@ def launch_rows(kernel: str, rows: Any, h: int, o: int, arguments: tuple[Any, ..
     limit, itemsize = shared_limit(cupy.cuda.runtime.getDevice()) - 1024, rows.itemsize
     sizes = {
         each: -(-each * o * itemsize // 16) * 16 + itemsize * each * (h + o + max(THREADS, h, o))
-        for each in ROWS
+        for each in JORDAN_ROWS
     }
-    each = ROWS[k * b > 256 and sizes[ROWS[1]] <= limit]
+    each = JORDAN_ROWS[k * b > 256 and sizes[JORDAN_ROWS[1]] <= limit]
     if sizes[each] > limit:
         raise ValueError(f"hidden_size is {h}; one row does not fit the shared memory of a block")
     name = f"{kernel}<{float_type(rows)}, {each}>"

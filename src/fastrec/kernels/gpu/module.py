@@ -18,9 +18,12 @@ OPTIONS = ("-std=c++17",)
 
 # The kernels of each file of cuda/, template instances by name: what is compiled, shipped and tested.
 PLANES = range(1, 5)
-FIELDS = ("int", "long long")
-FLOATS = ("float", "double")
-WEIGHTS = ("signed char", "short", "int", "long long")
+INTEGERS = {1: "signed char", 2: "short", 4: "int", 8: "long long"}  # by their bytes
+FLOATS = {4: "float", 8: "double"}
+ROWS = {4: (1, 4, 16), 8: (1, 4)}  # of a team, by the bytes of its floats
+JORDAN_ROWS = (1, 4)
+FIELDS = (INTEGERS[4], INTEGERS[8])
+WEIGHTS = tuple(INTEGERS.values())
 WEIGHT_TYPES = [f"int, {w}" for w in WEIGHTS[:2]] + [f"long long, {w}" for w in WEIGHTS]
 KERNELS: dict[str, tuple[str, ...]] = {
     "random": ("philox", "random_patterns", "corrupt", "scatter_order", "sort_order"),
@@ -49,17 +52,17 @@ KERNELS: dict[str, tuple[str, ...]] = {
             f"{kind}_{way}<{dtype}, {cell}, {rows}>"
             for kind in ("cell", "cluster")
             for way in ("forward", "backward")
-            for dtype in FLOATS
+            for size, dtype in FLOATS.items()
             for cell in ("Elman", "Gru", "Lstm")
-            for rows in ((1, 4, 16) if dtype == "float" else (1, 4))
+            for rows in ROWS[size]
         ),
-        *(f"row_norms<{dtype}>" for dtype in FLOATS),
+        *(f"row_norms<{dtype}>" for dtype in FLOATS.values()),
     ),
     "jordan": tuple(
         f"jordan_{way}<{dtype}, {rows}>"
         for way in ("forward", "backward")
-        for dtype in FLOATS
-        for rows in (1, 4)
+        for dtype in FLOATS.values()
+        for rows in JORDAN_ROWS
     ),
     "sequences": (
         *(
@@ -73,16 +76,16 @@ KERNELS: dict[str, tuple[str, ...]] = {
                 "sum_runs",
                 "join_runs",
             )
-            for dtype in FLOATS
+            for dtype in FLOATS.values()
         ),
         *("count_digits", "scan_digits", "scatter_steps"),
     ),
     "training": (
-        *(f"cross_entropy<{dtype}, {width}>" for dtype in FLOATS for width in (8, 32, 256)),
+        *(f"cross_entropy<{dtype}, {width}>" for dtype in FLOATS.values() for width in (8, 32, 256)),
         *(
             f"{kernel}<{dtype}>"
             for kernel in ("squared_error", "sum_squares", "sgd", "adam", "find_infinite")
-            for dtype in FLOATS
+            for dtype in FLOATS.values()
         ),
         "sum_rows",
     ),

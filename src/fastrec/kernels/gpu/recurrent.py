@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from .module import attribute, launch, multiprocessors, shared_limit
+from .module import ROWS, attribute, launch, multiprocessors, shared_limit
 from .random import blocks
 from .sequences import float_type
 
 logger = logging.getLogger("fastrec")
 
 THREADS = 256  # as in cuda/recurrent.cuh
-ROWS = {4: (1, 4, 16), 8: (1, 4)}  # rows of a team that kernels are compiled for
 CELLS = {"Elman": (1, 1), "Gru": (3, 1), "Lstm": (4, 2)}  # gates of the recurrent product, states
 CLUSTER = 8  # blocks of a cluster, as in cuda/recurrent.cuh
 

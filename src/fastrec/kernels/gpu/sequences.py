@@ -11,10 +11,8 @@ import cupy
 import numpy as np
 
 from .matrix import multiply
-from .module import launch
+from .module import FLOATS, launch
 from .random import THREADS, blocks
-
-FLOAT_TYPES = {4: "float", 8: "double"}
 
 # As in cuda/sequences.cu.
 DIGITS, TILE = 256, 2048
@@ -27,7 +25,7 @@ RUNS = 1024  # parts of the sorted steps at most
 
 def float_type(array: Any) -> str:
     """Template argument of a kernel for arrays like this one."""
-    return FLOAT_TYPES[array.dtype.itemsize]
+    return FLOATS[array.dtype.itemsize]
 
 
 def flat(x: Any) -> Any:

@@ -1,7 +1,7 @@
 // Recall with cached fields: a block a row, thousands of rows at once, all sweeps in one launch.
 //
-// A sweep reads n fields from shared memory (14 bytes a unit, as long as there is room; from L2 beyond) and, for each flip, n
-// couplings: 2 n bytes of a row of weights, or n u words of packed units.
+// A sweep reads n fields from shared memory (14 bytes a unit, as long as there is room; from L2 beyond) and, for each
+// flip, n couplings: 2 n bytes of a row of weights, or n u words of packed units.
 #include "descent.cuh"
 
 template <class F>
@@ -50,41 +50,49 @@ __global__ void weight_fields(const W* weights, const u64* states, i64 k, i64 b,
   }
 }
 
+// The row of this block, to its stop or for max_sweeps sweeps; step(row, sweep, flips) does one of them, and tells
+// whether another may follow.
+template <class F, class Step>
+__device__ void recall_row(i64 n, i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states,
+                           int* sweeps, i64* flips, i64* forms, i64 recorded, Step step) {
+  __shared__ i64 partial[WARP];
+  i64 number = blockIdx.x, w = (n + 63) / 64, total = 0, sweep = 0;
+  Row<F> row = row_in<F>(own_memory(scratch, bytes), n);
+  load_row(row, fields + number * n, states + number * w, n);
+  for (bool more = true;; sweep++) {
+    if (recorded) {
+      i64 form = form_of(row, n, partial);
+      if (threadIdx.x == 0) forms[number * recorded + sweep] = form;
+    }
+    if (sweep == max_sweeps || !more) break;
+    i64 flipped;
+    more = step(row, sweep, flipped);
+    total += flipped;
+  }
+  store_row(row, states + number * w, n);
+  if (threadIdx.x == 0) {
+    sweeps[number] = int(sweep);
+    flips[number] = total;
+  }
+}
+
 template <class F, class Coupling>
 __device__ void recall_async_row(const Coupling& coupling, u64 key, const int* ranks, i64 r, i64 n, i64 max_sweeps,
                                  const F* fields, unsigned char* scratch, i64 bytes, u64* states, bool* converged,
                                  int* sweeps, i64* flips, i64* forms, i64 recorded) {
   __shared__ Turn turns[2][WARP];
-  __shared__ i64 partial[WARP];
-  i64 number = blockIdx.x, w = (n + 63) / 64, total = 0, flipped = 1;
-  Row<F> row = row_in<F>(own_memory(scratch, bytes), n);
-  load_row(row, fields + number * n, states + number * w, n);
-  i64* record = forms + number * recorded;
-  if (recorded) {
-    i64 form = form_of(row, n, partial);
-    if (threadIdx.x == 0) record[0] = form;
-  }
-  i64 sweep = 0;
-  while (sweep < max_sweeps && flipped) {
+  if (threadIdx.x == 0) converged[blockIdx.x] = false;
+  auto step = [&](const Row<F>& row, i64 sweep, i64& flipped) {
     __syncthreads();
     if (r)
       for (i64 i = threadIdx.x; i < n; i += blockDim.x) row.keys[i] = ranks[sweep % r * n + i];
     else
       draw_keys(key, sweep, 0, 0, n, row.keys);
     flipped = sweep_row(coupling, n, row, turns);
-    total += flipped;
-    sweep++;
-    if (recorded) {
-      i64 form = form_of(row, n, partial);
-      if (threadIdx.x == 0) record[sweep] = form;
-    }
-  }
-  store_row(row, states + number * w, n);
-  if (threadIdx.x == 0) {
-    converged[number] = flipped == 0;
-    sweeps[number] = int(sweep);
-    flips[number] = total;
-  }
+    if (threadIdx.x == 0) converged[blockIdx.x] = flipped == 0;
+    return flipped != 0;
+  };
+  recall_row(n, max_sweeps, fields, scratch, bytes, states, sweeps, flips, forms, recorded, step);
 }
 
 template <class F, class Coupling>
@@ -92,34 +100,15 @@ __device__ void recall_sync_row(const Coupling& coupling, i64 n, i64 max_sweeps,
                                 unsigned char* scratch, i64 bytes, u64* states, int* period, int* sweeps, i64* flips,
                                 i64* forms, i64 recorded) {
   __shared__ int count;
-  __shared__ i64 partial[WARP];
-  i64 number = blockIdx.x, w = (n + 63) / 64, total = 0;
-  Row<F> row = row_in<F>(own_memory(scratch, bytes), n);
-  load_row(row, fields + number * n, states + number * w, n);
-  i64* record = forms + number * recorded;
-  if (recorded) {
-    i64 form = form_of(row, n, partial);
-    if (threadIdx.x == 0) record[0] = form;
-  }
-  int stop = 0;
-  i64 sweep = 0;
-  while (sweep < max_sweeps && !stop) {
+  if (threadIdx.x == 0) period[blockIdx.x] = 0;
+  auto step = [&](const Row<F>& row, i64 sweep, i64& flipped) {
     bool back;
-    i64 flipped = step_row(coupling, n, row, &count, back);
-    stop = flipped == 0 ? 1 : sweep && back ? 2 : 0;
-    total += flipped;
-    sweep++;
-    if (recorded) {
-      i64 form = form_of(row, n, partial);
-      if (threadIdx.x == 0) record[sweep] = form;
-    }
-  }
-  store_row(row, states + number * w, n);
-  if (threadIdx.x == 0) {
-    period[number] = stop;
-    sweeps[number] = int(sweep);
-    flips[number] = total;
-  }
+    flipped = step_row(coupling, n, row, &count, back);
+    int stop = flipped == 0 ? 1 : sweep && back ? 2 : 0;
+    if (threadIdx.x == 0) period[blockIdx.x] = stop;
+    return stop == 0;
+  };
+  recall_row(n, max_sweeps, fields, scratch, bytes, states, sweeps, flips, forms, recorded, step);
 }
 
 // Rows of states (k b, w) with their fields (k b, n), a block each: the twins of reference/hopfield.py.  ranks
