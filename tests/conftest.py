@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import devices
 import pytest
+from emulator import raw
 from hypothesis import settings
 
 from fastrec import arguments
@@ -93,3 +95,11 @@ def quick(request: pytest.FixtureRequest) -> None:
     given = {"backend", "compiled"}.intersection(request.fixturenames)
     if any(devices.emulated(request.getfixturevalue(fixture)) for fixture in given):
         pytest.skip("too much work for emulated CUDA")
+
+
+@pytest.fixture(params=devices.MODES)
+def mode(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each way that emulated CUDA runs, in turn."""
+    check, order, seed = devices.MODES[request.param]
+    with raw.checked(check), raw.schedule(order, seed):
+        yield

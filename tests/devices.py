@@ -10,8 +10,18 @@ from typing import Any
 
 import emulator
 import numpy as np
+import pytest
 
 from fastrec.backend import kernels, lacking, move
+
+# Whether memory is checked, the order of threads and blocks, its seed.
+MODES = {
+    "checked": (True, "random", 0),
+    "forward": (False, "forward", 0),
+    "backward": (False, "backward", 0),
+    "random-1": (False, "random", 1),
+    "random-2": (False, "random", 2),
+}
 
 
 def prepare() -> None:
@@ -82,3 +92,16 @@ def called_on_host(kernel: Any) -> Any:
         return value
 
     return run
+
+
+def note_launches(monkeypatch: pytest.MonkeyPatch, launched: set[tuple[str, str]]) -> None:
+    """Add the file and the name of every kernel that a test launches."""
+    from fastrec.kernels.gpu import module
+
+    kernel = module.kernel
+
+    def noted(file: str, name: str, *rest: Any) -> Any:
+        launched.add((file, name))
+        return kernel(file, name, *rest)
+
+    monkeypatch.setattr(module, "kernel", noted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +15,11 @@ from fastrec.kernels import TANH
 from fastrec.kernels.reference import rnn as reference
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from devices import called_on_host  # noqa: E402
+from devices import called_on_host, note_launches  # noqa: E402
 
 from fastrec.kernels.gpu import elman, gru, jordan, lstm, recurrent, sequences  # noqa: E402
-from fastrec.kernels.gpu.recurrent import CELLS, CLUSTER, ROWS, Card, Plan  # noqa: E402
+from fastrec.kernels.gpu.module import ROWS  # noqa: E402
+from fastrec.kernels.gpu.recurrent import CELLS, CLUSTER, Card, Plan  # noqa: E402
 
 KERNEL, SOURCE = cuda.kernel, cuda.source
 TWINS = SimpleNamespace(
@@ -51,12 +51,7 @@ dtypes = pytest.mark.parametrize("dtype", list(TOLERANCE))
 @pytest.fixture(autouse=True)
 def record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notes what is launched."""
-
-    def noted(file: str, name: str, *rest: Any) -> Any:
-        LAUNCHED.add((file, name))
-        return KERNEL(file, name, *rest)
-
-    monkeypatch.setattr(cuda, "kernel", noted)
+    note_launches(monkeypatch, LAUNCHED)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ The sizes are odd, and paths that only large networks take are forced.  On a car
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from types import SimpleNamespace
@@ -23,13 +23,6 @@ from fastrec.kernels import words
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
 from fastrec.kernels.gpu import capacity, hopfield  # noqa: E402
 
-MODES = {
-    "checked": (True, "random", 0),
-    "forward": (False, "forward", 0),
-    "backward": (False, "backward", 0),
-    "random-1": (False, "random", 1),
-    "random-2": (False, "random", 2),
-}
 FILES = ("random", "packing", "product", "fields", "recall", "sweep", "capacity")
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
 NARROW = (120, 180, 207, 219)  # networks of 40 neurons that fail between the ends of a step
@@ -41,23 +34,10 @@ RUN: set[str] = set()  # tests
 pytestmark = pytest.mark.usefixtures("gpu")
 
 
-@pytest.fixture(params=MODES)
-def mode(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each schedule in turn."""
-    check, order, seed = MODES[request.param]
-    with checked(check), schedule(order, seed):
-        yield
-
-
 @pytest.fixture(autouse=True)
 def record(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Notes what is launched."""
-
-    def noted(file: str, name: str, device: int, together: bool) -> Any:
-        LAUNCHED.add((file, name))
-        return KERNEL(file, name, device, together)
-
-    monkeypatch.setattr(cuda, "kernel", noted)
+    devices.note_launches(monkeypatch, LAUNCHED)
     RUN.add(request.node.originalname)
 
 
@@ -299,7 +279,7 @@ def test_capacity_of_many_networks() -> None:
 
 @pytest.mark.usefixtures("mode")
 def test_capacity_with_wide_fields_in_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capacity, "C_TYPES", {4: "long long"})
+    monkeypatch.setattr(capacity, "INTEGERS", {4: "long long"})
     memory = capacity.row_memory
     monkeypatch.setattr(capacity, "row_memory", lambda n, _, *rest: memory(n, 8, *rest))
     compare_scan(63, range(3), 9, 12, False, True, False)

@@ -6,14 +6,13 @@ only large arrays need is forced.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import devices
 import numpy as np
 import pytest
-from devices import called_on_host
+from devices import called_on_host, note_launches
 from emulator.raw import checked, schedule
 from test_kernels_rnn import TOLERANCE, Case, check, close, optimised, spoil
 
@@ -24,12 +23,6 @@ from fastrec.kernels.reference import rnn as reference
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
 from fastrec.kernels.gpu import affine, sequences, training  # noqa: E402
 
-MODES = {
-    "checked": (True, "random", 0),
-    "forward": (False, "forward", 0),
-    "backward": (False, "backward", 0),
-    "random": (False, "random", 1),
-}
 KERNEL, SOURCE = cuda.kernel, cuda.source
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
 RUN: set[str] = set()  # tests
@@ -39,23 +32,10 @@ dtypes = pytest.mark.parametrize("dtype", list(TOLERANCE))
 in_every_mode = pytest.mark.usefixtures("mode")
 
 
-@pytest.fixture(params=MODES)
-def mode(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each schedule in turn."""
-    check, order, seed = MODES[request.param]
-    with checked(check), schedule(order, seed):
-        yield
-
-
 @pytest.fixture(autouse=True)
 def record(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Notes what is launched."""
-
-    def noted(file: str, name: str, *rest: Any) -> Any:
-        LAUNCHED.add((file, name))
-        return KERNEL(file, name, *rest)
-
-    monkeypatch.setattr(cuda, "kernel", noted)
+    note_launches(monkeypatch, LAUNCHED)
     RUN.add(request.node.originalname)
 
 
@@ -308,7 +288,7 @@ def test_the_same_bits_under_every_schedule(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sequences, "PART", 64)
     monkeypatch.setattr(training, "PART", 64)
     first = some_of_everything()
-    for report, order, seed in (*MODES.values(), (False, "random", 2)):
+    for report, order, seed in devices.MODES.values():
         with checked(report), schedule(order, seed):
             for found, wanted in zip(some_of_everything(), first, strict=True):
                 assert np.array_equal(found, wanted)
