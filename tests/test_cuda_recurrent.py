@@ -1,17 +1,19 @@
-"""The recurrences on the GPU by every plan: blocks alone, clusters, the grid, weights kept or streamed."""
+"""The recurrences on the GPU by every plan and precision: a block, a cluster, the grid."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from emulator.raw import checked, schedule
-from test_kernels_rnn import TOLERANCE, Case, check
+from test_kernels_rnn import Case, check
 
 import fastrec
-from fastrec.kernels import TANH
+from fastrec.kernels import RELU, TANH
 from fastrec.kernels.reference import rnn as reference
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
@@ -19,33 +21,54 @@ from devices import called_on_host, note_launches  # noqa: E402
 
 from fastrec.kernels.gpu import elman, gru, jordan, lstm, recurrent, sequences  # noqa: E402
 from fastrec.kernels.gpu.module import ROWS  # noqa: E402
-from fastrec.kernels.gpu.recurrent import CELLS, CLUSTER, Card, Plan  # noqa: E402
+from fastrec.kernels.gpu.recurrent import CELLS, CLUSTER, PRODUCTS, Card, Plan  # noqa: E402
 
 KERNEL, SOURCE = cuda.kernel, cuda.source
-TWINS = SimpleNamespace(
-    **{
-        name: called_on_host(getattr(file, name))
-        for file in (elman, gru, jordan, lstm)
-        for name in reference.__all__
-        if hasattr(file, name)
-    }
-)
+PRECISION = {"Float": "float32", "Double": "float32", "Tf32": "tf32", "Bf16": "bf16"}
+# Of the largest magnitude in an array.  A sum that differs in its last bit may be rounded to another number
+# of bf16 or tf32, by 2^-8 or 2^-11 of it, when it becomes a factor.
+TOLERANCE = {"Float": 2e-5, "Double": 1e-12, "Tf32": 2e-3, "Bf16": 2e-2}
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
 H200 = Card(132, 231424, clusters=True)
 A100 = Card(108, 165888, clusters=False)
-# members, clustered, resident
+# members, clustered, times, resident
 KINDS = [
-    (1, False, True),
-    (1, False, False),
-    (3, False, True),
-    (2, False, False),
-    (CLUSTER, True, True),
-    (CLUSTER, True, False),
+    (1, False, 1, True),
+    (1, False, 1, False),
+    (3, False, 1, True),
+    (2, False, 1, False),
+    (2, False, 2, False),
+    (CLUSTER, True, 1, True),
+    (CLUSTER, True, 1, False),
 ]
 
 pytestmark = pytest.mark.usefixtures("gpu")
 cells = pytest.mark.parametrize("cell", CELLS)
-dtypes = pytest.mark.parametrize("dtype", list(TOLERANCE))
+products = pytest.mark.parametrize("product", PRODUCTS)
+
+
+def dtype_of(product: str) -> type:
+    return np.float64 if product == "Double" else np.float32
+
+
+def kernels_of(product: str, *modules: Any) -> SimpleNamespace:
+    """The kernels of modules, or of the reference, in the precision of a product, for arrays of the host."""
+    bound = {}
+    for module in modules or (reference,):
+        for name in (name for name in reference.__all__ if hasattr(module, name)):
+            kernel = getattr(module, name)
+            if name.endswith(("_forward", "_backward")):
+                kernel = functools.partial(kernel, precision=PRECISION[product])
+            bound[name] = called_on_host(kernel) if modules else kernel
+    return SimpleNamespace(**bound)
+
+
+TWINS = {product: kernels_of(product, elman, gru, jordan, lstm) for product in PRODUCTS}
+SPECIFIED = {product: kernels_of(product) for product in PRODUCTS}
+
+
+def agree(product: str, *case: Any) -> None:
+    check(TWINS[product], Case(*case, dtype_of(product)), SPECIFIED[product], TOLERANCE[product])
 
 
 @pytest.fixture(autouse=True)
@@ -56,12 +79,15 @@ def record(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """planned(rows, members, clustered, resident): what every launch does from now on."""
+    """planned(rows, members, clustered, times, resident, turn): all launches; turn chooses the parts."""
 
-    def fix(rows: int, members: int, clustered: bool, resident: bool) -> None:
-        def plan(cell: str, k: int, b: int, h: int, itemsize: int, backward: bool, card: Card) -> Plan:
-            sizes = recurrent.shared_bytes(cell, h, rows, members, clustered, itemsize, backward)
-            return Plan(rows, members, clustered, resident, sizes[resident])
+    def fix(rows: int, members: int, clustered: bool, times: int, resident: bool, turn: int = 0) -> None:
+        def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Card) -> Plan:
+            product = PRODUCTS[kind]
+            part = recurrent.work(cell, product, h, members, times, backward)
+            several = recurrent.parts_for(product, part.inputs, part.columns)
+            chosen = Plan(rows, members, clustered, times, several[turn % len(several)], resident, 0)
+            return chosen._replace(shared=recurrent.shared_bytes(cell, product, h, chosen, backward))
 
         monkeypatch.setattr(recurrent, "plan", plan)
 
@@ -69,27 +95,43 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @cells
-@dtypes
+@products
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("order", ["checked", "random"])
 def test_every_plan_equals_reference(
-    planned: Callable[..., None], cell: str, dtype: type, kind: tuple[int, bool, bool], order: str
+    planned: Callable[..., None], cell: str, product: str, kind: tuple[int, bool, int, bool], order: str
 ) -> None:
     """The emulated card has three multiprocessors: teams of two or three blocks run one after the other."""
-    members, clustered, resident = kind
-    for rows in ROWS[np.dtype(dtype).itemsize]:
-        planned(rows, members, clustered, resident)
-        for k, b, t, h in ((2, 2 * rows + 1, 3, 13), (1, min(rows, 3), 3, 33)):
-            size = (k, 1, b, t, 3, h, 2)
+    for turn, rows in enumerate(ROWS[product]):
+        for b, h in ((2 * rows + 1, 13), (min(rows, 3), 33)):
+            turn += 1
+            planned(rows, *kind, turn)
+            size = (2 if h == 13 else 1, 1, b, 3, 3, h, 2)
             with checked(order == "checked"), schedule("random" if order == "checked" else order, 1):
-                check(TWINS, Case(cell.lower(), TANH, size, dtype))
+                agree(product, cell.lower(), TANH, size)
 
 
-@dtypes
+@pytest.mark.parametrize("product", ["Tf32", "Bf16"])
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("turn", range(4))
+def test_small_integers_are_exact(
+    planned: Callable[..., None], product: str, members: int, turn: int
+) -> None:
+    """Sums of products of integers of 8 bits, more of them than registers hold, to the last bit."""
+    planned(8, members, False, members, members == 1, turn)
+    case = Case("elman", RELU, (1, 1, 5, 3, 4, 160, 2), np.float32)
+    rng = np.random.default_rng(turn)
+    for array in case.arrays.values():
+        if isinstance(array, np.ndarray) and array.dtype == np.float32:
+            array[...] = rng.integers(-1, 2, size=array.shape) * (rng.random(array.shape) < 0.02)
+    check(TWINS[product], case, kernels_of("Float"), 0)
+
+
+@products
 @pytest.mark.parametrize("b", [1, 300])
-def test_jordan_equals_reference(dtype: type, b: int) -> None:
+def test_jordan_equals_reference(product: str, b: int) -> None:
     with checked(b == 1):
-        check(TWINS, Case("jordan", TANH, (1, 1, b, 2, 3, 17, 5), dtype))
+        agree(product, "jordan", TANH, (1, 1, b, 2, 3, 17, 5))
 
 
 def test_every_kernel_was_launched() -> None:
@@ -100,10 +142,18 @@ def test_every_kernel_was_launched() -> None:
 
 
 BUGS = {
-    "no barrier of the cluster": ("    meet<CLUSTERED>();\n    swap", "    swap", (CLUSTER, True, True)),
-    "no barrier of the team": ("      barrier.wait();\n", "", (3, False, True)),
-    "no wait for the sums of inputs": ("    copy_wait<1>();\n", "", (1, False, True)),
-    "a wrong sign": ("+ direct[e]", "- direct[e]", (1, False, True)),
+    "no barrier of the cluster": (
+        "      cluster_barrier();\n      Operand* old",
+        "      Operand* old",
+        (CLUSTER, True, 1, True),
+    ),
+    "no wait for a message": (
+        "      if (!late) break;\n",
+        "      break;\n",
+        (3, False, 1, True),
+    ),
+    "no wait for the sums of inputs": ("    copy_wait<1>();\n", "", (1, False, 1, True)),
+    "a wrong sign": ("+ direct[e]", "- direct[e]", (1, False, 1, True)),
 }
 
 
@@ -119,16 +169,19 @@ def test_a_bug_shows(planned: Callable[..., None], monkeypatch: pytest.MonkeyPat
     planned(4, *kind)
     try:
         with pytest.raises((AssertionError, RuntimeError)), checked():
-            check(TWINS, Case("gru", TANH, (1, 1, 4, 4, 3, 13, 2), np.float32))
+            agree("Float", "gru", TANH, (1, 1, 4, 4, 3, 13, 2))
     finally:
         for cache in (cuda.module, KERNEL):
             cache.cache_clear()
 
 
 @cells
-@pytest.mark.parametrize("card", [H200, A100, Card(16, 100 * 1024, True), Card(3, 231424, True)])
-@pytest.mark.parametrize("itemsize", [4, 8])
-def test_plans_fit_the_card(cell: str, card: Card, itemsize: int) -> None:
+@products
+@pytest.mark.parametrize(
+    ("card", "largest"),
+    [(H200, 10_000), (A100, 10_000), (Card(16, 100 * 1024, True), 1024), (Card(3, 231424, True), 512)],
+)
+def test_plans_fit_the_card(cell: str, product: str, card: Card, largest: int) -> None:
     for k, b, h in (
         (1, 1, 1),
         (1, 1, 128),
@@ -137,41 +190,48 @@ def test_plans_fit_the_card(cell: str, card: Card, itemsize: int) -> None:
         (1, 4096, 64),
         (2000, 3, 5),
         (1, 7, 2000),
+        (1, 40, 10_000),
     ):
+        if h > largest:
+            continue
         for backward in (False, True):
-            plan = recurrent.plan(cell, k, b, h, itemsize, backward, card)
-            sizes = recurrent.shared_bytes(
-                cell, h, plan.rows, plan.members, plan.clustered, itemsize, backward
-            )
-            assert plan.shared == sizes[plan.resident] <= card.shared
-            assert plan.rows in ROWS[itemsize] and 1 <= plan.members <= h
+            plan = recurrent.plan(cell, product, k, b, h, backward, card)
+            assert plan.shared <= card.shared
+            assert plan.shared == recurrent.shared_bytes(cell, PRODUCTS[product], h, plan, backward)
+            assert plan.rows in ROWS[product] and 1 <= plan.members <= min(h, card.multiprocessors)
             assert not plan.clustered or (card.clusters and plan.members == CLUSTER)
-            assert plan.members <= card.multiprocessors
 
 
 def test_plans_are_as_counted() -> None:
-    def kind(cell: str, b: int, h: int, card: Card = H200) -> tuple[int, bool, bool]:
-        return recurrent.plan(cell, 1, b, h, 4, False, card)[1:4]
+    def plan(cell: str, b: int, h: int, product: str = "Float", card: Card = H200) -> Plan:
+        return recurrent.plan(cell, product, 1, b, h, False, card)
 
-    assert kind("Elman", 1, 64) == kind("Elman", 1, 128) == (1, False, True)
-    assert kind("Elman", 16, 512) == (CLUSTER, True, True)
-    members, clustered, resident = kind("Elman", 16, 512, A100)
-    assert members > 1 and not clustered and resident
-    members, clustered, resident = kind("Elman", 16, 1024)
-    assert members >= 32 and not clustered and resident
-    assert kind("Elman", 4096, 64)[0] == 1
-    assert not kind("Lstm", 1, 2000)[2]  # 144 MB of weights
-    with pytest.raises(ValueError, match="hidden_size is 100000"):
-        kind("Elman", 1, 100_000)
+    for h in (64, 128):
+        assert plan("Elman", 1, h).members == 1
+    assert plan("Elman", 16, 512).clustered
+    without = plan("Elman", 16, 512, card=A100)
+    assert without.members > 1 and not without.clustered and without.resident
+    large = plan("Elman", 16, 1024)
+    assert large.members >= 16 and not large.clustered and large.resident
+    assert plan("Elman", 64, 1024, "Bf16").clustered  # half of 256 KB a block in registers
+    assert plan("Elman", 4096, 64).members == 1
+    assert not plan("Lstm", 1, 2000).resident  # 64 MB of weights
+    with pytest.raises(ValueError, match="hidden_size is 10000000"):
+        plan("Elman", 1, 10_000_000)
 
 
 @pytest.mark.parametrize(
-    ("b", "h", "itemsize", "backward", "card"),
-    [(64, 1536, 8, False, A100), (64, 3072, 4, False, A100), (128, 8192, 4, True, H200)],
+    ("b", "h", "product", "backward", "card"),
+    [(64, 1536, "Double", False, A100), (64, 3072, "Float", False, A100), (1024, 2048, "Float", True, H200)],
 )
-def test_large_networks_have_a_plan(b: int, h: int, itemsize: int, backward: bool, card: Card) -> None:
-    """Teams that do not run all at once run one after the other."""
-    assert recurrent.plan("Lstm", 1, b, h, itemsize, backward, card).shared <= card.shared
+def test_large_networks_have_a_plan(b: int, h: int, product: str, backward: bool, card: Card) -> None:
+    """Teams that do not run all at once run one after the other, and inputs that do not fit come in turn: the
+    multiply-adds of a step take at least an eighth of its time."""
+    plan = recurrent.plan("Lstm", product, 1, b, h, backward, card)
+    kind, teams = PRODUCTS[product], -(-b // plan.rows)
+    clocks = recurrent.step_clocks("Lstm", kind, h, plan, teams, backward, card)
+    rate = recurrent.MULTIPLY_ADDS * card.multiprocessors * 4 / kind.real
+    assert plan.shared <= card.shared and clocks < 8 * b * 4 * h * h / rate
 
 
 def test_an_infinite_last_state_spoils_nothing() -> None:
@@ -179,26 +239,30 @@ def test_an_infinite_last_state_spoils_nothing() -> None:
     state, hidden, d = (np.ones(shape, np.float32) for shape in ((1, 2, 3), (1, 2, 4, 3), (1, 2, 4, 5)))
     hidden[:, :, -1] = np.inf
     found, before = np.empty((1, 3, 5), np.float32), (hidden.copy(), d.copy())
-    called_on_host(sequences.recurrent_products)(state, hidden, d, found)
+    called_on_host(sequences.recurrent_products)(state, hidden, d, found, "float32")
     assert np.array_equal(found, np.full_like(found, 8))
     assert np.array_equal(hidden, before[0]) and np.array_equal(d, before[1])
 
 
 def test_jordan_that_does_not_fit_is_refused() -> None:
     rnn = fastrec.RNN(1, 60_000, 1, cell="jordan", initial="uniform", backend="gpu")
-    with pytest.raises(ValueError, match="hidden_size is 60000; one row does not fit"):
+    with pytest.raises(ValueError, match="hidden_size is 60000; 1 of its rows do not fit"):
         rnn.predict(np.zeros((1, 1, 1), np.float32))
 
 
 @cells
-def test_a_plan_costs_least(cell: str) -> None:
-    """More members are cheaper for larger networks only, and keeping the weights never costs."""
+@products
+def test_a_plan_costs_least(cell: str, product: str) -> None:
+    """No other number of members is cheaper, whether it keeps its weights or not."""
+    kind = PRODUCTS[product]
     for h in (32, 128, 512, 2048):
-        plan = recurrent.plan(cell, 1, 4, h, 4, False, H200)
-        clocks = recurrent.step_clocks(cell, h, plan, -(-4 // plan.rows), 4, False, H200)
+        plan = recurrent.plan(cell, product, 1, 4, h, False, H200)
+        clocks = recurrent.step_clocks(cell, kind, h, plan, -(-4 // plan.rows), False, H200)
         for members in (1, 16, 128):
-            if members <= h:
-                for resident, size in enumerate(recurrent.shared_bytes(cell, h, 4, members, False, 4, False)):
-                    other = Plan(4, members, False, bool(resident), size)
-                    if size <= H200.shared:
-                        assert clocks <= recurrent.step_clocks(cell, h, other, 1, 4, False, H200)
+            for resident in (False, True):
+                part = recurrent.work(cell, kind, h, members, 1, False)
+                parts = recurrent.parts_for(kind, part.inputs, part.columns)[-1]
+                other = Plan(ROWS[product][0], members, False, 1, parts, resident, 0)
+                if members <= h and recurrent.shared_bytes(cell, kind, h, other, False) <= H200.shared:
+                    teams = -(-4 // other.rows)
+                    assert clocks <= recurrent.step_clocks(cell, kind, h, other, teams, False, H200)

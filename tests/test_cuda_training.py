@@ -111,7 +111,7 @@ def test_input_gradients(size: tuple[int, ...], tokens: bool, want_x: bool, dtyp
     for run, d, lengths in ((reference.input_gradients, a.d[..., : a.width], a.on), (kernel, a.d, a.lengths)):
         d_x = np.full((*a.d.shape[:3], a.x.shape[3] * want_x), np.nan, dtype)
         d_W_in = np.full(a.W_in.shape, np.nan, dtype)
-        run(a.x, a.tokens, lengths, a.W_in, d, d_x, d_W_in)
+        run(a.x, a.tokens, lengths, a.W_in, d, d_x, d_W_in, "float32")
         made.append((d_x, d_W_in))
     for ours, expected in zip(made[1], made[0], strict=True):
         same(ours, expected)
@@ -152,8 +152,12 @@ def test_tokens_are_sorted(i: int) -> None:
 @pytest.mark.parametrize(
     "size", [(1, 1, 1, 1, 1), (3, 5, 7, 17, 33), (2, 1, 3, 4, 5), (2, 3, 1, 4, 5), (1, 0, 3, 2, 2)]
 )
-def test_products_of_what_steps_start_from(size: tuple[int, ...], dtype: type) -> None:
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+@in_every_mode
+def test_products_of_what_steps_start_from(size: tuple[int, ...], dtype: type, precision: str) -> None:
     """Also of part of a state and of gradients, into part of an array; d is as it was."""
+    if dtype == np.float64 and precision != "float32":
+        pytest.skip("float64 is not rounded")
     k, b, t, s, h = size
     rng = np.random.default_rng(size)
     state, hidden, d = (
@@ -161,9 +165,11 @@ def test_products_of_what_steps_start_from(size: tuple[int, ...], dtype: type) -
     )
     given = [move(array, "gpu") for array in (state, hidden, d)]
     out = move(np.full((k, s, 3 * h), 7, dtype), "gpu")
-    sequences.recurrent_products(given[0][..., :s], given[1], given[2][..., h:], out[..., h : 2 * h])
-    found = move(out, "cpu")
-    same(found[..., h : 2 * h], reference.products(reference.before(state[..., :s], hidden), d[..., h:]))
+    sequences.recurrent_products(
+        given[0][..., :s], given[1], given[2][..., h:], out[..., h : 2 * h], precision
+    )
+    found, before = move(out, "cpu"), reference.before(state[..., :s], hidden)
+    same(found[..., h : 2 * h], reference.products(before, d[..., h:], precision))
     assert (found[..., :h] == 7).all() and (found[..., 2 * h :] == 7).all()
     assert np.array_equal(move(given[2], "cpu"), d)
 

@@ -77,6 +77,33 @@ extern "C" __global__ void ring(int* a, int* b, unsigned* arrived, long long rou
     b[i] = own[threadIdx.x];
 }
 
+// Every thread adds up what all have posted, again and again; the upper half of a word is its step.
+extern "C" __global__ void post(unsigned* x, unsigned long long* words, long long steps) {
+    const int n = gridDim.x * blockDim.x, i = blockIdx.x * blockDim.x + threadIdx.x;
+    unsigned value = x[i];
+    for (unsigned long long step = 1; step <= steps; step++) {
+        unsigned long long* const posted = words + step % 2 * n;  // free: all read step - 1 to post step
+        emulator::store_relaxed(posted + i, step << 32 | value);
+        for (int j = 0; j < n; j++) {
+            unsigned long long word;
+            while ((word = emulator::load_relaxed(posted + j)) >> 32 != step) __nanosleep(20);
+            value += (j + 1) * unsigned(word);
+        }
+    }
+    x[i] = value;
+}
+
+// 16 bytes at a time through shared memory.
+struct __align__(16) Four { unsigned a, b; float c, d; };
+extern "C" __global__ void vectors(const uint4* x, Four* y) {
+    __shared__ uint4 held[32];
+    held[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    const uint4 other = held[31 - threadIdx.x];
+    const Four four = *reinterpret_cast<const Four*>(held + (threadIdx.x ^ 1));
+    y[threadIdx.x] = {other.x + other.w, four.b, __uint_as_float(other.y), four.d};
+}
+
 // The block that comes last adds what all have written before.
 extern "C" __global__ void last_block(const int* x, int* partial, unsigned* count, int* sum) {
     __shared__ bool last;
@@ -346,6 +373,25 @@ def test_cooperative_launch() -> None:
 
 
 @pytest.mark.usefixtures("scheduled")
+def test_words_with_flags() -> None:
+    x = random(0, 1 << 32, 160, dtype=np.uint32)
+    expected, result = x, device(x)
+    for _ in range(5):
+        expected = expected + (expected * np.arange(1, 161, dtype=np.uint32)).sum(dtype=np.uint32)
+    together.get_function("post")((5,), (32,), (result, device(np.zeros(320, np.uint64)), 5))
+    assert np.array_equal(result.get(), expected)
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_vectors() -> None:
+    x, result = random(0, 1 << 30, (32, 4), dtype=np.uint32), device(np.zeros((32, 4), np.uint32))
+    right.get_function("vectors")((1,), (32,), (device(x), result))
+    other, four = x[::-1], x.reshape(16, 2, 4)[:, ::-1].reshape(32, 4)
+    expected = [other[:, 0] + other[:, 3], four[:, 1], other[:, 1], four[:, 3]]
+    assert np.array_equal(result.get(), np.transpose(expected))
+
+
+@pytest.mark.usefixtures("scheduled")
 def test_last_block() -> None:
     x, result = random(0, 10, 9 * 32, dtype=np.int32), device(np.zeros(1, np.int32))
     partial, count = device(np.zeros(9, np.int32)), device(np.zeros(1, np.uint32))
@@ -466,6 +512,68 @@ def test_float_conversions(checking: bool) -> None:
     assert outputs[3].get().tolist() == [0x7F800000, 0xFF800000, 0x7FFFFFFF, 0x7F800000, 0x80000000]
 
 
+def address(array: Any, offset: int = 0) -> int:
+    return array.data.ptr + offset * array.itemsize
+
+
+def truncated(x: np.ndarray, dropped: int) -> np.ndarray:
+    """float32 without its lower bits."""
+    return (x.copy().view(np.uint32) >> dropped << dropped).view(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "bf16", "tf32"])
+def test_matrix_products(kind: str) -> None:
+    """C = 0.5 A^T B + 2 C of three matrices each, stored by columns, some rows of larger ones."""
+    generator, dtype = np.random.default_rng(0), "float64" if kind == "float64" else "float32"
+    a, b, c = (generator.standard_normal((3, *shape)).astype(dtype) for shape in ((5, 9), (4, 9), (4, 6)))
+    factors, result = np.array([0.5, 2], dtype), device(c)
+    held = device(a), device(b)
+    if kind == "bf16":
+        a, b = truncated(a, 16), truncated(b, 16)
+        held = tuple(device((x.view(np.uint32) >> 16).astype(np.uint16)) for x in (a, b))
+    alpha, beta = factors.ctypes.data, factors.ctypes.data + factors.itemsize
+    places = (address(held[0], 1), 9, 45), (address(held[1], 2), 9, 36), (address(result, 1), 6, 24)
+    p, q = a[:, :, 1:8], b[:, :, 2:9]
+    cublas, end = cupy.cuda.cublas, ()
+    multiply = cublas.dgemmStridedBatched if dtype == "float64" else cublas.sgemmStridedBatched
+    if kind in ("bf16", "tf32"):
+        multiply = cublas.gemmStridedBatchedEx
+        computed = cublas.CUBLAS_COMPUTE_32F if kind == "bf16" else cublas.CUBLAS_COMPUTE_32F_FAST_TF32
+        end = computed, cublas.CUBLAS_GEMM_DEFAULT
+        types = [14 if kind == "bf16" else 0] * 2 + [0]
+        places = [(place[0], word, *place[1:]) for place, word in zip(places, types, strict=True)]
+        p, q = (truncated(x, 13) for x in (p, q))
+    multiply(1, 1, 0, 5, 4, 7, alpha, *places[0], *places[1], beta, *places[2], 3, *end)
+    expected = c.copy()
+    expected[:, :, 1:] = 0.5 * (q @ p.swapaxes(1, 2)) + 2 * c[:, :, 1:]
+    np.testing.assert_allclose(result.get(), expected, rtol=1e-5 if dtype == "float32" else 1e-14, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "fault"),
+    [
+        ("Atype", 14, "NOT_SUPPORTED"),
+        ("Ctype", 1, "NOT_SUPPORTED"),
+        ("computeType", 64, "NOT_SUPPORTED"),
+        ("algo", 7, "INVALID_VALUE"),
+        ("ldc", 1, "INVALID_VALUE"),
+    ],
+)
+def test_wrong_matrix_products(argument: str, value: int, fault: str) -> None:
+    result, one, a = (
+        device(np.zeros((1, 2), np.float32)),
+        np.array([1, 0], np.float32),
+        device(np.ones(2, "f")),
+    )
+    arguments = {"Atype": 0, "Btype": 0, "Ctype": 0, "ldc": 2, "computeType": 77, "algo": 99, argument: value}
+    with pytest.raises(RuntimeError, match=f"CUBLAS_STATUS_{fault}"):
+        cupy.cuda.cublas.gemmStridedBatchedEx(
+            handle=1, transa=0, transb=0, m=2, n=1, k=1, alpha=one.ctypes.data,
+            A=address(a), lda=2, strideA=0, B=address(a), ldb=1, strideB=0,
+            beta=one.ctypes.data + 4, C=address(result), strideC=0, batchCount=1, **arguments,
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize(("dtype", "name", "most"), [("float32", "float", 88), ("float64", "double", 709)])
 def test_functions(checking: bool, dtype: str, name: str, most: int) -> None:
     x = np.linspace(0.1, 20, 50).astype(dtype)
@@ -548,6 +656,25 @@ FAULTS = {
         " if (t == 0) x[41 + x[0]] = 1;",
         "race between blocks",
     ),
+    "handed_over_by_a_relaxed_word": (
+        "const auto words = (unsigned long long*)x; const int other = blockIdx.x ^ 1; if (t == 0) {"
+        " x[40 + blockIdx.x] = 5; emulator::store_relaxed(words + blockIdx.x, 7);"
+        " if (emulator::load_relaxed(words + other) == 7) x[42 + blockIdx.x] = x[40 + other]; }",
+        "race between blocks.*4-byte load",
+    ),
+    "plain_store_beside_relaxed_load": (
+        "if (t == 0 && blockIdx.x) x[1] = 2; if (t == 0) emulator::load_relaxed((unsigned long long*)x);",
+        "race between blocks",
+    ),
+    "plain_load_beside_relaxed_store": (
+        "const auto word = (unsigned long long*)x + blockIdx.x; if (t == 0) emulator::store_relaxed(word, 7);"
+        " if (t == 1) x[40 + blockIdx.x] = x[2 * (blockIdx.x ^ 1)];",
+        "race between blocks",
+    ),
+    "misaligned_relaxed_load": (
+        "emulator::load_relaxed((unsigned long long*)(x + 1));",
+        "misaligned access: 8-byte atomic load",
+    ),
     "reduced_without_atomic": ("x[t % 8] += t;", "race inside a"),
     "out_of_bounds": ("x[t + 1] = t;", "access out of bounds: 4-byte store"),
     "shared_out_of_bounds": (
@@ -615,6 +742,15 @@ FAULTS = {
         "IN_CLUSTER; s[t] = 1; BARRIER; if (other) x[t] = theirs[t];",
         "(a block exits while another may access|of a block that has exited)",
     ),
+    "misaligned_load": (
+        "const uint4 v = *(const uint4*)(constant + 1 + t % 4 / 4); assert(v.x + v.y + v.z + v.w != 77);",
+        "misaligned access: 16-byte load",
+    ),
+    "misaligned_load_of_shared_memory": (
+        "__shared__ __align__(16) int s[68]; s[t] = t; __syncthreads();"
+        " const uint4 v = *(const uint4*)(s + 2 + t % 4 / 4); assert(v.x + v.y + v.z + v.w != 77);",
+        "misaligned access: 16-byte load",
+    ),
     "misaligned": ("*(uint4*)(x + 1 + t % 4 / 4) = make_uint4(1, 2, 3, 4);", "misaligned"),
     "divergent_barrier": (
         "if (t & 1) { __syncthreads(); }\nelse __syncthreads();",
@@ -627,6 +763,14 @@ FAULTS = {
     "not_in_its_mask": ("__shfl_sync(~1u, t, 1);", "not in its own mask"),
     "deadlock": ("if (t < 16) __syncwarp(); else __syncthreads();", "deadlock"),
     "livelock": ("if (t == 0) while (emulator::load_acquire((unsigned*)x + 9) != 7) {}", "livelock"),
+    "flag_that_never_comes": (
+        "while (emulator::load_relaxed((unsigned long long*)x + t % 32) >> 32 != 7) __nanosleep(20);",
+        "livelock",
+    ),
+    "polled_without_a_pause": (
+        "while (emulator::load_relaxed((unsigned long long*)x) >> 32 != 7) {}",
+        "livelock",
+    ),
     "not_global": ("emulator::copy_async(x + t, constant + t, 4, 4);", "not to shared memory"),
     "failed_assertion": ("assert(t < 60);", "assertion failed: t < 60"),
     "trap": ("if (t == 40) __trap();", "__trap()"),

@@ -44,7 +44,7 @@ def gpu(monkeypatch):
     spec = importlib.util.spec_from_file_location("benchmarks_gpu", ROOT / "benchmarks" / "gpu.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    units = ("copy", "b1", "int8", "popcount", "int32", "float32")
+    units = ("copy", "b1", "int8", "bf16", "tf32", "popcount", "int32", "float32")
     monkeypatch.setattr(module, "limits", lambda machine, quick: dict.fromkeys(units, 1e12))
     return module
 
@@ -60,7 +60,7 @@ def test_benchmarks(gpu, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--out", str(out)])
     gpu.main()
     measured = rows(out)
-    assert len(measured) == 22 and all(row["wall_s"] > 0 for row in measured)
+    assert len(measured) == 30 and all(row["wall_s"] > 0 for row in measured)
     assert all(row["name"] in capsys.readouterr().out for row in measured[:1])
 
     sys.argv.append("gram")  # keeps the others
@@ -76,6 +76,8 @@ def test_benchmarks(gpu, monkeypatch, tmp_path, capsys):
     for _ in range(2):
         gpu.write_tables(readme, out)
         assert readme.read_text().count("| Gram matrix of bits") == 1
+    gpu.write_tables(readme, tmp_path / "none")
+    assert "<!-- gpu table -->\nNot measured yet.\n<!-- gpu end -->" in readme.read_text()
 
 
 def test_wrong_results_fail(gpu, monkeypatch, tmp_path, capsys):
@@ -87,6 +89,26 @@ def test_wrong_results_fail(gpu, monkeypatch, tmp_path, capsys):
     with pytest.raises(SystemExit, match="failed: wrong"):
         gpu.main()
     assert not list(tmp_path.iterdir())
+
+
+def test_goals(gpu, monkeypatch, tmp_path, capsys):
+    def steps(bench):
+        several = {"check": lambda x: None, "count": lambda x: (0, 1), "unit": "bf16", "steps": 4}
+        bench.row("alone", lambda: 1, **several, step=1, ratio=3)
+        peer = "peer", lambda: time.sleep(0.1)
+        bench.row("beside", lambda: time.sleep(0.01), **several, baseline=peer, step=0.001, ratio=3)
+
+    monkeypatch.setattr(gpu, "JOBS", (steps,))
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path)])
+    gpu.main()
+    alone, beside = rows(tmp_path)
+    assert alone["goals"].keys() == {"step"}  # a ratio needs a baseline
+    assert [met for *_, met in beside["goals"].values()] == [False, True]
+    assert beside["goals"]["step"][1] == pytest.approx(beside["wall_s"] / 4)
+    printed = capsys.readouterr().out
+    assert "≤ 1 s a step: yes" in printed
+    assert "≤ 1 ms a step: no; ≥ 3 x peer: yes" in printed
+    assert printed.count("| peer, ") == 1 and "ms a step) | **" in printed
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")

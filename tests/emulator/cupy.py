@@ -478,6 +478,8 @@ runtime = SimpleNamespace(
     getDevice=lambda: 0,
     memGetInfo=lambda: (3 * 2**29, 2**31),
     getDeviceProperties=get_device_properties,
+    CUDA_R_32F=0,
+    CUDA_R_16BF=14,
 )
 
 
@@ -495,9 +497,22 @@ def operand(
     return np.lib.stride_tricks.as_strided(memory, (count, rows, columns), strides)
 
 
-def gemm_strided_batched(dtype: Any) -> Any:
-    """cublas<t>gemmStridedBatched, which CuPy gives as cuBLAS has it: C = alpha op(A) op(B) + beta C."""
-    dtype = np.dtype(dtype)
+def widened(words: np.ndarray) -> np.ndarray:
+    """float32 from the words of bf16."""
+    return (words.astype(np.uint32) << 16).view(np.float32)
+
+
+def truncated(x: np.ndarray) -> np.ndarray:
+    """What tensor cores read of a word of tf32; cuBLAS does not say how it rounds to it."""
+    return (np.ascontiguousarray(x).view(np.uint32) & 0xFFFFE000).view(np.float32)
+
+
+def gemm_strided_batched(dtype: Any, given: Any = None, convert: Any = np.asarray) -> Any:
+    """cublas<t>gemmStridedBatched, which CuPy gives as cuBLAS has it: C = alpha op(A) op(B) + beta C.
+
+    given: type of both factors where it is not that of the result.  convert: what they are multiplied as.
+    """
+    dtype, given = np.dtype(dtype), np.dtype(given or dtype)
 
     def multiply(
         handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
@@ -507,18 +522,46 @@ def gemm_strided_batched(dtype: Any) -> Any:
         for number in (transa, transb, m, n, k, lda, ldb, ldc, batchCount):
             if type(number) is not int or not 0 <= number < 2**31:
                 raise OverflowError(f"{number!r} is no int of C")
-        a = operand(transa, m, k, A, lda, strideA, batchCount, dtype)
-        b = operand(transb, k, n, B, ldb, strideB, batchCount, dtype)
+        a = operand(transa, m, k, A, lda, strideA, batchCount, given)
+        b = operand(transb, k, n, B, ldb, strideB, batchCount, given)
         c = operand(0, m, n, C, ldc, strideC, batchCount, dtype)
         one, other = (operand(0, 1, 1, address, 1, 0, 1, dtype)[0, 0, 0] for address in (alpha, beta))
         with np.errstate(all="ignore"):
-            c[...] = one * (a @ b) + (other * c if other else 0)
+            c[...] = one * (convert(a) @ convert(b)) + (other * c if other else 0)
 
     return multiply
 
 
+COMPUTE_32F, COMPUTE_32F_FAST_TF32, GEMM_DEFAULT, GEMM_DEFAULT_TENSOR_OP = 68, 77, -1, 99
+MIXED = {  # by the type of the factors and the kind of sum
+    (runtime.CUDA_R_16BF, COMPUTE_32F): gemm_strided_batched(np.float32, np.uint16, widened),
+    (runtime.CUDA_R_32F, COMPUTE_32F_FAST_TF32): gemm_strided_batched(np.float32, np.float32, truncated),
+}
+
+
+def gemm_strided_batched_ex(
+    handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int,
+    A: int, Atype: int, lda: int, strideA: int, B: int, Btype: int, ldb: int, strideB: int, beta: int,
+    C: int, Ctype: int, ldc: int, strideC: int, batchCount: int, computeType: int, algo: int,
+) -> None:  # fmt: skip
+    """cublasGemmStridedBatchedEx from bf16, or as tf32, to float32."""
+    multiply = MIXED.get((Atype, computeType))
+    if not multiply or Atype != Btype or Ctype != runtime.CUDA_R_32F:
+        raise RuntimeError("CUBLAS_STATUS_NOT_SUPPORTED")
+    if algo not in (GEMM_DEFAULT, GEMM_DEFAULT_TENSOR_OP):
+        raise RuntimeError("CUBLAS_STATUS_INVALID_VALUE")
+    sizes, a, b, c = (transa, transb, m, n, k), (A, lda, strideA), (B, ldb, strideB), (C, ldc, strideC)
+    multiply(handle, *sizes, alpha, *a, *b, beta, *c, batchCount)
+
+
 cublas = SimpleNamespace(
-    sgemmStridedBatched=gemm_strided_batched(np.float32), dgemmStridedBatched=gemm_strided_batched(np.float64)
+    sgemmStridedBatched=gemm_strided_batched(np.float32),
+    dgemmStridedBatched=gemm_strided_batched(np.float64),
+    gemmStridedBatchedEx=gemm_strided_batched_ex,
+    CUBLAS_COMPUTE_32F=COMPUTE_32F,
+    CUBLAS_COMPUTE_32F_FAST_TF32=COMPUTE_32F_FAST_TF32,
+    CUBLAS_GEMM_DEFAULT=GEMM_DEFAULT,
+    CUBLAS_GEMM_DEFAULT_TENSOR_OP=GEMM_DEFAULT_TENSOR_OP,
 )
 cuda = SimpleNamespace(
     runtime=runtime,
@@ -528,6 +571,14 @@ cuda = SimpleNamespace(
     Stream=Stream,
     get_current_stream=get_current_stream,
 )
+
+
+def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
+    """A view of an array's memory, by strides in bytes."""
+    return ndarray._of(np.lib.stride_tricks.as_strided(x._host, shape, strides))
+
+
+lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
 pool = SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 0)
 
 

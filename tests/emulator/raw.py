@@ -44,7 +44,7 @@ COMPILE = (
 PLAIN = ("-O2",)
 CHECKED = (
     *("-O1", "-fsanitize=thread", "-fno-threadsafe-statics"),
-    *("--param=tsan-distinguish-volatile=1", "--param=tsan-instrument-func-entry-exit=0"),
+    *("-fno-tree-sra", "--param=tsan-distinguish-volatile=1", "--param=tsan-instrument-func-entry-exit=0"),
 )
 
 NO_NAMES = re.compile(

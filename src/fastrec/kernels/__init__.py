@@ -1,4 +1,5 @@
-"""Compute kernels: the same names, argument names and order in every backend folder.
+"""Compute kernels: the same names, argument names and order in every backend folder, but for the keyword
+precision of `fastrec.kernels.reference.rnn`, which cpu kernels do not have.
 
 Inputs come first, then outputs, which the caller allocates; sizes are taken from shapes.
 Kernels trust their arguments (the public objects have checked them) and never import public code.

@@ -28,7 +28,7 @@ from .inputs import (
     read_targets,
     settled,
 )
-from .place import Place, place
+from .place import Place, Precision, choose, place
 from .torch import from_torch, to_torch
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ class RNN:
     backend: "cpu", "gpu", "reference" or "auto"; None follows `fastrec.get_backend` at every call.
     forget_bias: first value of the bias of an LSTM's forget gates; 1 if not given, but with "uniform"
         drawn as the others (Jozefowicz et al., ICML 2015).
+    precision: what both factors of every product of matrices, forward and backward, are rounded to: "tf32",
+        11 significant bits, or "bf16", 8, so that tensor cores can multiply them; "float32" is true float32.
+        Everything else stays float32: sums, biases, activations, states, rows of W_in that tokens pick, and
+        all arrays.  The other two are for dtype float32 on "gpu" or "reference".
 
     parameters: dict of arrays, which may be written to or replaced by others of the same shape and dtype.
         g is 1, for "gru" 3 (gates r, z, n) and for "lstm" 4 (i, f, g, o).  "W_in" (i, g h), "W_rec" (h, g h),
@@ -131,22 +135,28 @@ class RNN:
         backend: str | None = None,
         *,
         forget_bias: float | None = None,
+        precision: Precision = "float32",
     ) -> None:
         sizes = (input_size, hidden_size, output_size)
         config = Config(*sizes, cell, activation, num_layers, models, dtype)  # type: ignore[arg-type]
-        name = resolve(backend, domain="rnn")
-        self._set(config, draw(config, initial, seed, forget_bias), backend)
+        name = choose(backend, precision, config.dtype)
+        self._set(config, draw(config, initial, seed, forget_bias), backend, precision)
         self._weights(name)
 
     @classmethod
-    def _of(cls, config: Config, parameters: dict[str, Array], backend: str | None) -> RNN:
+    def _of(
+        cls, config: Config, parameters: dict[str, Array], backend: str | None, precision: Precision
+    ) -> RNN:
         """A network that takes over parameters; they must be as config says."""
         network = cls.__new__(cls)
-        network._set(config, parameters, backend)
+        network._set(config, parameters, backend, precision)
         return network
 
-    def _set(self, config: Config, parameters: dict[str, Array], backend: str | None) -> None:
-        self._config, self.parameters, self._backend = config, parameters, backend
+    def _set(
+        self, config: Config, parameters: dict[str, Array], backend: str | None, precision: Precision
+    ) -> None:
+        self._config, self.parameters = config, parameters
+        self._backend, self._precision = backend, precision
         self._shapes = config.shapes
         self._checked: dict[str, Array] = {}
         self._led: dict[str, Array] = {}  # the checked parameters as (k, ...), none until they are asked for
@@ -205,6 +215,11 @@ class RNN:
         """Name of the backend that the next call runs on."""
         return resolve(self._backend, domain="rnn")
 
+    @property
+    def precision(self) -> Precision:
+        """ "float32", "tf32" or "bf16": what the factors of products of matrices are rounded to."""
+        return self._precision
+
     def __repr__(self) -> str:
         c = self._config
         parts = [f"input_size={c.input_size}", f"hidden_size={c.hidden_size}", f"output_size={c.output_size}"]
@@ -212,7 +227,9 @@ class RNN:
         parts += [f'activation="{c.activation}"'] * bool(c.activation_code)
         parts += [f"num_layers={c.num_layers}"] * (c.num_layers > 1)
         parts += [f"models={c.models}"] * (c.models is not None)
-        parts += [f"dtype={c.dtype}", f'backend="{self.backend}"', f"n_parameters={c.n_parameters}"]
+        parts += [f"dtype={c.dtype}", f'backend="{self.backend}"']
+        parts += [f'precision="{self.precision}"'] * (self.precision != "float32")
+        parts.append(f"n_parameters={c.n_parameters}")
         return f"RNN({', '.join(parts)})"
 
     def copy(self, model: int | None = None) -> RNN:
@@ -230,7 +247,8 @@ class RNN:
                 replace(config, models=None),
                 {key: value[j] for key, value in parameters.items()},
             )
-        return RNN._of(config, {key: parameters[key].copy() for key in self._shapes}, self._backend)
+        copies = {key: parameters[key].copy() for key in self._shapes}
+        return RNN._of(config, copies, self._backend, self._precision)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a NumPy .npz file with sizes and parameters, replacing path in one step.
@@ -241,19 +259,27 @@ class RNN:
         save(path, self._config, self._on_host())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> RNN:
-        """Read what `save` wrote: an equal network.  Nothing in the file is executed.
+    def load(
+        cls, path: str | os.PathLike[str], backend: str | None = None, precision: Precision = "float32"
+    ) -> RNN:
+        """Read what `save` wrote: an equal network, but for backend and precision, which files do not hold.
+        Nothing in the file is executed.
 
         Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
         """
-        name = resolve(backend, domain="rnn")
-        network = cls._of(*load(path), backend)
+        config, parameters = load(path)
+        name = choose(backend, precision, config.dtype)
+        network = cls._of(config, parameters, backend, precision)
         network._weights(name)
         return network
 
     @classmethod
     def from_torch(
-        cls, module: torch.nn.RNNBase, output: torch.nn.Linear | None = None, backend: str | None = None
+        cls,
+        module: torch.nn.RNNBase,
+        output: torch.nn.Linear | None = None,
+        backend: str | None = None,
+        precision: Precision = "float32",
     ) -> RNN:
         """The network of a torch.nn.RNN, GRU or LSTM, with a torch.nn.Linear as output layer if given.
 
@@ -261,8 +287,9 @@ class RNN:
         PyTorch only adds become their sum.  Raises ValueError for what fastrec does not have (bidirectional,
         proj_size, dropout, other modules and dtypes), ImportError if PyTorch is not installed.
         """
-        name = resolve(backend, domain="rnn")
-        network = cls._of(*from_torch(module, output), backend)
+        config, parameters = from_torch(module, output)
+        name = choose(backend, precision, config.dtype)
+        network = cls._of(config, parameters, backend, precision)
         network._weights(name)
         return network
 
@@ -611,7 +638,8 @@ class RNN:
 
     def _place(self, *arrays: object) -> Place:
         """Where the next call computes, given those arrays."""
-        return place(resolve(self._backend, *arrays, domain="rnn"))
+        name = choose(self._backend, self._precision, self.dtype, *arrays)
+        return place(name, self._precision)
 
     def _read(
         self,

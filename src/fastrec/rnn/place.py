@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import functools
-from types import ModuleType
-from typing import Any, NamedTuple
+import inspect
+from types import ModuleType, SimpleNamespace
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..backend import array_module, kernels, lacking, move, on_device
-from .config import Array
+from ..backend import array_module, kernels, lacking, move, on_device, resolve
+from .config import Array, one_of
+
+Precision = Literal["float32", "tf32", "bf16"]
 
 
 class Place(NamedTuple):
-    """A backend that `resolve` returned.
+    """A backend that `choose` returned.
 
-    xp: the module that makes arrays there.  kernels: those of recurrent networks.
+    xp: the module that makes arrays there.
+    kernels: those of recurrent networks, bound to a precision.
     host: kernels that read arrays of the host, the same but on the gpu.
     no_tokens: (1, 0, 0) int32, what kernels take beside numbers.
     """
 
     backend: str
     xp: Any
-    kernels: ModuleType
+    kernels: ModuleType | SimpleNamespace
     host: ModuleType
     no_tokens: Array
 
@@ -44,10 +48,35 @@ class Place(NamedTuple):
         return move(self.xp.stack(arrays), "cpu") if self.backend == "gpu" else arrays
 
 
+def choose(backend: str | None, precision: Precision, dtype: np.dtype[Any], *arrays: object) -> str:
+    """The name of the backend to run on, as `resolve`; ValueError if it does not have the precision."""
+    if not (isinstance(precision, str) and precision in get_args(Precision)):
+        raise ValueError(f"precision is {precision!r}; it must be {one_of(get_args(Precision))}")
+    name = resolve(backend, *arrays, domain="rnn")
+    given = f'precision is "{precision}"'
+    if precision != "float32" and dtype != np.float32:
+        raise ValueError(f"{given}, which is for float32, and dtype is {dtype}; leave precision out")
+    if precision != "float32" and name == "cpu":
+        raise ValueError(f'{given}, and the cpu multiplies in float32; use backend="gpu" or "reference"')
+    return name
+
+
 @functools.cache
-def place(backend: str) -> Place:
-    """The place of a backend that `resolve` returned."""
+def place(backend: str, precision: Precision = "float32") -> Place:
+    """The place of a backend that `choose` returned."""
     module, xp = kernels("rnn", backend), array_module(backend)
     beside = "reference" if lacking("cpu") else "cpu"
     host = kernels("rnn", beside) if backend == "gpu" else module
-    return Place(backend, xp, module, host, xp.empty((1, 0, 0), dtype=np.int32))
+    no_tokens = xp.empty((1, 0, 0), dtype=np.int32)
+    return Place(backend, xp, multiplying(module, precision), host, no_tokens)
+
+
+def multiplying(module: ModuleType, precision: Precision) -> ModuleType | SimpleNamespace:
+    """The kernels of a module, those that multiply matrices bound to a precision."""
+    if precision == "float32":
+        return module
+    bound = {name: getattr(module, name) for name in module.__all__}
+    for name, kernel in bound.items():
+        if "precision" in inspect.signature(kernel).parameters:
+            bound[name] = functools.partial(kernel, precision=precision)
+    return SimpleNamespace(**bound)

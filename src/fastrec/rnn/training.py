@@ -111,7 +111,8 @@ def fit(
     shuffle: draw a new order of the sequences every epoch, from seed (0..2^64-1) and the number of the epoch.
     checkpoint: a .npz file, replaced in one step every `checkpoint_every` epochs and at the end.  If it is
         there, training goes on from it, and ends with the same bits as without the interruption (on the same
-        backend); the first parameters of the network then do not matter.  `epochs` may have grown.
+        backend and in the same precision); the first parameters of the network then do not matter.  `epochs`
+        may have grown.
     patience: stop after so many epochs without a new best of `History.best_epoch`, of any network.  The
         parameters are those of the last epoch.
     progress: show a bar with the time left, on a terminal.

@@ -47,4 +47,20 @@ EMULATOR_UNCHECKED inline void add_release(unsigned* address, unsigned value, in
     *address += value;
 }
 
+// Twins of ld.relaxed.gpu.u64 and st.relaxed.gpu.u64: whole, but what was written before need not be seen.  Most
+// words that are polled are there, so that a load gives up its turn only now and then.
+EMULATOR_UNCHECKED inline unsigned long long load_relaxed(const unsigned long long* address,
+                                                          int line = __builtin_LINE()) {
+    perhaps_spin(line);
+    check(address, sizeof *address, Access::atomic_load, line);
+    return *(const volatile unsigned long long*)address;
+}
+EMULATOR_UNCHECKED inline void store_relaxed(unsigned long long* address, unsigned long long value,
+                                             int line = __builtin_LINE()) {
+    perhaps_switch();
+    check(address, sizeof *address, Access::atomic, line);
+    progress();
+    *address = value;
+}
+
 }  // namespace emulator

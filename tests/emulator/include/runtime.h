@@ -23,9 +23,11 @@ struct Quiet {  // none of the scope's loads and stores is the kernel's
 
 [[noreturn]] void fail(const char* what, int line);
 
-// Scheduling points: one now and then, one always, and what tells a spin that waits in vain from work.
+// Scheduling points: one now and then, one always, that now and then, and what tells a spin that waits in
+// vain from work.
 void perhaps_switch();
 void spin(int line);
+void perhaps_spin(int line);
 void progress();
 
 enum class Vote { count, all, any };

@@ -170,7 +170,8 @@ bool in_shared(const void* pointer, size_t bytes) {
 void check(const void* address, size_t bytes, Access access, int line) {
     if (!launch.options.checked) return;
     Quiet quiet;
-    const char* fault = check_bytes((char*)address, bytes, access, false);
+    const bool atomic = access == Access::atomic || access == Access::atomic_load;
+    const char* fault = check_bytes((char*)address, bytes, access, atomic);
     if (fault) report(fault, bytes, access, nullptr, line);
 }
 

@@ -71,6 +71,8 @@ void let_others_run() {
     leave();
 }
 
+bool now_and_then() { return random_number() % (launch.options.order == 2 ? 4 : 16) == 0; }
+
 void open_barrier(Block& block) {
     progress();
     block.epoch++;
@@ -339,7 +341,7 @@ bool on_a_stack(const void* address) {
 
 void perhaps_switch() {
     Quiet quiet;
-    if (random_number() % (launch.options.order == 2 ? 4 : 16) == 0) let_others_run();
+    if (now_and_then()) let_others_run();
 }
 
 void spin(int line) {
@@ -347,6 +349,10 @@ void spin(int line) {
     spins++;
     if (++launch.idle > idle_limit) fail("livelock: threads wait in a loop for what none does", line);
     let_others_run();
+}
+
+void perhaps_spin(int line) {
+    if (now_and_then()) spin(line);
 }
 
 void progress() { launch.idle = spins = 0; }

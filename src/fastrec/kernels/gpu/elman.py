@@ -18,10 +18,12 @@ def elman_forward(
     b: Any,
     activation: int,
     hidden: Any,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Fill hidden with h' = f(x W_in + h W_rec + b)."""
-    project(x, tokens, lengths, W_in, b, hidden)
-    recurrent.forward("Elman", hidden, lengths, state, W_rec, None, activation, hidden, None, None)
+    project(x, tokens, lengths, W_in, b, hidden, precision)
+    recurrent.forward("Elman", hidden, lengths, state, W_rec, None, activation, hidden, None, None, precision)
 
 
 def elman_backward(
@@ -42,12 +44,14 @@ def elman_backward(
     d_W_rec: Any,
     d_b: Any,
     flow: Any,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Gradients of `elman_forward`; d_z (k, b, t, h), of the argument of f, may be d_hidden itself."""
     recurrent.backward(
         *("Elman", lengths, state, hidden, None, None, W_rec, activation),
-        *(d_hidden, d_last, d_z, d_state, flow),
+        *(d_hidden, d_last, d_z, d_state, flow, precision),
     )
-    input_gradients(x, tokens, lengths, W_in, d_z, d_x, d_W_in)
-    recurrent_products(state, hidden, d_z, d_W_rec)
+    input_gradients(x, tokens, lengths, W_in, d_z, d_x, d_W_in, precision)
+    recurrent_products(state, hidden, d_z, d_W_rec, precision)
     sums(d_z, d_b)

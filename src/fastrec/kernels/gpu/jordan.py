@@ -7,27 +7,47 @@ from typing import Any
 import cupy
 
 from .module import JORDAN_ROWS, launch, shared_limit
-from .recurrent import THREADS, norms
-from .sequences import float_type, input_gradients, products, project, recurrent_products, sums
+from .recurrent import PRODUCTS, THREADS, kind_of, layout, norms, pack, parts_for, whole_pieces
+from .sequences import input_gradients, products, project, recurrent_products, sums
 
 
-def launch_rows(kernel: str, rows: Any, h: int, o: int, arguments: tuple[Any, ...]) -> None:
-    """Launch a kernel of jordan.cu on rows (k, b, t, ...): a block for one row, or for four of many.
+def launch_rows(
+    way: str,
+    rows: Any,
+    o: int,
+    W_rec: Any,
+    W_out: Any,
+    precision: str,
+    before: tuple[Any, ...],
+    between: tuple[Any, ...],
+    after: tuple[Any, ...],
+) -> None:
+    """Launch a kernel of jordan.cu on rows (k, b, t, h), a block for few of them or, of many, for more.
 
-    Raises ValueError if a row does not fit the shared memory of a block.
+    Its arguments are before, the packed weights, between, the sizes and after.  Raises ValueError if a row
+    does not fit the shared memory of a block.
     """
-    k, b = rows.shape[:2]
+    k, b, t, h = rows.shape
+    kind, back = kind_of(rows, precision), way == "backward"
+    product = PRODUCTS[kind]
+    shapes = [(h, o), (o, h)] if back else [(o, h), (h, o)]  # of the products with W_rec and W_out
+    inputs = [whole_pieces(n, product.operand) for n, _ in shapes]
+    parts = [parts_for(product, n, columns)[-1] for n, (_, columns) in zip(inputs, shapes, strict=True)]
+    placed = [layout(product, *a) for a in zip(inputs, (shape[1] for shape in shapes), parts, strict=True)]
+    sums = max(part * each.width for part, each in zip(parts, placed, strict=True)) + o * back
+    row = sum(each.pitch for each in placed) * product.operand + sums * product.real
     # Static shared memory of these kernels is below 1 KiB.
-    limit, itemsize = shared_limit(cupy.cuda.runtime.getDevice()) - 1024, rows.itemsize
-    sizes = {
-        each: -(-each * o * itemsize // 16) * 16 + itemsize * each * (h + o + max(THREADS, h, o))
-        for each in JORDAN_ROWS
-    }
-    each = JORDAN_ROWS[k * b > 256 and sizes[JORDAN_ROWS[1]] <= limit]
-    if sizes[each] > limit:
-        raise ValueError(f"hidden_size is {h}; one row does not fit the shared memory of a block")
-    name = f"{kernel}<{float_type(rows)}, {each}>"
-    launch("jordan", name, k * -(-b // each), THREADS, *arguments, shared=sizes[each])
+    limit = shared_limit(cupy.cuda.runtime.getDevice()) - 1024
+    few, many = JORDAN_ROWS[kind][0], JORDAN_ROWS[kind][-1]
+    each = many if k * b > 256 and many * row <= limit else few
+    if each * row > limit:
+        raise ValueError(f"hidden_size is {h}; {each} of its rows do not fit the shared memory of a block")
+    packed = (pack(W, kind, 1, 1, part, 1, back) for W, part in zip((W_rec, W_out), parts, strict=True))
+    arguments = (*before, *packed, *between, b, t, h, o, *parts, *after)
+    launch(
+        *("jordan", f"jordan_{way}<{kind}, {each}>", k * -(-b // each), THREADS, *arguments),
+        shared=each * row,
+    )
 
 
 def jordan_forward(
@@ -43,12 +63,15 @@ def jordan_forward(
     activation: int,
     hidden: Any,
     outputs: Any,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Fill hidden with h' = f(x W_in + y W_rec + b) and outputs (k, b, t, o) with y' = h' W_out + b_out."""
-    (_, rows, t, h), o = hidden.shape, outputs.shape[3]
-    project(x, tokens, lengths, W_in, b, hidden)
-    given = (hidden, lengths, state, W_rec, W_out, b_out)
-    launch_rows("jordan_forward", hidden, h, o, (*given, rows, t, h, o, activation, hidden, outputs))
+    project(x, tokens, lengths, W_in, b, hidden, precision)
+    launch_rows(
+        *("forward", hidden, outputs.shape[3], W_rec, W_out, precision),
+        *((hidden, lengths, state), (b_out,), (activation, hidden, outputs)),
+    )
 
 
 def jordan_backward(
@@ -75,16 +98,18 @@ def jordan_backward(
     d_W_out: Any,
     d_b_out: Any,
     flow: Any,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Gradients of `jordan_forward`: see the reference.  d_z may be d_hidden, d_y d_outputs."""
-    (_, rows, t, h), o = hidden.shape, outputs.shape[3]
     d_total = cupy.empty_like(hidden) if flow.shape[2] else None
-    given = (lengths, hidden, W_rec, W_out, d_hidden, d_outputs, d_last)
-    sizes = (rows, t, h, o, activation)
-    launch_rows("jordan_backward", hidden, h, o, (*given, *sizes, d_z, d_y, d_state, d_total))
+    launch_rows(
+        *("backward", hidden, outputs.shape[3], W_rec, W_out, precision),
+        *((lengths, hidden), (d_hidden, d_outputs, d_last), (activation, d_z, d_y, d_state, d_total)),
+    )
     norms(d_total, flow)
-    input_gradients(x, tokens, lengths, W_in, d_z, d_x, d_W_in)
-    recurrent_products(state, outputs, d_z, d_W_rec)
+    input_gradients(x, tokens, lengths, W_in, d_z, d_x, d_W_in, precision)
+    recurrent_products(state, outputs, d_z, d_W_rec, precision)
     sums(d_z, d_b)
-    products(hidden, d_y, d_W_out)
+    products(hidden, d_y, d_W_out, precision)
     sums(d_y, d_b_out)

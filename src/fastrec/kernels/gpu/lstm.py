@@ -21,12 +21,14 @@ def lstm_forward(
     hidden: Any,
     cells: Any,
     gates: Any,
+    *,
+    precision: str = "float32",
 ) -> None:
     """PyTorch's LSTM: see the reference.  cells (k, b, t, h), gates (k, b, t, 4h), or of the last step."""
     k, rows, t, h = hidden.shape
     z = gates if gates.shape[2] == t else cupy.empty((k, rows, t, 4 * h), dtype=hidden.dtype)
-    project(x, tokens, lengths, W_in, b, z)
-    recurrent.forward("Lstm", z, lengths, state, W_rec, None, 0, hidden, cells, gates)
+    project(x, tokens, lengths, W_in, b, z, precision)
+    recurrent.forward("Lstm", z, lengths, state, W_rec, None, 0, hidden, cells, gates, precision)
 
 
 def lstm_backward(
@@ -48,12 +50,14 @@ def lstm_backward(
     d_W_rec: Any,
     d_b: Any,
     flow: Any,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Gradients of `lstm_forward`; d_gates (k, b, t, 4h), before the activations, may be gates itself."""
     recurrent.backward(
         *("Lstm", lengths, state, hidden, cells, gates, W_rec, 0),
-        *(d_hidden, d_last, d_gates, d_state, flow),
+        *(d_hidden, d_last, d_gates, d_state, flow, precision),
     )
-    input_gradients(x, tokens, lengths, W_in, d_gates, d_x, d_W_in)
-    recurrent_products(state[..., : hidden.shape[3]], hidden, d_gates, d_W_rec)
+    input_gradients(x, tokens, lengths, W_in, d_gates, d_x, d_W_in, precision)
+    recurrent_products(state[..., : hidden.shape[3]], hidden, d_gates, d_W_rec, precision)
     sums(d_gates, d_b)

@@ -20,8 +20,8 @@ OPTIONS = ("-std=c++17",)
 PLANES = range(1, 5)
 INTEGERS = {1: "signed char", 2: "short", 4: "int", 8: "long long"}  # by their bytes
 FLOATS = {4: "float", 8: "double"}
-ROWS = {4: (1, 4, 16), 8: (1, 4)}  # of a team, by the bytes of its floats
-JORDAN_ROWS = (1, 4)
+ROWS = {"Float": (1, 4, 16), "Double": (1, 4), "Tf32": (8, 16), "Bf16": (8, 16)}  # of a team, by its product
+JORDAN_ROWS = {"Float": (1, 4), "Double": (1, 4), "Tf32": (8,), "Bf16": (8,)}
 FIELDS = (INTEGERS[4], INTEGERS[8])
 WEIGHTS = tuple(INTEGERS.values())
 WEIGHT_TYPES = [f"int, {w}" for w in WEIGHTS[:2]] + [f"long long, {w}" for w in WEIGHTS]
@@ -49,20 +49,21 @@ KERNELS: dict[str, tuple[str, ...]] = {
     ),
     "cells": (
         *(
-            f"{kind}_{way}<{dtype}, {cell}, {rows}>"
+            f"{kind}_{way}<{product}, {cell}, {rows}>"
             for kind in ("cell", "cluster")
             for way in ("forward", "backward")
-            for size, dtype in FLOATS.items()
+            for product in ROWS
             for cell in ("Elman", "Gru", "Lstm")
-            for rows in ROWS[size]
+            for rows in ROWS[product]
         ),
+        *(f"pack_weights<{product}>" for product in ROWS),
         *(f"row_norms<{dtype}>" for dtype in FLOATS.values()),
     ),
     "jordan": tuple(
-        f"jordan_{way}<{dtype}, {rows}>"
+        f"jordan_{way}<{product}, {rows}>"
         for way in ("forward", "backward")
-        for dtype in FLOATS.values()
-        for rows in JORDAN_ROWS
+        for product in ROWS
+        for rows in JORDAN_ROWS[product]
     ),
     "sequences": (
         *(
@@ -78,6 +79,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
             )
             for dtype in FLOATS.values()
         ),
+        *(f"round_factor<{word}>" for word in ("unsigned", "unsigned short")),
         *("count_digits", "scan_digits", "scatter_steps"),
     ),
     "training": (

@@ -1,40 +1,120 @@
 """The recurrences of all steps in one launch, and how rows and hidden units are dealt to blocks for it.
 
 A team of `members` blocks takes up to `rows` rows of one network.  One block alone hands on hidden units in
-its shared memory, a cluster in those of its members, a larger team in global memory, meeting once a step.
-`plan` chooses the cheapest by the clocks that a step is reckoned to take.
+its shared memory, a cluster in those of its members, a larger team in words of global memory.  `plan` chooses
+the cheapest by the clocks that a step is reckoned to take.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
 
-from .module import ROWS, attribute, launch, multiprocessors, shared_limit
+from .module import attribute, launch, multiprocessors, shared_limit
 from .random import blocks
 from .sequences import float_type
 
 logger = logging.getLogger("fastrec")
 
-THREADS = 256  # as in cuda/recurrent.cuh
+THREADS = 256  # as in cuda/products.cuh
 CELLS = {"Elman": (1, 1), "Gru": (3, 1), "Lstm": (4, 2)}  # gates of the recurrent product, states
+AHEAD = {"Elman": (1, 2), "Gru": (3, 6), "Lstm": (4, 7)}  # values that a step reads, forward and backward
 CLUSTER = 8  # blocks of a cluster, as in cuda/recurrent.cuh
 
-# Of a Hopper card, in a clock: multiply-adds of float32 of a multiprocessor, bytes from L2 of all of them; in
-# clocks: a barrier of a team in global memory and of a cluster, and what every step costs besides.
-MULTIPLY_ADDS, L2_BYTES, BARRIER, CLUSTER_BARRIER, STEP = 128, 2500, 2500, 600, 500
+# Of a Hopper card, in a clock: of a multiprocessor multiply-adds of float32 and bytes of shared memory, of
+# all of them bytes from L2; in clocks: an mma, a message to the team in global memory, another turn of one, a
+# barrier of a cluster, and what every step costs besides.
+MULTIPLY_ADDS, SHARED_BYTES, L2_BYTES = 128, 128, 2500
+MMA, MESSAGE, TURN, CLUSTER_BARRIER, STEP = 1.5, 1300, 500, 600, 500
+
+
+class Product(NamedTuple):
+    """As in cuda/products.cuh: bytes of a state or sum, of an operand and of an entry of weights; how many
+    entries a thread keeps in registers, by the rows of a team."""
+
+    real: int
+    operand: int
+    entry: int
+    held: dict[int, int]
+
+    @property
+    def by_tensor_cores(self) -> bool:
+        """Whether it rounds its factors."""
+        return self.entry > self.real
+
+
+PRODUCTS = {
+    "Float": Product(4, 4, 4, {1: 96, 4: 96, 16: 0}),
+    "Double": Product(8, 8, 8, {1: 40, 4: 40}),
+    "Tf32": Product(4, 4, 16, {8: 32, 16: 28}),
+    "Bf16": Product(4, 2, 16, {8: 32, 16: 28}),
+}
+
+
+def kind_of(array: Any, precision: str) -> str:
+    """The product for arrays like this one, whose factors are rounded as the precision says."""
+    if precision == "float32":
+        return "Float" if array.dtype.itemsize == 4 else "Double"
+    return precision.capitalize()
+
+
+class Layout(NamedTuple):
+    """How a product of `inputs` with `columns` is laid out: see cuda/products.cuh."""
+
+    depth: int
+    jobs: int
+    pitch: int
+    width: int
+
+
+def layout(product: Product, inputs: int, columns: int, parts: int) -> Layout:
+    """The layout with the inputs summed in so many parts."""
+    if product.by_tensor_cores:
+        chunk, pairs = 64 // product.operand, -(-columns // (32 * 8 // parts))
+        chunks = -(-inputs // (chunk * parts))
+        return Layout(4 * pairs * chunks, THREADS, (parts * chunks | 1) * chunk, 8 // parts * pairs * 32 + 4)
+    depth = -(-inputs // (4 * parts)) * 4
+    return Layout(depth, parts * columns, parts * depth, columns)
+
+
+def parts_for(product: Product, inputs: int, columns: int) -> tuple[int, ...]:
+    """The numbers of parts that come into question."""
+    return (1, 2, 4, 8) if product.by_tensor_cores else (max(1, min(THREADS // columns, -(-inputs // 4))),)
+
+
+def whole_pieces(count: int, itemsize: int) -> int:
+    """The least number of values from `count` on that fills pieces of 16 bytes."""
+    return -(-count * itemsize // 16) * 16 // itemsize
+
+
+def pack(W: Any, product: str, gates: int, members: int, parts: int, times: int, back: bool) -> Any:
+    """Weights (k, n, gates u) as (k, members, times, depth, jobs), for products from n to gates u or back."""
+    k, n, width = W.shape
+    share_in, share_out = -(-n // members), -(-width // gates // members)
+    handed, columns = (gates * share_out, share_in) if back else (share_in, gates * share_out)
+    kind = PRODUCTS[product]
+    placed = layout(kind, members // times * whole_pieces(handed, kind.operand), columns, parts)
+    entries = k * members * times * placed.depth * placed.jobs
+    packed = cupy.empty(entries * kind.entry // kind.real, W.dtype)
+    sizes = (k, n, width // gates, gates, members, parts, times, back)
+    launch("cells", f"pack_weights<{product}>", blocks(entries), THREADS, W, *sizes, packed)
+    return packed
 
 
 class Plan(NamedTuple):
-    """rows: of a team.  members: its blocks, clustered or meeting in global memory.  resident: weights stay
-    in shared memory, of `shared` bytes."""
+    """rows: of a team.  members: its blocks, clustered or meeting in global memory.  times: that a step takes
+    its inputs in, of as many members each.  parts: of these inputs, summed apart.  resident: weights that are
+    not in registers stay in shared memory, of `shared` bytes."""
 
     rows: int
     members: int
     clustered: bool
+    times: int
+    parts: int
     resident: bool
     shared: int
 
@@ -47,93 +127,154 @@ class Card(NamedTuple):
     clusters: bool
 
 
-def shared_bytes(
-    cell: str, h: int, rows: int, members: int, clustered: bool, itemsize: int, backward: bool
-) -> tuple[int, int]:
-    """Shared memory of a block without and with its recurrent weights, as cuda/cells.cu lays it out."""
-    gates, states = CELLS[cell]
-    share = -(-h // members)
-    inputs = gates * h if backward else h
-    held = max(THREADS, share if backward else gates * share)
-    held += (1 + states if backward else 2 * gates + states - 1) * share
-    exchanged = -(-itemsize * inputs * rows // 16) * 16 * (2 if clustered else 1)
-    return exchanged + itemsize * rows * held, exchanged + itemsize * (rows * held + gates * h * share)
+class Work(NamedTuple):
+    """A block's part of a step: `run` values handed on of each row, from `share` units, and at each time so
+    many inputs for its columns."""
+
+    share: int
+    run: int
+    inputs: int
+    columns: int
+
+
+def work(cell: str, product: Product, h: int, members: int, times: int, backward: bool) -> Work:
+    """The work of one of so many members."""
+    gates, share = CELLS[cell][0], -(-h // members)
+    handed, columns = (gates * share, share) if backward else (share, gates * share)
+    run = whole_pieces(handed, product.operand)
+    return Work(share, run, members // times * run, columns)
+
+
+def shared_bytes(cell: str, product: Product, h: int, plan: Plan, backward: bool) -> int:
+    """Shared memory of a block as cuda/cells.cu lays it out; what plan.shared says does not matter."""
+    part = work(cell, product, h, plan.members, plan.times, backward)
+    placed = layout(product, part.inputs, part.columns, plan.parts)
+    states = CELLS[cell][1]
+    kept = 2 + states - 1 if backward else int(cell != "Elman")
+    values = plan.parts * placed.width + (2 * AHEAD[cell][backward] + kept) * part.share
+    handed = (1 + plan.clustered) * placed.pitch + part.run * (plan.members > 1)
+    weights = in_memory(product, plan, placed) if plan.resident else 0
+    return plan.rows * (handed * product.operand + values * product.real) + weights
+
+
+def in_memory(product: Product, plan: Plan, placed: Layout) -> int:
+    """Bytes of the weights of a block that are not in registers."""
+    held = product.held[plan.rows] if placed.jobs <= THREADS and plan.times == 1 else 0
+    return max(0, plan.times * placed.depth - held) * placed.jobs * product.entry
 
 
 def step_clocks(
-    cell: str, h: int, plan: Plan, teams: int, itemsize: int, backward: bool, card: Card
+    cell: str, product: Product, h: int, plan: Plan, teams: int, backward: bool, card: Card
 ) -> float:
     """Clocks that a step of all teams is reckoned to take."""
-    gates, share = CELLS[cell][0], -(-h // plan.members)
-    inputs, columns = (gates * h, share) if backward else (h, gates * share)
+    part = work(cell, product, h, plan.members, plan.times, backward)
+    placed, rows = layout(product, part.inputs, part.columns, plan.parts), plan.rows
     processors = card.multiprocessors // CLUSTER * CLUSTER if plan.clustered else card.multiprocessors
     teams_at_once = min(teams, processors // plan.members)
-    pairs, at_once = inputs * columns, teams_at_once * plan.members
-    adds = plan.rows * pairs * (itemsize // 4) / MULTIPLY_ADDS
-    # A warp reads 32 weights, at half the rate where they are not in shared memory, and its rows of values
-    # 16 bytes at a time.
-    loads = pairs / 32 * (itemsize // 4 * (1 if plan.resident else 2) + plan.rows * itemsize / 16)
-    clocks = max(adds, loads) + STEP
+    at_once = teams_at_once * plan.members
+    weights = in_memory(product, plan, placed)
+    # Weights that are not in shared memory come at half its rate; a warp reads the rows' values in pieces of
+    # 16 bytes, all lanes the same one or each its own.
+    moved = (
+        weights * (1 if plan.resident else 2)
+        + 2 * plan.times * plan.parts * rows * placed.width * product.real
+    )
+    if product.by_tensor_cores:
+        steps = 2 * plan.times * placed.depth * (rows // 8)
+        work_clocks, moved = 4 * steps * MMA, moved + 512 * steps
+    else:
+        pairs = plan.times * placed.depth * placed.jobs
+        work_clocks = rows * pairs * (product.real // 4) / MULTIPLY_ADDS
+        moved += pairs * rows * product.real // 16 * SHARED_BYTES // 32
+    clocks = max(work_clocks, moved / SHARED_BYTES) + STEP
     if not plan.resident:
-        clocks = max(clocks, pairs * itemsize * at_once / L2_BYTES + STEP)
+        clocks = max(clocks, weights * at_once / L2_BYTES + STEP)
+    handed = rows * plan.times * part.inputs * product.operand
     if plan.clustered:
-        clocks += CLUSTER_BARRIER + plan.rows * inputs / 32
+        clocks += CLUSTER_BARRIER + handed / 32
     elif plan.members > 1:
-        clocks += BARRIER + plan.rows * inputs * itemsize * at_once / L2_BYTES
+        # Of each word half is its number; a thread waits for 16 of them at a time.
+        turns = -(-handed // 4 // (16 * THREADS))
+        clocks += MESSAGE + (turns - 1) * TURN + 2 * handed * at_once / L2_BYTES
     return clocks * -(-teams // teams_at_once)
 
 
-def plan(cell: str, k: int, b: int, h: int, itemsize: int, backward: bool, card: Card) -> Plan:
-    """The cheapest plan for k networks of b rows and h hidden units.
+@functools.lru_cache(maxsize=1024)
+def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Card) -> Plan:
+    """The cheapest plan for k networks of b rows and h hidden units, and a product of PRODUCTS.
 
-    Raises ValueError if what a block must hold of one row does not fit its shared memory.
+    Raises ValueError if what a block must hold does not fit its shared memory, however many share the work.
     """
     found: list[tuple[float, Plan]] = []
-    kinds = [(2**i, False) for i in range(card.multiprocessors.bit_length())]
-    kinds += [(CLUSTER, True)] * (card.clusters and card.multiprocessors >= CLUSTER)
-    for rows in ROWS[itemsize]:
+    product = PRODUCTS[kind]
+    sizes = {size * 2**i for i in range(card.multiprocessors.bit_length()) for size in (1, 3)}
+    teams_of = [(members, False) for members in sorted(sizes) if members <= min(h, card.multiprocessors)]
+    teams_of += [(CLUSTER, True)] * (card.clusters and min(h, card.multiprocessors) >= CLUSTER)
+    for rows in product.held:
         teams = k * -(-b // rows)
-        for members, clustered in kinds:
-            if members > h:
-                continue
-            sizes = shared_bytes(cell, h, rows, members, clustered, itemsize, backward)
-            for resident, size in enumerate(sizes):
-                if size <= card.shared:
-                    candidate = Plan(rows, members, clustered, bool(resident), size)
-                    clocks = step_clocks(cell, h, candidate, teams, itemsize, backward, card)
-                    found.append((clocks, candidate))
+        for members, clustered in teams_of:
+            # Inputs are taken a part at a time where they do not fit at once, weights then streamed.
+            fitting: list[Plan] = []
+            for times in range(1, 2 if clustered else members + 1):
+                if fitting or members % times:
+                    continue
+                part = work(cell, product, h, members, times, backward)
+                for parts in parts_for(product, part.inputs, part.columns):
+                    for resident in (True, False)[times > 1 :]:
+                        candidate = Plan(rows, members, clustered, times, parts, resident, 0)
+                        shared = shared_bytes(cell, product, h, candidate, backward)
+                        if shared <= card.shared:
+                            fitting.append(candidate._replace(shared=shared))
+            found += [(step_clocks(cell, product, h, each, teams, backward, card), each) for each in fitting]
         if rows >= b:
             break
     if not found:
-        raise ValueError(f"hidden_size is {h}; the gates of one row do not fit the shared memory of a block")
-    return min(found)[1]
+        raise ValueError(f"hidden_size is {h}; a step does not fit the shared memory of the card's blocks")
+    return min(found, key=lambda each: each[0])[1]
 
 
 def launch_cells(
-    way: str, cell: str, like: Any, before: tuple[Any, ...], between: tuple[Any, ...], after: tuple[Any, ...]
+    way: str,
+    cell: str,
+    like: Any,
+    W_rec: Any,
+    precision: str,
+    before: tuple[Any, ...],
+    between: tuple[Any, ...],
+    settings: tuple[int, ...],
+    after: tuple[Any, ...],
 ) -> None:
-    """Launch a kernel of cells.cu on rows as `like` (k, b, t, h) has: its arguments before, between and after
-    the sizes with members and resident, and the counters of barriers."""
+    """Launch a kernel of cells.cu on rows as `like` (k, b, t, h) has: its arguments before and between the
+    packed weights and the sizes, its settings, and its arguments after the words of messages."""
     k, b, t, h = like.shape
+    if not k * b:
+        return
     device = cupy.cuda.runtime.getDevice()
     # Static shared memory of these kernels is below 1 KiB.
     card = Card(
         multiprocessors(), shared_limit(device) - 1024, attribute("ComputeCapabilityMajor", device) >= 9
     )
-    chosen = plan(cell, k, b, h, like.itemsize, way == "backward", card)
-    logger.debug("%s %s, k = %d, b = %d, t = %d, h = %d: %s", cell, way, k, b, t, h, chosen)
+    kind, back = kind_of(like, precision), way == "backward"
+    chosen = plan(cell, kind, k, b, h, back, card)
+    logger.debug("%s %s, %s, k = %d, b = %d, t = %d, h = %d: %s", cell, way, precision, k, b, t, h, chosen)
+    packed = pack(W_rec, kind, CELLS[cell][0], chosen.members, chosen.parts, chosen.times, back)
     teams = k * -(-b // chosen.rows)
-    arrived = cupy.zeros(teams, dtype=np.uint32)
     together = chosen.members > 1 and not chosen.clustered
     # Blocks that wait for each other must all run: as many teams as the card takes, then the next.
-    at_once = card.multiprocessors // chosen.members if together else teams
-    for first in range(0, teams, at_once):
+    at_once = min(teams, card.multiprocessors // chosen.members) if together else teams
+    words = 0
+    if together:
+        run = work(cell, PRODUCTS[kind], h, chosen.members, 1, back).run
+        words = at_once * 2 * chosen.rows * chosen.members * run * PRODUCTS[kind].operand // 4
+    posted = cupy.zeros(words, dtype=np.uint64)
+    name = f"{'cluster' if chosen.clustered else 'cell'}_{way}<{kind}, {cell}, {chosen.rows}>"
+    for first in range(0, teams, max(1, at_once)):
+        if first:
+            posted.fill(0)
+        sizes = (b, t, h, chosen.members, first, chosen.parts, chosen.times, chosen.resident)
         launch(
-            "cells",
-            f"{'cluster' if chosen.clustered else 'cell'}_{way}<{float_type(like)}, {cell}, {chosen.rows}>",
-            min(at_once, teams - first) * chosen.members,
-            THREADS,
-            *(*before, b, t, h, chosen.members, first, chosen.resident, *between, arrived, *after),
+            *("cells", name, min(at_once, teams - first) * chosen.members, THREADS),
+            *(*before, packed, *between, *sizes, *settings, posted, *after),
             shared=chosen.shared,
             together=together,
         )
@@ -150,14 +291,17 @@ def forward(
     hidden: Any,
     cells: Any,
     kept: Any,
+    precision: str,
 ) -> None:
     """Fill hidden (k, b, t, h), and cells and kept where the cell has them (else None).
 
     z (k, b, t, g h) = x W_in + b may be hidden, or kept if that holds all steps.
     """
     steps = hidden.shape[2] if kept is None else kept.shape[2]
-    given = (z, lengths, state, W_rec, b_n)
-    launch_cells("forward", cell, hidden, given, (activation, steps), (hidden, cells, kept))
+    launch_cells(
+        *("forward", cell, hidden, W_rec, precision),
+        *((z, lengths, state), (b_n,), (activation, steps), (hidden, cells, kept)),
+    )
 
 
 def backward(
@@ -174,11 +318,15 @@ def backward(
     d_kept: Any,
     d_state: Any,
     flow: Any,
+    precision: str,
 ) -> None:
     """Fill d_kept, the gradients of the arguments of the gates, d_state, and flow: see reference/rnn.py."""
     d_total = cupy.empty_like(hidden) if flow.shape[2] else None
-    given = (lengths, state, hidden, cells, kept, W_rec, d_hidden, d_last)
-    launch_cells("backward", cell, hidden, given, (activation,), (d_kept, d_state, d_total))
+    given = (lengths, state, hidden, cells, kept)
+    launch_cells(
+        *("backward", cell, hidden, W_rec, precision),
+        *(given, (d_hidden, d_last), (activation,), (d_kept, d_state, d_total)),
+    )
     norms(d_total, flow)
 
 

@@ -34,10 +34,12 @@ def flat(x: Any) -> Any:
     return x.reshape(k, b * t, h)
 
 
-def project(x: Any, tokens: Any, lengths: Any, W_in: Any, b: Any, out: Any) -> None:
+def project(
+    x: Any, tokens: Any, lengths: Any, W_in: Any, b: Any, out: Any, precision: str = "float32"
+) -> None:
     """Fill out (k, b, t, g h) with x W_in + b, or the rows of W_in that tokens name + b; 0 in the padding."""
     if x.shape[3]:
-        multiply(flat(x), W_in, flat(out))
+        multiply(flat(x), W_in, flat(out), precision)
         add_bias(lengths, b, out)
     else:
         k, rows, t, width = out.shape
@@ -53,13 +55,15 @@ def add_bias(lengths: Any, b: Any, out: Any) -> None:
     launch("sequences", kernel, blocks(32 * k * rows * t), THREADS, lengths, b, k, rows, t, width, out)
 
 
-def input_gradients(x: Any, tokens: Any, lengths: Any, W_in: Any, d: Any, d_x: Any, d_W_in: Any) -> None:
+def input_gradients(
+    x: Any, tokens: Any, lengths: Any, W_in: Any, d: Any, d_x: Any, d_W_in: Any, precision: str = "float32"
+) -> None:
     """Fill d_x and d_W_in from the gradient of x W_in, the first g h columns of d (k, b, t, g h or more)."""
     columns = d[..., : W_in.shape[2]]
     if d_x.shape[3]:
-        multiply(flat(columns), W_in.swapaxes(1, 2), flat(d_x))
+        multiply(flat(columns), W_in.swapaxes(1, 2), flat(d_x), precision)
     if x.shape[3]:
-        products(without_padding(x, lengths), columns, d_W_in)
+        products(without_padding(x, lengths), columns, d_W_in, precision)
     else:
         token_gradient(tokens, lengths, d, d_W_in)
 
@@ -73,15 +77,15 @@ def without_padding(x: Any, lengths: Any) -> Any:
     return clean
 
 
-def products(a: Any, d: Any, out: Any) -> None:
+def products(a: Any, d: Any, out: Any, precision: str = "float32") -> None:
     """Gradient out (k, i, h) of W in a W, a (m, b, t, i), from that of the product, d (k, b, t, h).
 
     All may be some columns of wider arrays.
     """
-    multiply(flat(a).swapaxes(1, 2), flat(d), out)
+    multiply(flat(a).swapaxes(1, 2), flat(d), out, precision)
 
 
-def recurrent_products(state: Any, hidden: Any, d: Any, out: Any) -> None:
+def recurrent_products(state: Any, hidden: Any, d: Any, out: Any, precision: str = "float32") -> None:
     """`products` of what each step starts from: state (k, b, h), then hidden (k, b, t, h) but the last.
 
     hidden and d must be writable; they are what they were afterwards.
@@ -90,14 +94,14 @@ def recurrent_products(state: Any, hidden: Any, d: Any, out: Any) -> None:
         out[...] = 0
         return
     first = d[:, :, 0]
-    multiply(state.swapaxes(1, 2), first, out)
+    multiply(state.swapaxes(1, 2), first, out, precision)
     if hidden.shape[2] > 1:
         # Each step meets the one before in memory, the first of a row one of another row: both are 0 for a
         # moment (0 times infinity would not be 0), which moves far fewer bytes than a copy.
         last = hidden[:, :, -1]
         kept, kept_last = first.copy(), last.copy()
         first[...], last[...] = 0, 0
-        multiply(flat(hidden)[:, :-1].swapaxes(1, 2), flat(d)[:, 1:], out, add=True)
+        multiply(flat(hidden)[:, :-1].swapaxes(1, 2), flat(d)[:, 1:], out, precision, add=True)
         first[...], last[...] = kept, kept_last
 
 

@@ -8,6 +8,12 @@ dE/dh through everything but the next step, d_last (k, b, s) is on the state aft
 one in a row of length 0), d_x may be (k, b, t, 0): not wanted, and flow (k, b, t) float64 gets the squared
 norm of the total dE/dh, or is (k, b, 0): not wanted.
 
+precision says how products of matrices round the elements of both factors first: "float32" not at all,
+"bf16" to the nearest number of 8 significant bits, ties to even, "tf32" to the nearest of 11, ties away from
+0.  They are x W_in, h W_rec, y W_rec, h W_out and a W, and in backward kernels all products of a d_ with a
+weight or an activation.  Not rounded: rows of W_in that tokens pick and their gradients, gradients of biases,
+what is done element by element, sums and results.  "tf32" and "bf16" take float32; the cpu lacks them.
+
 Steps at or past a row's length are padding: what x, tokens, targets and gradients hold there is ignored,
 and all outputs are 0 there but where it is said that they are not set.
 """
@@ -63,10 +69,29 @@ def slope(h: np.ndarray, activation: int) -> np.ndarray:
     return (h > 0).astype(h.dtype) if activation == RELU else h * (1 - h)
 
 
-def project(x: np.ndarray, tokens: np.ndarray, on: np.ndarray, W_in: np.ndarray) -> np.ndarray:
+def rounded(a: np.ndarray, precision: str) -> np.ndarray:
+    """The nearest numbers of a precision, infinite past the largest of them; NaN stays NaN."""
+    if precision == "float32":
+        return a
+    bits: np.ndarray = a.view(np.uint32)
+    if precision == "bf16":
+        bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    else:
+        bits = (bits + 0x1000) & 0xFFFFE000
+    return np.where(np.isnan(a), a, bits.view(np.float32))
+
+
+def product(a: np.ndarray, b: np.ndarray, precision: str) -> np.ndarray:
+    """a b, of rounded factors."""
+    return rounded(a, precision) @ rounded(b, precision)
+
+
+def project(
+    x: np.ndarray, tokens: np.ndarray, on: np.ndarray, W_in: np.ndarray, precision: str = "float32"
+) -> np.ndarray:
     """x W_in (k, b, t, g h), or the rows of W_in that tokens name."""
     if x.shape[3]:
-        return np.where(on, x, 0) @ W_in[:, None]
+        return product(np.where(on, x, 0), W_in[:, None], precision)
     return W_in[np.arange(len(W_in))[:, None, None], np.where(on[..., 0], tokens, 0)]
 
 
@@ -75,9 +100,9 @@ def before(state: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     return np.concatenate([state[:, :, None], hidden], axis=2)[:, :, : hidden.shape[2]]
 
 
-def products(a: np.ndarray, d: np.ndarray) -> np.ndarray:
+def products(a: np.ndarray, d: np.ndarray, precision: str = "float32") -> np.ndarray:
     """Gradient (k, i, h) of W in a W, a (m, b, t, i), from that of the product, d (k, b, t, h)."""
-    return (a.swapaxes(2, 3) @ d).sum(axis=1)
+    return product(a.swapaxes(2, 3), d, precision).sum(axis=1)
 
 
 def sums(d: np.ndarray) -> np.ndarray:
@@ -85,9 +110,9 @@ def sums(d: np.ndarray) -> np.ndarray:
     return d.sum(axis=(1, 2))
 
 
-def back(d: np.ndarray, W: np.ndarray) -> np.ndarray:
+def back(d: np.ndarray, W: np.ndarray, precision: str) -> np.ndarray:
     """Gradient (k, b, i) of a in a W, W (k, i, h), from that of the product, d (k, b, h)."""
-    return d @ W.swapaxes(1, 2)
+    return product(d, W.swapaxes(1, 2), precision)
 
 
 def squares(d_h: np.ndarray) -> np.ndarray:
@@ -109,12 +134,13 @@ def input_gradients(
     d: np.ndarray,
     d_x: np.ndarray,
     d_W_in: np.ndarray,
+    precision: str,
 ) -> None:
     """Fill d_x and d_W_in from d (k, b, t, g h), the gradient of x W_in, which is 0 in the padding."""
     if d_x.shape[3]:
-        d_x[:] = d @ W_in.swapaxes(1, 2)[:, None]
+        d_x[:] = product(d, W_in.swapaxes(1, 2)[:, None], precision)
     if x.shape[3]:
-        d_W_in[:] = products(np.where(on, x, 0), d)
+        d_W_in[:] = products(np.where(on, x, 0), d, precision)
     else:
         d_W_in[:] = 0
         rows = np.where(on[..., 0], tokens, 0)
@@ -131,12 +157,14 @@ def elman_forward(
     b: np.ndarray,
     activation: int,
     hidden: np.ndarray,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Fill hidden with h' = f(x W_in + h W_rec + b)."""
     on = valid(lengths, hidden.shape[2])
-    z_in, h = project(x, tokens, on, W_in) + b[:, None, None], state
+    z_in, h = project(x, tokens, on, W_in, precision) + b[:, None, None], state
     for step in range(hidden.shape[2]):
-        h = np.where(on[:, step], activate(z_in[:, :, step] + h @ W_rec, activation), 0)
+        h = np.where(on[:, step], activate(z_in[:, :, step] + product(h, W_rec, precision), activation), 0)
         hidden[:, :, step] = h
 
 
@@ -158,6 +186,8 @@ def elman_backward(
     d_W_rec: np.ndarray,
     d_b: np.ndarray,
     flow: np.ndarray,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Gradients of `elman_forward`; d_z (k, b, t, h), of the argument of f, may be d_hidden itself."""
     on = valid(lengths, hidden.shape[2])
@@ -166,11 +196,11 @@ def elman_backward(
     for step in reversed(range(hidden.shape[2])):
         d_h = given[:, :, step] + d_state
         d_z[:, :, step] = np.where(on[:, step], d_h * slope(hidden[:, :, step], activation), 0)
-        d_state[:] = np.where(on[:, step], back(d_z[:, :, step], W_rec), d_state)
+        d_state[:] = np.where(on[:, step], back(d_z[:, :, step], W_rec, precision), d_state)
         if flow.shape[2]:
             flow[:, :, step] = np.where(on[:, step, 0], squares(d_h), 0)
-    input_gradients(x, tokens, on, W_in, d_z, d_x, d_W_in)
-    d_W_rec[:], d_b[:] = products(before(state, hidden), d_z), sums(d_z)
+    input_gradients(x, tokens, on, W_in, d_z, d_x, d_W_in, precision)
+    d_W_rec[:], d_b[:] = products(before(state, hidden), d_z, precision), sums(d_z)
 
 
 def jordan_forward(
@@ -186,16 +216,18 @@ def jordan_forward(
     activation: int,
     hidden: np.ndarray,
     outputs: np.ndarray,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Fill hidden with h' = f(x W_in + y W_rec + b) and outputs (k, b, t, o) with y' = h' W_out + b_out.
 
     state (k, b, o) is y before the first step; W_rec (k, o, h), W_out (k, h, o), b_out (k, o).
     """
     on = valid(lengths, hidden.shape[2])
-    z_in, y = project(x, tokens, on, W_in) + b[:, None, None], state
+    z_in, y = project(x, tokens, on, W_in, precision) + b[:, None, None], state
     for step in range(hidden.shape[2]):
-        h = np.where(on[:, step], activate(z_in[:, :, step] + y @ W_rec, activation), 0)
-        y = np.where(on[:, step], h @ W_out + b_out[:, None], 0)
+        h = np.where(on[:, step], activate(z_in[:, :, step] + product(y, W_rec, precision), activation), 0)
+        y = np.where(on[:, step], product(h, W_out, precision) + b_out[:, None], 0)
         hidden[:, :, step], outputs[:, :, step] = h, y
 
 
@@ -223,6 +255,8 @@ def jordan_backward(
     d_W_out: np.ndarray,
     d_b_out: np.ndarray,
     flow: np.ndarray,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Gradients of `jordan_forward`, d_hidden and d_outputs being through neither y nor the next step.
 
@@ -234,14 +268,14 @@ def jordan_backward(
     d_state[:] = d_last
     for step in reversed(range(hidden.shape[2])):
         d_y[:, :, step] = np.where(on[:, step], given_y[:, :, step] + d_state, 0)
-        d_h = given[:, :, step] + back(d_y[:, :, step], W_out)
+        d_h = given[:, :, step] + back(d_y[:, :, step], W_out, precision)
         d_z[:, :, step] = np.where(on[:, step], d_h * slope(hidden[:, :, step], activation), 0)
-        d_state[:] = np.where(on[:, step], back(d_z[:, :, step], W_rec), d_state)
+        d_state[:] = np.where(on[:, step], back(d_z[:, :, step], W_rec, precision), d_state)
         if flow.shape[2]:
             flow[:, :, step] = np.where(on[:, step, 0], squares(d_h), 0)
-    input_gradients(x, tokens, on, W_in, d_z, d_x, d_W_in)
-    d_W_rec[:], d_b[:] = products(before(state, outputs), d_z), sums(d_z)
-    d_W_out[:], d_b_out[:] = products(hidden, d_y), sums(d_y)
+    input_gradients(x, tokens, on, W_in, d_z, d_x, d_W_in, precision)
+    d_W_rec[:], d_b[:] = products(before(state, outputs), d_z, precision), sums(d_z)
+    d_W_out[:], d_b_out[:] = products(hidden, d_y, precision), sums(d_y)
 
 
 def gru_forward(
@@ -255,6 +289,8 @@ def gru_forward(
     b_n: np.ndarray,
     hidden: np.ndarray,
     gates: np.ndarray,
+    *,
+    precision: str = "float32",
 ) -> None:
     """PyTorch's GRU, W_in (k, i, 3h), W_rec (k, h, 3h), b (k, 3h) in the order r, z, n; b_n (k, h).
 
@@ -263,10 +299,10 @@ def gru_forward(
     with (k, b, 1, 4h) it holds the last step only.
     """
     on = valid(lengths, hidden.shape[2])
-    z_in, h = project(x, tokens, on, W_in) + b[:, None, None], state
+    z_in, h = project(x, tokens, on, W_in, precision) + b[:, None, None], state
     for step in range(hidden.shape[2]):
         in_r, in_z, in_n = np.split(z_in[:, :, step], 3, axis=2)
-        rec_r, rec_z, rec_n = np.split(h @ W_rec, 3, axis=2)
+        rec_r, rec_z, rec_n = np.split(product(h, W_rec, precision), 3, axis=2)
         r, z, q = logistic(in_r + rec_r), logistic(in_z + rec_z), rec_n + b_n[:, None]
         n = np.tanh(in_n + r * q)
         h = (1 - z) * n + z * h
@@ -293,6 +329,8 @@ def gru_backward(
     d_b: np.ndarray,
     d_b_n: np.ndarray,
     flow: np.ndarray,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Gradients of `gru_forward`.
 
@@ -308,14 +346,14 @@ def gru_backward(
         d_z = d_h * (start[:, :, step] - n) * z * (1 - z)
         d_r, d_q = d_n * q * r * (1 - r), d_n * r
         d_gates[:, :, step] = np.where(on[:, step], np.concatenate([d_r, d_z, d_n, d_q], axis=2), 0)
-        d_before = d_h * z + back(np.concatenate([d_r, d_z, d_q], axis=2), W_rec)
+        d_before = d_h * z + back(np.concatenate([d_r, d_z, d_q], axis=2), W_rec, precision)
         d_state[:] = np.where(on[:, step], d_before, d_state)
         if flow.shape[2]:
             flow[:, :, step] = np.where(on[:, step, 0], squares(d_h), 0)
     d_r, d_z, d_n, d_q = np.split(d_gates, 4, axis=3)
     d_in = np.concatenate([d_r, d_z, d_n], axis=3)
-    input_gradients(x, tokens, on, W_in, d_in, d_x, d_W_in)
-    d_W_rec[:] = products(start, np.concatenate([d_r, d_z, d_q], axis=3))
+    input_gradients(x, tokens, on, W_in, d_in, d_x, d_W_in, precision)
+    d_W_rec[:] = products(start, np.concatenate([d_r, d_z, d_q], axis=3), precision)
     d_b[:], d_b_n[:] = sums(d_in), sums(d_q)
 
 
@@ -330,6 +368,8 @@ def lstm_forward(
     hidden: np.ndarray,
     cells: np.ndarray,
     gates: np.ndarray,
+    *,
+    precision: str = "float32",
 ) -> None:
     """PyTorch's LSTM, W_in (k, i, 4h), W_rec (k, h, 4h), b (k, 4h) in the order i, f, g, o.
 
@@ -338,10 +378,10 @@ def lstm_forward(
     `lstm_backward`, their padding not set; with (k, b, 1, ..) they hold the last step only.
     """
     on = valid(lengths, hidden.shape[2])
-    z_in = project(x, tokens, on, W_in) + b[:, None, None]
+    z_in = project(x, tokens, on, W_in, precision) + b[:, None, None]
     h, c = np.split(state, 2, axis=2)
     for step in range(hidden.shape[2]):
-        z_i, z_f, z_g, z_o = np.split(z_in[:, :, step] + h @ W_rec, 4, axis=2)
+        z_i, z_f, z_g, z_o = np.split(z_in[:, :, step] + product(h, W_rec, precision), 4, axis=2)
         i, f, g, o = logistic(z_i), logistic(z_f), np.tanh(z_g), logistic(z_o)
         c = f * c + i * g
         h = o * np.tanh(c)
@@ -369,6 +409,8 @@ def lstm_backward(
     d_W_rec: np.ndarray,
     d_b: np.ndarray,
     flow: np.ndarray,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Gradients of `lstm_forward`; d_gates (k, b, t, 4h), before the activations, may be gates itself."""
     on, width = valid(lengths, hidden.shape[2]), hidden.shape[3]
@@ -383,18 +425,26 @@ def lstm_backward(
         d_i, d_f = d_c * g * i * (1 - i), d_c * c_start[:, :, step] * f * (1 - f)
         d_g, d_o = d_c * i * (1 - g * g), d_h * tanh_c * o * (1 - o)
         d_gates[:, :, step] = np.where(on[:, step], np.concatenate([d_i, d_f, d_g, d_o], axis=2), 0)
-        d_before = np.concatenate([back(d_gates[:, :, step], W_rec), d_c * f], axis=2)
+        d_before = np.concatenate([back(d_gates[:, :, step], W_rec, precision), d_c * f], axis=2)
         d_state[:] = np.where(on[:, step], d_before, d_state)
         if flow.shape[2]:
             flow[:, :, step] = np.where(on[:, step, 0], squares(d_h), 0)
-    input_gradients(x, tokens, on, W_in, d_gates, d_x, d_W_in)
-    d_W_rec[:], d_b[:] = products(h_start, d_gates), sums(d_gates)
+    input_gradients(x, tokens, on, W_in, d_gates, d_x, d_W_in, precision)
+    d_W_rec[:], d_b[:] = products(h_start, d_gates, precision), sums(d_gates)
 
 
-def affine_forward(a: np.ndarray, lengths: np.ndarray, W: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+def affine_forward(
+    a: np.ndarray,
+    lengths: np.ndarray,
+    W: np.ndarray,
+    b: np.ndarray,
+    out: np.ndarray,
+    *,
+    precision: str = "float32",
+) -> None:
     """Fill out (k, b, t, o) with a W + b from a (k, b, t, h), W (k, h, o), b (k, o)."""
     on = valid(lengths, a.shape[2])
-    out[:] = np.where(on, a @ W[:, None] + b[:, None, None], 0)
+    out[:] = np.where(on, product(a, W[:, None], precision) + b[:, None, None], 0)
 
 
 def affine_backward(
@@ -405,12 +455,14 @@ def affine_backward(
     d_a: np.ndarray,
     d_W: np.ndarray,
     d_b: np.ndarray,
+    *,
+    precision: str = "float32",
 ) -> None:
     """Gradients of `affine_forward` from d_out (k, b, t, o)."""
     on = valid(lengths, a.shape[2])
     d = np.where(on, d_out, 0)
-    d_a[:] = d @ W.swapaxes(1, 2)[:, None]
-    d_W[:], d_b[:] = products(a, d), sums(d)
+    d_a[:] = product(d, W.swapaxes(1, 2)[:, None], precision)
+    d_W[:], d_b[:] = products(a, d, precision), sums(d)
 
 
 def cross_entropy(

@@ -1,91 +1,98 @@
 // The recurrences of Elman networks, GRUs and LSTMs, and their way back, one launch for all steps.
 //
-// A step costs a block ROWS x columns x inputs multiply-adds, and reads of its weights from shared memory once for all
-// rows; a cluster its own barrier, and a store to every member for each value; other teams a barrier in global memory,
-// about a microsecond, and reads of all that the step made from L2.  kernels/gpu/recurrent.py chooses by that.
+// A step costs a block its product (products.cuh), and what it takes until the team has what it handed on: within a
+// block a barrier, in a cluster its barrier and a store to every member for each value, in other teams about a
+// microsecond and a read of the whole from L2.  kernels/gpu/recurrent.py chooses by that.
 #include "cells.cuh"
 
-// hidden (k, b, t, h) from z (k, b, t, GATES h) = x W_in + b, W (k, h, GATES h) and state (k, b, STATES h); b_n (k, h)
-// of a GRU; lengths (b).  cells (k, b, kept_steps, h) and kept (k, b, kept_steps, KEPT h) are for the way back; with
-// kept_steps = 1 they hold the last step.  resident: whether the weights are kept in shared memory.
-template <class T, template <class> class Cell, int ROWS, bool CLUSTERED>
-__device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, const T* state, const T* W, const T* b_n,
-                                              i64 b, i64 t, i64 width, i64 members, i64 first_team, i64 resident,
-                                              i64 activation, i64 kept_steps, u32* arrived, T* hidden, T* cells,
+// The dynamic shared memory of a block: what the team hands on, then these.
+template <class P, class C, int ROWS, int AHEAD> struct Store {
+  using T = typename P::Real;
+  typename P::Entry* weights;  // that are not in registers, if they stay
+  T* partial;                  // (parts, ROWS, width)
+  T* ahead;                    // (2, AHEAD, elements): what two steps read of global memory
+  T* state;                    // (ROWS, share) each
+
+  __device__ Store(unsigned char* free, Shape shape, int times, int share, bool resident) {
+    weights = reinterpret_cast<typename P::Entry*>(free);
+    partial = reinterpret_cast<T*>(weights +
+                                   (resident ? Weights<P, ROWS, P::template HELD<ROWS>>::rest_of(shape, times) : 0));
+    ahead = partial + shape.parts * ROWS * P::width(shape);
+    state = ahead + 2 * AHEAD * ROWS * share;
+  }
+};
+
+// hidden (k, b, t, h) from z (k, b, t, GATES h) = x W_in + b, packed weights (k, members, times, depth, jobs), state
+// (k, b, STATES h), b_n (k, h) of a GRU, lengths (b).  cells (k, b, kept_steps, h) and kept (k, b, kept_steps, KEPT h)
+// are for the way back; with kept_steps = 1 they hold the last step.  resident: whether weights that are not in
+// registers stay in shared memory.
+template <class P, template <class> class Cell, int ROWS, bool CLUSTERED, class T = typename P::Real>
+__device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, const T* state,
+                                              const typename P::Entry* packed, const T* b_n, i64 b, i64 t, i64 width,
+                                              i64 members, i64 first_team, i64 parts, i64 times, i64 resident,
+                                              i64 activation, i64 kept_steps, u64* posted, T* hidden, T* cells,
                                               T* kept) {
   using C = Cell<T>;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
-  int h = int(width), team = int(members), gates = C::GATES * h, share = (h + team - 1) / team;
-  Member own(b, h, team, int(first_team), ROWS, lengths, length);
-  Barrier barrier = {arrived + first_team + blockIdx.x / team, u32(team), 0};
-  int units = own.units, columns = C::GATES * units, parts = max(1, CELL_THREADS / max(1, columns));
-  int elements = own.rows * units;
-  T* in = reinterpret_cast<T*>(shared);                                // (h, ROWS), twice in a cluster
-  T* next = CLUSTERED ? in + whole_pieces<T>(h * ROWS) : in;
-  T* partial = next + whole_pieces<T>(h * ROWS);                       // (parts, ROWS, columns)
-  T* ahead = partial + ROWS * max(CELL_THREADS, C::GATES * share);     // (2, ROWS, columns): z of two steps
-  T* c_now = ahead + 2 * ROWS * C::GATES * share;                      // (rows, units) of an LSTM
-  T* local = c_now + (C::STATES - 1) * ROWS * share;                   // (h, columns)
-  const T* weights = W + own.network * h * gates + own.first;
+  int h = int(width), blocks = int(members), share = (h + blocks - 1) / blocks,
+      run = whole_pieces<typename P::Operand>(share);
+  Member own(b, h, blocks, int(first_team), ROWS, lengths, length);
+  Shape shape = {blocks / int(times) * run, C::GATES * share, int(parts)};
+  unsigned char* free = shared;
+  Team<P, ROWS, CLUSTERED> team(free, shape, run, blocks, own.rows, posted);
+  Store<P, C, ROWS, C::GATES> store(free, shape, int(times), share, resident);
+  i64 before = (own.network * blocks + team.rank) * times * P::depth(shape) * P::jobs(shape);
+  Weights<P, ROWS, P::template HELD<ROWS>> weights(shape, packed + before, int(times), store.weights, resident);
+  int units = own.units, elements = own.rows * units;
+  for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
+    const T* from = state + (own.row + e / units) * C::STATES * h + own.first + e % units;
+    team.made[e / units * team.made_pitch + e % units] = P::operand(from[0]);
+    if (C::BEFORE || C::STATES == 2) store.state[e] = from[C::STATES == 2 ? h : 0];
+  }
 
-  if (resident)
-    for (int i = threadIdx.x; i < h * columns; i += CELL_THREADS) {
-      int c = i % columns;
-      local[i] = weights[i64(i / columns) * gates + c / units * h + c % units];
-    }
-  for (int i = threadIdx.x; i < h * ROWS; i += CELL_THREADS)
-    next[i] = in[i] = i % ROWS < own.rows ? state[(own.row + i % ROWS) * C::STATES * h + i / ROWS] : T(0);
-  if (C::STATES == 2)
-    for (int e = threadIdx.x; e < elements; e += CELL_THREADS)
-      c_now[e] = state[(own.row + e / units) * 2 * h + h + own.first + e % units];
-
-  auto weight = [&](int c) { return resident ? local + c : weights + c / units * h + c % units; };
   auto fetch = [&](int step) {
-    T* into = ahead + step % 2 * ROWS * columns;
-    for (int i = threadIdx.x; i < own.rows * columns; i += CELL_THREADS) {
-      int c = i % columns;
-      copy_value(into + i, z + ((own.row + i / columns) * t + step) * gates + c / units * h + own.first + c % units);
+    T* into = store.ahead + step % 2 * C::GATES * elements;
+    for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
+      const T* from = z + ((own.row + e / units) * t + step) * C::GATES * h + own.first + e % units;
+#pragma unroll
+      for (int gate = 0; gate < C::GATES; gate++) copy_value(into + gate * elements + e, from + gate * h);
     }
   };
   if (own.steps) fetch(0);
   copy_commit();
-  meet<CLUSTERED>();
+  team.hand_on();
   for (int step = 0; step < own.steps; step++) {
     if (step + 1 < own.steps) fetch(step + 1);
     copy_commit();
-    multiply<ROWS>(in, h, weight, resident ? columns : gates, columns, parts, partial);
+    team.multiply(weights, store.partial);
     copy_wait<1>();
     __syncthreads();
-    const T* now = ahead + step % 2 * ROWS * columns;
+    const T* now = store.ahead + step % 2 * C::GATES * elements;
     for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
       int r = e / units, j = e % units, unit = own.first + j;
       i64 place = (own.row + r) * t + step;
       T value = 0;
       if (step < length[r]) {
-        T sums[C::GATES], given[C::GATES], keep[C::KEPT], c = C::STATES == 2 ? c_now[e] : T(0);
+        T sums[C::GATES], given[C::GATES], keep[C::KEPT], before = C::BEFORE ? store.state[e] : T(0);
+        T c = C::STATES == 2 ? store.state[e] : T(0);
 #pragma unroll
         for (int gate = 0; gate < C::GATES; gate++) {
-          sums[gate] = product_of<ROWS>(partial, columns, parts, r, gate * units + j);
-          given[gate] = now[r * columns + gate * units + j];
+          sums[gate] = weights.product(store.partial, r, gate * share + j);
+          given[gate] = now[gate * elements + e];
         }
         T bias = b_n ? b_n[own.network * h + unit] : T(0);
-        value = C::forward(given, sums, in[unit * ROWS + r], bias, c, keep, activation);
+        value = C::forward(given, sums, before, bias, c, keep, activation);
         i64 at = kept_steps == 1 ? own.row + r : place;
-        if (C::STATES == 2) cells[at * h + unit] = c_now[e] = c;
+        if (C::BEFORE) store.state[e] = value;
+        if (C::STATES == 2) cells[at * h + unit] = store.state[e] = c;
 #pragma unroll
         for (int i = 0; i < (C::KEPT > 1 ? C::KEPT : 0); i++) kept[(at * C::KEPT + i) * h + unit] = keep[i];
       }
       hidden[place * h + unit] = value;
-      if (CLUSTERED || team == 1) publish<CLUSTERED>(next + unit * ROWS + r, value, team);
+      team.made[r * team.made_pitch + j] = P::operand(value);
     }
-    if (!CLUSTERED && team > 1) {
-      barrier.wait();
-      for (int i = threadIdx.x; i < own.rows * h; i += CELL_THREADS)
-        in[i % h * ROWS + i / h] = __ldcg(hidden + ((own.row + i / h) * t + step) * h + i % h);
-    }
-    meet<CLUSTERED>();
-    swap(in, next);
+    if (step + 1 < own.steps) team.hand_on();
   }
   each_padded(own, t, [=](i64 place, int j) { hidden[place * h + own.first + j] = 0; });
 }
@@ -93,80 +100,91 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
 // The way back: d_kept (k, b, t, KEPT h), the gradients of the arguments of the gates, may be d_hidden (of an Elman
 // network) or kept itself; d_state (k, b, STATES h) from d_last.  d_total (k, b, t, h) gets the whole dE/dh if it is
 // given.
-template <class T, template <class> class Cell, int ROWS, bool CLUSTERED>
+template <class P, template <class> class Cell, int ROWS, bool CLUSTERED, class T = typename P::Real>
 __device__ __forceinline__ void backward_steps(const i64* lengths, const T* state, const T* hidden, const T* cells,
-                                               const T* kept, const T* W, const T* d_hidden, const T* d_last, i64 b,
-                                               i64 t, i64 width, i64 members, i64 first_team, i64 resident,
-                                               i64 activation, u32* arrived, T* d_kept, T* d_state, T* d_total) {
+                                               const T* kept, const typename P::Entry* packed, const T* d_hidden,
+                                               const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 first_team,
+                                               i64 parts, i64 times, i64 resident, i64 activation, u64* posted,
+                                               T* d_kept, T* d_state, T* d_total) {
   using C = Cell<T>;
+  constexpr int GATED = C::KEPT > 1 ? C::KEPT : 0, CELLED = C::STATES == 2 ? 2 : 0;
+  constexpr int FROM_CELLS = 1 + C::HIDDEN + C::BEFORE, FROM_KEPT = FROM_CELLS + CELLED, AHEAD = FROM_KEPT + GATED;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
-  int h = int(width), team = int(members), gates = C::GATES * h, share = (h + team - 1) / team;
-  Member own(b, h, team, int(first_team), ROWS, lengths, length);
-  Barrier barrier = {arrived + first_team + blockIdx.x / team, u32(team), 0};
-  int units = own.units, elements = own.rows * units, parts = max(1, CELL_THREADS / max(1, units));
-  T* in = reinterpret_cast<T*>(shared);                        // (GATES h, ROWS), twice in a cluster
-  T* next = CLUSTERED ? in + whole_pieces<T>(gates * ROWS) : in;
-  T* partial = next + whole_pieces<T>(gates * ROWS);           // (parts, ROWS, units)
-  T* carry = partial + ROWS * max(CELL_THREADS, share);        // (rows, units): dE/dh from later steps
-  T* direct = carry + ROWS * share;                            // (rows, units): of it, what bypasses the product
-  T* c_carry = direct + ROWS * share;                          // (rows, units): dE/dc from later steps
-  T* local = c_carry + (C::STATES - 1) * ROWS * share;         // (GATES h, units)
-  const T* weights = W + (own.network * h + own.first) * gates;
-
-  if (resident)
-    for (int i = threadIdx.x; i < units * gates; i += CELL_THREADS) local[i % gates * units + i / gates] = weights[i];
+  int h = int(width), blocks = int(members), share = (h + blocks - 1) / blocks;
+  int run = whole_pieces<typename P::Operand>(C::GATES * share);
+  Member own(b, h, blocks, int(first_team), ROWS, lengths, length);
+  Shape shape = {blocks / int(times) * run, share, int(parts)};
+  unsigned char* free = shared;
+  Team<P, ROWS, CLUSTERED> team(free, shape, run, blocks, own.rows, posted);
+  Store<P, C, ROWS, AHEAD> store(free, shape, int(times), share, resident);
+  i64 before = (own.network * blocks + team.rank) * times * P::depth(shape) * P::jobs(shape);
+  Weights<P, ROWS, P::template HELD<ROWS>> weights(shape, packed + before, int(times), store.weights, resident);
+  int units = own.units, elements = own.rows * units;
+  T* carry = store.state;              // dE/dh from later steps
+  T* direct = carry + ROWS * share;    // of it, what bypasses the product
+  T* c_carry = direct + ROWS * share;  // dE/dc from later steps
   for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
     const T* last = d_last + (own.row + e / units) * C::STATES * h + own.first + e % units;
     carry[e] = last[0];
     direct[e] = 0;
     if (C::STATES == 2) c_carry[e] = last[h];
   }
-  for (int i = threadIdx.x; i < gates * ROWS; i += CELL_THREADS) next[i] = in[i] = 0;
-  meet<CLUSTERED>();
-  auto weight = [&](int c) { return resident ? local + c : weights + i64(c) * gates; };
 
+  auto fetch = [&](int step) {
+    for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
+      i64 row = own.row + e / units, place = row * t + step;
+      int unit = own.first + e % units;
+      if (step >= length[e / units]) continue;
+      T* into = store.ahead + step % 2 * AHEAD * elements + e;
+      auto before = [&](const T* steps, int part) {
+        return step ? steps + (place - 1) * h + unit : state + (row * C::STATES + part) * h + unit;
+      };
+      copy_value(into, d_hidden + place * h + unit);
+      if (C::HIDDEN) copy_value(into + elements, hidden + place * h + unit);
+      if (C::BEFORE) copy_value(into + elements, before(hidden, 0));
+      if (C::STATES == 2) {
+        copy_value(into + FROM_CELLS * elements, cells + place * h + unit);
+        copy_value(into + (FROM_CELLS + 1) * elements, before(cells, 1));
+      }
+#pragma unroll
+      for (int i = 0; i < GATED; i++)
+        copy_value(into + (FROM_KEPT + i) * elements, kept + (place * C::KEPT + i) * h + unit);
+    }
+  };
+  if (own.steps) fetch(own.steps - 1);
+  copy_commit();
   for (int step = own.steps - 1; step >= -1; step--) {
-    if (step + 1 < own.steps) multiply<ROWS>(in, gates, weight, resident ? units : 1, units, parts, partial);
+    if (step > 0) fetch(step - 1);
+    copy_commit();
+    if (step + 1 < own.steps) team.multiply(weights, store.partial);
+    copy_wait<1>();
     __syncthreads();
+    const T* now = store.ahead + (step & 1) * AHEAD * elements;
     for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
       int r = e / units, j = e % units, unit = own.first + j;
       i64 place = (own.row + r) * t + step;
-      if (step + 1 < length[r]) carry[e] = product_of<ROWS>(partial, units, parts, r, j) + direct[e];
+      if (step + 1 < length[r]) carry[e] = weights.product(store.partial, r, j) + direct[e];
       if (step < 0) continue;
       T d[C::KEPT] = {}, d_h = 0;
       if (step < length[r]) {
-        T keep[C::KEPT], d_c = 0, c = 0, c_before = 0;
-        d_h = d_hidden[place * h + unit] + carry[e];
+        auto given = [&](bool is, int i) { return is ? now[i * elements + e] : T(0); };
+        T keep[C::KEPT], d_c = C::STATES == 2 ? c_carry[e] : T(0);
 #pragma unroll
-        for (int i = 0; i < (C::KEPT > 1 ? C::KEPT : 0); i++) keep[i] = kept[(place * C::KEPT + i) * h + unit];
-        if (C::STATES == 2) {
-          d_c = c_carry[e];
-          c = cells[place * h + unit];
-          c_before = step ? cells[(place - 1) * h + unit] : state[(own.row + r) * 2 * h + h + unit];
-        }
-        T before = step ? hidden[(place - 1) * h + unit] : state[(own.row + r) * C::STATES * h + unit];
-        direct[e] = C::backward(d_h, hidden[place * h + unit], before, keep, c, c_before, d_c, d, activation);
+        for (int i = 0; i < GATED; i++) keep[i] = now[(FROM_KEPT + i) * elements + e];
+        d_h = now[e] + carry[e];
+        direct[e] = C::backward(d_h, given(C::HIDDEN, 1), given(C::BEFORE, 1), keep, given(CELLED, FROM_CELLS),
+                                given(CELLED, FROM_CELLS + 1), d_c, d, activation);
         if (C::STATES == 2) c_carry[e] = d_c;
       }
       if (d_total) d_total[place * h + unit] = d_h;
 #pragma unroll
       for (int i = 0; i < C::KEPT; i++) d_kept[(place * C::KEPT + i) * h + unit] = d[i];
-      if (CLUSTERED || team == 1)
 #pragma unroll
-        for (int gate = 0; gate < C::GATES; gate++)
-          publish<CLUSTERED>(next + (gate * h + unit) * ROWS + r, d[C::place(gate)], team);
+      for (int gate = 0; gate < C::GATES; gate++)
+        team.made[r * team.made_pitch + gate * share + j] = P::operand(d[C::place(gate)]);
     }
-    if (!CLUSTERED && team > 1 && step >= 0) {
-      barrier.wait();
-      for (int i = threadIdx.x; i < own.rows * gates; i += CELL_THREADS) {
-        int c = i % gates, r = i / gates;
-        i64 place = (own.row + r) * t + step;
-        in[c * ROWS + r] = __ldcg(d_kept + (place * C::KEPT + C::place(c / h)) * h + c % h);
-      }
-    }
-    meet<CLUSTERED>();
-    swap(in, next);
+    if (step >= 0) team.hand_on();
   }
   for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
     T* into = d_state + (own.row + e / units) * C::STATES * h + own.first + e % units;
@@ -182,40 +200,44 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
 
 // The kernels: blocks of a team that meet in global memory, or alone; and those of a cluster.
 
-template <class T, template <class> class Cell, int ROWS>
-__global__ void __launch_bounds__(CELL_THREADS, 2)
-    cell_forward(const T* z, const i64* lengths, const T* state, const T* W, const T* b_n, i64 b, i64 t, i64 width,
-                 i64 members, i64 first_team, i64 resident, i64 activation, i64 kept_steps, u32* arrived, T* hidden,
-                 T* cells, T* kept) {
-  forward_steps<T, Cell, ROWS, false>(z, lengths, state, W, b_n, b, t, width, members, first_team, resident,
-                                      activation, kept_steps, arrived, hidden, cells, kept);
+template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
+__global__ void __launch_bounds__(CELL_THREADS, 1)
+    cell_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* b_n, i64 b,
+                 i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation,
+                 i64 kept_steps, u64* posted, T* hidden, T* cells, T* kept) {
+  forward_steps<P, Cell, ROWS, false>(z, lengths, state, packed, b_n, b, t, width, members, first_team, parts, times,
+                                      resident, activation, kept_steps, posted, hidden, cells, kept);
 }
 
-template <class T, template <class> class Cell, int ROWS>
-__global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 2)
-    cluster_forward(const T* z, const i64* lengths, const T* state, const T* W, const T* b_n, i64 b, i64 t, i64 width,
-                    i64 members, i64 first_team, i64 resident, i64 activation, i64 kept_steps, u32* arrived, T* hidden,
-                    T* cells, T* kept) {
-  forward_steps<T, Cell, ROWS, true>(z, lengths, state, W, b_n, b, t, width, members, first_team, resident,
-                                     activation, kept_steps, arrived, hidden, cells, kept);
+template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
+__global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 1)
+    cluster_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* b_n,
+                    i64 b, i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident,
+                    i64 activation, i64 kept_steps, u64* posted, T* hidden, T* cells, T* kept) {
+  forward_steps<P, Cell, ROWS, true>(z, lengths, state, packed, b_n, b, t, width, members, first_team, parts, times,
+                                     resident, activation, kept_steps, posted, hidden, cells, kept);
 }
 
-template <class T, template <class> class Cell, int ROWS>
-__global__ void __launch_bounds__(CELL_THREADS, 2)
-    cell_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept, const T* W,
-                  const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 first_team,
-                  i64 resident, i64 activation, u32* arrived, T* d_kept, T* d_state, T* d_total) {
-  backward_steps<T, Cell, ROWS, false>(lengths, state, hidden, cells, kept, W, d_hidden, d_last, b, t, width, members,
-                                       first_team, resident, activation, arrived, d_kept, d_state, d_total);
+template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
+__global__ void __launch_bounds__(CELL_THREADS, 1)
+    cell_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept,
+                  const typename P::Entry* packed, const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width,
+                  i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation, u64* posted,
+                  T* d_kept, T* d_state, T* d_total) {
+  backward_steps<P, Cell, ROWS, false>(lengths, state, hidden, cells, kept, packed, d_hidden, d_last, b, t, width,
+                                       members, first_team, parts, times, resident, activation, posted, d_kept, d_state,
+                                       d_total);
 }
 
-template <class T, template <class> class Cell, int ROWS>
-__global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 2)
-    cluster_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept, const T* W,
-                     const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 first_team,
-                     i64 resident, i64 activation, u32* arrived, T* d_kept, T* d_state, T* d_total) {
-  backward_steps<T, Cell, ROWS, true>(lengths, state, hidden, cells, kept, W, d_hidden, d_last, b, t, width, members,
-                                      first_team, resident, activation, arrived, d_kept, d_state, d_total);
+template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
+__global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 1)
+    cluster_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept,
+                     const typename P::Entry* packed, const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width,
+                     i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation, u64* posted,
+                     T* d_kept, T* d_state, T* d_total) {
+  backward_steps<P, Cell, ROWS, true>(lengths, state, hidden, cells, kept, packed, d_hidden, d_last, b, t, width,
+                                      members, first_team, parts, times, resident, activation, posted, d_kept, d_state,
+                                      d_total);
 }
 
 // norms (rows), float64: squared norms of d (rows, h), a warp a row.
@@ -225,5 +247,33 @@ template <class T> __global__ void row_norms(const T* d, i64 rows, i64 h, double
     for (i64 j = threadIdx.x % WARP; j < h; j += WARP) sum += double(d[row * h + j]) * d[row * h + j];
     sum = warp_sum(sum);
     if (threadIdx.x % WARP == 0) norms[row] = sum;
+  }
+}
+
+// packed (k, members, times, depth, jobs) from W (k, n, gates u), or its transpose if `back`: n and u units are dealt
+// to the members in runs.  Inputs of a product are ordered by member, gate and unit, those of a member in whole pieces;
+// at each time come those of as many members.
+template <class P>
+__global__ void __launch_bounds__(CELL_THREADS)
+    pack_weights(const typename P::Real* W, i64 k, i64 n, i64 u, i64 gates, i64 members, i64 parts, i64 times, i64 back,
+                 typename P::Entry* packed) {
+  using Real = typename P::Real;
+  int in_share = int((n + members - 1) / members), out_share = int((u + members - 1) / members);
+  int columns = back ? in_share : int(gates) * out_share, at_once = int(members / times);
+  int run = whole_pieces<typename P::Operand>(back ? int(gates) * out_share : in_share);
+  Shape shape = {at_once * run, columns, int(parts)};
+  int depth = P::depth(shape), jobs = P::jobs(shape);
+  for (i64 i = thread_number(); i < k * members * times * depth * jobs; i += thread_count()) {
+    int job = int(i % jobs), x = int(i / jobs % depth);
+    i64 place = i / jobs / depth, time = place % times, member = place / times % members;
+    const Real* from = W + place / times / members * n * gates * u;
+    packed[i] = P::entry(shape, x, job, [=](int input, int column) {
+      i64 giver = time * at_once + input / run, into = back ? giver : member;  // whose runs of n, and of gates u
+      int there = back ? column : input % run, here = back ? input % run : column;
+      i64 row = (back ? member : giver) * in_share + there, gate = here / out_share;
+      i64 unit = into * out_share + here % out_share;
+      bool is = input < shape.inputs && there < in_share && gate < gates && row < n && unit < u;
+      return is ? from[(row * gates + gate) * u + unit] : Real(0);
+    });
   }
 }

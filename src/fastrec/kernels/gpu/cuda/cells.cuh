@@ -3,10 +3,12 @@
 
 // The cells: what a unit of a row does with the sums that reach its gates, and back.  GATES: of the recurrent product;
 // KEPT: values a step keeps for the way back, whose gradients take their place; STATES: h, and c of an LSTM.
-// PLACE[a]: where the gradient of recurrent gate a lies among those.
+// place(a): where the gradient of recurrent gate a lies among those.  HIDDEN, BEFORE: whether the way back reads h',
+// and h before the step, which is then also needed as it is in the step.
 
 template <class T> struct Elman {
   static constexpr int GATES = 1, KEPT = 1, STATES = 1;
+  static constexpr bool HIDDEN = true, BEFORE = false;
   __device__ static int place(int) { return 0; }
 
   // h' from the sums z + p of its only gate; nothing is kept but h' itself.
@@ -23,6 +25,7 @@ template <class T> struct Elman {
 
 template <class T> struct Gru {
   static constexpr int GATES = 3, KEPT = 4, STATES = 1;
+  static constexpr bool HIDDEN = false, BEFORE = true;
   __device__ static int place(int gate) { return gate < 2 ? gate : 3; }
 
   // kept = [r | z | n | q], q = p_n + b_n.
@@ -47,6 +50,7 @@ template <class T> struct Gru {
 
 template <class T> struct Lstm {
   static constexpr int GATES = 4, KEPT = 4, STATES = 2;
+  static constexpr bool HIDDEN = false, BEFORE = false;
   __device__ static int place(int gate) { return gate; }
 
   // kept = [i | f | g | o]; c becomes c'.

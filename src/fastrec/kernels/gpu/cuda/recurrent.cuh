@@ -1,17 +1,17 @@
 #pragma once
-#include "barrier.cuh"
 #include "cluster.cuh"
 #include "copy.cuh"
+#include "flags.cuh"
+#include "products.cuh"
 
 // All steps of a recurrence in one launch.  A team of `members` blocks takes up to ROWS rows of one network; each
-// member owns a run of hidden units and keeps the recurrent weights of these in shared memory where they fit.  A
-// step is a product of what the whole team made in the step before with the member's own weights, then the cell's
-// function of each own unit and row, then the exchange: within a block or a cluster through shared memory, in other
-// teams through the array that the step writes anyway and a barrier of the team.
+// member owns a run of hidden units and keeps the recurrent weights of these in registers and shared memory where they
+// fit.  A step is a product of what the whole team made in the step before with the member's own weights, then the
+// cell's function of each own unit and row, then the exchange: within a block or a cluster through shared memory, in
+// other teams through words of global memory that tell themselves whether they are there.
 
 enum Activation { TANH = 0, RELU = 1, LOGISTIC = 2 };
 
-inline constexpr int CELL_THREADS = 256;
 inline constexpr int CLUSTER = 8;  // blocks, the most that every card with clusters has
 
 __device__ __forceinline__ float hyperbolic(float z) { return tanhf(z); }
@@ -43,7 +43,8 @@ struct Member {
   // b rows in teams of up to ROWS, of which this launch begins with one; h units in runs of `share`; lengths (b).
   // length: (ROWS) of shared memory.
   __device__ Member(i64 b, int h, int members, int first_team, int ROWS, const i64* lengths, int* length) {
-    int team = first_team + int(blockIdx.x) / members, teams = int((b + ROWS - 1) / ROWS), share = (h + members - 1) / members;
+    int team = first_team + int(blockIdx.x) / members, teams = int((b + ROWS - 1) / ROWS),
+        share = (h + members - 1) / members;
     i64 first_row = i64(team % teams) * ROWS;
     network = team / teams;
     row = network * b + first_row;
@@ -57,12 +58,6 @@ struct Member {
   }
 };
 
-// Values of T in so many whole pieces of 16 bytes as hold `count` of them.
-template <class T> __device__ __forceinline__ int whole_pieces(int count) {
-  constexpr int PIECE = 16 / sizeof(T);
-  return (count + PIECE - 1) / PIECE * PIECE;
-}
-
 // The barrier of the block, or of its cluster.
 template <bool CLUSTERED> __device__ __forceinline__ void meet() {
   if (CLUSTERED)
@@ -71,67 +66,79 @@ template <bool CLUSTERED> __device__ __forceinline__ void meet() {
     __syncthreads();
 }
 
-// Sets *place, in shared memory, in this block or in all members of its cluster.
-template <bool CLUSTERED, class T> __device__ __forceinline__ void publish(T* place, T value, int members) {
-  if (CLUSTERED)
-    for (int member = 0; member < members; member++) *map_shared(place, member) = value;
-  else
-    *place = value;
-}
+// What the members of a team hand on in a step: `run` operands of each row and member, from `made` (ROWS, made_pitch)
+// to `in` (ROWS, pitch) of every member.  For one block these are the same; in a cluster they go to the next `in`, and
+// else through `posted`, from where `in` gets those of some members at a time.
+template <class P, int ROWS, bool CLUSTERED> struct Team {
+  using Operand = typename P::Operand;
+  Operand *in, *next, *made;
+  int pitch, run, made_pitch, members, at_once, rank, rows;
+  u32 number = 0;  // of the last message
+  u64* posted;     // (2, ROWS, words) of this team
 
-template <class T> __device__ __forceinline__ void swap(T*& a, T*& b) {
-  T* c = a;
-  a = b;
-  b = c;
-}
-
-// Sums over `inputs` of in (inputs, ROWS) times weights, column c of which is weight(c)[i * stride], into partial (parts,
-// ROWS, columns): threads take a column each, and parts of the inputs where there are fewer columns than threads.  in
-// begins at 16 bytes and is read in such pieces, AT_ONCE inputs at a time.
-template <int ROWS, class T, class Weight>
-__device__ __forceinline__ void multiply(const T* in, int inputs, Weight weight, int stride, int columns, int parts,
-                                         T* partial) {
-  constexpr int AT_ONCE = 4;
-  struct alignas(16) Piece {
-    T values[16 / sizeof(T)];
-  };
-  union Group {
-    Piece pieces[AT_ONCE * ROWS * sizeof(T) / 16];
-    T values[AT_ONCE][ROWS];
-  };
-  int share = (inputs + AT_ONCE * parts - 1) / (AT_ONCE * parts) * AT_ONCE;
-  for (int job = threadIdx.x; job < parts * columns; job += CELL_THREADS) {
-    int c = job % columns, part = job / columns, i = part * share, end = min(inputs, i + share);
-    const T* w = weight(c) + i64(i) * stride;
-    T sum[ROWS] = {};
-#pragma unroll 2
-    for (; i + AT_ONCE <= end; i += AT_ONCE) {
-      Group group;
-#pragma unroll
-      for (int piece = 0; piece < AT_ONCE * ROWS * int(sizeof(T)) / 16; piece++)
-        group.pieces[piece] = reinterpret_cast<const Piece*>(in + i * ROWS)[piece];
-#pragma unroll
-      for (int next = 0; next < AT_ONCE; next++, w += stride) {
-        T own = *w;
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) sum[r] += own * group.values[next][r];
-      }
-    }
-    for (; i < end; i++, w += stride)
-#pragma unroll
-      for (int r = 0; r < ROWS; r++) sum[r] += *w * in[i * ROWS + r];
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) partial[(part * ROWS + r) * columns + c] = sum[r];
+  // In shared memory, of which `free` is then the rest.  All is 0, and `made` stays so for units that are not there.
+  __device__ Team(unsigned char*& free, Shape shape, int run, int members, int rows, u64* words)
+      : pitch(P::pitch(shape)), run(run), members(members), at_once(shape.inputs / run), rows(rows) {
+    auto take = [&](int count) {
+      Operand* place = reinterpret_cast<Operand*>(free);
+      free += count * sizeof(Operand);
+      for (int i = threadIdx.x; i < count; i += CELL_THREADS) place[i] = 0;
+      return place;
+    };
+    in = take(ROWS * pitch);
+    next = CLUSTERED ? take(ROWS * pitch) : in;
+    made = members > 1 ? take(ROWS * run) : in;
+    made_pitch = members > 1 ? run : pitch;
+    rank = int(blockIdx.x) % members;
+    posted = words + i64(blockIdx.x) / members * 2 * ROWS * members * row_words();
+    meet<CLUSTERED>();
   }
-}
 
-// The product of `multiply` for one row and column, its parts added in order.
-template <int ROWS, class T>
-__device__ __forceinline__ T product_of(const T* partial, int columns, int parts, int r, int c) {
-  T sum = 0;
-  for (int part = 0; part < parts; part++) sum += partial[(part * ROWS + r) * columns + c];
-  return sum;
-}
+  // Of what a member hands on of a row.
+  __device__ int row_words() const { return run * int(sizeof(Operand)) / 4; }
+
+  // By all threads, when they have done their work on `made`.
+  __device__ __forceinline__ void hand_on() {
+    number++;
+    __syncthreads();
+    if (CLUSTERED) {
+      int pieces = run * int(sizeof(Operand)) / 16, all = rows * pieces;
+      const uint4* from = reinterpret_cast<const uint4*>(made);
+      for (int i = threadIdx.x; i < members * all; i += CELL_THREADS) {
+        int piece = i % all, r = piece / pieces;
+        uint4* to = reinterpret_cast<uint4*>(next + r * pitch + rank * run) + piece % pieces;
+        *map_shared(to, i / all) = from[piece];
+      }
+      cluster_barrier();
+      Operand* old = in;
+      in = next;
+      next = old;
+    } else if (members > 1) {
+      int own = row_words();
+      u64* words = posted + number % 2 * ROWS * members * own;
+      const u32* from = reinterpret_cast<const u32*>(made);
+      for (int i = threadIdx.x; i < rows * own; i += CELL_THREADS)
+        post(words + (i / own * members + rank) * own + i % own, from[i], number);
+    }
+  }
+
+  // The product of all that the team handed on last, seen after a barrier.
+  template <int HELD>
+  __device__ __forceinline__ void multiply(const Weights<P, ROWS, HELD>& weights, typename P::Real* partial) {
+    int own = row_words(), some = at_once * own;
+    const u64* words = posted + number % 2 * ROWS * members * own;
+    for (int first = 0; first < members; first += at_once) {
+      if (!CLUSTERED && members > 1) {
+        if (first) __syncthreads();
+        receive<CELL_THREADS>(
+            rows * some, number, [&](int i) { return words + (i / some * members + first) * own + i % some; },
+            [&](int i, u32 word) { reinterpret_cast<u32*>(in + i / some * pitch)[i % some] = word; });
+        __syncthreads();
+      }
+      weights.multiply(in, partial, first / at_once);
+    }
+  }
+};
 
 // Calls out(place, j) for the own units j of each step after the team's last, place numbering the steps of all rows.
 template <class Out> __device__ __forceinline__ void each_padded(const Member& own, i64 t, Out out) {

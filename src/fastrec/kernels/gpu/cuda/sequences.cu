@@ -1,6 +1,6 @@
 // Projections of inputs and sums of gradients over all steps: k networks, b rows of t steps, lengths (b), n = b t.
 // Arrays with a leading m = 1 or k are shared by all networks if that is 1.
-#include "common.cuh"
+#include "mma.cuh"
 
 constexpr int DIGITS = 256, WARPS = 8, ROUNDS = 8;  // of a sort by 8 bits
 constexpr int TILE = WARPS * ROUNDS * WARP;
@@ -49,6 +49,19 @@ __global__ void __launch_bounds__(256)
   each_step(lengths, m, b, t, width, [=](i64, i64, bool on, i64 first) {
     for (i64 j = threadIdx.x % WARP; j < width; j += WARP) clean[first + j] = on ? x[first + j] : T(0);
   });
+}
+
+// out (k, rows, columns) = x rounded to bf16 or tf32, whose rows and networks are `row` and `network` apart.
+template <class Operand>
+__global__ void __launch_bounds__(256)
+    round_factor(const float* x, i64 k, i64 rows, i64 columns, i64 network, i64 row, Operand* out) {
+  for (i64 i = thread_number(); i < k * rows * columns; i += thread_count()) {
+    float value = x[i / columns / rows * network + i / columns % rows * row + i % columns];
+    if constexpr (sizeof(Operand) == 2)
+      out[i] = to_bf16(value);
+    else
+      out[i] = to_tf32(value);
+  }
 }
 
 // partial (k, parts, h): the sums of `part` steps each of d (k, b, t, h); with lengths those that are no padding,
