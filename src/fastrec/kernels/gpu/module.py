@@ -20,7 +20,8 @@ OPTIONS = ("-std=c++17",)
 PLANES = range(1, 5)
 INTEGERS = {1: "signed char", 2: "short", 4: "int", 8: "long long"}  # by their bytes
 FLOATS = {4: "float", 8: "double"}
-ROWS = {"Float": (1, 4, 16), "Double": (1, 4), "Tf32": (8, 16), "Bf16": (8, 16)}  # of a team, by its product
+ROWS = {"Float": (1, 4, 16), "Double": (1, 4), "Tf32": (8,), "Bf16": (8, 16)}  # of a team, by its product
+CLUSTERED = ("Float", "Tf32", "Bf16")  # products that clusters are compiled for
 JORDAN_ROWS = {"Float": (1, 4), "Double": (1, 4), "Tf32": (8,), "Bf16": (8,)}
 FIELDS = (INTEGERS[4], INTEGERS[8])
 WEIGHTS = tuple(INTEGERS.values())
@@ -52,7 +53,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
             f"{kind}_{way}<{product}, {cell}, {rows}>"
             for kind in ("cell", "cluster")
             for way in ("forward", "backward")
-            for product in ROWS
+            for product in (CLUSTERED if kind == "cluster" else ROWS)
             for cell in ("Elman", "Gru", "Lstm")
             for rows in ROWS[product]
         ),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from .module import attribute, launch, multiprocessors, shared_limit
+from .module import CLUSTERED, attribute, launch, multiprocessors, shared_limit
 from .random import blocks
 from .sequences import float_type
 
@@ -50,7 +50,7 @@ class Product(NamedTuple):
 PRODUCTS = {
     "Float": Product(4, 4, 4, {1: 96, 4: 96, 16: 0}),
     "Double": Product(8, 8, 8, {1: 40, 4: 40}),
-    "Tf32": Product(4, 4, 16, {8: 32, 16: 28}),
+    "Tf32": Product(4, 4, 16, {8: 32}),
     "Bf16": Product(4, 2, 16, {8: 32, 16: 28}),
 }
 
@@ -209,7 +209,8 @@ def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Car
     product = PRODUCTS[kind]
     sizes = {size * 2**i for i in range(card.multiprocessors.bit_length()) for size in (1, 3)}
     teams_of = [(members, False) for members in sorted(sizes) if members <= min(h, card.multiprocessors)]
-    teams_of += [(CLUSTER, True)] * (card.clusters and min(h, card.multiprocessors) >= CLUSTER)
+    if card.clusters and kind in CLUSTERED and min(h, card.multiprocessors) >= CLUSTER:
+        teams_of.append((CLUSTER, True))
     for rows in product.held:
         teams = k * -(-b // rows)
         for members, clustered in teams_of:
