@@ -4,10 +4,13 @@ Adding pattern nu to a network changes the field of every stored memory mu by a 
 over n p^2 / 2 (unit, memory, addition) triples follows all fields up to load p.  They are kept signed by the
 memory's own bits and with the self-coupling in: g_i(p) = sum_{nu < p} x_mu_i x_nu_i m_mu_nu.  A memory is
 stable while g_i >= p for all i.  Flipping the units C changes a field by 2 sum_{j in C} W_ij x_i x_j, at most
-2 |C| p: only units below (1 + 2 |C|) p are looked at again, exactly, and only where a unit could then
-really turn the wrong way is the recall itself run.  Nothing is approximated.
+2 |C| p: only units below (1 + 2 |C|) p are looked at again, exactly.  Where one could then really turn the
+wrong way the recall is followed on those units and C alone, which is all of it as long as no more than |C|
+units differ from the memory; else it is run on all units.  Nothing is approximated.
 
-Eight patterns are added in one pass over the fields (`simd.scan_rows`), which stay in registers meanwhile.
+Eight patterns are added in one pass over the fields of a memory (`simd.add_patterns`), which stay in
+registers meanwhile.  "largest" goes on beyond the first failure: there most loads fail by memories that
+failed before, which are looked at first, and the others get their fields when they are needed.
 """
 
 from __future__ import annotations
@@ -15,15 +18,19 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from .. import ORDER
 from .hopfield import ROWS, bit, interleave, row_overlaps, step_sync, sweep_async, transpose_words
 from .jit import jit
-from .random import ONE, U64, choose, flip, random_order, random_pattern
+from .random import ONE, U64, block, choose, flip, random_order, random_pattern
 from .simd import LANES, add_patterns, popcount, popcount_tile, unit_codes
 
 __all__ = ["capacity_scan"]
 
-BLOCK = 8  # patterns added in one pass: their signs of one unit are a byte
-gram_tile = popcount_tile(ROWS, BLOCK // LANES)
+BACK, LOST, UNKNOWN = 0, 1, 2  # ends of a recall
+GROUP = 8  # patterns whose signs of one unit are a byte
+# Groups added to the fields of a memory before those of the next, where all fields do not fit the caches.
+GROUPS, LARGE = 4, 2**14
+gram_tile = popcount_tile(ROWS, GROUP // LANES)
 add, add_and_look = add_patterns(least=False), add_patterns(least=True)
 
 
@@ -95,42 +102,54 @@ def scan_trials(
 def scan_trial(key, n, trial, newest, largest, corrupted, synchronous, max_sweeps, max_patterns, zero):
     """Count and censoring of one network."""
     w = -(-n // 64)
-    top = -(-max_patterns // BLOCK) * BLOCK
+    block = GROUP * (GROUPS if n >= LARGE else 1)
+    top = -(-max_patterns // block) * block
     widest = np.int64(np.iinfo(zero.dtype).max)
     x = np.empty((top, w), dtype=np.uint64)
     gram = np.empty((top, top), dtype=np.int32)
-    codes = np.empty((top // BLOCK, 64 * w), dtype=np.uint8)
-    fields = np.empty((BLOCK if newest else top, 64 * w), dtype=zero.dtype)
+    codes = np.empty((top // GROUP, 64 * w), dtype=np.uint8)
+    fields = np.empty((block if newest else top, 64 * w), dtype=zero.dtype)
     spread = np.zeros(top, dtype=np.int64)
     units = np.empty((n, -(-top // 64)), dtype=np.uint64)
     low = np.empty(w, dtype=np.uint64)
-    step = np.empty(BLOCK, dtype=zero.dtype)
+    step = np.empty(GROUP, dtype=zero.dtype)
     chosen = np.empty(corrupted, dtype=np.int64)
-    failed = np.empty(BLOCK, dtype=np.bool_)
-    doubtful = np.empty((BLOCK, top), dtype=np.bool_)
+    failed = np.empty(block, dtype=np.bool_)
+    doubtful = np.empty((block, top), dtype=np.bool_)
+    order, added = np.arange(top), np.zeros(top, dtype=np.int64)
     count, transposed = 0, 0
-    for stored in range(0, max_patterns, BLOCK):
-        loads = min(BLOCK, max_patterns - stored)
-        for mu in range(stored, stored + BLOCK):
+    for stored in range(0, max_patterns, block):
+        end, loads = stored + block, min(block, max_patterns - stored)
+        for mu in range(stored, end):
             random_pattern(key, mu, trial, n, x[mu])
-        add_overlaps(x, stored, n, gram, spread)
-        unit_codes(x, stored, w, codes[stored // BLOCK])
+        for group in range(stored // GROUP, end // GROUP):
+            add_overlaps(x, GROUP * group, n, gram, spread)
+            unit_codes(x, GROUP * group, w, codes[group])
         # Where most memories would be looked at again, or one sweep must do (it takes a second to see that
         # nothing flips any more), recall all that are stable.
-        certify = 4 * corrupted * (stored + BLOCK) < n and (corrupted == 0 or max_sweeps > 1)
-        limit = (1 + 2 * corrupted * certify) * (stored + BLOCK)
-        failed[:], doubtful[:, : stored + BLOCK] = False, not certify
-        if limit > widest or spread[: stored + BLOCK].max() > n + widest:
+        certify = 4 * corrupted * end < n and (corrupted == 0 or max_sweeps > 1)
+        limit = (1 + 2 * corrupted * certify) * end
+        failed[:], doubtful[:, :end] = False, not certify
+        if limit > widest:
             return -1, False
-        for mu in range(stored if newest else 0, stored + BLOCK):
+        for mu in range(stored if newest else 0, end):
+            if spread[mu] > n + widest:
+                lowest = least_field(x, gram, codes, mu, end // GROUP, n, low)
+                within = np.sum(np.abs(gram[mu, stored:end])) - (n if mu >= stored else 0)
+                if lowest - within < -widest:
+                    return -1, False
+                spread[mu] = n - lowest
+        first = 0
+        for place in range(stored if newest else 0, end):
+            if largest and np.all(failed[:loads]):
+                # What has not been looked at gets its fields when it is.
+                break
+            mu, before = order[place], np.sum(failed)
             row = mu - stored if newest else mu
-            if mu >= stored:
-                give_birth(x, gram, codes, mu, fields, row, step, low)
-            group = stored // BLOCK
-            for b in range(BLOCK):
-                # What came before its birth has been added then.
-                step[b] = gram[mu, stored + b] if mu < stored + b and not newest else 0
-            if add_and_look(fields, row, codes, group, x, mu, w, step, zero.dtype.type(limit), low):
+            last = (stored + (block if largest else loads) + GROUP - 1) // GROUP
+            if newest:
+                last = mu // GROUP + 1
+            if add_fields(x, gram, codes, mu, stored, last, newest, fields, row, added, step, limit, low):
                 loads = examine_units(
                     key,
                     n,
@@ -144,10 +163,16 @@ def scan_trial(key, n, trial, newest, largest, corrupted, synchronous, max_sweep
                     loads,
                     newest,
                     largest,
+                    synchronous,
+                    max_sweeps if certify else 0,
                     chosen,
                     failed,
                     doubtful,
                 )
+            if np.sum(failed) > before and not newest:
+                # A memory that has failed will mostly fail again: look at it first.
+                order[place], order[first] = order[first], mu
+                first += 1
         for b in range(loads):
             p = stored + b + 1
             passes = not failed[b]
@@ -155,8 +180,8 @@ def scan_trial(key, n, trial, newest, largest, corrupted, synchronous, max_sweep
                 if passes and doubtful[b, mu]:
                     if transposed < p:
                         for column in range(w):
-                            transpose_words(x, transposed // 64, stored + BLOCK, column, units)
-                        transposed = stored + BLOCK
+                            transpose_words(x, transposed // 64, end, column, units)
+                        transposed = end
                     choose(key, mu, trial, p, n, chosen)
                     passes = returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps)
             if passes:
@@ -167,19 +192,64 @@ def scan_trial(key, n, trial, newest, largest, corrupted, synchronous, max_sweep
 
 
 @jit
-def add_overlaps(x, stored, n, gram, spread):
-    """Overlaps of patterns stored..stored + BLOCK - 1 with all up to them, into gram (both triangles).
+def least_field(x, gram, codes, mu, groups, n, low):
+    """The least field of memory mu with so many groups of patterns."""
+    fields, step = np.zeros((1, codes.shape[1]), dtype=np.int32), np.empty(GROUP, dtype=np.int32)
+    for group in range(groups):
+        step[:] = gram[mu, GROUP * group : GROUP * (group + 1)]
+        add(fields, 0, codes, group, x, mu, x.shape[1], step, step[0], low)
+    return np.int64(fields[0, :n].min())
 
-    spread[mu] grows by the sizes of its overlaps with the others: no crosstalk exceeds it.
+
+@jit
+def add_fields(x, gram, codes, mu, stored, last, newest, fields, row, added, step, limit, low):
+    """Add the groups of patterns before `last` to the fields of memory mu that are not in them yet.
+
+    low (w,) gets the units whose field was at most limit at one of the loads after stored at which there is
+    mu, or (newest) at its birth; the value is whether there are any.
+    """
+    w, found = x.shape[1], False
+    begin = 0 if newest else added[mu]
+    if begin == 0:
+        fields[row] = 0
+    seen = np.zeros(w, dtype=np.uint64)
+    for group in range(begin, last):
+        birth = mu // GROUP
+        for b in range(GROUP):
+            step[b] = gram[mu, GROUP * group + b]
+        if group < max(stored // GROUP, birth):
+            add(fields, row, codes, group, x, mu, w, step, step[0], low)
+            continue
+        if group == birth:
+            # The loads before that of its birth are none of its.
+            for b in range(GROUP):
+                step[b] = gram[mu, GROUP * group + b] if GROUP * group + b <= mu else 0
+            add(fields, row, codes, group, x, mu, w, step, step[0], low)
+            for b in range(GROUP):
+                later = GROUP * group + b > mu and not newest
+                step[b] = gram[mu, GROUP * group + b] if later else 0
+        if add_and_look(fields, row, codes, group, x, mu, w, step, fields.dtype.type(limit), low):
+            found = True
+            seen |= low
+    added[mu] = last
+    low[:] = seen
+    return found
+
+
+@jit
+def add_overlaps(x, stored, n, gram, spread):
+    """Overlaps of patterns stored..stored + GROUP - 1 with all up to them, into gram (both triangles).
+
+    spread[mu] grows by the sizes of its overlaps with the others: no field has come below n - spread[mu].
     """
     w = x.shape[1]
-    panels = np.empty((BLOCK // LANES, w, LANES), dtype=np.uint64)
-    interleave(x[stored : stored + BLOCK], panels)
-    counts = np.empty((ROWS, BLOCK), dtype=np.int32)
-    for mu in range(0, stored + BLOCK, ROWS):
+    panels = np.empty((GROUP // LANES, w, LANES), dtype=np.uint64)
+    interleave(x[stored : stored + GROUP], panels)
+    counts = np.empty((ROWS, GROUP), dtype=np.int32)
+    for mu in range(0, stored + GROUP, ROWS):
         gram_tile(x, mu, w, panels, 0, w, counts)
         for r in range(ROWS):
-            for b in range(BLOCK):
+            for b in range(GROUP):
                 m = n - 2 * counts[r, b]
                 gram[mu + r, stored + b] = m
                 gram[stored + b, mu + r] = m
@@ -190,20 +260,29 @@ def add_overlaps(x, stored, n, gram, spread):
 
 
 @jit
-def give_birth(x, gram, codes, mu, fields, row, step, low):
-    """Fill fields[row] with those of memory mu at the load of its birth, mu + 1."""
-    fields[row] = 0
-    for group in range(mu // BLOCK + 1):
-        for b in range(BLOCK):
-            step[b] = gram[mu, BLOCK * group + b] if BLOCK * group + b <= mu else 0
-        add(fields, row, codes, group, x, mu, x.shape[1], step, step[0], low)
-
-
-@jit
 def examine_units(
-    key, n, trial, mu, low, x, gram, codes, stored, loads, newest, largest, chosen, failed, doubtful
+    key,
+    n,
+    trial,
+    mu,
+    low,
+    x,
+    gram,
+    codes,
+    stored,
+    loads,
+    newest,
+    largest,
+    synchronous,
+    max_sweeps,
+    chosen,
+    failed,
+    doubtful,
 ):
-    """`examine` the units in low (w,) of memory mu; how many of the loads still matter."""
+    """`examine` the units in low (w,) of memory mu; how many of the loads still matter.
+
+    Where a load is in doubt then, its recall is followed for so many sweeps (0: not).
+    """
     for word in range(len(low)):
         rest = low[word]
         while rest:
@@ -215,6 +294,13 @@ def examine_units(
             if not largest and np.any(failed[:loads]):
                 # Loads above the first that fails do not count.
                 loads = np.argmax(failed[:loads]) + 1
+    for b in range(loads if max_sweeps else 0):
+        if doubtful[b, mu] and not failed[b]:
+            p = stored + b + 1
+            end = follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, chosen)
+            doubtful[b, mu], failed[b] = end == UNKNOWN, end == LOST
+            if end == LOST and not largest:
+                return b + 1
     return loads
 
 
@@ -233,12 +319,12 @@ def examine(key, n, trial, mu, i, x, gram, codes, stored, loads, newest, chosen,
     """
     own = bit(x[mu], i)
     field = 0
-    for byte in range(stored // BLOCK):
-        for b in range(BLOCK):
-            field += gram[mu, BLOCK * byte + b] * signed(codes[byte, i], own, b)
+    for byte in range(stored // GROUP):
+        for b in range(GROUP):
+            field += gram[mu, GROUP * byte + b] * signed(codes[byte, i], own, b)
     for b in range(loads):
         p = stored + b + 1
-        field += gram[mu, p - 1] * signed(codes[stored // BLOCK, i], own, b)
+        field += gram[mu, p - 1] * signed(codes[(p - 1) // GROUP, i], own, (p - 1) % GROUP)
         margin = field - p
         if p <= mu or (newest and p != mu + 1) or failed[b] or doubtful[b, mu]:
             continue
@@ -256,13 +342,95 @@ def examine(key, n, trial, mu, i, x, gram, codes, stored, loads, newest, chosen,
 
 
 @jit
+def field_of(mu, i, p, x, gram, codes):
+    """Field of unit i of memory mu at load p, without the self-coupling and signed by the unit."""
+    own = bit(x[mu], i)
+    field = -p
+    for nu in range(p):
+        field += gram[mu, nu] * signed(codes[nu // GROUP, i], own, nu % GROUP)
+    return field
+
+
+@jit
+def follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, chosen):
+    """Where the recall of memory mu from its chosen units flipped ends at load p: BACK, LOST or UNKNOWN.
+
+    While no more units differ from the memory than were flipped, none turns the wrong way but those in low
+    (w,).  So these and the flipped ones are followed, in their order among all units; where more come to
+    differ, the end is not known.
+    """
+    choose(key, mu, trial, p, n, chosen)
+    most = len(chosen)
+    size = most
+    for word in low:
+        size += popcount(word)
+    units = np.empty(size, dtype=np.int64)
+    units[:most] = chosen
+    size = most
+    for word in range(len(low)):
+        rest = low[word]
+        while rest:
+            i = 64 * word + popcount((rest & (~rest + ONE)) - ONE)
+            rest &= rest - ONE
+            if i < n and not np.any(chosen == i):
+                units[size] = i
+                size += 1
+    fields = np.empty(size, dtype=np.int64)
+    between = np.empty((size, size), dtype=np.int64)  # twice the couplings, signed by both units
+    for a in range(size):
+        fields[a] = field_of(mu, units[a], p, x, gram, codes)
+        for b in range(a):
+            agree = bit(x[mu], units[a]) == bit(x[mu], units[b])
+            between[a, b] = (2 if agree else -2) * coupling(codes, p, units[a], units[b])
+            between[b, a] = between[a, b]
+        between[a, a] = 0
+    order, draws, differs = np.arange(size), np.empty(size, dtype=np.uint64), np.arange(size) < most
+    for sweep in range(max_sweeps):
+        if not synchronous:
+            sort_units(key, trial, p, sweep, units[:size], draws, order)
+        flips, before = 0, differs.copy()
+        for place in range(size):
+            a = order[place]
+            field = fields[a]
+            for b in range(size):
+                if (before if synchronous else differs)[b]:
+                    field -= between[a, b]
+            if field != 0 and differs[a] == (field > 0):
+                differs[a] = field < 0
+                flips += 1
+                if not synchronous and np.sum(differs) > most:
+                    return UNKNOWN
+        if flips == 0:
+            return LOST if np.any(differs) else BACK
+        if np.sum(differs) > most:
+            return UNKNOWN
+    return LOST
+
+
+@jit
+def sort_units(key, network, step, sweep, units, draws, order):
+    """Fill order with the numbers of a few units as `random_order` of one sweep has them."""
+    for a in range(len(units)):
+        i = units[a]
+        draws[a] = block(key, i // 2, sweep, network, ORDER | step << 8)[i % 2]
+        place = a
+        while place > 0 and (
+            draws[order[place - 1]] > draws[a]
+            or (draws[order[place - 1]] == draws[a] and units[order[place - 1]] > i)
+        ):
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = a
+
+
+@jit
 def coupling(codes, p, i, j):
     """W_ij of the first p patterns."""
     differing = 0
-    for byte in range(p // BLOCK):
+    for byte in range(p // GROUP):
         differing += popcount(U64(codes[byte, i] ^ codes[byte, j]))
-    if p % BLOCK:
-        rest = (codes[p // BLOCK, i] ^ codes[p // BLOCK, j]) & ((1 << p % BLOCK) - 1)
+    if p % GROUP:
+        rest = (codes[p // GROUP, i] ^ codes[p // GROUP, j]) & ((1 << p % GROUP) - 1)
         differing += popcount(U64(rest))
     return p - 2 * differing
 
