@@ -266,7 +266,7 @@ def test_bad_scalings(tmp_path):
 
 
 def test_unwritable_out_is_refused_before_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastrec.hopfield.capacity.count", lambda *_: pytest.fail("work started"))
+    monkeypatch.setattr("fastrec.hopfield.capacity.scan", lambda *_: pytest.fail("work started"))
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(IsADirectoryError, match="is a folder"):
         fastrec.capacity_scaling([5], out=tmp_path / "a.csv")

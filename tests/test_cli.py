@@ -63,7 +63,7 @@ def refused(result, folder, word=""):
 @pytest.fixture
 def no_work(monkeypatch):
     """Fails a test that starts the kernels."""
-    monkeypatch.setattr("fastrec.hopfield.capacity.count", lambda *_: pytest.fail("work started"))
+    monkeypatch.setattr("fastrec.hopfield.capacity.scan", lambda *_: pytest.fail("work started"))
 
 
 def test_capacity_writes_csv_and_picture(run, folder):
@@ -85,6 +85,47 @@ def test_capacity_writes_elsewhere(run, folder):
     )
     assert code == 0 and "sub/a.csv" in out
     assert files(folder) == ["sub"] and files(folder / "sub") == ["a.csv", "b.svg"]
+
+
+def test_capacity_resumes_exports_and_plots_a_run_file(run, folder):
+    arguments = ("capacity", "--sizes", "20,30,40", "--out", "run.db", "--plot", "a.png")
+    assert run(*arguments, "--trials", "3")[0] == 0
+    code, out, err = run(*arguments, "--trials", "5", "--workers", "2")
+    assert code == 0 and err == "" and "run.db and a.png" in out
+    code, out, err = run("export", "run.db", "run.csv")
+    assert (code, out, err) == (0, "15 rows written to run.csv\n", "")
+    assert ScalingResult.load("run.csv") == ScalingResult.load("run.db")
+    code, out, err = run("plot", "run.db", "--out", "b.png")
+    assert code == 0 and err == "" and "written to b.png" in out and "median" in out
+    assert Path("b.png").read_bytes().startswith(PNG)
+    assert files(folder) == ["a.png", "b.png", "run.csv", "run.db"]
+    code, _, err = run(*arguments, "--seed", "1")
+    assert code == 1 and "seed is 0 in the file, 1 is asked" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", "none.db", "a.csv"),
+        ("plot", "none.db"),
+        ("plot", "none.db", "--out", "a.foo"),
+        ("export", "none.db", "a.xls"),
+        ("capacity", "--dask", "nonsense://"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # of a Dask client that found no scheduler
+def test_runs_that_are_not_there(run, folder, arguments):
+    refused(run(*arguments), folder)
+
+
+@pytest.mark.usefixtures("no_work")
+def test_dask_that_is_not_installed(run, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    refused(run("capacity", "--dask", "tcp://127.0.0.1:1"), folder, 'pip install "fastrec[dask]"')
+
+
+def test_workers_or_dask(run):
+    assert run("capacity", "--dask", "tcp://127.0.0.1:1", "--workers", "2")[0] == 2
 
 
 def test_capacity_options_reach_the_job(run):

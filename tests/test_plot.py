@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.collections import FillBetweenPolyCollection, QuadMesh
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+import fastrec
 from fastrec import plot
 from fastrec.hopfield import theory
 from fastrec.hopfield.results import CapacityDefinition, CapacityResult, ScalingResult
@@ -178,6 +179,130 @@ def test_recall_figure_refuses_other_images():
         plot.recall_figure(stored[0], stored[0], stored[0])
     with pytest.raises(ValueError, match=r"recalled images must hold \+1 and -1"):
         plot.recall_figure(stored, stored, 0 * stored)
+
+
+def drawn_curves(ax):
+    """Points (loads, values) and bars (low, high) of each measured curve, by label."""
+    found = {}
+    for container in ax.containers:
+        line, _, (bars,) = container.lines
+        found[container.get_label()] = (
+            line.get_xydata(),
+            [bar[:, 1] for bar in bars.get_segments() if len(bar)],
+        )
+    return found
+
+
+def test_retrieval_figure_holds_means_intervals_and_ags():
+    result = fastrec.retrieval_scaling([60, 150], [0.05, 0.1, 0.2], 3, 10)
+    figure = plot.retrieval_figure(result)
+    top, bottom = figure.axes
+    for ax, missing in ((top, False), (bottom, True)):
+        curves = drawn_curves(ax)
+        assert list(curves) == ["n = 60", "n = 150"]
+        for (points, _), measured in zip(curves.values(), result.curves.values(), strict=True):
+            m = np.array([point.overlap for point in measured])
+            np.testing.assert_array_equal(points[:, 0], [point.alpha for point in measured])
+            expected = np.where(m < 1, 1 - m, np.nan) if missing else m
+            np.testing.assert_allclose(points[:, 1], expected)
+    bars = drawn_curves(top)["n = 150"][1]
+    np.testing.assert_allclose(bars, [point.interval for point in result.points[3:]])
+    (ags,) = (line for line in top.lines if line.get_label().startswith("AGS"))
+    assert ags.get_color() == "0.4"
+    loads, overlaps = ags.get_data()
+    np.testing.assert_array_equal(overlaps[:-1:60], theory.ags_overlap(loads[:-1:60]))
+    assert (loads[-1], overlaps[-1]) == (theory.ALPHA_C, 0)
+    assert (top.get_yscale(), bottom.get_yscale()) == ("linear", "log")
+    assert title(top) == f"Retrieval: {result.definition}"
+    assert top.get_ylabel() == "overlap m with the memory, after recall"
+    assert bottom.get_xlabel() == "load α = p / n (patterns per neuron)"
+    looks = {
+        (c.lines[0].get_color(), c.lines[0].get_linestyle(), c.lines[0].get_marker()) for c in top.containers
+    }
+    assert len(looks) == 2
+    assert overflow(figure) <= 0
+
+
+def test_success_figure():
+    result = fastrec.retrieval_curve(100, [0.05, 0.1, 0.2], 3, 10)
+    figure = plot.success_figure(result)
+    (ax,) = figure.axes
+    points, bars = drawn_curves(ax)["n = 100"]
+    np.testing.assert_array_equal(points[:, 1], [point.share("exact") for point in result.points])
+    np.testing.assert_allclose(bars, [point.share_interval("exact") for point in result.points])
+    stable = lines(ax)["theory: exp(-n q), a memory is stable"]
+    p = np.rint(stable.get_xdata() * 100).astype(int)
+    np.testing.assert_allclose(stable.get_ydata(), np.exp(-100 * theory.unstable_bit_probability(100, p)))
+    assert ax.get_ylabel() == "memories recalled exactly"
+    assert overflow(figure) <= 0
+
+    tolerant = fastrec.retrieval_curve(100, [0.05, 0.2], 2, 10, 0.1, tolerance=0.05)
+    (ax,) = plot.success_figure(tolerant).axes
+    points, _ = drawn_curves(ax)["n = 100, m$_0$ = 0.8"]
+    np.testing.assert_array_equal(points[:, 1], [point.share("within") for point in tolerant.points])
+    assert f"AGS, n → ∞: α = {theory.ALPHA_C:.4f}" in lines(ax)
+    assert ax.get_ylabel() == "memories recalled within tolerance"
+
+
+def test_basin_figure():
+    result = fastrec.basin_map(80, [0.05, 0.1, 0.2], [0.2, 0.5, 1.0], 2, 5)
+    figure = plot.basin_figure(result)
+    ax, bar = figure.axes
+    (mesh,) = (c for c in ax.collections if isinstance(c, QuadMesh))
+    expected = [
+        [point.overlap for point in sorted(points, key=lambda point: point.p)]
+        for (_, start), points in sorted(result.curves.items())
+    ]
+    np.testing.assert_array_equal(mesh.get_array().reshape(3, 3), expected)
+    np.testing.assert_allclose(mesh.get_coordinates()[0, :, 0], [0.025, 0.075, 0.15, 0.25])
+    np.testing.assert_allclose(mesh.get_coordinates()[:, 0, 1], [0.05, 0.35, 0.75, 1.25])
+    (edge,) = ax.lines
+    np.testing.assert_array_equal(edge.get_ydata(), theory.critical_overlap(edge.get_xdata()))
+    assert edge.get_color() == "0.4" and "Amari and Maginu (approximate)" in edge.get_label()
+    assert bar.get_ylabel() == "overlap m with the memory, after recall"
+    assert overflow(figure) <= 0
+    several = fastrec.retrieval_scaling([20, 30], 0.1, 1)
+    with pytest.raises(ValueError, match="several n"):
+        plot.basin_figure(several)
+
+
+def test_energy_figure():
+    patterns = fastrec.random_patterns(8, 100)
+    net = fastrec.HopfieldNetwork(100)
+    net.store(patterns)
+    recall = net.recall(fastrec.corrupt(patterns, 0.3), record_energy=True)
+    figure = plot.energy_figure(recall)
+    (ax,) = figure.axes
+    *thin, median, memory = ax.lines
+    assert len(thin) == 8
+    for line, energies, sweeps in zip(thin, recall.energies / 100, recall.sweeps, strict=True):
+        np.testing.assert_array_equal(line.get_ydata()[: sweeps + 1], energies[: sweeps + 1])
+        assert set(line.get_ydata()[sweeps:]) == {energies[sweeps]}  # keeps it from its stop on
+    final = [net.energy(state) / 100 for state in recall.states]
+    assert median.get_ydata()[-1] == pytest.approx(np.median(final))
+    assert median.get_label() == "median of 8 recalls"
+    assert memory.get_color() == "0.4" and set(memory.get_ydata()) == {-0.5}
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("sweep", "energy per neuron, E / n")
+    assert overflow(figure) <= 0
+
+    one = net.recall(fastrec.pack(patterns[0]), record_energy=True)
+    assert len(plot.energy_figure(one).axes[0].lines) == 2
+    with pytest.raises(ValueError, match="record_energy=True"):
+        plot.energy_figure(net.recall(patterns))
+
+
+def test_retrieval_pictures_with_little_to_draw(tmp_path):
+    one = fastrec.retrieval_curve(1, 1, 1, 1)
+    failing = fastrec.basin_map(50, [0.02], [-1, -0.9], 1, 1)
+    for name, figure in (
+        ("a.pdf", plot.retrieval_figure(one)),
+        ("b.svg", plot.success_figure(one)),
+        ("c.pdf", plot.basin_figure(one)),
+        ("d.svg", plot.basin_figure(failing)),
+        ("e.svg", plot.retrieval_figure(failing)),
+    ):
+        plot.save_figure(figure, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 3000
 
 
 def history(train, validation=None, diverged=None, loss="mse"):

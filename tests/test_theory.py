@@ -170,6 +170,44 @@ def test_first_step_overlap():
     assert theory.first_step_overlap(np.zeros((4, 1)), [0.1, 0.2]).shape == (4, 2)
 
 
+def test_amari_maginu_overlaps():
+    m = theory.amari_maginu_overlaps([[0.3], [0.5]], [0.05, 0.1, 0.2], 4)
+    assert m.shape == (2, 3, 5)
+    np.testing.assert_array_equal(m[..., 0], [[0.3] * 3, [0.5] * 3])
+    np.testing.assert_allclose(m[..., 1], theory.first_step_overlap([[0.3], [0.5]], [0.05, 0.1, 0.2]))
+    np.testing.assert_array_equal(theory.amari_maginu_overlaps(-0.4, 0.1, 9), -m_of(0.4, 0.1, 9))
+    # Later steps as the equations read, in scalars.
+    overlap, variance = 0.3, 0.1
+    for found in m_of(0.3, 0.1, 9)[1:]:
+        u = overlap / math.sqrt(variance)
+        density = math.exp(-u * u / 2) / math.sqrt(2 * math.pi)
+        overlap = math.erf(u / math.sqrt(2))
+        variance = 0.1 + 4 * density**2 + 4 * 0.1 * u * density * overlap
+        assert found == pytest.approx(overlap)
+    # Overlaps measured with n = 10000, synchronous, 120 probes: 0.6574(10), 0.709(7); 0.887(5), 0.951(9).
+    assert m_of(0.3, 0.1, 2)[1:] == pytest.approx([0.6574, 0.709], abs=0.03)
+    assert m_of(0.5, 0.1, 2)[1:] == pytest.approx([0.887, 0.951], abs=0.01)
+
+
+def m_of(m0, alpha, steps):
+    return theory.amari_maginu_overlaps(m0, alpha, steps)
+
+
+def test_critical_overlap():
+    # Published: retrieval up to a load of about 0.16 (Amari and Maginu 1988).
+    loads = np.array([0, 0.001, 0.02, 0.08, 0.15, 0.159, 0.1605, 0.2])
+    edge = theory.critical_overlap(loads)
+    assert edge[0] == 0
+    assert (np.diff(edge[:6]) > 0).all()
+    assert np.isnan(edge[6:]).all()
+    for load, start in zip(loads[1:5], edge[1:5], strict=True):
+        assert m_of(start + 2e-4, load, 3000)[-1] > 0.9
+        assert m_of(start - 2e-4, load, 3000)[-1] < 0.1
+    assert theory.critical_overlap(0.1) == pytest.approx(0.2094, abs=2e-4)
+    assert theory.critical_overlap(np.full((2, 3), 0.1)).shape == (2, 3)
+    assert (theory.ags_overlap(0.13) < m_of(1, 0.13, 500)[-1]) & (m_of(1, 0.13, 500)[-1] < 1)
+
+
 def test_mceliece():
     assert theory.mceliece_most(1000) == pytest.approx(1000 / (2 * math.log(1000)))
     np.testing.assert_allclose(theory.mceliece_all([100, 10**6]), [5.4287, 18095.6], rtol=1e-4)
@@ -181,6 +219,10 @@ def test_mceliece():
         (lambda: theory.ags_overlap(-0.1), "alpha"),
         (lambda: theory.ags_overlap(math.nan), "alpha"),
         (lambda: theory.first_step_overlap(0.1, -1), "alpha"),
+        (lambda: theory.amari_maginu_overlaps(1.1, 0.1, 1), "m0 must"),
+        (lambda: theory.amari_maginu_overlaps(0.5, 0.0, 1), "alpha must"),
+        (lambda: theory.amari_maginu_overlaps(0.5, 0.1, -1), "steps must"),
+        (lambda: theory.critical_overlap([0.1, math.nan]), "alpha must"),
         (lambda: theory.mceliece_all([5, 1]), "n must"),
         (lambda: theory.capacity_quantile(1), "n must"),
         (lambda: theory.capacity_quantile(100, 1.0), "probability"),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .hopfield.network import HopfieldNetwork, OscillationResult, RecallResult, find_oscillation
     from .hopfield.patterns import PackedStates, corrupt, pack, random_patterns
     from .hopfield.results import CapacityResult, ScalingResult
+    from .hopfield.retrieval import RetrievalResult, basin_map, retrieval_curve, retrieval_scaling
     from .rnn.addition import AdditionResult, addition, addition_task
     from .rnn.diagnostics import GradientFlow, gradient_flow, spectral_radius
     from .rnn.history import History
@@ -34,12 +35,14 @@ __all__ = [
     "OscillationResult",
     "PackedStates",
     "RecallResult",
+    "RetrievalResult",
     "ScalingResult",
     "Trace",
     "__version__",
     "addition",
     "addition_task",
     "available_backends",
+    "basin_map",
     "capacity",
     "capacity_scaling",
     "corrupt",
@@ -49,6 +52,8 @@ __all__ = [
     "gradient_flow",
     "pack",
     "random_patterns",
+    "retrieval_curve",
+    "retrieval_scaling",
     "set_backend",
     "spectral_radius",
     "theory",
@@ -62,6 +67,7 @@ _NAMES = {
     "hopfield.network": ("HopfieldNetwork", "OscillationResult", "RecallResult", "find_oscillation"),
     "hopfield.patterns": ("PackedStates", "corrupt", "pack", "random_patterns"),
     "hopfield.results": ("CapacityResult", "ScalingResult"),
+    "hopfield.retrieval": ("RetrievalResult", "basin_map", "retrieval_curve", "retrieval_scaling"),
     "rnn.addition": ("AdditionResult", "addition", "addition_task"),
     "rnn.diagnostics": ("GradientFlow", "gradient_flow", "spectral_radius"),
     "rnn.history": ("History",),

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -110,13 +111,25 @@ def capacity(
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
-    out: Annotated[Path | None, typer.Option(help="CSV file with every trial.")] = Path("capacity.csv"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Run in so many processes of one thread each.")
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Run on the Dask cluster with this scheduler, tcp://host:8786.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Every trial: a CSV file, or a run file (.db) that a second start resumes."),
+    ] = Path("capacity.csv"),
     plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("capacity.png"),
 ) -> None:
     """How many memories a Hopfield network holds, for a range of sizes: a table, a CSV file and a picture."""
+    if workers is not None and dask is not None:
+        raise typer.BadParameter("--workers and --dask exclude each other")
     use_threads(threads)
     from .files import require_writable
     from .hopfield.capacity import capacity_scaling
+    from .hopfield.executors import dask_executor
     from .plot import capacity_scaling_figure, require_format, save_figure
 
     numbers = parse_sizes(sizes)
@@ -127,19 +140,22 @@ def capacity(
     name = resolve(backend and backend.value, domain="capacity")
     if name == "gpu":
         print(f"on {describe_device()}\n")
-    scaling = capacity_scaling(
-        numbers,
-        trials,
-        out,
-        criterion=criterion.value,
-        stop="largest" if stop is Stop.largest else "first_failure",
-        corruption=corruption,
-        update=update.value,
-        seed=seed,
-        backend=name,
-        max_sweeps=max_sweeps,
-        max_patterns=max_patterns,
-    )
+    with nullcontext() if dask is None else dask_executor(dask) as executor:
+        scaling = capacity_scaling(
+            numbers,
+            trials,
+            out,
+            criterion=criterion.value,
+            stop="largest" if stop is Stop.largest else "first_failure",
+            corruption=corruption,
+            update=update.value,
+            seed=seed,
+            backend=name,
+            max_sweeps=max_sweeps,
+            max_patterns=max_patterns,
+            executor=executor,
+            workers=workers,
+        )
     if plot is not None:  # before the table, whose reader may leave (`| head`)
         save_figure(capacity_scaling_figure(scaling), plot)
     print(scaling.table())
@@ -152,6 +168,37 @@ def capacity(
     print(
         f"\n{time.monotonic() - begin:.1f} s" + (f", written to {' and '.join(written)}" if written else "")
     )
+
+
+RunArgument = Annotated[Path, typer.Argument(help="Run file (.db, .sqlite).")]
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Argument(help="CSV or Parquet file.")],
+) -> None:
+    """Write every row of a run file, finished or not, to a CSV or Parquet file."""
+    from .hopfield.runs import export as write
+
+    print(f"{write(run, out)} rows written to {out}")
+
+
+@app.command()
+def plot(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="Picture (png, pdf, svg).")] = Path("capacity.png"),
+) -> None:
+    """Table and picture of a run file of capacities, finished or not."""
+    from .files import require_writable
+    from .hopfield.results import ScalingResult
+    from .plot import capacity_scaling_figure, require_format, save_figure
+
+    require_format(out)
+    require_writable(out)
+    scaling = ScalingResult.load(run)
+    save_figure(capacity_scaling_figure(scaling), out)
+    print(f"{scaling.table()}\n\nwritten to {out}")
 
 
 @app.command()

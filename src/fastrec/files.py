@@ -35,9 +35,9 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def require_suffix(path: str | os.PathLike[str], suffix: str) -> None:
-    """Raise ValueError unless path ends in suffix, FileNotFoundError unless its folder exists."""
-    if Path(path).suffix.lower() != suffix:
-        raise ValueError(f"{path}: the suffix must be {suffix}, got {Path(path).suffix!r}")
+def require_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:
+    """Raise ValueError unless path ends in one of suffixes, FileNotFoundError unless its folder exists."""
+    if Path(path).suffix.lower() not in suffixes:
+        raise ValueError(f"{path}: the suffix must be {' or '.join(suffixes)}, got {Path(path).suffix!r}")
     if not Path(path).parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {Path(path).parent} does not exist")

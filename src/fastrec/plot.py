@@ -1,4 +1,4 @@
-"""Figures of capacities and recalls, of learning curves and gradients.
+"""Figures of capacities, retrieval and recalls, of learning curves and gradients.
 
 The functions build `matplotlib.figure.Figure` objects directly and never touch pyplot: no display is needed,
 no figure stays open behind the caller's back, and rcParams stay the caller's. matplotlib is imported inside
@@ -10,13 +10,14 @@ is wrong; curves of one kind differ in colour and in dashes.
 import math
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastrec.backend import move
 from fastrec.files import new_file
 from fastrec.hopfield import theory
 from fastrec.hopfield.results import CapacityResult, ScalingResult
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from fastrec.hopfield.network import RecallResult
+    from fastrec.hopfield.retrieval import RetrievalPoint, RetrievalResult
     from fastrec.rnn.diagnostics import GradientFlow
     from fastrec.rnn.history import History
 
 _MEASURED = "#0072B2"  # blue and vermilion of Okabe and Ito, told apart by every kind of colour vision
 _COLOURS = (_MEASURED, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "black")  # all of theirs
 _DASHES = ("-", "--", "-.", ":")
+_MARKERS = "os^Dvp"
 _THEORY = "0.4"
 # Units of an image: -1 and +1 as stored, then -1 and +1 that differ from the stored pattern.
 _UNIT_COLOURS = np.array([[255, 255, 255], [38, 38, 38], [247, 196, 158], [213, 94, 0]], np.uint8)
@@ -151,6 +155,143 @@ def recall_figure(stored: ArrayLike, probes: ArrayLike, recalled: ArrayLike) -> 
     for ax, m0, m1 in zip(grid[0], before, after, strict=True):
         ax.set_title(f"overlap\n{m0:.2f} → {m1:.2f}", fontsize=9)
     return figure
+
+
+def retrieval_figure(result: "RetrievalResult") -> "Figure":
+    """Final overlap m against the load, and below it 1 - m where not 0, log scale, with AGS in grey."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 7.0), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
+    draw_retrieval(top, result)
+    top.set_xlabel("")
+    top.tick_params(labelbottom=False)
+    _draw_overlaps(bottom, result, error=True)
+    return figure
+
+
+def draw_retrieval(ax: "Axes", result: "RetrievalResult") -> "Axes":
+    """The upper panel of `retrieval_figure`, drawn into ax; returns ax.
+
+    A curve each n and start: means over all probes, bars are their 95 % intervals over trials. Theory is
+    `theory.ags_overlap`, up to the load where it ends.
+    """
+    _draw_overlaps(ax, result, error=False)
+    ax.legend(frameon=False, fontsize=9, loc="lower left")
+    _title(ax, f"Retrieval: {result.definition}")
+    return ax
+
+
+def success_figure(result: "RetrievalResult") -> "Figure":
+    """Share of the memories recalled against the load, a curve each n and start, with theory in grey."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    draw_success(figure.subplots(), result)
+    return figure
+
+
+def draw_success(ax: "Axes", result: "RetrievalResult") -> "Axes":
+    """The curves of `success_figure`, drawn into ax; returns ax.
+
+    Success is a final state equal to the memory, or within the tolerance of the result if that is not 0. Bars
+    are 95 % Wilson intervals. Theory of recall from the memory itself without tolerance is the probability
+    that a memory is stable, exp(-n q) with q of `theory.unstable_bit_probability`, its bits taken as
+    independent, which puts it a little low; otherwise the load where AGS ends.
+    """
+    field = "within" if result.definition.tolerance else "exact"
+    _draw_loads(ax, result, lambda point: (point.share(field), *point.share_interval(field)))
+    right = ax.get_xlim()[1]
+    label: str | None = "theory: exp(-n q), a memory is stable"
+    if field == "within" or any(point.flips for point in result.points):
+        label = f"AGS, n → ∞: α = {theory.ALPHA_C:.4f}"
+        ax.axvline(theory.ALPHA_C, color=_THEORY, linewidth=1.8, zorder=1, label=label)
+    else:
+        for n, _ in result.curves:
+            p = np.unique(np.linspace(1, right * n, 200).astype(np.int64))
+            stable = np.exp(-n * theory.unstable_bit_probability(n, p))
+            ax.plot(p / n, stable, color=_THEORY, linewidth=1.8, zorder=1, label=label)
+            label = None
+    ax.set_xlim(0, right)
+    ax.set_ylim(-0.03, 1.03)
+    ax.yaxis.set_major_formatter("{x:.0%}")
+    ax.set_ylabel("memories recalled" + (" within tolerance" if field == "within" else " exactly"))
+    ax.legend(frameon=False, fontsize=9)
+    _title(ax, f"Success of retrieval: {result.definition}")
+    return ax
+
+
+def basin_figure(result: "RetrievalResult") -> "Figure":
+    """Final overlap for each load and start overlap, with the edge by Amari and Maginu in grey."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    draw_basins(figure.subplots(), result)
+    return figure
+
+
+def draw_basins(ax: "Axes", result: "RetrievalResult") -> "Axes":
+    """The map of `basin_figure`, drawn into ax with a colour bar beside it; returns ax.
+
+    Each measured load and start fills the cell up to half way to its neighbours; what was not measured stays
+    empty. Theory is `theory.critical_overlap`. Raises ValueError for results of several n.
+    """
+    from matplotlib.patheffects import withStroke
+
+    if len({point.n for point in result.points}) > 1:
+        raise ValueError("result holds several n; a map of basins shows one")
+    loads = np.unique([point.alpha for point in result.points])
+    starts = np.unique([point.start for point in result.points])
+    overlaps = np.full((len(starts), len(loads)), np.nan)
+    for point in result.points:
+        overlaps[np.searchsorted(starts, point.start), np.searchsorted(loads, point.alpha)] = point.overlap
+    x, y = _cell_edges(loads), _cell_edges(starts)
+    least = -1 if np.nanmin(overlaps) < -0.5 else 0
+    mesh = ax.pcolormesh(x, y, overlaps, cmap="Blues", vmin=least, vmax=1, rasterized=True)
+    ax.figure.colorbar(mesh, ax=ax, label="overlap m with the memory, after recall")
+    fine = np.linspace(max(x[0], 0), min(x[-1], 0.16), 200)
+    (edge,) = ax.plot(fine, theory.critical_overlap(fine), "--", color=_THEORY, linewidth=1.8)
+    edge.set_label("edge of the basin by Amari and Maginu (approximate)")
+    edge.set_path_effects([withStroke(linewidth=4, foreground="white")])  # seen on dark cells too
+    ax.set_xlim(x[0], x[-1])
+    ax.set_ylim(y[0], y[-1])
+    ax.set_xlabel("load α = p / n (patterns per neuron)")
+    ax.set_ylabel("overlap m$_0$ with the memory, at the start")
+    ax.legend(fontsize=9, loc="lower right")
+    _title(ax, f"Basins of n = {result.points[0].n:,} neurons: {result.definition}")
+    return ax
+
+
+def energy_figure(recall: "RecallResult") -> "Figure":
+    """Energy per neuron against the sweep, of a recall with record_energy=True."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    draw_energy(figure.subplots(), recall)
+    return figure
+
+
+def draw_energy(ax: "Axes", recall: "RecallResult") -> "Axes":
+    """The curves of `energy_figure`, drawn into ax; returns ax.
+
+    Each recall is a thin line, the median over them, of which those that have stopped keep their energy, a
+    thick one. Grey is the energy per neuron of a memory without crosstalk, -1/2. Raises ValueError if no
+    energies were recorded.
+    """
+    if recall.energies is None:
+        raise ValueError("recall holds no energies; call recall(..., record_energy=True)")
+    energies = np.asarray(move(recall.energies, "cpu")) / recall.states.shape[-1]
+    rows = energies.reshape(-1, energies.shape[-1]).T
+    last = np.isfinite(rows).cumsum(axis=0).clip(1) - 1  # a row is nan from its stop on
+    _draw_curve(ax, rows[:, 0] if rows.shape[1] == 1 else np.take_along_axis(rows, last, axis=0), "", 0)
+    if rows.shape[1] > 1:
+        ax.lines[-1].set_label(f"median of {rows.shape[1]} recalls")
+    ax.axhline(-0.5, color=_THEORY, linestyle="--", zorder=1, label="a memory without crosstalk")
+    ax.set_xlabel("sweep")
+    ax.set_ylabel("energy per neuron, E / n")
+    ax.locator_params(axis="x", integer=True, min_n_ticks=1)
+    ax.legend(frameon=False, fontsize=9)
+    return ax
 
 
 def learning_curve_figure(history: "History") -> "Figure":
@@ -337,6 +478,70 @@ def _draw_sizes(ax: "Axes", scaling: ScalingResult, ratio: bool) -> None:
     ax.plot(
         sizes, scaled(sizes, theory.mceliece_most(sizes)), color=_THEORY, linestyle=":", label="n / (2 ln n)"
     )
+
+
+def _draw_loads(
+    ax: "Axes", result: "RetrievalResult", value: Callable[["RetrievalPoint"], tuple[float, float, float]]
+) -> None:
+    """A curve each n and start of a value, low and high against the load, labelled by what differs."""
+    curves = result.curves
+    several = len({start for _, start in curves}) > 1
+    for style, ((n, start), points) in enumerate(curves.items()):
+        middle, low, high = np.array([value(point) for point in points]).T
+        name = f"n = {n:,}" + (f", m$_0$ = {start:.3g}" if several or start < 1 else "")
+        ax.errorbar(
+            [point.alpha for point in points],
+            middle,
+            (middle - low, high - middle),
+            color=_COLOURS[style % len(_COLOURS)],
+            linestyle=_DASHES[style % len(_DASHES)],
+            marker=_MARKERS[style % len(_MARKERS)],
+            markersize=4,
+            linewidth=1.2,
+            capsize=2,
+            label=name,
+        )
+    ax.set_xlim(0, 1.05 * max(point.alpha for point in result.points))
+    ax.set_xlabel("load α = p / n (patterns per neuron)")
+
+
+def _draw_overlaps(ax: "Axes", result: "RetrievalResult", error: bool) -> None:
+    """Mean final overlaps m with their intervals and AGS against the load; 1 - m on a log scale if error."""
+
+    def value(point: "RetrievalPoint") -> tuple[float, float, float]:
+        m, low, high = point.overlap, *point.interval
+        if not error:
+            return m, low, high
+        return (1 - m, 1 - high, 1 - low) if m < 1 else (math.nan, math.nan, math.nan)
+
+    if error:
+        ax.set_yscale("log", nonpositive="clip")
+    _draw_loads(ax, result, value)
+    loads = theory.ALPHA_C * (1 - np.linspace(1, 0, 300) ** 2)  # dense where the curve is steep
+    overlaps = np.append(theory.ags_overlap(loads), 0)  # falls to 0 at the end
+    ax.plot(
+        np.append(loads, theory.ALPHA_C),
+        1 - overlaps if error else overlaps,
+        color=_THEORY,
+        linewidth=1.8,
+        zorder=1,
+        label=f"AGS, n → ∞, ends at α = {theory.ALPHA_C:.4f}",
+    )
+    ax.set_xlim(0, max(theory.ALPHA_C * 1.1, ax.get_xlim()[1]))
+    if error:
+        least = min((1 - point.overlap for point in result.points if point.overlap < 1), default=1e-3)
+        ax.set_ylim(min(least, 1e-3) / 3, 2)
+    else:
+        ax.set_ylim(min(-0.03, ax.get_ylim()[0]), 1.03)
+    ax.set_ylabel("what is missing, 1 - m" if error else "overlap m with the memory, after recall")
+
+
+def _cell_edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges half way between ascending centres, the outer ones as far from theirs."""
+    if len(centres) == 1:
+        return np.array([centres[0] - 0.01, centres[0] + 0.01])
+    inner = (centres[1:] + centres[:-1]) / 2
+    return np.array([2 * centres[0] - inner[0], *inner, 2 * centres[-1] - inner[-1]])
 
 
 def _draw_curve(ax: "Axes", values: NDArray[np.float64], label: str, style: int) -> None:

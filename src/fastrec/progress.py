@@ -10,12 +10,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(
-    description: str, total: float, shown: bool = True
+    description: str, total: float, shown: bool = True, done: float = 0
 ) -> Iterator[Callable[[float, str], None]]:
     """Give a function advance(amount, description); the bar goes to standard error and leaves no trace.
 
-    total and amounts: in any unit of work done in equal time.  Nothing is shown unless `shown` and standard
-    error is a terminal.
+    total, done and amounts: in any unit of work done in equal time.  done: of the total, before this began;
+    the time left follows from the rest.  Nothing is shown unless `shown` and standard error is a terminal.
     """
     if not shown or sys.stderr is None or not sys.stderr.isatty():
         yield lambda amount, description: None
@@ -24,8 +24,8 @@ def progress_bar(
     from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task(description, total=total)
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600)
+    task = bar.add_task(description, total=total, completed=int(done))
     begin = time.monotonic()
 
     def advance(amount: float, description: str) -> None:

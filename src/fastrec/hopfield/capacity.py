@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arguments import as_int, available_memory, require_memory
 from ..backend import array_module, device, kernels, move, resolve
@@ -15,8 +21,10 @@ from ..files import require_suffix, require_writable
 from ..kernels import words
 from ..progress import progress_bar
 from . import theory
+from .executors import one_thread, process_pool, run_tasks
 from .patterns import MAX_UNITS, stream_key
 from .results import (
+    RUN,
     CapacityDefinition,
     CapacityResult,
     Criterion,
@@ -24,11 +32,15 @@ from .results import (
     Stop,
     Update,
 )
+from .runs import SUFFIXES, RunFile, origin
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MAX_LOAD = 2**24 - 1  # a load has 24 bits of another
 CHUNK_SECONDS = 0.5  # work of one kernel call: how often progress is told and Ctrl-C heard
 MOST_AT_ONCE = 4096  # trials of one call on the gpu, all in memory at once
+# Of a task for an executor, n p^2 at the search limit: about ten seconds on a core with AVX-512.
+TASK_WORK = {"reference": 1e7, "cpu": 1e12, "gpu": 1e13}
+FEWEST_TASKS = 64  # if there are so many trials: for all workers to have some
 
 
 def capacity(
@@ -92,15 +104,23 @@ def capacity_scaling(
     *,
     max_sweeps: int = 100,
     max_patterns: int | None = None,
+    executor: Executor | None = None,
+    workers: int | None = None,
 ) -> ScalingResult:
     """`capacity` at each of several sizes: its arguments, and those it has not.
 
     sizes: numbers of units, each once; the networks of different sizes are independent.
-    out: a .csv file that gets every trial (`ScalingResult.save`).
+    out: a .csv file that gets every trial at the end (`ScalingResult.save`), or a run file (.db, .sqlite) in
+        which trials are committed as they finish.  If that exists, only trials that it has not are run.
     progress: show a bar with the time left, on a terminal.
+    executor: where trials run, in tasks of one thread each: any executor in the manner of
+        `concurrent.futures`, across machines a Dask client's `get_executor()`.  By default they run here, on
+        all threads.
+    workers: so many processes of this machine as the executor; a script that asks for them needs
+        `if __name__ == "__main__":`.
 
-    Raises as `capacity` does, for all sizes before any work, and ValueError or OSError if `out` is no CSV
-    file or cannot be written.
+    Raises as `capacity` does, for all sizes before any work; ValueError or OSError if `out` cannot be written
+    or is a run of another definition; ChildProcessError if a worker died.
     """
     numbers = [as_int("n", n, 1, MAX_UNITS) for n in sizes]
     if not numbers:
@@ -108,30 +128,154 @@ def capacity_scaling(
     if repeated := [n for n in set(numbers) if numbers.count(n) > 1]:
         raise ValueError(f"sizes holds {repeated[0]} more than once; give each size once")
     trials = as_int("trials", trials, 1, MAX_TRIALS)
+    if workers is not None:
+        workers = as_int("workers", workers, 1, 2**16)
+        if executor is not None:
+            raise ValueError(f"workers is {workers} and executor {executor!r}; give one of them")
     if out is not None:
-        require_suffix(out, ".csv")
+        require_suffix(out, ".csv", *SUFFIXES)
         require_writable(out)
     name = resolve(backend, domain="capacity")
-    definitions = []
+    lanes = threads() if executor is None and workers is None else workers or 1
+    tallies = []
     for n in numbers:
         as_int("corruption", corruption, 0, n)
         limit = theory.capacity_bound(n, criterion=criterion) if max_patterns is None else max_patterns
         limit = as_int("max_patterns", limit, 1, MAX_LOAD)
         sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
-        definitions.append(CapacityDefinition(criterion, stop, corruption, update, sweeps, limit, seed))
+        definition = CapacityDefinition(criterion, stop, corruption, update, sweeps, limit, seed)
         stream_key(seed, n)
-        needed = scan_bytes(n, limit, criterion, trials, name)
-        require_memory(f"capacity of n = {n}", needed, "" if name == "gpu" else "; use fewer threads", name)
-    costs = [n * d.max_patterns**2 for n, d in zip(numbers, definitions, strict=True)]
-    with progress_bar("capacity", trials * sum(costs), progress) as advance:
-        results = tuple(
-            count(n, trials, definition, name, partial(tell, advance, cost, f"n = {n}"))
-            for n, definition, cost in zip(numbers, definitions, costs, strict=True)
-        )
-    scaling = ScalingResult(results)
-    if out is not None:
+        needed = scan_bytes(n, limit, criterion, min(lanes, trials), name)
+        fewer = "workers" if workers else "threads"
+        require_memory(f"capacity of n = {n}", needed, "" if name == "gpu" else f"; use fewer {fewer}", name)
+        tallies.append(Tally(n, definition, trials))
+    with ExitStack() as stack:
+        file = None
+        if out is not None and Path(out).suffix.lower() in SUFFIXES:
+            file = stack.enter_context(RunFile(out, RUN))
+            resume(file, tallies)
+        todo = [tally.rest(name) for tally in tallies]
+        total = sum(task.work for task in todo) * trials
+        left = sum(task.cost for task in todo)
+        advance = stack.enter_context(progress_bar("capacity", total, progress, total - left))
+        of = {tally.n: tally for tally in tallies}
+
+        def finish(task: Task, parts: Sequence[Part]) -> None:
+            if file is not None:
+                file.add(row for part in parts for row in part.rows(task))
+            for part in parts:
+                backend, seconds = part.origin[:2]
+                of[task.n].add(*part[:3], {backend}, seconds * len(part.trials))
+                advance(task.work * len(part.trials), f"n = {task.n}")
+
+        if executor is None and workers is None:
+            for task in todo:
+                for part in scan(task, lanes) if task.cost else ():
+                    finish(task, [part])
+        elif left:
+            if workers is not None:
+                executor = stack.enter_context(process_pool(workers))
+            work = min(TASK_WORK[name], left / FEWEST_TASKS)
+            run_tasks(scan_alone, [part for task in todo for part in task.cut(work)], executor, finish)
+    scaling = ScalingResult(tuple(tally.result() for tally in tallies))
+    if out is not None and file is None:
         scaling.save(out)
     return scaling
+
+
+class Task(NamedTuple):
+    """Trials of one size to run on a backend: their numbers (trials,) int64."""
+
+    n: int
+    trials: NDArray[np.int64]
+    definition: CapacityDefinition
+    backend: str
+
+    @property
+    def work(self) -> int:
+        """Of one trial: n p^2 at the search limit."""
+        return self.n * self.definition.max_patterns**2
+
+    @property
+    def cost(self) -> int:
+        """Work of all trials."""
+        return self.work * len(self.trials)
+
+    def cut(self, work: float) -> list[Task]:
+        """Tasks of so much work at most, and of one trial at least."""
+        step = max(1, int(work / self.work))
+        return [
+            self._replace(trials=self.trials[first : first + step])
+            for first in range(0, len(self.trials), step)
+        ]
+
+
+class Part(NamedTuple):
+    """Trials that ended together: their numbers, what was found, and `origin` with the seconds of one."""
+
+    trials: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    censored: NDArray[np.bool_]
+    origin: tuple[str, float, str, str, str, str, str, str]
+
+    def rows(self, task: Task) -> Iterator[tuple[Any, ...]]:
+        """A row of a run file for each trial."""
+        d = task.definition
+        given = (d.criterion, d.stop, d.corruption, d.update, d.max_sweeps, d.max_patterns, d.seed)
+        found = (values.tolist() for values in (self.trials, self.counts, self.censored))
+        for values in zip(*found, strict=True):
+            yield task.n, *values, *given, *self.origin
+
+
+class Tally:
+    """What is known of the trials of one size so far."""
+
+    def __init__(self, n: int, definition: CapacityDefinition, trials: int) -> None:
+        self.n, self.definition = n, definition
+        self.counts = np.full(trials, -1)
+        self.censored = np.zeros(trials, dtype=np.bool_)
+        self.backends: set[str] = set()
+        self.seconds = 0.0
+
+    def add(
+        self,
+        trials: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        censored: NDArray[np.bool_],
+        backends: set[str],
+        seconds: float,
+    ) -> None:
+        """Take in what was found in trials of these numbers, and where, and how long it took."""
+        self.counts[trials], self.censored[trials] = counts, censored
+        self.backends |= backends
+        self.seconds += seconds
+
+    def rest(self, backend: str) -> Task:
+        """The trials that are missing."""
+        return Task(self.n, np.flatnonzero(self.counts < 0), self.definition, backend)
+
+    def result(self) -> CapacityResult:
+        """All trials."""
+        backend = "-".join(sorted(self.backends))
+        return CapacityResult(self.n, self.counts, self.censored, self.definition, backend, self.seconds)
+
+
+def resume(file: RunFile, tallies: Iterable[Tally]) -> None:
+    """Take in the trials that a run file has.  Raises ValueError if it is a run of another definition."""
+    of = {tally.n: tally for tally in tallies}
+    for tally in of.values():
+        file.require({"n": tally.n, **asdict(tally.definition)})
+    for n, rows in groupby(file.rows(), key=lambda row: int(row[0])):
+        if n not in of:
+            continue
+        columns = [list(values) for values in zip(*rows, strict=True)]
+        trials, counts, censored = map(np.array, columns[1:4])
+        asked = (trials >= 0) & (trials < len(of[n].counts))
+        names, seconds = (
+            np.array(columns[RUN.columns.index(name)])[asked] for name in ("backend", "seconds")
+        )
+        found = trials[asked], counts[asked], censored[asked] == 1
+        of[n].add(*found, set(names.tolist()), float(seconds.sum()))
 
 
 def threads() -> int:
@@ -139,10 +283,10 @@ def threads() -> int:
     return int(os.environ.get("NUMBA_NUM_THREADS") or os.cpu_count() or 1)
 
 
-def at_once(n: int, limit: int, backend: str) -> tuple[int, int]:
-    """Trials that are fewest and most in one kernel call, if there are so many."""
+def at_once(n: int, limit: int, backend: str, lanes: int = 1) -> tuple[int, int]:
+    """Trials that are fewest and most in one kernel call, if there are so many; lanes: threads of a CPU."""
     if backend != "gpu":
-        return threads(), MAX_TRIALS
+        return lanes, MAX_TRIALS
     free = available_memory(backend)
     assert free is not None
     lanes = device().multiprocessors
@@ -151,29 +295,26 @@ def at_once(n: int, limit: int, backend: str) -> tuple[int, int]:
     return min(lanes, most), most
 
 
-def tell(advance: Callable[[float, str], None], cost: float, name: str, trials: int) -> None:
-    """Tell a progress bar of trials done."""
-    advance(cost * trials, name)
+def scan_alone(task: Task) -> list[Part]:
+    """Run a task on one thread."""
+    with one_thread(task.backend):
+        return list(scan(task, 1))
 
 
-def count(
-    n: int, trials: int, definition: CapacityDefinition, backend: str, advance: Callable[[int], None]
-) -> CapacityResult:
-    """Run all trials of one size, some at a time, telling `advance` how many are done."""
-    scan, xp = kernels("capacity", backend).capacity_scan, array_module(backend)
-    d = definition
-    counts, censored = np.empty(trials, dtype=np.int64), np.empty(trials, dtype=np.bool_)
-    fewest, most = at_once(n, d.max_patterns, backend)
-    begin, done, chunk = time.perf_counter(), 0, fewest
-    while done < trials:
+def scan(task: Task, lanes: int) -> Iterator[Part]:
+    """Run the trials of a task, some at a time, on so many threads."""
+    kernel, xp = kernels("capacity", task.backend).capacity_scan, array_module(task.backend)
+    n, d = task.n, task.definition
+    fewest, most = at_once(n, d.max_patterns, task.backend, lanes)
+    done, chunk = 0, fewest
+    while done < len(task.trials):
         started = time.perf_counter()
-        part = slice(done, min(done + chunk, trials))
-        numbers = xp.arange(part.start, part.stop, dtype=np.int64)
-        found, cut = xp.empty(len(numbers), dtype=np.int64), xp.empty(len(numbers), dtype=np.bool_)
-        scan(
+        trials = task.trials[done : done + chunk]
+        found, cut = xp.empty(len(trials), dtype=np.int64), xp.empty(len(trials), dtype=np.bool_)
+        kernel(
             stream_key(d.seed, n),
             n,
-            numbers,
+            xp.asarray(trials),
             d.criterion == "newest",
             d.stop == "largest",
             d.corruption,
@@ -183,24 +324,22 @@ def count(
             found,
             cut,
         )
-        counts[part], censored[part] = move(found, "cpu"), move(cut, "cpu")
+        counts, censored = move(found, "cpu"), move(cut, "cpu")
         took = max(time.perf_counter() - started, 1e-6)
-        advance(part.stop - done)
-        done = part.stop
+        yield Part(trials, counts, censored, origin(task.backend, took / len(trials)))
+        done += len(trials)
         # Whole rounds of the threads, at most four times more than before: the first call may have compiled.
         rounds = min(CHUNK_SECONDS / took, 4) * chunk / fewest
         chunk = min(fewest * max(1, int(rounds)), most)
-    return CapacityResult(n, counts, censored, definition, backend, time.perf_counter() - begin)
 
 
-def scan_bytes(n: int, limit: int, criterion: Criterion, trials: int, backend: str) -> int:
-    """Memory that a scan cannot do without, at the search limit: of one trial on the gpu, else of all that
-    the threads scan at once."""
+def scan_bytes(n: int, limit: int, criterion: Criterion, lanes: int, backend: str) -> int:
+    """Memory that a scan cannot do without, at the search limit: of one trial on the gpu, else of so many."""
     if backend == "gpu":
         return one_trial_bytes(n, limit, device().multiprocessors)
     rows = 8 if criterion == "newest" else limit
     fields = (2 if n < 2**14 else 4) * n * rows
-    return min(threads(), trials) * (fields + 3 * n * limit // 8 + 4 * limit**2)
+    return lanes * (fields + 3 * n * limit // 8 + 4 * limit**2)
 
 
 def trial_bytes(n: int, limit: int) -> int:

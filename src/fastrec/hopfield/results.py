@@ -1,4 +1,4 @@
-"""Capacity results: what was counted, under which definition, as a table, a picture, a fit and a CSV file."""
+"""Capacity results: what was counted, under which definition, as a table, a picture, a fit and a file."""
 
 import math
 import os
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrec.files import new_file, require_suffix
-from fastrec.hopfield import theory
+from fastrec.hopfield import runs, theory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,23 @@ COLUMNS = (
     "backend",
     "seconds",
 )
-_HEAD = "# fastrec capacity 1"
+RUN = runs.Table(
+    "capacity",
+    key={"n": "INTEGER", "trial": "INTEGER"},
+    values={"capacity": "INTEGER", "censored": "INTEGER"},
+    definition={
+        "criterion": "TEXT",
+        "stop": "TEXT",
+        "corruption": "INTEGER",
+        "update": "TEXT",
+        "max_sweeps": "INTEGER",
+        "max_patterns": "INTEGER",
+        "seed": "TEXT",  # integers of SQLite end at 2^63 - 1
+    },
+    own=("max_patterns",),
+)
+_HEAD = "# fastrec capacity "
+_COLUMNS = {"1": COLUMNS, "run 1": RUN.columns}  # of each format: of `ScalingResult.save`, of `runs.export`
 
 
 @dataclass(frozen=True)
@@ -102,8 +118,9 @@ class CapacityResult:
 
     n: neurons. counts (trials,) int64: patterns, trial t at position t. censored (trials,) bool: the trial
     reached definition.max_patterns without its stop, so that its count is a lower bound. backend: where it
-    ran. seconds: wall time of all trials. Both arrays are copied and read-only. Raises ValueError for arrays
-    of unlike or empty shape and for counts outside 0..max_patterns. == compares every field.
+    ran, or several names joined by "-". seconds: wall time of all trials, added up over workers. Both arrays
+    are copied and read-only. Raises ValueError for arrays of unlike or empty shape and for counts outside
+    0..max_patterns. == compares every field.
     """
 
     n: int
@@ -368,7 +385,7 @@ class ScalingResult:
         """
         require_suffix(path, ".csv")
         rows = [",".join(map(str, row)) for result in self for row in to_rows(result)]
-        text = "\n".join([_HEAD, ",".join(COLUMNS), *rows, f"# end {len(rows)}", ""])
+        text = "\n".join([f"{_HEAD}1", ",".join(COLUMNS), *rows, f"# end {len(rows)}", ""])
         with new_file(path) as temporary:
             temporary.write_bytes(text.encode())
 
@@ -376,10 +393,13 @@ class ScalingResult:
     def load(cls, path: str | os.PathLike[str]) -> "ScalingResult":
         """Read what `save` wrote, as equal objects; nothing in the file is executed.
 
-        Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
+        Reads run files too, and CSV files exported from them: of each n, in ascending order, the trials
+        before the first that is missing.  Raises ValueError naming the file and what is wrong for one that
+        is foreign, truncated or damaged.
         """
+        rows = runs.read(path, RUN)[2] if runs.is_run_file(path) else None
         try:
-            return cls(from_rows(_parse(Path(path).read_bytes())))
+            return cls(_parse(Path(path).read_bytes()) if rows is None else from_trials(rows))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -445,33 +465,56 @@ def from_rows(rows: Iterable[Sequence[int | str | float]]) -> tuple[CapacityResu
     return tuple(results)
 
 
-def _parse(content: bytes) -> list[list[int | str | float]]:
-    """Rows of a CSV file of `ScalingResult.save`; ValueError saying what is wrong with it."""
+def from_trials(rows: Iterable[Sequence[Any]]) -> tuple[CapacityResult, ...]:
+    """Results from rows of a run file, in ascending order of n.
+
+    The trials of one n that come before the first that is missing; no result where that is trial 0.  Raises
+    ValueError as `from_rows`, and if nothing is left.
+    """
+    sizes: dict[int, dict[int, dict[str, Any]]] = {}
+    for row in rows:
+        values = dict(zip(RUN.columns, row, strict=True))
+        sizes.setdefault(values["n"], {})[values["trial"]] = values
+    flat: list[list[Any]] = []
+    for _, trials in sorted(sizes.items()):
+        first = next(t for t in range(len(trials) + 1) if t not in trials)
+        whole = [trials[t] for t in range(first)]
+        backend = "-".join(sorted({values["backend"] for values in whole}))
+        shared = {"backend": backend, "seconds": math.fsum(values["seconds"] for values in whole)}
+        for values in whole:
+            values.update(shared, seed=int(values["seed"]))
+            flat.append([values[name] for name in COLUMNS])
+    if not flat:
+        raise ValueError("no finished trials")
+    return from_rows(flat)
+
+
+def _parse(content: bytes) -> tuple[CapacityResult, ...]:
+    """Results of a CSV file of `ScalingResult.save` or `runs.export`; ValueError saying what is wrong."""
     lines = content.decode(errors="replace").splitlines()
-    if not lines or not lines[0].startswith(_HEAD.rstrip("1")):
+    if not lines or not lines[0].startswith(_HEAD):
         raise ValueError("not a fastrec capacity file")
-    if lines[0] != _HEAD:
-        raise ValueError(
-            f"format {lines[0].removeprefix(_HEAD.rstrip('1'))!r}, but this fastrec reads format 1"
-        )
+    columns = _COLUMNS.get(lines[0].removeprefix(_HEAD))
+    if columns is None:
+        raise ValueError(f"format {lines[0].removeprefix(_HEAD)!r}, but this fastrec reads format 1")
     end = re.fullmatch("# end ([0-9]{1,18})", lines[-1])
     if not end:
         raise ValueError("truncated, the end line is missing")
-    if lines[1] != ",".join(COLUMNS):
+    if lines[1] != ",".join(columns):
         raise ValueError(f"damaged, line 2 should name the columns but reads {lines[1][:80]!r}")
     if len(lines) != int(end[1]) + 3:
         raise ValueError(f"damaged, the end line counts {int(end[1])} rows but there are {len(lines) - 3}")
     rows = []
     for number, line in enumerate(lines[2:-1], start=3):
         fields = line.split(",")
-        if len(fields) != len(COLUMNS):
-            raise ValueError(f"damaged, line {number} has {len(fields)} fields instead of {len(COLUMNS)}")
-        rows.append([_value(*item, number) for item in zip(COLUMNS, fields, strict=True)])
-    return rows
+        if len(fields) != len(columns):
+            raise ValueError(f"damaged, line {number} has {len(fields)} fields instead of {len(columns)}")
+        rows.append([_value(*item, number) for item in zip(columns, fields, strict=True)])
+    return from_rows(rows) if columns == COLUMNS else from_trials(rows)
 
 
 def _value(column: str, text: str, line: int) -> int | str | float:
-    if column in ("criterion", "stop", "update", "backend"):
+    if column != "seed" and RUN.types[column] == "TEXT":
         return text
     try:
         if column == "seconds":

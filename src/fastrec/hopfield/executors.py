@@ -1,0 +1,136 @@
+"""Tasks on executors: in this process, in processes of this machine, on a Dask cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any, Protocol, TypeVar
+
+
+class Costed(Protocol):
+    """A task that says how long it takes, in any unit."""
+
+    @property
+    def cost(self) -> float: ...
+
+
+T = TypeVar("T", bound=Costed)
+R = TypeVar("R")
+
+
+def run_tasks(
+    function: Callable[[T], R], tasks: Iterable[T], executor: Executor | None, done: Callable[[T, R], None]
+) -> None:
+    """Call function(task) for all tasks, and done(task, result) in this process as each finishes.
+
+    executor: any with the `submit` of `concurrent.futures`, such as a Dask client's `get_executor()`, which
+    begins with the largest cost; None calls them here, in their order.  On an exception or Ctrl-C tasks that
+    have not begun are cancelled, those that finished are handed over, and it is raised again; a worker that
+    died is a ChildProcessError.
+    """
+    if executor is None:
+        for task in tasks:
+            done(task, function(task))
+        return
+    waiting: dict[Future[R], T] = {}
+    try:
+        for task in sorted(tasks, key=lambda task: task.cost, reverse=True):
+            waiting[executor.submit(function, task)] = task
+        for future in as_completed(list(waiting)):
+            result = future.result()
+            done(waiting.pop(future), result)
+    except BaseException as error:
+        for future in waiting:
+            future.cancel()
+        for future, task in waiting.items():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                done(task, future.result())
+        if isinstance(error, BrokenExecutor):
+            raise ChildProcessError(
+                "a worker process died, perhaps for want of memory; use fewer workers"
+            ) from None
+        raise
+
+
+@contextmanager
+def one_thread(backend: str) -> Iterator[None]:
+    """Run CPU kernels on one thread of Numba: executors have workers enough for all cores."""
+    if backend != "cpu":
+        yield
+        return
+    import numba
+
+    before = numba.get_num_threads()  # of this thread of Python
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
+@contextmanager
+def process_pool(workers: int) -> Iterator[Executor]:
+    """Processes of this machine with one thread each; they end at once if the body raises or this one dies.
+
+    They are spawned, since forked ones cannot run kernels: a script needs `if __name__ == "__main__":`.
+    """
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    with writer, reader:
+        pool = ProcessPoolExecutor(workers, context, initializer=prepare, initargs=(reader,))
+        try:
+            with ignored_by_children():
+                pool.submit(os.getpid)  # starts all of them
+            yield pool
+        except BaseException:
+            writer.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def prepare(reader: Connection) -> None:
+    """Set up a worker before Numba is imported: one thread, and an end with that of the pipe."""
+    os.environ["NUMBA_NUM_THREADS"] = "1"
+
+    def watch() -> None:
+        reader.poll(None)  # nothing is ever sent: this is the end of the pipe, closed or without its process
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def ignored_by_children() -> Iterator[None]:
+    """Ctrl-C waits, and processes started meanwhile never hear it: the one that started them ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def dask_executor(address: str) -> Iterator[Executor]:
+    """The workers of a Dask cluster whose scheduler is at an address such as tcp://host:8786."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            'a Dask cluster needs distributed, which is not installed: pip install "fastrec[dask]"'
+        ) from None
+    try:
+        client: Any = Client(address)
+    except (OSError, ValueError) as error:
+        raise OSError(f"no Dask scheduler at {address}: {' '.join(str(error).split())}") from None
+    with client:
+        yield client.get_executor()

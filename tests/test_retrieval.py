@@ -1,0 +1,338 @@
+import math
+import pickle
+import re
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+import fastrec
+from fastrec.hopfield import theory
+from fastrec.hopfield.patterns import PackedStates
+from fastrec.hopfield.retrieval import (
+    COLUMNS,
+    ENDS,
+    Outcome,
+    RetrievalDefinition,
+    RetrievalResult,
+    Task,
+    ends,
+    retrieve,
+    student_t,
+    trial_seed,
+    wilson,
+)
+
+DEFINITION = RetrievalDefinition(6, 0.1, "async", 100, 3)
+
+
+def end_of(state, memory, patterns):
+    """Where one recall ended, by the words of `Outcome` and loops over everything."""
+    n = len(state)
+    m = [int(x @ state) for x in patterns]
+    if 10 * m[memory] >= 9 * n:
+        return "memory"
+    if any(10 * v >= 9 * n for v in m):
+        return "another"
+    if any(-10 * v >= 9 * n for v in m):
+        return "inverse"
+    if len(m) >= 3:
+        largest = sorted(range(len(m)), key=lambda mu: -abs(m[mu]))[:3]
+        majority = np.sign(sum(patterns[mu] * (1 if m[mu] >= 0 else -1) for mu in largest))
+        if 10 * int(majority @ state) >= 9 * n:
+            return "mixture"
+    return "glass"
+
+
+def by_hand(n, p, flips, trial, d):
+    seed = trial_seed(d.seed, n, p, trial)
+    patterns = fastrec.random_patterns(p, n, seed, backend="reference").astype(int)
+    b = min(d.probes, p)
+    net = fastrec.HopfieldNetwork(n, backend="reference")
+    net.store(patterns)
+    probes = fastrec.corrupt(patterns, flips, seed, backend="reference")[:b]
+    assert (probes != patterns[:b]).sum() == b * flips
+    found = net.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed)
+    m = [int(x @ s) for x, s in zip(patterns, found.states.astype(int), strict=False)]
+    kinds = [end_of(s.astype(int), mu, patterns) for mu, s in enumerate(found.states)]
+    return Outcome(
+        *(n, p, flips, trial, b, sum(m), sum(v * v for v in m), m.count(n)),
+        sum((n - v) // 2 <= round(d.tolerance * n) for v in m),
+        int(found.converged.sum()),
+        int(found.sweeps.sum()),
+        *map(kinds.count, ENDS),
+    )
+
+
+@pytest.mark.parametrize("update", ["async", "sync"])
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 63, 64, 65, 130])
+def test_outcomes_are_those_of_the_definition(n, update, backend):
+    for p, flips, probes in (
+        (1, 0, 1),
+        (2, 1, 5),
+        (3, n // 3, 6),
+        (9, n // 2, 4),
+        (max(1, n // 5), n // 4, 99),
+    ):
+        d = replace(DEFINITION, update=update, probes=probes, max_sweeps=5)
+        assert retrieve(Task(n, p, flips, 2, d, backend)) == by_hand(n, p, flips, 2, d)
+
+
+def test_census_of_all_states_of_tiny_networks():
+    seen = set()
+    for n, p in ((3, 1), (5, 2), (7, 3), (9, 5)):
+        patterns = np.random.default_rng(n).choice([-1, 1], (p, n))
+        packed = fastrec.pack(patterns.astype(np.int8))
+        every = np.array(list(product([-1, 1], repeat=n)))
+        for begin in range(0, len(every) - p + 1, p):  # row r counts as recall of memory r
+            states = every[begin : begin + p]
+            found = ends(states @ patterns.T, packed, fastrec.pack(states))
+            kinds = [end_of(s, mu, patterns) for mu, s in enumerate(states)]
+            assert found == tuple(map(kinds.count, ENDS))
+            seen |= set(kinds)
+    assert seen == set(ENDS)
+
+
+@pytest.mark.parametrize("n", [101, 128, 1001])
+def test_census_knows_each_kind_of_end(n):
+    rng = np.random.default_rng(n)
+    x = rng.choice([-1, 1], (5, n))
+
+    def census(*states):
+        return ends(np.array(states) @ x.T, fastrec.pack(x), fastrec.pack(np.array(states)))
+
+    def nudged(state, share):
+        state = state.copy()
+        state[rng.permutation(n)[: int(share * n)]] *= -1
+        return state
+
+    mixtures = [np.sign(a * x[1] + b * x[2] - c * x[4]) for a, b, c in product([-1, 1], repeat=3)]
+    assert census(x[0], x[2], -x[2], mixtures[0], rng.choice([-1, 1], n)) == (1, 1, 1, 1, 1)
+    assert census(nudged(x[0], 0.04), nudged(x[1], 0.04), nudged(x[2], 0.06)) == (2, 0, 0, 0, 1)
+    assert all(census(nudged(state, 0.04)) == (0, 0, 0, 1, 0) for state in mixtures)
+    assert census(np.sign(x.sum(0))) == (0, 0, 0, 0, 1)  # of five
+    same = np.repeat(x[:1], 5, axis=0)  # what is stored twice is its own mixture, but a memory first
+    assert ends(same @ same.T, fastrec.pack(same), fastrec.pack(same)) == (5, 0, 0, 0, 0)
+
+
+def test_results_are_the_same_on_every_backend():
+    arguments = ([1, 33, 65], [0.001, 0.06, 0.2, 0.5])
+    given = {"trials": 2, "probes": 7, "noise": 0.1, "tolerance": 0.05, "seed": 2**64 - 1}
+    one, other = (fastrec.retrieval_scaling(*arguments, **given, backend=b) for b in ("cpu", "reference"))
+    assert one.outcomes == other.outcomes
+    assert (one.backend, other.backend) == ("cpu", "reference")
+    for update in ("async", "sync"):
+        found = [
+            fastrec.basin_map(40, [0.05, 0.3], [-0.4, 0.3, 1], 2, 5, update, backend=b, max_sweeps=3)
+            for b in ("cpu", "reference")
+        ]
+        assert found[0].outcomes == found[1].outcomes
+
+
+class Backwards(Executor):
+    """Runs the tasks when all are there, the last first."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def submit(self, function, /, *args):
+        future = Future()
+        self.waiting.append((future, function, pickle.loads(pickle.dumps(args))))
+        if len(self.waiting) == 12:
+            for other, call, given in reversed(self.waiting):
+                other.set_result(call(*given))
+        return future
+
+
+def test_results_depend_on_no_order_and_no_neighbours():
+    alphas = [0.03, 0.09, 0.15, 0.2]
+    whole = fastrec.retrieval_curve(150, alphas, 3, 20, 0.15, seed=5)
+    for executor in (Backwards(), ThreadPoolExecutor(2)):
+        with executor:
+            assert fastrec.retrieval_curve(150, alphas, 3, 20, 0.15, seed=5, executor=executor).outcomes == (
+                whole.outcomes
+            )
+    assert fastrec.retrieval_curve(150, alphas[::-1] * 2, 3, 20, 0.15, seed=5).outcomes == whole.outcomes
+    part = fastrec.retrieval_curve(150, 0.09, 2, 20, 0.15, seed=5)
+    assert set(part.outcomes) < set(whole.outcomes) and len(part.outcomes) == 2
+    assert fastrec.retrieval_curve(150, alphas, 3, 20, 0.15, seed=6).outcomes != whole.outcomes
+    sizes = fastrec.retrieval_scaling([80, 150], alphas, 3, 20, 0.15, seed=5)
+    assert sizes.outcomes[-12:] == whole.outcomes
+    assert len(sizes.curves) == 2
+
+
+def test_a_map_is_curves_from_several_starts_in_the_same_networks():
+    basins = fastrec.basin_map(120, [0.05, 0.1], [0.2, 0.8, 1.0], 2, 9)
+    curves = [fastrec.retrieval_curve(120, [0.05, 0.1], 2, 9, noise) for noise in (0.4, 0.1, 0)]
+    assert basins.outcomes == tuple(sorted(o for curve in curves for o in curve.outcomes))
+    assert [n for n, _ in basins.curves] == [120] * 3
+    assert [start for _, start in basins.curves] == pytest.approx([1.0, 0.8, 0.2])
+
+
+def test_overlaps_are_those_of_ags():
+    result = fastrec.retrieval_curve(2000, [0.05, 0.10, 0.12], 12, 100)
+    for point in result.points:
+        # 1/n is one unit in half of the states: what is left of the size here.
+        reach = point.interval[1] - point.overlap + 1 / point.n
+        assert abs(point.overlap - theory.ags_overlap(point.alpha)) < reach
+        assert reach < 0.0015
+        assert point.share("memory") > 0.997
+    beyond = fastrec.retrieval_curve(2000, [0.2], 2, 50).points[0]
+    assert beyond.overlap < 0.6 and beyond.share("glass") > 0.95
+
+
+def test_exact_recall_of_memories_is_their_stability():
+    for point in fastrec.retrieval_curve(100, [0.1, 0.15, 0.2], 60, 20).points:
+        low, high = point.share_interval("exact")
+        stable = math.exp(-point.n * theory.unstable_bit_probability(point.n, point.p))
+        assert low - 0.05 < stable < high  # bits fail together a little
+
+
+def test_statistics_of_a_point():
+    one = Outcome(10, 2, 1, 0, 2, 18, 164, 1, 2, 2, 4, 1, 0, 0, 0, 1)
+    two = Outcome(10, 2, 1, 1, 2, 20, 200, 2, 2, 1, 5, 2, 0, 0, 0, 0)
+    (point,) = RetrievalResult(replace(DEFINITION, probes=2), (two, one), "cpu", 0.0).points
+    assert (point.n, point.p, point.alpha, point.flips, point.start) == (10, 2, 0.2, 1, 0.8)
+    assert (point.trials, point.probed, point.overlap) == (2, 4, 0.95)
+    assert point.interval == pytest.approx((0.95 - 12.7062 * 0.05, 0.95 + 12.7062 * 0.05), rel=1e-5)
+    assert point.deviation == pytest.approx(np.std([1, 0.8, 1, 1]))
+    assert point.share("exact") == 0.75
+    assert point.share_interval("exact") == wilson(3, 4)
+    single = RetrievalResult(replace(DEFINITION, probes=2), (one,), "cpu", 0.0).points[0]
+    assert math.isnan(single.interval[0]) and math.isnan(single.interval[1])
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    # Newcombe, Statistics in Medicine 17, 857 (1998), table I, method 3
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_has_the_published_values(successes, n, low, high):
+    assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
+    assert wilson(n - successes, n) == pytest.approx((1 - high, 1 - low), abs=5e-5)
+    assert wilson(n, n)[1] == 1 and wilson(0, n)[0] == 0
+
+
+def test_student_has_the_published_values():
+    table = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 10: 2.228, 30: 2.042, 120: 1.980}
+    for freedom, t in table.items():
+        assert student_t(0.95, freedom) == pytest.approx(t, abs=5e-4)
+    assert student_t(0.99, 5) == pytest.approx(4.032, abs=5e-4)
+    assert student_t(0.5, 1) == pytest.approx(1)
+
+
+def test_files_and_tables(tmp_path):
+    result = fastrec.retrieval_scaling([30, 41], [0.1, 0.2], 2, 3, 0.1, tolerance=0.05, seed=2**64 - 1)
+    result.save(tmp_path / "r.csv")
+    assert RetrievalResult.load(tmp_path / "r.csv") == result
+    first, head, *rows, end = (tmp_path / "r.csv").read_text().splitlines()
+    assert (first, head, end) == ("# fastrec retrieval 1", ",".join(COLUMNS), "# end 8")
+    assert rows[0].startswith("30,3,3,0,3,")
+    lines = result.table().splitlines()
+    assert lines[0] == f"retrieval: {result.definition}"
+    assert str(result.definition) == (
+        "recall of at most 3 memories a network within 0.05 n wrong units (async updates, at most 100 sweeps)"
+    )
+    assert len(lines) == 6 and len({len(line) for line in lines[1:]}) == 1
+    assert "within" in lines[1]
+    exact = fastrec.retrieval_curve(30, 0.1, trials=1)
+    assert "within" not in exact.table() and exact.table().split()[-7] == "100.0"
+    with pytest.raises(ValueError, match="suffix"):
+        result.save(tmp_path / "r.txt")
+
+
+def test_damaged_files_are_refused(tmp_path):
+    path = tmp_path / "r.csv"
+    fastrec.retrieval_curve(30, [0.1, 0.2], 1, 2).save(path)
+    whole = path.read_bytes()
+    for cut in range(len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match=r"r\.csv: "):
+            RetrievalResult.load(path)
+    for old, new, word in (
+        (b"retrieval 1", b"retrieval 2", "format '2', but this fastrec reads format 1"),
+        (b"retrieval 1", b"capacity 1", "not a fastrec retrieval file"),
+        (b"probed", b"asked", "line 2 should name the columns"),
+        (b",cpu,", b",cpu,cpu,", "line 3 has"),
+        (b",async,", b",never,", "several definitions"),
+        (b"\n30,3,0,0,2,", b"\n30,3,0,x,2,", "line 3 has 'x' for trial"),
+        (b"\n30,3,0,0,2,", b"\n30,3,0,1,2,", "hold the trials 1"),
+        (b"\n30,3,0,0,2,", b"\n30,3,0,0,1,", "cannot be together"),
+        (b"end 2", b"end 3", "truncated or damaged"),
+    ):
+        path.write_bytes(whole.replace(old, new, 1))
+        with pytest.raises(ValueError, match=re.escape(word)):
+            RetrievalResult.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"outcomes": ()}, "outcomes is empty"),
+        ({"backend": "a,b"}, "backend"),
+        ({"seconds": -1.0}, "seconds"),
+    ],
+)
+def test_impossible_results_are_refused(change, word):
+    with pytest.raises(ValueError, match=word):
+        replace(fastrec.retrieval_curve(20, 0.1, 1), **change)
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"n": 0}, "n is 0"),
+        ({"n": 2.0}, r"n is 2\.0"),
+        ({"alphas": []}, "alphas has shape"),
+        ({"alphas": -0.1}, r"alphas is -0\.1"),
+        ({"alphas": [0.1, math.nan]}, "alphas is nan"),
+        ({"alphas": "a"}, "alphas is 'a'"),
+        ({"alphas": 1e9}, "alphas is 1000000000"),
+        ({"trials": 0}, "trials is 0"),
+        ({"probes": 0}, "probes is 0"),
+        ({"noise": 1.01}, r"noise is 1\.01; it must be a number from 0 to 1"),
+        ({"noise": "some"}, "noise is 'some'"),
+        ({"update": "both"}, "update is 'both'"),
+        ({"tolerance": -0.1}, "tolerance is"),
+        ({"max_sweeps": 0}, "max_sweeps is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"n": 10**6, "alphas": 9}, "memory"),
+    ],
+)
+def test_bad_arguments_are_named(given, word):
+    with pytest.raises(ValueError, match=word):
+        fastrec.retrieval_curve(**({"n": 50, "alphas": [0.1]} | given))
+
+
+def test_bad_arguments_of_the_others_are_named():
+    with pytest.raises(ValueError, match="sizes is empty"):
+        fastrec.retrieval_scaling([], 0.1)
+    with pytest.raises(ValueError, match=r"overlaps is 1\.5"):
+        fastrec.basin_map(10, 0.1, [0, 1.5])
+    with pytest.raises(fastrec.BackendError, match="backend is 'tpu'"):
+        fastrec.retrieval_curve(10, 0.1, backend="tpu")
+
+
+def test_one_of_everything_and_more_patterns_than_units():
+    one = fastrec.retrieval_curve(1, 1, 1, 1)
+    assert one.outcomes == (Outcome(1, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0),)
+    flipped = fastrec.retrieval_curve(1, 1, 1, 1, noise=1.0)  # without couplings it stays where it is
+    assert flipped.points[0].overlap == -1 and flipped.points[0].share("inverse") == 1
+    many = fastrec.retrieval_curve(9, 5, 2, 45, 0.3).points[0]
+    assert (many.p, many.probed) == (45, 90)
+    assert fastrec.retrieval_curve(70, 0.0, 1).points[0].p == 1
+
+
+def test_packed_states_of_all_words_are_looked_at():
+    words = np.array([[2**64 - 1, 1]], np.uint64)
+    state = PackedStates(words, 65)
+    assert ends(np.array([[65, 1, 1]]), PackedStates(np.zeros((3, 2), np.uint64), 65), state)[0] == 1
+
+
+def test_progress_and_pictures():
+    result = fastrec.retrieval_curve(60, [0.05, 0.1], 2, 4, progress=True)
+    assert result.plot().get_ylabel().startswith("overlap m")
+    basins = fastrec.basin_map(60, [0.05, 0.1], [0.5, 0.9], 2, 4)
+    assert basins.plot().get_ylabel().startswith("overlap m$_0$")

@@ -1,0 +1,555 @@
+"""Run files that are killed, cut, full and shared; executors that change nothing but the time."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import fastrec
+from fastrec import cli
+from fastrec.hopfield import capacity as capacity_module
+from fastrec.hopfield import runs
+from fastrec.hopfield.executors import process_pool, run_tasks
+from fastrec.hopfield.results import COLUMNS, RUN, ScalingResult, from_trials
+from fastrec.hopfield.runs import DamagedFile, RunFile, Table, export, origin
+
+COMMAND = [sys.executable, "-c", "from fastrec.cli import main; main()"]
+TABLE = Table(
+    "retrieval",
+    key={"n": "INTEGER", "trial": "INTEGER"},
+    values={"overlap": "REAL"},
+    definition={"update": "TEXT", "seed": "TEXT", "limit": "INTEGER"},
+    own=("limit",),
+)
+ORIGIN = origin("reference", 0.5)
+
+
+def row(n, trial, update="async", seed=0, limit=9, overlap=0.5):
+    return (n, trial, overlap, update, str(seed), limit, *ORIGIN)
+
+
+def command(*arguments, **options):
+    return subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def same(scaling, expected):
+    assert scaling.sizes == expected.sizes
+    for a, b in zip(scaling, expected, strict=True):
+        assert np.array_equal(a.counts, b.counts)
+        assert np.array_equal(a.censored, b.censored)
+        assert a.definition == b.definition
+
+
+def test_rows_come_back(tmp_path):
+    rows = [row(5, 1), row(5, 0, overlap=math.pi), row(3, 2**62, seed=0, limit=7)]
+    with RunFile(tmp_path / "a.db", TABLE) as file:
+        assert file.rows() == [] and file.finished() == set()
+        file.add(rows[:2])
+        file.add([row(5, 0, overlap=9.0), rows[2]])  # a key that is known
+    with RunFile(tmp_path / "a.db", TABLE) as file:
+        assert file.rows() == sorted(rows)
+        assert file.finished() == {(5, 1), (5, 0), (3, 2**62)}
+    assert os.listdir(tmp_path) == ["a.db"]
+
+
+def test_another_definition_is_refused(tmp_path):
+    with RunFile(tmp_path / "a.db", TABLE) as file:
+        file.require({"n": 1, "update": "sync", "seed": 4, "limit": 2})
+        file.add([row(5, 0)])
+        file.require({"n": 6, "update": "async", "seed": 0, "limit": 2})
+        with pytest.raises(ValueError, match="definition") as caught:
+            file.require({"n": 5, "update": "sync", "seed": 2**64 - 1, "limit": 2})
+        text = str(caught.value)
+        for part in (
+            "update is async in the file, sync",
+            f"seed is 0 in the file, {2**64 - 1}",
+            "n = 5 is 9",
+        ):
+            assert part in text
+        with pytest.raises(ValueError, match="seed is 0 in the file, 1 is asked"):
+            file.add([row(6, 0), row(6, 1, seed=1)])
+        assert file.finished() == {(5, 0)}
+
+
+def foreign(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE retrieval (n INTEGER)")
+    connection.close()
+
+
+def newer(path):
+    with RunFile(path, TABLE):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 7")
+    connection.close()
+
+
+def another(path):
+    with RunFile(path, RUN):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (foreign, "another program"),
+        (newer, "format 7"),
+        (another, "a run of capacity, not of retrieval"),
+        (lambda path: path.write_text("n,trial\n1,2\n"), "not a run file"),
+        (lambda path: path.write_bytes(bytes(5000)), "not a run file"),
+        (lambda path: path.write_bytes(b"\x89PNG"), "not a run file"),
+    ],
+)
+def test_other_files_are_refused_and_untouched(tmp_path, make, message):
+    path = tmp_path / "a.db"
+    make(path)
+    before = path.read_bytes()
+    for use in (lambda: RunFile(path, TABLE).__enter__(), lambda: runs.read(path, TABLE)):
+        with pytest.raises(ValueError, match=message) as caught:
+            use()
+        assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.db"]
+
+
+def test_unusable_paths(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        RunFile(tmp_path, TABLE).__enter__()
+    with pytest.raises(FileNotFoundError, match="cannot write"):
+        RunFile(tmp_path / "none" / "a.db", TABLE).__enter__()
+    with pytest.raises(FileNotFoundError):
+        runs.read(tmp_path / "a.db", TABLE)
+
+
+@pytest.mark.slow
+def test_a_file_cut_anywhere_keeps_every_whole_row(tmp_path, caplog):
+    path, whole = tmp_path / "a.db", tmp_path / "whole.db"
+    rows = [row(20, trial)[:-3] + (f"m{trial}-", "x" * (trial % 40), ORIGIN[-1]) for trial in range(90)]
+    with RunFile(whole, TABLE) as file:
+        for one in rows:
+            file.add([one])
+    content = whole.read_bytes()
+    ends = []
+    for one in rows:
+        text = "".join(one[-3:]).encode()
+        ends.append(content.rindex(text) + len(text))
+    assert len(content) >= 6 * 4096
+    borders = [page + step for page in range(0, len(content), 4096) for step in (-1, 1, 70, 99, 101)]
+    for cut in sorted({*range(0, len(content), 64), *ends, *(cut for cut in borders if cut > 0)}):
+        path.write_bytes(content[:cut])
+        caplog.clear()
+        with RunFile(path, TABLE) as file:
+            # The schema is at the end of the first page.
+            expected = [one for one, end in zip(rows, ends, strict=True) if end <= cut and cut >= 4096]
+            assert file.rows() == expected, cut
+            file.add([row(21, 0)])
+        kept = tmp_path / "a.db.damaged"
+        if 1 < cut < len(content):  # SQLite takes a file of one byte as empty
+            assert kept.read_bytes() == content[:cut]
+            assert f"{len(expected)} rows" in caplog.messages[0] and len(caplog.messages) == 1
+            kept.unlink()
+        assert sorted(os.listdir(tmp_path)) == ["a.db", "whole.db"]
+
+
+def test_damage_is_kept_apart_each_time(tmp_path):
+    path = tmp_path / "a.db"
+    for _ in range(3):
+        with RunFile(path, TABLE) as file:
+            file.add([row(20, trial) for trial in range(200)])
+        path.write_bytes(path.read_bytes()[:-4000])
+        with pytest.raises(ValueError, match="damaged"):
+            runs.read(path, TABLE)
+    with RunFile(path, TABLE) as file:
+        assert 0 < len(file.rows()) < 200
+    assert sorted(os.listdir(tmp_path)) == ["a.db", "a.db.damaged", "a.db.damaged2", "a.db.damaged3"]
+
+
+def test_zeroed_and_overwritten_pages(tmp_path):
+    """As after a power failure: never a traceback, never a row that was not written."""
+    path = tmp_path / "a.db"
+    rows = [row(20, trial) for trial in range(200)]
+    with RunFile(path, TABLE) as file:
+        file.add(rows)
+    content = path.read_bytes()
+    noise = random.Random(1).randbytes(4096)
+    for page in range(1, len(content) // 4096):
+        for filling in (bytes(4096), noise):
+            path.write_bytes(content[: 4096 * page] + filling + content[4096 * (page + 1) :])
+            with RunFile(path, TABLE) as file:
+                assert set(file.rows()) <= set(rows)
+            assert len(os.listdir(tmp_path)) == 2
+            (tmp_path / "a.db.damaged").unlink()
+
+
+def test_full_disk_keeps_what_was_committed(tmp_path):
+    path = tmp_path / "a.db"
+    done, limits = 0, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill():
+        nonlocal done
+        while True:
+            file.add([row(20, done)])
+            done += 1
+
+    with RunFile(path, TABLE) as file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, limits[1]))
+        try:
+            with pytest.raises(OSError, match="committed before are kept") as caught:
+                fill()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+    with RunFile(path, TABLE) as file:
+        assert done > 50 and file.rows() == [row(20, trial) for trial in range(done)]
+        file.add([row(20, done)])
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_runs import RunFile, TABLE, row
+for trial in range({first}, {first} + 60):
+    with RunFile({path!r}, TABLE) as file:
+        file.add([row(1, trial), row(2, 7)])
+"""
+
+
+def test_several_processes_write_one_file(tmp_path):
+    path, tests = str(tmp_path / "a.db"), str(Path(__file__).parent)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER.format(tests=tests, first=first, path=path)])
+        for first in (0, 60, 120, 90)
+    ]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    with RunFile(path, TABLE) as file:
+        assert file.finished() == {(1, trial) for trial in range(180)} | {(2, 7)}
+    assert os.listdir(tmp_path) == ["a.db"]
+
+
+def test_a_run_resumes(tmp_path, monkeypatch):
+    path = tmp_path / "a.sqlite"
+    expected = fastrec.capacity_scaling([30, 10], 40, backend="reference", seed=2**64 - 1)
+    fastrec.capacity_scaling([10, 50], 9, path, backend="reference", seed=2**64 - 1)
+    asked = []
+    scan = capacity_module.scan
+    monkeypatch.setattr(capacity_module, "scan", lambda task, lanes: asked.append(task) or scan(task, lanes))
+    resumed = fastrec.capacity_scaling([30, 10], 40, path, backend="cpu", seed=2**64 - 1)
+    assert [task.trials.tolist() for task in asked] == [list(range(40)), list(range(9, 40))]
+    same(resumed, expected)
+    assert [result.backend for result in resumed] == ["cpu", "cpu-reference"]
+    monkeypatch.setattr(capacity_module, "scan", lambda *_: pytest.fail("all is there"))
+    same(fastrec.capacity_scaling([30, 10], 40, path, seed=2**64 - 1), expected)
+    same(
+        fastrec.capacity_scaling([10], 3, path, seed=2**64 - 1, workers=9),
+        fastrec.capacity_scaling([10], 3, path, seed=2**64 - 1),
+    )
+    loaded = ScalingResult.load(path)
+    assert loaded.sizes == (10, 30, 50) and [r.trials for r in loaded] == [40, 40, 9]
+    assert loaded[0].seconds > 0
+
+
+def test_a_run_of_another_definition_is_refused_before_work(tmp_path, monkeypatch):
+    path = tmp_path / "a.db"
+    fastrec.capacity_scaling([10], 2, path, backend="reference")
+    monkeypatch.setattr(capacity_module, "scan", lambda *_: pytest.fail("work started"))
+    with pytest.raises(ValueError, match="corruption is 1 in the file, 0 is asked; seed is 0 in the file, 4"):
+        fastrec.capacity_scaling([20], 2, path, seed=4, corruption=0)
+    with pytest.raises(ValueError, match="max_patterns of n = 10 is"):
+        fastrec.capacity_scaling([20, 10], 2, path, max_patterns=3)
+    with pytest.raises(ValueError, match="give one of them"):
+        fastrec.capacity_scaling([20], 2, executor=concurrent.futures.ThreadPoolExecutor(1), workers=2)
+
+
+def test_progress_counts_what_was_there(tmp_path, monkeypatch):
+    path, told = tmp_path / "a.db", []
+    fastrec.capacity_scaling([10], 30, path, backend="reference")
+
+    class Bar:
+        def __init__(self, description, total, shown, done):
+            told.append(done / total)
+
+        def __enter__(self):
+            return lambda amount, name: told.append(amount)
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(capacity_module, "progress_bar", Bar)
+    fastrec.capacity_scaling([10, 20], 40, path, backend="reference")
+    work = [n * fastrec.theory.capacity_bound(n) ** 2 for n in (10, 20)]
+    assert told[0] == pytest.approx(30 * work[0] / (40 * sum(work)))
+    assert sum(told[1:]) == 10 * work[0] + 40 * work[1]
+
+
+def test_unfinished_runs_load_up_to_the_first_gap(tmp_path):
+    path = tmp_path / "a.db"
+    fastrec.capacity_scaling([10, 20], 6, path, backend="reference")
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM capacity WHERE n = 10 AND trial = 4 OR n = 20 AND trial = 0")
+    connection.close()
+    loaded = ScalingResult.load(path)
+    assert loaded.sizes == (10,) and loaded[0].trials == 4
+    with RunFile(tmp_path / "b.db", RUN):
+        pass
+    with pytest.raises(ValueError, match=r"b\.db: no finished trials"):
+        ScalingResult.load(tmp_path / "b.db")
+    with (
+        RunFile(tmp_path / "c.db", TABLE),
+        pytest.raises(ValueError, match="a run of retrieval, not of capacity"),
+    ):
+        ScalingResult.load(tmp_path / "c.db")
+
+
+def test_export(tmp_path, monkeypatch):
+    path, out = tmp_path / "a.db", tmp_path / "b.csv"
+    run = fastrec.capacity_scaling([10, 20], 6, path, backend="reference")
+    assert RUN.columns[: len(COLUMNS)] == COLUMNS
+    assert export(path, out) == 12
+    loaded = ScalingResult.load(out)
+    same(loaded, run)
+    assert loaded == ScalingResult(from_trials(runs.read(path, RUN)[2]))
+    lines = out.read_text().splitlines()
+    out.write_text("\n".join(lines[:-1]))
+    with pytest.raises(ValueError, match="truncated"):
+        ScalingResult.load(out)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ValueError, match=r"fastrec\[parquet\]"):
+        export(path, tmp_path / "b.parquet")
+    with pytest.raises(ValueError, match=r"\.csv or \.parquet"):
+        export(path, tmp_path / "b.txt")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_export_to_parquet(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    fastrec.capacity_scaling([10], 6, tmp_path / "a.db", backend="reference")
+    export(tmp_path / "a.db", tmp_path / "a.parquet")
+    table = parquet.read_table(tmp_path / "a.parquet")
+    assert [tuple(r.values()) for r in table.to_pylist()] == runs.read(tmp_path / "a.db", RUN)[2]
+
+
+class Job(NamedTuple):
+    cost: float
+    action: str = ""
+
+
+def work(job):
+    if job.action == "fail":
+        raise ArithmeticError("failed")
+    if job.action == "die":
+        time.sleep(0.5)
+        os._exit(3)
+    time.sleep(0.01)
+    return -job.cost
+
+
+@pytest.mark.parametrize("pool", [None, concurrent.futures.ThreadPoolExecutor])
+def test_tasks(pool):
+    jobs, found, begun = [Job(2), Job(5), Job(1)], [], []
+
+    def begin(job):
+        begun.append(job.cost)
+        return work(job)
+
+    executor = pool and pool(1)
+    run_tasks(begin, jobs, executor, lambda job, result: found.append((job.cost, result)))
+    assert sorted(found) == [(1, -1), (2, -2), (5, -5)]
+    assert begun == ([2, 5, 1] if pool is None else [5, 2, 1])
+
+
+def test_an_error_cancels_what_has_not_begun():
+    begun, found = [], []
+
+    def begin(job):
+        begun.append(job)
+        return work(job)
+
+    jobs = [Job(9), Job(8, "fail"), *(Job(1) for _ in range(50))]
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        pytest.raises(ArithmeticError, match="failed"),
+    ):
+        run_tasks(begin, jobs, pool, lambda job, result: found.append(job))
+    assert len(begun) < 50 and found[0] == jobs[0]
+
+
+def test_ctrl_c_cancels_what_has_not_begun():
+    def interrupt(job, result):
+        raise KeyboardInterrupt
+
+    begun = []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+        run_tasks(lambda job: begun.append(job) or work(job), [Job(1)] * 50, pool, interrupt)
+    assert len(begun) < 50
+
+
+def test_a_dead_worker_is_told_and_the_rest_is_kept():
+    found, jobs = [], [Job(9, "die"), *(Job(cost) for cost in range(8))]
+    with process_pool(2) as pool, pytest.raises(ChildProcessError, match="a worker process died"):
+        run_tasks(work, jobs, pool, lambda job, result: found.append(job.cost))
+    assert sorted(found) == list(range(8))
+
+
+def test_results_do_not_depend_on_the_executor(tmp_path):
+    numba = pytest.importorskip("numba")
+    expected = fastrec.capacity_scaling([20, 300, 130], 50, backend="cpu")
+    before = numba.get_num_threads()
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        same(fastrec.capacity_scaling([20, 300, 130], 50, executor=pool, backend="cpu"), expected)
+        threads = list(pool.map(lambda _: numba.get_num_threads(), range(9)))
+    assert set(threads) == {before}
+    path = tmp_path / "a.db"
+    same(fastrec.capacity_scaling([20, 300, 130], 50, path, workers=2, backend="cpu"), expected)
+    assert len(runs.read(path, RUN)[2]) == 150
+
+
+@pytest.mark.parametrize(
+    ("backend", "n"), [("cpu", 10), ("cpu", 30_000), ("reference", 100), ("gpu", 10_000)]
+)
+def test_tasks_are_cut_to_seconds(backend, n):
+    limit = fastrec.theory.capacity_bound(n)
+    definition = fastrec.capacity(10, 1, backend="reference", max_patterns=limit).definition
+    task = capacity_module.Task(n, np.arange(0, 3000, 3), definition, backend)
+    most = capacity_module.TASK_WORK[backend]
+    parts = task.cut(most)
+    assert np.array_equal(np.concatenate([part.trials for part in parts]), task.trials)
+    assert all(part.cost <= most or len(part.trials) == 1 for part in parts)
+    assert sum(part.cost for part in parts) == task.cost
+
+
+@pytest.mark.slow
+def test_killed_runs_resume(tmp_path, monkeypatch):
+    """Two processes on one file, killed at random moments and started again until nothing is missing."""
+    sizes, trials = "10:30:lin11", 20
+    expected = fastrec.capacity_scaling(range(10, 31, 2), trials, backend="reference")
+    server = multiprocessing.get_context("forkserver")  # starts in milliseconds what takes seconds to import
+    server.set_forkserver_preload(["pytest", "fastrec.cli", "fastrec.hopfield.capacity", "fastrec.plot"])
+    chance, kills, files = random.Random(5), 0, 0
+    while kills < 50:
+        path, rows = tmp_path / f"{files}.db", 0
+        arguments = ["fastrec", "capacity", "--sizes", sizes, "--trials", str(trials), "--out", str(path)]
+        while rows < len(expected) * trials:
+            pair = []
+            for name in "ab":
+                picture = str(tmp_path / f"{name}.png")
+                monkeypatch.setattr(sys, "argv", [*arguments, "--backend", "reference", "--plot", picture])
+                pair.append(server.Process(target=cli.main))
+                pair[-1].start()
+            for process in pair:
+                process.join(chance.uniform(0.05, 0.5))
+                process.kill()
+            for process in pair:
+                process.join()
+                kills += process.exitcode == -signal.SIGKILL
+                assert process.exitcode in (0, -signal.SIGKILL)
+            if path.exists() and path.stat().st_size:
+                before, rows = rows, len(rows_of(path))
+                assert rows >= before
+        same(ScalingResult.load(path), expected)
+        files += 1
+    assert not list(tmp_path.glob("*.damaged"))
+
+
+def rows_of(path):
+    """Rows of a run file, none while a process has begun but not committed its table."""
+    try:
+        return runs.read(path, RUN)[2]
+    except DamagedFile as error:
+        if "no run has begun" in str(error):
+            return []
+        raise
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def workers_of(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        pids = [int(pid) for pid in children.read_text().split()]
+        pids = [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        if len(pids) == 2:
+            return pids
+        time.sleep(0.05)
+    raise AssertionError("no workers")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks for processes in /proc")
+@pytest.mark.parametrize("what", ["worker", "run", "interrupt"])
+def test_workers_end_with_the_run(tmp_path, what):
+    path, picture = str(tmp_path / "a.db"), str(tmp_path / "a.png")
+    arguments = ("--sizes", "100,20000", "--trials", "1000", "--max-patterns", "3000", "--out", path)
+    process = command("capacity", *arguments, "--plot", picture, "--workers", "2", start_new_session=True)
+    pids = workers_of(process)
+    time.sleep(1)
+    assert process.poll() is None
+    if what == "worker":
+        os.kill(pids[0], signal.SIGKILL)
+    elif what == "run":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    if what == "worker":
+        assert process.returncode == 1 and err.startswith("fastrec: a worker process died")
+        assert err.count("\n") == 1
+    if what == "interrupt":
+        assert process.returncode == 130 and err == "fastrec: interrupted\n"
+    end = time.monotonic() + 5
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(alive, pids))
+    assert runs.read(path, RUN)[0] == "capacity"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dask_with_a_worker_killed(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    path, sizes = tmp_path / "a.db", [100, 5000]
+    expected = fastrec.capacity_scaling(sizes, 100, backend="cpu")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    killed = []
+
+    def kill(pid):
+        while not path.exists() or not path.stat().st_size or not (found := len(rows_of(path))):
+            time.sleep(0.02)
+        killed.append(found)
+        os.kill(pid, signal.SIGKILL)
+
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        pid = next(iter(client.run(os.getpid).values()))
+        killer = threading.Thread(target=kill, args=(pid,))
+        killer.start()
+        result = fastrec.capacity_scaling(sizes, 100, path, executor=client.get_executor(), backend="cpu")
+        killer.join()
+        same(result, expected)
+        assert 0 < killed[0] < 200
+        again = ["--dask", cluster.scheduler_address, "--out", str(tmp_path / "b.db"), "--backend", "cpu"]
+        process = command(
+            "capacity", "--sizes", "100", "--trials", "9", *again, "--plot", str(tmp_path / "b.png")
+        )
+        out, err = process.communicate()
+        assert process.returncode == 0 and err == "" and "b.db" in out
+    same(ScalingResult.load(tmp_path / "b.db"), fastrec.capacity_scaling([100], 9, backend="cpu"))
