@@ -103,6 +103,35 @@ def test_capacity_resumes_exports_and_plots_a_run_file(run, folder):
     assert code == 1 and "seed is 0 in the file, 1 is asked" in err and err.count("\n") == 1
 
 
+def test_retrieval(run, folder):
+    arguments = (
+        "retrieval",
+        "--sizes",
+        "40,60",
+        "--loads",
+        "0.05:0.1:lin2",
+        "--trials",
+        "2",
+        "--probes",
+        "3",
+    )
+    code, out, err = run(*arguments)
+    assert (
+        code == 0 and err == "" and out.splitlines()[0].startswith("retrieval: recall of at most 3 memories")
+    )
+    assert files(folder) == ["retrieval.csv", "retrieval.png"]
+    assert Path("retrieval.png").read_bytes().startswith(PNG)
+    assert run(*arguments, "--out", "r.db")[1].replace("r.db", "retrieval.csv") == out
+    code, table, err = run("plot", "r.db")
+    assert code == 0 and err == "" and table.splitlines()[:5] == out.splitlines()[:5]
+    assert run(*arguments, "--workers", "2", "--dask", "tcp://127.0.0.1:1")[0] == 2
+
+
+@pytest.mark.parametrize("loads", ["x", "0.1:0.2", "0.2:0.1:lin3", "0.1:0.2:log3", ""])
+def test_bad_loads(run, folder, loads):
+    assert run("retrieval", "--loads", loads)[0] == 2
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -241,7 +241,7 @@ def test_file_is_tidy_csv(scaling, tmp_path):
     assert lines[0] == "# fastrec capacity 1"
     assert lines[-1] == "# end 100"
     table = list(csv.DictReader(line for line in lines if not line.startswith("#")))
-    assert tuple(table[0]) == COLUMNS
+    assert tuple(table[0]) == tuple(COLUMNS)
     for r in scaling:
         mine = [row for row in table if row["n"] == str(r.n)]
         assert [int(row["trial"]) for row in mine] == list(range(r.trials))

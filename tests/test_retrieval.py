@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastrec
-from fastrec.hopfield import theory
+from fastrec.hopfield import retrieval, theory
 from fastrec.hopfield.patterns import PackedStates
 from fastrec.hopfield.retrieval import (
     COLUMNS,
@@ -24,6 +24,7 @@ from fastrec.hopfield.retrieval import (
     trial_seed,
     wilson,
 )
+from fastrec.hopfield.runs import export
 
 DEFINITION = RetrievalDefinition(6, 0.1, "async", 100, 3)
 
@@ -243,6 +244,46 @@ def test_files_and_tables(tmp_path):
         result.save(tmp_path / "r.txt")
 
 
+def test_run_files_resume(tmp_path, monkeypatch):
+    """A run that ended in the middle goes on, in processes, and ends as one without a break."""
+    given = ([20, 31], [0.1, 0.2], 3, 2, 0.1)
+    expected = fastrec.retrieval_scaling(*given)
+    path, ran, retrieve_one = tmp_path / "r.db", [], retrieval.retrieve
+
+    def interrupted(task):
+        ran.append(task)
+        if len(ran) == 5:
+            raise KeyboardInterrupt
+        return retrieve_one(task)
+
+    monkeypatch.setattr(retrieval, "retrieve", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fastrec.retrieval_scaling(*given, out=path)
+    part = RetrievalResult.load(path)
+    assert part.outcomes == expected.outcomes[:4]
+    monkeypatch.setattr(retrieval, "retrieve", retrieve_one)
+    with ThreadPoolExecutor(2) as threads:
+        whole = fastrec.retrieval_scaling(*given, out=path, executor=threads)
+    assert whole.outcomes == RetrievalResult.load(path).outcomes == expected.outcomes
+    assert export(path, tmp_path / "r.csv") == 12
+    assert RetrievalResult.load(tmp_path / "r.csv").outcomes == expected.outcomes
+    monkeypatch.setattr(retrieval, "retrieve", lambda task: pytest.fail("known already"))
+    assert fastrec.retrieval_scaling(*given, out=path).outcomes == expected.outcomes
+    with pytest.raises(ValueError, match="probes is 2 in the file, 4 is asked"):
+        fastrec.retrieval_scaling(*given[:3], 4, out=path)
+    with pytest.raises(ValueError, match="a run of retrieval, not of capacity"):
+        fastrec.capacity_scaling([10], 1, path)
+
+
+def test_unwritable_out_is_refused_before_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(retrieval, "retrieve", lambda task: pytest.fail("work started"))
+    for out, fault in ((tmp_path / "r.txt", ValueError), (tmp_path / "none" / "r.csv", OSError)):
+        with pytest.raises(fault):
+            fastrec.retrieval_curve(20, 0.1, out=out)
+    with pytest.raises(ValueError, match="workers is 2 and executor"), ThreadPoolExecutor() as threads:
+        fastrec.retrieval_curve(20, 0.1, executor=threads, workers=2)
+
+
 def test_damaged_files_are_refused(tmp_path):
     path = tmp_path / "r.csv"
     fastrec.retrieval_curve(30, [0.1, 0.2], 1, 2).save(path)
@@ -260,7 +301,7 @@ def test_damaged_files_are_refused(tmp_path):
         (b"\n30,3,0,0,2,", b"\n30,3,0,x,2,", "line 3 has 'x' for trial"),
         (b"\n30,3,0,0,2,", b"\n30,3,0,1,2,", "hold the trials 1"),
         (b"\n30,3,0,0,2,", b"\n30,3,0,0,1,", "cannot be together"),
-        (b"end 2", b"end 3", "truncated or damaged"),
+        (b"end 2", b"end 3", "the end line counts 3 rows but there are 2"),
     ):
         path.write_bytes(whole.replace(old, new, 1))
         with pytest.raises(ValueError, match=re.escape(word)):

@@ -320,7 +320,7 @@ def test_unfinished_runs_load_up_to_the_first_gap(tmp_path):
 def test_export(tmp_path, monkeypatch):
     path, out = tmp_path / "a.db", tmp_path / "b.csv"
     run = fastrec.capacity_scaling([10, 20], 6, path, backend="reference")
-    assert RUN.columns[: len(COLUMNS)] == COLUMNS
+    assert RUN.columns[: len(COLUMNS)] == tuple(COLUMNS)
     assert export(path, out) == 12
     loaded = ScalingResult.load(out)
     same(loaded, run)

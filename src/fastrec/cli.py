@@ -69,6 +69,39 @@ ThreadsOption = Annotated[
 ]
 
 
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Run in so many processes of one thread each.")
+]
+DaskOption = Annotated[
+    str | None, typer.Option(help="Run on the Dask cluster with this scheduler, tcp://host:8786.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(help="Every trial: a CSV file, or a run file (.db) that a second start resumes."),
+]
+
+
+def require_one_executor(workers: int | None, dask: str | None) -> None:
+    if workers is not None and dask is not None:
+        raise typer.BadParameter("--workers and --dask exclude each other")
+
+
+def parse_loads(text: str) -> list[float]:
+    """Loads from a list "0.1,0.12", or 17 evenly spaced ones from "0.08:0.16:lin17"."""
+    try:
+        if ":" not in text:
+            return [float(part) for part in text.split(",")]
+        first, last, steps = text.split(":")
+        low, high, number = float(first), float(last), int(steps.removeprefix("lin"))
+        if not (0 <= low <= high < 1e6 and 1 <= number <= 10**4 and steps.startswith("lin")):
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither a list (0.1,0.12) nor a range (0.08:0.16:lin17)"
+        ) from None
+    return [float(f"{load:.12g}") for load in np.linspace(low, high, number)]
+
+
 def parse_sizes(text: str) -> list[int]:
     """Sizes from a list "200,400,800", or 13 from "10:10000:log13", evenly spaced in log n (lin13: in n)."""
     try:
@@ -111,21 +144,13 @@ def capacity(
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Run in so many processes of one thread each.")
-    ] = None,
-    dask: Annotated[
-        str | None, typer.Option(help="Run on the Dask cluster with this scheduler, tcp://host:8786.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Every trial: a CSV file, or a run file (.db) that a second start resumes."),
-    ] = Path("capacity.csv"),
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    out: OutOption = Path("capacity.csv"),
     plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("capacity.png"),
 ) -> None:
     """How many memories a Hopfield network holds, for a range of sizes: a table, a CSV file and a picture."""
-    if workers is not None and dask is not None:
-        raise typer.BadParameter("--workers and --dask exclude each other")
+    require_one_executor(workers, dask)
     use_threads(threads)
     from .files import require_writable
     from .hopfield.capacity import capacity_scaling
@@ -187,18 +212,87 @@ def export(
 @app.command()
 def plot(
     run: RunArgument,
-    out: Annotated[Path, typer.Option(help="Picture (png, pdf, svg).")] = Path("capacity.png"),
+    out: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).  [default: KIND.png]")] = None,
 ) -> None:
-    """Table and picture of a run file of capacities, finished or not."""
+    """Table and picture of a run file, finished or not."""
     from .files import require_writable
     from .hopfield.results import ScalingResult
-    from .plot import capacity_scaling_figure, require_format, save_figure
+    from .hopfield.retrieval import RetrievalResult
+    from .hopfield.runs import read
+    from .plot import capacity_scaling_figure, require_format, retrieval_figure, save_figure
 
-    require_format(out)
-    require_writable(out)
-    scaling = ScalingResult.load(run)
-    save_figure(capacity_scaling_figure(scaling), out)
-    print(f"{scaling.table()}\n\nwritten to {out}")
+    if out is not None:
+        require_format(out)
+        require_writable(out)
+    kind = read(run)[0]
+    picture = out or Path(f"{kind}.png")
+    require_writable(picture)
+    if kind == "capacity":
+        scaling = ScalingResult.load(run)
+        table, figure = scaling.table(), capacity_scaling_figure(scaling)
+    else:
+        found = RetrievalResult.load(run)
+        table, figure = found.table(), retrieval_figure(found)
+    save_figure(figure, picture)
+    print(f"{table}\n\nwritten to {picture}")
+
+
+@app.command()
+def retrieval(
+    sizes: Annotated[str, typer.Option(help="Units: as of `fastrec capacity`.")] = "1000,2000,5000",
+    loads: Annotated[
+        str, typer.Option(help="p/n: a list 0.1,0.12, or first:last:linK for K of them.")
+    ] = "0.08:0.16:lin17",
+    trials: Annotated[int, typer.Option(help="Independent networks of each size and load.")] = 10,
+    probes: Annotated[int, typer.Option(help="Memories of each that are probed.")] = 100,
+    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of the units flipped in a probe.")] = 0.0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the units that may be wrong in the end.")
+    ] = 0.05,
+    update: UpdateOption = Update.asynchronous,
+    max_sweeps: Annotated[int, typer.Option(help="Sweeps before a recall is given up.")] = 100,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    out: OutOption = Path("retrieval.csv"),
+    plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("retrieval.png"),
+) -> None:
+    """How close to a memory recall ends, against the load: a table, a file of all trials and a picture."""
+    use_threads(threads)
+    from .files import require_writable
+    from .hopfield.executors import dask_executor
+    from .hopfield.retrieval import retrieval_scaling
+    from .plot import require_format, retrieval_figure, save_figure
+
+    numbers, alphas = parse_sizes(sizes), parse_loads(loads)
+    require_one_executor(workers, dask)
+    if plot is not None:
+        require_format(plot)
+        require_writable(plot)
+    with nullcontext() if dask is None else dask_executor(dask) as executor:
+        found = retrieval_scaling(
+            numbers,
+            alphas,
+            trials,
+            probes,
+            noise,
+            update.value,
+            seed,
+            resolve(backend and backend.value, domain="hopfield"),
+            tolerance=tolerance,
+            max_sweeps=max_sweeps,
+            out=out,
+            progress=True,
+            executor=executor,
+            workers=workers,
+        )
+    if plot is not None:
+        save_figure(retrieval_figure(found), plot)
+    print(found.table())
+    if written := [str(path) for path in (out, plot) if path is not None]:
+        print(f"\nwritten to {' and '.join(written)}")
 
 
 @app.command()

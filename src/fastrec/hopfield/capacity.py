@@ -21,7 +21,7 @@ from ..files import require_suffix, require_writable
 from ..kernels import words
 from ..progress import progress_bar
 from . import theory
-from .executors import one_thread, process_pool, run_tasks
+from .executors import as_workers, one_thread, process_pool, run_tasks
 from .patterns import MAX_UNITS, stream_key
 from .results import (
     RUN,
@@ -32,7 +32,7 @@ from .results import (
     Stop,
     Update,
 )
-from .runs import SUFFIXES, RunFile, origin
+from .runs import SUFFIXES, Origin, RunFile, origin
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MAX_LOAD = 2**24 - 1  # a load has 24 bits of another
@@ -128,10 +128,7 @@ def capacity_scaling(
     if repeated := [n for n in set(numbers) if numbers.count(n) > 1]:
         raise ValueError(f"sizes holds {repeated[0]} more than once; give each size once")
     trials = as_int("trials", trials, 1, MAX_TRIALS)
-    if workers is not None:
-        workers = as_int("workers", workers, 1, 2**16)
-        if executor is not None:
-            raise ValueError(f"workers is {workers} and executor {executor!r}; give one of them")
+    workers = as_workers(workers, executor)
     if out is not None:
         require_suffix(out, ".csv", *SUFFIXES)
         require_writable(out)
@@ -216,7 +213,7 @@ class Part(NamedTuple):
     trials: NDArray[np.int64]
     counts: NDArray[np.int64]
     censored: NDArray[np.bool_]
-    origin: tuple[str, float, str, str, str, str, str, str]
+    origin: Origin
 
     def rows(self, task: Task) -> Iterator[tuple[Any, ...]]:
         """A row of a run file for each trial."""
@@ -337,7 +334,7 @@ def scan_bytes(n: int, limit: int, criterion: Criterion, lanes: int, backend: st
     """Memory that a scan cannot do without, at the search limit: of one trial on the gpu, else of so many."""
     if backend == "gpu":
         return one_trial_bytes(n, limit, device().multiprocessors)
-    rows = 8 if criterion == "newest" else limit
+    rows = 32 if criterion == "newest" else limit  # a block of patterns, as in kernels/cpu/capacity.py
     fields = (2 if n < 2**14 else 4) * n * rows
     return lanes * (fields + 3 * n * limit // 8 + 4 * limit**2)
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, Protocol, TypeVar
 
+from ..arguments import as_int
+
 
 class Costed(Protocol):
     """A task that says how long it takes, in any unit."""
@@ -56,6 +58,15 @@ def run_tasks(
                 "a worker process died, perhaps for want of memory; use fewer workers"
             ) from None
         raise
+
+
+def as_workers(workers: int | None, executor: Executor | None) -> int | None:
+    """The checked number of processes to start, if any."""
+    if workers is None:
+        return None
+    if executor is not None:
+        raise ValueError(f"workers is {workers} and executor {executor!r}; give one of them")
+    return as_int("workers", workers, 1, 2**16)
 
 
 @contextmanager

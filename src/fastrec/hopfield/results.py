@@ -5,14 +5,14 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrec.files import new_file, require_suffix
+from fastrec.files import require_suffix
 from fastrec.hopfield import runs, theory
+from fastrec.hopfield.tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,21 +22,21 @@ Stop = Literal["first_failure", "largest"]
 Update = Literal["async", "sync"]
 Row = tuple[int, int, int, int, str, str, int, str, int, int, int, str, float]
 
-COLUMNS = (
-    "n",
-    "trial",
-    "capacity",
-    "censored",
-    "criterion",
-    "stop",
-    "corruption",
-    "update",
-    "max_sweeps",
-    "max_patterns",
-    "seed",
-    "backend",
-    "seconds",
-)
+COLUMNS: dict[str, type] = {
+    "n": int,
+    "trial": int,
+    "capacity": int,
+    "censored": int,
+    "criterion": str,
+    "stop": str,
+    "corruption": int,
+    "update": str,
+    "max_sweeps": int,
+    "max_patterns": int,
+    "seed": int,
+    "backend": str,
+    "seconds": float,
+}
 RUN = runs.Table(
     "capacity",
     key={"n": "INTEGER", "trial": "INTEGER"},
@@ -52,8 +52,6 @@ RUN = runs.Table(
     },
     own=("max_patterns",),
 )
-_HEAD = "# fastrec capacity "
-_COLUMNS = {"1": COLUMNS, "run 1": RUN.columns}  # of each format: of `ScalingResult.save`, of `runs.export`
 
 
 @dataclass(frozen=True)
@@ -384,10 +382,7 @@ class ScalingResult:
         FileNotFoundError unless its folder exists.
         """
         require_suffix(path, ".csv")
-        rows = [",".join(map(str, row)) for result in self for row in to_rows(result)]
-        text = "\n".join([f"{_HEAD}1", ",".join(COLUMNS), *rows, f"# end {len(rows)}", ""])
-        with new_file(path) as temporary:
-            temporary.write_bytes(text.encode())
+        write_table(path, "capacity", "1", COLUMNS, (row for result in self for row in to_rows(result)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "ScalingResult":
@@ -397,9 +392,9 @@ class ScalingResult:
         before the first that is missing.  Raises ValueError naming the file and what is wrong for one that
         is foreign, truncated or damaged.
         """
-        rows = runs.read(path, RUN)[2] if runs.is_run_file(path) else None
+        finished, rows = runs.read_trials(path, RUN, COLUMNS)
         try:
-            return cls(_parse(Path(path).read_bytes()) if rows is None else from_trials(rows))
+            return cls(from_trials(rows) if finished else from_rows(rows))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -439,7 +434,7 @@ def from_rows(rows: Iterable[Sequence[int | str | float]]) -> tuple[CapacityResu
     shared: dict[int, dict[str, Any]] = {}
     for row in rows:
         values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
-        n, trial, capacity, censored = (values.pop(name) for name in COLUMNS[:4])
+        n, trial, capacity, censored = (values.pop(name) for name in list(COLUMNS)[:4])
         if n < 1 or censored not in (0, 1) or not abs(capacity) < 2**63:
             raise ValueError(f"n = {n}, trial {trial}: capacity {capacity}, censored {censored} cannot be")
         trials, common = groups.setdefault(n, {}), shared.setdefault(n, values)
@@ -487,40 +482,3 @@ def from_trials(rows: Iterable[Sequence[Any]]) -> tuple[CapacityResult, ...]:
     if not flat:
         raise ValueError("no finished trials")
     return from_rows(flat)
-
-
-def _parse(content: bytes) -> tuple[CapacityResult, ...]:
-    """Results of a CSV file of `ScalingResult.save` or `runs.export`; ValueError saying what is wrong."""
-    lines = content.decode(errors="replace").splitlines()
-    if not lines or not lines[0].startswith(_HEAD):
-        raise ValueError("not a fastrec capacity file")
-    columns = _COLUMNS.get(lines[0].removeprefix(_HEAD))
-    if columns is None:
-        raise ValueError(f"format {lines[0].removeprefix(_HEAD)!r}, but this fastrec reads format 1")
-    end = re.fullmatch("# end ([0-9]{1,18})", lines[-1])
-    if not end:
-        raise ValueError("truncated, the end line is missing")
-    if lines[1] != ",".join(columns):
-        raise ValueError(f"damaged, line 2 should name the columns but reads {lines[1][:80]!r}")
-    if len(lines) != int(end[1]) + 3:
-        raise ValueError(f"damaged, the end line counts {int(end[1])} rows but there are {len(lines) - 3}")
-    rows = []
-    for number, line in enumerate(lines[2:-1], start=3):
-        fields = line.split(",")
-        if len(fields) != len(columns):
-            raise ValueError(f"damaged, line {number} has {len(fields)} fields instead of {len(columns)}")
-        rows.append([_value(*item, number) for item in zip(columns, fields, strict=True)])
-    return from_rows(rows) if columns == COLUMNS else from_trials(rows)
-
-
-def _value(column: str, text: str, line: int) -> int | str | float:
-    if column != "seed" and RUN.types[column] == "TEXT":
-        return text
-    try:
-        if column == "seconds":
-            return float(text)
-        if re.fullmatch("-?[0-9]{1,40}", text):
-            return int(text)
-    except ValueError:
-        pass
-    raise ValueError(f"damaged, line {line} has {text[:40]!r} for {column}")

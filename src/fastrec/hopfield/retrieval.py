@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
@@ -20,15 +21,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import as_int, require_memory
 from ..backend import home, move, resolve
-from ..files import new_file, require_suffix
+from ..files import require_suffix, require_writable
 from ..kernels import DERIVE
 from ..kernels.reference.random import philox
 from ..progress import progress_bar
-from . import theory
-from .executors import one_thread, run_tasks
+from . import runs, theory
+from .executors import as_workers, one_thread, process_pool, run_tasks
 from .network import HopfieldNetwork
 from .patterns import MAX_UNITS, PackedStates, corrupt, random_patterns, stream_key
 from .results import Update
+from .runs import Origin, Table, origin
+from .tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 ENDS = ("memory", "another", "inverse", "mixture", "glass")
-_HEAD = "# fastrec retrieval 1"
 
 
 class Outcome(NamedTuple):
@@ -77,6 +79,30 @@ class Outcome(NamedTuple):
     inverse: int
     mixture: int
     glass: int
+
+
+RUN = Table(
+    "retrieval",
+    key=dict.fromkeys(("n", "p", "flips", "trial"), "INTEGER"),
+    values=dict.fromkeys(Outcome._fields[4:], "INTEGER"),
+    definition={
+        "probes": "INTEGER",
+        "tolerance": "REAL",
+        "update": "TEXT",
+        "max_sweeps": "INTEGER",
+        "seed": "TEXT",  # integers of SQLite end at 2^63 - 1
+    },
+)
+COLUMNS: dict[str, type] = {
+    **dict.fromkeys(Outcome._fields, int),
+    "probes": int,
+    "tolerance": float,
+    "update": str,
+    "max_sweeps": int,
+    "seed": int,
+    "backend": str,
+    "seconds": float,
+}
 
 
 @dataclass(frozen=True)
@@ -192,8 +218,8 @@ class RetrievalPoint:
 class RetrievalResult:
     """Outcomes of retrieval at several loads, sizes or starts under one definition.
 
-    outcomes: ordered by n, p, flips and trial.  backend: where it ran.  seconds: wall time of all.  Raises
-    ValueError for outcomes that cannot be.
+    outcomes: ordered by n, p, flips and trial.  backend: where it ran.  seconds: of all trials, added up.
+    Raises ValueError for outcomes that cannot be.
     """
 
     definition: RetrievalDefinition
@@ -293,39 +319,21 @@ class RetrievalResult:
         """
         require_suffix(path, ".csv")
         shared = (*asdict(self.definition).values(), self.backend, self.seconds)
-        rows = [",".join(map(str, (*outcome, *shared))) for outcome in self.outcomes]
-        text = "\n".join([_HEAD, ",".join(COLUMNS), *rows, f"# end {len(rows)}", ""])
-        with new_file(path) as temporary:
-            temporary.write_bytes(text.encode())
+        write_table(path, "retrieval", "1", COLUMNS, ((*outcome, *shared) for outcome in self.outcomes))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RetrievalResult:
         """Read what `save` wrote, as an equal object; nothing in the file is executed.
 
-        Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
+        Reads run files too, and CSV files exported from them: of each n, p and number of flipped units the
+        trials before the first that is missing.  Raises ValueError naming the file and what is wrong for one
+        that is foreign, truncated or damaged.
         """
+        finished, rows = runs.read_trials(path, RUN, COLUMNS)
         try:
-            rows = _parse(Path(path).read_bytes())
-            width = len(Outcome._fields)
-            if len({tuple(row[width:]) for row in rows}) != 1:
-                raise ValueError("holds no rows, or rows of several definitions")
-            *defined, backend, seconds = rows[0][width:]
-            outcomes = tuple(Outcome(*row[:width]) for row in rows)
-            return cls(RetrievalDefinition(*defined), outcomes, backend, seconds)
+            return from_trials(rows) if finished else from_rows(rows)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-
-
-COLUMNS: dict[str, type] = {
-    **dict.fromkeys(Outcome._fields, int),
-    "probes": int,
-    "tolerance": float,
-    "update": str,
-    "max_sweeps": int,
-    "seed": int,
-    "backend": str,
-    "seconds": float,
-}
 
 
 def retrieval_curve(
@@ -340,8 +348,10 @@ def retrieval_curve(
     *,
     tolerance: float = 0.0,
     max_sweeps: int = 100,
+    out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
+    workers: int | None = None,
 ) -> RetrievalResult:
     """How close to a memory recall ends at each load, in networks of n units with random patterns.
 
@@ -351,8 +361,10 @@ def retrieval_curve(
     noise: share of the units flipped in each probe, round(noise n) of them, at random.
     update, max_sweeps: as of `HopfieldNetwork.recall`, in random order.
     tolerance: share of the units, round(tolerance n), that may be wrong where recall succeeds "within" it.
+    out: a .csv file, written at the end (`RetrievalResult.save`), or a run file (.db, .sqlite) in which
+        trials are committed as they finish.  If that exists, only trials that it has not are run.
     progress: show a bar with the time left, on a terminal.
-    executor: of `concurrent.futures` or alike, which gets each network as a task; None runs them here.
+    executor, workers: as of `capacity_scaling`; each network is a task.
 
     Recall from the memory itself (noise 0) need not reach the state that AGS describe: m = 0.99346 +- 0.00012
     was measured at a load of 0.12 and n = 20000, where `theory.ags_overlap` is 0.99322.
@@ -371,8 +383,10 @@ def retrieval_curve(
         backend,
         tolerance=tolerance,
         max_sweeps=max_sweeps,
+        out=out,
         progress=progress,
         executor=executor,
+        workers=workers,
     )
 
 
@@ -388,8 +402,10 @@ def retrieval_scaling(
     *,
     tolerance: float = 0.0,
     max_sweeps: int = 100,
+    out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
+    workers: int | None = None,
 ) -> RetrievalResult:
     """`retrieval_curve` at each of several sizes, whose networks are independent."""
     numbers = [as_int("n", n, 1, MAX_UNITS) for n in sizes]
@@ -398,7 +414,7 @@ def retrieval_scaling(
     share = _as_number("noise", noise, 0, 1)
     cases = [(n, p, round(share * n)) for n in numbers for p in _loads(n, alphas)]
     definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, seed)
-    return _measure(cases, trials, definition, backend, progress, executor)
+    return _measure(cases, trials, definition, backend, out, progress, executor, workers)
 
 
 def basin_map(
@@ -413,8 +429,10 @@ def basin_map(
     *,
     tolerance: float = 0.0,
     max_sweeps: int = 100,
+    out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
+    workers: int | None = None,
 ) -> RetrievalResult:
     """`retrieval_curve` from each of several start overlaps, in the same networks.
 
@@ -424,7 +442,39 @@ def basin_map(
     starts = _numbers("overlaps", overlaps, -1, 1)
     cases = [(n, p, round((1 - m0) / 2 * n)) for p in _loads(n, alphas) for m0 in starts]
     definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, seed)
-    return _measure(cases, trials, definition, backend, progress, executor)
+    return _measure(cases, trials, definition, backend, out, progress, executor, workers)
+
+
+def from_rows(rows: Sequence[Sequence[Any]]) -> RetrievalResult:
+    """A result from rows with the columns `COLUMNS`; ValueError if they disagree on what is shared."""
+    width = len(Outcome._fields)
+    if len({tuple(row[width:]) for row in rows}) != 1:
+        raise ValueError("holds no rows, or rows of several definitions")
+    *defined, backend, seconds = rows[0][width:]
+    outcomes = tuple(Outcome(*row[:width]) for row in rows)
+    return RetrievalResult(RetrievalDefinition(*defined), outcomes, backend, seconds)
+
+
+def from_trials(rows: Iterable[Sequence[Any]]) -> RetrievalResult:
+    """A result from rows of a run file: of each n, p and flips the trials before the first that is missing.
+
+    Raises ValueError as `from_rows`, and if nothing is left.
+    """
+
+    def key(values: dict[str, Any]) -> tuple[int, ...]:
+        return tuple(values[name] for name in RUN.key)
+
+    found = [dict(zip(RUN.columns, row, strict=True)) for row in rows]
+    whole = []
+    for _, group in groupby(sorted(found, key=key), key=lambda values: key(values)[:3]):
+        whole += [values for place, values in enumerate(group) if values["trial"] == place]
+    if not whole:
+        raise ValueError("no finished trials")
+    backend = "-".join(sorted({values["backend"] for values in whole}))
+    seconds = math.fsum(values["seconds"] for values in whole)
+    for values in whole:
+        values.update(backend=backend, seconds=seconds, seed=int(values["seed"]))
+    return from_rows([[values[name] for name in COLUMNS] for values in whole])
 
 
 def trial_seed(seed: int, n: int, p: int, trial: int) -> int:
@@ -485,10 +535,17 @@ def retrieve(task: Task) -> Outcome:
     )
 
 
-def retrieve_alone(task: Task) -> Outcome:
-    """`retrieve` on one thread."""
+def timed(task: Task) -> tuple[Outcome, Origin]:
+    """`retrieve`, and where and how long it ran."""
+    begin = time.perf_counter()
+    outcome = retrieve(task)
+    return outcome, origin(task.backend, time.perf_counter() - begin)
+
+
+def timed_alone(task: Task) -> tuple[Outcome, Origin]:
+    """`timed` on one thread."""
     with one_thread(task.backend):
-        return retrieve(task)
+        return timed(task)
 
 
 def ends(m: NDArray[np.int64], memories: PackedStates, states: PackedStates) -> tuple[int, ...]:
@@ -552,26 +609,57 @@ def _measure(
     trials: int,
     definition: RetrievalDefinition,
     backend: str | None,
+    out: str | os.PathLike[str] | None,
     progress: bool,
     executor: Executor | None,
+    workers: int | None,
 ) -> RetrievalResult:
     """All trials of the cases (n, p, flips), each case once."""
     name = resolve(backend, domain="hopfield")
     trials = as_int("trials", trials, 1, 2**32 - 1)
+    workers = as_workers(workers, executor)
     cases = list(dict.fromkeys(cases))
+    if out is not None:
+        require_suffix(out, ".csv", *runs.SUFFIXES)
+        require_writable(out)
     for n, p, _ in cases:
         b = min(definition.probes, p)
         require_memory(f"retrieval with n = {n}, p = {p}", n * p // 4 + n * b // 2 + 32 * b * p, backend=name)
     tasks = [Task(*case, trial, definition, name) for case in cases for trial in range(trials)]
-    begin, outcomes = time.perf_counter(), []
-    with progress_bar("retrieval", sum(task.cost for task in tasks), progress) as advance:
+    outcomes, backends, seconds = [], {name}, 0.0
+    with ExitStack() as stack:
+        file = None
+        if out is not None and Path(out).suffix.lower() in runs.SUFFIXES:
+            file = stack.enter_context(runs.RunFile(out, RUN))
+            file.require(asdict(definition))
+            asked = {task[:4] for task in tasks}
+            for row in file.rows():
+                if row[:4] in asked:
+                    values = dict(zip(RUN.columns, row, strict=True))
+                    outcomes.append(Outcome(*row[: len(Outcome._fields)]))
+                    backends.add(values["backend"])
+                    seconds += values["seconds"]
+        finished = {outcome[:4] for outcome in outcomes}
+        todo = [task for task in tasks if task[:4] not in finished]
+        total, left = (sum(task.cost for task in some) for some in (tasks, todo))
+        advance = stack.enter_context(progress_bar("retrieval", total, progress, total - left))
+        if workers is not None and todo:
+            executor = stack.enter_context(process_pool(workers))
 
-        def done(task: Task, outcome: Outcome) -> None:
+        def done(task: Task, found: tuple[Outcome, Origin]) -> None:
+            nonlocal seconds
+            outcome, where = found
+            if file is not None:
+                file.add([(*outcome, *asdict(definition).values(), *where)])
             outcomes.append(outcome)
+            seconds += where[1]
             advance(task.cost, f"n = {task.n}, p = {task.p}")
 
-        run_tasks(retrieve if executor is None else retrieve_alone, tasks, executor, done)
-    return RetrievalResult(definition, tuple(outcomes), name, time.perf_counter() - begin)
+        run_tasks(timed if executor is None else timed_alone, todo, executor, done)
+    result = RetrievalResult(definition, tuple(outcomes), "-".join(sorted(backends)), seconds)
+    if out is not None and file is None:
+        result.save(out)
+    return result
 
 
 def _loads(n: int, alphas: ArrayLike) -> list[int]:
@@ -595,31 +683,3 @@ def _as_number(name: str, value: float, low: float, high: float) -> float:
     if isinstance(value, (int, float, np.number)) and low <= value <= high:
         return float(value)
     raise ValueError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")
-
-
-def _parse(content: bytes) -> list[list[Any]]:
-    """Rows of a CSV file of `RetrievalResult.save`; ValueError saying what is wrong with it."""
-    lines = content.decode(errors="replace").splitlines()
-    if not lines or not lines[0].startswith(_HEAD.rstrip("1")):
-        raise ValueError("not a fastrec retrieval file")
-    if lines[0] != _HEAD:
-        raise ValueError(
-            f"format {lines[0].removeprefix(_HEAD.rstrip('1'))!r}, but this fastrec reads format 1"
-        )
-    if lines[-1] != f"# end {len(lines) - 3}":
-        raise ValueError(f"truncated or damaged, the last line should be '# end {len(lines) - 3}'")
-    if lines[1] != ",".join(COLUMNS):
-        raise ValueError(f"damaged, line 2 should name the columns but reads {lines[1][:80]!r}")
-    rows = []
-    for number, line in enumerate(lines[2:-1], start=3):
-        fields = line.split(",")
-        if len(fields) != len(COLUMNS):
-            raise ValueError(f"damaged, line {number} has {len(fields)} fields instead of {len(COLUMNS)}")
-        row = []
-        for (column, kind), text in zip(COLUMNS.items(), fields, strict=True):
-            try:
-                row.append(kind(text))
-            except ValueError:
-                raise ValueError(f"damaged, line {number} has {text[:40]!r} for {column}") from None
-        rows.append(row)
-    return rows

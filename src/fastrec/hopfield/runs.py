@@ -26,6 +26,7 @@ import numpy as np
 from .. import __version__
 from ..backend import array_module
 from ..files import new_file, require_suffix, require_writable
+from .tables import read_table, write_table
 
 SUFFIXES = (".db", ".sqlite")
 FORMAT = 1
@@ -47,6 +48,9 @@ _ORIGIN = {
     # Last, as the end of a record is what a cut through it takes: a row with a time is whole.
     "finished": "TEXT",
 }
+
+
+Origin = tuple[str, float, str, str, str, str, str, str]
 
 
 class DamagedFile(ValueError):
@@ -77,8 +81,13 @@ class Table(NamedTuple):
         """Every column, in order."""
         return tuple(self.types)
 
+    @property
+    def read_as(self) -> dict[str, type]:
+        """Type of every column; seeds are whole numbers, stored as text."""
+        return {name: int if name == "seed" else _PYTHON[kind] for name, kind in self.types.items()}
 
-def origin(backend: str, seconds: float) -> tuple[str, float, str, str, str, str, str, str]:
+
+def origin(backend: str, seconds: float) -> Origin:
     """Last columns of a row that is finished now: backend, seconds, fastrec, numpy, kernels (the compiler and
     its version), machine, processor, finished (UTC)."""
     compiler = ""
@@ -358,6 +367,21 @@ def read(
         return names[0], list(types), ordered(connection, names[0], types, key, path)
 
 
+def read_trials(
+    path: str | os.PathLike[str], table: Table, columns: Mapping[str, type]
+) -> tuple[bool, Sequence[Sequence[Any]]]:
+    """Rows of a run file or its export, or of a result's own CSV file with these columns, and whether they
+    are of a run; ValueError as `read`, or naming what is wrong with the CSV file."""
+    if is_run_file(path):
+        return True, read(path, table)[2]
+    forms = {"1": columns, f"run {FORMAT}": table.read_as}
+    try:
+        form, rows = read_table(Path(path).read_bytes(), table.name, forms)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return form != "1", rows
+
+
 def export(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
     """Write all rows of a run file to a .csv or .parquet file with every column; give their number.
 
@@ -367,13 +391,7 @@ def export(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
     require_writable(out)
     if Path(out).suffix.lower() == ".csv":
         kind, columns, rows = read(path)
-        lines = [",".join(map(str, row)) for row in rows]
-        text = "\n".join(
-            [f"# fastrec {kind} run {FORMAT}", ",".join(columns), *lines, f"# end {len(rows)}", ""]
-        )
-        with new_file(out) as temporary:
-            temporary.write_bytes(text.encode())
-        return len(rows)
+        return write_table(out, kind, f"run {FORMAT}", columns, rows)
     try:
         import pyarrow
         import pyarrow.parquet
