@@ -318,6 +318,23 @@ def test_interrupt(folder, size):
     assert files(folder) == []
 
 
+def test_interrupt_inside_a_callback_of_c(folder):
+    """As compilation makes them, where Python can only report an exception and go on."""
+    code = """
+import ctypes, os, signal, time
+from fastrec import cli
+cli.hear_interrupts()
+@ctypes.CFUNCTYPE(None)
+def callback():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+callback()
+time.sleep(20)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "fastrec: interrupted\n")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_broken_pipe(folder, unbuffered):

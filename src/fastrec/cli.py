@@ -464,6 +464,11 @@ def hear_interrupts() -> None:
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise Interrupted
 
+    def tell(lost: sys.UnraisableHookArgs) -> None:
+        # Compilation calls back into Python, where no exception can go on: the thread below ends the process.
+        if not issubclass(lost.exc_type, Interrupted):
+            told_before(lost)
+
     def watch() -> None:
         while receiver.recv(1) != bytes([signal.SIGINT]):
             pass
@@ -473,6 +478,7 @@ def hear_interrupts() -> None:
             os.write(2, f"{end}fastrec: interrupted\n".encode())
         os._exit(130)
 
+    told_before, sys.unraisablehook = sys.unraisablehook, tell
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     signal.signal(signal.SIGINT, interrupt)
