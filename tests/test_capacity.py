@@ -94,16 +94,38 @@ def test_any_scan_equals_definition(compiled, n, newest, largest, synchronous, l
 
 
 @pytest.mark.usefixtures("quick")
-def test_wide_fields_where_narrow_ones_could_overflow(compiled):
-    # At n = 14000 the sums of overlaps pass 16 bits long before the first failure near p = 510.
-    fields = fastrec.capacity(14_000, trials=1, corruption=0, backend=compiled)
+@pytest.mark.parametrize("n", [14_000, 16_391])
+def test_wide_fields_where_narrow_ones_could_overflow(compiled, n):
+    # At n = 14000 the sums of overlaps pass 16 bits long before the first failure near p = 510; from 2^14 on
+    # fields have 32 bits, and a memory gets several groups of patterns at once.
+    fields = fastrec.capacity(n, trials=1, corruption=0, backend=compiled)
     p = int(fields.counts[0])
-    patterns = fastrec.random_patterns(p + 1, 14_000, backend=compiled)
-    net = fastrec.HopfieldNetwork(14_000, backend=compiled)
+    patterns = fastrec.random_patterns(p + 1, n, backend=compiled)
+    net = fastrec.HopfieldNetwork(n, backend=compiled)
     net.store(patterns[:p])
     assert net.is_stable(patterns[:p]).all()
     net.store(patterns[p])
     assert not net.is_stable(patterns).all()
+
+
+@pytest.mark.parametrize("n", [9001, 16_391])
+def test_largest_is_the_last_stable_load(compiled, n):
+    if emulated(compiled):
+        pytest.skip("too much work for emulated CUDA")
+    first = int(fastrec.capacity(n, trials=1, corruption=0, backend=compiled).counts[0])
+    limit = first + 45
+    largest = fastrec.capacity(
+        n, trials=1, corruption=0, stop="largest", max_patterns=limit, backend=compiled
+    )
+    patterns = fastrec.random_patterns(limit, n, backend=compiled)
+    net, stable = fastrec.HopfieldNetwork(n, backend=compiled), []
+    net.store(patterns[:first])
+    for p in range(first, limit + 1):
+        if net.is_stable(patterns[:p]).all():
+            stable.append(p)
+        if p < limit:
+            net.store(patterns[p])
+    assert stable[0] == first and largest.counts[0] == stable[-1]
 
 
 def brute_force(n, rng):

@@ -283,25 +283,40 @@ def examine_units(
 
     Where a load is in doubt then, its recall is followed for so many sweeps (0: not).
     """
+    units = units_of(low, n)
+    for i in units:
+        if loads == 0 or (largest and np.all(failed[:loads])):
+            break
+        examine(key, n, trial, mu, i, x, gram, codes, stored, loads, newest, chosen, failed, doubtful)
+        if not largest and np.any(failed[:loads]):
+            # Loads above the first that fails do not count.
+            loads = np.argmax(failed[:loads]) + 1
+    for b in range(loads if max_sweeps else 0):
+        if doubtful[b, mu] and not failed[b]:
+            p = stored + b + 1
+            end = follow(key, n, trial, mu, p, units, x, gram, codes, synchronous, max_sweeps, chosen)
+            doubtful[b, mu], failed[b] = end == UNKNOWN, end == LOST
+            if end == LOST and not largest:
+                return b + 1
+    return loads
+
+
+@jit
+def units_of(low, n):
+    """The units below n whose bits are set in low (w,), in order."""
+    size = 0
+    for word in low:
+        size += popcount(word)
+    units, size = np.empty(size, dtype=np.int64), 0
     for word in range(len(low)):
         rest = low[word]
         while rest:
             i = 64 * word + popcount((rest & (~rest + ONE)) - ONE)
             rest &= rest - ONE
-            if i >= n or loads == 0 or (largest and np.all(failed[:loads])):
-                break
-            examine(key, n, trial, mu, i, x, gram, codes, stored, loads, newest, chosen, failed, doubtful)
-            if not largest and np.any(failed[:loads]):
-                # Loads above the first that fails do not count.
-                loads = np.argmax(failed[:loads]) + 1
-    for b in range(loads if max_sweeps else 0):
-        if doubtful[b, mu] and not failed[b]:
-            p = stored + b + 1
-            end = follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, chosen)
-            doubtful[b, mu], failed[b] = end == UNKNOWN, end == LOST
-            if end == LOST and not largest:
-                return b + 1
-    return loads
+            if i < n:
+                units[size] = i
+                size += 1
+    return units[:size]
 
 
 @jit
@@ -317,11 +332,7 @@ def examine(key, n, trial, mu, i, x, gram, codes, stored, loads, newest, chosen,
     failed[b] is set where the memory is unstable; doubtful[b, mu] where some of the flips could turn unit i
     the wrong way, or leave it so if it is itself flipped.
     """
-    own = bit(x[mu], i)
-    field = 0
-    for byte in range(stored // GROUP):
-        for b in range(GROUP):
-            field += gram[mu, GROUP * byte + b] * signed(codes[byte, i], own, b)
+    own, field = bit(x[mu], i), field_of(mu, i, stored, x, gram, codes)
     for b in range(loads):
         p = stored + b + 1
         field += gram[mu, p - 1] * signed(codes[(p - 1) // GROUP, i], own, (p - 1) % GROUP)
@@ -343,9 +354,8 @@ def examine(key, n, trial, mu, i, x, gram, codes, stored, loads, newest, chosen,
 
 @jit
 def field_of(mu, i, p, x, gram, codes):
-    """Field of unit i of memory mu at load p, without the self-coupling and signed by the unit."""
-    own = bit(x[mu], i)
-    field = -p
+    """Field of unit i of memory mu at load p, with the self-coupling and signed by the unit."""
+    own, field = bit(x[mu], i), 0
     for nu in range(p):
         field += gram[mu, nu] * signed(codes[nu // GROUP, i], own, nu % GROUP)
     return field
@@ -355,30 +365,22 @@ def field_of(mu, i, p, x, gram, codes):
 def follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, chosen):
     """Where the recall of memory mu from its chosen units flipped ends at load p: BACK, LOST or UNKNOWN.
 
-    While no more units differ from the memory than were flipped, none turns the wrong way but those in low
-    (w,).  So these and the flipped ones are followed, in their order among all units; where more come to
-    differ, the end is not known.
+    While no more units differ from the memory than were flipped, none turns the wrong way but the units low.
+    So these and the flipped ones are followed, in their order among all units; where more come to differ, the
+    end is not known.
     """
     choose(key, mu, trial, p, n, chosen)
-    most = len(chosen)
-    size = most
-    for word in low:
-        size += popcount(word)
-    units = np.empty(size, dtype=np.int64)
-    units[:most] = chosen
-    size = most
-    for word in range(len(low)):
-        rest = low[word]
-        while rest:
-            i = 64 * word + popcount((rest & (~rest + ONE)) - ONE)
-            rest &= rest - ONE
-            if i < n and not np.any(chosen == i):
-                units[size] = i
-                size += 1
+    most = size = len(chosen)
+    units = np.empty(size + len(low), dtype=np.int64)
+    units[:size] = chosen
+    for i in low:
+        if not np.any(chosen == i):
+            units[size] = i
+            size += 1
     fields = np.empty(size, dtype=np.int64)
     between = np.empty((size, size), dtype=np.int64)  # twice the couplings, signed by both units
     for a in range(size):
-        fields[a] = field_of(mu, units[a], p, x, gram, codes)
+        fields[a] = field_of(mu, units[a], p, x, gram, codes) - p
         for b in range(a):
             agree = bit(x[mu], units[a]) == bit(x[mu], units[b])
             between[a, b] = (2 if agree else -2) * coupling(codes, p, units[a], units[b])
