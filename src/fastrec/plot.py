@@ -46,9 +46,7 @@ def capacity_scaling_figure(scaling: ScalingResult) -> "Figure":
     Points are medians over trials, the band is their 10-90 % range. The finite-n theory, the median by
     `theory.capacity_quantile`, is drawn where the definition has one. The figure has two axes.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 7.0), layout="constrained")
+    figure = _new_figure(6.4, 7.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.6, 1])
     draw_capacity_scaling(top, scaling)
     top.set_xlabel("")
@@ -71,9 +69,7 @@ def draw_capacity_scaling(ax: "Axes", scaling: ScalingResult) -> "Axes":
 
 def capacity_figure(result: CapacityResult) -> "Figure":
     """How the capacities of the trials of one size are distributed, with theory in grey if there is one."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = _new_figure(6.4, 4.2)
     draw_capacity(figure.subplots(), result)
     return figure
 
@@ -159,9 +155,7 @@ def recall_figure(stored: ArrayLike, probes: ArrayLike, recalled: ArrayLike) -> 
 
 def retrieval_figure(result: "RetrievalResult") -> "Figure":
     """Final overlap m against the load, and below it 1 - m where not 0, log scale, with AGS in grey."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 7.0), layout="constrained")
+    figure = _new_figure(6.4, 7.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
     draw_retrieval(top, result)
     top.set_xlabel("")
@@ -184,9 +178,7 @@ def draw_retrieval(ax: "Axes", result: "RetrievalResult") -> "Axes":
 
 def success_figure(result: "RetrievalResult") -> "Figure":
     """Share of the memories recalled against the load, a curve each n and start, with theory in grey."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = _new_figure(6.4, 4.4)
     draw_success(figure.subplots(), result)
     return figure
 
@@ -223,9 +215,7 @@ def draw_success(ax: "Axes", result: "RetrievalResult") -> "Axes":
 
 def basin_figure(result: "RetrievalResult") -> "Figure":
     """Final overlap for each load and start overlap, with the edge by Amari and Maginu in grey."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    figure = _new_figure(6.4, 4.8)
     draw_basins(figure.subplots(), result)
     return figure
 
@@ -264,9 +254,7 @@ def draw_basins(ax: "Axes", result: "RetrievalResult") -> "Axes":
 
 def energy_figure(recall: "RecallResult") -> "Figure":
     """Energy per neuron against the sweep, of a recall with record_energy=True."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = _new_figure(6.4, 4.2)
     draw_energy(figure.subplots(), recall)
     return figure
 
@@ -296,9 +284,7 @@ def draw_energy(ax: "Axes", recall: "RecallResult") -> "Axes":
 
 def learning_curve_figure(history: "History") -> "Figure":
     """The losses of a training against the epoch, and below them the norm of the gradient, log scale."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    figure = _new_figure(6.4, 6.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.8, 1])
     draw_learning_curve(top, history)
     top.set_xlabel("")
@@ -344,9 +330,7 @@ def draw_learning_curve(ax: "Axes", history: "History") -> "Axes":
 
 def gradient_flow_figure(flows: "Mapping[str, GradientFlow]") -> "Figure":
     """Sizes of the gradients at each step, log scale, of networks by name: vanishing, healthy, exploding."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = _new_figure(6.4, 4.2)
     draw_gradient_flow(figure.subplots(), flows)
     return figure
 
@@ -432,6 +416,13 @@ def glyphs(letters: Sequence[str], side: int) -> NDArray[np.int8]:
         canvas.draw()
         picture[:] = np.where(np.asarray(canvas.buffer_rgba())[:, :, 0] < 128, 1, -1)
     return pictures
+
+
+def _new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of so many inches, of no pyplot state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _draw_sizes(ax: "Axes", scaling: ScalingResult, ratio: bool) -> None:

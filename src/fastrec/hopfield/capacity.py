@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 
 from ..arguments import as_int, available_memory, require_memory
 from ..backend import array_module, device, kernels, move, resolve
-from ..files import require_suffix, require_writable
 from ..kernels import words
 from ..progress import progress_bar
 from . import theory
@@ -32,7 +30,7 @@ from .results import (
     Stop,
     Update,
 )
-from .runs import SUFFIXES, Origin, RunFile, origin
+from .runs import Origin, RunFile, opened, origin, require_out
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MAX_LOAD = 2**24 - 1  # a load has 24 bits of another
@@ -130,8 +128,7 @@ def capacity_scaling(
     trials = as_int("trials", trials, 1, MAX_TRIALS)
     workers = as_workers(workers, executor)
     if out is not None:
-        require_suffix(out, ".csv", *SUFFIXES)
-        require_writable(out)
+        require_out(out)
     name = resolve(backend, domain="capacity")
     lanes = threads() if executor is None and workers is None else workers or 1
     tallies = []
@@ -147,15 +144,13 @@ def capacity_scaling(
         require_memory(f"capacity of n = {n}", needed, "" if name == "gpu" else f"; use fewer {fewer}", name)
         tallies.append(Tally(n, definition, trials))
     with ExitStack() as stack:
-        file = None
-        if out is not None and Path(out).suffix.lower() in SUFFIXES:
-            file = stack.enter_context(RunFile(out, RUN))
-            resume(file, tallies)
+        file, of = stack.enter_context(opened(out, RUN)), {tally.n: tally for tally in tallies}
+        if file is not None:
+            resume(file, of)
         todo = [tally.rest(name) for tally in tallies]
         total = sum(task.work for task in todo) * trials
         left = sum(task.cost for task in todo)
         advance = stack.enter_context(progress_bar("capacity", total, progress, total - left))
-        of = {tally.n: tally for tally in tallies}
 
         def finish(task: Task, parts: Sequence[Part]) -> None:
             if file is not None:
@@ -217,8 +212,7 @@ class Part(NamedTuple):
 
     def rows(self, task: Task) -> Iterator[tuple[Any, ...]]:
         """A row of a run file for each trial."""
-        d = task.definition
-        given = (d.criterion, d.stop, d.corruption, d.update, d.max_sweeps, d.max_patterns, d.seed)
+        given = asdict(task.definition).values()
         found = (values.tolist() for values in (self.trials, self.counts, self.censored))
         for values in zip(*found, strict=True):
             yield task.n, *values, *given, *self.origin
@@ -257,9 +251,8 @@ class Tally:
         return CapacityResult(self.n, self.counts, self.censored, self.definition, backend, self.seconds)
 
 
-def resume(file: RunFile, tallies: Iterable[Tally]) -> None:
-    """Take in the trials that a run file has.  Raises ValueError if it is a run of another definition."""
-    of = {tally.n: tally for tally in tallies}
+def resume(file: RunFile, of: Mapping[int, Tally]) -> None:
+    """Take in the trials that a run file has, by n.  Raises ValueError if its definition is another."""
     for tally in of.values():
         file.require({"n": tally.n, **asdict(tally.definition)})
     for n, rows in groupby(file.rows(), key=lambda row: int(row[0])):

@@ -466,19 +466,10 @@ def from_trials(rows: Iterable[Sequence[Any]]) -> tuple[CapacityResult, ...]:
     The trials of one n that come before the first that is missing; no result where that is trial 0.  Raises
     ValueError as `from_rows`, and if nothing is left.
     """
-    sizes: dict[int, dict[int, dict[str, Any]]] = {}
-    for row in rows:
-        values = dict(zip(RUN.columns, row, strict=True))
-        sizes.setdefault(values["n"], {})[values["trial"]] = values
     flat: list[list[Any]] = []
-    for _, trials in sorted(sizes.items()):
-        first = next(t for t in range(len(trials) + 1) if t not in trials)
-        whole = [trials[t] for t in range(first)]
-        backend = "-".join(sorted({values["backend"] for values in whole}))
-        shared = {"backend": backend, "seconds": math.fsum(values["seconds"] for values in whole)}
+    for whole in runs.whole_trials(RUN, rows):
+        backend, seconds = runs.together(whole)
         for values in whole:
-            values.update(shared, seed=int(values["seed"]))
-            flat.append([values[name] for name in COLUMNS])
-    if not flat:
-        raise ValueError("no finished trials")
+            shared = values | {"backend": backend, "seconds": seconds}
+            flat.append([shared[name] for name in COLUMNS])
     return from_rows(flat)

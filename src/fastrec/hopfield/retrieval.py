@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
-from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
@@ -21,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import as_int, require_memory
 from ..backend import home, move, resolve
-from ..files import require_suffix, require_writable
+from ..files import require_suffix
 from ..kernels import DERIVE
 from ..kernels.reference.random import philox
 from ..progress import progress_bar
@@ -460,21 +459,10 @@ def from_trials(rows: Iterable[Sequence[Any]]) -> RetrievalResult:
 
     Raises ValueError as `from_rows`, and if nothing is left.
     """
-
-    def key(values: dict[str, Any]) -> tuple[int, ...]:
-        return tuple(values[name] for name in RUN.key)
-
-    found = [dict(zip(RUN.columns, row, strict=True)) for row in rows]
-    whole = []
-    for _, group in groupby(sorted(found, key=key), key=lambda values: key(values)[:3]):
-        whole += [values for place, values in enumerate(group) if values["trial"] == place]
-    if not whole:
-        raise ValueError("no finished trials")
-    backend = "-".join(sorted({values["backend"] for values in whole}))
-    seconds = math.fsum(values["seconds"] for values in whole)
-    for values in whole:
-        values.update(backend=backend, seconds=seconds, seed=int(values["seed"]))
-    return from_rows([[values[name] for name in COLUMNS] for values in whole])
+    whole = [values for group in runs.whole_trials(RUN, rows) for values in group]
+    backend, seconds = runs.together(whole)
+    shared = {"backend": backend, "seconds": seconds}
+    return from_rows([[(values | shared)[name] for name in COLUMNS] for values in whole])
 
 
 def trial_seed(seed: int, n: int, p: int, trial: int) -> int:
@@ -620,17 +608,15 @@ def _measure(
     workers = as_workers(workers, executor)
     cases = list(dict.fromkeys(cases))
     if out is not None:
-        require_suffix(out, ".csv", *runs.SUFFIXES)
-        require_writable(out)
+        runs.require_out(out)
     for n, p, _ in cases:
         b = min(definition.probes, p)
         require_memory(f"retrieval with n = {n}, p = {p}", n * p // 4 + n * b // 2 + 32 * b * p, backend=name)
     tasks = [Task(*case, trial, definition, name) for case in cases for trial in range(trials)]
     outcomes, backends, seconds = [], {name}, 0.0
     with ExitStack() as stack:
-        file = None
-        if out is not None and Path(out).suffix.lower() in runs.SUFFIXES:
-            file = stack.enter_context(runs.RunFile(out, RUN))
+        file = stack.enter_context(runs.opened(out, RUN))
+        if file is not None:
             file.require(asdict(definition))
             asked = {task[:4] for task in tasks}
             for row in file.rows():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import logging
+import math
 import os
 import platform
 import re
@@ -209,6 +210,49 @@ class RunFile:
             raise ValueError(
                 f"{self.path}: a run of another definition, {'; '.join(differences)}; give another file"
             )
+
+
+def require_out(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError or OSError unless path can be written and ends as a CSV or a run file."""
+    require_suffix(path, ".csv", *SUFFIXES)
+    require_writable(path)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str] | None, table: Table) -> Iterator[RunFile | None]:
+    """The run file that path names, None if it names none."""
+    if path is None or Path(path).suffix.lower() not in SUFFIXES:
+        yield None
+        return
+    with RunFile(path, table) as file:
+        yield file
+
+
+def whole_trials(table: Table, rows: Iterable[Sequence[Any]]) -> list[list[dict[str, Any]]]:
+    """Rows by all of their key but the trial, which is its last: those before the first that is missing.
+
+    Seeds are integers.  Raises ValueError if nothing is left.
+    """
+    groups: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = {}
+    for row in rows:
+        values = dict(zip(table.columns, row, strict=True))
+        *place, trial = (values[name] for name in table.key)
+        groups.setdefault(tuple(place), {})[trial] = values | {"seed": int(values["seed"])}
+    found = []
+    for _, trials in sorted(groups.items()):
+        first = next(t for t in range(len(trials) + 1) if t not in trials)
+        if first:
+            found.append([trials[t] for t in range(first)])
+    if not found:
+        raise ValueError("no finished trials")
+    return found
+
+
+def together(trials: Iterable[Mapping[str, Any]]) -> tuple[str, float]:
+    """The backends of trials, joined, and their seconds, added up."""
+    found = list(trials)
+    backends = sorted({values["backend"] for values in found})
+    return "-".join(backends), math.fsum(values["seconds"] for values in found)
 
 
 def is_run_file(path: str | os.PathLike[str]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import cupy
 
 from .module import JORDAN_ROWS, launch, shared_limit
-from .recurrent import PRODUCTS, THREADS, kind_of, layout, norms, pack, parts_for, whole_pieces
+from .recurrent import PRODUCTS, THREADS, dealt, kind_of, layout, norms, pack, parts_for
 from .sequences import input_gradients, products, project, recurrent_products, sums
 
 
@@ -30,10 +30,9 @@ def launch_rows(
     k, b, t, h = rows.shape
     kind, back = kind_of(rows, precision), way == "backward"
     product = PRODUCTS[kind]
-    shapes = [(h, o), (o, h)] if back else [(o, h), (h, o)]  # of the products with W_rec and W_out
-    inputs = [whole_pieces(n, product.operand) for n, _ in shapes]
-    parts = [parts_for(product, n, columns)[-1] for n, (_, columns) in zip(inputs, shapes, strict=True)]
-    placed = [layout(product, *a) for a in zip(inputs, (shape[1] for shape in shapes), parts, strict=True)]
+    works = [dealt(product, n, u, 1, 1, 1, back) for n, u in ((o, h), (h, o))]  # with W_rec and W_out
+    parts = [parts_for(product, work.inputs, work.columns)[-1] for work in works]
+    placed = [layout(product, w.inputs, w.columns, p) for w, p in zip(works, parts, strict=True)]
     sums = max(part * each.width for part, each in zip(parts, placed, strict=True)) + o * back
     row = sum(each.pitch for each in placed) * product.operand + sums * product.real
     # Static shared memory of these kernels is below 1 KiB.

@@ -93,14 +93,13 @@ def whole_pieces(count: int, itemsize: int) -> int:
 
 def pack(W: Any, product: str, gates: int, members: int, parts: int, times: int, back: bool) -> Any:
     """Weights (k, n, gates u) as (k, members, times, depth, jobs), for products from n to gates u or back."""
-    k, n, width = W.shape
-    share_in, share_out = -(-n // members), -(-width // gates // members)
-    handed, columns = (gates * share_out, share_in) if back else (share_in, gates * share_out)
-    kind = PRODUCTS[product]
-    placed = layout(kind, members // times * whole_pieces(handed, kind.operand), columns, parts)
+    (k, n, width), kind = W.shape, PRODUCTS[product]
+    u = width // gates
+    part = dealt(kind, n, u, gates, members, times, back)
+    placed = layout(kind, part.inputs, part.columns, parts)
     entries = k * members * times * placed.depth * placed.jobs
     packed = cupy.empty(entries * kind.entry // kind.real, W.dtype)
-    sizes = (k, n, width // gates, gates, members, parts, times, back)
+    sizes = (k, n, u, gates, members, parts, times, back)
     launch("cells", f"pack_weights<{product}>", blocks(entries), THREADS, W, *sizes, packed)
     return packed
 
@@ -137,12 +136,17 @@ class Work(NamedTuple):
     columns: int
 
 
-def work(cell: str, product: Product, h: int, members: int, times: int, backward: bool) -> Work:
-    """The work of one of so many members."""
-    gates, share = CELLS[cell][0], -(-h // members)
-    handed, columns = (gates * share, share) if backward else (share, gates * share)
+def dealt(product: Product, n: int, u: int, gates: int, members: int, times: int, back: bool) -> Work:
+    """The work of one of so many members in a product from n to gates u units, or back."""
+    share_in, share_out = -(-n // members), -(-u // members)
+    handed, columns = (gates * share_out, share_in) if back else (share_in, gates * share_out)
     run = whole_pieces(handed, product.operand)
-    return Work(share, run, members // times * run, columns)
+    return Work(share_out, run, members // times * run, columns)
+
+
+def work(cell: str, product: Product, h: int, members: int, times: int, backward: bool) -> Work:
+    """The work of one of so many members in the recurrence of a cell."""
+    return dealt(product, h, h, CELLS[cell][0], members, times, backward)
 
 
 def shared_bytes(cell: str, product: Product, h: int, plan: Plan, backward: bool) -> int:
@@ -269,7 +273,7 @@ def launch_cells(
         words = at_once * 2 * chosen.rows * chosen.members * run * PRODUCTS[kind].operand // 4
     posted = cupy.zeros(words, dtype=np.uint64)
     name = f"{'cluster' if chosen.clustered else 'cell'}_{way}<{kind}, {cell}, {chosen.rows}>"
-    for first in range(0, teams, max(1, at_once)):
+    for first in range(0, teams, at_once):
         if first:
             posted.fill(0)
         sizes = (b, t, h, chosen.members, first, chosen.parts, chosen.times, chosen.resident)
