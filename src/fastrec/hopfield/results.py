@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fastrec.files import require_suffix
 from fastrec.hopfield import runs, theory
-from fastrec.hopfield.tables import write_table
+
+from ..tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

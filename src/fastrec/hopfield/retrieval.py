@@ -24,13 +24,13 @@ from ..files import require_suffix
 from ..kernels import DERIVE
 from ..kernels.reference.random import philox
 from ..progress import progress_bar
+from ..tables import write_table
 from . import runs, theory
 from .executors import as_workers, one_thread, process_pool, run_tasks
 from .network import HopfieldNetwork
 from .patterns import MAX_UNITS, PackedStates, corrupt, random_patterns, stream_key
 from .results import Update
 from .runs import Origin, Table, origin
-from .tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -27,7 +27,7 @@ import numpy as np
 from .. import __version__
 from ..backend import array_module
 from ..files import new_file, require_suffix, require_writable
-from .tables import read_table, write_table
+from ..tables import read_table, write_table
 
 SUFFIXES = (".db", ".sqlite")
 FORMAT = 1

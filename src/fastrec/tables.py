@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..files import new_file
+from .files import new_file
 
 
 def write_table(
