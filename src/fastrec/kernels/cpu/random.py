@@ -20,7 +20,8 @@ LOW, HALF, ONE = U64(0xFFFFFFFF), U64(32), U64(1)
 @jit
 def block(key, c0, c1, c2, c3):
     """One Philox4x32-10 block as two 64-bit words, low word first."""
-    c0, c1, c2, c3 = U64(c0), U64(c1), U64(c2), U64(c3)
+    # Masked, so that LLVM knows that products of 32 bits suffice, and makes vectors of loops over blocks.
+    c0, c1, c2, c3 = U64(c0) & LOW, U64(c1) & LOW, U64(c2) & LOW, U64(c3) & LOW
     k0, k1 = U64(key) & LOW, U64(key) >> HALF
     for _ in range(10):
         a, b = MULTIPLIER_0 * c0, MULTIPLIER_1 * c2
@@ -42,10 +43,11 @@ def philox(key, counters, words):
 def fill(key, row, network, tag, draws):
     """Fill draws (count,) uint64 with the first draws of a stream; tag = stream | step << 8."""
     count = len(draws)
-    for i in range(count // 2):
-        draws[2 * i], draws[2 * i + 1] = block(key, i, row, network, tag)
-    if count % 2:
-        draws[count - 1] = block(key, count // 2, row, network, tag)[0]
+    for i in range((count + 1) // 2):  # a single call of block, or LLVM would make no vectors of it
+        first, second = block(key, i, row, network, tag)
+        draws[2 * i] = first
+        if 2 * i + 1 < count:
+            draws[2 * i + 1] = second
 
 
 @jit
