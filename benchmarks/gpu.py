@@ -1,4 +1,4 @@
-"""Measure backend "gpu": what scripts/gpu-check runs.  Every job is checked against backend "cpu" first.
+"""Measure backend "gpu": what scripts/gpu-check runs.  Every job is checked by "cpu" or "reference".
 
 Writes results/gpu-<card>.json, each row as soon as it is measured, and the table of README.md; when only some
 jobs are named, beside the rows measured before.  --quick, small sizes to try that all works, and --out leave
@@ -688,7 +688,74 @@ def torch_rnn(rnn: Any, x: Any, d: Any, precision: str) -> tuple[Callable[[], An
     return forward, both
 
 
-JOBS = (patterns, packing, gram, couplings, fields, recall, capacity, million, million_on_cpu, recurrent)
+# Hidden units of a GRU, texts, goals of a token in float32: seconds, and how many times as fast as PyTorch.
+TEXTS = ((512, 1, 4e-6, 10), (512, 64, 12e-6, 5), (1024, 1, 5e-6, 10), (1024, 64, 25e-6, 3))
+TEXTS_QUICK = ((9, 1, 1, 1), (17, 3, 1, 1))
+
+
+def generation(bench: Bench) -> None:
+    """Texts that a GRU draws, beside a loop over their tokens in PyTorch where that is installed."""
+    i, t = bench.size((100, 1024), (5, 6))
+    for h, b, step, ratio in bench.size(TEXTS, TEXTS_QUICK):
+        prompt = np.random.default_rng(0).integers(i, size=(b, 8)).astype(np.int32)
+        for precision in ("float32", "tf32", "bf16"):
+            rnn, other = (
+                fastrec.RNN(i, h, i, cell="gru", backend=backend, precision=precision)
+                for backend in ("gpu", "reference")
+            )
+            peer, on_card = torch_text(rnn, prompt, t, precision), cupy.asarray(prompt)
+
+            def check(found: Any, other: Any = other, prompt: Any = prompt) -> None:
+                # From where rounding decides another token a text goes another way.
+                expected, _ = other.generate(prompt, 8)
+                same = (host(found)[:, : expected.shape[1]] == expected[:, :t]).all(axis=1)
+                assert same.mean() >= 0.9, f"{same.mean():.0%} of the texts begin as backend reference's"
+
+            bench.row(
+                f"GRU draws text, B = {b}, H = {h}, {i} tokens, T = {t}, {precision}",
+                lambda rnn=rnn, prompt=on_card: rnn.generate(prompt, t)[0],
+                check,
+                # A multiply-add for each weight of the products, at each step of the prompt and the text.
+                lambda _, b=b, h=h: (0, 2.0 * b * h * (3 * h * (8 + t) + i * t)),
+                precision,
+                baseline=peer and (f"PyTorch {precision}, a loop", peer),
+                steps=t,
+                **({"step": step, "ratio": ratio} if precision == "float32" else {}),
+            )
+
+
+def torch_text(rnn: Any, prompt: Any, t: int, precision: str) -> Callable[[], Any] | None:
+    """The same network drawing as many tokens in a loop of PyTorch on the card; None without PyTorch."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    module, output = (part.to("cuda", dtype) for part in rnn.to_torch())
+    one_hot = torch.eye(rnn.input_size, device="cuda", dtype=dtype)
+    given = torch.from_numpy(prompt).to("cuda").long()
+
+    def draw() -> Any:
+        with torch.no_grad():
+            hidden, state = module(one_hot[given])
+            drawn = []
+            for _ in range(t):
+                shares = output(hidden[:, -1]).float().softmax(dim=1)
+                drawn.append(torch.multinomial(shares, 1))
+                hidden, state = module(one_hot[drawn[-1]], state)
+        torch.cuda.synchronize()
+        return drawn
+
+    return draw
+
+
+JOBS = (
+    *(patterns, packing, gram, couplings, fields, recall, capacity, million, million_on_cpu),
+    *(recurrent, generation),
+)
 
 
 def empty() -> None:

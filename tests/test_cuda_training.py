@@ -267,6 +267,18 @@ def test_optimisers(monkeypatch: pytest.MonkeyPatch, k: int, n: int, dtype: type
             assert MODULE.all_finite(values) is bool(np.isfinite(fault))
 
 
+@dtypes
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 5, 17), (1, 3, 40, 130)], ids=str)
+@in_every_mode
+def test_dropout(shape: tuple[int, ...], dtype: type) -> None:
+    ours = np.random.default_rng(shape).normal(size=shape).astype(dtype)
+    expected = ours.copy()
+    for layer, threshold in enumerate((13107, 1)):
+        MODULE.dropout(2**63 + 5, layer, threshold, ours)
+        reference.dropout(2**63 + 5, layer, threshold, expected)
+        assert np.array_equal(ours, expected)
+
+
 def some_of_everything() -> list[np.ndarray]:
     """What most kernels make of one problem."""
     a = steps_of((2, 1, 9, 31, 17, 33), np.float32, tokens=True, gates=3)

@@ -60,7 +60,7 @@ def test_benchmarks(gpu, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--quick", "--out", str(out)])
     gpu.main()
     measured = rows(out)
-    assert len(measured) == 30 and all(row["wall_s"] > 0 for row in measured)
+    assert len(measured) == 36 and all(row["wall_s"] > 0 for row in measured)
     assert all(row["name"] in capsys.readouterr().out for row in measured[:1])
 
     sys.argv.append("gram")  # keeps the others

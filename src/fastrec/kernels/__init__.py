@@ -23,12 +23,14 @@ PATTERN   pattern        0             128 units of a random pattern
 CORRUPT   row            load p, or 0  two 64-bit draws, floor(draw * m / 2^64) in 0..m-1
 ORDER     sweep          load p, or 0  two 64-bit sort keys; the order is their stable argsort
 DERIVE    0              0             a key for another purpose (block, network: its number)
+SAMPLE    row            0             two 64-bit draws, each for a token
+DROPOUT   row t + step   layer         eight 16-bit draws, each for a unit, low bits first
 ========= ============== ============= ====================================================
 """
 
 from __future__ import annotations
 
-PATTERN, CORRUPT, ORDER, DERIVE = 1, 2, 3, 4
+PATTERN, CORRUPT, ORDER, DERIVE, SAMPLE, DROPOUT = 1, 2, 3, 4, 5, 6
 TANH, RELU, LOGISTIC = 0, 1, 2
 ACTIVATIONS = ("tanh", "relu", "logistic")
 

@@ -55,6 +55,7 @@ class Config:
     num_layers: int
     models: int | None
     dtype: np.dtype[Any]
+    embedding_size: int | None = None
 
     def __post_init__(self) -> None:
         for name, high, optional in (
@@ -63,6 +64,7 @@ class Config:
             ("output_size", MAX_SIZE, True),
             ("num_layers", MAX_LAYERS, False),
             ("models", MAX_SIZE, True),
+            ("embedding_size", MAX_SIZE, True),
         ):
             value = getattr(self, name)
             if not (optional and value is None):
@@ -143,9 +145,11 @@ class Config:
         h, o, columns = self.hidden_size, self.outputs_width, CELLS[self.cell].gates * self.hidden_size
         fed_back = o if self.cell == "jordan" else h
         shapes: dict[str, tuple[int, ...]] = {}
+        if self.embedding_size is not None:
+            shapes["E"] = (self.input_size, self.embedding_size)
         for layer in range(self.num_layers):
             end = suffix(layer)
-            shapes["W_in" + end] = (h if layer else self.input_size, columns)
+            shapes["W_in" + end] = (h if layer else self.embedding_size or self.input_size, columns)
             shapes["W_rec" + end] = (fed_back, columns)
             shapes["b" + end] = (columns,)
             if self.cell == "gru":

@@ -17,16 +17,20 @@ from ..files import new_file, require_suffix
 from .config import Array, Config
 
 TEXT = "fastrec_rnn"  # the array that holds the text
+BESIDE = "fastrec_beside"  # an array of text that objects around a network may add to its file
 FORMAT = 1
 LONGEST = 2**16  # bytes that the text and the headers of arrays may have
 
 
-def save(path: str | os.PathLike[str], config: Config, parameters: dict[str, Array]) -> None:
+def save(
+    path: str | os.PathLike[str], config: Config, parameters: dict[str, Array], beside: str | None = None
+) -> None:
     """Write a network; see `fastrec.RNN.save`."""
     require_suffix(path, ".npz")
     text = json.dumps({"format": FORMAT, **asdict(config), "dtype": config.dtype.name})
     with new_file(path) as temporary, temporary.open("xb") as file:
-        np.savez(file, **{TEXT: np.array(text)}, **parameters)  # type: ignore[arg-type]
+        texts = {TEXT: np.array(text)} | ({} if beside is None else {BESIDE: np.array(beside)})
+        np.savez(file, **texts, **parameters)  # type: ignore[arg-type]
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Config, dict[str, Array]]:
@@ -50,17 +54,18 @@ def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[zipfile.Zi
 
 def read(archive: zipfile.ZipFile) -> tuple[Config, dict[str, Array]]:
     """The network in an archive; ValueError, or whatever zipfile and NumPy raise, if there is none."""
-    names = archive.namelist()
+    names = sorted({*archive.namelist()} - {f"{BESIDE}.npy"})
     if f"{TEXT}.npy" not in names:
         raise ValueError("not a fastrec network file")
     settings = json.loads(str(read_array(archive, TEXT, 0)))
     form = settings.pop("format", None)
     if form != FORMAT:
         raise ValueError(f"format {form!r}, but this fastrec reads format {FORMAT}")
+    settings.setdefault("embedding_size", None)  # files of the first versions do not have it
     if settings.keys() != {field.name for field in fields(Config)}:
         raise ValueError(f"damaged, its sizes are {', '.join(settings)}")
     config = Config(**settings)
-    if sorted(names) != sorted(f"{key}.npy" for key in (TEXT, *config.shapes)):
+    if names != sorted(f"{key}.npy" for key in (TEXT, *config.shapes)):
         raise ValueError(f"damaged, its arrays should be {TEXT}, {', '.join(config.shapes)}")
     require_memory("the network", config.k * config.n_parameters * config.dtype.itemsize)
     parameters = {}

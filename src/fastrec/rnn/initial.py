@@ -68,6 +68,9 @@ def fill(rng: np.random.Generator, config: Config, initial: Initial, key: str, a
     h = config.hidden_size
     if key.startswith(("h0", "c0")):
         return
+    if key == "E":
+        array[...] = rng.standard_normal(array.shape)
+        return
     if initial == "uniform":
         array[...] = rng.uniform(-(h**-0.5), h**-0.5, array.shape)
     elif key.startswith("W_rec"):

@@ -20,7 +20,8 @@ class Batch(NamedTuple):
     """Checked inputs as the kernels take them; k networks, m = 1 for what they share."""
 
     place: Place
-    weights: dict[str, Array]  # the parameters, (k, ...)
+    weights: dict[str, Array]  # the parameters, (k, ...), but W_in behind an embedding as E W_in
+    embedded: Array | None  # that W_in, if there is one
     x: Array  # (m, b, t, i), or (m, b, t, 0) beside tokens
     tokens: Array  # (m, b, t) int32, or those of no_tokens
     lengths: Array  # (b,) int64
@@ -28,6 +29,14 @@ class Batch(NamedTuple):
     start: Array  # (layers, k, b, s)
     learned: bool  # the initial state is h0
     back: str | None  # a backend where x was given, None if it computes here: results go there
+    dropout: Dropout | None
+
+
+class Dropout(NamedTuple):
+    """Which units are left out: see `dropout` of the kernels."""
+
+    threshold: int
+    key: np.uint64  # Numba would compile kernels twice for ints, below 2^63 and above
 
 
 class Goal(NamedTuple):
@@ -70,6 +79,7 @@ def read_batch(
     gradients: bool,
     keep: bool,
     trusted: bool,
+    dropout: Dropout | None = None,
 ) -> Batch:
     """The arguments of `fastrec.RNN.forward`, checked, where the backend computes.
 
@@ -82,6 +92,7 @@ def read_batch(
     width = c.num_layers * saved + c.outputs_width * c.has_output_layer
     if gradients:
         width += c.hidden_size * min(c.num_layers, 3) + c.outputs_width * (c.cell == "jordan")
+    width += c.num_layers * c.hidden_size * (dropout is not None)
     if place.backend == "gpu":  # the inputs of gates, where the gates themselves have no room for them
         width += {"gru": 3, "lstm": 0 if keep else 4}.get(c.cell, 0) * c.hidden_size
     there, xp = place.has(array), place.xp
@@ -107,7 +118,47 @@ def read_batch(
         floats = place.take(read_floats("x", array, c.dtype, valid, place, trusted))
         floats, tokens = floats if led else floats[None], place.no_tokens
     back = None if there else home(array)
-    return Batch(place, weights, floats, tokens, ends, valid, start, state is None, back)
+    embedded = None
+    if c.embedding_size is not None:
+        embedded, weights = weights["W_in"], weights | {"W_in": embed(c, place, weights)}
+    return Batch(place, weights, embedded, floats, tokens, ends, valid, start, state is None, back, dropout)
+
+
+def embed(c: Config, place: Place, weights: dict[str, Array]) -> Array:
+    """E W_in (k, i, g h), of which tokens pick rows: one product for all steps, whatever the tokens."""
+    E, W_in = weights["E"], weights["W_in"]
+    out = place.xp.empty((c.k, 1, c.input_size, W_in.shape[2]), dtype=c.dtype)
+    lengths = place.xp.full(1, c.input_size, dtype=np.int64)
+    nothing = place.xp.zeros((c.k, W_in.shape[2]), dtype=c.dtype)
+    place.kernels.affine_forward(E[:, None], lengths, W_in, nothing, out)
+    return out[:, 0]
+
+
+def embed_back(c: Config, batch: Batch, found: dict[str, Array]) -> None:
+    """Turn the gradient of E W_in, found["W_in"], into those of E and W_in."""
+    place, W_in = batch.place, batch.embedded
+    given = (batch.weights["E"][:, None], place.xp.full(1, c.input_size, dtype=np.int64), W_in)
+    d_W_in = place.xp.empty_like(W_in)
+    unread = place.xp.empty((c.k, d_W_in.shape[2]), dtype=c.dtype)
+    d_out = found["W_in"][:, None]
+    place.kernels.affine_backward(*given, d_out, found["E"][:, None], d_W_in, unread)
+    found["W_in"] = d_W_in
+
+
+def read_dropout(c: Config, dropout: float, key: int) -> Dropout | None:
+    """The argument `dropout` of `fastrec.RNN.loss_and_gradients`, checked; None if it is 0."""
+    real = isinstance(dropout, (int, float, np.integer, np.floating)) and not isinstance(dropout, bool)
+    if not (real and 0 <= dropout < 1):
+        raise ValueError(f"dropout is {dropout!r}; it must be a number from 0 to below 1")
+    threshold = min(round(float(dropout) * 2**16), 2**16 - 1)
+    if threshold and not c.has_output_layer and c.num_layers == 1:
+        raise ValueError(
+            f"dropout is {dropout!r}, which acts on what layers hand on; this network has one layer and no "
+            "output layer after it, leave it out"
+            if c.cell != "jordan"
+            else f'dropout is {dropout!r}; cell="jordan" feeds its output back and has none, leave it out'
+        )
+    return Dropout(threshold, np.uint64(key)) if threshold else None
 
 
 def check_targets(

@@ -14,15 +14,19 @@ from ..arguments import as_int, bring, require_memory
 from ..backend import move, on_device, resolve
 from .config import CELLS, Activation, Array, CellName, Config
 from .files import load, save
-from .initial import Initial, draw
+from .generation import generate
+from .initial import MAX_SEED, Initial, draw
 from .inputs import (
     Batch,
+    Dropout,
     Goal,
     Loss,
     Reduction,
     as_numbers,
+    embed_back,
     initial_parts,
     read_batch,
+    read_dropout,
     read_floats,
     read_state,
     read_targets,
@@ -54,6 +58,7 @@ class Trace:
     _network: RNN = field(repr=False)
     _batch: Batch = field(repr=False)
     _saved: tuple[tuple[Array, ...], ...] = field(repr=False)  # of each layer, what its kernel keeps
+    _passed: tuple[Array, ...] = field(repr=False)  # of each layer, its hidden units after dropout
 
     def state_at(self, t: int) -> Array:
         """The state (layers, b, s) after t steps, or after all of a row that has fewer; 0 is the start.
@@ -97,6 +102,8 @@ class RNN:
     backend: "cpu", "gpu", "reference" or "auto"; None follows `fastrec.get_backend` at every call.
     forget_bias: first value of the bias of an LSTM's forget gates; 1 if not given, but with "uniform"
         drawn as the others (Jozefowicz et al., ICML 2015).
+    embedding_size: e, makes W_in (e, g h) and puts a matrix "E" (i, e) before it, at first standard normal:
+        x E W_in takes the place of x W_in.
     precision: what both factors of every product of matrices, forward and backward, are rounded to: "tf32",
         11 significant bits, or "bf16", 8, so that tensor cores can multiply them; "float32" is true float32.
         Everything else stays float32: sums, biases, activations, states, rows of W_in that tokens pick, and
@@ -136,9 +143,11 @@ class RNN:
         *,
         forget_bias: float | None = None,
         precision: Precision = "float32",
+        embedding_size: int | None = None,
     ) -> None:
         sizes = (input_size, hidden_size, output_size)
-        config = Config(*sizes, cell, activation, num_layers, models, dtype)  # type: ignore[arg-type]
+        rest = (cell, activation, num_layers, models, dtype, embedding_size)
+        config = Config(*sizes, *rest)  # type: ignore[arg-type]
         name = choose(backend, precision, config.dtype)
         self._set(config, draw(config, initial, seed, forget_bias), backend, precision)
         self._weights(name)
@@ -227,6 +236,7 @@ class RNN:
         parts += [f'activation="{c.activation}"'] * bool(c.activation_code)
         parts += [f"num_layers={c.num_layers}"] * (c.num_layers > 1)
         parts += [f"models={c.models}"] * (c.models is not None)
+        parts += [f"embedding_size={c.embedding_size}"] * (c.embedding_size is not None)
         parts += [f"dtype={c.dtype}", f'backend="{self.backend}"']
         parts += [f'precision="{self.precision}"'] * (self.precision != "float32")
         parts.append(f"n_parameters={c.n_parameters}")
@@ -328,6 +338,41 @@ class RNN:
         trace = self._forward(batch, keep=False)
         return give_back(batch, trace.outputs), give_back(batch, trace.state)
 
+    def generate(
+        self,
+        prompt: ArrayLike,
+        steps: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        lengths: ArrayLike | None = None,
+        state: ArrayLike | None = None,
+        stop: int | None = None,
+        first: int = 0,
+    ) -> tuple[Array, Array]:
+        """Go on with b prompts by drawing tokens, each of which is the next input, all in one kernel call.
+
+        prompt: integer tokens (b, t) from 0 to i - 1; lengths (b,) of each row, from 1; state before them, as
+            `forward` takes it.  The network has as many outputs as inputs.
+        steps: tokens to draw for each row.
+        temperature: tokens are drawn with probabilities in proportion to exp(y / temperature), y being the
+            outputs; 0 takes the largest output, the first of several.
+        top_k: only the so many likeliest tokens are drawn.  top_p: of these the fewest whose probabilities
+            sum up to more than top_p (Holtzman et al., ICLR 2020).  Equal ones count in the order of tokens.
+        seed: 0..2^64-1.  Draws follow from seed, row and number of the token, whatever the batch and backend;
+            backends differ only where the rounding of an output decides.
+        stop: after a row has drawn this token all its others are this token, and its state stays.
+        first: number of the first token drawn: a second call with the last token as prompt, the state that
+            the first one returned and first = steps goes on as if it were one.
+
+        Returns the tokens (b, steps) int32 and the state (layers, b, s) before the last of them is read.
+        Raises ValueError for arguments that cannot be, and FloatingPointError if outputs are not finite.
+        """
+        given = (temperature, top_k, top_p, seed, lengths, state, stop, first)
+        batch, drawn, last = generate(self, prompt, steps, *given)
+        return give_back(batch, drawn), give_back(batch, self._public_state(last))
+
     def backward(
         self,
         trace: Trace,
@@ -408,6 +453,8 @@ class RNN:
         state: ArrayLike | None = None,
         *,
         want_x: bool = True,
+        dropout: float = 0.0,
+        dropout_seed: int = 0,
     ) -> tuple[Any, dict[str, Array], Array]:
         """A loss, its gradients and the last state, in less memory than `forward` and `backward` take.
 
@@ -418,11 +465,17 @@ class RNN:
         reduction: "mean" over the steps that count, of all rows together, or their "sum".
         mask: (b, t) bool, which steps count (of those within lengths); targets of others do not matter.
 
+        dropout: the chance of a hidden unit to count as 0 where a layer hands it on, to the next one or to
+            the output layer, in steps of 2^-16; the others are divided by 1 - dropout (Zaremba, Sutskever &
+            Vinyals, arXiv:1409.2329).  Which are left out follows from dropout_seed, 0..2^64-1, row, step,
+            layer and unit.
+
         Returns the loss, a float, or NumPy float64 (k,); the gradients of `backward` (want_x=False saves the
         cost of "x"); and the state (layers, b, s) after the last step of each row.
         """
         at = self._place(x, state, lengths, targets, mask)
-        batch = self._read(x, state, lengths, at, gradients=True)
+        left_out = read_dropout(self._config, dropout, as_int("dropout_seed", dropout_seed, 0, MAX_SEED))
+        batch = self._read(x, state, lengths, at, gradients=True, dropout=left_out)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)
         losses, gradients, trace = self._learn(batch, goal, want_x)
         value = self._public_loss(losses)
@@ -456,7 +509,7 @@ class RNN:
         shape = (c.k, *batch.x.shape[1:3])
         kernel = getattr(module, f"{c.cell}_forward")
         x, tokens = batch.x, batch.tokens
-        layers = []
+        layers, passed = [], []
         for layer, keys in enumerate(c.layers):
             # What only gradients need of a step is overwritten by the next one.
             steps = (shape[2], *[shape[2] if keep or c.cell == "jordan" else 1] * (len(c.saved) - 1))
@@ -468,13 +521,17 @@ class RNN:
             kernel(*given, *c.activation_code, *saved)
             layers.append(saved)
             x, tokens = saved[0], batch.place.no_tokens
+            if batch.dropout is not None and (c.has_output_layer or layer + 1 < c.num_layers):
+                x = x.copy()
+                module.dropout(batch.dropout.key, layer, batch.dropout.threshold, x)
+            passed.append(x)
         outputs = layers[0][1] if c.cell == "jordan" else x
         if c.has_output_layer:
             outputs = xp.empty((*shape, c.outputs_width), dtype=c.dtype)
             module.affine_forward(x, lengths, weights["W_out"], weights["b_out"], outputs)
         state = last_state(c, batch, tuple(layers), shape[2])
-        public = (self._public(outputs), self._public(x), self._public_state(state))
-        return Trace(*public, self, batch, tuple(layers))
+        public = (self._public(outputs), self._public(layers[-1][0]), self._public_state(state))
+        return Trace(*public, self, batch, tuple(layers), tuple(passed))
 
     def _backward(
         self,
@@ -506,7 +563,11 @@ class RNN:
             self._backward_layer(trace, layer, through, d_x, *ends, found, own, lent)
             for key, d_initial in zip(c.initial[layer], initial_parts(c, d_state[layer]), strict=True):
                 found[key][...] = d_initial.sum(axis=1) if batch.learned else 0
+            if layer and batch.dropout is not None:
+                batch.place.kernels.dropout(batch.dropout.key, layer - 1, batch.dropout.threshold, d_x)
             through, lent = [d_x], False
+        if batch.embedded is not None:
+            embed_back(c, batch, found)
         gradients = {key: self._public(value) for key, value in found.items()}
         if want_x and batch.tokens is batch.place.no_tokens:
             gradients["x"] = self._public(through[0])
@@ -524,9 +585,13 @@ class RNN:
         if c.has_output_layer and d_outputs is None:
             found["W_out"][...], found["b_out"][...] = 0, 0
         elif c.has_output_layer:
-            given = (hidden, batch.lengths, batch.weights["W_out"], d_outputs)
+            given = (trace._passed[-1], batch.lengths, batch.weights["W_out"], d_outputs)
             d_top = xp.empty_like(hidden)
             batch.place.kernels.affine_backward(*given, d_top, found["W_out"], found["b_out"])
+            if batch.dropout is not None:
+                batch.place.kernels.dropout(
+                    batch.dropout.key, c.num_layers - 1, batch.dropout.threshold, d_top
+                )
             if d_hidden is not None:
                 d_top += d_hidden
             d_hidden = d_top
@@ -551,7 +616,7 @@ class RNN:
         """A layer; overwrites `through`, of `_backward_output` or the layer above, unless it is lent."""
         c, batch, saved = self._config, trace._batch, trace._saved
         _, xp, module, _, no_tokens = batch.place
-        x, tokens = (saved[layer - 1][0], no_tokens) if layer else (batch.x, batch.tokens)
+        x, tokens = (trace._passed[layer - 1], no_tokens) if layer else (batch.x, batch.tokens)
         if c.cell in ("gru", "lstm"):
             gates = saved[layer][-1]
             work = [gates if own else xp.empty_like(gates)]
@@ -650,9 +715,10 @@ class RNN:
         gradients: bool,
         keep: bool = True,
         trusted: bool = False,
+        dropout: Dropout | None = None,
     ) -> Batch:
         weights = self._weights(at.backend)
-        return read_batch(self._config, at, weights, x, state, lengths, gradients, keep, trusted)
+        return read_batch(self._config, at, weights, x, state, lengths, gradients, keep, trusted, dropout)
 
     def _read_gradient(
         self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch

@@ -83,6 +83,8 @@ def to_torch(
     torch = import_torch()
     if config.models is not None:
         raise ValueError(f"PyTorch has no {config.models} networks in one; copy(model=j) makes one of them")
+    if config.embedding_size is not None:
+        raise ValueError("PyTorch's recurrent modules have no embedding; make a network whose W_in is E W_in")
     if config.cell == "jordan" or config.activation == "logistic":
         fault = 'cell="jordan"' if config.cell == "jordan" else 'activation="logistic"'
         raise ValueError(f"PyTorch has no network with {fault}")

@@ -15,12 +15,14 @@ from numpy.typing import ArrayLike
 from ..arguments import as_int
 from ..backend import move
 from ..files import require_suffix, require_writable
+from ..kernels import DERIVE
+from ..kernels.reference.random import philox
 from ..progress import progress_bar
 from . import checkpoint as checkpoints
 from .config import MAX_SIZE, Array, Config
 from .history import History, Log
 from .initial import MAX_SEED
-from .inputs import Loss, Reduction, check_reduction, read_state, read_targets
+from .inputs import Dropout, Loss, Reduction, check_reduction, read_dropout, read_state, read_targets
 from .layers import RNN, Trace, give_all_back, give_back
 from .optim import Adam, Optimizer
 from .place import Place
@@ -89,6 +91,7 @@ def fit(
     k2: int | None = None,
     shuffle: bool = True,
     seed: int = 0,
+    dropout: float = 0.0,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 1,
     patience: int | None = None,
@@ -109,6 +112,8 @@ def fit(
     k1, k2: truncate as `truncated_bptt` does, with an update for each window in which a step counts; None is
         the whole sequence.
     shuffle: draw a new order of the sequences every epoch, from seed (0..2^64-1) and the number of the epoch.
+    dropout: as in `RNN.loss_and_gradients`, other units in each update: they follow from seed and the number
+        of updates the optimizer has made.
     checkpoint: a .npz file, replaced in one step every `checkpoint_every` epochs and at the end.  If it is
         there, training goes on from it, and ends with the same bits as without the interruption (on the same
         backend and in the same precision); the first parameters of the network then do not matter.  `epochs`
@@ -148,15 +153,16 @@ def fit(
     if checkpoint is not None:
         require_suffix(checkpoint, ".npz")
         require_writable(checkpoint)
+    read_dropout(c, dropout, seed)
     data = read_sequences(c, at, x, targets, loss, lengths, mask)
     if not (counting := data.counted.any(axis=1)).all():
         data = data.rows(np.flatnonzero(counting))
     held = None if validation is None else read_validation(c, at, validation, loss)
-    run = Run(rnn, at, data, held, loss, optimizer, batch_size, truncation, Log(c, loss, held is not None))
+    run = Run(rnn, at, loss, optimizer, Log(c, loss, held is not None), dropout, seed)
     n, log = len(data.counted), run.log
     if checkpoint is not None:
         settings = checkpoints.shortened(
-            asdict(c)
+            {key: value for key, value in asdict(c).items() if key != "embedding_size" or value}
             | {
                 "loss": loss,
                 "optimizer": optimizer._text(optimizer._first_rate),
@@ -167,6 +173,7 @@ def fit(
                 "data": checkpoints.describe(data),
                 "validation": checkpoints.describe(held),
             }
+            | ({"dropout": dropout} if dropout else {})
         )
         if Path(checkpoint).exists():
             checkpoints.read(checkpoint, settings, epochs, rnn, optimizer, log)
@@ -183,7 +190,7 @@ def fit(
             order = draw.permutation(n) if shuffle else np.arange(n)
             # Overflow is looked for where it matters; NumPy's warnings would come from "reference" only.
             with np.errstate(over="ignore", invalid="ignore"):
-                run.epoch(epoch, order, advance)
+                run.epoch(epoch, data, order, batch_size, truncation, held, advance)
             if callback is not None:
                 callback(epoch, log.history())
             if checkpoint is not None and (log.epochs % every == 0 or finished()):
@@ -206,38 +213,57 @@ def read_validation(c: Config, at: Place, validation: Sequence[ArrayLike | None]
 
 @dataclass
 class Run:
-    """A training: what its epochs need to know."""
+    """A training: what its updates need to know."""
 
     rnn: RNN
     at: Place
-    data: Sequences
-    held: Sequences | None
     loss: Loss
     optimizer: Optimizer
-    batch_size: int
-    truncation: tuple[int, int]
     log: Log
+    dropout: float
+    seed: int
 
-    def epoch(self, epoch: int, order: Array, advance: Callable[[float, str], None]) -> None:
+    def epoch(
+        self,
+        epoch: int,
+        data: Sequences,
+        order: Array,
+        batch_size: int,
+        truncation: tuple[int, int],
+        held: Sequences | None,
+        advance: Callable[[float, str], None],
+    ) -> None:
         """Train on all batches of an order of the sequences, take the validation loss, and log both."""
         start, k = time.perf_counter(), self.rnn._config.k
         losses, norms, steps, updates = np.zeros(k), np.zeros(k), 0, 0
-        for batch, first in enumerate(range(0, len(order), self.batch_size)):
-            rows = order[first : first + self.batch_size]
-            part = self.data.rows(rows)
-            cut = windows(self.rnn, self.at, part, *self.truncation, self.loss, "mean", None)
-            for value, gradients, _, count in cut:
-                if not count:
-                    continue
-                found, norm = self.update(epoch, batch, value, gradients)
+        for batch, first in enumerate(range(0, len(order), batch_size)):
+            rows = order[first : first + batch_size]
+            for found, norm, count, _ in self.learn(epoch, batch, data.rows(rows), truncation, None):
                 norms += norm
                 losses += found * count
                 steps, updates = steps + count, updates + 1
             advance(len(rows), f"epoch {epoch}, loss {np.nanmean(losses / steps):.4g}")
         curves = {"train": losses / steps, "gradient_norm": norms / updates}
-        if self.held is not None:
-            curves["validation"] = self.validate(self.held)
+        if held is not None:
+            curves["validation"] = self.validate(held, batch_size)
         self.log.append(curves, time.perf_counter() - start)
+
+    def learn(
+        self, epoch: int, batch: int, part: Sequences, truncation: tuple[int, int], state: Array | None
+    ) -> Iterator[tuple[Array, Array, int, Array]]:
+        """Update for each window of a batch: its losses and gradient norms (k,), how many steps counted, the
+        last state."""
+        cut = windows(self.rnn, self.at, part, *truncation, self.loss, "mean", state, self.left_out)
+        for value, gradients, trace, count in cut:
+            if count:
+                yield *self.update(epoch, batch, value, gradients), count, trace.state
+
+    def left_out(self) -> Dropout | None:
+        """The units that the next update leaves out."""
+        made = self.optimizer._step
+        found = np.empty((1, 4), np.uint32)
+        philox(self.seed, np.array([[made & 0xFFFFFFFF, 0, made >> 32, DERIVE]], np.uint32), found)
+        return read_dropout(self.rnn._config, self.dropout, int(found.view(np.uint64)[0, 0]))
 
     def update(
         self, epoch: int, batch: int, value: Array, gradients: dict[str, Array]
@@ -267,11 +293,11 @@ class Run:
             np.maximum(log.highest, losses, out=log.highest, where=log.moving)
         return losses, norms
 
-    def validate(self, held: Sequences) -> Array:
+    def validate(self, held: Sequences, batch_size: int) -> Array:
         """The mean losses (k,) over sequences, taken batch by batch."""
         c, total = self.rnn._config, self.at.xp.zeros(self.rnn._config.k)
-        for first in range(0, len(held.counted), self.batch_size):
-            part = held.rows(np.arange(first, min(first + self.batch_size, len(held.counted))))
+        for first in range(0, len(held.counted), batch_size):
+            part = held.rows(np.arange(first, min(first + batch_size, len(held.counted))))
             if part.counted.any():
                 x, targets = part.public(c)
                 batch = self.rnn._read(x, None, part.lengths, self.at, False, keep=False, trusted=True)
@@ -294,6 +320,7 @@ def windows(
     loss: Loss,
     reduction: Reduction,
     state: ArrayLike | None,
+    left_out: Callable[[], Dropout | None] = lambda: None,
 ) -> Iterator[tuple[Array, dict[str, Array], Trace, int]]:
     """The windows of `truncated_bptt`: losses (k,), gradients, trace, and how many steps count in each.
 
@@ -308,7 +335,7 @@ def windows(
         mask[:, : done - begin] = False
         count = int(np.count_nonzero(mask))
         x, targets = part.public(c)
-        batch = rnn._read(x, state, part.lengths, at, gradients=count > 0, trusted=True)
+        batch = rnn._read(x, state, part.lengths, at, count > 0, trusted=True, dropout=left_out())
         if count:
             goal = read_targets(c, batch, targets, loss, reduction, mask, trusted=True)
             value, gradients, trace = rnn._learn(batch, goal, want_x=False)

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 from .functions import fma
 from .jit import jit
-from .simd import FEATURES, I64, VECTOR_BYTES, data, load, splat, store, variable
+from .simd import FEATURES, I32, I64, VECTOR_BYTES, constant, data, load, splat, store, variable
 
 # Accumulators must fit the 32 registers of AVX-512 and NEON, or the 16 of AVX2.
 ROWS = 8 if VECTOR_BYTES == 64 or "neon" in FEATURES else 4
@@ -36,14 +36,15 @@ def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
     """Intrinsic (a, a_at, a_stride, b, b_at, depth, c, c_at, c_stride): c += a b in registers.
 
     a: element (r, k) at a_at + r a_stride + k of a flat view, or r + k a_stride if transposed.
-    b: consecutive packed panels (depth, VECTORS * lanes) at b_at.
+    b: consecutive packed panels (depth, VECTORS * lanes) at b_at; uint32 hold two numbers each, see `pair`.
     c: element (r, j) at c_at + r c_stride + j.
     """
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        held = 2 if isinstance(signature.args[3].dtype, types.Integer) else 1
         a, b, c = (
-            builder.gep(data(context, builder, signature.args[i], args[i]), [args[i + 1]], inbounds=True)
-            for i in (0, 3, 6)
+            builder.gep(data(context, builder, signature.args[i], args[i]), [at], inbounds=True)
+            for i, at in ((0, args[1]), (3, builder.sdiv(args[4], I64(held))), (6, args[7]))
         )
         a_stride, depth, c_stride = args[2], args[5], args[8]
         lanes = lanes_in(signature.args[6].dtype)
@@ -61,18 +62,10 @@ def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
         ]
         sums = [[variable(builder, vector, load(builder, cell, vector)) for cell in row] for row in cells]
         starts = [a if transposed else at(a, builder.mul(a_stride, I64(r))) for r in range(rows)]
-        tops = [at(b, builder.mul(depth, I64(q * VECTORS * lanes))) for q in range(panels)]
+        tops = [at(b, builder.mul(depth, I64(q * VECTORS * lanes // held))) for q in range(panels)]
         with cgutils.for_range(builder, depth) as loop:
             k = loop.index
-            columns = [
-                load(
-                    builder,
-                    at(top, builder.add(builder.mul(k, I64(VECTORS * lanes)), I64(v * lanes))),
-                    vector,
-                )
-                for top in tops
-                for v in range(VECTORS)
-            ]
+            columns = [column for top in tops for column in load_panel(builder, top, k, vector)]
             for r, (start, own) in enumerate(zip(starts, sums, strict=True)):
                 place = builder.add(builder.mul(k, a_stride), I64(r)) if transposed else k
                 factor = splat(builder, builder.load(at(start, place)), lanes)
@@ -89,6 +82,19 @@ def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
         return types.void(a, i, i, b, i, i, c, i, i), body
 
     return tile
+
+
+def load_panel(builder: ir.IRBuilder, top: ir.Value, k: ir.Value, vector: ir.VectorType) -> list[ir.Value]:
+    """The vectors of row k of a panel."""
+    if isinstance(top.type.pointee, ir.IntType):
+        words = ir.VectorType(I32, vector.count)
+        both = load(builder, builder.gep(top, [builder.mul(k, I64(vector.count))], inbounds=True), words)
+        low = builder.shl(both, constant(I32, vector.count, 16))
+        high = builder.and_(both, constant(I32, vector.count, 0xFFFF0000))
+        return [builder.bitcast(half, vector) for half in (low, high)]
+    first = builder.mul(k, I64(VECTORS * vector.count))
+    places = [builder.add(first, I64(v * vector.count)) for v in range(VECTORS)]
+    return [load(builder, builder.gep(top, [place], inbounds=True), vector) for place in places]
 
 
 def lanes_in(dtype: types.Float) -> int:
@@ -176,6 +182,19 @@ def pack_parallel(source, first, transposed, depth, columns, panels, offset):
 def packed(like, depth, columns):
     """Room for packed matrices (depth, columns) of as many networks as the array has, in its dtype."""
     return np.empty((len(like), depth * padded(columns, like)), like.dtype)
+
+
+def has_halves(W):
+    """Whether numbers are float32 with 16 bits of 0 at the end: those that bfloat16 has."""
+    return W.dtype == np.float32 and not (W.view(np.uint32) & 0xFFFF).any()
+
+
+def pair(panels):
+    """Packed panels of such numbers with half the bytes: the upper halves of those of both vectors of a row
+    as uint32, the second above the first."""
+    k, width = len(panels), panel_width(panels)
+    rows = panels.view(np.uint32).reshape(k, panels.shape[1] // width, VECTORS, width // VECTORS)
+    return (rows[:, :, 0] >> 16 | rows[:, :, 1]).reshape(k, panels.shape[1] // VECTORS)
 
 
 def pack(source, first, transposed, depth, columns, panels, offset):

@@ -1,4 +1,5 @@
-"""Losses and optimisers on the CPU: one pass over each array, stretches of it spread over the threads."""
+"""Losses, dropout and optimisers on the CPU: one pass over each array, stretches of it spread over the
+threads."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ import math
 import numpy as np
 from numba import prange
 
+from .. import DROPOUT
 from .functions import exp
 from .jit import jit
+from .random import block
 
 STRETCH = 4096  # numbers of a network that a task of an optimiser takes
 
@@ -69,6 +72,23 @@ def squared_error(outputs, targets, mask, scale, losses, d_outputs):
             else:
                 d_outputs[net, row, t] = 0
         losses[net, row] = total / 2
+
+
+@jit(parallel=True)
+def dropout(key, layer, threshold, values):
+    """values = 0 where a draw of 16 bits is below threshold, the others divided by the share of them."""
+    k, b, t, n = values.shape
+    scale = values.dtype.type(2**16 / (2**16 - threshold))
+    for task in prange(k * b):
+        net, row = task // b, task % b
+        draws = np.empty(-(-n // 8) * 2, np.uint64)
+        parts = draws.view(np.uint16)
+        for step in range(t):
+            for i in range(len(draws) // 2):
+                draws[2 * i], draws[2 * i + 1] = block(key, i, row * t + step, net, DROPOUT | layer << 8)
+            own = values[net, row, step]
+            for j in range(n):
+                own[j] = scale * own[j] if parts[j] >= threshold else own.dtype.type(0)
 
 
 @jit

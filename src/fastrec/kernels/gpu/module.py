@@ -23,6 +23,7 @@ FLOATS = {4: "float", 8: "double"}
 ROWS = {"Float": (1, 4, 16), "Double": (1, 4), "Tf32": (8,), "Bf16": (8, 16)}  # of a team, by its product
 CLUSTERED = ("Float", "Tf32", "Bf16")  # products that clusters are compiled for
 JORDAN_ROWS = {"Float": (1, 4), "Double": (1, 4), "Tf32": (8,), "Bf16": (8,)}
+TEXT_ROWS = {"Float": (1, 4, 16), "Double": (4,), "Tf32": (8,), "Bf16": (8,)}
 FIELDS = (INTEGERS[4], INTEGERS[8])
 WEIGHTS = tuple(INTEGERS.values())
 WEIGHT_TYPES = [f"int, {w}" for w in WEIGHTS[:2]] + [f"long long, {w}" for w in WEIGHTS]
@@ -66,6 +67,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         for product in ROWS
         for rows in JORDAN_ROWS[product]
     ),
+    "generation": tuple(f"generate<{product}, {rows}>" for product in ROWS for rows in TEXT_ROWS[product]),
     "sequences": (
         *(
             f"{kernel}<{dtype}>"
@@ -87,7 +89,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         *(f"cross_entropy<{dtype}, {width}>" for dtype in FLOATS.values() for width in (8, 32, 256)),
         *(
             f"{kernel}<{dtype}>"
-            for kernel in ("squared_error", "sum_squares", "sgd", "adam", "find_infinite")
+            for kernel in ("squared_error", "sum_squares", "sgd", "adam", "find_infinite", "dropout")
             for dtype in FLOATS.values()
         ),
         "sum_rows",

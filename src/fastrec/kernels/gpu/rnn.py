@@ -7,7 +7,7 @@ from .elman import elman_backward, elman_forward
 from .gru import gru_backward, gru_forward
 from .jordan import jordan_backward, jordan_forward
 from .lstm import lstm_backward, lstm_forward
-from .training import adam, all_finite, cross_entropy, sgd, squared_error, squared_norms
+from .training import adam, all_finite, cross_entropy, dropout, sgd, squared_error, squared_norms
 
 __all__ = [
     "adam",
@@ -15,6 +15,7 @@ __all__ = [
     "affine_forward",
     "all_finite",
     "cross_entropy",
+    "dropout",
     "elman_backward",
     "elman_forward",
     "gru_backward",

@@ -1,4 +1,4 @@
-"""Losses and optimisers on the GPU: one pass over each array."""
+"""Losses, dropout and optimisers on the GPU: one pass over each array."""
 
 from __future__ import annotations
 
@@ -91,6 +91,14 @@ def adam(
     arrays = (parameter, gradient, mean, square, scale, rate)
     kernel = f"adam<{float_type(parameter)}>"
     launch("training", kernel, k * -(-n // STRETCH), THREADS, *arrays, n, *map(float, numbers))
+
+
+def dropout(key: int, layer: int, threshold: int, values: Any) -> None:
+    """Set values (k, b, t, n) to 0 where a draw of 16 bits is below threshold; scale the others; in place."""
+    k, b, t, n = values.shape
+    kernel, size = f"dropout<{float_type(values)}>", blocks(k * b * t * -(-n // 8))
+    numbers = (np.uint64(key), layer, threshold, 2**16 / (2**16 - threshold))
+    launch("training", kernel, size, THREADS, *numbers, k * b * t, b * t, n, values)
 
 
 def all_finite(values: Any) -> bool:

@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import RELU, TANH
+from .. import DROPOUT, RELU, TANH
+from .random import draws
 
 __all__ = [
     "adam",
@@ -30,6 +31,7 @@ __all__ = [
     "affine_forward",
     "all_finite",
     "cross_entropy",
+    "dropout",
     "elman_backward",
     "elman_forward",
     "gru_backward",
@@ -463,6 +465,22 @@ def affine_backward(
     d = np.where(on, d_out, 0)
     d_a[:] = product(d, W.swapaxes(1, 2)[:, None], precision)
     d_W[:], d_b[:] = products(a, d, precision), sums(d)
+
+
+def dropout(key: int, layer: int, threshold: int, values: np.ndarray) -> None:
+    """Set values (k, b, t, n) to 0 where a draw of 16 bits is below threshold, 0..2^16 - 1, in place.
+
+    The others are divided by the share that stays on average, 1 - threshold / 2^16, so that the mean does
+    (Srivastava et al., JMLR 15, 1929, 2014).  Draws are those of stream DROPOUT, key, network, row t + step
+    and layer: a second call with other values meets the same units.
+    """
+    k, b, t, n = values.shape
+    scale = values.dtype.type(2**16 / (2**16 - threshold))
+    for net, row, step in np.ndindex(k, b, t):
+        four = draws(key, -(-n // 4), row * t + step, net, DROPOUT, layer)
+        parts = four[:, None] >> np.arange(0, 64, 16, dtype=np.uint64) & np.uint64(0xFFFF)
+        kept = parts.reshape(-1)[:n] >= threshold
+        values[net, row, step] = np.where(kept, scale * values[net, row, step], 0)
 
 
 def cross_entropy(

@@ -1,5 +1,6 @@
-// Losses and optimisers: one pass over each array, sums in a fixed order.  k networks, b rows of t steps, o outputs.
-#include "common.cuh"
+// Losses, dropout and optimisers: one pass over each array, sums in a fixed order.  k networks, b rows of t steps, o
+// outputs.
+#include "philox.cuh"
 
 constexpr int THREADS = 256;
 constexpr int STRETCH = 4 * THREADS;  // numbers of a network that a block of an optimiser takes
@@ -78,8 +79,8 @@ __global__ void __launch_bounds__(THREADS)
 // steps in mask (b, t); d_outputs gets the differences times scale (k), and may be outputs or null.
 template <class T>
 __global__ void __launch_bounds__(THREADS)
-    squared_error(const T* outputs, const T* targets, const bool* mask, const double* scale, i64 m, i64 b, i64 t,
-                  i64 o, i64 part, i64 parts, double* partial, T* d_outputs) {
+    squared_error(const T* outputs, const T* targets, const bool* mask, const double* scale, i64 m, i64 b, i64 t, i64 o,
+                  i64 part, i64 parts, double* partial, T* d_outputs) {
   __shared__ double sums[WARP];
   i64 row = blockIdx.x / parts, first = blockIdx.x % parts * part, last = min(first + part, t * o);
   const T* goal = targets + (m > 1 ? row : row % b) * t * o;
@@ -97,8 +98,7 @@ __global__ void __launch_bounds__(THREADS)
 
 // partial (k, parts): sums of squares of `part` numbers each of values (k, n).
 template <class T>
-__global__ void __launch_bounds__(THREADS)
-    sum_squares(const T* values, i64 n, i64 part, i64 parts, double* partial) {
+__global__ void __launch_bounds__(THREADS) sum_squares(const T* values, i64 n, i64 part, i64 parts, double* partial) {
   __shared__ double sums[WARP];
   i64 net = blockIdx.x / parts, first = blockIdx.x % parts * part, last = min(first + part, n);
   double sum = 0;
@@ -157,6 +157,22 @@ __global__ void __launch_bounds__(THREADS)
     square[j] = second;
     p[j] = value - T(rate[net]) * (first / T(unbias1)) / (sqrt(second / T(unbias2)) + T(epsilon));
   });
+}
+
+// values (rows, n), `of_network` rows a network: 0 where a draw of 16 bits is below the threshold, else times scale.  A
+// thread for the eight of a block of draws.
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    dropout(u64 key, i64 layer, i64 threshold, double scale, i64 rows, i64 of_network, i64 n, T* values) {
+  i64 groups = (n + 7) / 8;
+  for (i64 job = thread_number(); job < rows * groups; job += thread_count()) {
+    i64 row = job / groups, group = job % groups, net = row / of_network;
+    Draws draws = philox4x32(key, u32(group), u32(row % of_network), u32(net), tag(DROPOUT, layer));
+    T* own = values + row * n + group * 8;
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+      if (group * 8 + j < n) own[j] = i64(draws[j / 4] >> 16 * (j % 4) & 0xffff) < threshold ? T(0) : T(scale) * own[j];
+  }
 }
 
 // found (1), 0 before: 1 if one of values (n) is NaN or infinite.

@@ -1,0 +1,335 @@
+"""Tokens drawn by a recurrent network on the CPU, all of them in one call.
+
+Each worker owns a share of the units and of the logits, so that its weights stay in the second cache of a
+core; it goes through them there and back, as what was read last is still there.  A step is a phase for each
+layer, one for the logits and one for the draws.  Whoever has done its part of a phase waits until all parts
+are done, and does those nobody has begun after a while: it works with however many threads there are at the
+moment.
+"""
+
+from __future__ import annotations
+
+from threading import Thread
+
+import numba
+import numpy as np
+
+from .. import SAMPLE
+from .atomic import claim, count, give_way, look, relax
+from .functions import exp
+from .gru import gru_output
+from .jit import jit
+from .lstm import lstm_output
+from .matrix import (
+    SMALL,
+    START,
+    copy,
+    has_halves,
+    multiply,
+    pack,
+    pack_panel,
+    packed,
+    padded,
+    pair,
+    panel_width,
+)
+from .random import HALF, LOW, ONE, U64, block
+from .sequences import activate, add, logistic_in_place
+
+__all__ = ["generate"]
+
+ELMAN, JORDAN, GRU, LSTM = range(4)
+CELLS = {"elman": (ELMAN, 1), "jordan": (JORDAN, 1), "gru": (GRU, 3), "lstm": (LSTM, 4)}  # and gates
+BLOCK = 2  # panels of each gate that are multiplied at a time
+APART = 16  # words between those that different threads write: they are on lines of their own
+FEW = 4  # rows
+PATIENCE = 256  # looks at what others have not done, about the time of a part
+SIGN = U64(1 << 63)
+
+
+@jit
+def high_product(a, b):
+    """floor(a b / 2^64)."""
+    a0, a1, b0, b1 = a & LOW, a >> HALF, b & LOW, b >> HALF
+    cross = a1 * b0 + (a0 * b0 >> HALF)
+    return a1 * b1 + (cross >> HALF) + (a0 * b1 + (cross & LOW) >> HALF)
+
+
+@jit
+def cut(ranks, gains, need, weights):
+    """Keep the weights of the tokens of highest rank, equal ones in order, the fewest that gain `need`."""
+    low, high = ranks[0], ranks[0]
+    for rank in ranks:
+        low, high = min(low, rank), max(high, rank)
+    high += ONE  # tokens of rank >= low gain enough, and of rank >= high too little
+    while high - low > ONE:
+        middle = low + (high - low >> ONE)
+        gained = 0
+        for j in range(len(ranks)):
+            gained += gains[j] if ranks[j] >= middle else 0
+        if gained >= need:
+            low = middle
+        else:
+            high = middle
+    gained = 0
+    for j in range(len(ranks)):
+        gained += gains[j] if ranks[j] > low else 0
+    for j in range(len(ranks)):
+        if ranks[j] < low or (ranks[j] == low and gained >= need):
+            weights[j] = 0
+        elif ranks[j] == low:
+            gained += gains[j]
+
+
+@jit
+def draw(y, temperature, top_k, top_p, random, weights, ranks, ones):
+    """The token that 64 random bits choose from logits y, -1 if one is not finite."""
+    best, top, finite = 0, y[0], True
+    for j in range(len(y)):
+        finite &= y[j] - y[j] == 0
+    for j in range(len(y)):
+        if y[j] > top:
+            best, top = j, y[j]
+    if not finite or temperature == 0:
+        return best if finite else -1
+    scale, unit = y.dtype.type(1 / temperature), y.dtype.type(2.0**32)
+    total = 0
+    for j in range(len(y)):
+        weights[j] = np.int64(exp((y[j] - top) * scale) * unit)
+    if top_k < len(y) or top_p < ~U64(0):
+        bits = ranks.view(np.float64)
+        for j in range(len(y)):
+            bits[j] = np.float64(y[j]) + 0.0  # no -0
+        for j in range(len(y)):
+            ranks[j] = ranks[j] ^ (~U64(0) if ranks[j] & SIGN else SIGN)
+        if top_k < len(y):
+            cut(ranks, ones, top_k, weights)
+        for j in range(len(y)):
+            total += weights[j]
+        cut(ranks, weights, np.int64(high_product(U64(total), top_p)) + 1, weights)
+        total = 0
+    for j in range(len(y)):
+        total += weights[j]
+    point = np.int64(high_product(U64(total), random))
+    token, reached = 0, weights[0]
+    while reached <= point:
+        token += 1
+        reached += weights[token]
+    return token
+
+
+@jit
+def draw_rows(
+    worker, workers, t, prompt, lengths, rule, y, reading, moving, drawn, ended, weights, ranks, ones
+):
+    """What each row of a worker's share reads after step t, drawn once its prompt has ended."""
+    temperature, top_k, top_p, stop, key, first = rule
+    b, n = drawn.shape
+    for row in range(worker * b // workers, (worker + 1) * b // workers):
+        number = t + 1 - lengths[row]
+        if number < 0:
+            reading[row] = prompt[row, t + 1]
+        elif moving[row]:
+            i = U64(first + number)
+            random = block(key, i >> ONE, row, 0, SAMPLE)[np.int64(i & ONE)]
+            token = draw(y[row], temperature, top_k, top_p, random, weights, ranks, ones)
+            drawn[row, number] = reading[row] = token
+            if token == -1 or token == stop:
+                drawn[row, number:] = token
+                number = n - 1
+            if number == n - 1:
+                moving[row] = False
+                count(ended, 0)
+
+
+@jit
+def stretch(panels, held, first, numbers):
+    """Panels from a number on, of which each word holds so many."""
+    return panels[first // held : (first + numbers) // held]
+
+
+@jit
+def step_units(worker, workers, layer, t, net, reading, moving, outputs, hidden, cells, sums, products):
+    """Step t of a worker's share of the units of a layer: from hidden[t % 2] to the other half."""
+    cell, gates, activation, W_in, b, b_n, inward, recurrent = net
+    rows, h = hidden.shape[2:]
+    old, new = hidden[t % 2, layer], hidden[(t + 1) % 2, layer]
+    left = outputs if cell == JORDAN else old
+    depth, unit = left.shape[1], BLOCK * panel_width(hidden)
+    blocks, held = -(-h // unit), depth * gates * padded(h, hidden) // recurrent.shape[1]
+    first, last = worker * blocks // workers, (worker + 1) * blocks // workers
+    for i in range(first, last):
+        begin = (first + last - 1 - i if t % 2 else i) * unit
+        n = min(unit, h - begin)
+        width = padded(n, hidden)
+        z = sums[: rows * gates * width].reshape(rows, gates * width)
+        p = products[: rows * gates * width].reshape(rows, gates * width)
+        for row in range(rows):
+            for gate in range(gates):
+                column, own = gate * h + begin, z[row, gate * width : gate * width + n]
+                copy(b[layer, column : column + n], own)
+                if layer == 0:
+                    add(W_in[reading[row], column : column + n], own)
+            p[row] = 0
+            if cell == GRU:
+                copy(b_n[layer, begin : begin + n], p[row, 2 * width :])
+        if layer:
+            panels = stretch(inward[layer - 1], held, gates * h * begin, gates * h * width)
+            multiply(hidden[(t + 1) % 2, layer - 1], START, h, rows, panels, h, z)
+        panels = stretch(recurrent[layer], held, gates * depth * begin, gates * depth * width)
+        multiply(left, START, depth, rows, panels, depth, p)
+        for row in range(rows):
+            before, after = old[row, begin : begin + n], new[row, begin : begin + n]
+            made, r = z[row], p[row]
+            if not moving[row]:
+                copy(before, after)
+            elif cell == GRU:
+                add(r[: 2 * width], made[: 2 * width])
+                logistic_in_place(made[: 2 * width])
+                new_gate = made[2 * width : 2 * width + n]
+                gru_output(made[:n], made[width:], r[2 * width :], before, new_gate, after)
+            else:
+                add(r, made)
+                if cell == LSTM:
+                    own = cells[layer, row, begin : begin + n]
+                    i_f, g_o = made[: 2 * width], made[2 * width :]
+                    lstm_output(i_f[:n], i_f[width : width + n], g_o[:n], g_o[width : width + n], own, after)
+                else:
+                    activate(activation, made, after)
+
+
+@jit
+def step_logits(worker, workers, moving, h_t, panels, b_out, outputs, sums):
+    """A worker's share of the columns of outputs = h_t W_out + b_out."""
+    (rows, h), o, unit = h_t.shape, outputs.shape[1], panel_width(h_t)
+    all_panels = -(-o // unit)
+    first, last = worker * all_panels // workers * unit, (worker + 1) * all_panels // workers * unit
+    y = sums[: rows * (last - first)].reshape(rows, last - first)
+    end = min(last, o)
+    for row in range(rows):
+        copy(b_out[first:end], y[row])
+    if last > first:
+        held = h * padded(o, h_t) // len(panels)
+        multiply(h_t, START, h, rows, stretch(panels, held, first * h, (last - first) * h), h, y)
+    for row in range(rows):
+        if moving[row]:
+            copy(y[row, : end - first], outputs[row, first:end])
+
+
+@jit
+def work(worker, workers, phases, begun, done, net, readout, rule, rows, states, scratch):
+    """A worker's way through the phases; begun and done count those of each part, and all parts done."""
+    prompt, lengths, reading, moving, drawn, ended = rows
+    outputs, hidden, cells = states
+    sums, products, chances, ranks, ones = scratch
+    layers, shortest = hidden.shape[1], lengths.min()
+    for number in range(phases):
+        t, phase = number // (layers + 2), number % (layers + 2)
+        part, looks = worker, 0
+        while look(done, 0) < (number + 1) * workers:
+            if claim(begun, part * APART, number):
+                if phase < layers:
+                    of_units = (reading, moving, outputs, hidden, cells, sums[worker], products[worker])
+                    step_units(part, workers, phase, t, net, *of_units)
+                elif phase == layers and (t + 1 >= shortest or net[0] == JORDAN):
+                    top = hidden[(t + 1) % 2, layers - 1]
+                    step_logits(part, workers, moving, top, *readout, outputs, sums[worker])
+                elif phase > layers:
+                    of_rows = (outputs, reading, moving, drawn, ended, chances[worker], ranks[worker], ones)
+                    draw_rows(part, workers, t, prompt, lengths, rule, *of_rows)
+                count(done, 0)
+            else:
+                relax()
+                looks += 1
+                if looks % PATIENCE == 0:  # a thread that did not start, or waits for this core
+                    part = (part + 1) % workers
+                    give_way()
+        if look(ended, 0) == len(lengths):
+            break
+
+
+@jit
+def pack_blocks(W, gates, panels):
+    """Pack W (depth, gates h) into panels, those of all gates of a block of units side by side."""
+    depth, h = W.shape[1], W.shape[2] // gates
+    unit = BLOCK * panel_width(panels)
+    for task in range(-(-h // unit) * gates):
+        begin, gate = task // gates * unit, task % gates
+        n = min(unit, h - begin)
+        width = padded(n, panels)
+        at = depth * (gates * begin + gate * width)
+        own = panels[:, at : at + depth * width]
+        for column in range(0, n, panel_width(panels)):
+            pack_panel(W, 0, gate * h + begin, False, depth, n, own, 0, column)
+
+
+def generate(
+    cell,
+    tokens,
+    lengths,
+    state,
+    layers,
+    W_out,
+    b_out,
+    activation,
+    temperature,
+    top_k,
+    top_p,
+    stop,
+    key,
+    first,
+    drawn,
+    last,
+):
+    """Read prompts and go on with them, each token drawn being the next input."""
+    code, gates = CELLS[cell]
+    (b, n), (_, h, o), dtype = drawn.shape, W_out.shape, W_out.dtype
+    L, depth = len(layers), o if cell == "jordan" else h
+    recurrent = np.empty((L, depth * gates * padded(h, W_out)), dtype)
+    inward = np.empty((L - 1, h * gates * padded(h, W_out)), dtype)
+    for layer, weights in enumerate(layers):
+        pack_blocks(weights[1], gates, recurrent[layer : layer + 1])
+        if layer:
+            pack_blocks(weights[0], gates, inward[layer - 1 : layer])
+    outward = packed(W_out, h, o)
+    pack(W_out, 0, False, h, o, outward, 0)
+    # What memory bounds is done in half the time; with more rows, taking numbers apart would be in the way.
+    if b <= FEW and all(has_halves(panels) for panels in (outward, recurrent, inward)):
+        recurrent, inward, outward = pair(recurrent), pair(inward), pair(outward)
+    biases = np.concatenate([weights[2] for weights in layers])
+    b_n = np.concatenate([weights[3] for weights in layers]) if cell == "gru" else biases[:0]
+    net = (code, gates, activation, layers[0][0][0], biases, b_n, inward, recurrent)
+
+    unit = BLOCK * panel_width(W_out)
+    blocks = -(-h // unit)
+    small = recurrent.size + inward.size < SMALL >> 3
+    workers = 1 if small else min(numba.get_num_threads(), blocks)
+    hidden, outputs, cells = np.zeros((2, L, b, h), dtype), np.zeros((b, o), dtype), state[:, 0, :, h:].copy()
+    if cell == "jordan":
+        outputs[:] = state[0, 0]
+    else:
+        hidden[0] = state[:, 0, :, :h]
+    width = max(gates * unit, padded(o, W_out))
+    sums, products = np.empty((workers, b * width), dtype), np.empty((workers, b * gates * unit), dtype)
+    chances, ranks = np.empty((workers, o), np.int64), np.empty((workers, o), np.uint64)
+    scratch = (sums, products, chances, ranks, np.ones(o, np.int64))
+    reading, moving, ended = tokens[:, 0].copy(), np.ones(b, np.bool_), np.zeros(APART, np.int64)
+    rows = (tokens, lengths, reading, moving, drawn, ended)
+    rule = (float(temperature), top_k, np.uint64(top_p), stop, np.uint64(key), first)
+    begun, done = np.zeros(workers * APART, np.int64), np.zeros(APART, np.int64)
+    phases = (int(lengths.max()) + n - 1) * (L + 2)
+    states = (outputs, hidden, cells)
+    args = (workers, phases, begun, done, net, (outward[0], b_out[0]), rule, rows, states, scratch)
+    # Threads of Python's, as kernels let go of the GIL: compiled in half the time of a parallel kernel.
+    # Nothing here is one, as OpenMP's threads would spin beside these for milliseconds.
+    others = [Thread(target=work, args=(worker, *args)) for worker in range(1, workers)]
+    for thread in others:
+        thread.start()
+    work(0, *args)
+    for thread in others:
+        thread.join()
+    steps = int(done[0]) // workers // (L + 2)
+    if cell == "jordan":
+        last[0, 0] = outputs
+    else:
+        last[:, 0, :, :h], last[:, 0, :, h:] = hidden[steps % 2], cells

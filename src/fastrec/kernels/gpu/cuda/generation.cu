@@ -1,0 +1,344 @@
+// Tokens drawn by a recurrent network, each its next input: a whole text, of all rows, in one launch.
+//
+// A team of blocks takes up to ROWS rows, as in recurrent.cuh; each member owns a run of the units of every layer and a
+// run of the logits.  In a step members hand on the hidden units of one layer after the other, then the logits, and
+// every member draws the tokens of all rows by itself: all have the same logits, and sums of whole numbers no order.
+// The product with a layer's own units goes on while those of the layer below are on their way.
+#include "cells.cuh"
+#include "philox.cuh"
+
+enum Kind { ELMAN, JORDAN, GRU, LSTM };
+
+// The bits of a number in an order that is that of the numbers, 0 and -0 being one; ~0 if it is not finite; and back.
+__device__ __forceinline__ u64 ranked(float y) {
+  u32 bits = __float_as_uint(y), sign = 1u << 31;
+  if (bits == sign) bits = 0;
+  return (bits & ~sign) >= 0x7f800000u ? ~0ull : bits & sign ? ~bits : bits | sign;
+}
+__device__ __forceinline__ u64 ranked(double y) {
+  u64 bits = u64(__double_as_longlong(y)), sign = 1ull << 63;
+  if (bits == sign) bits = 0;
+  return (bits & ~sign) >= 0x7ff0000000000000ull ? ~0ull : bits & sign ? ~bits : bits | sign;
+}
+__device__ __forceinline__ void number_of(u64 rank, float& y) {
+  y = __uint_as_float(rank >> 31 ? u32(rank) ^ 1u << 31 : ~u32(rank));
+}
+__device__ __forceinline__ void number_of(u64 rank, double& y) {
+  y = __longlong_as_double(i64(rank >> 63 ? rank ^ 1ull << 63 : ~rank));
+}
+
+// The threads that draw a token, a warp or a block.  partial: a value a warp of shared memory, for a block.
+struct Group {
+  bool block;
+  u64* partial;
+
+  __device__ __forceinline__ int size() const { return block ? CELL_THREADS : WARP; }
+  __device__ __forceinline__ int lane() const { return threadIdx.x % size(); }
+
+  // The largest value of all threads.
+  __device__ __forceinline__ u64 largest(u64 value) const {
+    for (int distance = WARP / 2; distance; distance /= 2) value = max(value, __shfl_xor_sync(ALL, value, distance));
+    if (!block) return value;
+    if (threadIdx.x % WARP == 0) partial[threadIdx.x / WARP] = value;
+    __syncthreads();
+    for (int warp = 0; warp < WARPS; warp++) value = max(value, partial[warp]);
+    __syncthreads();
+    return value;
+  }
+
+  // The sum of the values of the threads before this one; total: that of all.
+  __device__ __forceinline__ u64 sum_before(u64 value, u64& total) const {
+    int lane = threadIdx.x % WARP;
+    u64 sum = value;
+    for (int distance = 1; distance < WARP; distance *= 2) {
+      u64 other = __shfl_up_sync(ALL, sum, distance);
+      if (lane >= distance) sum += other;
+    }
+    total = __shfl_sync(ALL, sum, WARP - 1);
+    if (block) {
+      if (lane == 0) partial[threadIdx.x / WARP] = total;
+      __syncthreads();
+      total = 0;
+      for (int warp = 0; warp < WARPS; warp++) {
+        if (warp == threadIdx.x / WARP) sum += total;
+        total += partial[warp];
+      }
+      __syncthreads();
+    }
+    return sum - value;
+  }
+};
+
+// The token that 64 random bits choose from logits y (i), as in kernels/reference/generation.py, in each thread of the
+// group; -1 if one is not finite.  inverse: 1 / temperature.
+template <class T>
+__device__ __noinline__ int choose(Group group, const T* y, int i, T inverse, i64 top_k, u64 top_p, u64 random) {
+  int lane = group.lane(), threads = group.size();
+  u64 top = 0;
+  for (int j = lane; j < i; j += threads) top = max(top, ranked(y[j]));
+  top = group.largest(top);
+  if (top == ~0ull) return -1;
+  T largest;
+  number_of(top, largest);
+  auto weight = [&](T value) { return u64(exponential((value - largest) * inverse) * T(4294967296.0)); };
+  // How many tokens have this rank or a higher one, or the sum of their weights.
+  auto total_from = [&](u64 rank, bool weighted) {
+    u64 own = 0, total;
+    for (int j = lane; j < i; j += threads)
+      if (ranked(y[j]) >= rank) own += weighted ? weight(y[j]) : 1;
+    group.sum_before(own, total);
+    return total;
+  };
+  // Kept are the tokens of ranks above `cut` and the first `equal` of this one.
+  u64 cut = 0, equal = 0;
+  if (top_k == 1) {
+    cut = top;
+    equal = 1;
+  }
+  for (int weighted = 0; weighted < 2; weighted++) {
+    // With all of top_p only tokens without weight would go.
+    if (weighted ? top_p == ~0ull : top_k == 1 || top_k >= i) continue;
+    T value;
+    number_of(cut, value);
+    u64 enough =
+        weighted ? __umul64hi(total_from(cut + 1, true) + (equal ? equal * weight(value) : 0), top_p) : top_k - 1;
+    // The highest rank from which on there is more than enough; the last one found to be too high is the next.
+    u64 rank = 0, above = 0;
+    for (u64 bit = 1ull << (8 * sizeof(T) - 1); bit; bit /= 2) {
+      u64 higher = rank | bit, total = higher > top ? 0 : higher > cut ? total_from(higher, weighted) : ~0ull;
+      if (total > enough)
+        rank = higher;
+      else
+        above = total;
+    }
+    cut = rank;
+    number_of(cut, value);
+    equal = (enough - above) / (weighted ? weight(value) : 1) + 1;
+  }
+
+  int run = (i + threads - 1) / threads, first = min(i, lane * run), last = min(i, first + run);
+  u64 met = 0, own = 0, total;
+  if (equal) {
+    for (int j = first; j < last; j++) met += ranked(y[j]) == cut;
+    met = group.sum_before(met, total);
+  }
+  auto kept_weight = [&](int j, u64& met) {
+    u64 rank = ranked(y[j]);
+    return rank > cut || (rank == cut && met++ < equal) ? weight(y[j]) : 0;
+  };
+  u64 again = met;
+  for (int j = first; j < last; j++) own += kept_weight(j, met);
+  u64 sum = group.sum_before(own, total), target = __umul64hi(total, random);
+  int token = -1;  // of which one thread knows
+  if (sum <= target && target - sum < own)
+    for (token = first; (sum += kept_weight(token, again)) <= target;) token++;
+  return int(group.largest(u64(token + 1))) - 1;
+}
+
+// What members hand on, of hidden units or of logits: `count` words of each row and member, (rows, members, count),
+// which come to rows that are `row` words apart.
+struct Message {
+  u64* words;
+  u32 number;
+  int count, row;
+  u32* into;
+};
+
+// Calls use(r, j) for all of so many rows and columns.  Not unrolled: that would only take time to compile.
+template <class Use> __device__ __forceinline__ void each_element(int rows, int columns, Use use) {
+#pragma unroll 1
+  for (int e = threadIdx.x; e < rows * columns; e += CELL_THREADS) use(e / columns, e % columns);
+}
+
+// drawn (b, n) after prompts, tokens (b, t) with lengths (b); state and last (layers, b, s); W_in (i, gates h) of the
+// first layer, bias (layers, gates h), b_n (layers, h) of a GRU, b_out (i).  packed: for each member its weights, as
+// pack_weights of cells.cu deals them, W_rec of all layers, W_in of the second and later ones, W_out; the first
+// `resident` of these stay in shared memory.  inverse: 1 / temperature.  scratch: room for the logits of each block
+// where shared memory has none, or null.
+template <class P, int ROWS, class T = typename P::Real>
+__global__ void __launch_bounds__(CELL_THREADS, 1)
+    generate(const int* tokens, const i64* lengths, const T* state, const T* W_in, const T* bias, const T* b_n,
+             const typename P::Entry* packed, const T* b_out, i64 b, i64 t, i64 n, i64 width, i64 outs, i64 layer_count,
+             i64 kind, i64 activation, i64 team_members, i64 first_team, i64 parts, i64 out_parts, i64 resident,
+             double inverse, i64 top_k, u64 top_p, i64 stop, u64 key, i64 first, u64* posted, T* scratch, int* drawn,
+             T* last) {
+  using Operand = typename P::Operand;
+  using Entry = typename P::Entry;
+  constexpr int GATES = 4;
+  extern __shared__ __align__(16) unsigned char shared[];
+  __shared__ int length[ROWS], end[ROWS], token[ROWS];  // end: the steps that a row takes
+  __shared__ u64 partial[WARP];
+  int h = int(width), i = int(outs), layers = int(layer_count), members = int(team_members);
+  int gates = kind == GRU ? 3 : kind == LSTM ? 4 : 1, states = kind == LSTM ? 2 : 1;
+  bool jordan = kind == JORDAN;
+  Member own(b, h, members, int(first_team), ROWS, lengths, length);
+  int rank = int(blockIdx.x) % members, share = (h + members - 1) / members, run = whole_pieces<Operand>(share);
+  int out_share = (i + members - 1) / members, out_run = whole_pieces<Operand>(out_share);
+  int out_first = min(i, rank * out_share), out_units = min(out_share, i - out_first);
+  Shape step = {members * (jordan ? out_run : run), gates * share, int(parts)};
+  Shape out = {members * run, out_share, int(out_parts)};
+  // Hidden units come to products of both shapes, whose pitch is the same, but those of a Jordan network to `out`
+  // alone.
+  int pitch = P::pitch(out), fed_pitch = jordan ? P::pitch(step) : 0, wide = members * out_share;
+  int state_size = jordan ? out_share : share;
+
+  unsigned char* free = shared;
+  auto take = [&](int bytes) {
+    unsigned char* place = free;
+    free += (bytes + 15) / 16 * 16;
+    return place;
+  };
+  Operand* in = reinterpret_cast<Operand*>(take(layers * ROWS * pitch * sizeof(Operand)));
+  Operand* fed = reinterpret_cast<Operand*>(take(ROWS * fed_pitch * sizeof(Operand)));
+  Operand* made = reinterpret_cast<Operand*>(take(ROWS * run * sizeof(Operand)));
+  T* made_out = reinterpret_cast<T*>(take(ROWS * out_share * sizeof(T)));
+  // Stays 0 for units that are not there.
+  for (u32* word = reinterpret_cast<u32*>(shared) + threadIdx.x; word < reinterpret_cast<u32*>(free);
+       word += CELL_THREADS)
+    *word = 0;
+  int entries = P::depth(step) * P::jobs(step), out_entries = P::depth(out) * P::jobs(out),
+      last_matrix = 2 * layers - 1;
+  Entry* local = reinterpret_cast<Entry*>(free);
+  take((int(resident) * entries + (resident > last_matrix ? out_entries - entries : 0)) * sizeof(Entry));
+  int sums_size = int(parts) * ROWS * P::width(step);
+  T* sums = reinterpret_cast<T*>(
+      take((sums_size + max(layers > 1 ? sums_size : 0, int(out_parts) * ROWS * P::width(out))) * sizeof(T)));
+  T* more_sums = sums + sums_size;
+  T* states_now = reinterpret_cast<T*>(take(layers * states * ROWS * state_size * sizeof(T)));
+  T* logits = scratch ? scratch + i64(blockIdx.x) * ROWS * wide : reinterpret_cast<T*>(free);
+
+  auto packed_of = [&](int matrix) {
+    return packed + (i64(matrix) * members * entries + i64(rank) * (matrix < last_matrix ? entries : out_entries));
+  };
+  auto weights_of = [&](int matrix, Shape shape) {
+    const Entry* place = matrix < resident ? local + matrix * entries : packed_of(matrix);
+    return Weights<P, ROWS, 0>(shape, place, 1, nullptr, false);
+  };
+  for (int matrix = 0; matrix < resident; matrix++)
+    Weights<P, ROWS, 0>(matrix < last_matrix ? step : out, packed_of(matrix), 1, local + matrix * entries, true);
+  // Calls use(place in states_now, place in state and last) for the state of own units, or own logits.
+  int state_units = jordan ? out_units : own.units, state_first = jordan ? out_first : own.first, s = jordan ? i : h;
+  auto each_state = [&](auto use) {
+    for (int part = 0; part < layers * states; part++)
+      each_element(own.rows, state_units, [&](int r, int j) {
+        i64 row = i64(part / states) * b + own.row + r;
+        use(part * ROWS * state_size + r * state_units + j, (row * states + part % states) * s + state_first + j);
+      });
+  };
+  auto feed = [&](int r, int j, T y) { fed[r * fed_pitch + j / out_share * out_run + j % out_share] = P::operand(y); };
+  each_state([&](int e, i64 place) { states_now[e] = state[place]; });
+  __syncthreads();
+  for (int layer = 0; layer < layers; layer++)
+    each_element(own.rows, s, [&](int r, int j) {
+      T value = state[(i64(layer) * b + own.row + r) * states * s + j];
+      if (jordan)
+        feed(r, j, value);
+      else
+        in[(layer * ROWS + r) * pitch + j / share * run + j % share] = P::operand(value);
+    });
+  if (threadIdx.x < own.rows) end[threadIdx.x] = length[threadIdx.x] + int(n) - 1;
+
+  // Words of a row and member in a message, which has two places, of hidden units of each layer and of logits.
+  int hidden_words = run * int(sizeof(Operand)) / 4, out_words = out_share * int(sizeof(T)) / 4;
+  u64* words = posted + i64(blockIdx.x) / members * 2 * ROWS * members * (layers * hidden_words + out_words);
+  int row_words = pitch * int(sizeof(Operand)) / 4, logit_words = wide * int(sizeof(T)) / 4;
+  u32 told = 0;  // messages of logits
+  // A warp draws a token, or all do one after the other where there are few rows and many logits; 8: its barriers.
+  Group group = {own.rows * ((i - 1) / CELL_THREADS + 8) < (own.rows + WARPS - 1) / WARPS * ((i - 1) / WARP), partial};
+  __syncthreads();
+  for (int now = 0;; now++) {
+    bool going = false, drawing = jordan;
+    for (int r = 0; r < own.rows; r++) {
+      going |= now < end[r];
+      drawing |= now < end[r] && now + 1 >= length[r];
+    }
+    if (!going) break;
+    if (threadIdx.x < own.rows && now < length[threadIdx.x])
+      token[threadIdx.x] = tokens[(own.row + threadIdx.x) * t + now];
+    told += drawing;
+    auto message = [&](int layer) -> Message {
+      bool hidden = layer < layers;
+      int count = hidden ? hidden_words : out_words;
+      u32 number = hidden ? now + 1 : told;
+      return {words + (2 * layer * hidden_words + number % 2 * count) * ROWS * members, number, count,
+              hidden ? row_words : logit_words,
+              hidden ? reinterpret_cast<u32*>(in + layer * ROWS * pitch) : reinterpret_cast<u32*>(logits)};
+    };
+    for (int layer = 0;; layer++) {
+      bool hidden = layer < layers;
+      Operand* below = in + (layer - 1) * ROWS * pitch;
+      auto recurrent = weights_of(layer, step), forward = weights_of(layers + layer - 1, hidden ? step : out);
+      if (hidden) recurrent.multiply(jordan ? fed : below + ROWS * pitch, sums, 0);
+      if (layer) {
+        Message told = message(layer - 1);
+        int all = members * told.count;
+        if (members > 1)
+          receive<CELL_THREADS>(
+              own.rows * all, told.number, [&](int i) { return told.words + i; },
+              [&](int i, u32 word) { told.into[i / all * told.row + i % all] = word; });
+        __syncthreads();
+        if (layer > layers || (layer == layers && !drawing)) break;
+        forward.multiply(below, more_sums, 0);
+      }
+      __syncthreads();
+      if (hidden)
+        each_element(own.rows, own.units, [&](int r, int j) {
+          T given[GATES] = {}, rec[GATES] = {}, keep[GATES];
+#pragma unroll
+          for (int gate = 0; gate < GATES; gate++)
+            if (gate < gates) {
+              int column = gate * h + own.first + j;
+              T into =
+                  layer ? forward.product(more_sums, r, gate * share + j) : W_in[i64(token[r]) * gates * h + column];
+              given[gate] = into + bias[layer * gates * h + column];
+              rec[gate] = recurrent.product(sums, r, gate * share + j);
+            }
+          T* kept = states_now + layer * states * ROWS * state_size + r * own.units + j;
+          T* cell = kept + ROWS * state_size;
+          T value, c = kind == LSTM ? *cell : T(0);
+          if (kind == GRU)
+            value = Gru<T>::forward(given, rec, *kept, b_n[layer * h + own.first + j], c, keep, activation);
+          else if (kind == LSTM)
+            value = Lstm<T>::forward(given, rec, 0, 0, c, keep, activation);
+          else
+            value = Elman<T>::forward(given, rec, 0, 0, c, keep, activation);
+          if (!jordan && now < end[r]) *kept = value;
+          if (kind == LSTM && now < end[r]) *cell = c;
+          made[r * run + j] = P::operand(value);
+        });
+      else
+        each_element(own.rows, out_units, [&](int r, int j) {
+          T value = forward.product(more_sums, r, j) + b_out[out_first + j];
+          if (jordan && now < end[r]) states_now[r * out_units + j] = value;
+          made_out[r * out_share + j] = value;
+        });
+      __syncthreads();
+      Message next = message(layer);
+      const u32* from = hidden ? reinterpret_cast<u32*>(made) : reinterpret_cast<u32*>(made_out);
+      each_element(own.rows, next.count, [&](int r, int word) {
+        u32 value = from[r * next.count + word];
+        if (members > 1)
+          post(next.words + (r * members + rank) * next.count + word, value, next.number);
+        else
+          next.into[r * next.row + word] = value;
+      });
+    }
+    if (!drawing) continue;
+    if (jordan) each_element(own.rows, i, [&](int r, int j) { feed(r, j, logits[r * wide + j]); });
+    for (int r = threadIdx.x / group.size(); r < own.rows; r += CELL_THREADS / group.size()) {
+      i64 row = own.row + r, number = now + 1 - length[r];
+      if (now >= end[r] || number < 0) continue;
+      u64 random = draw(key, first + number, row, 0, tag(SAMPLE, 0));
+      int chosen = choose(group, logits + r * wide, i, T(inverse), top_k, top_p, random);
+      bool over = chosen < 0 || chosen == stop;
+      if (group.lane() == 0) {
+        token[r] = max(chosen, 0);
+        if (over) end[r] = now + 1;
+      }
+      if (rank == 0)
+        for (i64 j = number + group.lane(); j < (over ? n : number + 1); j += group.size()) drawn[row * n + j] = chosen;
+    }
+    __syncthreads();
+  }
+  each_state([&](int e, i64 place) { last[place] = states_now[e]; });
+}

@@ -1,0 +1,245 @@
+"""Tokens that a recurrent network draws on the GPU, each its next input: a whole text in one launch.
+
+A team of `members` blocks takes up to `rows` rows of the batch; teams that do not fit the card at once take
+turns.  `plan` chooses the cheapest by the clocks that a step is reckoned to take, as recurrent.py does.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import cupy
+import numpy as np
+
+from . import recurrent
+from .module import TEXT_ROWS, launch, multiprocessors, shared_limit
+from .recurrent import PRODUCTS, THREADS, Layout, Product, Work, dealt, kind_of, layout, pack, parts_for
+
+__all__ = ["generate"]
+
+logger = logging.getLogger("fastrec")
+
+CELLS = {"elman": (1, 1), "jordan": (1, 1), "gru": (3, 1), "lstm": (4, 2)}  # gates, states
+MOST_PARTS = 32  # of a product: more are dearer to add than they save
+LOGIT = 200  # clocks that a warp takes for 32 logits of a token that is drawn
+
+
+class Net(NamedTuple):
+    """A network: its cell, layers, hidden units and tokens."""
+
+    cell: str
+    layers: int
+    h: int
+    i: int
+
+
+class Plan(NamedTuple):
+    """rows: of a team.  members: its blocks.  parts, out_parts: that the inputs of the products with hidden
+    units and with W_out are summed in.  resident: how many of the matrices stay in shared memory, of `shared`
+    bytes, the rest being streamed.  spilled: whether the logits are in global memory."""
+
+    rows: int
+    members: int
+    parts: int
+    out_parts: int
+    resident: int
+    spilled: bool
+    shared: int
+
+
+class Card(NamedTuple):
+    """multiprocessors; shared: bytes of it that a block can have."""
+
+    multiprocessors: int
+    shared: int
+
+
+def works(net: Net, product: Product, members: int) -> tuple[Work, Work]:
+    """A member's part of a product with hidden units, or what a Jordan network feeds back, and with W_out."""
+    back = net.i if net.cell == "jordan" else net.h
+    return (
+        dealt(product, back, net.h, CELLS[net.cell][0], members, 1, False),
+        dealt(product, net.h, net.i, 1, members, 1, False),
+    )
+
+
+def layouts(net: Net, product: Product, plan: Plan) -> tuple[Layout, Layout]:
+    """The layouts of these products."""
+    step, out = works(net, product, plan.members)
+    return (
+        layout(product, step.inputs, step.columns, plan.parts),
+        layout(product, out.inputs, out.columns, plan.out_parts),
+    )
+
+
+def matrix_bytes(product: Product, placed: Layout) -> int:
+    """Bytes of a matrix of a member."""
+    return placed.depth * placed.jobs * product.entry
+
+
+def shared_bytes(net: Net, product: Product, plan: Plan) -> int:
+    """Shared memory of a block as cuda/generation.cu lays it out; what plan.shared says does not matter."""
+    jordan, rows, last = net.cell == "jordan", plan.rows, 2 * net.layers - 1
+    step_work, out_work = works(net, product, plan.members)
+    step, out = layouts(net, product, plan)
+    sums, out_sums = plan.parts * step.width, plan.out_parts * out.width
+    states = out_work.share if jordan else net.layers * CELLS[net.cell][1] * step_work.share
+    pieces = (
+        rows * net.layers * out.pitch * product.operand,
+        rows * step.pitch * product.operand * jordan,
+        rows * out_work.run * product.operand,
+        rows * out_work.share * product.real,
+        min(plan.resident, last) * matrix_bytes(product, step)
+        + (plan.resident > last) * matrix_bytes(product, out),
+        rows * (sums + max(sums * (net.layers > 1), out_sums)) * product.real,
+        rows * states * product.real,
+        rows * plan.members * out_work.share * product.real * (not plan.spilled),
+    )
+    return sum(-(-piece // 16) * 16 for piece in pieces)
+
+
+def step_clocks(net: Net, product: Product, plan: Plan, teams: int, card: Card) -> float:
+    """Clocks that a step of all teams is reckoned to take."""
+    out_work = works(net, product, plan.members)[1]
+    step, out = layouts(net, product, plan)
+    rows, last = plan.rows, 2 * net.layers - 1
+    teams_at_once = min(teams, card.multiprocessors // plan.members)
+    at_once, clocks, streamed = teams_at_once * plan.members, 0.0, 0
+    for matrix in range(last + 1):
+        placed, parts = (step, plan.parts) if matrix < last else (out, plan.out_parts)
+        weights = matrix_bytes(product, placed)
+        streamed += weights * (matrix >= plan.resident)
+        moved = weights * (1 + (matrix >= plan.resident)) + 2 * parts * rows * placed.width * product.real
+        if product.by_tensor_cores:
+            steps = 2 * placed.depth * (rows // 8)
+            work, moved = 4 * steps * recurrent.MMA, moved + 512 * steps
+        else:
+            pairs = placed.depth * placed.jobs
+            work = rows * pairs * (product.real // 4) / recurrent.MULTIPLY_ADDS
+            moved += pairs * rows * product.real // 16 * recurrent.SHARED_BYTES // 32
+        clocks += max(work, moved / recurrent.SHARED_BYTES) + recurrent.STEP
+    clocks = max(clocks, streamed * at_once / recurrent.L2_BYTES)
+    if plan.members > 1:
+        for words in (*net.layers * (out_work.run * product.operand,), out_work.share * product.real):
+            handed = rows * plan.members * words
+            turns = -(-handed // 4 // (16 * THREADS))
+            clocks += (
+                recurrent.MESSAGE + (turns - 1) * recurrent.TURN + 2 * handed * at_once / recurrent.L2_BYTES
+            )
+    clocks += LOGIT * min(rows * (-(-net.i // THREADS) + 8), -(-rows // 8) * -(-net.i // 32))
+    return clocks * -(-teams // teams_at_once)
+
+
+@functools.lru_cache(maxsize=1024)
+def plan(net: Net, kind: str, b: int, card: Card) -> Plan:
+    """The cheapest plan for b rows, and a product of PRODUCTS.
+
+    Raises ValueError if what a block must hold does not fit its shared memory, however many share the work.
+    """
+    found: list[tuple[float, Plan]] = []
+    product = PRODUCTS[kind]
+    sizes = {size * 2**i for i in range(card.multiprocessors.bit_length()) for size in (1, 3)}
+    most = min(max(net.h, net.i), card.multiprocessors)
+    for rows in TEXT_ROWS[kind]:
+        for members in sorted(size for size in sizes if size <= most):
+            for chosen in fitting(net, product, rows, members, card):
+                found.append((step_clocks(net, product, chosen, -(-b // rows), card), chosen))
+        if rows >= b:
+            break
+    if not found:
+        raise ValueError(f"hidden_size is {net.h}; a step does not fit the shared memory of a block")
+    return min(found, key=lambda each: each[0])[1]
+
+
+def fitting(net: Net, product: Product, rows: int, members: int, card: Card) -> Iterator[Plan]:
+    """Plans for each way to part the inputs, each with the most that fits shared memory, logits first."""
+    for parts, out_parts in partings(net, product, members):
+        for spilled, resident in itertools.product((False, True), reversed(range(2 * net.layers + 1))):
+            chosen = Plan(rows, members, parts, out_parts, resident, spilled, 0)
+            shared = shared_bytes(net, product, chosen)
+            if shared <= card.shared:
+                yield chosen._replace(shared=shared)
+                break
+
+
+def partings(net: Net, product: Product, members: int) -> Iterator[tuple[int, int]]:
+    """The parts and out_parts that come into question, of one pitch where both products read the same."""
+    step, out = works(net, product, members)
+    for parts in parts_for(product, step.inputs, step.columns):
+        parts = min(parts, MOST_PARTS)
+        pitch = layout(product, step.inputs, step.columns, parts).pitch
+        several = parts_for(product, out.inputs, out.columns)
+        if not product.by_tensor_cores:
+            several = tuple(range(1, min(several[0], MOST_PARTS) + 1))
+        same = [
+            each
+            for each in {*several, parts}
+            if net.cell == "jordan" or layout(product, out.inputs, out.columns, each).pitch == pitch
+        ]
+        for out_parts in {min(same), max(same)}:
+            yield parts, out_parts
+
+
+def generate(
+    cell: str,
+    tokens: Any,
+    lengths: Any,
+    state: Any,
+    layers: tuple[tuple[Any, ...], ...],
+    W_out: Any,
+    b_out: Any,
+    activation: int,
+    temperature: float,
+    top_k: int,
+    top_p: int,
+    stop: int,
+    key: int,
+    first: int,
+    drawn: Any,
+    last: Any,
+    *,
+    precision: str = "float32",
+) -> None:
+    """Read prompts, tokens (b, t) with lengths (b), and go on with them: fill drawn (b, n) and last."""
+    (b, t), (_, h, i) = tokens.shape, W_out.shape
+    if not b:
+        return
+    net, kind = Net(cell, len(layers), h, i), kind_of(W_out, precision)
+    # Static shared memory of the kernel is below 1 KiB.
+    card = Card(multiprocessors(), shared_limit(cupy.cuda.runtime.getDevice()) - 1024)
+    chosen = plan(net, kind, b, card)
+    logger.debug("generate, %s, b = %d, n = %d, %s: %s", precision, *drawn.shape, net, chosen)
+    product, gates = PRODUCTS[kind], CELLS[cell][0]
+    rows, members = chosen.rows, chosen.members
+    matrices = [layer[1] for layer in layers] + [layer[0] for layer in layers[1:]]
+    packed = [pack(W, kind, gates, members, chosen.parts, 1, False) for W in matrices]
+    packed.append(pack(W_out, kind, 1, members, chosen.out_parts, 1, False))
+    biases = cupy.concatenate([layer[2] for layer in layers])
+    b_n = cupy.concatenate([layer[3] for layer in layers]) if cell == "gru" else None
+    given = (tokens, lengths, state, layers[0][0], biases, b_n, cupy.concatenate(packed), b_out)
+
+    # The first largest is the only one that top_k = 1 keeps.
+    inverse = float(W_out.dtype.type(1 / temperature)) if temperature else 1.0
+    top_k = top_k if temperature else 1
+    teams = -(-b // rows)
+    at_once = min(teams, card.multiprocessors // members)
+    out_work = works(net, product, members)[1]
+    words = net.layers * out_work.run * product.operand + out_work.share * product.real
+    posted = cupy.zeros(at_once * 2 * rows * members * words // 4 * (members > 1), dtype=np.uint64)
+    room = (at_once * members, rows, members * out_work.share)
+    scratch = cupy.empty(room, W_out.dtype) if chosen.spilled else None
+    for begin in range(0, teams, at_once):
+        if begin:
+            posted.fill(0)
+        launch(
+            *("generation", f"generate<{kind}, {rows}>", min(at_once, teams - begin) * members, THREADS),
+            *(*given, b, t, drawn.shape[1], h, i, len(layers), tuple(CELLS).index(cell), activation),
+            *(members, begin, chosen.parts, chosen.out_parts, chosen.resident),
+            *(inverse, top_k, np.uint64(top_p), stop, np.uint64(key), first, posted, scratch, drawn, last),
+            shared=chosen.shared,
+            together=members > 1,
+        )

@@ -1,0 +1,95 @@
+"""Tokens drawn one after the other, each being the next input: checks, and the kernel call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..arguments import as_int, require_memory
+from ..backend import kernels
+from .config import MAX_SIZE, Array
+from .initial import MAX_SEED
+from .inputs import Batch
+from .place import multiplying
+
+if TYPE_CHECKING:
+    from .layers import RNN
+
+COLDEST, HOTTEST = 1e-6, 1e6  # temperatures besides 0, which float32 can divide by
+
+
+def generate(
+    rnn: RNN,
+    prompt: ArrayLike,
+    steps: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int,
+    lengths: ArrayLike | None,
+    state: ArrayLike | None,
+    stop: int | None,
+    first: int,
+) -> tuple[Batch, Array, Array]:
+    """The checked prompt, tokens (b, steps) and states (layers, 1, b, s); see `RNN.generate`."""
+    c, i = rnn._config, rnn.input_size
+    if c.models is not None:
+        raise ValueError(f"these are {c.models} networks, and one generates; copy(model=j) makes one of them")
+    if c.output_size != i:
+        raise ValueError(
+            f"output_size is {c.output_size} and input_size {i}; to read what it has drawn the network needs "
+            "as many outputs as inputs"
+        )
+    steps = as_int("steps", steps, 1, MAX_SIZE)
+    first = as_int("first", first, 0, MAX_SIZE)
+    seed = as_int("seed", seed, 0, MAX_SEED)
+    stop = -1 if stop is None else as_int("stop", stop, 0, i - 1)
+    temperature = real("temperature", temperature)
+    if not (temperature == 0 or COLDEST <= temperature <= HOTTEST):
+        raise ValueError(f"temperature is {temperature:g}; it must be 0, or from {COLDEST:g} to {HOTTEST:g}")
+    most = i if top_k is None else min(i, as_int("top_k", top_k, 1, MAX_SIZE))
+    share = 1.0 if top_p is None else real("top_p", top_p)
+    if not 0 < share <= 1:
+        raise ValueError(f"top_p is {share:g}; it must be above 0 and at most 1")
+    at = rnn._place(prompt, state, lengths)
+    batch = rnn._read(prompt, state, lengths, at, gradients=False, keep=False)
+    if not batch.tokens.size:
+        raise ValueError("prompt holds numbers; give integer tokens (b, t)")
+    if lengths is not None and int(batch.lengths.min()) < 1:
+        raise ValueError("lengths holds 0; each row needs a prompt of at least one token")
+    b = batch.tokens.shape[1]
+    require_memory("the tokens", 4 * b * steps, backend=at.backend)
+    drawn, last = at.xp.empty((b, steps), np.int32), at.xp.empty_like(batch.start)
+    weights = batch.weights
+    module = multiplying(kernels("generation", at.backend), rnn.precision)
+    module.generate(
+        c.cell,
+        batch.tokens[0],
+        batch.lengths,
+        batch.start,
+        tuple(tuple(weights[key] for key in keys) for keys in c.layers),
+        weights["W_out"],
+        weights["b_out"],
+        *(c.activation_code or (0,)),
+        temperature,
+        most,
+        min(int(share * 2**64), 2**64 - 1),
+        stop,
+        seed,
+        first,
+        drawn,
+        last,
+    )
+    if int(drawn.min()) < 0:
+        raise FloatingPointError("the outputs of the network are not finite; its parameters are too large")
+    return batch, drawn, last
+
+
+def real(name: str, value: Any) -> float:
+    """A finite number; ValueError if it is none."""
+    known = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not (known and np.isfinite(value)):
+        raise ValueError(f"{name} is {value!r}; it must be a number")
+    return float(value)
