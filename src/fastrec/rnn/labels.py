@@ -1,0 +1,70 @@
+"""One label for a sequence (many to one): only the last step of each row is learnt and read."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..arguments import as_int
+from ..backend import array_module, home, move
+from .config import MAX_SIZE, Array
+from .inputs import as_array, read_lengths
+from .layers import RNN
+
+
+def label_targets(
+    labels: ArrayLike, lengths: ArrayLike, steps: int | None = None
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Targets and mask for `fit`, `RNN.loss` and `RNN.loss_and_gradients`, with the same lengths.
+
+    labels: integers (n,) for "cross_entropy", or numbers (n, o) for "mse".
+    lengths: (n,) integers from 1; steps: t of the padded sequences, None is the longest.
+
+    Returns targets (n, t) int32 or (n, t, o), of use at the last step of each row only, and mask (n, t) bool,
+    True there.  Raises ValueError for arguments that do not go together.
+    """
+    array = move(as_array("labels", labels), "cpu")
+    if not (
+        (array.ndim == 1 and array.dtype.kind in "iu") or (array.ndim == 2 and array.dtype.kind in "fiub")
+    ):
+        raise ValueError(
+            f"labels has shape {array.shape} and dtype {array.dtype}; give integers (n,) or numbers (n, o)"
+        )
+    longest = MAX_SIZE if steps is None else as_int("steps", steps, 1, MAX_SIZE)
+    ends = read_ends(lengths, len(array), longest)
+    shape = (len(array), int(ends.max(initial=1)) if steps is None else longest)
+    last = np.arange(shape[0]), ends - 1
+    targets = np.zeros((*shape, *array.shape[1:]), np.int32 if array.ndim == 1 else array.dtype)
+    mask = np.zeros(shape, np.bool_)
+    targets[last], mask[last] = array, True
+    return targets, mask
+
+
+def classify(rnn: RNN, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[Array, Array]:
+    """The likeliest label of each sequence, by the softmax of the outputs at its last step.
+
+    x, lengths: as in `RNN.forward`; lengths from 1, None are all t.
+
+    Returns labels (n,) int64 and the logarithms of the chances (n, o) of all labels, in the network's dtype;
+    for k networks (k, n) and (k, n, o); of CuPy if x is.  Raises ValueError as `RNN.predict`.
+    """
+    if lengths is not None:
+        given = as_array("lengths", lengths)
+        lengths = read_ends(given, len(given) if given.ndim else 0, MAX_SIZE)
+    outputs, _ = rnn.predict(x, lengths=lengths)
+    xp, n = array_module(home(outputs)), outputs.shape[-3]
+    if lengths is None:
+        last = outputs[..., -1, :]
+    else:
+        last = outputs[..., xp.arange(n), move(lengths, home(outputs)) - 1, :]
+    shifted = last - last.max(axis=-1, keepdims=True)
+    chances = shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
+    return chances.argmax(axis=-1), chances
+
+
+def read_ends(lengths: ArrayLike, n: int, t: int) -> NDArray[np.int64]:
+    """Lengths (n,) of which none is 0."""
+    ends = move(read_lengths(lengths, n, t), "cpu")
+    if (ends == 0).any():
+        raise ValueError(f"lengths[{int(ends.argmin())}] is 0; a sequence without steps has no last one")
+    return ends

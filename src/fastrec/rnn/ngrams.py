@@ -1,0 +1,156 @@
+"""N-grams: what the last few symbols tell about the next one, to measure the memory of networks against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..arguments import as_int
+from ..backend import move
+from .config import MAX_SIZE, Array
+from .inputs import as_array, read_integers
+
+MAX_ORDER = 1000
+
+
+class Level(NamedTuple):
+    """The m-grams of a text, sorted; they are the contexts of the next level.
+
+    keys: (grams,) int64, for each the number of its first m - 1 symbols among the grams below, times size,
+        plus its last symbol.
+    chance: (grams,) of its last symbol after the others, discounted.
+    rest: (contexts,) what is left for the level below, for each gram below; 1 if nothing followed it.
+    """
+
+    keys: NDArray[np.int64]
+    chance: NDArray[np.float64]
+    rest: NDArray[np.float64]
+
+    def find(self, contexts: Array, tokens: Array, size: int) -> Array:
+        """The numbers of the grams made of contexts and a symbol each, -1 for those not in the text."""
+        if not len(self.keys):
+            return np.full(len(tokens), -1)
+        wanted = contexts * size + tokens
+        found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        return np.where((contexts >= 0) & (self.keys[found] == wanted), found, -1)
+
+
+class NGramModel:
+    """The chance of a symbol after the `order` - 1 before it, by modified Kneser-Ney smoothing.
+
+    order: from 1 (no context); size: symbols are 0..size-1.
+
+    Chances of all orders are interpolated, each with three discounts from its counts of counts; below the
+    highest order, counts are those of different symbols before (Chen & Goodman, Computer Speech and Language
+    13, 359, 1999, section 4.1).  The lowest is interpolated with 1/size, so that no symbol has chance 0.
+    Where counts of counts give no discounts they are 1/2, 1 and 3/2.
+
+    Raises ValueError for arguments that cannot be; so do all methods.
+    """
+
+    def __init__(self, order: int, size: int) -> None:
+        self.order, self.size = as_int("order", order, 1, MAX_ORDER), as_int("size", size, 1, MAX_SIZE)
+        self._levels: list[Level] = []
+
+    def __repr__(self) -> str:
+        grams = [len(level.keys) for level in self._levels]
+        return f"NGramModel(order={self.order}, size={self.size}{f', grams={grams}' * bool(grams)})"
+
+    def fit(self, tokens: ArrayLike) -> NGramModel:
+        """Count the n-grams of a text, integers (n,), in place of those counted before; returns self."""
+        text = self._read("tokens", tokens)
+        if not len(text):
+            raise ValueError("tokens is empty; give a text to count")
+        keys: list[Array] = []
+        ends: list[Array] = []  # of each gram, the number of that without its first symbol
+        ids = np.zeros(len(text) + 1, np.int64)  # of the empty grams
+        for _ in range(self.order):
+            # The gram that ends here is the one that ended a symbol before, and this symbol.
+            pairs = ids[:-1] * self.size + text[len(text) - len(ids) + 1 :]
+            found, at, longer = np.unique(pairs, return_index=True, return_inverse=True)
+            keys.append(found)
+            ends.append(ids[1:][at])
+            ids = longer
+        counts = [np.bincount(b, minlength=len(k)) for k, b in zip(keys, ends[1:], strict=False)]
+        counts.append(np.bincount(ids, minlength=len(keys[-1])))  # how often the longest are there
+        contexts = [1, *map(len, keys)]
+        self._levels = [smoothed(*args, self.size) for args in zip(keys, counts, contexts[:-1], strict=True)]
+        return self
+
+    def log_chances(self, tokens: ArrayLike) -> NDArray[np.float64]:
+        """The logarithm (n,) of the chance of each token of a text (n,) after those before it."""
+        text = self._read("tokens", tokens)
+        return np.log(self._chances(self._contexts(text)[:, :-1], text))
+
+    def score(self, tokens: ArrayLike) -> float:
+        """The cross entropy of a text, integers (n,), in nats a token, as the loss of a network."""
+        if not len(found := self.log_chances(tokens)):
+            raise ValueError("tokens is empty; give a text to score")
+        return float(-found.mean())
+
+    def predict(self, context: ArrayLike) -> NDArray[np.float64]:
+        """The chances (size,) of the symbols after a context, integers (n,), of which the last few matter."""
+        text = self._read("context", context)[-self.order :]
+        last = self._contexts(text)[:, -1:]
+        return self._chances(np.repeat(last, self.size, axis=1), np.arange(self.size))
+
+    def _read(self, name: str, tokens: ArrayLike) -> Array:
+        array = move(as_array(name, tokens), "cpu")
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise ValueError(
+                f"{name} has shape {array.shape} and dtype {array.dtype}; it must be integers (n,)"
+            )
+        return (read_integers(name, array, self.size, None) if array.size else array).astype(np.int64)
+
+    def _contexts(self, text: Array) -> Array:
+        """The numbers (order, n + 1) of the 0, 1, ... symbols before each position, -1 where not known."""
+        if not self._levels:
+            raise ValueError("nothing has been counted; call fit first")
+        contexts = np.full((self.order, len(text) + 1), -1)
+        contexts[0] = 0
+        for level, above, below in zip(self._levels, contexts[1:], contexts, strict=False):
+            above[1:] = level.find(below[:-1], text, self.size)
+        return contexts
+
+    def _chances(self, contexts: Array, tokens: Array) -> Array:
+        chances = np.full(len(tokens), 1 / self.size)
+        for level, context in zip(self._levels, contexts, strict=True):
+            grams = level.find(context, tokens, self.size)
+            known = context >= 0
+            chances[known] *= level.rest[context[known]]
+            seen = grams >= 0
+            chances[seen] += level.chance[grams[seen]]
+        return chances
+
+
+def smoothed(keys: Array, counts: Array, contexts: int, size: int) -> Level:
+    """A level from its grams (grams,), their counts, and the number of grams below."""
+    discount = discounts(counts)[np.minimum(counts, 3)]
+    total = np.bincount(keys // size, counts, contexts)
+    taken = np.bincount(keys // size, discount, contexts)
+    rest = np.divide(taken, total, out=np.ones(contexts), where=total > 0)
+    divisor = total[keys // size]
+    return Level(
+        keys, np.divide(counts - discount, divisor, out=np.zeros(len(keys)), where=divisor > 0), rest
+    )
+
+
+def discounts(counts: Array) -> Array:
+    """What is taken from counts of 0, 1, 2, and 3 or more: equation 26 of Chen & Goodman."""
+    n1, n2, n3, n4 = (float(np.count_nonzero(counts == count)) for count in range(1, 5))
+    if n1 and n2 and n3:
+        y = n1 / (n1 + 2 * n2)
+        found = np.array([0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+        if (found[1:] > 0).all():
+            return found
+    return np.array([0, 0.5, 1, 1.5])
+
+
+def ngram_table(
+    train: ArrayLike, held: ArrayLike, size: int, orders: Iterable[int] = range(1, 7)
+) -> dict[int, float]:
+    """Nats a token on a held-out text of models of several orders, fitted to another; both integers (n,)."""
+    return {order: NGramModel(order, size).fit(train).score(held) for order in orders}

@@ -1,0 +1,66 @@
+"""Sequences of different lengths as one array, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ..arguments import require_memory
+from ..backend import move
+from .config import Array
+from .inputs import as_array, read_lengths, steps_before
+
+
+def pad_sequences(
+    sequences: Sequence[ArrayLike], value: float = 0, dtype: DTypeLike | None = None
+) -> tuple[Array, NDArray[np.int64]]:
+    """n sequences in one array, each followed by `value`, and their lengths, as `RNN` takes the two.
+
+    sequences: integers (t,) (tokens, targets) or numbers (t, i), of any lengths t, also 0.
+    dtype: None is int32 for integers, else the one that holds them all.
+
+    Returns an array (n, longest) or (n, longest, i), of at least one step, and lengths (n,) int64.
+    Raises ValueError for sequences that do not go together, or that the dtype does not hold.
+    """
+    parts = [move(as_array(f"sequences[{j}]", one), "cpu") for j, one in enumerate(sequences)]
+    if not parts:
+        raise ValueError("sequences is empty; give at least one sequence")
+    given = [part for part in parts if part.shape != (0,)]  # [] goes with all
+    tail = given[0].shape[1:] if given else ()
+    for j, part in enumerate(parts):
+        if part.shape != (0,) and (part.dtype.kind not in "fiub" or part.shape != (*part.shape[:1], *tail)):
+            wanted = f"numbers (t, {', '.join(map(str, tail))})" if tail else "numbers (t,)"
+            raise ValueError(
+                f"sequences[{j}] has shape {part.shape} and dtype {part.dtype}; "
+                f"all must be {wanted} as the first that is not empty"
+            )
+    if given and not given[0].ndim:
+        raise ValueError(f"sequences holds {given[0]}; give sequences of numbers, not numbers")
+    common = np.result_type(*given) if given else np.dtype(np.int32)
+    kind = np.dtype(np.int32 if dtype is None and common.kind in "iu" else common if dtype is None else dtype)
+    lengths = np.array([len(part) for part in parts], np.int64)
+    shape = (len(parts), max(1, int(lengths.max())), *tail)
+    require_memory("the padded array", int(np.prod(shape, dtype=np.float64)) * kind.itemsize)
+    array = np.full(shape, value, kind)
+    if given:
+        values = np.concatenate(given)
+        with np.errstate(over="ignore", invalid="ignore"):
+            held = values.astype(kind)
+        if kind.kind in "iu" and not np.array_equal(held, values):
+            raise ValueError(f"sequences holds values that {kind} does not; give another dtype")
+        array[steps_before(lengths, shape[1])] = held
+    return array, lengths
+
+
+def unpad(array: ArrayLike, lengths: ArrayLike) -> list[Array]:
+    """The sequences that `pad_sequences` put into one array (n, t, ...): views of it.
+
+    Also those of outputs (n, t, o).  Raises ValueError unless lengths (n,) are integers from 0 to t.
+    """
+    padded = as_array("array", array)
+    if padded.ndim < 2:
+        raise ValueError(f"array has shape {padded.shape}; give padded sequences (n, t, ...)")
+    ends = move(read_lengths(lengths, *padded.shape[:2]), "cpu").tolist()
+    return [row[:end] for row, end in zip(padded, ends, strict=True)]

@@ -1,0 +1,156 @@
+"""The symbols of a text, and their tokens."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..arguments import as_int
+from ..backend import move
+from .config import MAX_SIZE, Array, one_of
+from .inputs import as_array, first
+
+Unit = Literal["character", "word"]
+
+UNITS = ("character", "word")
+UNKNOWN = {"character": "\N{REPLACEMENT CHARACTER}", "word": "<unk>"}  # no piece of a text is "<unk>"
+PIECE = re.compile(r"\w+|\s|[^\w\s]")  # every character is in one of the three
+CODES = ("utf-32-le", "surrogatepass")  # four bytes a character, lone surrogates as they are
+
+
+@dataclass(frozen=True, repr=False)
+class Vocabulary:
+    """Symbols that stand for the integers 0, 1, ..., the tokens of a network.
+
+    symbols: distinct strings, for "character" of length 1.  len() is their number.
+    unit: what a text is cut into: "character" is a code point, "word" a run of letters, digits and "_", or
+        any other character alone, so that the pieces together are the text.
+    unknown: the token of all pieces that are no symbol; None refuses them.
+
+    Raises ValueError for symbols that cannot be.
+    """
+
+    symbols: tuple[str, ...]
+    unit: Unit = "character"
+    unknown: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.unit, str) and self.unit in UNITS):
+            raise ValueError(f"unit is {self.unit!r}; it must be {one_of(UNITS)}")
+        symbols = tuple(self.symbols) if np.iterable(self.symbols) else ()
+        if not symbols:
+            raise ValueError(f"symbols is {self.symbols!r}; give at least one string")
+        for symbol in symbols:
+            if not (isinstance(symbol, str) and symbol and (self.unit == "word" or len(symbol) == 1)):
+                wanted = "be one character" if self.unit == "character" else "be a string, not empty"
+                raise ValueError(f'symbols holds {symbol!r}; with unit="{self.unit}" each must {wanted}')
+        if len(set(symbols)) < len(symbols):
+            twice = next(symbol for symbol, count in Counter(symbols).items() if count > 1)
+            raise ValueError(f"symbols holds {twice!r} more than once; they must be distinct")
+        object.__setattr__(self, "symbols", symbols)
+        if self.unknown is not None:
+            object.__setattr__(self, "unknown", as_int("unknown", self.unknown, 0, len(symbols) - 1))
+
+    @classmethod
+    def of(cls, text: str, unit: Unit = "character", size: int | None = None) -> Vocabulary:
+        """The symbols of a text, sorted by code points.
+
+        size: keep the most frequent, of equally frequent ones the first in that order, and add an unknown
+            symbol at the end, so that there are at most so many; None keeps all, and knows no others.
+        Raises ValueError for a unit or size that cannot be, and without size for an empty text.
+        """
+        if not (isinstance(unit, str) and unit in UNITS):
+            raise ValueError(f"unit is {unit!r}; it must be {one_of(UNITS)}")
+        counts = Counter(read_text(text) if unit == "character" else PIECE.findall(read_text(text)))
+        if size is None:
+            if not text:
+                raise ValueError("text is empty and has no symbols; give one, or a size")
+            return cls(tuple(sorted(counts)), unit)
+        size, unknown = as_int("size", size, 1, MAX_SIZE), UNKNOWN[unit]
+        counts.pop(unknown, None)
+        kept = sorted(sorted(counts), key=lambda piece: -counts[piece])[: size - 1]
+        return cls((*sorted(kept), unknown), unit, len(kept))
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """The tokens (n,) of a text.
+
+        Raises ValueError naming (five of) the pieces that are no symbols, if there is no unknown symbol.
+        """
+        unknown = -1 if self.unknown is None else self.unknown
+        if self.unit == "character":
+            tokens = self._tokens.take(points(read_text(text)), mode="clip")
+        else:
+            found = (self._numbers.get(piece, unknown) for piece in PIECE.findall(read_text(text)))
+            tokens = np.fromiter(found, np.int32)
+        if self.unknown is None and tokens.size and tokens.min() < 0:
+            pieces = text if self.unit == "character" else PIECE.findall(text)
+            odd = sorted(set(pieces) - set(self.symbols))
+            named = ", ".join(map(repr, odd[:5])) + f" and {len(odd) - 5} more" * (len(odd) > 5)
+            raise ValueError(
+                f"text holds {named}, not in this vocabulary of {len(self)} symbols; "
+                "leave them out, or make it with an unknown symbol (size=...)"
+            )
+        return tokens
+
+    def decode(self, tokens: ArrayLike) -> str:
+        """The text of tokens (n,), the inverse of `encode` but for unknown symbols.
+
+        Raises ValueError unless they are integers from 0 to len() - 1.
+        """
+        array: Array = move(as_array("tokens", tokens), "cpu")
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise ValueError(
+                f"tokens has shape {array.shape} and dtype {array.dtype}; give integers (n,), of one text"
+            )
+        if array.size and (bad := (array < 0) | (array >= len(self))).any():
+            value, position = first(array, bad)
+            raise ValueError(f"tokens holds {value} at {position}; it must be from 0 to {len(self) - 1}")
+        if self.unit == "character":
+            return self._points[array.astype(np.int64)].tobytes().decode(*CODES)
+        return "".join(self.symbols[token] for token in array.tolist())
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __repr__(self) -> str:
+        shown = repr("".join(self.symbols) if self.unit == "character" else list(self.symbols[:8]))
+        if self.unit == "word" and len(self) > 8:
+            shown = f"{shown[:-1]}, ...]"
+        unknown = "" if self.unknown is None else f", unknown={self.unknown}"
+        return f'Vocabulary({shown}, unit="{self.unit}"{unknown}, size={len(self)})'
+
+    @cached_property
+    def _points(self) -> NDArray[np.uint32]:
+        """The code points of the symbols."""
+        return points("".join(self.symbols))
+
+    @cached_property
+    def _tokens(self) -> NDArray[np.int32]:
+        """The token of every code point up to the largest that is a symbol; the last is that of others."""
+        unknown = -1 if self.unknown is None else self.unknown
+        table = np.full(int(self._points.max()) + 2, unknown, np.int32)
+        table[self._points] = np.arange(len(self))
+        return table
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """The token of every symbol."""
+        return {symbol: token for token, symbol in enumerate(self.symbols)}
+
+
+def read_text(text: str) -> str:
+    """The text, if it is one."""
+    if not isinstance(text, str):
+        raise ValueError(f"text is a {type(text).__name__}; give a str")
+    return text
+
+
+def points(text: str) -> NDArray[np.uint32]:
+    """The code points (n,) of a text, not to be written to."""
+    return np.frombuffer(text.encode(*CODES), "<u4").astype(np.uint32, copy=False)
