@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from .hopfield.retrieval import RetrievalResult, basin_map, retrieval_curve, retrieval_scaling
     from .rnn.addition import AdditionResult, addition, addition_task
     from .rnn.diagnostics import GradientFlow, gradient_flow, spectral_radius
-    from .rnn.history import History
+    from .rnn.encoder_decoder import EncoderDecoder
+    from .rnn.history import History, TextHistory
+    from .rnn.labels import classify, label_targets
     from .rnn.layers import RNN, Trace
+    from .rnn.ngrams import NGramModel, ngram_table
     from .rnn.optim import SGD, Adam
+    from .rnn.padding import pad_sequences, unpad
+    from .rnn.text import CharModel
     from .rnn.training import fit, truncated_bptt
+    from .rnn.vocabulary import Vocabulary
 
 __version__ = "0.1.0.dev0"
 
@@ -29,15 +35,20 @@ __all__ = [
     "AdditionResult",
     "BackendError",
     "CapacityResult",
+    "CharModel",
+    "EncoderDecoder",
     "GradientFlow",
     "History",
     "HopfieldNetwork",
+    "NGramModel",
     "OscillationResult",
     "PackedStates",
     "RecallResult",
     "RetrievalResult",
     "ScalingResult",
+    "TextHistory",
     "Trace",
+    "Vocabulary",
     "__version__",
     "addition",
     "addition_task",
@@ -45,12 +56,16 @@ __all__ = [
     "basin_map",
     "capacity",
     "capacity_scaling",
+    "classify",
     "corrupt",
     "find_oscillation",
     "fit",
     "get_backend",
     "gradient_flow",
+    "label_targets",
+    "ngram_table",
     "pack",
+    "pad_sequences",
     "random_patterns",
     "retrieval_curve",
     "retrieval_scaling",
@@ -58,6 +73,7 @@ __all__ = [
     "spectral_radius",
     "theory",
     "truncated_bptt",
+    "unpad",
     "use_backend",
 ]
 
@@ -70,10 +86,16 @@ _NAMES = {
     "hopfield.retrieval": ("RetrievalResult", "basin_map", "retrieval_curve", "retrieval_scaling"),
     "rnn.addition": ("AdditionResult", "addition", "addition_task"),
     "rnn.diagnostics": ("GradientFlow", "gradient_flow", "spectral_radius"),
-    "rnn.history": ("History",),
+    "rnn.encoder_decoder": ("EncoderDecoder",),
+    "rnn.history": ("History", "TextHistory"),
+    "rnn.labels": ("classify", "label_targets"),
     "rnn.layers": ("RNN", "Trace"),
+    "rnn.ngrams": ("NGramModel", "ngram_table"),
     "rnn.optim": ("SGD", "Adam"),
+    "rnn.padding": ("pad_sequences", "unpad"),
+    "rnn.text": ("CharModel",),
     "rnn.training": ("fit", "truncated_bptt"),
+    "rnn.vocabulary": ("Vocabulary",),
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -54,6 +54,17 @@ class Cell(StrEnum):
     lstm = "lstm"
 
 
+class TextCell(StrEnum):
+    elman = "elman"
+    gru = "gru"
+    lstm = "lstm"
+
+
+class Unit(StrEnum):
+    character = "character"
+    word = "word"
+
+
 class Update(StrEnum):
     asynchronous = "async"
     synchronous = "sync"
@@ -351,6 +362,168 @@ def addition(
     print(result)
     if written := [str(path) for path in (plot, save) if path is not None]:
         print(f"written to {' and '.join(written)}")
+
+
+text = typer.Typer(help="Models of text: train one on a file, write with it.", no_args_is_help=True)
+app.add_typer(text, name="text")
+
+
+@text.command("train")
+def text_train(
+    file: Annotated[Path, typer.Argument(help="Text to learn from, UTF-8.")],
+    out: Annotated[Path, typer.Option(help="The model (.npz).")] = Path("model.npz"),
+    hidden: Annotated[int, typer.Option(min=1, help="Hidden units of a layer.")] = 512,
+    layers: Annotated[int, typer.Option(min=1, help="Layers.")] = 2,
+    cell: Annotated[TextCell, typer.Option(help="Kind of hidden units.")] = TextCell.gru,
+    embedding: Annotated[int | None, typer.Option(min=1, help="Size of embeddings.  [default: none]")] = None,
+    unit: Annotated[Unit, typer.Option(help="What the text is cut into.")] = Unit.character,
+    vocabulary: Annotated[
+        int | None, typer.Option(min=2, help="Most symbols to keep, the rest is unknown.  [default: all]")
+    ] = None,
+    held_out: Annotated[float, typer.Option(min=0, max=0.9, help="Share at the end not to train on.")] = 0.1,
+    epochs: Annotated[float | None, typer.Option(help="Passes through the text.  [default: 20]")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Train for so long instead.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Places read side by side.")] = 32,
+    steps: Annotated[int, typer.Option(min=1, help="Symbols of each before an update.")] = 100,
+    learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 2e-3,
+    decay: Annotated[
+        float, typer.Option(min=0, max=1, help="Last part of the training, in which that falls to 0.")
+    ] = 0.6,
+    clip: Annotated[float, typer.Option(help="Largest norm of a gradient.")] = 1.0,
+    dropout: Annotated[
+        float, typer.Option(min=0, max=0.99, help="Chance of a hidden unit to be left out.")
+    ] = 0.5,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.0,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Go on from this file (.npz) if it is there; kept up to date.")
+    ] = None,
+    curve: Annotated[Path | None, typer.Option(help="Losses (.csv).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Their picture (png, pdf, svg).")] = Path("text.png"),
+    prompt: Annotated[
+        str | None, typer.Option(help="What samples begin with.  [default: a new line]")
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Count n-grams to compare with.")] = True,
+) -> None:
+    """Train a recurrent network to predict the next character of a text: a model, a table and a picture."""
+    use_threads(threads)
+    from .files import require_suffix, require_writable
+    from .plot import require_format, save_figure, text_curve_figure
+    from .rnn.history import TextHistory
+    from .rnn.ngrams import ngram_table
+    from .rnn.text import CharModel
+
+    require_suffix(out, ".npz")
+    require_writable(out)
+    for path in (plot, curve):
+        if path is not None:
+            require_writable(path)
+    if plot is not None:
+        require_format(plot)
+    if curve is not None:
+        require_suffix(curve, ".csv")
+    read = read_text(file)
+    name = resolve(backend and backend.value, domain="rnn")
+    model = CharModel(hidden, cell.value, layers, embedding, unit.value, vocabulary, seed=seed, backend=name)
+    begin = shown = time.monotonic()
+
+    def tell(model: CharModel, curves: TextHistory) -> None:
+        nonlocal shown
+        assert model.rnn is not None and model.vocabulary is not None
+        if len(curves.passes) == 1:
+            size = f"{len(read)} characters, {len(model.vocabulary)} symbols"
+            print(f"{file}: {size}; {layers} x {hidden} {cell.value}, {model.rnn.n_parameters} parameters\n")
+            print(f"{'passes':>7} {'seconds':>8} {'symbols/s':>10} {'train':>7} {'held out':>9} {'bits':>6}")
+        held, rate = curves.held_out, curves.symbols[-1] / curves.seconds[-1]
+        row = f"{curves.passes[-1]:7.2f} {curves.seconds[-1]:8.0f} {rate:10.0f} {curves.train[-1]:7.4f}"
+        print(row if held is None else f"{row} {held[-1]:9.4f} {held[-1] / np.log(2):6.3f}")
+        if time.monotonic() - shown > 20:
+            shown = time.monotonic()
+            lines = model.sample(prompt, 160, 0.8, seed=seed).splitlines()
+            print("\n".join(["", *(f"    {line}" for line in lines), ""]))
+        sys.stdout.flush()
+
+    curves = model.fit(
+        read,
+        held_out,
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch,
+        steps=steps,
+        learning_rate=learning_rate,
+        decay=decay,
+        clip=clip,
+        dropout=dropout,
+        weight_decay=weight_decay,
+        checkpoint=checkpoint,
+        callback=tell,
+    )
+    model.save(out)
+    if curve is not None:
+        curves.save(curve)
+    trained = time.monotonic() - begin
+    assert model.vocabulary is not None
+    tokens = model.vocabulary.encode(read)
+    known, held = np.split(tokens, [len(tokens) - int(held_out * len(tokens))])
+    found: dict[str, float] = {}
+    if len(held) > 1:
+        found = {"this model": model._score(held, 1)}
+        if baselines:
+            table = ngram_table(known, held, len(model.vocabulary))
+            found = {f"{n}-gram": value for n, value in table.items()} | found
+        print(f"\n{'held out':>12} {'nats/symbol':>12} {'bits/symbol':>12}")
+        for key, value in found.items():
+            print(f"{key:>12} {value:12.4f} {value / np.log(2):12.4f}")
+    if plot is not None:
+        save_figure(text_curve_figure(curves, {key: found[key] for key in found if "gram" in key}), plot)
+    written = " and ".join(str(path) for path in (out, curve, plot) if path is not None)
+    print(f"\ntrained in {trained:.0f} s, written to {written}")
+
+
+@text.command("sample")
+def text_sample(
+    model: Annotated[Path, typer.Argument(help="A model that `fastrec text train` wrote.")],
+    prompt: Annotated[str | None, typer.Option(help="What to go on with.  [default: a new line]")] = None,
+    length: Annotated[int, typer.Option(min=1, help="Symbols to write.")] = 1000,
+    temperature: Annotated[
+        float, typer.Option(help="0 takes the likeliest, 1 draws as the model says.")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the so many likeliest only.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the likeliest with this probability.")
+    ] = None,
+    greedy: Annotated[bool, typer.Option(help="The likeliest, as --temperature 0.")] = False,
+    samples: Annotated[int, typer.Option(min=1, help="Texts to write.")] = 1,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Write text with a trained model, to the terminal as it comes."""
+    use_threads(threads)
+    from .rnn.text import CharModel
+
+    name = resolve(backend and backend.value, domain="rnn")
+    writer = CharModel.load(model, name)
+    given = (prompt, length, 0.0 if greedy else temperature, top_k, top_p, seed)
+    if samples == 1:
+        shown = prompt or ""
+        for piece in writer.stream(*given):
+            print(shown + piece, end="", flush=True)
+            shown = ""
+        print()
+        return
+    for i, drawn in enumerate(writer.sample(*given, samples=samples)):
+        print(f"{'' if i == 0 else chr(10)}--- {i} ---\n{prompt or ''}{drawn}")
+
+
+def read_text(file: Path) -> str:
+    """The text of a file; line ends of all kinds become "\\n"."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 text: byte {error.start} cannot be read") from None
 
 
 @app.command()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastrec.hopfield.network import RecallResult
     from fastrec.hopfield.retrieval import RetrievalPoint, RetrievalResult
     from fastrec.rnn.diagnostics import GradientFlow
-    from fastrec.rnn.history import History
+    from fastrec.rnn.history import History, TextHistory
 
 _MEASURED = "#0072B2"  # blue and vermilion of Okabe and Ito, told apart by every kind of colour vision
 _COLOURS = (_MEASURED, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "black")  # all of theirs
@@ -324,6 +324,47 @@ def draw_learning_curve(ax: "Axes", history: "History") -> "Axes":
     unit = {"cross_entropy": "cross entropy (nats per step)", "mse": "half the squared error (per step)"}
     ax.set_ylabel(unit[history.loss])
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def text_curve_figure(history: "TextHistory", baselines: "Mapping[str, float]") -> "Figure":
+    """The losses of a model of text against the passes through it, beside those of other models."""
+    figure = _new_figure(6.4, 4.2)
+    draw_text_curve(figure.subplots(), history, baselines)
+    return figure
+
+
+def draw_text_curve(ax: "Axes", history: "TextHistory", baselines: "Mapping[str, float]") -> "Axes":
+    """The curves of `text_curve_figure`, drawn into ax; returns ax. Bits are on the right.
+
+    baselines: names of other models and their held-out losses, nats a symbol: dashed lines.
+    """
+    ax.plot(history.passes, history.train, color=_COLOURS[0], label="training")
+    if history.held_out is not None:
+        ax.plot(history.passes, history.held_out, color=_COLOURS[1], label="held out")
+        best = history.best
+        least = history.held_out[best]
+        label = f"least: {least:.3f} after {history.passes[best]:.3g} passes"
+        ax.plot(history.passes[best], least, "o", color=_COLOURS[1], label=label)
+    for name, value in baselines.items():
+        ax.axhline(value, color="0.55", linewidth=0.9, linestyle="--")
+        ax.annotate(
+            f"{name}: {value:.2f}",
+            (1, value),
+            (-4, 3),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color="0.35",
+        )
+    ax.set_xlabel("passes through the text")
+    ax.set_ylabel("cross entropy (nats per symbol)")
+    bits = ax.secondary_yaxis(
+        "right", functions=(lambda nats: nats / np.log(2), lambda bits: bits * np.log(2))
+    )
+    bits.set_ylabel("bits per symbol")
     ax.legend(frameon=False, fontsize=9)
     return ax
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from zlib import crc32
 
@@ -22,13 +24,18 @@ from .sequences import Sequences
 TEXT = "fastrec_training"  # the array that holds the text
 FORMAT = 1
 LONGEST = 400  # characters of a setting
+NOTHING: Mapping[str, Array] = MappingProxyType({})
 
 
 def describe(data: Sequences | None) -> str:
     """Sequences in a line that tells them from others."""
     if data is None:
         return "none"
-    arrays = [array for array in data if array is not None]
+    return checksum(*(array for array in data if array is not None))
+
+
+def checksum(*arrays: Array) -> str:
+    """Arrays in a line that tells them from others."""
     total = 0
     for array in arrays:
         total = crc32(np.ascontiguousarray(move(array, "cpu")).data, total)
@@ -45,11 +52,17 @@ def shortened(settings: dict[str, Any]) -> dict[str, str]:
 
 
 def write(
-    path: str | os.PathLike[str], settings: dict[str, str], rnn: RNN, optimizer: Optimizer, log: Log
+    path: str | os.PathLike[str],
+    settings: dict[str, str],
+    rnn: RNN,
+    optimizer: Optimizer,
+    log: Log,
+    beside: Mapping[str, Array] = NOTHING,
 ) -> None:
-    """Write all that `read` needs to go on from here, replacing path in one step."""
+    """Write all that `read` needs to go on from here, also the arrays `beside`, replacing path in one
+    step."""
     text = json.dumps({"format": FORMAT, "epochs": log.epochs, "settings": settings})
-    arrays = {name: move(array, "cpu") for name, array in listing(rnn, optimizer, log).items()}
+    arrays = {name: move(array, "cpu") for name, array in listing(rnn, optimizer, log, beside).items()}
     with new_file(path) as temporary, temporary.open("xb") as file:
         np.savez(file, **{TEXT: np.array(text)}, **arrays)  # type: ignore[arg-type]
 
@@ -61,19 +74,20 @@ def read(
     rnn: RNN,
     optimizer: Optimizer,
     log: Log,
+    beside: Mapping[str, Array] = NOTHING,
 ) -> None:
-    """Fill network, optimiser and log from a checkpoint.
+    """Fill network, optimiser, log and the arrays `beside` from a checkpoint.
 
     Raises ValueError naming the file if it is not one, is damaged, is that of other settings, or holds more
     epochs than those; network and optimiser are not changed then.
     """
     begin = "optimizer."
     with open_archive(path, "checkpoint") as archive:
-        found = read_archive(archive, settings, epochs, rnn, optimizer, log)
+        found = read_archive(archive, settings, epochs, rnn, optimizer, log, beside)
         optimizer.load_state_dict(
             {name.removeprefix(begin): array for name, array in found.items() if name.startswith(begin)}
         )
-    for name, array in listing(rnn, optimizer, log).items():
+    for name, array in listing(rnn, optimizer, log, beside).items():
         array[...] = move(found[name], home(array))
 
 
@@ -84,6 +98,7 @@ def read_archive(
     rnn: RNN,
     optimizer: Optimizer,
     log: Log,
+    beside: Mapping[str, Array],
 ) -> dict[str, Array]:
     """The arrays of a checkpoint; ValueError, or whatever zipfile and NumPy raise, if it is none."""
     if f"{TEXT}.npy" not in archive.namelist():
@@ -102,7 +117,7 @@ def read_archive(
         raise ValueError(f"this checkpoint holds {head['epochs']} epochs; epochs is {epochs}, give as many")
     log.resize(head["epochs"])
     found, c = {}, rnn._config
-    for name, array in listing(rnn, optimizer, log).items():
+    for name, array in listing(rnn, optimizer, log, beside).items():
         shapes, nbytes = [array.shape], array.nbytes
         if name == "optimizer.learning_rate":  # callbacks may set one for all networks, or one for each
             shapes, nbytes = [(), c.lead], min(8 * c.k, archive.getinfo(f"{name}.npy").file_size)
@@ -112,7 +127,7 @@ def read_archive(
     return found
 
 
-def listing(rnn: RNN, optimizer: Optimizer, log: Log) -> dict[str, Array]:
+def listing(rnn: RNN, optimizer: Optimizer, log: Log, beside: Mapping[str, Array]) -> dict[str, Array]:
     """The arrays of a checkpoint by name; those of network and log are no copies, to be filled in place."""
     kept = optimizer._beside(rnn.parameters, rnn._config.models, "cpu")
     return {
@@ -122,4 +137,5 @@ def listing(rnn: RNN, optimizer: Optimizer, log: Log) -> dict[str, Array]:
         "history.seconds": log.seconds,
         "history.diverged": log.diverged,
         "history.highest": log.highest,
+        **beside,
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tables import write_table
 from .config import Array, Config
 from .inputs import Loss
 
@@ -63,6 +65,53 @@ class History:
         if path is not None:
             plot.require_format(path)
         drawn = plot.learning_curve_figure(self).axes[0] if ax is None else plot.draw_learning_curve(ax, self)
+        if path is not None:
+            plot.save_figure(drawn.figure.figure, path)
+        return drawn
+
+
+@dataclass(frozen=True, eq=False)
+class TextHistory:
+    """Curves of a training of `fastrec.CharModel`, a value an evaluation, float64; losses in nats a symbol.
+
+    symbols: how many were read until then; passes: the same in passes through the text; seconds: wall time.
+    train: mean over the updates since the last evaluation, each before its update, dropout included.
+    held_out: of the held-out text in up to 64 pieces side by side, each read from the initial state, or None.
+    gradient_norm: mean over those updates, before clipping.
+    """
+
+    symbols: Array
+    passes: Array
+    train: Array
+    held_out: Array | None
+    gradient_norm: Array
+    seconds: Array
+
+    @property
+    def best(self) -> int:
+        """The evaluation with the least held-out loss, without one training loss; the first of several."""
+        return int((self.train if self.held_out is None else self.held_out).argmin())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a CSV file with a row an evaluation, replacing path in one step."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        given = {name: curve.tolist() for name, curve in columns.items() if curve is not None}
+        write_table(path, "text", "1", given, zip(*given.values(), strict=True))
+
+    def plot(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        ax: Axes | None = None,
+        baselines: Mapping[str, float] | None = None,
+    ) -> Axes:
+        """Draw the losses against the passes, with losses of other models as lines; as `History.plot`."""
+        from .. import plot
+
+        if path is not None:
+            plot.require_format(path)
+        drawn = plot.draw_text_curve(
+            plot._new_figure(6.4, 4.2).subplots() if ax is None else ax, self, baselines or {}
+        )
         if path is not None:
             plot.save_figure(drawn.figure.figure, path)
         return drawn

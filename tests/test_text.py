@@ -1,0 +1,262 @@
+"""Models of text: training on streams, checkpoints, files, samples, scores, and the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastrec
+from fastrec import CharModel, Vocabulary
+from fastrec.rnn.text import PIECE, Reader
+
+TEXT = "in the beginning was the word, and the word was short. " * 30
+
+
+def fitted(**given: Any) -> CharModel:
+    """A small model that has seen TEXT for a moment."""
+    options = {"epochs": 2, "batch_size": 4, "steps": 10, "progress": False} | given.pop("fit", {})
+    model = CharModel(**({"hidden_size": 12, "seed": 3} | given))
+    model.fit(TEXT, **options)
+    return model
+
+
+def parameters(model: CharModel) -> dict[str, Any]:
+    assert model.rnn is not None
+    return model.rnn.parameters
+
+
+def test_learns_what_repeats(backend: str, quick: None) -> None:
+    model = CharModel(32, seed=1, backend=backend)
+    curves = model.fit(TEXT, 0.1, epochs=40, batch_size=4, steps=20, learning_rate=0.01, progress=False)
+    assert curves.held_out is not None
+    assert curves.held_out[0] > 1 > 0.2 > curves.held_out[-1]
+    assert model.score(TEXT[-200:]) < 0.3
+    assert model.sample("the word was sh", 6, 0) == "ort. i"
+
+
+@pytest.mark.parametrize("n", [2, 3, 11, 100])
+@pytest.mark.parametrize(("rows", "steps"), [(1, 1), (3, 4), (5, 100)])
+def test_reader_goes_round_the_whole_text(n: int, rows: int, steps: int) -> None:
+    reader = Reader.of(np.arange(n, dtype=np.int32), rows, steps)
+    parts = [reader.part(update) for update in range(2 * n)]
+    x = np.concatenate([part.x[0] for part in parts], axis=1)
+    assert all((part.targets == part.x + 1).all() for part in parts)
+    assert x.shape[0] == reader.rows <= rows
+    assert ((x[:, 1:] - x[:, :-1] == 1) | (x[:, :-1] == n - 2)).all()  # each place reads on
+    assert set(x.ravel()) == set(range(n - 1))
+    once = x[
+        :, : -(-(n - 1) // reader.rows)
+    ]  # a pass, in which no place reads what another one has begun with
+    assert set(once.ravel()) == set(range(n - 1))
+
+
+def test_state_is_carried_from_update_to_update() -> None:
+    model = fitted(fit={"epochs": 0.05})
+    assert model.rnn is not None
+    assert model.vocabulary is not None
+    tokens = model.vocabulary.encode(TEXT)[: -int(0.1 * len(TEXT))]
+    reader = Reader.of(tokens, 4, 10)
+    first = CharModel(12, seed=3)
+    first.vocabulary, first.rnn = model.vocabulary, first._network(len(model.vocabulary))
+    optimizer, state, losses = fastrec.Adam(2e-3, clip=1.0), None, []
+    total = max(1, round(0.05 * reader.updates))
+    falls = round(0.4 * total)
+    for update in range(total):
+        part = reader.part(update)
+        optimizer.learning_rate = 2e-3 * (1 if update < falls else (total - update) / (total - falls))
+        loss, gradients, state = first.rnn.loss_and_gradients(part.x[0], part.targets[0], state=state)
+        optimizer.step(first.rnn.parameters, gradients)
+        losses.append(loss)
+    for key, array in first.rnn.parameters.items():
+        np.testing.assert_array_equal(array, parameters(model)[key], key)
+
+
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+@pytest.mark.parametrize("unit", ["character", "word"])
+def test_file_returns_an_equal_model(cell: str, unit: str, tmp_path: Path) -> None:
+    model = fitted(cell=cell, unit=unit, num_layers=2, embedding_size=5)
+    model.save(tmp_path / "m.npz")
+    loaded = CharModel.load(tmp_path / "m.npz")
+    assert loaded.vocabulary == model.vocabulary
+    assert loaded.sample("the", 30, seed=5) == model.sample("the", 30, seed=5)
+    assert loaded.score(TEXT) == model.score(TEXT)
+    network = fastrec.RNN.load(tmp_path / "m.npz")
+    np.testing.assert_array_equal(network.parameters["W_rec"], parameters(model)["W_rec"])
+    assert repr(loaded).startswith("CharModel(Vocabulary(")
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    model = fitted()
+    model.save(path)
+    whole = path.read_bytes()
+    for cut in range(0, len(whole), 97):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match=r"m\.npz"):
+            CharModel.load(path)
+    fastrec.RNN(3, 2, 3).save(path)
+    with pytest.raises(ValueError, match="not a fastrec text model"):
+        CharModel.load(path)
+    with pytest.raises(ValueError, match="suffix"):
+        model.save(tmp_path / "m.txt")
+    with pytest.raises(FileNotFoundError):
+        CharModel.load(tmp_path / "none.npz")
+
+
+class Stop(Exception):
+    """What interrupts a training."""
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+def test_resumes_to_the_same_bits(at: int, tmp_path: Path) -> None:
+    options = {"epochs": 6, "batch_size": 4, "steps": 17, "dropout": 0.3, "progress": False}
+    path, calls = tmp_path / "c.npz", []
+
+    def interrupt(model: CharModel, curves: Any) -> None:
+        calls.append(curves)
+        if len(calls) == at:
+            raise Stop
+
+    whole = CharModel(10, "lstm", seed=2)
+    expected = whole.fit(TEXT, **options)
+    assert len(expected.train) > 5
+    with pytest.raises(Stop):
+        CharModel(10, "lstm", seed=2).fit(TEXT, **options, checkpoint=path, callback=interrupt)
+    resumed = CharModel(10, "lstm", seed=2)
+    found = resumed.fit(TEXT, **options, checkpoint=path)
+    for name in ("symbols", "passes", "train", "held_out", "gradient_norm"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
+    for key, array in parameters(whole).items():
+        np.testing.assert_array_equal(parameters(resumed)[key], array, key)
+    again = CharModel(10, "lstm", seed=2)
+    again.fit(TEXT, **options, checkpoint=path)  # which is finished
+    np.testing.assert_array_equal(parameters(again)["W_rec"], parameters(whole)["W_rec"])
+    with pytest.raises(ValueError, match=r"c\.npz.*another training: dropout"):
+        CharModel(10, "lstm", seed=2).fit(TEXT, **(options | {"dropout": 0.2}), checkpoint=path)
+    with pytest.raises(ValueError, match=r"another training: held out"):
+        CharModel(10, "lstm", seed=2).fit(TEXT[::-1], **options, checkpoint=path)
+
+
+def test_best_parameters_are_kept() -> None:
+    held = {}
+
+    def note(model: CharModel, curves: Any) -> None:
+        held[len(curves.train) - 1] = parameters(model)["W_out"].copy()
+
+    model = CharModel(24, seed=1)
+    options = {
+        "epochs": 60,
+        "batch_size": 2,
+        "steps": 10,
+        "learning_rate": 0.03,
+        "decay": 0,
+        "progress": False,
+    }
+    curves = model.fit("abcabcacb" * 12, "acbbca" * 9, **options, callback=note)
+    assert curves.best < len(curves.train) - 1  # it overfits
+    np.testing.assert_array_equal(parameters(model)["W_out"], held[curves.best])
+
+
+def test_minutes_end_in_time_and_let_the_rate_fall() -> None:
+    model, rates = CharModel(8), []
+
+    def note(model: CharModel, curves: Any) -> None:
+        rates.append(curves.seconds[-1])
+
+    curves = model.fit(TEXT, minutes=0.03, batch_size=4, steps=10, progress=False, callback=note)
+    assert 0.5 < curves.seconds[-1] < 20  # 1.8 s, but for compilation and a busy machine
+    assert curves.symbols[-1] > 100
+
+
+def test_stream_and_samples_are_the_same_text(backend: str, quick: None) -> None:
+    model = fitted(backend=backend)
+    length = 2 * PIECE + 5
+    given = ("the word", length, 0.9, 5, 0.9)
+    text = model.sample(*given, seed=4)
+    assert len(text) == length
+    assert "".join(model.stream(*given, seed=4)) == text
+    several = model.sample(*given, seed=4, samples=3)
+    assert several[0] == text
+    assert len(set(several)) == 3
+    assert model.sample(length=5) == model.sample(" ", 5) if model.vocabulary is None else True
+
+
+def test_score_is_the_mean_cross_entropy() -> None:
+    model = fitted()
+    assert model.rnn is not None
+    assert model.vocabulary is not None
+    tokens = model.vocabulary.encode(TEXT[:700])
+    loss, _ = model.rnn.loss(tokens[None, :-1], tokens[None, 1:])
+    assert model.score(TEXT[:700]) == pytest.approx(loss, rel=1e-5)
+
+
+def test_unknown_words_have_a_symbol() -> None:
+    model = fitted(unit="word", vocabulary_size=6)
+    assert model.vocabulary is not None
+    assert len(model.vocabulary) == 6
+    assert model.score("a word nobody knows") > 0
+
+
+def test_second_fit_goes_on() -> None:
+    model = fitted()
+    before = parameters(model)["W_rec"].copy()
+    symbols = model.vocabulary
+    model.fit("the word and the beginning " * 20, 0, epochs=1, progress=False)
+    assert model.vocabulary is symbols
+    assert (parameters(model)["W_rec"] != before).any()
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda m: CharModel(cell="jordan"), "cell is 'jordan'; a model of text has \"elman\""),
+        (lambda m: CharModel(0), "hidden_size is 0"),
+        (lambda m: CharModel(unit="line"), "unit is 'line'"),
+        (lambda m: CharModel(vocabulary_size=1), "vocabulary_size is 1"),
+        (lambda m: CharModel(seed=-1), "seed is -1"),
+        (lambda m: CharModel().sample(), "has not seen a text yet; call fit"),
+        (lambda m: CharModel().fit(""), "text is empty"),
+        (lambda m: CharModel().fit("a"), "text leaves 1 symbols to train on"),
+        (lambda m: CharModel().fit(TEXT, 1.0), "held_out is 1.0"),
+        (lambda m: CharModel().fit(TEXT, epochs=1, minutes=1), "epochs and minutes are both given"),
+        (lambda m: CharModel().fit(TEXT, epochs=0), "epochs is 0"),
+        (lambda m: CharModel().fit(TEXT, dropout=1), "dropout is 1"),
+        (lambda m: CharModel().fit(TEXT, decay=1.5), "decay is 1.5"),
+        (lambda m: CharModel().fit(TEXT, learning_rate=[1, 2]), "learning_rate is"),
+        (lambda m: CharModel().fit(TEXT, checkpoint="a.txt"), "suffix"),
+        (lambda m: CharModel().fit(TEXT, callback=3), "callback is 3"),
+        (lambda m: m.fit("Ünknown"), "text holds 'k', 'Ü'"),
+        (lambda m: m.sample("Z"), "prompt: text holds 'Z'"),
+        (lambda m: m.sample(""), "prompt is empty"),
+        (lambda m: m.sample(length=0), "steps is 0"),
+        (lambda m: m.sample(samples=0), "samples is 0"),
+        (lambda m: m.sample(temperature=-1), "temperature is -1"),
+        (lambda m: m.sample(top_k=0), "top_k is 0"),
+        (lambda m: m.sample(top_p=0), "top_p is 0"),
+        (lambda m: m.score("t"), "text has 1 symbols"),
+    ],
+)
+def test_errors_name_the_argument(call: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        call(fitted())
+
+
+def test_history_has_a_table_and_a_picture(tmp_path: Path) -> None:
+    model = CharModel(8)
+    curves = model.fit(TEXT, epochs=5, batch_size=4, steps=10, progress=False)
+    curves.save(tmp_path / "c.csv")
+    lines = (tmp_path / "c.csv").read_text().splitlines()
+    assert lines[0] == "# fastrec text 1"
+    assert lines[1] == "symbols,passes,train,held_out,gradient_norm,seconds"
+    assert len(lines) == len(curves.train) + 3
+    ax = curves.plot(tmp_path / "c.png", baselines={"3-gram": 1.2})
+    assert ax.get_xlabel() == "passes through the text"
+    assert (tmp_path / "c.png").stat().st_size > 10_000
+
+
+def test_vocabulary_is_kept() -> None:
+    model = fitted()
+    assert model.vocabulary == Vocabulary.of(TEXT)
