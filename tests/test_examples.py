@@ -1,0 +1,82 @@
+"""The examples, smaller: what each shows, shows in its numbers too, and each writes a picture."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "examples"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+@pytest.fixture
+def main(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """The main function of the example that a test is named after, its picture checked afterwards."""
+    name = request.function.__name__.removeprefix("test_")
+    spec = importlib.util.spec_from_file_location(f"example_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    path = tmp_path / f"{name}.png"
+    yield lambda *args, **options: module.main(*args, **options, path=path)
+    image = matplotlib.image.imread(path)
+    assert min(image.shape[:2]) > 300 and image[..., :3].std() > 0.05
+
+
+def test_all_examples_have_a_test() -> None:
+    assert NAMES and not [name for name in NAMES if f"test_{name}" not in globals()]
+
+
+def test_hello(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    found = main(epochs=150)
+    assert found["with state"][0] < 0.05
+    loss, chances = found["without state"]
+    assert np.log(2) / 2 < loss < 0.37 and np.allclose(chances[2:, 2:], 0.5, atol=0.05)
+    assert "-> e, l, l, o" in capsys.readouterr().out
+
+
+def test_classify(main: Any) -> None:
+    rights = main(trained=2000, tested=2000, epochs=6)
+    assert rights["likeliest coin (Bayes)"] > 0.65
+    assert 0.55 < rights["network"] < rights["likeliest coin (Bayes)"] + 0.03
+
+
+def test_predict(main: Any) -> None:
+    errors = main(train=3000, test=600, epochs=40, hidden_size=24)
+    network, linear = errors["network"], errors["linear, 50 values"]
+    assert linear[0] < 0.1 and (network[2:] < linear[2:]).all()
+
+
+def test_number_names(main: Any) -> None:
+    exact = main(trained=900, epochs=5, hidden_size=32)
+    assert exact.keys() == {"seen", "unseen"} and 0 <= exact["unseen"] <= 1
+
+
+def test_reverse(main: Any) -> None:
+    exact = main(rounds=8, pairs=1000, tested=60, hidden_size=48)
+    assert exact[1] > 0.9 and exact[1] >= exact[12] and sorted(exact) == list(range(1, 13))
+
+
+def test_jordan_elman(main: Any) -> None:
+    found = main(delays=(0, 2), epochs=15, models=3, trained=300, tested=50, steps=12)
+    assert np.median(found["elman"]["delay 2"]) < 0.01 < 0.2 < np.median(found["jordan"]["delay 2"])
+    assert all(np.median(found[cell]["delay 0"]) < 0.01 for cell in found)
+
+
+def test_ngrams(main: Any, tmp_path: Path) -> None:
+    table, loss, entropy = main(sentences=600, hidden_size=24, epochs=10)
+    assert table[1] > table[2] > table[3] > table[6] > entropy and entropy < loss < table[2]
+    file = tmp_path / "text.txt"
+    file.write_text("say it again, " * 80, encoding="utf-8")
+    table, loss, entropy = main(file, hidden_size=8, epochs=1)
+    assert table[6] < table[1] and entropy is None and loss > 0
+
+
+def test_write(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    score, counted = main(characters=20_000, epochs=3, hidden_size=24)
+    assert 1 < score < counted[1] and counted[5] < counted[2]
+    assert "temperature 0.5:\nThe " in capsys.readouterr().out
