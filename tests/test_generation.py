@@ -107,10 +107,7 @@ def test_weights_of_sixteen_bits_give_the_same_bits(
     pytest.importorskip("numba")
     from fastrec.kernels.cpu import generation
 
-    rnn = RNN(65, hidden, 65, "gru", num_layers=2, seed=1, backend="cpu")
-    for key, array in rnn.parameters.items():
-        if key.startswith("W"):
-            array.view(np.uint32)[...] &= 0xFFFF0000
+    rnn = RNN(65, hidden, 65, "gru", num_layers=2, seed=1, backend="cpu").rounded()
     assert generation.has_halves(rnn.parameters["W_rec"])
     prompt = np.arange(rows)[:, None]
     halves = rnn.generate(prompt, 30, seed=7)
@@ -121,6 +118,17 @@ def test_weights_of_sixteen_bits_give_the_same_bits(
     rnn.parameters["W_out"].view(np.uint32)[0, 0] |= 1
     monkeypatch.undo()
     assert not generation.has_halves(rnn.parameters["W_out"])
+
+
+def test_rounded_copies(backend: str) -> None:
+    rnn = network(backend, embedding_size=3)
+    found = rnn.rounded()
+    for key, array in rnn.parameters.items():
+        ratio = np.asarray(abs(found.parameters[key] - array).max() / abs(array).max(initial=1e-9))
+        assert (0 < ratio < 2**-8) if key[0] in "WE" else ratio == 0, key
+    assert (found.rounded().parameters["W_rec"] == found.parameters["W_rec"]).all()
+    with pytest.raises(ValueError, match="dtype is float64"):
+        network(backend, dtype=np.float64).rounded()
 
 
 def test_reads_what_may_not_be_written(backend: str) -> None:

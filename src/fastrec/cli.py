@@ -496,6 +496,9 @@ def text_sample(
     ] = None,
     greedy: Annotated[bool, typer.Option(help="The likeliest, as --temperature 0.")] = False,
     samples: Annotated[int, typer.Option(min=1, help="Texts to write.")] = 1,
+    rounded: Annotated[
+        bool, typer.Option("--rounded", help="Weights of 16 bits, faster on the CPU.")
+    ] = False,
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
@@ -506,6 +509,8 @@ def text_sample(
 
     name = resolve(backend and backend.value, domain="rnn")
     writer = CharModel.load(model, name)
+    if rounded and writer.rnn is not None:
+        writer.rnn = writer.rnn.rounded()
     given = (prompt, length, 0.0 if greedy else temperature, top_k, top_p, seed)
     if samples == 1:
         shown = prompt or ""

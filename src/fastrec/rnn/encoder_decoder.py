@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import prod
@@ -19,7 +18,7 @@ from ..backend import home, move
 from ..files import new_file, require_suffix
 from ..progress import progress_bar
 from .config import MAX_SIZE, Activation, Array, CellName, Config, one_of
-from .files import FORMAT, open_archive, read_array
+from .files import FORMAT, open_archive, read_parameters, read_text, sizes_of
 from .history import History, Log
 from .initial import MAX_SEED
 from .inputs import (
@@ -223,7 +222,8 @@ class EncoderDecoder:
         Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
         """
         with open_archive(path, "encoder-decoder") as archive:
-            sizes, found = read(archive)
+            sizes = sizes_of(Sizes, read_text(archive, TEXT, "encoder-decoder file"))
+            found = read_parameters(archive, TEXT, sizes.shapes, sizes.dtype)
         model = cls(**{field.name: getattr(sizes, field.name) for field in fields(sizes)}, backend=backend)
         for key, array in model.parameters.items():
             array[...] = move(found[key], home(array))
@@ -488,27 +488,3 @@ def network(config: Config, seed: int, backend: str | None) -> RNN:
     """A single network of those sizes."""
     sizes = (config.input_size, config.hidden_size, config.output_size, config.cell, config.activation)
     return RNN(*sizes, config.num_layers, dtype=config.dtype, seed=seed, backend=backend)
-
-
-def read(archive: zipfile.ZipFile) -> tuple[Sizes, dict[str, Array]]:
-    """What is in an archive; ValueError, or whatever zipfile and NumPy raise, if it is of another kind."""
-    names = archive.namelist()
-    if f"{TEXT}.npy" not in names:
-        raise ValueError("not a fastrec encoder-decoder file")
-    settings = json.loads(str(read_array(archive, TEXT, 0)))
-    form = settings.pop("format", None)
-    if form != FORMAT:
-        raise ValueError(f"format {form!r}, but this fastrec reads format {FORMAT}")
-    if settings.keys() != {field.name for field in fields(Sizes)}:
-        raise ValueError(f"damaged, its sizes are {', '.join(settings)}")
-    sizes = Sizes(**settings)
-    if sorted(names) != sorted(f"{key}.npy" for key in (TEXT, *sizes.shapes)):
-        raise ValueError(f"damaged, its arrays should be {TEXT}, {', '.join(sizes.shapes)}")
-    require_memory("the network", sum(map(prod, sizes.shapes.values())) * sizes.dtype.itemsize)
-    found = {}
-    for key, shape in sizes.shapes.items():
-        array = read_array(archive, key, prod(shape) * sizes.dtype.itemsize)
-        if array.shape != shape or array.dtype.newbyteorder("=") != sizes.dtype:
-            raise ValueError(f"damaged, {key} is {array.shape}, {array.dtype}, not {shape}, {sizes.dtype}")
-        found[key] = array.astype(sizes.dtype)
-    return sizes, found

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from math import prod
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from .config import Array, Config
 TEXT = "fastrec_rnn"  # the array that holds the text
 BESIDE = "fastrec_beside"  # an array of text that objects around a network may add to its file
 FORMAT = 1
-LONGEST = 2**16  # bytes that the text and the headers of arrays may have
+LONGEST = 2**16  # bytes that the headers of arrays may have
+
+Sizes = TypeVar("Sizes")
 
 
 def save(
@@ -54,27 +57,44 @@ def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[zipfile.Zi
 
 def read(archive: zipfile.ZipFile) -> tuple[Config, dict[str, Array]]:
     """The network in an archive; ValueError, or whatever zipfile and NumPy raise, if there is none."""
-    names = sorted({*archive.namelist()} - {f"{BESIDE}.npy"})
-    if f"{TEXT}.npy" not in names:
-        raise ValueError("not a fastrec network file")
-    settings = json.loads(str(read_array(archive, TEXT, 0)))
+    settings = {"embedding_size": None} | read_text(archive, TEXT, "network file")  # which old files lack
+    config = sizes_of(Config, settings)
+    return config, read_parameters(archive, TEXT, config.shapes, config.dtype)
+
+
+def read_text(archive: zipfile.ZipFile, name: str, what: str) -> dict[str, Any]:
+    """The settings in an array of text."""
+    if f"{name}.npy" not in archive.namelist():
+        raise ValueError(f"not a fastrec {what}")
+    nbytes = archive.getinfo(f"{name}.npy").file_size
+    settings = json.loads(str(read_array(archive, name, max(0, nbytes - LONGEST))))
     form = settings.pop("format", None)
     if form != FORMAT:
         raise ValueError(f"format {form!r}, but this fastrec reads format {FORMAT}")
-    settings.setdefault("embedding_size", None)  # files of the first versions do not have it
-    if settings.keys() != {field.name for field in fields(Config)}:
+    return settings
+
+
+def sizes_of(kind: type[Sizes], settings: dict[str, Any]) -> Sizes:
+    """A dataclass of sizes from settings that have the names of its fields."""
+    if settings.keys() != {field.name for field in fields(kind)}:  # type: ignore[arg-type]
         raise ValueError(f"damaged, its sizes are {', '.join(settings)}")
-    config = Config(**settings)
-    if names != sorted(f"{key}.npy" for key in (TEXT, *config.shapes)):
-        raise ValueError(f"damaged, its arrays should be {TEXT}, {', '.join(config.shapes)}")
-    require_memory("the network", config.k * config.n_parameters * config.dtype.itemsize)
+    return kind(**settings)
+
+
+def read_parameters(
+    archive: zipfile.ZipFile, text: str, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]
+) -> dict[str, Array]:
+    """The arrays in an archive that holds them and a text alone."""
+    if {*archive.namelist()} - {f"{BESIDE}.npy"} != {f"{key}.npy" for key in (text, *shapes)}:
+        raise ValueError(f"damaged, its arrays should be {text}, {', '.join(shapes)}")
+    require_memory("the network", sum(map(prod, shapes.values())) * dtype.itemsize)
     parameters = {}
-    for key, shape in config.shapes.items():
-        array = read_array(archive, key, prod(shape) * config.dtype.itemsize)
-        if array.shape != shape or array.dtype.newbyteorder("=") != config.dtype:
-            raise ValueError(f"damaged, {key} is {array.shape}, {array.dtype}, not {shape}, {config.dtype}")
-        parameters[key] = np.ascontiguousarray(array, config.dtype)
-    return config, parameters
+    for key, shape in shapes.items():
+        array = read_array(archive, key, prod(shape) * dtype.itemsize)
+        if array.shape != shape or array.dtype.newbyteorder("=") != dtype:
+            raise ValueError(f"damaged, {key} is {array.shape}, {array.dtype}, not {shape}, {dtype}")
+        parameters[key] = np.ascontiguousarray(array, dtype)
+    return parameters
 
 
 def read_array(archive: zipfile.ZipFile, name: str, nbytes: int) -> Array:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..arguments import as_int, bring, require_memory
-from ..backend import move, on_device, resolve
+from ..backend import home, move, on_device, resolve
+from ..kernels.reference.rnn import rounded as nearest
 from .config import CELLS, Activation, Array, CellName, Config
 from .files import load, save
 from .generation import generate
@@ -259,6 +260,20 @@ class RNN:
             )
         copies = {key: parameters[key].copy() for key in self._shapes}
         return RNN._of(config, copies, self._backend, self._precision)
+
+    def rounded(self) -> RNN:
+        """A copy whose matrices hold the nearest numbers of bfloat16, 8 significant bits, ties to even.
+
+        All arithmetic stays float32, but `generate` on the cpu then reads half the bytes, which is what
+        bounds it for few rows.  Raises ValueError unless dtype is float32.
+        """
+        if self.dtype != np.float32:
+            raise ValueError(f"dtype is {self.dtype}; numbers of bfloat16 are those of float32 networks")
+        network = self.copy()
+        for key, array in network.parameters.items():
+            if key.startswith(("W", "E")):
+                array[...] = move(nearest(move(array, "cpu"), "bf16"), home(array))
+        return network
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a NumPy .npz file with sizes and parameters, replacing path in one step.

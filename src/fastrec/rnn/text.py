@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
@@ -39,7 +38,6 @@ OFTEN, SELDOM = 20, 250  # updates between evaluations: a pass through the text,
 STRETCH = 256  # steps of a text that are scored at a time
 PIECES = 64  # that the held-out text is cut into at most, to be scored side by side
 FIRST, PIECE = 8, 256  # tokens of the first and the other pieces that `stream` gives out
-FORMAT = 1
 
 
 class CharModel:
@@ -166,10 +164,14 @@ class CharModel:
                 "held out": checkpoints.checksum(held),
             }
         )
-        self.vocabulary, self.rnn = vocabulary, rnn
+        before, (self.vocabulary, self.rnn) = (self.vocabulary, self.rnn), (vocabulary, rnn)
         training = Training(self, reader, held, optimizer, dropout, decay, total, budget)
         if checkpoint is not None:
-            training.keep(checkpoint, settings)
+            try:
+                training.keep(checkpoint, settings)
+            except BaseException:
+                self.vocabulary, self.rnn = before
+                raise
         training.go(progress, callback)
         return training.history()
 
@@ -274,7 +276,7 @@ class CharModel:
         """
         vocabulary, rnn = self._fitted()
         rnn._check()
-        text = json.dumps({"format": FORMAT, **asdict(vocabulary), "seed": self._seed})
+        text = json.dumps({"format": files.FORMAT, **asdict(vocabulary), "seed": self._seed})
         files.save(path, rnn._config, rnn._on_host(), text)
 
     @classmethod
@@ -286,26 +288,16 @@ class CharModel:
         Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
         """
         with files.open_archive(path, "text model") as archive:
-            vocabulary, seed = read_vocabulary(archive)
+            settings = files.read_text(archive, files.BESIDE, "text model")
+            vocabulary = Vocabulary(tuple(settings["symbols"]), settings["unit"], settings["unknown"])
             config, parameters = files.read(archive)
             if not config.input_size == config.output_size == len(vocabulary):
                 raise ValueError(f"damaged, it has {len(vocabulary)} symbols for {config.input_size} inputs")
         choose(backend, precision, config.dtype)
         sizes = (config.hidden_size, config.cell, config.num_layers, config.embedding_size, vocabulary.unit)
-        model = cls(*sizes, None, config.dtype, seed, backend, precision)  # type: ignore[arg-type]
+        model = cls(*sizes, None, config.dtype, settings["seed"], backend, precision)  # type: ignore[arg-type]
         model.vocabulary, model.rnn = vocabulary, RNN._of(config, parameters, backend, precision)
         return model
-
-
-def read_vocabulary(archive: zipfile.ZipFile) -> tuple[Vocabulary, int]:
-    """The vocabulary of a text model, and its seed."""
-    if f"{files.BESIDE}.npy" not in archive.namelist():
-        raise ValueError("not a fastrec text model")
-    nbytes = archive.getinfo(f"{files.BESIDE}.npy").file_size
-    settings = json.loads(str(files.read_array(archive, files.BESIDE, max(0, nbytes - files.LONGEST))))
-    if settings.get("format") != FORMAT:
-        raise ValueError(f"format {settings.get('format')!r}, but this fastrec reads format {FORMAT}")
-    return Vocabulary(tuple(settings["symbols"]), settings["unit"], settings["unknown"]), settings["seed"]
 
 
 @dataclass(frozen=True)
