@@ -399,3 +399,69 @@ def test_addition_refuses_before_work(run, folder, arguments):
 )
 def test_addition_that_fails_says_so(run, folder, arguments):
     refused(run("addition", *arguments), folder)
+
+
+TINY = ("--hidden", "6", "--layers", "1", "--batch", "4", "--steps", "10", "--epochs", "2")
+
+
+@pytest.fixture
+def poem(tmp_path_factory):
+    path = tmp_path_factory.mktemp("texts") / "my poem.txt"
+    path.write_text("the word was short, and the word was the end.\n" * 20, encoding="utf-8")
+    return path
+
+
+def test_text_train_and_sample(run, folder, poem):
+    code, out, err = run("text", "train", str(poem), *TINY, "--curve", "c.csv", "--checkpoint", "ck.npz")
+    assert code == 0 and err == ""
+    assert "920 characters, 14 symbols; 1 x 6 gru" in out
+    assert "6-gram" in out and "this model" in out and "held out" in out
+    assert files(folder) == ["c.csv", "ck.npz", "model.npz", "text.png"]
+    assert (folder / "text.png").read_bytes().startswith(PNG)
+    model = (folder / "model.npz").read_bytes()
+    code, again, _ = run("text", "train", str(poem), *TINY, "--checkpoint", "ck.npz", "--no-baselines")
+    assert code == 0 and "gram" not in again
+    assert (folder / "model.npz").read_bytes() == model
+
+    code, out, err = run("text", "sample", "model.npz", "--prompt", "the", "--length", "300", "--seed", "3")
+    assert code == 0 and err == ""
+    assert out.startswith("the") and len(out) == 3 + 300 + 1
+    assert run("text", "sample", "model.npz", "--prompt", "the", "--length", "300", "--seed", "3")[1] == out
+    code, out, _ = run("text", "sample", "model.npz", "--samples", "3", "--length", "7", "--top-k", "4")
+    assert code == 0 and out.count("---") == 6
+    greedy = run("text", "sample", "model.npz", "--greedy", "--length", "20")[1]
+    assert greedy == run("text", "sample", "model.npz", "--temperature", "0", "--length", "20")[1]
+    assert len(run("text", "sample", "model.npz", "--rounded", "--top-p", "0.9", "--length", "20")[1]) == 21
+    code, out, err = run("text", "sample", "model.npz", "--prompt", "Zebra")
+    assert code == 1 and out == ""
+    assert err.startswith("fastrec: prompt: text holds 'Z', 'b', not in this vocabulary of 14 symbols")
+
+
+def test_text_by_word(run, folder, poem):
+    code, out, _ = run(
+        "text", "train", str(poem), *TINY, "--unit", "word", "--embedding", "3", "--held-out", "0"
+    )
+    assert code == 0 and "held out" not in out.partition("passes")[0]
+    assert run("text", "sample", "model.npz", "--prompt", "the word", "--length", "5")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("train", "none.txt"), "none.txt"),
+        (("train", "POEM", "--out", "model.txt"), "suffix"),
+        (("train", "POEM", "--out", "nowhere/model.npz"), "nowhere"),
+        (("train", "POEM", "--plot", "curve.xyz"), "curve.xyz"),
+        (("train", "POEM", "--epochs", "1", "--minutes", "1"), "epochs and minutes"),
+        (("train", "POEM", "--learning-rate", "0"), "learning_rate is 0"),
+        (("train", "BYTES"), "is not UTF-8 text: byte 3"),
+        (("train", "EMPTY"), "text is empty"),
+        (("sample", "POEM"), "poem.txt: not a fastrec text model"),
+        (("sample", "none.npz"), "none.npz"),
+    ],
+)
+def test_text_refuses(run, folder, poem, arguments, word):
+    for name, content in (("BYTES", b"abc\xff"), ("EMPTY", b"")):
+        (poem.parent / name).write_bytes(content)
+    given = [str(poem) if a == "POEM" else str(poem.parent / a) if a.isupper() else a for a in arguments]
+    refused(run("text", *given), folder, word)

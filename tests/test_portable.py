@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 KERNELS = "test_overlaps or test_couplings or test_local_fields or test_pack_and_unpack or test_transpose"
-RECURRENT = "test_equals_reference and float32 and (elman-tanh or affine)"
+RECURRENT = "test_equals_reference and float32 and (elman-tanh or affine) or sixteen_bits and 64-1"
 AVX2 = "+avx,+avx2,+fma,+bmi,+bmi2,+popcnt,+ssse3,+sse4.1,+sse4.2"
 
 
@@ -22,7 +22,7 @@ AVX2 = "+avx,+avx2,+fma,+bmi,+bmi2,+popcnt,+ssse3,+sse4.1,+sse4.2"
     ("files", "chosen"),
     [
         (["hopfield", "capacity"], f"{KERNELS} or test_recall_async or scan_equals or wide_fields"),
-        (["rnn"], RECURRENT),
+        (["rnn", "generation"], RECURRENT),
     ],
     ids=["hopfield", "rnn"],
 )
@@ -41,6 +41,7 @@ def test_results_on_another_cpu(tmp_path, cpu, features, files, chosen):
         "hopfield": "test_kernels_hopfield.py",
         "capacity": "test_capacity.py",
         "rnn": "test_kernels_rnn.py",
+        "generation": "test_generation.py",
     }
     tests = [str(here / names[name]) for name in files]
     done = subprocess.run(

@@ -260,3 +260,16 @@ def test_history_has_a_table_and_a_picture(tmp_path: Path) -> None:
 def test_vocabulary_is_kept() -> None:
     model = fitted()
     assert model.vocabulary == Vocabulary.of(TEXT)
+
+
+def test_device_trains_as_the_host(gpu: str, tmp_path: Path) -> None:
+    options = {"epochs": 1, "batch_size": 3, "steps": 7, "dropout": 0.2, "progress": False}
+    host, device = (CharModel(9, num_layers=2, seed=2, backend=name) for name in ("cpu", gpu))
+    expected = host.fit(TEXT[:200], **options)
+    found = device.fit(TEXT[:200], **options, checkpoint=tmp_path / "c.npz")
+    np.testing.assert_allclose(found.train, expected.train, rtol=1e-4)
+    np.testing.assert_allclose(found.held_out, expected.held_out, rtol=1e-4)
+    device.save(tmp_path / "m.npz")
+    loaded = CharModel.load(tmp_path / "m.npz", "cpu")
+    assert loaded.score(TEXT[:100]) == pytest.approx(host.score(TEXT[:100]), rel=1e-4)
+    assert len(device.sample("the", 3)) == 3

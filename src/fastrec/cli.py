@@ -435,7 +435,8 @@ def text_train(
         if len(curves.passes) == 1:
             size = f"{len(read)} characters, {len(model.vocabulary)} symbols"
             print(f"{file}: {size}; {layers} x {hidden} {cell.value}, {model.rnn.n_parameters} parameters\n")
-            print(f"{'passes':>7} {'seconds':>8} {'symbols/s':>10} {'train':>7} {'held out':>9} {'bits':>6}")
+            head = f"{'passes':>7} {'seconds':>8} {'symbols/s':>10} {'train':>7}"
+            print(head if curves.held_out is None else f"{head} {'held out':>9} {'bits':>6}")
         held, rate = curves.held_out, curves.symbols[-1] / curves.seconds[-1]
         row = f"{curves.passes[-1]:7.2f} {curves.seconds[-1]:8.0f} {rate:10.0f} {curves.train[-1]:7.4f}"
         print(row if held is None else f"{row} {held[-1]:9.4f} {held[-1] / np.log(2):6.3f}")
