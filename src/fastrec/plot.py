@@ -338,7 +338,8 @@ def text_curve_figure(history: "TextHistory", baselines: "Mapping[str, float]") 
 def draw_text_curve(ax: "Axes", history: "TextHistory", baselines: "Mapping[str, float]") -> "Axes":
     """The curves of `text_curve_figure`, drawn into ax; returns ax. Bits are on the right.
 
-    baselines: names of other models and their held-out losses, nats a symbol: dashed lines.
+    baselines: names of other models and their held-out losses, nats a symbol: dashed lines, but of those
+        above the curves.
     """
     ax.plot(history.passes, history.train, color=_COLOURS[0], label="training")
     if history.held_out is not None:
@@ -347,25 +348,25 @@ def draw_text_curve(ax: "Axes", history: "TextHistory", baselines: "Mapping[str,
         least = history.held_out[best]
         label = f"least: {least:.3f} after {history.passes[best]:.3g} passes"
         ax.plot(history.passes[best], least, "o", color=_COLOURS[1], label=label)
-    for name, value in baselines.items():
+    low, high = ax.get_ylim()
+    above = np.inf
+    for name, value in sorted(baselines.items(), key=lambda item: -item[1]):
+        if value > high:  # so that the curves keep the room
+            continue
         ax.axhline(value, color="0.55", linewidth=0.9, linestyle="--")
-        ax.annotate(
-            f"{name}: {value:.2f}",
-            (1, value),
-            (-4, 3),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-            color="0.35",
-        )
+        under = above - value < 0.06 * (high - low)
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+        text = f"{name}: {value:.2f}"
+        ax.annotate(text, (1, value), (-4, -10 if under else 3), fontsize=8, color="0.35", **place)
+        above = value
+    ax.set_ylim(low, high)
     ax.set_xlabel("passes through the text")
     ax.set_ylabel("cross entropy (nats per symbol)")
     bits = ax.secondary_yaxis(
         "right", functions=(lambda nats: nats / np.log(2), lambda bits: bits * np.log(2))
     )
     bits.set_ylabel("bits per symbol")
-    ax.legend(frameon=False, fontsize=9)
+    ax.legend(frameon=False, fontsize=9, loc="upper center")
     return ax
 
 
