@@ -53,7 +53,7 @@ def main(file=None, sentences=4000, hidden_size=64, epochs=None, path="ngrams.pn
     if file is None:
         text, entropy = grammar(sentences, np.random.default_rng(0))
     else:
-        text = Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8-sig")
     vocabulary = fastrec.Vocabulary.of(text)
     tokens = vocabulary.encode(text)
     train, held = np.split(tokens, [len(tokens) * 9 // 10])

@@ -20,9 +20,9 @@ import fastrec
 
 
 def main(file=None, epochs=4, hidden_size=128, characters=None, prompt="The ", path="write.png"):
-    text = "\n".join(topics.values()) if file is None else Path(file).read_text(encoding="utf-8")
+    text = "\n".join(topics.values()) if file is None else Path(file).read_text(encoding="utf-8-sig")
     text = text[:characters]
-    held = text[-len(text) // 10 :]
+    held = text[len(text) - len(text) // 10 :]
     model = fastrec.CharModel(hidden_size, seed=1)
     curves = model.fit(text, 0.1, epochs=epochs, learning_rate=0.005, dropout=0.1, progress=False)
 
@@ -54,4 +54,4 @@ def main(file=None, epochs=4, hidden_size=128, characters=None, prompt="The ", p
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:2])

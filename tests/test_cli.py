@@ -455,6 +455,8 @@ def test_text_by_word(run, folder, poem):
         (("train", "POEM", "--learning-rate", "0"), "learning_rate is 0"),
         (("train", "BYTES"), "is not UTF-8 text: byte 3"),
         (("train", "EMPTY"), "text is empty"),
+        (("train", "POEM", "--prompt", "xyz"), "prompt: text holds 'x', 'y', 'z'"),
+        (("train", "POEM", "--checkpoint", "model.npz"), "--checkpoint and --out are both model.npz"),
         (("sample", "POEM"), "poem.txt: not a fastrec text model"),
         (("sample", "none.npz"), "none.npz"),
     ],
@@ -464,3 +466,28 @@ def test_text_refuses(run, folder, poem, arguments, word):
         (poem.parent / name).write_bytes(content)
     given = [str(poem) if a == "POEM" else str(poem.parent / a) if a.isupper() else a for a in arguments]
     refused(run("text", *given), folder, word)
+
+
+def test_text_of_a_terminal_that_lacks_characters(folder, poem):
+    poem.write_bytes("\ufeffthe sée ".encode() * 100)
+    run = subprocess.run(
+        [*COMMAND, "text", "train", str(poem), *TINY, "--prompt", "é", "--no-baselines"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert b"899 characters" in run.stdout  # without the first mark
+    command = [*COMMAND, "text", "sample", "model.npz", "--prompt", "é", "--length", "9"]
+    run = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True)
+    assert run.returncode == 0 and run.stdout.startswith(b"?")
+
+
+def test_interrupted_training_leaves_the_best_model(folder, poem):
+    with start("text", "train", str(poem), *TINY[:-1], "100000", "--no-baselines") as training:
+        for _ in range(6):
+            training.stdout.readline()
+        training.send_signal(signal.SIGINT)
+        _, err = training.communicate(timeout=60)
+    assert training.returncode == 130 and err == "fastrec: interrupted\n"
+    assert files(folder) == ["model.npz"]
+    assert len(fastrec.CharModel.load("model.npz").sample("the", 5)) == 5

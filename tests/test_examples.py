@@ -77,6 +77,6 @@ def test_ngrams(main: Any, tmp_path: Path) -> None:
 
 
 def test_write(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    score, counted = main(characters=20_000, epochs=3, hidden_size=24)
+    score, counted = main(characters=20_000, epochs=30, hidden_size=24)
     assert 1 < score < counted[1] and counted[5] < counted[2]
     assert "temperature 0.5:\nThe " in capsys.readouterr().out

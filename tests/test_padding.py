@@ -63,7 +63,7 @@ def test_dtypes() -> None:
         ([[[1, 2]], [[1]]], r"sequences\[1\] .* all must be numbers \(t, 2\)"),
         (["ab"], r"sequences\[0\] has shape \(\)"),
         ([[1], ["a"]], r"sequences\[1\] has .*<U1"),
-        ([[2**40]], "sequences holds values that int32 does not"),
+        ([[2**40]], "sequences holds what int32 does not"),
     ],
 )
 def test_refuses(sequences: list[object], message: str) -> None:
@@ -179,3 +179,20 @@ def test_classify_refuses() -> None:
         classify(fastrec.RNN(2, 2), [[0], [1]], [1, 0])
     with pytest.raises(ValueError, match="lengths has shape"):
         classify(fastrec.RNN(2, 2), [[0], [1]], [1])
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (([[1], [2, 3]], 0.5), "value holds what int32 does not"),
+        (([[1], [2, 3]], float("nan")), "value holds what int32 does not"),
+        (([[1], [2, 3]], 2**40), "value holds what int32 does not"),
+        (([[300]], 0, np.int8), "sequences holds what int8 does not"),
+        (([[1]], 0, "U3"), "dtype is 'U3'"),
+        (([[1]], 0, "foo"), "dtype is 'foo'"),
+        (([[1]], None), "value holds what int32 does not"),
+    ],
+)
+def test_values_that_do_not_fit(given, match):
+    with pytest.raises(ValueError, match=match):
+        pad_sequences(*given)

@@ -231,7 +231,9 @@ def test_second_fit_goes_on() -> None:
         (lambda m: m.fit("Ünknown"), "text holds 'k', 'Ü'"),
         (lambda m: m.sample("Z"), "prompt: text holds 'Z'"),
         (lambda m: m.sample(""), "prompt is empty"),
-        (lambda m: m.sample(length=0), "steps is 0"),
+        (lambda m: m.sample(length=0), "length is 0"),
+        (lambda m: m.stream(length=0), "length is 0"),
+        (lambda m: m.stream("Z"), "prompt: text holds"),
         (lambda m: m.sample(samples=0), "samples is 0"),
         (lambda m: m.sample(temperature=-1), "temperature is -1"),
         (lambda m: m.sample(top_k=0), "top_k is 0"),
@@ -273,3 +275,47 @@ def test_device_trains_as_the_host(gpu: str, tmp_path: Path) -> None:
     loaded = CharModel.load(tmp_path / "m.npz", "cpu")
     assert loaded.score(TEXT[:100]) == pytest.approx(host.score(TEXT[:100]), rel=1e-4)
     assert len(device.sample("the", 3)) == 3
+
+
+def test_callbacks_that_raise_lose_nothing(tmp_path: Path) -> None:
+    path, seen = tmp_path / "c.npz", []
+
+    def fail(model: CharModel, curves: Any) -> None:
+        seen.append(len(curves.train))
+        raise Stop
+
+    for _ in range(2):
+        with pytest.raises(Stop):
+            CharModel(5).fit(
+                TEXT, epochs=3, batch_size=4, steps=10, progress=False, checkpoint=path, callback=fail
+            )
+    assert seen == [1, 2]
+
+
+def test_models_of_other_kinds_are_no_text_models(tmp_path: Path) -> None:
+    from fastrec.rnn import files
+
+    model, path = fitted(), tmp_path / "m.npz"
+    assert model.vocabulary is not None
+    assert model.rnn is not None
+    size = len(model.vocabulary)
+    for network in (
+        fastrec.RNN(size, 3, size, models=2),
+        fastrec.RNN(size, 3, size, "jordan"),
+        fastrec.RNN(2, 3, 2),
+    ):
+        model.rnn = network
+        model.save(path)
+        with pytest.raises(ValueError, match=r"m\.npz: "):
+            CharModel.load(path)
+    files.save(path, network._config, network._on_host(), '{"format": 1, "symbols": ["a", "b"]}')
+    with pytest.raises(ValueError, match=r"m\.npz: not a fastrec text model"):
+        CharModel.load(path)
+
+
+def test_curves_go_to_csv_files(tmp_path: Path) -> None:
+    curves = CharModel(5).fit(TEXT, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="suffix"):
+        curves.save(tmp_path / "c.txt")
+    with pytest.raises(OSError, match="none"):
+        curves.save(tmp_path / "none" / "c.csv")

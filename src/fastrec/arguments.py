@@ -19,6 +19,17 @@ def as_int(name: str, value: Any, low: int, high: int) -> int:
     raise ValueError(f"{name} is {value!r}; it must be an integer from {low} to {top}")
 
 
+def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool = False) -> float:
+    """`value` as a float above low, or low itself if closed, and below high.  Raises ValueError."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if real and (low < value < high or (closed and value == low)):
+        return float(value)
+    least = f"at least {low}" if closed else f"above {low}"
+    raise ValueError(
+        f"{name} is {value!r}; it must be a number {least}{f' and below {high}' * (high < np.inf)}"
+    )
+
+
 def writable(array: NDArray[Any]) -> NDArray[Any]:
     """The same memory without the read-only flag, for kernels that only read (they are compiled for writable
     arrays); a copy if it is read-only by nature.  CuPy arrays have no such flag."""

@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import nullcontext
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -413,7 +414,8 @@ def text_train(
     from .plot import require_format, save_figure, text_curve_figure
     from .rnn.history import TextHistory
     from .rnn.ngrams import ngram_table
-    from .rnn.text import CharModel
+    from .rnn.text import CharModel, read_prompt
+    from .rnn.vocabulary import Vocabulary
 
     require_suffix(out, ".npz")
     require_writable(out)
@@ -424,27 +426,35 @@ def text_train(
         require_format(plot)
     if curve is not None:
         require_suffix(curve, ".csv")
+    if checkpoint is not None and checkpoint.resolve() == out.resolve():
+        raise ValueError(f"--checkpoint and --out are both {out}; give two files")
+    show_what_can_be()
     read = read_text(file)
+    if prompt is not None:
+        read_prompt(Vocabulary.of(read, unit.value, vocabulary), prompt)
     name = resolve(backend and backend.value, domain="rnn")
     model = CharModel(hidden, cell.value, layers, embedding, unit.value, vocabulary, seed=seed, backend=name)
     begin = shown = time.monotonic()
+    headed = False
 
     def tell(model: CharModel, curves: TextHistory) -> None:
-        nonlocal shown
+        nonlocal shown, headed
         assert model.rnn is not None and model.vocabulary is not None
-        if len(curves.passes) == 1:
+        if curves.best == len(curves.passes) - 1:  # so that whatever ends the training leaves a model
+            model.save(out)
+        if not headed:
+            headed = True
             size = f"{len(read)} characters, {len(model.vocabulary)} symbols"
             print(f"{file}: {size}; {layers} x {hidden} {cell.value}, {model.rnn.n_parameters} parameters\n")
             head = f"{'passes':>7} {'seconds':>8} {'symbols/s':>10} {'train':>7}"
             print(head if curves.held_out is None else f"{head} {'held out':>9} {'bits':>6}")
         held, rate = curves.held_out, curves.symbols[-1] / curves.seconds[-1]
         row = f"{curves.passes[-1]:7.2f} {curves.seconds[-1]:8.0f} {rate:10.0f} {curves.train[-1]:7.4f}"
-        print(row if held is None else f"{row} {held[-1]:9.4f} {held[-1] / np.log(2):6.3f}")
+        print(row if held is None else f"{row} {held[-1]:9.4f} {held[-1] / np.log(2):6.3f}", flush=True)
         if time.monotonic() - shown > 20:
             shown = time.monotonic()
             lines = model.sample(prompt, 160, 0.8, seed=seed).splitlines()
-            print("\n".join(["", *(f"    {line}" for line in lines), ""]))
-        sys.stdout.flush()
+            print("\n".join(["", *(f"    {line}" for line in lines), ""]), flush=True)
 
     curves = model.fit(
         read,
@@ -469,11 +479,13 @@ def text_train(
     tokens = model.vocabulary.encode(read)
     known, held = np.split(tokens, [len(tokens) - int(held_out * len(tokens))])
     found: dict[str, float] = {}
+    if plot is not None:  # before what may take long
+        save_figure(text_curve_figure(curves, {}), plot)
     if len(held) > 1:
-        found = {"this model": model._score(held, 1)}
         if baselines:
             table = ngram_table(known, held, len(model.vocabulary))
-            found = {f"{n}-gram": value for n, value in table.items()} | found
+            found = {f"{n}-gram": value for n, value in table.items()}
+        found["this model"] = model._score(held, 1 + len(held) // 2**20)
         print(f"\n{'held out':>12} {'nats/symbol':>12} {'bits/symbol':>12}")
         for key, value in found.items():
             print(f"{key:>12} {value:12.4f} {value / np.log(2):12.4f}")
@@ -508,6 +520,7 @@ def text_sample(
     use_threads(threads)
     from .rnn.text import CharModel
 
+    show_what_can_be()
     name = resolve(backend and backend.value, domain="rnn")
     writer = CharModel.load(model, name)
     if rounded and writer.rnn is not None:
@@ -524,10 +537,16 @@ def text_sample(
         print(f"{'' if i == 0 else chr(10)}--- {i} ---\n{prompt or ''}{drawn}")
 
 
+def show_what_can_be() -> None:
+    """Print "?" for characters of a text that the terminal does not have."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
 def read_text(file: Path) -> str:
-    """The text of a file; line ends of all kinds become "\\n"."""
+    """The text of a file without its byte order mark; line ends of all kinds become "\\n"."""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 text: byte {error.start} cannot be read") from None
 

@@ -12,7 +12,7 @@ import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -349,13 +349,14 @@ def draw_text_curve(ax: "Axes", history: "TextHistory", baselines: "Mapping[str,
         label = f"least: {least:.3f} after {history.passes[best]:.3g} passes"
         ax.plot(history.passes[best], least, "o", color=_COLOURS[1], label=label)
     low, high = ax.get_ylim()
+    low = min([low, *(value - 0.05 * (high - value) for value in baselines.values())])
     above = np.inf
     for name, value in sorted(baselines.items(), key=lambda item: -item[1]):
         if value > high:  # so that the curves keep the room
             continue
         ax.axhline(value, color="0.55", linewidth=0.9, linestyle="--")
         under = above - value < 0.06 * (high - low)
-        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+        place: Any = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
         text = f"{name}: {value:.2f}"
         ax.annotate(text, (1, value), (-4, -10 if under else 3), fontsize=8, color="0.35", **place)
         above = value

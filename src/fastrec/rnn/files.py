@@ -57,17 +57,19 @@ def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[zipfile.Zi
 
 def read(archive: zipfile.ZipFile) -> tuple[Config, dict[str, Array]]:
     """The network in an archive; ValueError, or whatever zipfile and NumPy raise, if there is none."""
-    settings = {"embedding_size": None} | read_text(archive, TEXT, "network file")  # which old files lack
+    settings = read_text(archive, TEXT, "network file")
+    settings.setdefault("embedding_size", None)  # files of the first versions do not have it
     config = sizes_of(Config, settings)
     return config, read_parameters(archive, TEXT, config.shapes, config.dtype)
 
 
-def read_text(archive: zipfile.ZipFile, name: str, what: str) -> dict[str, Any]:
-    """The settings in an array of text."""
+def read_text(archive: zipfile.ZipFile, name: str, what: str, most: int = 0) -> dict[str, Any]:
+    """The settings in an array of text, which may have `most` bytes more than others."""
     if f"{name}.npy" not in archive.namelist():
         raise ValueError(f"not a fastrec {what}")
-    nbytes = archive.getinfo(f"{name}.npy").file_size
-    settings = json.loads(str(read_array(archive, name, max(0, nbytes - LONGEST))))
+    nbytes = min(most, max(0, archive.getinfo(f"{name}.npy").file_size - LONGEST))
+    require_memory("the text", nbytes)
+    settings = json.loads(str(read_array(archive, name, nbytes)))
     form = settings.pop("format", None)
     if form != FORMAT:
         raise ValueError(f"format {form!r}, but this fastrec reads format {FORMAT}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arguments import as_int, require_memory
+from ..arguments import as_int, number, require_memory
 from ..backend import kernels
 from .config import MAX_SIZE, Array
 from .initial import MAX_SEED
@@ -46,15 +47,18 @@ def generate(
     first = as_int("first", first, 0, MAX_SIZE)
     seed = as_int("seed", seed, 0, MAX_SEED)
     stop = -1 if stop is None else as_int("stop", stop, 0, i - 1)
-    temperature = real("temperature", temperature)
+    temperature = number("temperature", temperature, 0, closed=True)
     if not (temperature == 0 or COLDEST <= temperature <= HOTTEST):
         raise ValueError(f"temperature is {temperature:g}; it must be 0, or from {COLDEST:g} to {HOTTEST:g}")
     most = i if top_k is None else min(i, as_int("top_k", top_k, 1, MAX_SIZE))
-    share = 1.0 if top_p is None else real("top_p", top_p)
-    if not 0 < share <= 1:
-        raise ValueError(f"top_p is {share:g}; it must be above 0 and at most 1")
+    share = 1.0 if top_p is None else number("top_p", top_p, 0)
+    if share > 1:
+        raise ValueError(f"top_p is {share:g}; it must be at most 1")
     at = rnn._place(prompt, state, lengths)
-    batch = rnn._read(prompt, state, lengths, at, gradients=False, keep=False)
+    try:
+        batch = rnn._read(prompt, state, lengths, at, gradients=False, keep=False)
+    except ValueError as error:
+        raise ValueError(re.sub("^x ", "prompt ", str(error))) from None
     if not batch.tokens.size:
         raise ValueError("prompt holds numbers; give integer tokens (b, t)")
     if lengths is not None and int(batch.lengths.min()) < 1:
@@ -85,11 +89,3 @@ def generate(
     if int(drawn.min()) < 0:
         raise FloatingPointError("the outputs of the network are not finite; its parameters are too large")
     return batch, drawn, last
-
-
-def real(name: str, value: Any) -> float:
-    """A finite number; ValueError if it is none."""
-    known = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not (known and np.isfinite(value)):
-        raise ValueError(f"{name} is {value!r}; it must be a number")
-    return float(value)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files import require_suffix, require_writable
 from ..tables import write_table
 from .config import Array, Config
 from .inputs import Loss
@@ -93,7 +94,12 @@ class TextHistory:
         return int((self.train if self.held_out is None else self.held_out).argmin())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a CSV file with a row an evaluation, replacing path in one step."""
+        """Write a CSV file with a row an evaluation, replacing path in one step.
+
+        Raises ValueError unless path ends in .csv, OSError if it cannot be written.
+        """
+        require_suffix(path, ".csv")
+        require_writable(path)
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         given = {name: curve.tolist() for name, curve in columns.items() if curve is not None}
         write_table(path, "text", "1", given, zip(*given.values(), strict=True))
@@ -109,9 +115,10 @@ class TextHistory:
 
         if path is not None:
             plot.require_format(path)
-        drawn = plot.draw_text_curve(
-            plot._new_figure(6.4, 4.2).subplots() if ax is None else ax, self, baselines or {}
-        )
+        if ax is None:
+            drawn = plot.text_curve_figure(self, baselines or {}).axes[0]
+        else:
+            drawn = plot.draw_text_curve(ax, self, baselines or {})
         if path is not None:
             plot.save_figure(drawn.figure.figure, path)
         return drawn

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arguments import require_memory, writable
+from ..arguments import number, require_memory, writable
 from ..backend import array_module, home, move, on_device
 from .config import Array, Config
 from .place import Place
@@ -147,10 +147,7 @@ def embed_back(c: Config, batch: Batch, found: dict[str, Array]) -> None:
 
 def read_dropout(c: Config, dropout: float, key: int) -> Dropout | None:
     """The argument `dropout` of `fastrec.RNN.loss_and_gradients`, checked; None if it is 0."""
-    real = isinstance(dropout, (int, float, np.integer, np.floating)) and not isinstance(dropout, bool)
-    if not (real and 0 <= dropout < 1):
-        raise ValueError(f"dropout is {dropout!r}; it must be a number from 0 to below 1")
-    threshold = min(round(float(dropout) * 2**16), 2**16 - 1)
+    threshold = min(round(number("dropout", dropout, 0, 1, closed=True) * 2**16), 2**16 - 1)
     if threshold and not c.has_output_layer and c.num_layers == 1:
         raise ValueError(
             f"dropout is {dropout!r}, which acts on what layers hand on; this network has one layer and no "
@@ -318,19 +315,19 @@ def read_floats(
     return xp.where(inside, floats, 0)  # not left to the kernels: 0 times NaN is NaN
 
 
-def read_integers(name: str, array: Array, number: int, valid: Array | None, trusted: bool = False) -> Array:
-    """Integers (..., b, t) from 0 to number - 1, int32; those at steps that are not valid may be anything.
+def read_integers(name: str, array: Array, size: int, valid: Array | None, trusted: bool = False) -> Array:
+    """Integers (..., b, t) from 0 to size - 1, int32; those at steps that are not valid may be anything.
 
     They stay where they are; trusted as in `read_floats`.  Raises ValueError naming one that is out of range.
     """
-    most = largest(array, number - 1)
+    most = largest(array, size - 1)
     if not (trusted and on_device(array)) and ((array.min() < 0) | (array.max() > most)):
         bad = out = (array < 0) | (array > most)
         if valid is not None:
             bad = out & move(valid, home(array))
         if bad.any():
             value, position = first(array, bad)
-            raise ValueError(f"{name} holds {value} at {position}; it must be from 0 to {number - 1}")
+            raise ValueError(f"{name} holds {value} at {position}; it must be from 0 to {size - 1}")
         array = array_module(home(array)).where(out, 0, array)
     return contiguous(array, np.dtype(np.int32))
 
@@ -349,9 +346,9 @@ def read_lengths(value: ArrayLike, b: int, t: int) -> Array:
     return array.astype(np.int64)
 
 
-def largest(array: Array, number: int) -> int:
-    """The number, or what an integer array of the device holds at most: CuPy need not compare more."""
-    return min(number, np.iinfo(array.dtype).max) if on_device(array) else number
+def largest(array: Array, wanted: int) -> int:
+    """The number wanted, or what an integer array of the device holds at most: CuPy need not compare more."""
+    return min(wanted, np.iinfo(array.dtype).max) if on_device(array) else wanted
 
 
 def first(array: Array, bad: Array) -> tuple[Any, str]:

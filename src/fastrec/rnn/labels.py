@@ -30,6 +30,9 @@ def label_targets(
         raise ValueError(
             f"labels has shape {array.shape} and dtype {array.dtype}; give integers (n,) or numbers (n, o)"
         )
+    if array.ndim == 1 and array.size and not (array.min() >= 0 and array.max() <= MAX_SIZE):
+        odd = array[(array < 0) | (array > MAX_SIZE)][0]
+        raise ValueError(f"labels holds {odd}; give integers from 0 to {MAX_SIZE}")
     longest = MAX_SIZE if steps is None else as_int("steps", steps, 1, MAX_SIZE)
     ends = read_ends(lengths, len(array), longest)
     shape = (len(array), int(ends.max(initial=1)) if steps is None else longest)

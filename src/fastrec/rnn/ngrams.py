@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int
+from ..arguments import as_int, require_memory
 from ..backend import move
 from .config import MAX_SIZE, Array
 from .inputs import as_array, read_integers
@@ -64,6 +64,7 @@ class NGramModel:
         text = self._read("tokens", tokens)
         if not len(text):
             raise ValueError("tokens is empty; give a text to count")
+        require_memory("counting n-grams", 27 * self.order * len(text))  # as measured
         keys: list[Array] = []
         ends: list[Array] = []  # of each gram, the number of that without its first symbol
         ids = np.zeros(len(text) + 1, np.int64)  # of the empty grams

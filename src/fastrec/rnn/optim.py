@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int
+from ..arguments import as_int, number
 from ..backend import array_module, move, on_device, resolve
 from .config import Array
 from .inputs import as_array, contiguous, settled
@@ -306,17 +306,6 @@ def read_rate(value: ArrayLike) -> NDArray[np.float64]:
     ):
         raise ValueError(f"learning_rate is {value!r}; it must be a positive number, or k of them")
     return rate.astype(np.float64)
-
-
-def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool = False) -> float:
-    """`value` as a float above low, or low itself if closed, and below high.  Raises ValueError."""
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if real and (low < value < high or (closed and value == low)):
-        return float(value)
-    least = f"at least {low}" if closed else f"above {low}"
-    raise ValueError(
-        f"{name} is {value!r}; it must be a number {least}{f' and below {high}' * (high < np.inf)}"
-    )
 
 
 def moved(state: State, backend: str) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -39,19 +40,29 @@ def pad_sequences(
     if given and not given[0].ndim:
         raise ValueError(f"sequences holds {given[0]}; give sequences of numbers, not numbers")
     common = np.result_type(*given) if given else np.dtype(np.int32)
-    kind = np.dtype(np.int32 if dtype is None and common.kind in "iu" else common if dtype is None else dtype)
+    try:
+        kind = np.dtype(dtype if dtype is not None else np.int32 if common.kind in "iu" else common)
+    except TypeError:
+        kind = np.dtype(object)
+    if kind.kind not in "fiub":
+        raise ValueError(f"dtype is {dtype!r}; it must be one of numbers")
+    filling = held_by("value", np.asarray(value), kind)
     lengths = np.array([len(part) for part in parts], np.int64)
     shape = (len(parts), max(1, int(lengths.max())), *tail)
     require_memory("the padded array", int(np.prod(shape, dtype=np.float64)) * kind.itemsize)
-    array = np.full(shape, value, kind)
+    array = np.full(shape, filling, kind)
     if given:
-        values = np.concatenate(given)
-        with np.errstate(over="ignore", invalid="ignore"):
-            held = values.astype(kind)
-        if kind.kind in "iu" and not np.array_equal(held, values):
-            raise ValueError(f"sequences holds values that {kind} does not; give another dtype")
-        array[steps_before(lengths, shape[1])] = held
+        array[steps_before(lengths, shape[1])] = held_by("sequences", np.concatenate(given), kind)
     return array, lengths
+
+
+def held_by(name: str, values: Array, kind: np.dtype[Any]) -> Array:
+    """Numbers in a dtype; ValueError if it is one of integers that does not hold them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        held = values.astype(kind) if values.dtype.kind in "fiub" else None
+    if held is None or (kind.kind in "iub" and not np.array_equal(held, values)):
+        raise ValueError(f"{name} holds what {kind} does not; give another dtype")
+    return held
 
 
 def unpad(array: ArrayLike, lengths: ArrayLike) -> list[Array]:

@@ -14,19 +14,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..arguments import as_int
+from ..arguments import as_int, number
 from ..backend import move
 from ..files import require_suffix, require_writable
 from ..progress import progress_bar
 from . import checkpoint as checkpoints
 from . import files
 from .config import MAX_SIZE, Array, Config
-from .generation import real
 from .history import Log, TextHistory
 from .initial import MAX_SEED
 from .inputs import read_dropout
 from .layers import RNN
-from .optim import Adam, number
+from .optim import Adam
 from .place import Precision, choose
 from .sequences import Sequences
 from .training import Run
@@ -36,7 +35,9 @@ TextCell = Literal["elman", "gru", "lstm"]
 
 OFTEN, SELDOM = 20, 250  # updates between evaluations: a pass through the text, within these bounds
 STRETCH = 256  # steps of a text that are scored at a time
+JUDGED = 4  # symbols learnt from for each that is scored, at least
 PIECES = 64  # that the held-out text is cut into at most, to be scored side by side
+LONGEST = 2**28  # bytes that a vocabulary in a file may have
 FIRST, PIECE = 8, 256  # tokens of the first and the other pieces that `stream` gives out
 
 
@@ -119,8 +120,8 @@ class CharModel:
             the curves so far.
 
         A second call goes on with the network and the vocabulary of the first.  In the end the network has
-        the parameters of the evaluation with the least held-out loss.  Raises FloatingPointError if the
-        training diverges, OSError if the checkpoint cannot be written.
+        the parameters of the evaluation with the least held-out loss (or training loss).  Raises
+        FloatingPointError if the training diverges, OSError if the checkpoint cannot be written.
         """
         vocabulary = self.vocabulary or Vocabulary.of(text, self._unit, self._size)
         tokens = vocabulary.encode(text)
@@ -140,8 +141,8 @@ class CharModel:
         )
         rate = number("learning_rate", learning_rate, 0)
         optimizer = Adam(rate, weight_decay=weight_decay, clip=clip)
-        if not 0 <= real("decay", decay) <= 1:
-            raise ValueError(f"decay is {decay!r}; it must be from 0 to 1")
+        if number("decay", decay, 0, closed=True) > 1:
+            raise ValueError(f"decay is {decay!r}; it must be at most 1")
         if checkpoint is not None:
             require_suffix(checkpoint, ".npz")
             require_writable(checkpoint)
@@ -208,8 +209,10 @@ class CharModel:
         samples: None for one text, a str; else a list of so many.
         """
         vocabulary, rnn = self._fitted()
+        length = as_int("length", length, 1, MAX_SIZE)
         rows = 1 if samples is None else as_int("samples", samples, 1, MAX_SIZE)
-        tokens = np.broadcast_to(self._prompt(prompt), (rows, len(self._prompt(prompt))))
+        start = read_prompt(vocabulary, prompt)
+        tokens = np.broadcast_to(start, (rows, len(start)))
         drawn, _ = rnn.generate(tokens, length, temperature, top_k, top_p, seed)
         texts = [vocabulary.decode(row) for row in drawn]
         return texts[0] if samples is None else texts
@@ -225,26 +228,18 @@ class CharModel:
     ) -> Iterator[str]:
         """The text of `sample` in pieces, each given out as soon as it is drawn."""
         vocabulary, rnn = self._fitted()
-        tokens, state, done = self._prompt(prompt)[None], None, 0
-        length = as_int("length", length, 1, MAX_SIZE)
-        while done < length:
-            piece = min(PIECE if done else FIRST, length - done)
-            given = (tokens, piece, temperature, top_k, top_p, seed)
-            tokens, state = rnn.generate(*given, state=state, first=done)
-            yield vocabulary.decode(tokens[0])
-            tokens, done = tokens[:, -1:], done + piece
+        start, length = read_prompt(vocabulary, prompt)[None], as_int("length", length, 1, MAX_SIZE)
 
-    def _prompt(self, prompt: str | None) -> NDArray[np.int32]:
-        vocabulary, _ = self._fitted()
-        if prompt is None:
-            prompt = "\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0]
-        try:
-            tokens = vocabulary.encode(prompt)
-        except ValueError as error:
-            raise ValueError(f"prompt: {error}") from None
-        if not tokens.size:
-            raise ValueError("prompt is empty; give at least one symbol, or leave it out")
-        return tokens
+        def pieces() -> Iterator[str]:
+            tokens, state, done = start, None, 0
+            while done < length:
+                piece = min(PIECE if done else FIRST, length - done)
+                given = (tokens, piece, temperature, top_k, top_p, seed)
+                tokens, state = rnn.generate(*given, state=state, first=done)
+                yield vocabulary.decode(tokens[0])
+                tokens, done = tokens[:, -1:], done + piece
+
+        return pieces()
 
     def score(self, text: str) -> float:
         """The mean cross entropy of a text, nats a symbol (divide by ln 2 for bits): of each symbol but the
@@ -288,16 +283,29 @@ class CharModel:
         Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
         """
         with files.open_archive(path, "text model") as archive:
-            settings = files.read_text(archive, files.BESIDE, "text model")
+            settings = files.read_text(archive, files.BESIDE, "text model", LONGEST)
             vocabulary = Vocabulary(tuple(settings["symbols"]), settings["unit"], settings["unknown"])
             config, parameters = files.read(archive)
-            if not config.input_size == config.output_size == len(vocabulary):
-                raise ValueError(f"damaged, it has {len(vocabulary)} symbols for {config.input_size} inputs")
-        choose(backend, precision, config.dtype)
-        sizes = (config.hidden_size, config.cell, config.num_layers, config.embedding_size, vocabulary.unit)
-        model = cls(*sizes, None, config.dtype, settings["seed"], backend, precision)  # type: ignore[arg-type]
+            if config.models or not config.input_size == config.output_size == len(vocabulary):
+                raise ValueError(f"damaged, its network does not go with {len(vocabulary)} symbols")
+            sizes = (config.hidden_size, config.cell, config.num_layers, config.embedding_size)
+            rest = (config.dtype, settings["seed"], backend, precision)
+            model = cls(*sizes, vocabulary.unit, None, *rest)  # type: ignore[arg-type]
         model.vocabulary, model.rnn = vocabulary, RNN._of(config, parameters, backend, precision)
         return model
+
+
+def read_prompt(vocabulary: Vocabulary, prompt: str | None) -> NDArray[np.int32]:
+    """The tokens of a prompt, as `CharModel.sample` takes it; ValueError if it is none."""
+    if prompt is None:
+        prompt = "\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0]
+    try:
+        tokens = vocabulary.encode(prompt)
+    except ValueError as error:
+        raise ValueError(f"prompt: {error}") from None
+    if not tokens.size:
+        raise ValueError("prompt is empty; give at least one symbol, or leave it out")
+    return tokens
 
 
 @dataclass(frozen=True)
@@ -388,9 +396,9 @@ class Training:
         with progress_bar("training", float(total), progress, float(done)) as advance:
             while self.plan[0] < self.plan[2]:
                 self.period(advance)
+                self.write()  # first: what a callback raises must lose nothing
                 if callback is not None:
                     callback(self.model, self.history())
-                self.write()
         for key, array in self.best.items():
             parameters[key][...] = move(array, "gpu") if self.run.at.backend == "gpu" else array
 
@@ -422,7 +430,9 @@ class Training:
         made = int(plan[0]) - first
         curves = {"train": losses / made, "gradient_norm": norms / made}
         if len(self.held) > 1:
-            curves["validation"] = np.array([self.model._score(self.held, PIECES)])
+            # A long text would take longer to judge than to learn from.
+            judged = self.held[: max(STRETCH, self.every * self.reader.rows * self.reader.steps // JUDGED)]
+            curves["validation"] = np.array([self.model._score(judged, PIECES)])
         log.append(curves, time.perf_counter() - start)
         lowest = float(curves.get("validation", curves["train"])[0])
         if lowest < self.least:
