@@ -19,12 +19,12 @@ from matplotlib.figure import Figure
 import fastrec
 
 
-def main(file=None, epochs=4, hidden_size=128, characters=None, prompt="The ", path="write.png"):
+def main(file=None, epochs=15, hidden_size=256, characters=None, prompt="The ", path="write.png"):
     text = "\n".join(topics.values()) if file is None else Path(file).read_text(encoding="utf-8-sig")
     text = text[:characters]
     held = text[len(text) - len(text) // 10 :]
     model = fastrec.CharModel(hidden_size, seed=1)
-    curves = model.fit(text, 0.1, epochs=epochs, learning_rate=0.005, dropout=0.1, progress=False)
+    curves = model.fit(text, 0.1, epochs=epochs, learning_rate=0.004, dropout=0.2, progress=False)
 
     symbols = model.vocabulary
     known, unseen = symbols.encode(text)[: -len(held)], symbols.encode(held)
