@@ -657,11 +657,8 @@ def recurrent(bench: Bench) -> None:
                 )
 
 
-def torch_rnn(rnn: Any, x: Any, d: Any, precision: str) -> tuple[Callable[[], Any], Callable[[], Any]] | None:
-    """The same network forward, and forward and backward, in PyTorch on the card; None without PyTorch.
-
-    For "bf16" all its arrays are bf16, for "tf32" its products may round to that.
-    """
+def torch_on_card(precision: str) -> tuple[Any, Any] | None:
+    """PyTorch and its dtype for a precision, if it is there and has a card."""
     try:
         import torch
     except ImportError:
@@ -670,6 +667,17 @@ def torch_rnn(rnn: Any, x: Any, d: Any, precision: str) -> tuple[Callable[[], An
         return None
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return torch, dtype
+
+
+def torch_rnn(rnn: Any, x: Any, d: Any, precision: str) -> tuple[Callable[[], Any], Callable[[], Any]] | None:
+    """The same network forward, and forward and backward, in PyTorch on the card; None without PyTorch.
+
+    For "bf16" all its arrays are bf16, for "tf32" its products may round to that.
+    """
+    if (found := torch_on_card(precision)) is None:
+        return None
+    torch, dtype = found
     module = rnn.to_torch().to("cuda", dtype)
     given, gradient = (torch.from_numpy(a).to("cuda", dtype) for a in (x, d))
     given.requires_grad_()
@@ -726,14 +734,9 @@ def generation(bench: Bench) -> None:
 
 def torch_text(rnn: Any, prompt: Any, t: int, precision: str) -> Callable[[], Any] | None:
     """The same network drawing as many tokens in a loop of PyTorch on the card; None without PyTorch."""
-    try:
-        import torch
-    except ImportError:
+    if (found := torch_on_card(precision)) is None:
         return None
-    if not torch.cuda.is_available():
-        return None
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    torch, dtype = found
     module, output = (part.to("cuda", dtype) for part in rnn.to_torch())
     one_hot = torch.eye(rnn.input_size, device="cuda", dtype=dtype)
     given = torch.from_numpy(prompt).to("cuda").long()

@@ -414,7 +414,7 @@ def text_train(
     from .plot import require_format, save_figure, text_curve_figure
     from .rnn.history import TextHistory
     from .rnn.ngrams import ngram_table
-    from .rnn.text import CharModel, read_prompt
+    from .rnn.text import CharModel, hold_out, read_prompt
     from .rnn.vocabulary import Vocabulary
 
     require_suffix(out, ".npz")
@@ -477,7 +477,7 @@ def text_train(
     trained = time.monotonic() - begin
     assert model.vocabulary is not None
     tokens = model.vocabulary.encode(read)
-    known, held = np.split(tokens, [len(tokens) - int(held_out * len(tokens))])
+    known, held = hold_out(tokens, held_out)
     found: dict[str, float] = {}
     if plot is not None:  # before what may take long
         save_figure(text_curve_figure(curves, {}), plot)

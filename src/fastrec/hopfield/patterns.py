@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import as_int, bring, require_memory
 from ..backend import array_module, home, kernels, move, on_device, resolve
-from ..kernels import DERIVE, words
-from ..kernels.reference.random import philox
+from ..kernels import words
+from ..kernels.reference.random import derive
 
 CHUNK = 2**22  # units packed or unpacked in one kernel call: what the reference widens to int64 at a time
 DEVICE_CHUNK = 2**28  # the same on the gpu, where a call must be worth its launch
@@ -193,9 +193,7 @@ def stream_key(seed: int, n: int) -> np.uint64:
 
 @functools.lru_cache(maxsize=1024)
 def _stream_key(seed: int, n: int) -> np.uint64:
-    block = np.empty((1, 4), dtype=np.uint32)
-    philox(seed, np.array([[n & 0xFFFFFFFF, n >> 32, 0, DERIVE]], dtype=np.uint32), block)
-    return np.uint64(int(block[0, 0]) | int(block[0, 1]) << 32)
+    return derive(seed, n)
 
 
 def as_states(name: str, value: ArrayLike, n: int | None = None) -> Any:

@@ -21,8 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..arguments import as_int, require_memory
 from ..backend import home, move, resolve
 from ..files import require_suffix
-from ..kernels import DERIVE
-from ..kernels.reference.random import philox
+from ..kernels.reference.random import derive
 from ..progress import progress_bar
 from ..tables import write_table
 from . import runs, theory
@@ -472,9 +471,7 @@ def trial_seed(seed: int, n: int, p: int, trial: int) -> int:
     ``corrupt(patterns[:probes], flips, s)`` and ``recall(..., seed=s)``.  It is the first 64 bits of the
     Philox block with counter (p, 0, trial, DERIVE) and the key of `seed` and n.
     """
-    block = np.empty((1, 4), dtype=np.uint32)
-    philox(int(stream_key(seed, n)), np.array([[p, 0, trial, DERIVE]], dtype=np.uint32), block)
-    return int(block[0, 0]) | int(block[0, 1]) << 32
+    return int(derive(int(stream_key(seed, n)), p, trial))
 
 
 class Task(NamedTuple):

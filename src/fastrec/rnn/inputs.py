@@ -145,7 +145,7 @@ def embed_back(c: Config, batch: Batch, found: dict[str, Array]) -> None:
     found["W_in"] = d_W_in
 
 
-def read_dropout(c: Config, dropout: float, key: int) -> Dropout | None:
+def read_dropout(c: Config, dropout: float, key: int | np.uint64) -> Dropout | None:
     """The argument `dropout` of `fastrec.RNN.loss_and_gradients`, checked; None if it is 0."""
     threshold = min(round(number("dropout", dropout, 0, 1, closed=True) * 2**16), 2**16 - 1)
     if threshold and not c.has_output_layer and c.num_layers == 1:

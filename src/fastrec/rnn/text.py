@@ -128,8 +128,7 @@ class CharModel:
         if isinstance(held_out, str):
             held = vocabulary.encode(held_out)
         else:
-            share = number("held_out", held_out, 0, 1, closed=True)
-            tokens, held = np.split(tokens, [len(tokens) - int(share * len(tokens))])
+            tokens, held = hold_out(tokens, number("held_out", held_out, 0, 1, closed=True))
         if len(tokens) < 2:
             raise ValueError(f"text leaves {len(tokens)} symbols to train on; give at least two")
         if epochs is not None and minutes is not None:
@@ -165,14 +164,10 @@ class CharModel:
                 "held out": checkpoints.checksum(held),
             }
         )
-        before, (self.vocabulary, self.rnn) = (self.vocabulary, self.rnn), (vocabulary, rnn)
-        training = Training(self, reader, held, optimizer, dropout, decay, total, budget)
+        training = Training(self, rnn, reader, held, optimizer, dropout, decay, total, budget)
         if checkpoint is not None:
-            try:
-                training.keep(checkpoint, settings)
-            except BaseException:
-                self.vocabulary, self.rnn = before
-                raise
+            training.keep(checkpoint, settings)
+        self.vocabulary, self.rnn = vocabulary, rnn
         training.go(progress, callback)
         return training.history()
 
@@ -295,6 +290,12 @@ class CharModel:
         return model
 
 
+def hold_out(tokens: NDArray[np.int32], share: float) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """What a model is trained on, and a share at the end that it is not."""
+    end = len(tokens) - int(share * len(tokens))
+    return tokens[:end], tokens[end:]
+
+
 def read_prompt(vocabulary: Vocabulary, prompt: str | None) -> NDArray[np.int32]:
     """The tokens of a prompt, as `CharModel.sample` takes it; ValueError if it is none."""
     if prompt is None:
@@ -342,6 +343,7 @@ class Training:
     def __init__(
         self,
         model: CharModel,
+        rnn: RNN,
         reader: Reader,
         held: NDArray[np.int32],
         optimizer: Adam,
@@ -350,8 +352,6 @@ class Training:
         epochs: float | None,
         budget: float | None,
     ) -> None:
-        assert model.rnn is not None
-        rnn = model.rnn
         at = rnn._place()
         log = Log(rnn._config, "cross_entropy", len(held) > 1)
         self.model, self.reader, self.held, self.decay, self.budget = model, reader, held, decay, budget

@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike
 from ..arguments import as_int
 from ..backend import move
 from ..files import require_suffix, require_writable
-from ..kernels import DERIVE
-from ..kernels.reference.random import philox
+from ..kernels.reference.random import derive
 from ..progress import progress_bar
 from . import checkpoint as checkpoints
 from .config import MAX_SIZE, Array, Config
@@ -260,10 +259,9 @@ class Run:
 
     def left_out(self) -> Dropout | None:
         """The units that the next update leaves out."""
-        made = self.optimizer._step
-        found = np.empty((1, 4), np.uint32)
-        philox(self.seed, np.array([[made & 0xFFFFFFFF, 0, made >> 32, DERIVE]], np.uint32), found)
-        return read_dropout(self.rnn._config, self.dropout, int(found.view(np.uint64)[0, 0]))
+        if not self.dropout:
+            return None
+        return read_dropout(self.rnn._config, self.dropout, derive(self.seed, self.optimizer._step))
 
     def update(
         self, epoch: int, batch: int, value: Array, gradients: dict[str, Array]

@@ -104,10 +104,11 @@ def draw(y, temperature, top_k, top_p, random, weights, ranks, ones):
             ranks[j] = ranks[j] ^ (~U64(0) if ranks[j] & SIGN else SIGN)
         if top_k < len(y):
             cut(ranks, ones, top_k, weights)
-        for j in range(len(y)):
-            total += weights[j]
-        cut(ranks, weights, np.int64(high_product(U64(total), top_p)) + 1, weights)
-        total = 0
+        if top_p < ~U64(0):
+            for j in range(len(y)):
+                total += weights[j]
+            cut(ranks, weights, np.int64(high_product(U64(total), top_p)) + 1, weights)
+            total = 0
     for j in range(len(y)):
         total += weights[j]
     point = np.int64(high_product(U64(total), random))
