@@ -426,3 +426,14 @@ def test_dropout_keeps_a_share(module: ModuleType, threshold: int) -> None:
         if threshold == 2**15:
             same = ((other > 0) == (values > 0)).mean()
             assert abs(same - 0.5) <= 2.5 / count**0.5
+
+
+def test_dropout_keeps_what_draws_the_threshold(module: ModuleType) -> None:
+    words = np.empty((1, 4), np.uint32)
+    philox(KEY, np.array([[0, 0, 0, DROPOUT]], np.uint32), words)
+    drawn = words.view("<u2")[0].astype(int)
+    for unit, threshold in enumerate(drawn):
+        for more in (0, 1):
+            values = np.ones((1, 1, 1, 8), np.float32)
+            module.dropout(KEY, 0, int(threshold) + more, values)
+            assert (values[0, 0, 0] > 0).tolist() == (drawn >= threshold + more).tolist(), unit
