@@ -1,5 +1,6 @@
 """The `fastrec` command: what it writes, its exit codes, one line for an error and never a traceback."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -491,3 +492,13 @@ def test_interrupted_training_leaves_the_best_model(folder, poem):
     assert training.returncode == 130 and err == "fastrec: interrupted\n"
     assert files(folder) == ["model.npz"]
     assert len(fastrec.CharModel.load("model.npz").sample("the", 5)) == 5
+
+
+def test_a_table_is_shown_whose_file_cannot_be_written(run, folder, monkeypatch):
+    def full(self, path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(ScalingResult, "save", full)
+    code, out, err = run("capacity", "--sizes", "20", "--trials", "2")
+    assert code == 1 and "median" in out
+    assert err == "fastrec: capacity.csv: No space left on device\n"

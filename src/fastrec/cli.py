@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
-import numpy as np
-import typer
+try:
+    import numpy as np
+    import typer
+except KeyboardInterrupt:  # before `hear_interrupts`
+    print("fastrec: interrupted", file=sys.stderr)
+    sys.exit(130)
 
 from . import __version__
 from .arguments import human
 from .backend import BACKENDS, BackendError, device, device_memory, lacking, resolve
+from .progress import on_terminal
 
 app = typer.Typer(
     help="Hopfield networks and recurrent neural networks in compiled kernels.",
@@ -133,6 +139,11 @@ def parse_sizes(text: str) -> list[int]:
 
 def use_threads(threads: int | None) -> None:
     """Limit Numba to so many threads, the cores at most; it reads this when it is first imported."""
+    given = os.environ.get("NUMBA_NUM_THREADS")
+    if threads is None and given:
+        if not (given.isascii() and given.isdigit() and int(given[:9])):
+            raise ValueError(f"NUMBA_NUM_THREADS is {given!r}; it must be a whole number, 1 or more")
+        threads = int(given[:9])
     if threads is not None:
         os.environ["NUMBA_NUM_THREADS"] = str(min(threads, os.cpu_count() or 1))
 
@@ -418,8 +429,7 @@ def text_train(
     from .rnn.vocabulary import Vocabulary
 
     require_suffix(out, ".npz")
-    require_writable(out)
-    for path in (plot, curve):
+    for path in (out, plot, curve):
         if path is not None:
             require_writable(path)
     if plot is not None:
@@ -428,7 +438,6 @@ def text_train(
         require_suffix(curve, ".csv")
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ValueError(f"--checkpoint and --out are both {out}; give two files")
-    show_what_can_be()
     read = read_text(file)
     if prompt is not None:
         read_prompt(Vocabulary.of(read, unit.value, vocabulary), prompt)
@@ -520,7 +529,6 @@ def text_sample(
     use_threads(threads)
     from .rnn.text import CharModel
 
-    show_what_can_be()
     name = resolve(backend and backend.value, domain="rnn")
     writer = CharModel.load(model, name)
     if rounded and writer.rnn is not None:
@@ -538,7 +546,7 @@ def text_sample(
 
 
 def show_what_can_be() -> None:
-    """Print "?" for characters of a text that the terminal does not have."""
+    """Print "?" for characters of a text, or of the name of a file, that the terminal does not have."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
@@ -546,9 +554,12 @@ def show_what_can_be() -> None:
 def read_text(file: Path) -> str:
     """The text of a file without its byte order mark; line ends of all kinds become "\\n"."""
     try:
-        return file.read_text(encoding="utf-8-sig")
+        found = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 text: byte {error.start} cannot be read") from None
+    if not found:
+        raise ValueError(f"{file}: the text is empty; give one to learn from")
+    return found
 
 
 @app.command()
@@ -581,6 +592,9 @@ def recall(
     network.store(memories)
     probes = corrupt(memories, noise, seed, network.backend)
     result = network.recall(probes, update=update.value, seed=seed)
+    if out is not None:  # before the table, whose reader may leave
+        shape = pictures.shape
+        save_figure(recall_figure(pictures, probes.reshape(shape), result.states.reshape(shape)), out)
     print(
         f"{len(letters)} memories of {side} x {side} = {network.n} units, {noise:.0%} flipped, {update.value}"
     )
@@ -593,8 +607,6 @@ def recall(
         row = f"{letter:>6} {before[i]:15.3f} {after[i]:7.3f} {result.sweeps[i]:7d} {result.flips[i]:7d}"
         print(f"{row}  {kind}")
     if out is not None:
-        shape = pictures.shape
-        save_figure(recall_figure(pictures, probes.reshape(shape), result.states.reshape(shape)), out)
         print(f"written to {out}")
 
 
@@ -603,10 +615,12 @@ def info() -> None:
     """Version, backends, devices, threads and the cache of compiled kernels."""
     import platform
 
+    use_threads(None)
+    default = resolve(None)
     print(f"fastrec   {__version__} (Python {platform.python_version()}, NumPy {np.__version__})")
     for name in BACKENDS:
         print(f"{name:<10}{lacking(name) or 'available'}")
-    print(f"default   {resolve(None)}")
+    print(f"default   {default}")
     if lacking("cpu") is None:
         from .kernels.cpu.jit import describe
 
@@ -644,22 +658,39 @@ def options(
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    print(f"fastrec: {message}", file=sys.stderr)
+    if sys.stderr is not None:
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)  # names of files have any
+        try:
+            print(f"fastrec: {line}", file=sys.stderr)
+        except OSError:  # the reader left, and Python would try again as it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.exit(status)
 
 
+ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+
 class Interrupted(BaseException):
-    """Ctrl-C, under a name that typer does not turn into an exit code of its own."""
+    """Ctrl-C or SIGTERM, which batch systems send, under a name that typer does not turn into an exit code
+    of its own.
+
+    number: of the signal, once it came.  told: whether that was said.
+    """
+
+    number, told = 0, False
 
 
 def hear_interrupts() -> None:
-    """Let Ctrl-C end the process, within about a second even from inside a long kernel call.
+    """Let Ctrl-C and SIGTERM end the process, within about a second even from inside a long kernel call.
 
     Python runs a signal's handler between byte codes, so never during a kernel.  The wakeup socket is
     written at once, and the thread that waits for it ends a process that has not ended by itself.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        for each in ENDS:  # a second one would cut the end of the first short
+            signal.signal(each, signal.SIG_IGN)
+        Interrupted.number = number
         raise Interrupted
 
     def tell(lost: sys.UnraisableHookArgs) -> None:
@@ -668,18 +699,20 @@ def hear_interrupts() -> None:
             told_before(lost)
 
     def watch() -> None:
-        while receiver.recv(1) != bytes([signal.SIGINT]):
+        while (number := receiver.recv(1)[0]) not in ENDS:
             pass
         time.sleep(1)
-        if sys.stderr is not None:
-            end = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""  # clear the bar, show the cursor
-            os.write(2, f"{end}fastrec: interrupted\n".encode())
-        os._exit(130)
+        if sys.stderr is not None and not Interrupted.told:
+            end = "\r\x1b[K\x1b[?25h" if on_terminal() else ""  # clear the bar, show the cursor
+            with suppress(OSError):
+                os.write(2, f"{end}fastrec: {ENDS[signal.Signals(number)]}\n".encode())
+        os._exit(128 + number)
 
     told_before, sys.unraisablehook = sys.unraisablehook, tell
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
-    signal.signal(signal.SIGINT, interrupt)
+    for each in ENDS:
+        signal.signal(each, interrupt)
     signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
     threading.Thread(target=watch, daemon=True).start()
 
@@ -690,25 +723,56 @@ def flush_output() -> None:
         return
     try:
         sys.stdout.flush()
-    except OSError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
+        raise type(error)(f"standard output: {error.strerror}") from None
+
+
+def prepare_streams() -> None:
+    """Keep what is printed, warned and written apart, whatever the command was started with."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: the next file to be opened would get its number and what is printed
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    show_what_can_be()
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(logging.Formatter("fastrec: %(message)s"))
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # warns of a home that it cannot write to
 
 
 def main() -> None:
-    """Run the command line: exit code 0, 1 for an error (one line), 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command line: exit code 0, 1 for an error (one line), 2 for wrong usage, 130 for Ctrl-C, 143
+    for SIGTERM."""
     try:
+        prepare_streams()
         hear_interrupts()
         try:
-            app()
-        finally:
-            flush_output()
+            try:
+                app()
+            except OSError as error:
+                if hasattr(error, "result"):  # of a job whose file could not be written in the end
+                    with suppress(OSError):
+                        print(error.result)
+                        flush_output()
+                raise
+            finally:
+                flush_output()
+        except BaseException:
+            if Interrupted.number:  # lost in compilation, see `tell`, which then failed for want of its work
+                raise Interrupted from None
+            raise
     except BrokenPipeError:  # the reader of the output left (`| head`)
         sys.exit(1)
-    except (ValueError, BackendError, OSError, MemoryError, ArithmeticError) as error:
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error) or type(error).__name__)
+    except (ValueError, BackendError, MemoryError, ArithmeticError) as error:
         fail(str(error) or type(error).__name__)
-    except (KeyboardInterrupt, Interrupted):
+    except KeyboardInterrupt:
         fail("interrupted", 130)
+    except Interrupted:
+        Interrupted.told = True
+        fail(ENDS[signal.Signals(Interrupted.number)], 128 + Interrupted.number)
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in ("cupy", "cupy_backends"):
             raise

@@ -1,7 +1,9 @@
 """Files that are whole or not there."""
 
+import errno
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +13,16 @@ from pathlib import Path
 def require_writable(path: str | os.PathLike[str]) -> None:
     """Raise OSError unless a file can be written at path, in a folder that exists; leaves nothing there."""
     path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+    try:
+        require_file(path)
+        os.close(os.open(path, os.O_WRONLY))
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        if error.errno is None:
+            raise
+        if error.errno != errno.EACCES:  # its mode may forbid to write to it, but not to replace it
+            raise type(error)(f"{path}: cannot be written: {error.strerror}; give another name") from None
     try:
         # Made, not asked for with os.access, which knows neither read-only file systems nor quotas.
         with tempfile.TemporaryFile(dir=path.parent):
@@ -21,17 +31,29 @@ def require_writable(path: str | os.PathLike[str]) -> None:
         raise type(error)(f"{path}: cannot write to the folder {path.parent}: {error.strerror}") from None
 
 
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Raise OSError unless path is a file: to open a pipe would wait for its other end."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{path} is a device or a pipe; give the name of a file")
+
+
 @contextmanager
 def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside path: moved to path at the end, removed instead if the body raises."""
     target = Path(path)
     # Not mkstemp, whose files nobody else may read. The suffix stays, as writers choose the format by it.
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    # Not the whole stem, which may be as long as a name can be.
+    temporary = target.with_name(f".{target.stem[:32]}.{secrets.token_hex(4)}{target.suffix}")
     try:
         yield temporary
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.strerror:  # of a full disk, which has no name
+            raise type(error)(f"{path}: cannot be written: {error.strerror}") from None
         raise
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+
+def on_terminal() -> bool:
+    """Whether standard error is a terminal that moves its cursor."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 @contextmanager
@@ -15,9 +21,9 @@ def progress_bar(
     """Give a function advance(amount, description); the bar goes to standard error and leaves no trace.
 
     total, done and amounts: in any unit of work done in equal time.  done: of the total, before this began;
-    the time left follows from the rest.  Nothing is shown unless `shown` and standard error is a terminal.
+    the time left follows from the rest.  Nothing is shown unless `shown` and `on_terminal`.
     """
-    if not shown or sys.stderr is None or not sys.stderr.isatty():
+    if not shown or not on_terminal():
         yield lambda amount, description: None
         return
     from rich.console import Console

@@ -30,7 +30,7 @@ from .results import (
     Stop,
     Update,
 )
-from .runs import Origin, RunFile, opened, origin, require_out
+from .runs import Origin, RunFile, opened, origin, require_out, save_results
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MAX_LOAD = 2**24 - 1  # a load has 24 bits of another
@@ -118,7 +118,8 @@ def capacity_scaling(
         `if __name__ == "__main__":`.
 
     Raises as `capacity` does, for all sizes before any work; ValueError or OSError if `out` cannot be written
-    or is a run of another definition; ChildProcessError if a worker died.
+    or is a run of another definition; ChildProcessError if a worker died.  An OSError of a .csv file at the
+    end has the results as its attribute `result`.
     """
     numbers = [as_int("n", n, 1, MAX_UNITS) for n in sizes]
     if not numbers:
@@ -171,7 +172,7 @@ def capacity_scaling(
             run_tasks(scan_alone, [part for task in todo for part in task.cut(work)], executor, finish)
     scaling = ScalingResult(tuple(tally.result() for tally in tallies))
     if out is not None and file is None:
-        scaling.save(out)
+        save_results(scaling, out)
     return scaling
 
 

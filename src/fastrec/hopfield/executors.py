@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -109,6 +110,7 @@ def process_pool(workers: int) -> Iterator[Executor]:
 def prepare(reader: Connection) -> None:
     """Set up a worker before Numba is imported: one thread, and an end with that of the pipe."""
     os.environ["NUMBA_NUM_THREADS"] = "1"
+    logging.getLogger("fastrec").setLevel(logging.ERROR)  # or each would say that it cannot keep kernels
 
     def watch() -> None:
         reader.poll(None)  # nothing is ever sent: this is the end of the pipe, closed or without its process
@@ -119,11 +121,12 @@ def prepare(reader: Connection) -> None:
 
 @contextmanager
 def ignored_by_children() -> Iterator[None]:
-    """Ctrl-C waits, and processes started meanwhile never hear it: the one that started them ends them."""
+    """Ctrl-C and SIGTERM wait, and processes started meanwhile never hear them: the one that started them
+    ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:

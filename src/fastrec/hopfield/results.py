@@ -190,6 +190,9 @@ class CapacityResult:
         """Load at the median capacity, patterns per neuron."""
         return self.median / self.n
 
+    def __str__(self) -> str:
+        return self.table()
+
     def table(self) -> str:
         """The numbers as aligned text, the definition in the first line."""
         return ScalingResult((self,)).table()
@@ -287,6 +290,9 @@ class ScalingResult:
     def definition(self) -> CapacityDefinition:
         """The definition that all results share; its max_patterns and seed are those of the first."""
         return self.results[0].definition
+
+    def __str__(self) -> str:
+        return self.table()
 
     def table(self) -> str:
         """One row per n as aligned text, the definition in the first line.

@@ -269,6 +269,9 @@ class RetrievalResult:
             found[key] = (*found.get(key, ()), point)
         return found
 
+    def __str__(self) -> str:
+        return self.table()
+
     def table(self) -> str:
         """One row each point as aligned text, the definition in the first line; +- is half the interval.
 
@@ -641,7 +644,7 @@ def _measure(
         run_tasks(timed if executor is None else timed_alone, todo, executor, done)
     result = RetrievalResult(definition, tuple(outcomes), "-".join(sorted(backends)), seconds)
     if out is not None and file is None:
-        result.save(out)
+        runs.save_results(result, out)
     return result
 
 

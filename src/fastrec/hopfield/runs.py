@@ -26,7 +26,7 @@ import numpy as np
 
 from .. import __version__
 from ..backend import array_module
-from ..files import new_file, require_suffix, require_writable
+from ..files import new_file, require_file, require_suffix, require_writable
 from ..tables import read_table, write_table
 
 SUFFIXES = (".db", ".sqlite")
@@ -228,6 +228,15 @@ def opened(path: str | os.PathLike[str] | None, table: Table) -> Iterator[RunFil
         yield file
 
 
+def save_results(results: Any, out: str | os.PathLike[str]) -> None:
+    """Write what a job ends in to a CSV file; if that fails, the exception has it: no work is lost."""
+    try:
+        results.save(out)
+    except OSError as error:
+        error.result = results  # type: ignore[attr-defined]
+        raise
+
+
 def whole_trials(table: Table, rows: Iterable[Sequence[Any]]) -> list[list[dict[str, Any]]]:
     """Rows by all of their key but the trial, which is its last: those before the first that is missing.
 
@@ -257,12 +266,14 @@ def together(trials: Iterable[Mapping[str, Any]]) -> tuple[str, float]:
 
 def is_run_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file is SQLite's, by its first bytes."""
+    require_file(path)
     with open(path, "rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
 def require_run_file(path: Path) -> None:
     """Raise ValueError for a file of another program or format; one that is too short to tell passes."""
+    require_file(path)
     with open(path, "rb") as file:
         head = file.read(72)
     if not _MAGIC.startswith(head[:16]):

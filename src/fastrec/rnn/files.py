@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..arguments import require_memory
-from ..files import new_file, require_suffix
+from ..files import new_file, require_file, require_suffix
 from .config import Array, Config
 
 TEXT = "fastrec_rnn"  # the array that holds the text
@@ -45,6 +45,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Config, dict[str, Array]]:
 @contextmanager
 def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[zipfile.ZipFile]:
     """An archive to read in a `with` block, whose exceptions become ValueErrors that name the file."""
+    require_file(path)
     with open(os.fspath(path), "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
