@@ -6,20 +6,7 @@ import numpy as np
 import pytest
 
 import fastrec
-
-
-def numpy_trial(patterns: np.ndarray) -> int:
-    """Largest load before a stored pattern is unstable; patterns (p, n) int32."""
-    limit, n = patterns.shape
-    fields = np.empty((limit, n), dtype=np.int32)
-    for p in range(1, limit + 1):
-        x = patterns[p - 1]
-        m = patterns[:p] @ x
-        fields[: p - 1] += m[: p - 1, None] * x
-        fields[p - 1] = m @ patterns[:p]
-        if (fields[:p] * patterns[:p]).min() < p:
-            return p - 1
-    return limit
+from fastrec.bench.baselines import numpy_trial
 
 
 @pytest.mark.parametrize(("n", "goal", "sample"), [(1000, 40, 20), (10000, 60, 1)])

@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import resource
 
-import numba
 import numpy as np
 
 import fastrec
-
-
-@numba.njit
-def loop_recall(weights, states, orders):
-    """The textbook loop: every row, every sweep, every unit of its order, a sum over all units."""
-    n = states.shape[1]
-    for row in range(len(states)):
-        s = states[row]
-        for order in orders:
-            flips = 0
-            for i in order:
-                field = np.float32(0)
-                for j in range(n):
-                    field += weights[i, j] * s[j]
-                if field * s[i] < 0:
-                    s[i] = -s[i]
-                    flips += 1
-            if flips == 0:
-                break
+from fastrec.bench.baselines import loop_recall
 
 
 def bench_async_recall(versus):

@@ -1,16 +1,14 @@
 """`versus`: time a job and its baseline in turn in one process, after checking that they agree.
 
-`--record` writes what was measured to benchmarks/results/ and the table of benchmarks/README.md.
+`--record` writes what was measured to benchmarks/results/cpu.json, beside it to history/, and to the table of
+benchmarks/README.md.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
-import statistics
-import time
+import subprocess
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -18,19 +16,16 @@ from typing import Any
 
 import pytest
 
+from fastrec.bench.timing import human_seconds as human
+from fastrec.bench.timing import in_turn, machine, seconds
+
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
 ROWS: list[dict[str, Any]] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record", action="store_true", help="write results/ and the table in README.md")
-
-
-def seconds(job: Callable[[], Any]) -> float:
-    time.sleep(0.2)  # idle BLAS and OpenMP threads of the job before spin for a while
-    begin = time.perf_counter()
-    job()
-    return time.perf_counter() - begin
 
 
 @pytest.fixture
@@ -53,13 +48,12 @@ def versus(benchmark: Any) -> Callable[..., None]:
         work: float | None = None,
     ) -> None:
         first = seconds(ours)
-        times = [(seconds(ours) / each[0], seconds(baseline) / each[1]) for _ in range(rounds)]
-        mine, theirs = (statistics.median(side) for side in zip(*times, strict=True))
+        mine, theirs, ratio = in_turn(ours, baseline, each, rounds)
         row = {
             "name": name,
             "ours_s": mine,
             "baseline_s": theirs,
-            "ratio": statistics.median(b / a for a, b in times),
+            "ratio": ratio,
             "goal": goal,
             "against": against,
             "first_call_s": first,
@@ -70,17 +64,6 @@ def versus(benchmark: Any) -> Callable[..., None]:
         benchmark.pedantic(ours, rounds=rounds)
 
     return run
-
-
-def machine() -> str:
-    cpu = platform.processor() or platform.machine()
-    if (info := Path("/proc/cpuinfo")).exists():
-        cpu = re.search(r"model name\s*: (.*)", info.read_text())[1]  # type: ignore[index]
-    return f"{cpu}, {len(os.sched_getaffinity(0))} cores"
-
-
-def human(s: float) -> str:
-    return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} µs"
 
 
 def table() -> str:
@@ -101,10 +84,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     terminalreporter.write_line("\n" + table())
     if config.getoption("--record"):
-        (HERE / "results").mkdir(exist_ok=True)
-        (HERE / "results" / "cpu.json").write_text(
-            json.dumps({"machine": machine(), "date": str(date.today()), "rows": ROWS}, indent=1) + "\n"
+        told = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
         )
+        commit = told.stdout.strip() or "unknown"
+        found = {"machine": machine(), "date": str(date.today()), "commit": commit, "rows": ROWS}
+        for path in (RESULTS / "cpu.json", RESULTS / "history" / f"{date.today()}-{commit}.json"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         readme = HERE / "README.md"
         parts = re.split(r"(<!-- table -->\n|<!-- end -->)", readme.read_text())
         readme.write_text("".join([*parts[:2], table() + "\n", *parts[3:]]))

@@ -611,6 +611,49 @@ def recall(
 
 
 @app.command()
+def bench(
+    only: Annotated[
+        str | None,
+        typer.Option(help="Some of overlaps,store,recall,capacity,elman,gru,lstm.  [default: all]"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each job is timed.")] = 5,
+    threads: ThreadsOption = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the report (.json).")] = None,
+    against: Annotated[Path | None, typer.Option(help="An earlier report to compare with.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = None,
+) -> None:
+    """How fast fastrec is on this machine, beside NumPy, PyTorch and JAX, and how near its limit."""
+    use_threads(threads)
+    from .bench.jobs import JOBS
+    from .bench.report import Report, run
+    from .bench.timing import machine
+    from .files import require_suffix, require_writable
+    from .plot import require_format, save_figure
+
+    jobs = list(JOBS) if only is None else [name.strip() for name in only.split(",")]
+    if unknown := [name for name in jobs if name not in JOBS]:
+        raise typer.BadParameter(f"--only names {unknown[0]!r}; there are {', '.join(JOBS)}")
+    before = None if against is None else Report.load(against)
+    if out is not None:
+        require_suffix(out, ".json")
+        require_writable(out)
+    if plot is not None:
+        require_format(plot)
+        require_writable(plot)
+    if before and before.machine != machine():
+        print(f"{against} is of another machine: {before.machine}\n", file=sys.stderr)
+    report = run(jobs, rounds, lambda lines: print(lines, flush=True), before)
+    if report.compiling > 1:
+        print(f"\nbefore, {report.compiling:.0f} s to compile kernels, which are kept on disk")
+    if out is not None:
+        report.save(out)
+    if plot is not None:
+        save_figure(report.figure(), plot)
+    if written := [str(path) for path in (out, plot) if path is not None]:
+        print(f"\nwritten to {' and '.join(written)}")
+
+
+@app.command()
 def info() -> None:
     """Version, backends, devices, threads and the cache of compiled kernels."""
     import platform

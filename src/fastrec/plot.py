@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from fastrec.bench.report import Report
     from fastrec.hopfield.network import RecallResult
     from fastrec.hopfield.retrieval import RetrievalPoint, RetrievalResult
     from fastrec.rnn.diagnostics import GradientFlow
@@ -346,8 +347,9 @@ def draw_text_curve(ax: "Axes", history: "TextHistory", baselines: "Mapping[str,
         ax.plot(history.passes, history.held_out, color=_COLOURS[1], label="held out")
         best = history.best
         least = history.held_out[best]
-        label = f"least: {least:.3f} after {history.passes[best]:.3g} passes"
-        ax.plot(history.passes[best], least, "o", color=_COLOURS[1], label=label)
+        ax.plot(history.passes[best], least, "o", color=_COLOURS[1])
+        place: Any = {"xytext": (0, -15), "textcoords": "offset points", "ha": "center", "color": _COLOURS[1]}
+        ax.annotate(f"{least:.3f}", (history.passes[best], least), fontsize=9, **place)
     low, high = ax.get_ylim()
     low = min([low, *(value - 0.05 * (high - value) for value in baselines.values())])
     above = np.inf
@@ -356,7 +358,8 @@ def draw_text_curve(ax: "Axes", history: "TextHistory", baselines: "Mapping[str,
             continue
         ax.axhline(value, color="0.55", linewidth=0.9, linestyle="--")
         under = above - value < 0.06 * (high - low)
-        place: Any = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+        place["bbox"] = {"color": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
         text = f"{name}: {value:.2f}"
         ax.annotate(text, (1, value), (-4, -10 if under else 3), fontsize=8, color="0.35", **place)
         above = value
@@ -367,7 +370,7 @@ def draw_text_curve(ax: "Axes", history: "TextHistory", baselines: "Mapping[str,
         "right", functions=(lambda nats: nats / np.log(2), lambda bits: bits * np.log(2))
     )
     bits.set_ylabel("bits per symbol")
-    ax.legend(frameon=False, fontsize=9, loc="upper center")
+    ax.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return ax
 
 
@@ -399,6 +402,29 @@ def draw_gradient_flow(ax: "Axes", flows: "Mapping[str, GradientFlow]") -> "Axes
     if any(label for label, _ in curves):
         ax.legend(frameon=False, fontsize=9)
     return ax
+
+
+def bench_figure(report: "Report") -> "Figure":
+    """How many times faster than its baseline, and how near its limit, each job of a report is."""
+    figure = _new_figure(8.4, 1.2 + 0.36 * len(report.rows))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.6, 1])
+    places = range(len(report.rows), 0, -1)
+    left.barh(places, [row.times for row in report.rows], color=_MEASURED, height=0.6)
+    for place, row in zip(places, report.rows, strict=True):
+        left.annotate(
+            f" {row.times:.3g} x {row.against}", (max(row.times, 1), place), va="center", fontsize=8
+        )
+    left.axvline(1, color=_THEORY, linewidth=0.8)
+    left.set_xscale("log")
+    left.set_xlim(min(0.5, *(row.times for row in report.rows)), 30 * max(row.times for row in report.rows))
+    left.set_yticks(places, [row.name for row in report.rows], fontsize=8)
+    left.set_xlabel("times faster than what it is compared with")
+    right.barh(places, [100 * row.share for row in report.rows], color=_MEASURED, height=0.6)
+    right.axvline(100, color=_THEORY, linewidth=0.8)
+    right.set_xlim(0, max(110, *(120 * row.share for row in report.rows)))
+    right.set_xlabel("% of the rate that limits it")
+    figure.suptitle(report.machine, fontsize=10)
+    return figure
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str], dpi: float = 200) -> None:
@@ -456,8 +482,8 @@ def glyphs(letters: Sequence[str], side: int) -> NDArray[np.int8]:
         fit.scale(0.86 * side / max(box.width, box.height)).translate(side / 2, side / 2)
         canvas = FigureCanvasAgg(Figure(figsize=(1, 1), dpi=side))
         canvas.figure.add_artist(PathPatch(path, transform=fit, color="black", linewidth=0))
-        canvas.draw()
-        picture[:] = np.where(np.asarray(canvas.buffer_rgba())[:, :, 0] < 128, 1, -1)
+        canvas.draw()  # type: ignore[no-untyped-call]
+        picture[:] = np.where(np.asarray(canvas.buffer_rgba())[:, :, 0] < 128, 1, -1)  # type: ignore[no-untyped-call]
     return pictures
 
 

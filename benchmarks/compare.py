@@ -1,0 +1,78 @@
+"""An earlier commit and this tree in turn on this machine: `./scripts/bench --against REVISION`.
+
+python benchmarks/compare.py REVISION [PYTEST ARGUMENT ...]   runs both, twice
+python benchmarks/compare.py BEFORE.json AFTER.json           compares what --record wrote
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fastrec.bench.timing import human_seconds
+
+ROOT = Path(__file__).parents[1]
+
+
+def measured(tree: Path, arguments: list[str]) -> list[dict[str, Any]]:
+    """Rows of the benchmarks of a tree, which writes its own results."""
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+    command = [sys.executable, "-m", "pytest", "-q", "benchmarks", "--record", *arguments]
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"compare: benchmarks failed\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+    return json.loads((tree / "benchmarks/results/cpu.json").read_text(encoding="utf-8"))["rows"]
+
+
+def git(*arguments: str | Path) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def table(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
+    """Least times of each job in both, and how much faster it is now; beside it by how much the baseline is,
+    which only the machine can have changed."""
+    lines = [f"{'job':<76} {'before':>8} {'after':>8} {'faster':>7} {'(baseline)':>10}"]
+    for name in dict.fromkeys(row["name"] for row in before):
+        old, new = ([row for row in rows if row["name"] == name] for rows in (before, after))
+        if new:
+            times, bases = (
+                [min(row[key] for row in rows) for rows in (old, new)] for key in ("ours_s", "baseline_s")
+            )
+            shown = " ".join(f"{human_seconds(s):>8}" for s in times)
+            machine = f"({bases[0] / bases[1]:.2f})"
+            lines.append(f"{name:<76} {shown} {times[0] / times[1]:7.2f} {machine:>10}")
+    return "\n".join(lines)
+
+
+def main(first: str, *rest: str) -> None:
+    if first.endswith(".json"):
+        print(table(*(json.loads(Path(path).read_text())["rows"] for path in (first, rest[0]))))
+        return
+    revisions = {
+        "before": first,
+        "after": git("stash", "create").strip() or "HEAD",
+    }  # with what is uncommitted
+    rows: dict[str, list[dict[str, Any]]] = {"before": [], "after": []}
+    with tempfile.TemporaryDirectory() as folder:
+        trees = {name: Path(folder, name) for name in revisions}
+        try:
+            for name, tree in trees.items():
+                git("worktree", "add", "-q", "--detach", tree, revisions[name])
+            for _ in range(2):
+                for name, tree in trees.items():
+                    rows[name] += measured(tree, list(rest))
+        finally:
+            for tree in trees.values():
+                git("worktree", "remove", "--force", tree)
+    print(table(rows["before"], rows["after"]))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

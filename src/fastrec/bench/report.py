@@ -1,0 +1,148 @@
+"""Runs jobs beside their baselines: how fast each is, where its time goes, how near its limit it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import __version__
+from ..files import new_file
+from .jobs import JOBS, Job
+from .timing import best, human_seconds, in_turn, kernel_times, machine, seconds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KIND = "fastrec bench 1"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job as it was timed.
+
+    seconds, baseline_seconds: medians, of a piece of work.
+    times: median of the ratios, times that fastrec is faster than what it is compared with, `against`.
+    share: of the rate that limits it.
+    spent: seconds in each kernel, and outside of kernels, of one call.
+    """
+
+    name: str
+    seconds: float
+    baseline_seconds: float
+    times: float
+    against: str
+    limit: str
+    share: float
+    spent: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `run` measured.  limits: rates a second, see `fastrec.kernels.cpu.limits`, and "SGEMM" of NumPy.
+    compiling: seconds that Numba compiled kernels, before anything was timed; 0 if all were on disk.
+    """
+
+    machine: str
+    version: str
+    date: str
+    threads: int
+    limits: dict[str, float]
+    rows: list[Row] = field(default_factory=list)
+    compiling: float = 0.0
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a JSON file, replacing path in one step."""
+        with new_file(path) as temporary:
+            text = json.dumps({"kind": KIND, **asdict(self)}, indent=1)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Report:
+        """Read a file of `save`; ValueError naming it if it is none."""
+        with open(path, "rb") as file:
+            content = file.read()
+        try:
+            found = json.loads(content)
+            if found.pop("kind") != KIND:
+                raise ValueError
+            return cls(**{**found, "rows": [Row(**row) for row in found["rows"]]})
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise ValueError(
+                f"{path}: not a report of fastrec bench, or damaged; write one with --out"
+            ) from None
+
+    def head(self) -> str:
+        """What the machine is, and what it can do."""
+        lines = [
+            f"{self.machine}, {self.threads} threads; fastrec {self.version}; {self.date[:10]}",
+            "",
+            "limits, all threads:",
+            f"  SGEMM (NumPy)     {self.limits['SGEMM'] / 1e9:7.0f} G multiply-adds/s",
+        ]
+        for name, rate in self.limits.items():
+            if name != "SGEMM":
+                lines.append(f"  {name:<17} {rate / 1e9:7.0f} G/s, inner loop in the first cache")
+        return "\n".join(lines)
+
+    def table(self, before: Report | None = None) -> str:
+        """Two lines for each job, the second for where its time goes; before: an earlier report."""
+        earlier = {row.name: row.seconds for row in before.rows} if before else {}
+        lines = []
+        for row in self.rows:
+            line = f"{row.name:<52} {human_seconds(row.seconds):>8}  {row.times:5.1f} x {row.against}"
+            if row.name in earlier:
+                line += f"; {earlier[row.name] / row.seconds:.2f} x earlier"
+            total = sum(row.spent.values())
+            parts = sorted(row.spent.items(), key=lambda item: -item[1])
+            where = ", ".join(f"{name} {part / total:.0%}" for name, part in parts if part > 0.02 * total)
+            lines += [line, f"    {row.share:.0%} of {row.limit}; {where}"]
+        return "\n".join(lines)
+
+    def figure(self) -> Figure:
+        """How many times faster than what it is compared with, and how near its limit, each job is."""
+        from ..plot import bench_figure
+
+        return bench_figure(self)
+
+
+def run(
+    jobs: Sequence[str] = tuple(JOBS),
+    rounds: int = 5,
+    told: Callable[[str], Any] = lambda lines: None,
+    before: Report | None = None,
+) -> Report:
+    """Time jobs, some of `JOBS`, `rounds` times each in turn with their baselines.
+
+    told: gets the head, then the lines of each job when it is measured, compared with the report `before`.
+    """
+    from numba import get_num_threads
+    from numba.core import event
+
+    from ..kernels.cpu.limits import limits
+
+    a = np.random.default_rng(0).random((2048, 2048), np.float32)
+    compiling: list[float] = []
+    with event.install_timer("numba:compile", compiling.append):
+        rates = {"SGEMM": 2048**3 / best(lambda: a @ a), **limits()}
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        report = Report(machine(), __version__, date, get_num_threads(), rates)
+        told(report.head() + "\n")
+        for job in (job for name in jobs for job in JOBS[name]()):
+            report.rows.append(timed(job, rates, rounds))
+            told(replace(report, rows=report.rows[-1:]).table(before))
+    return replace(report, compiling=sum(compiling))
+
+
+def timed(job: Job, rates: dict[str, float], rounds: int) -> Row:
+    ours, theirs, times = in_turn(job.ours, job.baseline, job.each, rounds)
+    with kernel_times("cpu") as spent:
+        total = seconds(job.ours)
+    spent["outside of kernels"] = max(0.0, total - sum(spent.values()))
+    share = job.operations / rates[job.limit] / ours
+    return Row(job.name, ours, theirs, times, job.against, job.limit, share, dict(spent))

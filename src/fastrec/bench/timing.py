@@ -1,0 +1,103 @@
+"""Times of jobs, of their baselines in turn with them, and of the kernels inside them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..backend import kernels
+
+Task = Callable[[], Any]
+DOMAINS = ("hopfield", "capacity", "rnn", "generation")
+
+
+def seconds(task: Task) -> float:
+    time.sleep(0.2)  # idle BLAS and OpenMP threads of the job before spin for a while
+    begin = time.perf_counter()
+    task()
+    return time.perf_counter() - begin
+
+
+def best(task: Task, rounds: int = 5) -> float:
+    """The least of several times, after a first call that does not count."""
+    task()
+    times = []
+    for _ in range(rounds):
+        time.sleep(0.1)
+        begin = time.perf_counter()
+        task()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def repeated(task: Task, least: float = 0.1) -> tuple[Task, int]:
+    """A task of `least` seconds, so that waking threads does not count, and how often it does this one."""
+    times = 1
+    while True:
+
+        def many(times: int = times) -> None:
+            for _ in range(times):
+                task()
+
+        if best(many, 2) >= least:
+            return many, times
+        times *= 2
+
+
+def in_turn(
+    ours: Task, baseline: Task, each: tuple[int, int] = (1, 1), rounds: int = 5
+) -> tuple[float, float, float]:
+    """Medians of the seconds of both, divided by `each`, and of their ratio."""
+    times = [(seconds(ours) / each[0], seconds(baseline) / each[1]) for _ in range(rounds)]
+    mine, theirs = zip(*times, strict=True)
+    return statistics.median(mine), statistics.median(theirs), statistics.median(b / a for a, b in times)
+
+
+@contextmanager
+def kernel_times(backend: str) -> Iterator[dict[str, float]]:
+    """Seconds spent in each kernel that objects call in the `with` block."""
+    spent: dict[str, float] = defaultdict(float)
+    replaced = []
+
+    def timed(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **keywords: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return kernel(*arguments, **keywords)
+            finally:
+                spent[name] += time.perf_counter() - begin
+
+        return run
+
+    try:
+        for module in (kernels(domain, backend) for domain in DOMAINS):
+            for name in module.__all__:
+                kernel = getattr(module, name)
+                replaced.append((module, name, kernel))
+                setattr(module, name, timed(name, kernel))
+        yield spent
+    finally:
+        for module, name, kernel in replaced:
+            setattr(module, name, kernel)
+
+
+def machine() -> str:
+    cpu = platform.processor() or platform.machine()
+    if (info := Path("/proc/cpuinfo")).exists() and (
+        found := re.search(r"model name\s*: (.*)", info.read_text())
+    ):
+        cpu = found[1]
+    affinity = getattr(os, "sched_getaffinity", None)
+    return f"{cpu}, {len(affinity(0)) if affinity else os.cpu_count()} cores"
+
+
+def human_seconds(s: float) -> str:
+    return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} µs"

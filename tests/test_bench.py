@@ -1,0 +1,125 @@
+"""`fastrec bench`: what it says of a job is what was measured, and reports come back from files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastrec import RNN, cli, random_patterns
+from fastrec.backend import kernels
+from fastrec.bench import jobs, peers, report, timing
+
+cpu = kernels("hopfield", "cpu")
+
+
+class Clock:
+    """A clock that stands still but for what is asked of it."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Time passes in jobs only: one that takes 2 s, of which a kernel 1.5, and its baseline that takes 20."""
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    rates = dict.fromkeys(("products of bits", "overlaps added", "patterns added", "multiply-adds"), 1e12)
+    monkeypatch.setattr("fastrec.kernels.cpu.limits.limits", lambda: rates)
+    monkeypatch.setattr(report, "best", lambda task: 1.0)
+    monkeypatch.setattr(cpu, "overlaps", lambda *arrays: clock.tick(1.5))
+
+    def ours() -> None:
+        cpu.overlaps()
+        clock.tick(0.5)
+
+    def small() -> Iterator[jobs.Job]:
+        yield jobs.Job("small", ours, lambda: clock.tick(20), "a slow one", (2, 4), 2e11, jobs.BITS)
+
+    monkeypatch.setitem(jobs.JOBS, "overlaps", small)
+    return clock
+
+
+def test_report_says_what_was_measured(tmp_path: Path) -> None:
+    told: list[str] = []
+    found = report.run(["overlaps"], 5, told.append)
+    (row,) = found.rows
+    assert (row.seconds, row.baseline_seconds, row.times, row.share) == (1, 5, 5, 0.2)
+    assert row.spent == {"overlaps": 1.5, "outside of kernels": 0.5}
+    assert "SGEMM" in told[0] and "products of bits" in told[0]
+    assert "1 s    5.0 x a slow one\n    20% of products of bits; overlaps 75%, outside" in told[1]
+    found.save(tmp_path / "a.json")
+    assert report.Report.load(tmp_path / "a.json") == found
+    slower = replace(found, rows=[replace(row, seconds=2)])
+    assert "; 2.00 x earlier" in found.table(slower) and "earlier" not in found.table()
+
+
+def test_kernels_are_put_back() -> None:
+    before = cpu.random_patterns
+
+    def fail() -> None:
+        with timing.kernel_times("cpu") as spent:
+            assert cpu.random_patterns is not before
+            random_patterns(3, 70, backend="cpu")
+            assert "random_patterns" in spent
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert cpu.random_patterns is before
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", "null", '{"kind": "fastrec bench 1"}', "\x80", "[" * 10**5]
+)
+def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"a\.json: not a report of fastrec bench"):
+        report.Report.load(path)
+
+
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+def test_peers_compute_the_same(cell: str) -> None:
+    net = RNN(3, 5, cell=cell, initial="uniform", backend="cpu")
+    rng = np.random.default_rng(0)
+    x, d = (rng.standard_normal((2, 7, width)).astype(np.float32) for width in (3, 5))
+    for rival in [peers.Reference(net, x, d), *peers.peers(net, x, d)]:
+        np.testing.assert_allclose(rival.forward(), net.predict(x)[0], atol=1e-5)
+        expected = net.backward(net.forward(x), d_hidden=d)["x"]
+        np.testing.assert_allclose(rival.both(), expected, atol=1e-5)
+
+
+def test_command(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "hear_interrupts", lambda: None)
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["fastrec", "bench", "--rounds", "1", *arguments])
+        with pytest.raises(SystemExit):
+            cli.main()
+        return "".join(capsys.readouterr())
+
+    assert "written to a.json and a.svg" in run("--only", "overlaps", "--out", "a.json", "--plot", "a.svg")
+    assert json.loads(Path("a.json").read_text())["rows"] and Path("a.svg").read_text().startswith("<?xml")
+    assert "x earlier" in run("--only", "overlaps", "--against", "a.json")
+    assert "'nonsense'" in run("--only", "nonsense")
+
+
+def test_a_wrong_result_is_not_timed() -> None:
+    with pytest.raises(ArithmeticError, match="disagree"):
+        jobs.check(False, "recall")
