@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import devices
+import matplotlib.image
 import pytest
 from emulator import raw
 from hypothesis import settings
@@ -104,3 +107,18 @@ def mode(request: pytest.FixtureRequest) -> Iterator[None]:
     check, order, seed = devices.MODES[request.param]
     with raw.checked(check), raw.schedule(order, seed):
         yield
+
+
+@pytest.fixture
+def main(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """The function main of the example or figure that a test is named after; its picture shows something."""
+    name = request.function.__name__.removeprefix("test_")
+    root = Path(__file__).parents[1]
+    (script,) = (path for folder in ("examples", "docs/gallery") for path in root.glob(f"{folder}/{name}.py"))
+    spec = importlib.util.spec_from_file_location(f"script_{name}", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    path = tmp_path / f"{name}.png"
+    yield lambda *args, **options: module.main(*args, **options, path=path)
+    image = matplotlib.image.imread(path)
+    assert min(image.shape[:2]) > 200 and image[..., :3].std() > 0.05

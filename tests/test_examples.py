@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
-
-
-@pytest.fixture
-def main(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """The main function of the example that a test is named after, its picture checked afterwards."""
-    name = request.function.__name__.removeprefix("test_")
-    spec = importlib.util.spec_from_file_location(f"example_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    path = tmp_path / f"{name}.png"
-    yield lambda *args, **options: module.main(*args, **options, path=path)
-    image = matplotlib.image.imread(path)
-    assert min(image.shape[:2]) > 300 and image[..., :3].std() > 0.05
 
 
 def test_all_examples_have_a_test() -> None:

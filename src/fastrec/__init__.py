@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .rnn.training import fit, truncated_bptt
     from .rnn.vocabulary import Vocabulary
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 __all__ = [
     "RNN",

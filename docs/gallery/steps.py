@@ -1,0 +1,53 @@
+"""Recurrent steps of fastrec beside PyTorch and JAX, on two cores.
+
+Each bar is the time of the faster of PyTorch and JAX, at its better number of threads, over that of
+fastrec, for 100 steps in one call.  What is won is what a framework spends around the arithmetic of each
+step, and least where arithmetic is most: in wide networks, and in an LSTM, whose multiply-adds oneDNN does
+near the limit of the machine, too.  Drawn from benchmarks/results/cpu.json; nothing is timed here.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import fastrec.plot
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "cpu.json"
+
+
+def main(results=RESULTS, path="steps.svg"):
+    recorded = json.loads(Path(results).read_text(encoding="utf-8"))
+    found = {}
+    for row in recorded["rows"]:
+        words = re.fullmatch(r"(\w+) B=(\d+) I=\d+ H=(\d+), (forward.*)", row["name"])
+        if words:
+            cell, rows, units, part = words.groups()
+            cell = "Elman" if cell == "elman" else cell.upper()
+            name = f"{cell}, {units} units, {rows} row{'s' * (rows != '1')}"
+            found.setdefault(name, {})[part] = row["ratio"], row["ours_s"], row["against"]
+    names = list(found)[::-1]
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    ax = figure.subplots()
+    styles = {"forward": ("#0072B2", 0.19), "forward and backward": ("#56B4E9", -0.19)}
+    for part, (colour, shift) in styles.items():
+        for place, name in enumerate(names):
+            ratio, seconds, against = found[name][part]
+            label = part if place == 0 else None
+            ax.barh(place + shift, ratio, 0.36, color=colour, label=label)
+            time = f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"
+            ax.text(ratio + 0.02, place + shift, f"{time}, {against}", va="center", fontsize=8)
+    ax.axvline(1, color="0.3", linewidth=1)
+    ax.set_yticks(np.arange(len(names)), names)
+    ax.set(xlabel="times faster than the faster of PyTorch and JAX", xlim=(0, 2.8))
+    ax.set_title(f"{recorded['machine']}, {recorded['date']}; time of fastrec, and the peer", fontsize=9)
+    ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+    fastrec.plot.save_figure(figure, path)
+    print(f"wrote {path}")
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What is released: small, whole, of use in a clean environment of each Python that is promised and here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import fastrec
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+SOURCES = {
+    str(path.relative_to(ROOT / "src"))
+    for path in ROOT.glob("src/fastrec/**/*.*")
+    if path.suffix in (".py", ".cu", ".cuh")
+}
+USE = """
+import numpy as np, fastrec
+patterns = fastrec.random_patterns(5, 100, seed=1)
+for backend in ("reference", "cpu"):
+    net = fastrec.HopfieldNetwork(100, backend=backend)
+    net.store(patterns)
+    probes = fastrec.corrupt(patterns, 0.1)
+    assert (net.overlaps(probes).argmax(1) == range(5)).all()
+    outputs, _ = fastrec.RNN(3, 4, seed=1, backend=backend).predict(np.ones((1, 2, 3), np.float32))
+    print(net.couplings().sum(), np.round(outputs.sum(), 4))
+"""
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the sdist, made of what git has or would have, and the wheel made of the sdist."""
+    folder = tmp_path_factory.mktemp("built")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_wheel_is_small_and_whole(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    assert wheel.name == f"fastrec-{fastrec.__version__}-py3-none-any.whl" and wheel.stat().st_size < 10**6
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in names if name.startswith("fastrec/")} == SOURCES | {"fastrec/py.typed"}
+    assert any(name.endswith(".cu") for name in names) and any(name.endswith("LICENSE") for name in names)
+
+
+def test_sdist_is_whole(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names >= {f"src/{name}" for name in SOURCES}
+    assert names >= {
+        "README.md",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "LICENSE",
+        "pyproject.toml",
+        "tests/conftest.py",
+    }
+    assert not [name for name in names if "_build" in name or "__pycache__" in name or name.startswith(".ci")]
+
+
+def interpreter(version: str) -> str | None:
+    """A Python of this version with what makes environments, on PATH or of pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    for candidate in (shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"))):
+        test = [candidate, "-c", "import venv, ensurepip"]
+        if candidate and subprocess.run(test, capture_output=True).returncode == 0:
+            return str(candidate)
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", PYTHONS)
+def test_wheel_works_in_a_clean_environment(built: Path, tmp_path: Path, version: str) -> None:
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"there is no Python {version} here")
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "FASTREC"))
+    }
+
+    def run(*command: str | Path) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        if "Retrying" in done.stderr and done.returncode:
+            pytest.skip("there is no package index")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(python, "-m", "venv", "--without-pip", "clean")
+    bin = tmp_path / "clean" / ("Scripts" if os.name == "nt" else "bin")
+    (wheel,) = built.glob("*.whl")
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", bin / "python")
+    run(*pip, "install", "-q", "--no-compile", wheel)
+    run(*pip, "check")
+    assert run(bin / "fastrec", "--version") == f"fastrec {fastrec.__version__}\n"
+    reference, cpu = run(bin / "python", "-W", "error", "-c", USE).splitlines()
+    assert reference == cpu
+
+
+def test_version_is_told_once(built: Path) -> None:
+    changes, citation = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff")
+    )
+    assert f"## [{fastrec.__version__}]" in changes and f"version: {fastrec.__version__}\n" in citation

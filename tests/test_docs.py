@@ -1,0 +1,174 @@
+"""Pages tell the truth: code blocks print what stands beside them, commands exist, links lead somewhere.
+
+```python  blocks of a page run in order, in one namespace and an empty folder.  `print(...)  # OUT` prints
+           OUT, or a ```text block that follows is the whole output, with doctest's `...`.
+```console `$ fastrec ...` runs there too; the lines below it are its output.
+```sh      is for a shell, and not run; `fastrec ...` must be a command with such options.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import generated
+import pytest
+import typer
+
+import fastrec
+from fastrec import cli
+
+ROOT = Path(__file__).parents[1]
+WRITTEN = [f"docs/{name}" for name in generated.PAGES]  # when the site is built
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("docs/**/*.md")])
+    if "_build" not in path.parts and str(path.relative_to(ROOT)) not in WRITTEN
+}
+FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+MATCHES = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def blocks(page: str, *kinds: str) -> list[tuple[str, str, str | None]]:
+    """Kind, text, and the output that follows, of the code blocks of a page."""
+    return [found.groups() for found in FENCE.finditer(PAGES[page]) if found[1] in kinds]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Arguments of the `fastrec` commands in lines for a shell."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+        if words and words[0] in ("fastrec", "./scripts/run"):
+            yield words[1:]
+
+
+def same(said: str, printed: str) -> None:
+    assert doctest.OutputChecker().check_output(said, printed, MATCHES), f"said:\n{said}\nprinted:\n{printed}"
+
+
+def stand_in(**classes: Any) -> ModuleType:
+    module = ModuleType("stand_in")
+    vars(module).update(classes)
+    return module
+
+
+@pytest.fixture
+def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters of other machines are threads here."""
+    from distributed import LocalCluster
+
+    class Cluster(LocalCluster):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(1, processes=False, threads_per_worker=1, dashboard_address=None)
+
+        def scale(self, n: int | None = None, jobs: int | None = None) -> None:
+            if jobs is None:  # asked for by LocalCluster itself, as it closes
+                super().scale(n)
+
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", stand_in(SLURMCluster=Cluster))
+    monkeypatch.setitem(sys.modules, "dask_kubernetes.operator", stand_in(KubeCluster=Cluster))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python", "console")])
+@pytest.mark.filterwarnings("ignore::ResourceWarning:distributed", "ignore::UserWarning:distributed")
+def test_code_prints_what_the_page_says(page, request, tmp_path, monkeypatch, capsys):
+    for library in re.findall(r"^import (torch|pandas)$", PAGES[page], re.MULTILINE):
+        pytest.importorskip(library)
+    if "dask_" in PAGES[page]:
+        request.getfixturevalue("clusters")
+    if page == "docs/how-to/gpu.md":
+        monkeypatch.setenv("FASTREC_BACKEND", request.getfixturevalue("gpu"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "hear_interrupts", lambda: None)
+    namespace: dict[str, Any] = {"__name__": "page"}
+    for kind, text, output in blocks(page, "python", "console"):
+        if kind == "console":
+            for session in re.split(r"^(?=\$ )", text, flags=re.MULTILINE)[1:]:
+                command, _, said = session.partition("\n")
+                monkeypatch.setattr(sys, "argv", ["fastrec", *next(commands(command))])
+                with pytest.raises(SystemExit) as end:
+                    cli.main()
+                assert not end.value.code, command
+                same(said, capsys.readouterr().out)
+            continue
+        exec(compile(text, page, "exec"), namespace)
+        printed = capsys.readouterr().out
+        if output is not None:
+            same(output, printed)
+            continue
+        said = re.findall(r"^ *print\(.*\)  # (.*)$", text, re.MULTILINE)
+        assert printed.splitlines() == said and len(said) == text.count("print(")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh", "console")])
+def test_commands_exist(page):
+    for _, text, _ in blocks(page, "sh", "console"):
+        for words in commands(text):
+            parse(typer.main.get_command(cli.app), words)
+
+
+def parse(command: Any, words: list[str]) -> None:
+    """Raise unless the command has these options and arguments."""
+    if "--help" in words or "--version" in words:
+        return
+    context = command.make_context("fastrec", list(words))
+    if hasattr(command, "resolve_command"):
+        _, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        parse(inner, rest)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for name in re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", PAGES[page]):
+        target = (ROOT / page).parent.joinpath(name).resolve()
+        assert target.exists() or str(target.relative_to(ROOT)) in WRITTEN, name
+    assert not re.search(r"^    (fastrec|pip|python) ", PAGES[page], re.MULTILINE), "write ```sh blocks"
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", ROOT / "docs", tmp_path / "site"]
+    done = subprocess.run([*command, "-d", tmp_path / "doctrees"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = [path for path in tmp_path.glob("site/**/*.html") if "_modules" not in path.parts]
+    assert len(pages) > len(WRITTEN) + sum(page.startswith("docs/") for page in PAGES)
+    for path in pages:
+        assert "TypeAliasForwardRef" not in path.read_text(encoding="utf-8"), path
+
+
+def test_table_of_kernels_is_fresh():
+    page = PAGES["README.md"]
+    assert generated.with_table(page) == page, "run python docs/generated.py"
+    rows = generated.kernel_table().splitlines()[2:]
+    assert sum(row.count("`") // 2 for row in rows) == len(
+        {name for domain in generated.DOMAINS for name in generated.read("reference", domain)}
+    )
+
+
+def test_reference_has_everything_public():
+    pages = "".join(text for page, text in PAGES.items() if page.startswith("docs/reference/"))
+    for name in {*fastrec.__all__} - {"__version__", "theory"}:
+        assert re.search(rf"fastrec\.{name}$", pages, re.MULTILINE), name
+    functions = [
+        name
+        for name, found in vars(fastrec.theory).items()
+        if getattr(found, "__module__", "") == fastrec.theory.__name__
+    ]
+    for name in functions:
+        assert name.startswith("_") or f"fastrec.theory.{name}\n" in pages, name
+
+
+def test_every_picture_has_a_script_and_a_page():
+    pictures = {path.stem for path in ROOT.glob("docs/gallery/*.[ps][nv]g")}
+    scripts = {path.stem for folder in ("docs/gallery", "examples") for path in ROOT.glob(f"{folder}/*.py")}
+    assert pictures == scripts
+    page = generated.gallery_page()
+    assert all(f"./scripts/gallery {name}`" in page for name in pictures)

@@ -1,0 +1,113 @@
+"""The figures of the documentation, smaller: what each shows, shows in its numbers too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastrec
+
+NAMES = [path.stem for path in Path(__file__).parents[1].glob("docs/gallery/*.py")]
+
+
+def test_all_figures_have_a_test() -> None:
+    assert NAMES and not [name for name in NAMES if f"test_{name}" not in globals()]
+
+
+def test_overview(main: Any) -> None:
+    letters, scaling = main(sizes=(10, 30, 100), trials=5)
+    assert letters == 4 and scaling.sizes == (10, 30, 100)
+
+
+def test_recall_letters(main: Any) -> None:
+    assert (main("AT", side=20) == 1).all()
+
+
+def test_energy(main: Any) -> None:
+    ends = main(n=150, p=5, shares=(0.1, 0.5), sweeps=4)
+    assert ends[0.1][0] == 1
+    for _, by_hand, recorded in ends.values():
+        assert (by_hand == recorded).all() and (np.diff(recorded) <= 0).all()
+
+
+def test_two_cycle(main: Any) -> None:
+    assert main(steps=10) == [100, 7, 0]
+
+
+def test_signal_and_noise(main: Any) -> None:
+    unstable = main(n=400, loads=(10, 80))
+    expected = 400 * 80 * float(fastrec.theory.unstable_bit_probability(400, 80))
+    assert unstable[10] == 0 and abs(unstable[80] - expected) < 4 * expected**0.5
+
+
+def test_capacity_histogram(main: Any) -> None:
+    assert 13 <= main(n=200, trials=60).median <= 19
+
+
+def test_capacity_curve(main: Any) -> None:
+    scaling = main(last=500, steps=4, trials=30)
+    assert [abs(r.median - r.definition.theory_quantile(r.n)) <= 2 for r in scaling] == [True] * 4
+
+
+def test_overlap_against_load(main: Any) -> None:
+    below, beyond = main(sizes=(300,), loads=(0.05, 0.25), trials=3, probes=8).points
+    assert below.overlap > 0.99 > 0.7 > beyond.overlap
+
+
+def test_basins(main: Any) -> None:
+    points = {
+        (point.alpha, point.start): point.overlap for point in main(200, 2, 2, trials=2, probes=5).points
+    }
+    (least, most), (low, high) = (sorted({key[i] for key in points}) for i in (0, 1))
+    assert points[least, high] > 0.99 and points[most, low] < 0.6
+
+
+def test_scan(main: Any) -> None:
+    patterns, flipped, kinds = main(n=80, most=14, networks=3)
+    for x, bits, kind in zip(patterns, flipped, kinds, strict=True):
+        for p in range(1, len(x) + 1):
+            network = fastrec.HopfieldNetwork(80)
+            network.store(x[:p])
+            probes = x[:p].copy()
+            probes[np.arange(p), bits[p - 1, :p]] *= -1
+            back = (network.recall(probes).states == x[:p]).all(axis=1)
+            assert back[kind[p - 1, :p] <= 1].all() and not back[kind[p - 1, :p] == 3].any()
+
+
+def test_cost_of_recall(main: Any) -> None:
+    _, least, chosen = main(n=400, b=500)
+    assert (least == chosen).all() and least.any() and not least.all()
+
+
+def test_one_neuron(main: Any) -> None:
+    slope, measured, deltas = main(points=11)
+    assert abs(slope - measured) < 1e-8 and np.allclose(deltas, [-0.000900, 0.013934, 0.015886], atol=1e-6)
+
+
+def test_gradient_flow(main: Any) -> None:
+    exploding, kept, vanishing, gated, shut = main(steps=30, hidden_size=24, sequences=4).values()
+    assert exploding > 5 and 0.9 < kept <= 1 and vanishing < 0.06 and gated > 0.5 and shut < 1e-3
+
+
+def test_addition(main: Any) -> None:
+    solved = main(models=2, pairs=256, columns=4, epochs=4)
+    assert solved.keys() == {"elman", "gru", "lstm"} and all(0 <= share <= 1 for share in solved.values())
+
+
+def test_temperature(main: Any) -> None:
+    most, nucleus = main(count=5000)
+    assert most < 0.03 and np.count_nonzero(nucleus) == 5 and np.isclose(nucleus.sum(), 1)
+
+
+def test_text_curve(main: Any) -> None:
+    score, counted, entropy = main(sentences=600, hidden_size=24, epochs=12)
+    assert entropy - 0.02 < score < counted[3] and counted[6] < counted[4]
+
+
+def test_steps(main: Any) -> None:
+    found = main()
+    assert (
+        found["LSTM, 256 units, 32 rows"]["forward"][0] < 1.2 < found["GRU, 256 units, 32 rows"]["forward"][0]
+    )
