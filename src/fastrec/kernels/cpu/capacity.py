@@ -58,6 +58,8 @@ def capacity_scan(
     todo = np.arange(len(trials))
     # Fields start at n: from 2^14 on, 16 bits would soon hold none of them.
     for lane in (np.int16, np.int32) if n < 2**14 else (np.int32,):
+        if not len(todo):  # not even to compile it
+            break
         count, limit = np.empty(len(todo), dtype=np.int64), np.empty(len(todo), dtype=np.bool_)
         arguments = (newest, largest, corrupted, synchronous, max_sweeps, max_patterns)
         scan_trials(key, n, trials[todo], *arguments, np.zeros(1, dtype=lane), count, limit)
