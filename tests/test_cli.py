@@ -12,6 +12,7 @@ import pytest
 
 import fastrec
 from fastrec import cli
+from fastrec.cli.options import parse_sizes
 from fastrec.hopfield.results import ScalingResult
 
 PNG = b"\x89PNG"
@@ -186,7 +187,7 @@ def test_capacity_without_a_fit_still_writes_everything(run, folder):
     ],
 )
 def test_sizes(text, sizes):
-    assert cli.parse_sizes(text) == sizes
+    assert parse_sizes(text) == sizes
 
 
 BAD_SIZES = ["", ",", "abc", "1.5", "20,", "10:20", "10:20:30", "10:20:log", "10:20:log0", "20:10:log3"]
@@ -324,6 +325,7 @@ def test_interrupt_inside_a_callback_of_c(folder):
     code = """
 import ctypes, os, signal, time
 from fastrec import cli
+from fastrec.cli.options import parse_sizes
 cli.hear_interrupts()
 @ctypes.CFUNCTYPE(None)
 def callback():

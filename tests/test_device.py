@@ -10,8 +10,10 @@ import pytest
 from devices import crossing
 
 import fastrec
-from fastrec import BackendError, HopfieldNetwork, PackedStates, cli
+from fastrec import BackendError, HopfieldNetwork, PackedStates
 from fastrec.backend import device, device_memory, home, move, on_device
+from fastrec.cli import hopfield, machine
+from fastrec.cli.options import Backend
 from fastrec.hopfield import capacity as capacity_module
 from fastrec.hopfield import network as network_module
 from fastrec.hopfield import patterns as patterns_module
@@ -399,10 +401,10 @@ class TestCapacity:
         self, gpu: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Any
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        cli.info()
+        machine.info()
         name = device().name
         out = capsys.readouterr().out
         assert f"device    {name}, compute capability " in out
         assert "of memory free\nroom      for a capacity trial of n = " in out
-        cli.capacity(sizes="10", trials=2, backend=cli.Backend.gpu, out=None, plot=None)
+        hopfield.capacity(sizes="10", trials=2, backend=Backend.gpu, out=None, plot=None)
         assert capsys.readouterr().out.startswith(f"on {name}, compute capability ")

@@ -13,6 +13,7 @@ import fastrec
 from fastrec import plot
 from fastrec.hopfield import theory
 from fastrec.hopfield.results import CapacityDefinition, CapacityResult, ScalingResult
+from fastrec.plot.recall import UNIT_COLOURS
 from fastrec.rnn.diagnostics import GradientFlow
 from fastrec.rnn.history import History
 
@@ -162,7 +163,7 @@ def test_recall_figure():
     assert titles[:4] == ["overlap\n0.00 → 1.00"] * 2 + ["overlap\n0.00 → -1.00", "overlap\n0.00 → 1.00"]
     assert [ax.get_ylabel() for ax in figure.axes[::4]] == ["stored", "corrupted", "recalled"]
     colours = [ax.images[0].get_array() for ax in figure.axes]
-    white, black, light, orange = plot._UNIT_COLOURS
+    white, black, light, orange = UNIT_COLOURS
     np.testing.assert_array_equal(colours[1] == black, np.repeat(stored[1, :, :, None] == 1, 3, 2))
     np.testing.assert_array_equal(colours[5][3:], colours[1][3:])
     wrong = np.where(stored[1, :3, :, None] == 1, light, orange)  # a stored +1 is now -1, shown light

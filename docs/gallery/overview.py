@@ -8,11 +8,11 @@ Right: how many times faster that is than what people use instead, from benchmar
 import json
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 import fastrec
 from fastrec.plot import draw_capacity_scaling, glyphs, save_figure
+from fastrec.plot.recall import UNIT_COLOURS
 
 RESULTS = Path(__file__).parents[2] / "benchmarks/results/cpu.json"
 JOBS = {
@@ -36,12 +36,11 @@ def draw_letters(figure, word="ATOM", side=32):
     network.store(memories)
     probes = fastrec.corrupt(memories, 0.25)
     recalled = network.recall(probes).states
-    colours = np.array([[255, 255, 255], [38, 38, 38], [247, 196, 158], [213, 94, 0]], np.uint8)
     axes = figure.subplots(3, len(word))
     for row, (states, title) in enumerate(((memories, "stored"), (probes, "probe"), (recalled, "recalled"))):
         for ax, state, memory in zip(axes[row], states, memories, strict=True):
             image = (state > 0) + 2 * (state != memory)
-            ax.imshow(colours[image.reshape(side, side)], interpolation="nearest")
+            ax.imshow(UNIT_COLOURS[image.reshape(side, side)], interpolation="nearest")
             ax.set(xticks=[], yticks=[])
         axes[row, 0].set_ylabel(title)
     figure.suptitle("25 % of the units flipped", fontsize=10)

@@ -1,0 +1,89 @@
+"""The `fastrec` command."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated
+
+from .. import __version__
+from ..backend import BackendError
+from .process import ENDS, Interrupted, fail, flush_output, hear_interrupts, prepare_streams
+
+try:
+    import typer
+
+    from . import addition, hopfield, machine, runs, text
+except KeyboardInterrupt:  # before `hear_interrupts`
+    fail("interrupted", 130)
+
+app = typer.Typer(
+    help="Hopfield networks and recurrent neural networks in compiled kernels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    *(hopfield.capacity, hopfield.retrieval, hopfield.recall),
+    *(runs.export, runs.plot),
+    *(addition.addition, machine.bench, machine.info),
+)
+for command in COMMANDS:
+    app.command()(command)
+app.add_typer(text.app, name="text")
+
+
+def version(asked: bool) -> None:
+    if asked:
+        print(f"fastrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: exit code 0, 1 for an error (one line), 2 for wrong usage, 130 for Ctrl-C, 143
+    for SIGTERM."""
+    try:
+        prepare_streams()
+        hear_interrupts()
+        try:
+            try:
+                app()
+            except OSError as error:
+                if hasattr(error, "result"):  # of a job whose file could not be written in the end
+                    with suppress(OSError):
+                        print(error.result)
+                        flush_output()
+                raise
+            finally:
+                flush_output()
+        except BaseException:
+            if Interrupted.number:  # lost in compilation, see `tell`, which then failed for want of its work
+                raise Interrupted from None
+            raise
+    except BrokenPipeError:  # the reader of the output left (`| head`)
+        sys.exit(1)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error) or type(error).__name__)
+    except (ValueError, BackendError, MemoryError, ArithmeticError) as error:
+        fail(str(error) or type(error).__name__)
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+    except Interrupted:
+        Interrupted.told = True
+        fail(ENDS[signal.Signals(Interrupted.number)], 128 + Interrupted.number)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("cupy", "cupy_backends"):
+            raise
+        fail(f"the device failed: {error}")

@@ -1,0 +1,65 @@
+"""`fastrec addition`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..backend import resolve
+from .options import BackendOption, Cell, SeedOption, ThreadsOption, use_threads
+from .outputs import require_file_for, require_picture, written_to
+from .process import fail
+
+
+def addition(
+    networks: Annotated[
+        int, typer.Option(min=1, help="Networks to train at once, each with its own seed.")
+    ] = 64,
+    cell: Annotated[Cell, typer.Option(help="Kind of hidden units.")] = Cell.lstm,
+    hidden: Annotated[int, typer.Option(min=1, help="Hidden units.")] = 3,
+    columns: Annotated[int, typer.Option(help="Columns of the numbers to train on.")] = 8,
+    delay: Annotated[int, typer.Option(help="Steps from a column to the digit of its sum.")] = 2,
+    epochs: Annotated[int, typer.Option(help="Passes over the 2048 pairs to train on.")] = 40,
+    learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 0.03,
+    test_pairs: Annotated[int, typer.Option(help="Pairs to test the best network on.")] = 1000,
+    test_columns: Annotated[int, typer.Option(help="Columns of those.")] = 1000,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+    plot: Annotated[Path | None, typer.Option(help="Learning curves (png, pdf, svg).")] = Path(
+        "addition.png"
+    ),
+    save: Annotated[Path | None, typer.Option(help="Keep the best network (.npz).")] = None,
+) -> None:
+    """Train many small recurrent networks to add binary numbers; test the best on far longer ones."""
+    use_threads(threads)
+    from ..plot import save_figure
+    from ..rnn.addition import addition as train
+
+    require_picture(plot)
+    require_file_for(save, ".npz")
+    try:
+        result = train(
+            networks,
+            cell.value,
+            hidden_size=hidden,
+            columns=columns,
+            delay=delay,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            test_pairs=test_pairs,
+            test_columns=test_columns,
+            seed=seed,
+            backend=resolve(backend and backend.value, domain="rnn"),
+        )
+    except RuntimeError as error:  # none of the networks has learnt it
+        fail(str(error))
+    if plot is not None:
+        save_figure(result.figure(), plot)
+    if save is not None:
+        result.best.save(save)
+    print(result)
+    if plot or save:
+        print(written_to(plot, save))

@@ -1,0 +1,192 @@
+"""`fastrec capacity`, `retrieval` and `recall`."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from ..backend import resolve
+from .machine import describe_device
+from .options import (
+    BackendOption,
+    Criterion,
+    DaskOption,
+    OutOption,
+    SeedOption,
+    Stop,
+    ThreadsOption,
+    Update,
+    UpdateOption,
+    WorkersOption,
+    parse_loads,
+    parse_sizes,
+    require_one_executor,
+    use_threads,
+)
+from .outputs import require_picture, written_to
+
+
+def capacity(
+    sizes: Annotated[
+        str, typer.Option(help="Units: a list 200,400,800, or first:last:logK or :linK for K sizes.")
+    ] = "10:10000:log13",
+    trials: Annotated[int, typer.Option(help="Independent networks of each size.")] = 100,
+    criterion: Annotated[Criterion, typer.Option(help="Which memories must come back.")] = Criterion.all,
+    stop: Annotated[
+        Stop, typer.Option(help="Count up to the first load that fails, or to the largest that passes.")
+    ] = Stop.first_failure,
+    corruption: Annotated[int, typer.Option(help="Bits flipped in each probe.")] = 1,
+    update: UpdateOption = Update.asynchronous,
+    max_sweeps: Annotated[int, typer.Option(help="Sweeps before a recall is given up.")] = 100,
+    max_patterns: Annotated[
+        int | None, typer.Option(help="Where the search ends.  [default: a chance below 1e-9 to pass]")
+    ] = None,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    out: OutOption = Path("capacity.csv"),
+    plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("capacity.png"),
+) -> None:
+    """How many memories a Hopfield network holds, for a range of sizes: a table, a CSV file and a picture."""
+    require_one_executor(workers, dask)
+    use_threads(threads)
+    from ..hopfield.capacity import capacity_scaling
+    from ..hopfield.executors import dask_executor
+    from ..plot import capacity_scaling_figure, save_figure
+
+    numbers = parse_sizes(sizes)
+    require_picture(plot)
+    begin = time.monotonic()
+    name = resolve(backend and backend.value, domain="capacity")
+    if name == "gpu":
+        print(f"on {describe_device()}\n")
+    with nullcontext() if dask is None else dask_executor(dask) as executor:
+        scaling = capacity_scaling(
+            numbers,
+            trials,
+            out,
+            criterion=criterion.value,
+            stop="largest" if stop is Stop.largest else "first_failure",
+            corruption=corruption,
+            update=update.value,
+            seed=seed,
+            backend=name,
+            max_sweeps=max_sweeps,
+            max_patterns=max_patterns,
+            executor=executor,
+            workers=workers,
+        )
+    if plot is not None:  # before the table, whose reader may leave (`| head`)
+        save_figure(capacity_scaling_figure(scaling), plot)
+    print(scaling.table())
+    if len(scaling) > 2:
+        try:
+            print(f"\n{scaling.fit()}")
+        except ValueError as error:  # such as one trial of each size: everything else is of use
+            print(f"\nno fit: {error}")
+    print(f"\n{time.monotonic() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))
+
+
+def retrieval(
+    sizes: Annotated[str, typer.Option(help="Units: as of `fastrec capacity`.")] = "1000,2000,5000",
+    loads: Annotated[
+        str, typer.Option(help="p/n: a list 0.1,0.12, or first:last:linK for K of them.")
+    ] = "0.08:0.16:lin17",
+    trials: Annotated[int, typer.Option(help="Independent networks of each size and load.")] = 10,
+    probes: Annotated[int, typer.Option(help="Memories of each that are probed.")] = 100,
+    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of the units flipped in a probe.")] = 0.0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the units that may be wrong in the end.")
+    ] = 0.05,
+    update: UpdateOption = Update.asynchronous,
+    max_sweeps: Annotated[int, typer.Option(help="Sweeps before a recall is given up.")] = 100,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    out: OutOption = Path("retrieval.csv"),
+    plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("retrieval.png"),
+) -> None:
+    """How close to a memory recall ends, against the load: a table, a file of all trials and a picture."""
+    use_threads(threads)
+    from ..hopfield.executors import dask_executor
+    from ..hopfield.retrieval import retrieval_scaling
+    from ..plot import retrieval_figure, save_figure
+
+    numbers, alphas = parse_sizes(sizes), parse_loads(loads)
+    require_one_executor(workers, dask)
+    require_picture(plot)
+    with nullcontext() if dask is None else dask_executor(dask) as executor:
+        found = retrieval_scaling(
+            numbers,
+            alphas,
+            trials,
+            probes,
+            noise,
+            update.value,
+            seed,
+            resolve(backend and backend.value, domain="hopfield"),
+            tolerance=tolerance,
+            max_sweeps=max_sweeps,
+            out=out,
+            progress=True,
+            executor=executor,
+            workers=workers,
+        )
+    if plot is not None:
+        save_figure(retrieval_figure(found), plot)
+    print(found.table())
+    if out or plot:
+        print(f"\n{written_to(out, plot)}")
+
+
+def recall(
+    text: Annotated[str, typer.Argument(help="Letters, digits: each is a memory.")] = "ATOM",
+    side: Annotated[int, typer.Option(min=4, max=512, help="Pictures are side x side units.")] = 32,
+    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of the units flipped.")] = 0.25,
+    update: UpdateOption = Update.asynchronous,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+    out: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("recall.png"),
+) -> None:
+    """Store pictures of letters, corrupt them and recall them: a table of overlaps and a picture."""
+    use_threads(threads)
+    from ..hopfield.network import HopfieldNetwork
+    from ..hopfield.patterns import corrupt
+    from ..plot import glyphs, recall_figure, save_figure
+
+    letters = list(dict.fromkeys(text))
+    if not letters:
+        raise ValueError("text is empty; give at least one letter")
+    require_picture(out)
+    pictures = glyphs(letters, side)
+    memories = pictures.reshape(len(letters), -1)
+    network = HopfieldNetwork(side * side, backend=resolve(backend and backend.value))
+    network.store(memories)
+    probes = corrupt(memories, noise, seed, network.backend)
+    result = network.recall(probes, update=update.value, seed=seed)
+    if out is not None:  # before the table, whose reader may leave
+        shape = pictures.shape
+        save_figure(recall_figure(pictures, probes.reshape(shape), result.states.reshape(shape)), out)
+    print(
+        f"{len(letters)} memories of {side} x {side} = {network.n} units, {noise:.0%} flipped, {update.value}"
+    )
+    print(f"{'memory':>6} {'overlap before':>15} {'after':>7} {'sweeps':>7} {'flips':>7}  stops at")
+    before, after = (np.diagonal(network.overlaps(states)) for states in (probes, result.states))
+    for i, letter in enumerate(letters):
+        kind = {0: "nothing yet", 1: "a fixed point", 2: "a two-cycle"}[int(result.period[i])]
+        if np.array_equal(result.states[i], memories[i]):
+            kind = "the memory"
+        row = f"{letter:>6} {before[i]:15.3f} {after[i]:7.3f} {result.sweeps[i]:7d} {result.flips[i]:7d}"
+        print(f"{row}  {kind}")
+    if out is not None:
+        print(f"written to {out}")

@@ -1,0 +1,84 @@
+"""`fastrec bench` and `info`: what this machine has and can do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from .. import __version__
+from ..arguments import human
+from ..backend import BACKENDS, device, device_memory, lacking, resolve
+from .options import ThreadsOption, use_threads
+from .outputs import require_file_for, require_picture, written_to
+
+
+def bench(
+    only: Annotated[
+        str | None,
+        typer.Option(help="Some of overlaps,store,recall,capacity,elman,gru,lstm.  [default: all]"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Times that each job is timed.")] = 5,
+    threads: ThreadsOption = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the report (.json).")] = None,
+    against: Annotated[Path | None, typer.Option(help="An earlier report to compare with.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = None,
+) -> None:
+    """How fast fastrec is on this machine, beside NumPy, PyTorch and JAX, and how near its limit."""
+    use_threads(threads)
+    from ..bench.jobs import JOBS
+    from ..bench.report import Report, run
+    from ..bench.timing import machine
+    from ..plot import save_figure
+
+    jobs = list(JOBS) if only is None else [name.strip() for name in only.split(",")]
+    if unknown := [name for name in jobs if name not in JOBS]:
+        raise typer.BadParameter(f"--only names {unknown[0]!r}; there are {', '.join(JOBS)}")
+    before = None if against is None else Report.load(against)
+    require_file_for(out, ".json")
+    require_picture(plot)
+    if before and before.machine != machine():
+        print(f"{against} is of another machine: {before.machine}\n", file=sys.stderr)
+    report = run(jobs, rounds, lambda lines: print(lines, flush=True), before)
+    if report.compiling > 1:
+        print(f"\nbefore, {report.compiling:.0f} s to compile kernels, which are kept on disk")
+    if out is not None:
+        report.save(out)
+    if plot is not None:
+        save_figure(report.figure(), plot)
+    if out or plot:
+        print(f"\n{written_to(out, plot)}")
+
+
+def info() -> None:
+    """Version, backends, devices, threads and the cache of compiled kernels."""
+    import platform
+
+    use_threads(None)
+    default = resolve(None)
+    print(f"fastrec   {__version__} (Python {platform.python_version()}, NumPy {np.__version__})")
+    for name in BACKENDS:
+        print(f"{name:<10}{lacking(name) or 'available'}")
+    print(f"default   {default}")
+    if lacking("cpu") is None:
+        from ..kernels.cpu.jit import describe
+
+        for key, value in describe().items():
+            print(f"{key:<10}{value}")
+    if lacking("gpu") is None:
+        from ..hopfield.capacity import room
+
+        scan, recall = room(device_memory()[0], device().multiprocessors)
+        print(f"device    {describe_device()}")
+        print(f"room      for a capacity trial of n = {scan}, async recall at load 0.1 of n = {recall}")
+
+
+def describe_device() -> str:
+    """The device that "gpu" runs on, its compute capability and its memory."""
+    found, (free, total) = device(), device_memory()
+    return (
+        f"{found.name}, compute capability {found.capability}, {human(free)} of {human(total)} of memory free"
+    )

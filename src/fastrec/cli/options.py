@@ -1,0 +1,120 @@
+"""Options that several commands have, and how they are read."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+
+class Backend(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+    reference = "reference"
+
+
+class Criterion(StrEnum):
+    all = "all"
+    newest = "newest"
+
+
+class Stop(StrEnum):
+    first_failure = "first-failure"
+    largest = "largest"
+
+
+class Cell(StrEnum):
+    elman = "elman"
+    jordan = "jordan"
+    gru = "gru"
+    lstm = "lstm"
+
+
+class TextCell(StrEnum):
+    elman = "elman"
+    gru = "gru"
+    lstm = "lstm"
+
+
+class Unit(StrEnum):
+    character = "character"
+    word = "word"
+
+
+class Update(StrEnum):
+    asynchronous = "async"
+    synchronous = "sync"
+
+
+BackendOption = Annotated[
+    Backend | None, typer.Option(help="Where the kernels run.  [default: FASTREC_BACKEND, else auto]")
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers, 0 to 2^64-1.")]
+UpdateOption = Annotated[Update, typer.Option(help="One unit after another, or all at once.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Most threads on the CPU.  [default: all cores]")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Run in so many processes of one thread each.")
+]
+DaskOption = Annotated[
+    str | None, typer.Option(help="Run on the Dask cluster with this scheduler, tcp://host:8786.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(help="Every trial: a CSV file, or a run file (.db) that a second start resumes."),
+]
+
+
+def require_one_executor(workers: int | None, dask: str | None) -> None:
+    if workers is not None and dask is not None:
+        raise typer.BadParameter("--workers and --dask exclude each other")
+
+
+def parse_loads(text: str) -> list[float]:
+    """Loads from a list "0.1,0.12", or 17 evenly spaced ones from "0.08:0.16:lin17"."""
+    try:
+        if ":" not in text:
+            return [float(part) for part in text.split(",")]
+        first, last, steps = text.split(":")
+        low, high, number = float(first), float(last), int(steps.removeprefix("lin"))
+        if not (0 <= low <= high < 1e6 and 1 <= number <= 10**4 and steps.startswith("lin")):
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither a list (0.1,0.12) nor a range (0.08:0.16:lin17)"
+        ) from None
+    return [float(f"{load:.12g}") for load in np.linspace(low, high, number)]
+
+
+def parse_sizes(text: str) -> list[int]:
+    """Sizes from a list "200,400,800", or 13 from "10:10000:log13", evenly spaced in log n (lin13: in n)."""
+    try:
+        if ":" not in text:
+            return [int(part) for part in text.split(",")]
+        first, last, steps = text.split(":")
+        low, high, number = int(first), int(last), int(steps[3:])
+        if not (1 <= low <= high < 2**31 and 1 <= number <= 10**4 and steps[:3] in ("log", "lin")):
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is neither a list (200,400,800) nor a range (10:10000:log13 or 100:500:lin5)"
+        ) from None
+    space = np.geomspace if steps.startswith("log") else np.linspace
+    return [int(n) for n in np.unique(np.rint(space(low, high, number)))]
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit Numba to so many threads, the cores at most; it reads this when it is first imported."""
+    given = os.environ.get("NUMBA_NUM_THREADS")
+    if threads is None and given:
+        if not (given.isascii() and given.isdigit() and int(given[:9])):
+            raise ValueError(f"NUMBA_NUM_THREADS is {given!r}; it must be a whole number, 1 or more")
+        threads = int(given[:9])
+    if threads is not None:
+        os.environ["NUMBA_NUM_THREADS"] = str(min(threads, os.cpu_count() or 1))

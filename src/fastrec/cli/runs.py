@@ -1,0 +1,47 @@
+"""`fastrec export` and `plot`: what is in a run file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .outputs import require_picture
+
+RunArgument = Annotated[Path, typer.Argument(help="Run file (.db, .sqlite).")]
+
+
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Argument(help="CSV or Parquet file.")],
+) -> None:
+    """Write every row of a run file, finished or not, to a CSV or Parquet file."""
+    from ..hopfield.runs import export as write
+
+    print(f"{write(run, out)} rows written to {out}")
+
+
+def plot(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).  [default: KIND.png]")] = None,
+) -> None:
+    """Table and picture of a run file, finished or not."""
+    from ..files import require_writable
+    from ..hopfield.results import ScalingResult
+    from ..hopfield.retrieval import RetrievalResult
+    from ..hopfield.runs import read
+    from ..plot import capacity_scaling_figure, retrieval_figure, save_figure
+
+    require_picture(out)
+    kind = read(run)[0]
+    picture = out or Path(f"{kind}.png")
+    require_writable(picture)
+    if kind == "capacity":
+        scaling = ScalingResult.load(run)
+        table, figure = scaling.table(), capacity_scaling_figure(scaling)
+    else:
+        found = RetrievalResult.load(run)
+        table, figure = found.table(), retrieval_figure(found)
+    save_figure(figure, picture)
+    print(f"{table}\n\nwritten to {picture}")

@@ -1,0 +1,185 @@
+"""`fastrec text train` and `text sample`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from ..backend import resolve
+from .options import BackendOption, SeedOption, TextCell, ThreadsOption, Unit, use_threads
+from .outputs import require_file_for, require_picture, written_to
+
+app = typer.Typer(help="Models of text: train one on a file, write with it.", no_args_is_help=True)
+
+
+@app.command()
+def train(
+    file: Annotated[Path, typer.Argument(help="Text to learn from, UTF-8.")],
+    out: Annotated[Path, typer.Option(help="The model (.npz).")] = Path("model.npz"),
+    hidden: Annotated[int, typer.Option(min=1, help="Hidden units of a layer.")] = 512,
+    layers: Annotated[int, typer.Option(min=1, help="Layers.")] = 2,
+    cell: Annotated[TextCell, typer.Option(help="Kind of hidden units.")] = TextCell.gru,
+    embedding: Annotated[int | None, typer.Option(min=1, help="Size of embeddings.  [default: none]")] = None,
+    unit: Annotated[Unit, typer.Option(help="What the text is cut into.")] = Unit.character,
+    vocabulary: Annotated[
+        int | None, typer.Option(min=2, help="Most symbols to keep, the rest is unknown.  [default: all]")
+    ] = None,
+    held_out: Annotated[float, typer.Option(min=0, max=0.9, help="Share at the end not to train on.")] = 0.1,
+    epochs: Annotated[float | None, typer.Option(help="Passes through the text.  [default: 20]")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Train for so long instead.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Places read side by side.")] = 32,
+    steps: Annotated[int, typer.Option(min=1, help="Symbols of each before an update.")] = 100,
+    learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 2e-3,
+    decay: Annotated[
+        float, typer.Option(min=0, max=1, help="Last part of the training, in which that falls to 0.")
+    ] = 0.6,
+    clip: Annotated[float, typer.Option(help="Largest norm of a gradient.")] = 1.0,
+    dropout: Annotated[
+        float, typer.Option(min=0, max=0.99, help="Chance of a hidden unit to be left out.")
+    ] = 0.5,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.0,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Go on from this file (.npz) if it is there; kept up to date.")
+    ] = None,
+    curve: Annotated[Path | None, typer.Option(help="Losses (.csv).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Their picture (png, pdf, svg).")] = Path("text.png"),
+    prompt: Annotated[
+        str | None, typer.Option(help="What samples begin with.  [default: a new line]")
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Count n-grams to compare with.")] = True,
+) -> None:
+    """Train a recurrent network to predict the next character of a text: a model, a table and a picture."""
+    use_threads(threads)
+    from ..plot import save_figure, text_curve_figure
+    from ..rnn.history import TextHistory
+    from ..rnn.ngrams import ngram_table
+    from ..rnn.text import CharModel, hold_out, read_prompt
+    from ..rnn.vocabulary import Vocabulary
+
+    require_file_for(out, ".npz")
+    require_picture(plot)
+    require_file_for(curve, ".csv")
+    if checkpoint is not None and checkpoint.resolve() == out.resolve():
+        raise ValueError(f"--checkpoint and --out are both {out}; give two files")
+    read = read_text(file)
+    if prompt is not None:
+        read_prompt(Vocabulary.of(read, unit.value, vocabulary), prompt)
+    name = resolve(backend and backend.value, domain="rnn")
+    model = CharModel(hidden, cell.value, layers, embedding, unit.value, vocabulary, seed=seed, backend=name)
+    begin = shown = time.monotonic()
+    headed = False
+
+    def tell(model: CharModel, curves: TextHistory) -> None:
+        nonlocal shown, headed
+        assert model.rnn is not None and model.vocabulary is not None
+        if curves.best == len(curves.passes) - 1:  # so that whatever ends the training leaves a model
+            model.save(out)
+        if not headed:
+            headed = True
+            size = f"{len(read)} characters, {len(model.vocabulary)} symbols"
+            print(f"{file}: {size}; {layers} x {hidden} {cell.value}, {model.rnn.n_parameters} parameters\n")
+            head = f"{'passes':>7} {'seconds':>8} {'symbols/s':>10} {'train':>7}"
+            print(head if curves.held_out is None else f"{head} {'held out':>9} {'bits':>6}")
+        held, rate = curves.held_out, curves.symbols[-1] / curves.seconds[-1]
+        row = f"{curves.passes[-1]:7.2f} {curves.seconds[-1]:8.0f} {rate:10.0f} {curves.train[-1]:7.4f}"
+        print(row if held is None else f"{row} {held[-1]:9.4f} {held[-1] / np.log(2):6.3f}", flush=True)
+        if time.monotonic() - shown > 20:
+            shown = time.monotonic()
+            lines = model.sample(prompt, 160, 0.8, seed=seed).splitlines()
+            print("\n".join(["", *(f"    {line}" for line in lines), ""]), flush=True)
+
+    curves = model.fit(
+        read,
+        held_out,
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch,
+        steps=steps,
+        learning_rate=learning_rate,
+        decay=decay,
+        clip=clip,
+        dropout=dropout,
+        weight_decay=weight_decay,
+        checkpoint=checkpoint,
+        callback=tell,
+    )
+    model.save(out)
+    if curve is not None:
+        curves.save(curve)
+    trained = time.monotonic() - begin
+    assert model.vocabulary is not None
+    tokens = model.vocabulary.encode(read)
+    known, held = hold_out(tokens, held_out)
+    found: dict[str, float] = {}
+    if plot is not None:  # before what may take long
+        save_figure(text_curve_figure(curves, {}), plot)
+    if len(held) > 1:
+        if baselines:
+            table = ngram_table(known, held, len(model.vocabulary))
+            found = {f"{n}-gram": value for n, value in table.items()}
+        found["this model"] = model._score(held, 1 + len(held) // 2**20)
+        print(f"\n{'held out':>12} {'nats/symbol':>12} {'bits/symbol':>12}")
+        for key, value in found.items():
+            print(f"{key:>12} {value:12.4f} {value / np.log(2):12.4f}")
+    if plot is not None:
+        save_figure(text_curve_figure(curves, {key: found[key] for key in found if "gram" in key}), plot)
+    print(f"\ntrained in {trained:.0f} s, {written_to(out, curve, plot)}")
+
+
+@app.command()
+def sample(
+    model: Annotated[Path, typer.Argument(help="A model that `fastrec text train` wrote.")],
+    prompt: Annotated[str | None, typer.Option(help="What to go on with.  [default: a new line]")] = None,
+    length: Annotated[int, typer.Option(min=1, help="Symbols to write.")] = 1000,
+    temperature: Annotated[
+        float, typer.Option(help="0 takes the likeliest, 1 draws as the model says.")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the so many likeliest only.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the likeliest with this probability.")
+    ] = None,
+    greedy: Annotated[bool, typer.Option(help="The likeliest, as --temperature 0.")] = False,
+    samples: Annotated[int, typer.Option(min=1, help="Texts to write.")] = 1,
+    rounded: Annotated[
+        bool, typer.Option("--rounded", help="Weights of 16 bits, faster on the CPU.")
+    ] = False,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Write text with a trained model, to the terminal as it comes."""
+    use_threads(threads)
+    from ..rnn.text import CharModel
+
+    name = resolve(backend and backend.value, domain="rnn")
+    writer = CharModel.load(model, name)
+    if rounded and writer.rnn is not None:
+        writer.rnn = writer.rnn.rounded()
+    given = (prompt, length, 0.0 if greedy else temperature, top_k, top_p, seed)
+    if samples == 1:
+        shown = prompt or ""
+        for piece in writer.stream(*given):
+            print(shown + piece, end="", flush=True)
+            shown = ""
+        print()
+        return
+    for i, drawn in enumerate(writer.sample(*given, samples=samples)):
+        print(f"{'' if i == 0 else chr(10)}--- {i} ---\n{prompt or ''}{drawn}")
+
+
+def read_text(file: Path) -> str:
+    """The text of a file without its byte order mark; line ends of all kinds become "\\n"."""
+    try:
+        found = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 text: byte {error.start} cannot be read") from None
+    if not found:
+        raise ValueError(f"{file}: the text is empty; give one to learn from")
+    return found

@@ -1,0 +1,145 @@
+"""Figures of capacities: over the size of networks, over the networks of a size."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..hopfield import theory
+from ..hopfield.results import CapacityResult, ScalingResult
+from .figures import MEASURED, THEORY, new_figure, set_axes_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
+    """Capacity against n, and below it its ratio to n/(4 ln n), with the theory of exact recall in grey.
+
+    Points are medians over trials, the band is their 10-90 % range. The finite-n theory, the median by
+    `theory.capacity_quantile`, is drawn where the definition has one. The figure has two axes.
+    """
+    figure = new_figure(6.4, 7.0)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.6, 1])
+    draw_capacity_scaling(top, scaling)
+    top.set_xlabel("")
+    top.tick_params(labelbottom=False)
+    draw_sizes(bottom, scaling, ratio=True)
+    bottom.set_ylabel("ratio of p to n / (4 ln n)")
+    bottom.set_xlabel("network size n (neurons)")
+    return figure
+
+
+def draw_capacity_scaling(ax: Axes, scaling: ScalingResult) -> Axes:
+    """The upper panel of `capacity_scaling_figure`, log-log, drawn into ax; returns ax."""
+    draw_sizes(ax, scaling, ratio=False)
+    ax.set_xlabel("network size n (neurons)")
+    ax.set_ylabel("capacity p (patterns)")
+    ax.legend(frameon=False, fontsize=9)
+    set_axes_title(ax, f"Capacity: {scaling.definition}")
+    return ax
+
+
+def capacity_figure(result: CapacityResult) -> Figure:
+    """How the capacities of the trials of one size are distributed, with theory in grey if there is one."""
+    figure = new_figure(6.4, 4.2)
+    draw_capacity(figure.subplots(), result)
+    return figure
+
+
+def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
+    """Histogram of `capacity_figure`, drawn into ax; returns ax.
+
+    Bins hold equally many integers. Theory is the number of trials expected in each bin by
+    `theory.first_failure_distribution`.
+    """
+    low, high = int(result.counts.min()), int(result.counts.max())
+    cumulative = None
+    if result.definition.has_theory and result.n >= 2:
+        counts, cumulative = theory.first_failure_distribution(result.n, result.definition.criterion)
+        start, stop = np.searchsorted(cumulative, (0.001, 0.999))
+        low, high = min(low, int(counts[start])), max(high, int(counts[min(stop, counts.size - 1)]))
+    width = 1 + (high - low) // min(40, 8 + 2 * math.isqrt(result.trials))
+    edges = np.arange(
+        low, high + width + 1, width
+    )  # a bin holds the integers from its edge to before the next
+    number, _ = np.histogram(result.counts, edges)
+    ax.stairs(
+        number,
+        edges - 0.5,
+        fill=True,
+        color=MEASURED,
+        alpha=0.75,
+        label=f"{result.trials} trials: median {result.median:g}, 10-90 % {result.low:.0f}-{result.high:.0f}",
+    )
+    if cumulative is not None:
+        below = np.append(0.0, cumulative)[np.minimum(edges, cumulative.size)]
+        median, wide, narrow = (result.definition.theory_quantile(result.n, x) for x in (0.5, 0.9, 0.1))
+        ax.stairs(
+            result.trials * np.diff(below),
+            edges - 0.5,
+            color=THEORY,
+            linewidth=1.8,
+            label=f"theory: median {median}, 10-90 % {wide}-{narrow}",
+        )
+    if result.censored.any():
+        limit = result.definition.max_patterns
+        label = f"{result.censored.sum()} trials reached the limit of {limit} patterns"
+        ax.axvline(limit, color="black", linestyle=":", label=label)
+    ax.set_xlabel("capacity p (patterns)")
+    ax.set_ylabel("trials" if width == 1 else f"trials per {width} patterns")
+    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the legend
+    ax.locator_params(axis="both", integer=True, min_n_ticks=1)
+    ax.legend(frameon=False, fontsize=9, loc="upper left")
+    set_axes_title(ax, f"Capacity of n = {result.n:,} neurons: {result.definition}")
+    return ax
+
+
+def draw_sizes(ax: Axes, scaling: ScalingResult, ratio: bool) -> None:
+    """Measured medians, their band and theory against n; as they are, log-log, or over n/(4 ln n)."""
+    results = sorted((r for r in scaling if r.n >= 2 or not ratio), key=lambda r: r.n)
+    n = np.array([r.n for r in results])
+    measured = np.array([(r.median, r.low, r.high) for r in results]).reshape(-1, 3).T
+    if not ratio:  # the ratio panel shares the n axis of the other, formats included
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        # Autoscaling warns about a single size and about medians of 0.
+        least = max(0.5, min(measured.min(), theory.mceliece_all(max(n[0], 2))))
+        ax.set_xlim(n[0] / 1.3, n[-1] * 1.3)
+        ax.set_ylim(least / 1.4, 1.4 * max(measured.max(), theory.mceliece_most(max(n[-1], 2))))
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = axis.get_view_interval()
+            if high < 10 * low:  # powers of ten are too few, and their multiples unreadable in that form
+                axis.set_major_formatter("{x:,.10g}")
+                axis.set_minor_formatter("{x:,.10g}")
+
+    def scaled(sizes: NDArray[np.int64], values: ArrayLike) -> NDArray[np.float64]:
+        return np.asarray(values) / (theory.mceliece_all(sizes) if ratio else 1.0)
+
+    median, low, high = scaled(n, measured)
+    if n.size == 1:  # no band to see
+        ax.errorbar(n, median, (median - low, high - median), fmt="none", color=MEASURED, capsize=3)
+    ax.fill_between(n, low, high, color=MEASURED, alpha=0.25, linewidth=0)
+    ax.plot(n, median, "o", color=MEASURED, markersize=6, zorder=3, label="measured: median, 10-90 %")
+    if n.size == 0 or n[-1] < 2:
+        return
+    sizes = np.unique(np.geomspace(max(n[0] / 1.3, 2), n[-1] * 1.3, 100).round().astype(np.int64))
+    if scaling.definition.has_theory:
+        quantiles = [scaling.definition.theory_quantile(int(size)) or np.nan for size in sizes]
+        ax.plot(
+            sizes,
+            scaled(sizes, quantiles),
+            color=THEORY,
+            linewidth=1.8,
+            label="binomial: half of networks stable",
+        )
+    ax.plot(
+        sizes, scaled(sizes, theory.mceliece_all(sizes)), color=THEORY, linestyle="--", label="n / (4 ln n)"
+    )
+    ax.plot(
+        sizes, scaled(sizes, theory.mceliece_most(sizes)), color=THEORY, linestyle=":", label="n / (2 ln n)"
+    )

@@ -1,0 +1,182 @@
+"""Figures of retrieval with errors: overlaps, success and basins against the load."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hopfield import theory
+from .figures import COLOURS, DASHES, MARKERS, THEORY, new_figure, set_axes_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..hopfield.retrieval import RetrievalPoint, RetrievalResult
+
+
+def retrieval_figure(result: RetrievalResult) -> Figure:
+    """Final overlap m against the load, and below it 1 - m where not 0, log scale, with AGS in grey."""
+    figure = new_figure(6.4, 7.0)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
+    draw_retrieval(top, result)
+    top.set_xlabel("")
+    top.tick_params(labelbottom=False)
+    draw_overlaps(bottom, result, error=True)
+    return figure
+
+
+def draw_retrieval(ax: Axes, result: RetrievalResult) -> Axes:
+    """The upper panel of `retrieval_figure`, drawn into ax; returns ax.
+
+    A curve each n and start: means over all probes, bars are their 95 % intervals over trials. Theory is
+    `theory.ags_overlap`, up to the load where it ends.
+    """
+    draw_overlaps(ax, result, error=False)
+    ax.legend(frameon=False, fontsize=9, loc="lower left")
+    set_axes_title(ax, f"Retrieval: {result.definition}")
+    return ax
+
+
+def success_figure(result: RetrievalResult) -> Figure:
+    """Share of the memories recalled against the load, a curve each n and start, with theory in grey."""
+    figure = new_figure(6.4, 4.4)
+    draw_success(figure.subplots(), result)
+    return figure
+
+
+def draw_success(ax: Axes, result: RetrievalResult) -> Axes:
+    """The curves of `success_figure`, drawn into ax; returns ax.
+
+    Success is a final state equal to the memory, or within the tolerance of the result if that is not 0. Bars
+    are 95 % Wilson intervals. Theory of recall from the memory itself without tolerance is the probability
+    that a memory is stable, exp(-n q) with q of `theory.unstable_bit_probability`, its bits taken as
+    independent, which puts it a little low; otherwise the load where AGS ends.
+    """
+    field = "within" if result.definition.tolerance else "exact"
+    draw_loads(ax, result, lambda point: (point.share(field), *point.share_interval(field)))
+    right = ax.get_xlim()[1]
+    label: str | None = "theory: exp(-n q), a memory is stable"
+    if field == "within" or any(point.flips for point in result.points):
+        label = f"AGS, n → ∞: α = {theory.ALPHA_C:.4f}"
+        ax.axvline(theory.ALPHA_C, color=THEORY, linewidth=1.8, zorder=1, label=label)
+    else:
+        for n, _ in result.curves:
+            p = np.unique(np.linspace(1, right * n, 200).astype(np.int64))
+            stable = np.exp(-n * theory.unstable_bit_probability(n, p))
+            ax.plot(p / n, stable, color=THEORY, linewidth=1.8, zorder=1, label=label)
+            label = None
+    ax.set_xlim(0, right)
+    ax.set_ylim(-0.03, 1.03)
+    ax.yaxis.set_major_formatter("{x:.0%}")
+    ax.set_ylabel("memories recalled" + (" within tolerance" if field == "within" else " exactly"))
+    ax.legend(frameon=False, fontsize=9)
+    set_axes_title(ax, f"Success of retrieval: {result.definition}")
+    return ax
+
+
+def basin_figure(result: RetrievalResult) -> Figure:
+    """Final overlap for each load and start overlap, with the edge by Amari and Maginu in grey."""
+    figure = new_figure(6.4, 4.8)
+    draw_basins(figure.subplots(), result)
+    return figure
+
+
+def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
+    """The map of `basin_figure`, drawn into ax with a colour bar beside it; returns ax.
+
+    Each measured load and start fills the cell up to half way to its neighbours; what was not measured stays
+    empty. Theory is `theory.critical_overlap`. Raises ValueError for results of several n.
+    """
+    from matplotlib.patheffects import withStroke
+
+    if len({point.n for point in result.points}) > 1:
+        raise ValueError("result holds several n; a map of basins shows one")
+    loads = np.unique([point.alpha for point in result.points])
+    starts = np.unique([point.start for point in result.points])
+    overlaps = np.full((len(starts), len(loads)), np.nan)
+    for point in result.points:
+        overlaps[np.searchsorted(starts, point.start), np.searchsorted(loads, point.alpha)] = point.overlap
+    x, y = cell_edges(loads), cell_edges(starts)
+    least = -1 if np.nanmin(overlaps) < -0.5 else 0
+    mesh = ax.pcolormesh(x, y, overlaps, cmap="Blues", vmin=least, vmax=1, rasterized=True)
+    ax.figure.colorbar(mesh, ax=ax, label="overlap m with the memory, after recall")
+    fine = np.linspace(max(x[0], 0), min(x[-1], 0.16), 200)
+    (edge,) = ax.plot(fine, theory.critical_overlap(fine), "--", color=THEORY, linewidth=1.8)
+    edge.set_label("edge of the basin by Amari and Maginu (approximate)")
+    edge.set_path_effects([withStroke(linewidth=4, foreground="white")])  # seen on dark cells too
+    ax.set_xlim(x[0], x[-1])
+    ax.set_ylim(y[0], y[-1])
+    ax.set_xlabel("load α = p / n (patterns per neuron)")
+    ax.set_ylabel("overlap m$_0$ with the memory, at the start")
+    ax.legend(fontsize=9, loc="lower right")
+    set_axes_title(ax, f"Basins of n = {result.points[0].n:,} neurons: {result.definition}")
+    return ax
+
+
+def draw_loads(
+    ax: Axes, result: RetrievalResult, value: Callable[[RetrievalPoint], tuple[float, float, float]]
+) -> None:
+    """A curve each n and start of a value, low and high against the load, labelled by what differs."""
+    curves = result.curves
+    several = len({start for _, start in curves}) > 1
+    for style, ((n, start), points) in enumerate(curves.items()):
+        middle, low, high = np.array([value(point) for point in points]).T
+        name = f"n = {n:,}" + (f", m$_0$ = {start:.3g}" if several or start < 1 else "")
+        ax.errorbar(
+            [point.alpha for point in points],
+            middle,
+            (middle - low, high - middle),
+            color=COLOURS[style % len(COLOURS)],
+            linestyle=DASHES[style % len(DASHES)],
+            marker=MARKERS[style % len(MARKERS)],
+            markersize=4,
+            linewidth=1.2,
+            capsize=2,
+            label=name,
+        )
+    ax.set_xlim(0, 1.05 * max(point.alpha for point in result.points))
+    ax.set_xlabel("load α = p / n (patterns per neuron)")
+
+
+def draw_overlaps(ax: Axes, result: RetrievalResult, error: bool) -> None:
+    """Mean final overlaps m with their intervals and AGS against the load; 1 - m on a log scale if error."""
+
+    def value(point: RetrievalPoint) -> tuple[float, float, float]:
+        m, low, high = point.overlap, *point.interval
+        if not error:
+            return m, low, high
+        return (1 - m, 1 - high, 1 - low) if m < 1 else (math.nan, math.nan, math.nan)
+
+    if error:
+        ax.set_yscale("log", nonpositive="clip")
+    draw_loads(ax, result, value)
+    loads = theory.ALPHA_C * (1 - np.linspace(1, 0, 300) ** 2)  # dense where the curve is steep
+    overlaps = np.append(theory.ags_overlap(loads), 0)  # falls to 0 at the end
+    ax.plot(
+        np.append(loads, theory.ALPHA_C),
+        1 - overlaps if error else overlaps,
+        color=THEORY,
+        linewidth=1.8,
+        zorder=1,
+        label=f"AGS, n → ∞, ends at α = {theory.ALPHA_C:.4f}",
+    )
+    ax.set_xlim(0, max(theory.ALPHA_C * 1.1, ax.get_xlim()[1]))
+    if error:
+        least = min((1 - point.overlap for point in result.points if point.overlap < 1), default=1e-3)
+        ax.set_ylim(min(least, 1e-3) / 3, 2)
+    else:
+        ax.set_ylim(min(-0.03, ax.get_ylim()[0]), 1.03)
+    ax.set_ylabel("what is missing, 1 - m" if error else "overlap m with the memory, after recall")
+
+
+def cell_edges(centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges half way between ascending centres, the outer ones as far from theirs."""
+    if len(centres) == 1:
+        return np.array([centres[0] - 0.01, centres[0] + 0.01])
+    inner = (centres[1:] + centres[:-1]) / 2
+    return np.array([2 * centres[0] - inner[0], *inner, 2 * centres[-1] - inner[-1]])

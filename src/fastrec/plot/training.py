@@ -1,0 +1,138 @@
+"""Figures of trainings: learning curves, and gradients on their way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .figures import COLOURS, draw_curve, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..rnn.diagnostics import GradientFlow
+    from ..rnn.history import History, TextHistory
+
+
+def learning_curve_figure(history: History) -> Figure:
+    """The losses of a training against the epoch, and below them the norm of the gradient, log scale."""
+    figure = new_figure(6.4, 6.0)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.8, 1])
+    draw_learning_curve(top, history)
+    top.set_xlabel("")
+    top.tick_params(labelbottom=False)
+    draw_curve(bottom, history.gradient_norm, "", 0)
+    if (history.gradient_norm > 0).any():
+        bottom.set_yscale("log")
+    bottom.set_ylabel("gradient norm")
+    bottom.set_xlabel("epoch")
+    return figure
+
+
+def draw_learning_curve(ax: Axes, history: History) -> Axes:
+    """The upper panel of `learning_curve_figure`, drawn into ax; returns ax.
+
+    Of k networks each is a thin line, which ends in a cross before the epoch in which it diverged, and the
+    median of those that go on a thick one. The least loss of a single network is marked. The scale is
+    logarithmic where the losses span more than a decade.
+    """
+    curves = {"training": history.train}
+    if history.validation is not None:
+        curves["validation"] = history.validation
+    values = np.concatenate([curve.ravel() for curve in curves.values()])
+    values = values[np.isfinite(values)]
+    if values.size and 0 < 10 * values.min() < values.max():
+        ax.set_yscale("log")
+    for style, (name, curve) in enumerate(curves.items()):
+        draw_curve(ax, curve, name, style)
+    if history.diverged is None and (best := history.best_epoch) >= 0:
+        least = curve[best]  # of the last, as `best_epoch` takes it
+        ax.plot(best, least, "o", color=COLOURS[style], label=f"least: {least:.3g} in epoch {best}")
+    if history.diverged is not None and (lost := history.diverged >= 0).any():
+        last = np.maximum(history.diverged[lost] - 1, 0)  # nan where it is epoch 0 that was not finished
+        label = f"{lost.sum()} of {len(lost)} networks diverge"
+        ax.plot(last, history.train[last, lost], "x", color="black", markersize=5, label=label)
+    ax.set_xlabel("epoch")
+    unit = {"cross_entropy": "cross entropy (nats per step)", "mse": "half the squared error (per step)"}
+    ax.set_ylabel(unit[history.loss])
+    ax.locator_params(axis="x", integer=True, min_n_ticks=1)
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def text_curve_figure(history: TextHistory, baselines: Mapping[str, float]) -> Figure:
+    """The losses of a model of text against the passes through it, beside those of other models."""
+    figure = new_figure(6.4, 4.2)
+    draw_text_curve(figure.subplots(), history, baselines)
+    return figure
+
+
+def draw_text_curve(ax: Axes, history: TextHistory, baselines: Mapping[str, float]) -> Axes:
+    """The curves of `text_curve_figure`, drawn into ax; returns ax. Bits are on the right.
+
+    baselines: names of other models and their held-out losses, nats a symbol: dashed lines, but of those
+        above the curves.
+    """
+    ax.plot(history.passes, history.train, color=COLOURS[0], label="training")
+    if history.held_out is not None:
+        ax.plot(history.passes, history.held_out, color=COLOURS[1], label="held out")
+        best = history.best
+        least = history.held_out[best]
+        ax.plot(history.passes[best], least, "o", color=COLOURS[1])
+        place: Any = {"xytext": (0, -15), "textcoords": "offset points", "ha": "center", "color": COLOURS[1]}
+        ax.annotate(f"{least:.3f}", (history.passes[best], least), fontsize=9, **place)
+    low, high = ax.get_ylim()
+    low = min([low, *(value - 0.05 * (high - value) for value in baselines.values())])
+    above = np.inf
+    for name, value in sorted(baselines.items(), key=lambda item: -item[1]):
+        if value > high:  # so that the curves keep the room
+            continue
+        ax.axhline(value, color="0.55", linewidth=0.9, linestyle="--")
+        under = above - value < 0.06 * (high - low)
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+        place["bbox"] = {"color": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
+        text = f"{name}: {value:.2f}"
+        ax.annotate(text, (1, value), (-4, -10 if under else 3), fontsize=8, color="0.35", **place)
+        above = value
+    ax.set_ylim(low, high)
+    ax.set_xlabel("passes through the text")
+    ax.set_ylabel("cross entropy (nats per symbol)")
+    bits = ax.secondary_yaxis(
+        "right", functions=(lambda nats: nats / np.log(2), lambda bits: bits * np.log(2))
+    )
+    bits.set_ylabel("bits per symbol")
+    ax.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    return ax
+
+
+def gradient_flow_figure(flows: Mapping[str, GradientFlow]) -> Figure:
+    """Sizes of the gradients at each step, log scale, of networks by name: vanishing, healthy, exploding."""
+    figure = new_figure(6.4, 4.2)
+    draw_gradient_flow(figure.subplots(), flows)
+    return figure
+
+
+def draw_gradient_flow(ax: Axes, flows: Mapping[str, GradientFlow]) -> Axes:
+    """The curves of `gradient_flow_figure`, one a layer, drawn into ax; returns ax.
+
+    Of k networks each is a thin line and their median a thick one. Norms of 0 have no place on the scale.
+    """
+    curves = []
+    for name, flow in flows.items():
+        layers = np.moveaxis(flow.norms, -2, 0)
+        for layer, norms in enumerate(layers):
+            words = [name] * bool(name) + [f"layer {layer}"] * (len(layers) > 1)
+            curves.append((", ".join(words), norms.T))
+    for style, (label, norms) in enumerate(curves):
+        draw_curve(ax, np.where(norms > 0, norms, np.nan), label, style)
+    if any((norms > 0).any() for _, norms in curves):
+        ax.set_yscale("log")
+    ax.set_xlabel("time step t")
+    ax.set_ylabel("gradient norm |dE/dh$_t$|")
+    ax.locator_params(axis="x", integer=True, min_n_ticks=1)
+    if any(label for label, _ in curves):
+        ax.legend(frameon=False, fontsize=9)
+    return ax
