@@ -38,7 +38,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Time passes in jobs only: one that takes 2 s, of which a kernel 1.5, and its baseline that takes 20."""
     clock = Clock()
     monkeypatch.setattr(timing, "time", clock)
-    rates = dict.fromkeys(("products of bits", "overlaps added", "patterns added", "multiply-adds"), 1e12)
+    names = ("bit products (popcount)", "overlaps added", "patterns added", "multiply-adds")
+    rates = dict.fromkeys(names, 1e12)
     monkeypatch.setattr("fastrec.kernels.cpu.limits.limits", lambda: rates)
     monkeypatch.setattr(report, "best", lambda task: 1.0)
     monkeypatch.setattr(cpu, "overlaps", lambda *arrays: clock.tick(1.5))
@@ -60,8 +61,8 @@ def test_report_says_what_was_measured(tmp_path: Path) -> None:
     (row,) = found.rows
     assert (row.seconds, row.baseline_seconds, row.times, row.share) == (1, 5, 5, 0.2)
     assert row.spent == {"overlaps": 1.5, "outside of kernels": 0.5}
-    assert "SGEMM" in told[0] and "products of bits" in told[0]
-    assert "1 s    5.0 x a slow one\n    20% of products of bits; overlaps 75%, outside" in told[1]
+    assert "SGEMM" in told[0] and "bit products (popcount)" in told[0]
+    assert "1 s    5.0 x a slow one\n    20% of bit products (popcount); overlaps 75%, outside" in told[1]
     found.save(tmp_path / "a.json")
     assert report.Report.load(tmp_path / "a.json") == found
     slower = replace(found, rows=[replace(row, seconds=2)])

@@ -134,7 +134,7 @@ def recurrent(cell: TextCell) -> Iterator[Job]:
         yield Job(name, mine, theirs, rival.name, (n, m), operations, "SGEMM")
 
 
-BITS = "products of bits"
+BITS = "bit products (popcount)"
 JOBS: dict[str, Callable[[], Iterator[Job]]] = {
     "overlaps": overlaps,
     "store": store,

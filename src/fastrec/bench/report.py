@@ -83,11 +83,11 @@ class Report:
             f"{self.machine}, {self.threads} threads; fastrec {self.version}; {self.date[:10]}",
             "",
             "limits, all threads:",
-            f"  SGEMM (NumPy)     {self.limits['SGEMM'] / 1e9:7.0f} G multiply-adds/s",
+            f"  {'SGEMM (NumPy)':<24}{self.limits['SGEMM'] / 1e9:7.0f} G multiply-adds/s",
         ]
         for name, rate in self.limits.items():
             if name != "SGEMM":
-                lines.append(f"  {name:<17} {rate / 1e9:7.0f} G/s, inner loop in the first cache")
+                lines.append(f"  {name:<24}{rate / 1e9:7.0f} G/s, inner loop in the first cache")
         return "\n".join(lines)
 
     def table(self, before: Report | None = None) -> str:

@@ -95,7 +95,7 @@ def limits() -> dict[str, float]:
             (*multiply, zeros(TILE_ROWS, width, dtype=np.float32)),
             threads * DEPTH * TILE_ROWS * width,
         ),
-        "products of bits": measured(
+        "bit products (popcount)": measured(
             popcounts, (*bits, zeros(ROWS, COLUMNS, dtype=np.int32)), threads * ROWS * COLUMNS * 64 * WORDS
         ),
         "patterns added": measured(
