@@ -13,7 +13,7 @@ from fastrec.bench.baselines import numpy_trial
 def bench_first_failure(versus, n, goal, sample):
     patterns = fastrec.random_patterns(
         fastrec.theory.capacity_bound(n), n, networks=sample, backend="cpu"
-    ).astype(np.int32)
+    ).astype(np.float32)
     exact = fastrec.capacity(n, trials=sample, corruption=0, backend="cpu")
     assert [numpy_trial(x) for x in patterns] == exact.counts.tolist()
     versus(

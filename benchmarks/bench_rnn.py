@@ -45,17 +45,15 @@ def bench_rnn(versus, sgemm, cell, b, i, h, job):
     def ours():
         return net.predict(x)[0] if job == "forward" else net.backward(net.forward(x), d_hidden=d)["x"]
 
-    threads = torch.get_num_threads()
     peers = [Torch(net, x, d), Jax(net, x, d)]
     for peer in peers:
         np.testing.assert_allclose(ours(), getattr(peer, job)(), atol=2e-4)
-    peer = fastest(peers, job)
     work = b * T * (i + h) * h * GATES[cell] * (1 if job == "forward" else 3)
     goal = JOBS[cell, b, i, h][job == "both"]
     name = f"{cell} B={b} I={i} H={h}, {'forward' if job == 'forward' else 'forward and backward'}"
-    (mine, n), (theirs, m) = repeated(ours), repeated(getattr(peer, job))
-    versus(name, mine, theirs, goal, peer.name, each=(n, m), work=work / sgemm)
-    torch.set_num_threads(threads)
+    with fastest(peers, job) as peer:
+        (mine, n), (theirs, m) = repeated(ours), repeated(getattr(peer, job))
+        versus(name, mine, theirs, goal, peer.name, each=(n, m), work=work / sgemm)
 
 
 @pytest.mark.parametrize("job", ["forward", "both"])

@@ -30,16 +30,21 @@ def measured(tree: Path, arguments: list[str]) -> list[dict[str, Any]]:
 
 
 def git(*arguments: str | Path) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    done = subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"compare: git {arguments[0]} {arguments[-1]} failed")
+    return done.stdout
 
 
 def table(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
     """Least times of each job in both, and how much faster it is now; beside it by how much the baseline is,
     which only the machine can have changed."""
     lines = [f"{'job':<76} {'before':>8} {'after':>8} {'faster':>7} {'(baseline)':>10}"]
-    for name in dict.fromkeys(row["name"] for row in before):
+    for name in dict.fromkeys(row["name"] for row in (*before, *after)):
         old, new = ([row for row in rows if row["name"] == name] for rows in (before, after))
-        if new:
+        if not (old and new):
+            lines.append(f"{name:<76} only {'after' if new else 'before'}")
+        else:
             times, bases = (
                 [min(row[key] for row in rows) for rows in (old, new)] for key in ("ours_s", "baseline_s")
             )
@@ -50,19 +55,20 @@ def table(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
 
 
 def main(first: str, *rest: str) -> None:
-    if first.endswith(".json"):
-        print(table(*(json.loads(Path(path).read_text())["rows"] for path in (first, rest[0]))))
+    if first.endswith(".json") and len(rest) == 1:
+        print(table(*(json.loads(Path(path).read_text(encoding="utf-8"))["rows"] for path in (first, *rest))))
         return
-    revisions = {
-        "before": first,
-        "after": git("stash", "create").strip() or "HEAD",
-    }  # with what is uncommitted
+    # What is uncommitted counts, but for files that git does not track.
+    revisions = {"before": first, "after": git("stash", "create").strip() or "HEAD"}
+    for revision in revisions.values():
+        git("rev-parse", "--quiet", "--verify", f"{revision}^{{commit}}")
     rows: dict[str, list[dict[str, Any]]] = {"before": [], "after": []}
     with tempfile.TemporaryDirectory() as folder:
-        trees = {name: Path(folder, name) for name in revisions}
+        trees: dict[str, Path] = {}
         try:
-            for name, tree in trees.items():
-                git("worktree", "add", "-q", "--detach", tree, revisions[name])
+            for name, revision in revisions.items():
+                git("worktree", "add", "-q", "--detach", Path(folder, name), revision)
+                trees[name] = Path(folder, name)
             for _ in range(2):
                 for name, tree in trees.items():
                     rows[name] += measured(tree, list(rest))

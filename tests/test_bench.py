@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,14 +85,51 @@ def test_kernels_are_put_back() -> None:
     assert cpu.random_patterns is before
 
 
+ROW = {
+    "name": "a",
+    "seconds": 2,
+    "baseline_seconds": 1,
+    "times": 1,
+    "against": "b",
+    "limit": "SGEMM",
+    "share": 1,
+}
+REPORT = {
+    "kind": report.KIND,
+    "machine": "m",
+    "version": "1",
+    "date": "d",
+    "threads": 1,
+    "limits": {"SGEMM": 1},
+}
+
+
+def content_with(**values: Any) -> str:
+    """A report with a row, and other values in it."""
+    return json.dumps(REPORT | {"rows": [ROW | {"spent": {"a": 1}} | values]})
+
+
 @pytest.mark.parametrize(
-    "content", ["", "{}", "[]", "null", '{"kind": "fastrec bench 1"}', "\x80", "[" * 10**5]
+    "content",
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        '{"kind": "fastrec bench 1"}',
+        "\x80",
+        "[" * 10**5,
+        DAMAGED,
+        DAMAGED.replace('"x"', "0"),
+    ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(content, encoding="latin-1")
     with pytest.raises(ValueError, match=r"a\.json: not a report of fastrec bench"):
         report.Report.load(path)
+    path.write_text(content_with(), encoding="utf-8")
+    assert report.Report.load(path).rows[0].seconds == 2
 
 
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])

@@ -30,8 +30,8 @@ patterns = fastrec.random_patterns(5, 100, seed=1, backend="reference")
 for backend in ("reference", "cpu"):
     net = fastrec.HopfieldNetwork(100, backend=backend)
     net.store(patterns)
-    outputs, _ = fastrec.RNN(3, 4, seed=1, backend=backend).predict(np.ones((1, 2, 3), np.float32))
-    print(net.overlaps(patterns).sum(), np.round(outputs.sum(), 4))
+    print(net.overlaps(patterns).sum())
+fastrec.RNN(3, 4, seed=1, backend="reference").predict(np.ones((1, 2, 3), np.float32))
 """
 
 

@@ -219,8 +219,11 @@ def test_small_disk(run, made, disk):
     assert contents(disk).keys() == before.keys()
 
 
-@pytest.mark.parametrize("place", ["poem.txt/x", "none/x", "/proc/x", "folder", "pipe"])
-@pytest.mark.parametrize("what", WRITERS)
+PLACES = ("poem.txt/x", "none/x", "/proc/x", "folder", "pipe")
+ELSEWHERE = [(what, PLACES[(i + j) % 5]) for i, what in enumerate(WRITERS) for j in (0, 2)]
+
+
+@pytest.mark.parametrize(("what", "place"), ELSEWHERE)
 def test_places_that_cannot_be_written_to(run, folder, what, place):
     arguments, name, _ = WRITERS[what]
     suffix = Path(name).suffix
@@ -400,11 +403,16 @@ def test_streams_closed_from_the_start(folder, closed):
 ENDINGS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGKILL, -9, "")]
 
 
-@pytest.mark.parametrize(("number", "code", "word"), ENDINGS)
-@pytest.mark.parametrize("job", ["capacity", "training", "workers"])
+@pytest.mark.parametrize(
+    ("job", "number", "code", "word"),  # test_runs has more
+    [
+        ("capacity", *ENDINGS[0]),
+        ("workers", *ENDINGS[1]),
+        ("training", *ENDINGS[1]),
+        ("training", *ENDINGS[2]),
+    ],
+)
 def test_what_was_ended_goes_on(folder, run, job, number, code, word):
-    if job == "workers" and number != signal.SIGTERM:
-        pytest.skip("test_runs has these")
     if job != "training":
         arguments = ("capacity", "--sizes", "50:70:lin5", "--trials", "20", "--out", "x.db")
         arguments += ("--plot", "x.png", *(("--workers", "2") if job == "workers" else ()))

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-KERNELS = "test_overlaps or test_couplings or test_local_fields or test_pack_and_unpack or test_transpose"
-SCANS = f"{KERNELS} or test_recall_async or scan_equals"
+KERNELS = (
+    "test_codes or test_eight or test_overlaps or test_couplings or test_local_fields or test_pack_and_unpack"
+    " or test_transpose or test_recall_async"
+)
 RECURRENT = "test_equals_reference and float32 and (elman-tanh or affine) or sixteen_bits and 64-1"
 AVX2 = "+avx,+avx2,+fma,+bmi,+bmi2,+popcnt,+ssse3,+sse4.1,+sse4.2"
 
@@ -21,8 +23,8 @@ AVX2 = "+avx,+avx2,+fma,+bmi,+bmi2,+popcnt,+ssse3,+sse4.1,+sse4.2"
 @pytest.mark.parametrize(
     ("cpu", "features", "files", "chosen"),
     [
-        ("haswell", AVX2, ["hopfield", "capacity"], f"{SCANS} or wide_fields"),
-        ("generic", "", ["hopfield", "capacity"], SCANS),  # which knows no tables of 16 or of 32 bits
+        ("haswell", AVX2, ["simd", "hopfield"], KERNELS),
+        ("generic", "", ["simd", "hopfield"], KERNELS),
         ("haswell", AVX2, ["rnn", "generation"], RECURRENT),
         ("generic", "", ["rnn", "generation"], RECURRENT),
     ],
@@ -40,8 +42,8 @@ def test_results_on_another_cpu(tmp_path, cpu, features, files, chosen):
         "FASTREC_TEST_BACKENDS": "cpu",
     }
     names = {
+        "simd": "test_simd.py",
         "hopfield": "test_kernels_hopfield.py",
-        "capacity": "test_capacity.py",
         "rnn": "test_kernels_rnn.py",
         "generation": "test_generation.py",
     }

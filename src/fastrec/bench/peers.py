@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
 
 from ..rnn.layers import RNN
 from .timing import best, repeated
-
-PEERS = ("torch", "jax")
-TORCH = {"elman": "RNN", "gru": "GRU", "lstm": "LSTM"}
-
-
-def installed() -> tuple[str, ...]:
-    """Names of the peers that can be compared with here."""
-    return tuple(name for name in PEERS if find_spec(name) is not None)
 
 
 class Torch:
@@ -57,10 +51,11 @@ class Jax:
 
         self.jax = jax
         h, p = net.hidden_size, net.parameters
-        self.weights = tuple(jax.numpy.array(p[key]) for key in ("W_in", "W_rec", "b"))
-        self.b_n = jax.numpy.array(p.get("b_n", np.zeros(h, np.float32)))
-        self.x, self.d = (jax.numpy.array(a.swapaxes(0, 1)) for a in (x, d))
-        zeros = jax.numpy.zeros((len(x), h))
+        host = jax.devices("cpu")[0]
+        self.weights = tuple(jax.device_put(p[key], host) for key in ("W_in", "W_rec", "b"))
+        self.b_n = jax.device_put(p.get("b_n", np.zeros(h, np.float32)), host)
+        self.x, self.d = (jax.device_put(a.swapaxes(0, 1), host) for a in (x, d))
+        zeros = jax.device_put(np.zeros((len(x), h), np.float32), host)
         self.state = (zeros, zeros) if net.cell == "lstm" else zeros
         sigmoid, tanh, split = jax.nn.sigmoid, jax.numpy.tanh, jax.numpy.split
 
@@ -114,23 +109,38 @@ class Reference:
         return self.net.backward(self.net.forward(self.x), d_hidden=self.d)["x"]
 
 
-def peers(net: RNN, x: np.ndarray, d: np.ndarray) -> list[Torch | Jax | Reference]:
-    """The network in every library that is installed."""
-    known: dict[str, type[Torch] | type[Jax]] = {"torch": Torch, "jax": Jax}
-    return [known[name](net, x, d) for name in installed()] or [Reference(net, x, d)]
+Peer = Torch | Jax | Reference
 
 
-def fastest(rivals: list[Torch | Jax | Reference], job: str) -> Torch | Jax | Reference:
-    """The faster one at "forward" or "both", PyTorch at its better number of threads, which is left set."""
+def peers(net: RNN, x: np.ndarray, d: np.ndarray) -> list[Peer]:
+    """The network in every library that is installed and can be imported, else in NumPy."""
+    found: list[Peer] = []
+    for kind in (Torch, Jax):
+        try:
+            importlib.import_module(kind.name)
+        except Exception:  # not there, or broken in one of many ways
+            continue
+        found.append(kind(net, x, d))
+    return found or [Reference(net, x, d)]
+
+
+@contextmanager
+def fastest(found: list[Peer], job: str) -> Iterator[Peer]:
+    """The faster one at "forward" or "both", PyTorch at its better number of threads in the `with` block."""
     times = {}
-    torch = next((rival.torch for rival in rivals if isinstance(rival, Torch)), None)
-    for threads in sorted({1, torch.get_num_threads()}) if torch else (1,):
+    torch = next((peer.torch for peer in found if isinstance(peer, Torch)), None)
+    before = torch.get_num_threads() if torch else 1
+    try:
+        for threads in sorted({1, before}):
+            if torch:
+                torch.set_num_threads(threads)
+            for peer in found:
+                many, count = repeated(getattr(peer, job))
+                times[peer, threads] = best(many, 3) / count
+        peer, threads = min(times, key=lambda key: times[key])
         if torch:
             torch.set_num_threads(threads)
-        for rival in rivals:
-            many, count = repeated(getattr(rival, job))
-            times[rival, threads] = best(many, 3) / count
-    rival, threads = min(times, key=lambda key: times[key])
-    if torch:
-        torch.set_num_threads(threads)
-    return rival
+        yield peer
+    finally:
+        if torch:
+            torch.set_num_threads(before)

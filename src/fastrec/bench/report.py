@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -45,7 +46,7 @@ class Row:
 @dataclass(frozen=True)
 class Report:
     """What `run` measured.  limits: rates a second, see `fastrec.kernels.cpu.limits`, and "SGEMM" of NumPy.
-    compiling: seconds that Numba compiled kernels, before anything was timed; 0 if all were on disk.
+    compiling: seconds that Numba compiled, which no time of a job includes; 0 if all was on disk.
     """
 
     machine: str
@@ -69,18 +70,22 @@ class Report:
             content = file.read()
         try:
             found = json.loads(content)
-            if found.pop("kind") != KIND:
+            kind = found.pop("kind")
+            report = cls(**{**found, "rows": [Row(**row) for row in found["rows"]]})
+            report.table(report)
+            report.head()
+            if kind != KIND or not all(0 < row.seconds < math.inf for row in report.rows):
                 raise ValueError
-            return cls(**{**found, "rows": [Row(**row) for row in found["rows"]]})
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, RecursionError):
             raise ValueError(
-                f"{path}: not a report of fastrec bench, or damaged; write one with --out"
+                f"{path}: not a report of fastrec bench, damaged, or of a later version; write one with --out"
             ) from None
+        return report
 
     def head(self) -> str:
         """What the machine is, and what it can do."""
         lines = [
-            f"{self.machine}, {self.threads} threads; fastrec {self.version}; {self.date[:10]}",
+            f"{self.machine}, {self.threads} in use; fastrec {self.version}; {self.date[:10]}",
             "",
             "limits, all threads:",
             f"  {'SGEMM (NumPy)':<24}{self.limits['SGEMM'] / 1e9:7.0f} G multiply-adds/s",
@@ -116,10 +121,12 @@ def run(
     rounds: int = 5,
     told: Callable[[str], Any] = lambda lines: None,
     before: Report | None = None,
+    out: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Time jobs, some of `JOBS`, `rounds` times each in turn with their baselines.
 
     told: gets the head, then the lines of each job when it is measured, compared with the report `before`.
+    out: a JSON file for the report, whole after each job.
     """
     from numba import get_num_threads
     from numba.core import event
@@ -134,9 +141,11 @@ def run(
         report = Report(machine(), __version__, date, get_num_threads(), rates)
         told(report.head() + "\n")
         for job in (job for name in jobs for job in JOBS[name]()):
-            report.rows.append(timed(job, rates, rounds))
+            report = replace(report, rows=[*report.rows, timed(job, rates, rounds)], compiling=sum(compiling))
             told(replace(report, rows=report.rows[-1:]).table(before))
-    return replace(report, compiling=sum(compiling))
+            if out is not None:
+                report.save(out)
+    return report
 
 
 def timed(job: Job, rates: dict[str, float], rounds: int) -> Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from .. import __version__
 from ..arguments import human
 from ..backend import BACKENDS, device, device_memory, lacking, resolve
-from .options import ThreadsOption, use_threads
+from .options import use_threads
 from .outputs import require_file_for, require_picture, written_to
 
 
@@ -22,16 +21,14 @@ def bench(
         typer.Option(help="Some of overlaps,store,recall,capacity,elman,gru,lstm.  [default: all]"),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Times that each job is timed.")] = 5,
-    threads: ThreadsOption = None,
-    out: Annotated[Path | None, typer.Option(help="Keep the report (.json).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the report (.json), job by job.")] = None,
     against: Annotated[Path | None, typer.Option(help="An earlier report to compare with.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = None,
 ) -> None:
     """How fast fastrec is on this machine, beside NumPy, PyTorch and JAX, and how near its limit."""
-    use_threads(threads)
+    use_threads(None)
     from ..bench.jobs import JOBS
     from ..bench.report import Report, run
-    from ..bench.timing import machine
     from ..plot import save_figure
 
     jobs = list(JOBS) if only is None else [name.strip() for name in only.split(",")]
@@ -40,13 +37,11 @@ def bench(
     before = None if against is None else Report.load(against)
     require_file_for(out, ".json")
     require_picture(plot)
-    if before and before.machine != machine():
-        print(f"{against} is of another machine: {before.machine}\n", file=sys.stderr)
-    report = run(jobs, rounds, lambda lines: print(lines, flush=True), before)
+    if before:
+        print(f"earlier is {against}:\n{before.head().splitlines()[0]}\n")
+    report = run(jobs, rounds, lambda lines: print(lines, flush=True), before, out)
     if report.compiling > 1:
-        print(f"\nbefore, {report.compiling:.0f} s to compile kernels, which are kept on disk")
-    if out is not None:
-        report.save(out)
+        print(f"\n{report.compiling:.0f} s to compile, not timed; kernels are kept on disk")
     if plot is not None:
         save_figure(report.figure(), plot)
     if out or plot:
