@@ -52,7 +52,8 @@ def kernels_page():
     legend = ast.get_docstring(ast.parse((KERNELS / "__init__.py").read_text(encoding="utf-8")))
     return (
         "# Kernels\n\nEvery kernel has the same name, argument names and order on each backend; "
-        "the NumPy one\nis the specification that the others are tested against. Kernels are not public: they may change in any version.\n\n"
+        "the NumPy one\nis the specification that the others are tested against. "
+        "Kernels are not public:\nthey may change in any version.\n\n"
         f"{kernel_table()}\n## Names and numbers\n\n```{{eval-rst}}\n{legend}\n```\n"
     )
 

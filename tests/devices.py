@@ -20,7 +20,6 @@ MODES = {
     "forward": (False, "forward", 0),
     "backward": (False, "backward", 0),
     "random-1": (False, "random", 1),
-    "random-2": (False, "random", 2),
 }
 
 

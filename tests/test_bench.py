@@ -85,28 +85,14 @@ def test_kernels_are_put_back() -> None:
     assert cpu.random_patterns is before
 
 
-ROW = {
-    "name": "a",
-    "seconds": 2,
-    "baseline_seconds": 1,
-    "times": 1,
-    "against": "b",
-    "limit": "SGEMM",
-    "share": 1,
-}
-REPORT = {
-    "kind": report.KIND,
-    "machine": "m",
-    "version": "1",
-    "date": "d",
-    "threads": 1,
-    "limits": {"SGEMM": 1},
-}
+ROW = {"name": "a", "seconds": 2, "baseline_seconds": 1, "times": 1, "against": "b", "limit": "SGEMM"}
+REPORT = {"kind": report.KIND, "machine": "m", "version": "1", "date": "d", "threads": 1}
 
 
 def content_with(**values: Any) -> str:
     """A report with a row, and other values in it."""
-    return json.dumps(REPORT | {"rows": [ROW | {"spent": {"a": 1}} | values]})
+    row = ROW | {"share": 1, "spent": {"a": 1}} | values
+    return json.dumps(REPORT | {"limits": {"SGEMM": 1}, "rows": [row]})
 
 
 @pytest.mark.parametrize(
@@ -119,8 +105,8 @@ def content_with(**values: Any) -> str:
         '{"kind": "fastrec bench 1"}',
         "\x80",
         "[" * 10**5,
-        DAMAGED,
-        DAMAGED.replace('"x"', "0"),
+        content_with(seconds="x"),
+        content_with(seconds=0),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:

@@ -15,8 +15,9 @@ from fastrec.plot import draw_capacity_scaling, glyphs, save_figure
 from fastrec.plot.recall import UNIT_COLOURS
 
 RESULTS = Path(__file__).parents[2] / "benchmarks/results/cpu.json"
+RECALL = "store and recall, n = 10000, p = 1000, 100 probes, 10 % flipped (per probe)"
 JOBS = {
-    "recall, n = 10 000": "store and recall, n = 10000",
+    "recall, n = 10 000": f"{RECALL}, fields kept",
     "capacity, n = 10 000": "first-failure trial, n = 10000",
     "capacity, n = 1000": "first-failure trial, n = 1000",
     "overlaps": "binary product",
@@ -25,7 +26,7 @@ JOBS = {
     "GRU, forward + BPTT": "gru B=32 I=64 H=256, forward and backward",
     "LSTM, forward + BPTT": "lstm B=32 I=64 H=256, forward and backward",
 }
-RIVALS = {"NumPy": "NumPy", "Numba": "Numba loop", "torch": "PyTorch", "jax": "JAX"}
+RIVALS = {"NumPy": "NumPy", "the": "Numba", "torch": "PyTorch", "jax": "JAX"}
 
 
 def draw_letters(figure, word="ATOM", side=32):
