@@ -345,6 +345,9 @@ def test_export_to_parquet(tmp_path):
     assert [tuple(r.values()) for r in table.to_pylist()] == runs.read(tmp_path / "a.db", RUN)[2]
 
 
+BLOCKED = {signal.SIGINT, signal.SIGTERM}
+
+
 class Job(NamedTuple):
     cost: float
     action: str = ""
@@ -405,6 +408,33 @@ def test_a_dead_worker_is_told_and_the_rest_is_kept():
     with process_pool(2) as pool, pytest.raises(ChildProcessError, match="a worker process died"):
         run_tasks(work, jobs, pool, lambda job, result: found.append(job.cost))
     assert sorted(found) == list(range(8))
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signals are blocked here")
+def test_no_worker_hears_signals():
+    with process_pool(3) as pool:
+        found = dict(pool.map(heard, [0.3] * 9))
+    assert len(found) > 1 and set(map(frozenset, found.values())) == {frozenset(BLOCKED)}
+    assert not heard(0)[1] & BLOCKED
+
+
+def heard(seconds):
+    time.sleep(seconds)
+    return os.getpid(), signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_workers_end_in_silence_though_their_pool_ends_late(monkeypatch):
+    def interrupt(job, result):
+        raise KeyboardInterrupt
+
+    def late(pool, **kwargs):
+        time.sleep(0.5)
+        return shutdown(pool, **kwargs)
+
+    shutdown = concurrent.futures.ProcessPoolExecutor.shutdown
+    monkeypatch.setattr(concurrent.futures.ProcessPoolExecutor, "shutdown", late)
+    with pytest.raises(KeyboardInterrupt), process_pool(2) as pool:
+        run_tasks(work, [Job(1)] * 50, pool, interrupt)  # an exception in the pool's thread fails the test
 
 
 def test_results_do_not_depend_on_the_executor(tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import Any, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..arguments import as_int
 
@@ -25,6 +25,7 @@ class Costed(Protocol):
 
 T = TypeVar("T", bound=Costed)
 R = TypeVar("R")
+P = ParamSpec("P")
 
 
 def run_tasks(
@@ -49,8 +50,9 @@ def run_tasks(
             result = future.result()
             done(waiting.pop(future), result)
     except BaseException as error:
-        for future in waiting:
-            future.cancel()
+        if not isinstance(error, BrokenExecutor) and not isinstance(executor, Workers):
+            for future in waiting:  # else they fail with the pool, in Python 3.11 loudly if cancelled
+                future.cancel()
         for future, task in waiting.items():
             if future.done() and not future.cancelled() and future.exception() is None:
                 done(task, future.result())
@@ -86,6 +88,19 @@ def one_thread(backend: str) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
+class Workers(ProcessPoolExecutor):
+    """Processes that never hear Ctrl-C or SIGTERM: the one that started them ends them."""
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().submit(function, *args, **kwargs)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            return super().submit(function, *args, **kwargs)  # starts one more process, until there are all
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextmanager
 def process_pool(workers: int) -> Iterator[Executor]:
     """Processes of this machine with one thread each; they end at once if the body raises or this one dies.
@@ -95,10 +110,8 @@ def process_pool(workers: int) -> Iterator[Executor]:
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
     with writer, reader:
-        pool = ProcessPoolExecutor(workers, context, initializer=prepare, initargs=(reader,))
+        pool = Workers(workers, context, initializer=prepare, initargs=(reader,))
         try:
-            with ignored_by_children():
-                pool.submit(os.getpid)  # starts all of them
             yield pool
         except BaseException:
             writer.close()
@@ -117,20 +130,6 @@ def prepare(reader: Connection) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def ignored_by_children() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait, and processes started meanwhile never hear them: the one that started them
-    ends them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
