@@ -494,6 +494,25 @@ def test_signals_while_a_file_is_written(run, folder, number, code, word):
         assert contents(folder) == before
 
 
+BUSY = """
+import time
+from pathlib import Path
+unlink = Path.unlink
+def late(path, **options):
+    time.sleep(2)
+    unlink(path, **options)
+Path.unlink = late
+"""
+
+
+@pytest.mark.parametrize(("number", "code", "word"), ENDINGS[:2])
+def test_who_heard_a_signal_may_take_long_to_end(run, folder, number, code, word):
+    before = contents(folder)
+    busy = BUSY + SIGNAL.format(int(number))
+    assert run(*WRITERS["table"][0], folder=folder, before=busy)[::2] == (code, f"fastrec: {word}\n")
+    assert contents(folder) == before
+
+
 INTERRUPTED_IMPORT = """
 import sys
 class Finder:

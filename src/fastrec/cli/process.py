@@ -33,17 +33,19 @@ class Interrupted(BaseException):
     """Ctrl-C or SIGTERM, which batch systems send, under a name that typer does not turn into an exit code
     of its own.
 
-    number: of the signal, once it came.  told: whether that was said.
+    number: of the signal, once it came.  lost: raised where no exception can go on.  told: whether it was
+    said that it came.
     """
 
-    number, told = 0, False
+    number, lost, told = 0, False, False
 
 
 def hear_interrupts() -> None:
     """Let Ctrl-C and SIGTERM end the process, within about a second even from inside a long kernel call.
 
     Python runs a signal's handler between byte codes, so never during a kernel.  The wakeup socket is
-    written at once, and the thread that waits for it ends a process that has not ended by itself.
+    written at once, and the thread that waits for it ends a process that a second later has not begun to end
+    by itself, or has not done so ten seconds later.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -54,13 +56,17 @@ def hear_interrupts() -> None:
 
     def tell(lost: sys.UnraisableHookArgs) -> None:
         # Compilation calls back into Python, where no exception can go on: the thread below ends the process.
-        if not issubclass(lost.exc_type, Interrupted):
+        if issubclass(lost.exc_type, Interrupted):
+            Interrupted.lost = True
+        else:
             told_before(lost)
 
     def watch() -> None:
         while (number := receiver.recv(1)[0]) not in ENDS:
             pass
         time.sleep(1)
+        if Interrupted.number and not Interrupted.lost:
+            time.sleep(10)  # files are put in order and workers ended, which a busy machine takes long for
         if sys.stderr is not None and not Interrupted.told:
             end = "\r\x1b[K\x1b[?25h" if on_terminal() else ""  # clear the bar, show the cursor
             with suppress(OSError):
