@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 KERNELS = (
-    "test_codes or test_eight or test_overlaps or test_couplings or test_local_fields or test_pack_and_unpack"
-    " or test_transpose or test_recall_async"
+    "test_codes or test_eight or test_differing or test_overlaps or test_couplings or test_local_fields"
+    " or test_pack_and_unpack or test_transpose or test_recall_async"
 )
 RECURRENT = "test_equals_reference and float32 and (elman-tanh or affine) or sixteen_bits and 64-1"
 AVX2 = "+avx,+avx2,+fma,+bmi,+bmi2,+popcnt,+ssse3,+sse4.1,+sse4.2"

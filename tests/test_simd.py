@@ -8,8 +8,12 @@ import numba
 import numpy as np
 import pytest
 
-from fastrec.kernels.cpu.capacity import GROUP, add, add_and_look
-from fastrec.kernels.cpu.simd import unit_codes
+from fastrec.kernels.cpu import limits
+from fastrec.kernels.cpu.capacity import GROUP, add, add_and_look, gram_tile
+from fastrec.kernels.cpu.hopfield import COLUMNS, ROWS, full_tile, row_tile
+from fastrec.kernels.cpu.matrix import ROWS as TILE_ROWS
+from fastrec.kernels.cpu.matrix import panel_width
+from fastrec.kernels.cpu.simd import LANES, unit_codes
 
 RNG = np.random.default_rng(0)
 
@@ -27,6 +31,21 @@ def add_looking(fields, row, codes, group, x, memory, count, m, limit, low):
 @numba.njit
 def codes_of(x, first, count, codes):
     unit_codes(x, first, count, codes)
+
+
+@numba.njit
+def count_gram(a, row, words, panels, counts):
+    gram_tile(a, row, words, panels, 0, words, counts)
+
+
+@numba.njit
+def count_full(a, row, words, panels, counts):
+    full_tile(a, row, words, panels, 0, words, counts)
+
+
+@numba.njit
+def count_row(a, row, words, panels, counts):
+    row_tile(a, row, words, panels, 0, words, counts[0])
 
 
 def bits(words: np.ndarray) -> np.ndarray:
@@ -64,3 +83,38 @@ def test_eight_patterns_are_added(kernel: Any, count: int, lane: type) -> None:
             assert np.array_equal(bits(low), sums.min(axis=0) <= limit) and found
             none = kernel(kept, 1, codes, 1, x, 2, count, m, lane(info.min), low)
             assert not none and not low.any()
+
+
+@pytest.mark.parametrize("words", [1, 31, 75])
+@pytest.mark.parametrize(
+    ("kernel", "rows", "columns"),
+    [(count_gram, ROWS, GROUP), (count_full, ROWS, COLUMNS), (count_row, 1, COLUMNS)],
+)
+def test_differing_bits_are_counted(kernel: Any, rows: int, columns: int, words: int) -> None:
+    a, b = (RNG.integers(0, 2**64, (count, words), np.uint64) for count in (rows + 2, columns))
+    b[0] = ~a[1]  # the most there can be
+    panels = np.ascontiguousarray(b.reshape(-1, LANES, words).transpose(0, 2, 1))
+    counts = np.empty((rows, columns), np.int32)
+    kernel(a, 1, words, panels, counts)
+    assert np.array_equal(counts, bits(a[1 : 1 + rows, None] ^ b).sum(axis=-1))
+
+
+def test_inner_loops_that_are_timed_do_all_their_rounds() -> None:
+    assert len(rates := limits.limits()) == 4 and all(0 < rate < 1e15 for rate in rates.values())
+    width = panel_width(np.empty(0, np.float32))
+    a, b = (RNG.integers(-3, 4, (2, 5, size)).astype(np.float32) for size in (TILE_ROWS, width))
+    limits.multiply_adds(a, b, c := np.zeros((2, TILE_ROWS, width), np.float32), 3)
+    assert np.array_equal(c, 3 * a.transpose(0, 2, 1) @ b)
+    rows, columns = (RNG.integers(0, 2**64, (2, count, 3), np.uint64) for count in (ROWS, COLUMNS))
+    panels = np.ascontiguousarray(columns.reshape(2, -1, LANES, 3).transpose(0, 1, 3, 2))
+    limits.popcounts(rows, panels, counts := np.zeros((2, ROWS, COLUMNS), np.int32), 3)
+    assert np.array_equal(counts, bits(rows[:, :, None] ^ columns[:, None]).sum(axis=-1))
+    x = RNG.integers(0, 2**64, (2, 1, 2), np.uint64)
+    codes = np.where(bits(x) == 1, 255, 0).astype(np.uint8)  # every pattern is that of x
+    m = np.tile(np.arange(1, 9, dtype=np.int16), (2, 1))
+    fields = np.zeros((2, 1, 128), np.int16)
+    limits.pattern_additions(fields, codes, x, m, np.zeros((2, 2), np.uint64), 3)
+    assert (fields == 3 * 36).all()
+    words, values = x[:, 0], RNG.integers(-9, 9, (2, 128)).astype(np.int32)
+    limits.masked_additions(words, values, sums := np.zeros(2, np.int64), 3)
+    assert np.array_equal(sums, 3 * (bits(words) * values).sum(axis=-1))

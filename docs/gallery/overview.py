@@ -26,7 +26,7 @@ JOBS = {
     "GRU, forward + BPTT": "gru B=32 I=64 H=256, forward and backward",
     "LSTM, forward + BPTT": "lstm B=32 I=64 H=256, forward and backward",
 }
-RIVALS = {"NumPy": "NumPy", "the": "Numba", "torch": "PyTorch", "jax": "JAX"}
+RIVALS = {"NumPy": "NumPy", "Numba": "Numba", "torch": "PyTorch", "jax": "JAX"}
 
 
 def draw_letters(figure, word="ATOM", side=32):
