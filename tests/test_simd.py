@@ -12,8 +12,15 @@ from fastrec.kernels.cpu import limits
 from fastrec.kernels.cpu.capacity import GROUP, add, add_and_look, gram_tile
 from fastrec.kernels.cpu.hopfield import COLUMNS, ROWS, full_tile, row_tile
 from fastrec.kernels.cpu.matrix import ROWS as TILE_ROWS
-from fastrec.kernels.cpu.matrix import panel_width
-from fastrec.kernels.cpu.simd import LANES, unit_codes
+from fastrec.kernels.cpu.matrix import multiply, pack, packed, padded, pair, panel_width
+from fastrec.kernels.cpu.simd import (
+    LANES,
+    add_signed,
+    masked_sum,
+    sign_word,
+    unit_codes,
+    word_signs,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -46,6 +53,23 @@ def count_full(a, row, words, panels, counts):
 @numba.njit
 def count_row(a, row, words, panels, counts):
     row_tile(a, row, words, panels, 0, words, counts[0])
+
+
+@numba.njit
+def sum_of(words, start, count, values):
+    return masked_sum(words, start, count, values)
+
+
+@numba.njit
+def add_by_signs(words, start, count, step, values):
+    add_signed(words, start, count, step, values)
+
+
+@numba.njit
+def turned(states, start, words):
+    for k in range(len(words)):
+        words[k] = sign_word(states, start + 64 * k)
+        word_signs(~words[k], states, start + 64 * k)
 
 
 def bits(words: np.ndarray) -> np.ndarray:
@@ -97,6 +121,41 @@ def test_differing_bits_are_counted(kernel: Any, rows: int, columns: int, words:
     counts = np.empty((rows, columns), np.int32)
     kernel(a, 1, words, panels, counts)
     assert np.array_equal(counts, bits(a[1 : 1 + rows, None] ^ b).sum(axis=-1))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 64])
+def test_values_are_summed_and_changed_by_bits(count: int) -> None:
+    words = RNG.integers(0, 2**64, count + 2, np.uint64)
+    values = RNG.integers(-(2**20), 2**20, 64 * count).astype(np.int32)
+    ones = bits(words[1 : 1 + count]).ravel()
+    assert sum_of(words, 1, count, values) == (ones * values.astype(int)).sum()
+    changed = values.copy()
+    add_by_signs(words, 1, count, np.int32(-7), changed)
+    assert np.array_equal(changed, values - 7 * (2 * ones.astype(np.int32) - 1))
+
+
+def test_words_of_signs_and_back() -> None:
+    states = RNG.choice(np.array([-1, 1], np.int8), 5 + 3 * 64 + 2)
+    words, before = np.empty(3, np.uint64), states.copy()
+    turned(states, 5, words)
+    assert np.array_equal(bits(words).ravel(), before[5:-2] > 0)
+    assert np.array_equal(states[5:-2], -before[5:-2])
+    assert np.array_equal(states[:5], before[:5]) and np.array_equal(states[-2:], before[-2:])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [1, 2, 7, 21])
+def test_rows_are_multiplied_by_packed_panels(rows: int, dtype: type) -> None:
+    depth, columns = 5, 75
+    b = RNG.integers(-9, 10, (1, depth, columns)).astype(dtype)
+    a, c = RNG.integers(-9, 10, (rows, depth + 2)).astype(dtype), np.ones((rows, padded(columns, b)), dtype)
+    pack(b, 0, False, depth, columns, panels := packed(b, depth, columns), 0)
+    multiply(a, 1, depth + 2, rows, panels[0], depth, c)
+    assert np.array_equal(c[:, :columns], 1 + a[:, 1:-1] @ b[0])
+    if dtype == np.float32:  # whose small integers have 16 bits of 0 at the end
+        halves = np.ones_like(c)
+        multiply(a, 1, depth + 2, rows, pair(panels)[0], depth, halves)
+        assert np.array_equal(halves[:, :columns], c[:, :columns])
 
 
 def test_inner_loops_that_are_timed_do_all_their_rounds() -> None:
