@@ -27,6 +27,8 @@ ON_GPU = {  # what has gpu kernels
     *("test_rnn", "test_rnn_torch", "test_training"),
 }
 
+LONG = ("test_cuda_compiles", "test_faults")  # files of many short tests that take minutes
+
 os.environ["FASTREC_BACKEND"] = "cpu"  # of tests that name no backend, also where there is a card
 if "gpu" in CHOSEN:
     devices.prepare()
@@ -38,9 +40,9 @@ settings.load_profile("fastrec")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without the tests of kernels that "gpu" does not have; slow ones first, beside which others can run."""
+    """Without the tests of kernels that "gpu" does not have; long ones first, beside which others can run."""
     items[:] = [item for item in items if item.path.stem in ON_GPU or "gpu" not in parameters(item)]
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None and item.path.stem not in LONG)
 
 
 def parameters(item: pytest.Item) -> list[str]:
