@@ -12,7 +12,7 @@ import pytest
 
 FILES = ["test_simd.py", "test_functions.py", "test_kernels_hopfield.py", "test_kernels_rnn.py"]
 # Every intrinsic, and of the kernels made of them those whose loops are as wide as the CPU's registers.
-CHOSEN = "test_simd or test_functions or test_overlaps or test_couplings or (affine and float32)"
+CHOSEN = "test_simd or test_functions or test_overlaps or (test_equals_reference and affine and float32)"
 AVX2 = "+avx,+avx2,+fma,+bmi,+bmi2,+popcnt,+ssse3,+sse4.1,+sse4.2"
 
 
