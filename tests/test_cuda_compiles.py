@@ -28,7 +28,7 @@ def test_table_names_every_file():
 @pytest.mark.parametrize("arch", nvrtc.ARCHITECTURES)
 @pytest.mark.parametrize("file", gpu.KERNELS)
 def test_compiles(file, arch):
-    names = [name for name in gpu.KERNELS[file] if arch == "sm_90" or taken_for_8_0(name)]
+    names = [name for name in gpu.KERNELS[file] if taken(name, arch)]
     kernels, warnings = nvrtc.compile_source(gpu.source(file), names, arch, gpu.OPTIONS)
     assert not warnings
     assert sorted(k.name for k in kernels) == sorted(names), "KERNELS must name every kernel"
@@ -37,10 +37,13 @@ def test_compiles(file, arch):
         assert kernel.blocks >= kernel.least, kernel
 
 
-def taken_for_8_0(name):
-    """Clusters are for 9.0 and later; of the other recurrences those with the most rows, and so registers."""
-    cell = re.fullmatch(r"cell_\w+<(\w+), \w+, (\d+)>", name)
-    return not name.startswith("cluster") and (not cell or int(cell[2]) == gpu.ROWS[cell[1]][-1])
+def taken(name, arch):
+    """Clusters are for 9.0 and later; of the recurrences those with the most rows, and so registers: the
+    others, of the same source, are compiled by the emulator."""
+    cell = re.fullmatch(r"(?:cell|cluster)_\w+<(\w+), \w+, (\d+)>", name)
+    return (arch == "sm_90" or not name.startswith("cluster")) and (
+        not cell or int(cell[2]) == gpu.ROWS[cell[1]][-1]
+    )
 
 
 def test_report():
