@@ -1,4 +1,4 @@
-"""Every kernel of every .cu file compiles for the cards that are supported; no card is needed."""
+"""The kernels of every .cu file, see `taken`, compile for the cards that are supported; no card is needed."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ def run_tasks(
 
     executor: any with the `submit` of `concurrent.futures`, such as a Dask client's `get_executor()`, which
     begins with the largest cost; None calls them here, in their order.  On an exception or Ctrl-C tasks that
-    have not begun are cancelled, those that finished are handed over, and it is raised again; a worker that
-    died is a ChildProcessError.
+    have not begun are cancelled (`Workers` end with their pool), those that finished are handed over, and it
+    is raised again; a worker that died is a ChildProcessError.
     """
     if executor is None:
         for task in tasks:
