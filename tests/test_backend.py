@@ -49,8 +49,15 @@ def pretend(
     devices: int | Exception | None,
     version: str = "14.2.0",
     capability: str = "9.0",
+    driver: int = 13000,
+    cooperative: int = 1,
+    compiler: Exception | None = None,
+    headers: Exception | None = None,
 ) -> None:
-    """There are gpu kernels but for RNNs; CuPy is missing (None), fails, or sees that many devices."""
+    """There are gpu kernels but for RNNs; CuPy is missing (None), fails, or sees that many devices.
+
+    compiler, headers: what CuPy raises where it looks for them.
+    """
     real = switch.importlib.util.find_spec
 
     def find_spec(name: str) -> object:
@@ -68,9 +75,23 @@ def pretend(
         major, minor = map(int, capability.split("."))
         properties = {"name": b"Card", "major": major, "minor": minor}
         runtime = SimpleNamespace(
-            getDeviceCount=count, getDevice=lambda: 0, getDeviceProperties=lambda number: properties
+            driverGetVersion=lambda: driver,
+            getDeviceCount=count,
+            getDevice=lambda: 0,
+            getDeviceProperties=lambda number: properties,
         )
-        cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime), __version__=version)
+
+        def look_for(fault: Exception | None) -> None:
+            if fault:
+                raise fault
+
+        cuda = SimpleNamespace(
+            runtime=runtime,
+            Device=lambda: SimpleNamespace(attributes={"CooperativeLaunch": cooperative}),
+            nvrtc=SimpleNamespace(getVersion=lambda: look_for(compiler)),
+        )
+        core = SimpleNamespace(assemble_cupy_compiler_options=lambda options: look_for(headers))
+        cupy = SimpleNamespace(cuda=cuda, _core=SimpleNamespace(core=core), __version__=version)
         monkeypatch.setitem(sys.modules, "cupy", cupy)
     switch.lacking.cache_clear()
 
@@ -156,6 +177,16 @@ def test_no_gpu_says_what_is_missing() -> None:
         ((RuntimeError("the driver is too old"),), "no usable CUDA device: the driver is too old"),
         ((1, "13.6.0"), "needs CuPy 14.2 or later; 13.6.0 is installed"),
         ((1, "14.2.0", "7.5"), "needs compute capability 8.0; Card has 7.5"),
+        ((1, "14.2.0", "9.0", 0), "found no NVIDIA driver; install"),
+        ((1, "14.2.0", "9.0", 13000, 0), "needs a device that launches cooperatively; Card does not"),
+        (
+            (1, "14.2.0", "9.0", 13000, 1, RuntimeError('Failure finding "libnvrtc.so"\nNo such file')),
+            r'NVRTC, which CuPy cannot load \(Failure finding "libnvrtc.so"\): pip install "fastrec',
+        ),
+        (
+            (1, "14.2.0", "9.0", 13000, 1, None, RuntimeError("Failed to find CUDA headers.")),
+            r'headers of CUDA, which CuPy cannot find: pip install "fastrec\[cuda13\]".*, or set CUDA_PATH',
+        ),
     ],
 )
 def test_gpu_faults(monkeypatch: pytest.MonkeyPatch, cupy: tuple, message: str) -> None:
@@ -173,6 +204,11 @@ def test_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert switch.resolve("gpu", FakeCupy()) == switch.resolve("auto", FakeCupy()) == "gpu"
     with pytest.raises(fastrec.BackendError, match="has no weather kernels"):
         switch.kernels("weather", "cpu")
+
+
+def test_a_later_cupy_may_look_for_headers_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 1, headers=AttributeError("no such function"))
+    assert switch.lacking("gpu") is None
 
 
 def test_auto_takes_what_has_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

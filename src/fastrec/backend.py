@@ -158,24 +158,43 @@ def lacking(backend: str, domain: str | None = None) -> str | None:
     if backend == "cpu":
         found = importlib.util.find_spec("numba")
         return None if found else 'backend "cpu" needs Numba, which is not installed: pip install numba'
+    return gpu_unavailable_reason()
+
+
+def gpu_unavailable_reason() -> str | None:
+    """Why CuPy cannot compile and run the kernels here, as a sentence, or None if it can."""
+    extras = 'pip install "fastrec[cuda13]" (CUDA 12: "fastrec[cuda12]")'
     if importlib.util.find_spec("cupy") is None:
-        return (
-            'backend "gpu" needs CuPy, which is not installed: pip install "fastrec[cuda13]" '
-            '(CUDA 12: "fastrec[cuda12]")'
-        )
+        return f'backend "gpu" needs CuPy, which is not installed: {extras}'
     try:
         import cupy
 
         runtime = cupy.cuda.runtime
+        if not runtime.driverGetVersion():
+            return 'backend "gpu" found no NVIDIA driver; install the driver of the card'
         if not runtime.getDeviceCount():
             return 'backend "gpu" found no CUDA device'
-        found = runtime.getDeviceProperties(runtime.getDevice())
+        card = runtime.getDeviceProperties(runtime.getDevice())
         version = tuple(int(part) for part in cupy.__version__.split(".")[:2])
     except Exception as error:  # a broken CuPy or driver fails in many ways, and each means: no gpu
         return f'backend "gpu" found no usable CUDA device: {error}'
     if version < (14, 2):
         return f'backend "gpu" needs CuPy 14.2 or later; {cupy.__version__} is installed'
-    if found["major"] < 8:
-        capability = f"{found['major']}.{found['minor']}"
-        return f'backend "gpu" needs compute capability 8.0; {found["name"].decode()} has {capability}'
+    name, capability = card["name"].decode(), f"{card['major']}.{card['minor']}"
+    if card["major"] < 8:
+        return f'backend "gpu" needs compute capability 8.0; {name} has {capability}'
+    if not cupy.cuda.Device().attributes["CooperativeLaunch"]:
+        return f'backend "gpu" needs a device that launches cooperatively; {name} does not'
+    # CuPy looks for its compiler, and for the headers of CUDA, only when it compiles the first kernel.
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        return f'backend "gpu" needs the compiler NVRTC, which CuPy cannot load ({reason}): {extras}'
+    try:
+        cupy._core.core.assemble_cupy_compiler_options(())
+    except AttributeError:  # it is CuPy's own and may move; the first kernel then says what is missing
+        pass
+    except Exception:
+        return f'backend "gpu" needs the headers of CUDA, which CuPy cannot find: {extras}, or set CUDA_PATH'
     return None
