@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -64,7 +65,9 @@ def crossing(to_device: int = 0, to_host: int = 0, waits: int = 0) -> Iterator[N
     else:
         import cupyx
 
-        with cupyx.allow_synchronize(False):
+        with contextlib.ExitStack() as stack:
+            with warnings.catch_warnings(action="ignore"):  # it is deprecated, and nothing replaces it
+                stack.enter_context(cupyx.allow_synchronize(False))
             yield
 
 

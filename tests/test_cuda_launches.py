@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -157,7 +157,8 @@ class Launch:
 
     device: Device
     file: str
-    kernel: str
+    name: str
+    kernel: ClassVar = SimpleNamespace(ptr=0)
     blocks: int = 0
     threads: int = 0
     shared: int = 0
@@ -167,7 +168,7 @@ class Launch:
         self, grid: tuple[int], block: tuple[int], args: tuple[Any, ...], *, shared_mem: int
     ) -> None:
         """As CuPy's kernels are called, without a stream: it is the current one."""
-        name, _, template = self.kernel.rstrip(">").partition("<")
+        name, _, template = self.name.rstrip(">").partition("<")
         kernel = DECLARED[self.file][name]
         given = dict(zip(kernel.template, filter(None, template.split(", ")), strict=True))
         (self.blocks,), (self.threads,), self.shared = grid, block, shared_mem
@@ -187,7 +188,7 @@ class Launch:
         if self.file == "sweep":
             assert self.blocks <= self.device.multiprocessors
             assert self.threads == constants(self.file)["TILE_THREADS"]
-        if "STAGES" in (known := constants(self.file)) and self.kernel != "count_ones":
+        if "STAGES" in (known := constants(self.file)) and self.name != "count_ones":
             assert self.shared == known["STAGES"] * 2 * known["TILE"] * known["DEPTH"] * 8
 
     def check_argument(self, parameter: Parameter, dtype: Any) -> None:
@@ -206,7 +207,7 @@ class Launch:
     def check_row(self, fields: str) -> None:
         """A block's memory: flipped (w), m (P) for resolve, then keys (n), fields (n), s, before (n)."""
         n, itemsize = self.arguments["n"], np.dtype(TYPES[fields]).itemsize
-        start = 8 * words(n) + 4 * self.arguments["P"] if self.kernel.startswith("resolve") else 0
+        start = 8 * words(n) + 4 * self.arguments["P"] if self.name.startswith("resolve") else 0
         assert start % 8 == 0
         assert (start + 8 * n) % itemsize == 0
         nbytes, scratch = self.arguments["bytes"], self.arguments["scratch"]
@@ -228,7 +229,9 @@ class Device:
         self.multiprocessors, self.shared = multiprocessors, shared
         self.launches: list[Launch] = []
         self.waits = self.answer = 0
-        self.cuda = SimpleNamespace(runtime=SimpleNamespace(getDevice=lambda: 0))
+        self.display = False
+        driver = SimpleNamespace(occupancyMaxActiveBlocksPerMultiprocessor=lambda *launch: 1)
+        self.cuda = SimpleNamespace(runtime=SimpleNamespace(getDevice=lambda: 0), driver=driver)
 
     def array(self, shape: Any, dtype: Any) -> Hollow:
         return Hollow(self, shape, dtype)
@@ -242,7 +245,11 @@ class Device:
         return Hollow(self, shape, dtype, value)
 
     def attribute(self, name: str, device: int) -> int:
-        known = {"MaxSharedMemoryPerBlockOptin": self.shared, "MultiProcessorCount": self.multiprocessors}
+        known = {
+            "KernelExecTimeout": self.display,
+            "MaxSharedMemoryPerBlockOptin": self.shared,
+            "MultiProcessorCount": self.multiprocessors,
+        }
         return known[name]
 
     def kernel(self, file: str, name: str, device: int, together: bool) -> Launch:
@@ -390,7 +397,7 @@ def test_recall_from_weights(device: Device, shape: tuple[int, ...], dtype: type
     assert device.recall(hopfield.recall_async_weights, shape, dtype, orders=3) == expected + 1
     before = len(device.launches)
     assert device.recall(hopfield.recall_sync_weights, shape, dtype) == expected
-    recalls = [launch for launch in device.launches[before:] if launch.kernel.startswith("recall_sync")]
+    recalls = [launch for launch in device.launches[before:] if launch.name.startswith("recall_sync")]
     assert sum(launch.blocks for launch in recalls) == k * b
     largest = 2 * n * -int(np.iinfo(dtype).min)
     wide = dtype in (np.int32, np.int64) or largest >= 2**31
@@ -416,9 +423,7 @@ def test_recall_by_blocks(device: Device, shape: tuple[int, ...]) -> None:
     before = len(device.launches)
     assert device.recall(hopfield.recall_sync, shape, None) == 6 * count
     recalls = [launch for launch in device.launches[before:] if launch.file == "recall"]
-    assert {launch.kernel for launch in recalls} == {
-        f"recall_sync<{'int' if n * p < 2**30 else 'long long'}>"
-    }
+    assert {launch.name for launch in recalls} == {f"recall_sync<{'int' if n * p < 2**30 else 'long long'}>"}
     assert sum(launch.blocks for launch in recalls) == k * b
 
 
@@ -462,7 +467,7 @@ def test_capacity(device: Device, n: int, trials: int, patterns: int, corrupted:
     capacity.capacity_scan(KEY, n, numbers, False, False, corrupted, False, 100, patterns, counts, censored)
     assert device.waits == large
     assert len(device.launches) == 8
-    assert device.launches[-2].kernel == f"resolve<{'long long' if large else 'int'}>"
+    assert device.launches[-2].name == f"resolve<{'long long' if large else 'int'}>"
 
 
 def test_capacity_refuses_sums_past_32_bits(device: Device) -> None:
@@ -472,6 +477,58 @@ def test_capacity_refuses_sums_past_32_bits(device: Device) -> None:
         capacity.capacity_scan(
             KEY, 100_000, device.array(2, np.int64), True, True, 0, True, 9, 11_000, *arrays
         )
+
+
+@pytest.mark.parametrize(("n", "trials", "patterns"), SCANS)
+def test_a_display_gets_a_scan_in_parts(device: Device, n: int, trials: int, patterns: int) -> None:
+    """Every block of the scan once; recalls in doubt go on until the device says that all are done."""
+    numbers, counts, censored = (device.array(trials, dtype) for dtype in (np.int64, np.int64, bool))
+    capacity.capacity_scan(KEY, n, numbers, False, False, 1, False, 100, patterns, counts, censored)
+    (whole,) = (launch for launch in device.launches if launch.name.startswith("scan<"))
+    device.display, device.answer, device.launches = True, 2**29, []
+    capacity.capacity_scan(KEY, n, numbers, False, False, 1, False, 100, patterns, counts, censored)
+    parts = [launch for launch in device.launches if launch.name.startswith("scan<")]
+    assert [part.arguments["first_block"] for part in parts] == np.cumsum(
+        [0] + [part.blocks for part in parts[:-1]]
+    ).tolist()
+    assert sum(part.blocks for part in parts) == whole.blocks
+    assert (len(parts) > 1) == (n >= 10_000 and trials * n > 10**6)
+    work = 400 * whole.arguments["P"] // 32 / device.multiprocessors
+    assert max(part.blocks for part in parts) * work <= cuda.WATCHDOG_CLOCKS / 8
+
+
+def test_a_display_gets_a_recall_in_parts(device: Device) -> None:
+    """Each step once, in turn; a fourth of a second of counted work at most."""
+    device.display = True
+    shape = (1, 1, 10**6, 10**5)
+    assert device.recall(hopfield.recall_sync, shape, None) > 6
+    grid = [launch.arguments for launch in device.launches if launch.file == "sweep"]
+    assert [a["first"] for a in grid] == np.cumsum([0] + [a["sweeps"] for a in grid[:-1]]).tolist()
+    assert sum(a["sweeps"] for a in grid) == 100
+    work = hopfield.sweep_clocks(1, 10**6, 10**5)
+    assert all(a["sweeps"] == 1 or a["sweeps"] * work <= cuda.WATCHDOG_CLOCKS / 8 for a in grid)
+    before = len(device.launches)
+    device.recall(hopfield.recall_async, (1, 1, 10**6, 10**4), None, sweeps=32, recorded=False)
+    grid = [launch.arguments for launch in device.launches[before:] if launch.file == "sweep"]
+    assert sum(a["sweeps"] for a in grid) == 32 and max(a["sweeps"] for a in grid) == 1
+    before = len(device.launches)
+    device.recall(hopfield.recall_async, (1, 4096, 16_384, 1000), None)
+    rows = [launch.blocks for launch in device.launches[before:] if launch.file == "recall"]
+    assert sum(rows) == 4096 and max(rows) * hopfield.flip_clocks(16_384, 129) <= cuda.WATCHDOG_CLOCKS / 8
+
+
+def test_work_that_the_watchdog_of_a_display_would_end_is_refused(device: Device) -> None:
+    for display in (False, True):
+        device.display = display
+        assert cuda.pieces_a_launch("a step", 1) >= cuda.WATCHDOG_CLOCKS / 8
+        assert cuda.pieces_a_launch("a step", cuda.WATCHDOG_CLOCKS) >= 1
+    before = len(device.launches)
+    message = "a synchronous step would take about .* s in one launch, and the watchdog of a device"
+    with pytest.raises(RuntimeError, match=message):
+        device.recall(hopfield.recall_sync, (1, 4096, 10**6, 10**5), None)
+    assert not [launch for launch in device.launches[before:] if launch.file == "sweep"]
+    device.display = False
+    device.recall(hopfield.recall_sync, (1, 4096, 10**6, 10**5), None)
 
 
 def test_nothing_is_launched_for_nothing(device: Device) -> None:
@@ -499,3 +556,12 @@ def test_a_kernel_may_have_all_shared_memory(monkeypatch: pytest.MonkeyPatch) ->
     ((grid, block, arguments), options), *_ = calls
     assert (grid, block, arguments, options) == ((2,), (64,), (1, 7), {"shared_mem": 16})
     assert type(arguments[0]) is int
+
+
+def test_blocks_that_do_not_fit_the_device_at_once_are_not_launched(device: Device) -> None:
+    """CuPy would launch fewer, which wait for the others forever."""
+    with pytest.raises(
+        RuntimeError, match=r"sweep_sync<2> needs \d+ blocks that run at once; the device has"
+    ):
+        cuda.launch("sweep", "sweep_sync<2>", device.multiprocessors + 1, 256, together=True)
+    assert not device.launches

@@ -128,6 +128,32 @@ def test_small_integers_are_exact(
     check(TWINS[product], case, kernels_of("Float"), 0)
 
 
+@cells
+@pytest.mark.parametrize("kept", [True, False])
+def test_steps_in_several_launches_give_the_same_bits(
+    planned: Callable[..., None], monkeypatch: pytest.MonkeyPatch, gpu: str, cell: str, kept: bool
+) -> None:
+    """As on a device that drives a display: rows that end before a segment, with it, and in its midst."""
+    planned(4, 3, False, 1, True)
+    rng = np.random.default_rng(0)
+    x, d = (rng.standard_normal((5, 7, width)).astype(np.float32) for width in (3, 13))
+    lengths = np.array([7, 1, 3, 6, 4])
+    rnn = fastrec.RNN(3, 13, cell=cell.lower(), backend=gpu, seed=1)
+    found = []
+    for steps in (100, 3, 1):
+        monkeypatch.setattr(recurrent, "pieces_a_launch", lambda work, clocks, steps=steps: steps)
+        if kept:
+            trace = rnn.forward(x, lengths=lengths)
+            gradients = rnn.backward(trace, d_hidden=d)
+            found.append({"hidden": trace.hidden, "state": trace.state, **gradients})
+        else:
+            outputs, state = rnn.predict(x, lengths=lengths)
+            found.append({"outputs": outputs, "state": state})
+    for other in found[1:]:
+        for key, value in found[0].items():
+            assert np.array_equal(value, other[key]), key
+
+
 @products
 @pytest.mark.parametrize("b", [1, 300])
 def test_jordan_equals_reference(product: str, b: int) -> None:

@@ -231,6 +231,19 @@ def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int)
     recall_every_way(Case(k, b, n, p), False, np.int16)
 
 
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
+    """Few sweeps, rows, blocks and recalls in doubt a launch, as where a watchdog ends long ones."""
+    for module in (hopfield, capacity):
+        monkeypatch.setattr(module, "pieces_a_launch", lambda work, clocks: pieces)
+    for small in (0, 99):
+        monkeypatch.setattr(hopfield, "SMALL", small)
+        recall_every_way(Case(2, 3, 65, 40), False)
+    for flags in product((False, True), repeat=2):
+        compare_scan(65, range(3), 9, 40, *flags, False)
+        compare_scan(130, range(2), 1, 40, *flags, True)
+
+
 @pytest.mark.usefixtures("mode")
 def test_recall_in_blocks_of_units_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hopfield, "SMALL", 0)

@@ -15,7 +15,14 @@ def lacking() -> str | None:
 
 
 def install() -> None:
-    """Let ``import cupy`` give the stand-in, from now on in this process."""
+    """Let ``import cupy`` give the stand-in, from now on in this process.
+
+    What may have been imported of the real CuPy is forgotten: whoever looks through `sys.modules`, as
+    Hypothesis does, would else load more of it on top of the stand-in.
+    """
     from . import cupy
 
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("cupy", "cupyx", "cupy_backends"):
+            del sys.modules[name]
     sys.modules["cupy"] = cupy

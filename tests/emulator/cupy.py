@@ -402,7 +402,9 @@ def elementwise(function: np.ufunc) -> Any:
     return operate
 
 
-isfinite, sqrt, minimum, fmax = map(elementwise, (np.isfinite, np.sqrt, np.minimum, np.fmax))
+isfinite, sqrt, minimum, maximum, fmax = map(
+    elementwise, (np.isfinite, np.sqrt, np.minimum, np.maximum, np.fmax)
+)
 
 
 def sort(a: ndarray, axis: int = -1, kind: Any = None) -> ndarray:
@@ -418,9 +420,8 @@ class Device:
         self.id = 0
 
     attributes = {  # noqa: RUF012
-        "ComputeCapabilityMajor": 9,
-        "ComputeCapabilityMinor": 0,
         "CooperativeLaunch": 1,
+        "KernelExecTimeout": 0,
         "MaxSharedMemoryPerBlock": 49152,
         "MaxSharedMemoryPerBlockOptin": 232448,
         "MaxSharedMemoryPerMultiprocessor": 233472,
@@ -448,7 +449,6 @@ class Device:
 class Stream:
     """The null stream, on which everything has already happened."""
 
-    ptr = 0
     null: Stream
 
     def synchronize(self) -> None:
@@ -463,17 +463,18 @@ def get_current_stream(device_id: int = -1) -> Stream:
 
 
 def get_device_properties(device: int) -> dict[str, Any]:
-    attributes, (_, total) = Device(device).attributes, cuda.runtime.memGetInfo()
+    card, (_, total) = Device(device), cuda.runtime.memGetInfo()
     return {
         "name": b"Emulated",
-        "major": attributes["ComputeCapabilityMajor"],
-        "minor": attributes["ComputeCapabilityMinor"],
-        "multiProcessorCount": attributes["MultiProcessorCount"],
+        "major": int(card.compute_capability[:-1]),
+        "minor": int(card.compute_capability[-1]),
+        "multiProcessorCount": card.attributes["MultiProcessorCount"],
         "totalGlobalMem": total,
     }
 
 
 runtime = SimpleNamespace(
+    driverGetVersion=lambda: 13000,
     getDeviceCount=lambda: 1,
     getDevice=lambda: 0,
     memGetInfo=lambda: (3 * 2**29, 2**31),
@@ -563,7 +564,13 @@ cublas = SimpleNamespace(
     CUBLAS_GEMM_DEFAULT=GEMM_DEFAULT,
     CUBLAS_GEMM_DEFAULT_TENSOR_OP=GEMM_DEFAULT_TENSOR_OP,
 )
+driver = SimpleNamespace(
+    # One block of any kernel fits a multiprocessor beside no other.
+    occupancyMaxActiveBlocksPerMultiprocessor=lambda func, block_size, dynamic_shared_memory_size: 1,
+)
 cuda = SimpleNamespace(
+    driver=driver,
+    nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
     runtime=runtime,
     cublas=cublas,
     device=SimpleNamespace(get_cublas_handle=lambda: 1),
@@ -578,6 +585,7 @@ def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
     return ndarray._of(np.lib.stride_tricks.as_strided(x._host, shape, strides))
 
 
+_core = SimpleNamespace(core=SimpleNamespace(assemble_cupy_compiler_options=lambda options: options))
 lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
 pool = SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 0)
 

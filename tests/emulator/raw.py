@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -244,6 +245,7 @@ class RawKernel:
 
     shared_size_bytes = 0
     local_size_bytes = 0
+    kernel = SimpleNamespace(ptr=0)
     max_threads_per_block = MOST_THREADS
 
     def __init__(self, module: RawModule, name: str):

@@ -8,12 +8,13 @@ import cupy
 import numpy as np
 
 from .hopfield import overlaps, row_memory, transpose
-from .module import INTEGERS, launch, multiprocessors
+from .module import INTEGERS, launch, multiprocessors, pieces_a_launch
 from .random import THREADS, blocks, draw_patterns
 
 __all__ = ["capacity_scan"]
 
 SCAN_THREADS, MEMORIES, UNITS = 128, 16, 32  # as in cuda/capacity.cu: of a block, of a warp
+CERTIFIED = 8  # as in cuda/capacity.cu: flips up to which memories are certified
 
 
 def capacity_scan(
@@ -63,22 +64,31 @@ def capacity_scan(
     notes = (failing, failed, doubtful)
     size = t * (p // MEMORIES) * -(-n // (SCAN_THREADS // 32 * UNITS))
     head = (np.uint64(key), trials)
-    launch(
-        "capacity", f"scan<{depth}>", size, SCAN_THREADS, *head, digits, spread, gram, units, *sizes, *notes
-    )
+    given = (*head, digits, spread, gram, units, *sizes)
+    # A warp issues about 400 instructions a step of 32 patterns, a multiprocessor four in a clock.
+    at_once = pieces_a_launch("a part of the scan", 400 * (p // 32) / multiprocessors())
+    for first in range(0, size, at_once):
+        launch(
+            *("capacity", f"scan<{depth}>", min(at_once, size - first), SCAN_THREADS),
+            *(*given, first, *notes),
+        )
 
     fields = 4 if n * p < 2**30 else 8
     size = 2 * multiprocessors()
     scratch, nbytes = row_memory(n, fields, size, 8 * packed.shape[2] + 4 * p)
-    dynamics = (synchronous, cupy.zeros(1, dtype=np.uint64), scratch, nbytes)
-    launch(
-        "capacity",
-        f"resolve<{INTEGERS[fields]}>",
-        size,
-        256,
-        *(*head, packed, gram, units, *sizes, *dynamics, *notes),
-        shared=0 if scratch is not None else nbytes,
-    )
+    # A thread sums n p / 256 terms for the fields of a memory; where memories are certified few are in doubt.
+    in_doubt = 8 if corrupted <= CERTIFIED and 4 * corrupted * max_patterns < n else max_patterns
+    turns = pieces_a_launch("recall of the memories in doubt at one load", n * p / 16 * in_doubt)
+    taken = cupy.zeros(1, dtype=np.uint64)
+    dynamics = (synchronous, taken, turns, scratch, nbytes)
+    while True:
+        launch(
+            *("capacity", f"resolve<{INTEGERS[fields]}>", size, 256),
+            *(*head, packed, gram, units, *sizes, *dynamics, *notes),
+            shared=0 if scratch is not None else nbytes,
+        )
+        if turns * size >= t * max_patterns or int(taken[0]) >= t * max_patterns:
+            break
     result = (failing, failed, t, p, max_patterns, largest, counts, censored)
     launch("capacity", "count_loads", blocks(t), THREADS, *result)
 

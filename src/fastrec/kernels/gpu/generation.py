@@ -16,7 +16,7 @@ import cupy
 import numpy as np
 
 from . import recurrent
-from .module import TEXT_ROWS, launch, multiprocessors, shared_limit
+from .module import TEXT_ROWS, launch, multiprocessors, pieces_a_launch, shared_limit
 from .recurrent import PRODUCTS, THREADS, Layout, Product, Work, dealt, kind_of, layout, pack, parts_for
 
 __all__ = ["generate"]
@@ -227,6 +227,8 @@ def generate(
     top_k = top_k if temperature else 1
     teams = -(-b // rows)
     at_once = min(teams, card.multiprocessors // members)
+    clocks = step_clocks(net, product, chosen, at_once, card) * (t + drawn.shape[1])
+    pieces_a_launch(f"a text of {drawn.shape[1]} tokens", clocks)
     out_work = works(net, product, members)[1]
     words = net.layers * out_work.run * product.operand + out_work.share * product.real
     posted = cupy.zeros(at_once * 2 * rows * members * words // 4 * (members > 1), dtype=np.uint64)

@@ -13,7 +13,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .module import INTEGERS, launch, multiprocessors, shared_limit
+from .module import INTEGERS, launch, multiprocessors, pieces_a_launch, shared_limit
 from .random import THREADS, blocks, corrupt, draw_orders, philox, random_order, random_patterns
 
 __all__ = [
@@ -155,13 +155,16 @@ def row_memory(n: int, itemsize: int, rows: int, more: int = 0) -> tuple[Any, in
     return cupy.empty((rows, nbytes), dtype=np.uint8), nbytes
 
 
-def each_batch(row_bytes: int, recall: Callable[..., None], states: Any, *outputs: Any) -> None:
-    """recall(networks, states, *outputs) for parts of the rows (k, b) whose scratch is BATCH bytes at most.
+def each_batch(
+    row_bytes: int, row_clocks: float, recall: Callable[..., None], states: Any, *outputs: Any
+) -> None:
+    """recall(networks, states, *outputs) for parts of the rows (k, b) whose scratch is BATCH bytes at most,
+    and which take no longer than one launch may.
 
     networks is a slice; most often there is one part, and nothing is copied.
     """
     k, b = states.shape[:2]
-    rows = max(1, BATCH // row_bytes)
+    rows = min(max(1, BATCH // row_bytes), pieces_a_launch("recall of a probe", row_clocks))
     if k * b <= rows:
         recall(slice(None), states, *outputs)
         return
@@ -229,7 +232,16 @@ def recall_from_weights(
         kernel = f"recall_{update}_weights<{weight_types(own, fields)}>"
         launch_rows(kernel, (*head, own), max_sweeps, fields, states, *outputs)
 
-    each_batch(26 * weights.shape[1], recall, states, *outputs)
+    n = weights.shape[1]
+    each_batch(26 * n, flip_clocks(n, 4), recall, states, *outputs)
+
+
+def flip_clocks(n: int, coupling: float) -> float:
+    """Clocks of the device that recall of a row of n units takes where a fourth of them flips, roughly.
+
+    coupling: instructions for each of the n couplings of a unit that flips.
+    """
+    return n * n / 4 * coupling / 128 / multiprocessors()
 
 
 def recall_async_weights(
@@ -282,7 +294,8 @@ def recall_from_patterns(
         kernel = f"recall_{update}<{INTEGERS[fields.dtype.itemsize]}>"
         launch_rows(kernel, given, max_sweeps, fields, states, *outputs)
 
-    each_batch(pattern_bytes(n, p), recall, states, *outputs)
+    clocks = 0 if n > SMALL else flip_clocks(n, 4 + p / 8)
+    each_batch(pattern_bytes(n, p), clocks, recall, states, *outputs)
 
 
 def recall_async(
@@ -355,7 +368,9 @@ def sweep_async(
     turns = cupy.empty(b, dtype=np.int32)
     ones = count_ones(units)
     converged[...], sweeps[...], flips[...] = False, 0, 0
-    most = min(WATCHED, max(1, DRAWN // n))
+    # Besides products of bits for the couplings inside the blocks, and about a thousand clocks for each flip.
+    clocks = sweep_clocks(k * b, n, p) + k * n * p * BLOCK / 8192 / multiprocessors() + k * b * n / 4 * 1000
+    most = min(WATCHED, max(1, DRAWN // n), pieces_a_launch("a sweep", clocks))
     first, chunk = 0, min(4, most)
     while first < max_sweeps:
         count = min(chunk, max_sweeps - first)
@@ -396,12 +411,23 @@ def sweep_sync(
     before = states.copy()
     left = cupy.full(k, b, dtype=np.int32)
     period[...], sweeps[...], flips[...] = 0, 0, 0
-    launch_grid(
-        f"sweep_sync<{plane_groups(n)}>",
-        (units, k, b, n, p, u, diagonal, max_sweeps),
-        (turned, turns, differing, before, left, states, m, planes, totals),
-        (period, sweeps, flips, forms),
-    )
+    at_once = pieces_a_launch("a synchronous step", sweep_clocks(k * b, n, p))
+    for first in range(0, max_sweeps, at_once):
+        launch_grid(
+            f"sweep_sync<{plane_groups(n)}>",
+            (units, first, min(at_once, max_sweeps - first), k, b, n, p, u, diagonal),
+            (turned, turns, differing, before, left, states, m, planes, totals),
+            (period, sweeps, flips, forms),
+        )
+
+
+def sweep_clocks(rows: int, n: int, p: int) -> float:
+    """Clocks that the grid takes at most for a sweep of so many rows, roughly.
+
+    Counted are products of bits for the fields (4096 a clock and multiprocessor) and, where a fourth of the
+    units flips, the patterns' overlaps (a warp adds 32 of them, in 10 instructions, four warps a clock).
+    """
+    return rows * n * p * (8 * plane_groups(n) / 4096 + 10 / 512) / multiprocessors()
 
 
 def pattern_space(

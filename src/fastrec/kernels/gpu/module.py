@@ -16,6 +16,9 @@ import cupy
 
 OPTIONS = ("-std=c++17",)
 
+CLOCK = 1e9  # clocks a second, fewer than any supported device reaches
+WATCHDOG_CLOCKS = 2 * CLOCK  # the shortest that watchdogs of displays are known to wait
+
 # The kernels of each file of cuda/, template instances by name: what is compiled, shipped and tested.
 PLANES = range(1, 5)
 INTEGERS = {1: "signed char", 2: "short", 4: "int", 8: "long long"}  # by their bytes
@@ -137,19 +140,52 @@ def launch(
 ) -> None:
     """Launch a kernel on the current device and stream; nothing if there are no blocks.
 
-    shared: bytes of dynamic shared memory.  together: the blocks meet at a barrier, so that all must run at
-    once; there must be no more than fit the device.
+    shared: bytes of dynamic shared memory.  together: the blocks wait for each other, so that all must run at
+    once.  Raises RuntimeError, and launches nothing, if they do not fit the device so.
     """
-    if blocks:
-        converted = tuple(int(a) if isinstance(a, bool) else a for a in arguments)
-        function = kernel(file, name, cupy.cuda.runtime.getDevice(), together)
-        function((blocks,), (threads,), converted, shared_mem=shared)
+    if not blocks:
+        return
+    device = cupy.cuda.runtime.getDevice()
+    function = kernel(file, name, device, together)
+    if together and blocks > (most := blocks_at_once(function, device, threads, shared)):
+        # CuPy would only warn and launch fewer blocks, which then wait forever for the others.
+        raise RuntimeError(f"{name} needs {blocks} blocks that run at once; the device has room for {most}")
+    converted = tuple(int(a) if isinstance(a, bool) else a for a in arguments)
+    function((blocks,), (threads,), converted, shared_mem=shared)
+
+
+def blocks_at_once(function: Any, device: int, threads: int, shared: int) -> int:
+    """How many blocks of a kernel run on a device at once."""
+    occupancy = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+    return int(occupancy(function.kernel.ptr, threads, shared)) * attribute("MultiProcessorCount", device)
 
 
 @functools.cache
 def attribute(name: str, device: int) -> int:
-    """An attribute of a device, by CUDA's name."""
+    """An attribute of a device, by the name in CUDA's ``cudaDevAttr...`` that follows this prefix."""
     return int(cupy.cuda.Device(device).attributes[name])
+
+
+def pieces_a_launch(work: str, clocks: float) -> int:
+    """How many pieces of work, each estimated to take so many clocks of the device, one launch may hold.
+
+    Any number where the device only computes.  One that also drives a display has a watchdog, which ends
+    launches after some seconds.  Raises RuntimeError, naming the work, if it may not leave time for a piece.
+    """
+    if not attribute("KernelExecTimeout", cupy.cuda.runtime.getDevice()):
+        return 2**62
+    if clocks > WATCHDOG_CLOCKS:
+        raise RuntimeError(
+            f"{work} would take about {clocks / CLOCK:.1f} s in one launch, and the watchdog of a device "
+            'with a display ends launches after 2 s or more; use a device without one, or backend="cpu"'
+        )
+    return max(1, int(WATCHDOG_CLOCKS / 8 / max(clocks, 1)))
+
+
+@functools.cache
+def has_clusters(device: int) -> bool:
+    """Whether blocks of a device can form clusters: from compute capability 9.0 on."""
+    return int(cupy.cuda.Device(device).compute_capability) >= 90
 
 
 def shared_limit(device: int) -> int:

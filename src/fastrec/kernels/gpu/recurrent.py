@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from .module import CLUSTERED, attribute, launch, multiprocessors, shared_limit
+from .module import CLUSTERED, has_clusters, launch, multiprocessors, pieces_a_launch, shared_limit
 from .random import blocks
 from .sequences import float_type
 
@@ -238,6 +238,18 @@ def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Car
     return min(found, key=lambda each: each[0])[1]
 
 
+def planned(way: str, cell: str, like: Any, precision: str) -> tuple[Plan, Card, int, float]:
+    """The plan for rows as `like` (k, b, t, h) has, the card, the teams, and the clocks of a step of all."""
+    k, b, _, h = like.shape
+    device = cupy.cuda.runtime.getDevice()
+    # Static shared memory of these kernels is below 1 KiB.
+    card = Card(multiprocessors(), shared_limit(device) - 1024, has_clusters(device))
+    kind, back = kind_of(like, precision), way == "backward"
+    chosen = plan(cell, kind, k, b, h, back, card)
+    teams = k * -(-b // chosen.rows)
+    return chosen, card, teams, step_clocks(cell, PRODUCTS[kind], h, chosen, teams, back, card)
+
+
 def launch_cells(
     way: str,
     cell: str,
@@ -254,16 +266,10 @@ def launch_cells(
     k, b, t, h = like.shape
     if not k * b:
         return
-    device = cupy.cuda.runtime.getDevice()
-    # Static shared memory of these kernels is below 1 KiB.
-    card = Card(
-        multiprocessors(), shared_limit(device) - 1024, attribute("ComputeCapabilityMajor", device) >= 9
-    )
     kind, back = kind_of(like, precision), way == "backward"
-    chosen = plan(cell, kind, k, b, h, back, card)
+    chosen, card, teams, _ = planned(way, cell, like, precision)
     logger.debug("%s %s, %s, k = %d, b = %d, t = %d, h = %d: %s", cell, way, precision, k, b, t, h, chosen)
     packed = pack(W_rec, kind, CELLS[cell][0], chosen.members, chosen.parts, chosen.times, back)
-    teams = k * -(-b // chosen.rows)
     together = chosen.members > 1 and not chosen.clustered
     # Blocks that wait for each other must all run: as many teams as the card takes, then the next.
     at_once = min(teams, card.multiprocessors // chosen.members) if together else teams
@@ -285,6 +291,46 @@ def launch_cells(
         )
 
 
+class Segment(NamedTuple):
+    """The steps begin..end - 1 of a recurrence, all of them if `whole`, which one launch takes."""
+
+    begin: int
+    end: int
+    whole: bool
+
+    def of(self, x: Any) -> Any:
+        """The segment of x (k, b, t, ...), C-contiguous; x itself if that is whole, None if x is None."""
+        return x if self.whole or x is None else cupy.ascontiguousarray(x[:, :, self.begin : self.end])
+
+    def put(self, part: Any, x: Any) -> None:
+        """Write what `of` gave of x, and a launch has filled, back to it."""
+        if part is not x:
+            x[:, :, self.begin : self.end] = part
+
+    def lengths(self, lengths: Any) -> Any:
+        """How many steps of each row lie in the segment, of rows with these lengths."""
+        if self.whole:
+            return lengths
+        return cupy.minimum(cupy.maximum(lengths - self.begin, 0), self.end - self.begin)
+
+    def state(self, state: Any, hidden: Any, cells: Any) -> Any:
+        """The states (k, b, states h) before the segment of the rows that last into it."""
+        if self.begin == 0:
+            return state
+        parts = [x[:, :, min(self.begin, x.shape[2]) - 1] for x in (hidden, cells) if x is not None]
+        return cupy.concatenate(parts, axis=2)
+
+
+def segments(way: str, cell: str, like: Any, precision: str) -> list[Segment]:
+    """The segments that the steps of `like` (k, b, t, h) are launched in: a single one for most devices."""
+    k, b, t, _ = like.shape
+    steps = max(t, 1)
+    if k * b:
+        clocks = planned(way, cell, like, precision)[-1]
+        steps = min(steps, pieces_a_launch(f"a step of cell {cell.lower()!r}", clocks))
+    return [Segment(begin, min(begin + steps, t), steps >= t) for begin in range(0, max(t, 1), steps)]
+
+
 def forward(
     cell: str,
     z: Any,
@@ -302,11 +348,18 @@ def forward(
 
     z (k, b, t, g h) = x W_in + b may be hidden, or kept if that holds all steps.
     """
-    steps = hidden.shape[2] if kept is None else kept.shape[2]
-    launch_cells(
-        *("forward", cell, hidden, W_rec, precision),
-        *((z, lengths, state), (b_n,), (activation, steps), (hidden, cells, kept)),
-    )
+    all_kept = kept is None or kept.shape[2] == hidden.shape[2]
+    for segment in segments("forward", cell, hidden, precision):
+        made = segment.of(hidden)
+        held = [segment.of(x) if all_kept else x for x in (cells, kept)]
+        given = (segment.of(z), segment.lengths(lengths), segment.state(state, hidden, cells))
+        steps = made.shape[2] if all_kept else 1
+        launch_cells(
+            *("forward", cell, made, W_rec, precision),
+            *(given, (b_n,), (activation, steps), (made, *held)),
+        )
+        for part, x in zip((made, *held), (hidden, cells, kept), strict=True):
+            segment.put(part, x)
 
 
 def backward(
@@ -327,11 +380,17 @@ def backward(
 ) -> None:
     """Fill d_kept, the gradients of the arguments of the gates, d_state, and flow: see reference/rnn.py."""
     d_total = cupy.empty_like(hidden) if flow.shape[2] else None
-    given = (lengths, state, hidden, cells, kept)
-    launch_cells(
-        *("backward", cell, hidden, W_rec, precision),
-        *(given, (d_hidden, d_last), (activation,), (d_kept, d_state, d_total)),
-    )
+    for segment in reversed(segments("backward", cell, hidden, precision)):
+        before = segment.state(state, hidden, cells)
+        given = (segment.lengths(lengths), before, *map(segment.of, (hidden, cells, kept)))
+        made = [segment.of(x) for x in (d_kept, d_total)]
+        launch_cells(
+            *("backward", cell, given[2], W_rec, precision),
+            *(given, (segment.of(d_hidden), d_last), (activation,), (made[0], d_state, made[1])),
+        )
+        for part, x in zip(made, (d_kept, d_total), strict=True):
+            segment.put(part, x)
+        d_last = d_state.copy()  # the gradient of the state that the segment before this one ends with
     norms(d_total, flow)
 
 

@@ -135,16 +135,17 @@ __device__ inline void examine(const Scan& scan, i64 trial, i64 mu, i64 i, i64 s
 }
 
 // A warp follows the fields of 32 units of 16 memories through all loads; digits, spread as split_overlaps leaves them.
+// first_block: the number of this launch's first block among those of all.
 template <int DIGITS>
 __global__ void __launch_bounds__(SCAN_THREADS, 6 - DIGITS)
     scan(u64 key, const i64* trials, const uint4* digits, const int* spread, const int* gram, const u64* units, i64 T,
-         i64 n, i64 P, i64 limit, i64 corrupted, i64 newest, i64 largest, i64 max_sweeps, int* failing, u32* failed,
-         u32* doubtful) {
+         i64 n, i64 P, i64 limit, i64 corrupted, i64 newest, i64 largest, i64 max_sweeps, i64 first_block, int* failing,
+         u32* failed, u32* doubtful) {
   constexpr int WARPS = SCAN_THREADS / WARP;
   int lane = threadIdx.x % WARP, group = lane / 4, quad = lane % 4;
   i64 across = (n + STEP * WARPS - 1) / (STEP * WARPS), steps = P / STEP, u = P / 64;
-  i64 down = P / MEMORIES, trial = blockIdx.x / (across * down), memory = blockIdx.x / across % down * MEMORIES;
-  i64 first = (blockIdx.x % across * WARPS + threadIdx.x / WARP) * STEP;
+  i64 block = first_block + blockIdx.x, down = P / MEMORIES, trial = block / (across * down);
+  i64 memory = block / across % down * MEMORIES, first = (block % across * WARPS + threadIdx.x / WARP) * STEP;
   if (first >= n || memory >= limit) return;
   Scan judge = {key, trials, gram, units, n, P, limit, corrupted, newest, largest, max_sweeps,
                 failing, failed, doubtful};
@@ -269,11 +270,11 @@ __device__ bool returns(const Scan& scan, const u64* packed, i64 trial, i64 mu, 
 }
 
 // Recalls what the scan left in doubt: a block takes one load of one trial after another, small loads first, from the
-// counter `next` (zero before).  packed (T, P, w).  bytes of memory a block: a row's, m and flipped.
+// counter `next` (zero before the first launch), up to `turns` of them.  packed (T, P, w).  bytes of memory a block: a row's, m and flipped.
 template <class F>
 __global__ void __launch_bounds__(256, 2)
     resolve(u64 key, const i64* trials, const u64* packed, const int* gram, const u64* units, i64 T, i64 n, i64 P,
-            i64 limit, i64 corrupted, i64 newest, i64 largest, i64 max_sweeps, i64 synchronous, u64* next,
+            i64 limit, i64 corrupted, i64 newest, i64 largest, i64 max_sweeps, i64 synchronous, u64* next, i64 turns,
             unsigned char* scratch, i64 bytes, int* failing, u32* failed, u32* doubtful) {
   __shared__ i64 taken;
   Scan scan = {key, trials, gram, units, n, P, limit, corrupted, newest, largest, max_sweeps,
@@ -282,7 +283,7 @@ __global__ void __launch_bounds__(256, 2)
   u64* flipped = reinterpret_cast<u64*>(memory);
   int* m = reinterpret_cast<int*>(flipped + (n + 63) / 64);
   Row<F> row = row_in<F>(reinterpret_cast<unsigned char*>(m + P), n);
-  for (;;) {
+  for (i64 turn = 0; turn < turns; turn++) {
     __syncthreads();
     if (threadIdx.x == 0) {
       i64 job = atomicAdd(next, 1ull);

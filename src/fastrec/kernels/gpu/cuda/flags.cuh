@@ -4,7 +4,12 @@
 // Words that blocks which run at once hand to each other through global memory, each with the number of its message
 // beside it in one store of 64 bits: who reads the number has the word, without a barrier or a fence.  Numbers
 // begin with 1, in zeroed memory.  A place may be used again for the next message but one, once every reader of the
-// first has been heard of in the second: a store after a comparison with what was read does not go before it.
+// first has been heard of in the second.
+//
+// The second use is right on hardware, but not by PTX's memory model alone: a relaxed load by one thread, bar.sync, then
+// a relaxed store by another thread of the block gives no causality order there, so that in theory the store might be
+// seen by the load.  On a card the load has returned its value before that is compared, and the comparison ends before
+// the barrier that the store waits for; no store is performed before the instructions that it depends on.
 
 __device__ __forceinline__ void post(u64* place, u32 word, u32 number) {
   u64 both = u64(number) << 32 | word;

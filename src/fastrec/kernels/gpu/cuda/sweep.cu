@@ -229,11 +229,11 @@ __global__ void __launch_bounds__(TILE_THREADS, 1)
   }
 }
 
-// Synchronous steps of all rows (k, b) to their stops.  Scratch: turned (b, n), turns, differing (b), zero before;
+// Synchronous steps first..first + sweeps - 1 of the rows (k, b) still under way.  Scratch: turned (b, n), turns, differing (b), zero before;
 // before (b, w): the states of the step before.  The others as for sweep_async.
 template <int NT>
 __global__ void __launch_bounds__(TILE_THREADS, 1)
-    sweep_sync(const u64* units, i64 k, i64 b, i64 n, i64 p, i64 u, i64 diagonal, i64 max_sweeps, u32* arrived,
+    sweep_sync(const u64* units, i64 first, i64 sweeps, i64 k, i64 b, i64 n, i64 p, i64 u, i64 diagonal, u32* arrived,
                u32* turned, int* turns, int* differing, u64* before, int* left, u64* states, int* m, u64* planes,
                u64* totals, int* period, int* swept, i64* flips, i64* forms, i64 recorded) {
   Barrier barrier = {arrived, gridDim.x, 0};
@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(TILE_THREADS, 1)
     u64 *own_states = states + rows * w, *own_planes = planes + rows * 8 * NT * u, *own_totals = totals + rows;
     int* own_m = m + rows * p;
     auto active = [=](i64 row) { return period[rows + row] == 0; };
-    for (i64 sweep = 0; sweep < max_sweeps && __ldcg(left + network); sweep++) {
+    for (i64 sweep = first; sweep < first + sweeps && __ldcg(left + network); sweep++) {
       for (i64 tile = blockIdx.x; tile < tiles; tile += gridDim.x)
         tile_fields<NT>(
             [=](int i) { return 16 * tile + i < n ? own_units + (16 * tile + i) * u : nullptr; }, own_planes,
