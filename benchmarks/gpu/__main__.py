@@ -1,0 +1,269 @@
+"""Check and measure backend "gpu" on the card of this machine, one process a step.
+
+Writes gpu-<card>.jsonl, a line as soon as something is known, gpu-<card>.md, the table made of it, and
+gpu-<card>.log, what the steps print.  Steps that are not run keep their results.  Ends with 0 if all steps
+are ok or skipped, 1 if one is not or a result was not checked, 2 if nothing could be tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from . import results, table
+from .formatting import one_line
+from .log import Log
+from .process import Ended, run_limited
+from .steps import Step
+
+BENCHMARKS = Path(__file__).parents[1]
+TOTAL = 480  # seconds of all steps together
+PROBE = 60  # seconds to ask what the card is
+
+
+class Refusal(Exception):
+    """Nothing can be tried, and why, in a sentence."""
+
+
+class Interrupted(BaseException):
+    """The signal that ends the run."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Refusal(message)
+
+
+class Check:
+    """A run of steps on one card."""
+
+    def __init__(self, options: argparse.Namespace, machine: dict[str, Any]) -> None:
+        name = re.sub(r"[^a-z0-9]+", "-", str(machine.get("card", "unknown card")).lower()).strip("-")
+        stem = f"gpu-{name.removeprefix('nvidia-')}{'-small' if options.small else ''}"
+        self.path, self.markdown = (options.out / f"{stem}.{kind}" for kind in ("jsonl", "md"))
+        self.log = Log(options.out / f"{stem}.log")
+        self.options, self.machine = options, machine
+        self.end = time.monotonic() + options.total
+        self.statuses: dict[str, str] = {}
+        self.append(machine)
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Append a line to the results and make the table anew; a full disk ends nothing."""
+        try:
+            results.append(self.path, line)
+            self.markdown.write_text(table.table(results.read(self.path)), encoding="utf-8")
+        except OSError as error:
+            self.log.say(f"gpu-check: results cannot be written: {error}")
+
+    def run(self, step: Step) -> None:
+        """Run a step in a process of its own and append how it ended."""
+        left = self.end - time.monotonic()
+        limit = min(self.options.limit or step.limit, left)
+        line = {"step": step.name, "commit": self.machine.get("commit")}
+        if left < 1:
+            error = f"not begun: no time was left of {self.options.total:g} s"
+            self.finish(line | {"status": "timed out", "error": error})
+            return
+        self.append(line | {"status": "running"})
+        self.log.say(f"== {step.name}: {step.about}; at most {limit:.3g} s ==")
+        with tempfile.TemporaryDirectory(prefix="gpu-check-", ignore_cleanup_errors=True) as folder:
+            outcome = Path(folder) / "outcome"
+            task = {
+                "step": step.name,
+                "steps": self.options.steps,
+                "path": str(self.path),
+                "small": self.options.small,
+                "deadline": time.monotonic() + limit,
+                "outcome": str(outcome),
+                "bus": self.machine.get("bus"),
+            }
+            command = [sys.executable, "-m", f"{__package__}.step", json.dumps(task)]
+            begin = time.monotonic()
+            try:
+                ended = run_limited(command, os.environ, limit, self.log.write)
+            except Interrupted:
+                self.log.end()
+                self.finish(line | {"status": "interrupted", "seconds": time.monotonic() - begin})
+                raise
+            self.log.end()
+            self.finish(line | self.judge(step.name, ended, limit, outcome))
+
+    def judge(self, step: str, ended: Ended, limit: float, outcome: Path) -> dict[str, Any]:
+        """The status of a step from how its process ended and what it wrote about that."""
+        try:
+            found = json.loads(outcome.read_text())
+        except (OSError, ValueError):
+            found = {}
+        line = {"seconds": ended.seconds} | {key: found[key] for key in ("clocks",) if key in found}
+        rows = results.read(self.path).rows_of(step)
+        last = f"; its last row is {rows[-1]['name']!r}" if rows else ""
+        if ended.timed_out:
+            killed = "" if ended.exit is not None else ", could not be killed"
+            error = f"ended at its limit of {limit:.3g} s{killed}{last}"
+            return line | {"status": "timed out", "error": error}
+        exit_status = ended.exit or 0
+        if exit_status < 0 or "status" not in found or (found["status"] != "failed" and exit_status):
+            how = {"exit": exit_status} if exit_status >= 0 else {"signal": signal_name(-exit_status)}
+            when = " after its work" if "status" in found else " and did not say how it went"
+            error = f"ended with {describe(exit_status)}{when if exit_status >= 0 or found else ''}{last}"
+            return line | {"status": "died", **how, "error": error}
+        line |= {key: found[key] for key in ("status", "error") if key in found}
+        ends = [f"{name!r} {how}" for name, how in self.statuses.items() if how in ("died", "timed out")]
+        if found.get("lost") and ends:
+            line["error"] += f"; the card may be lost since step {ends[-1]}"
+        return line
+
+    def finish(self, line: dict[str, Any]) -> None:
+        """Append and say how a step ended."""
+        self.statuses[line["step"]] = line["status"]
+        self.append(line | {"date": now()})
+        seconds = f", {line['seconds']:.1f} s" if "seconds" in line else ""
+        error = f": {line['error']}" if "error" in line else ""
+        self.log.say(f"gpu-check: {line['step']}: {line['status']}{seconds}{error}")
+
+    def summary(self) -> int:
+        """Say the table and where it is; the exit status."""
+        found = results.read(self.path)
+        self.log.say(f"\n{table.table(found)}\ngpu-check: results are in {self.path} and {self.markdown}")
+        rows = [row for step in self.statuses for row in found.rows_of(step)]
+        return int(not {*self.statuses.values()} <= {"ok", "skipped"} or any(map(table.unchecked, rows)))
+
+
+def main() -> int:
+    try:
+        return check()
+    except Refusal as reason:
+        print(f"gpu-check: {reason}", file=sys.stderr)
+        return 2
+    except Interrupted as interrupt:
+        return 128 + interrupt.args[0]
+
+
+def check() -> int:
+    sys.stdout.reconfigure(errors="replace")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    options = parse()
+    steps: tuple[Step, ...] = importlib.import_module(options.steps).STEPS
+    if options.list:
+        print(listing(steps))
+        return 0
+    chosen = choose(steps, options.only)
+    if options.table:
+        if not options.out.is_dir():
+            raise Refusal(f"--out {options.out} is not a folder: name one with results to make tables of")
+        table.write_readme(BENCHMARKS / "README.md", options.out)
+        return 0
+    require_folder(options.out)
+    run = Check(options, probe())
+    try:
+        for step in chosen:
+            run.run(step)
+    finally:
+        status = run.summary()
+    return status
+
+
+def parse() -> argparse.Namespace:
+    parser = Parser(
+        "scripts/gpu-check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--list", action="store_true", help="print the steps and end")
+    add("--table", action="store_true", help="put the tables in FOLDER into benchmarks/README.md and end")
+    add("--only", nargs="+", action="extend", metavar="STEP", help="run these steps, not the default ones")
+    add("--out", type=Path, default=BENCHMARKS / "results", metavar="FOLDER", help="where results go")
+    add("--small", action="store_true", help="small sizes, to see that everything works")
+    add("--limit", type=seconds, metavar="SECONDS", help="time limit of each step in place of its own")
+    add("--total", type=seconds, default=TOTAL, metavar="SECONDS", help="of all steps; default: %(default)s")
+    add("--steps", default="gpu.steps", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise ValueError
+    return value
+
+
+def listing(steps: tuple[Step, ...]) -> str:
+    width = max(len(step.name) for step in steps)
+    text = [
+        f"{step.name:{width}}  {'default' if step.default else '       '}  {step.limit:4d} s  {step.about}"
+        for step in steps
+    ]
+    expected = sum(step.expected for step in steps if step.default)
+    return "\n".join([*text, f"Default steps are expected to take {expected} s together."])
+
+
+def choose(steps: tuple[Step, ...], names: list[str] | None) -> list[Step]:
+    """The steps of these names, by default the default ones, in their order."""
+    known = [step.name for step in steps]
+    if unknown := [name for name in names or () if name not in known]:
+        raise Refusal(f"no step is named {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+    return [step for step in steps if (step.name in names if names else step.default)]
+
+
+def require_folder(out: Path) -> None:
+    """Make the folder of results and see that files can be made in it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise Refusal(f"--out {out} is not a folder that can be written to: {error.strerror}") from None
+
+
+def probe() -> dict[str, Any]:
+    """What a process of its own says about the card: it can hang or die where this one must not."""
+    printed = bytearray()
+    ended = run_limited([sys.executable, "-m", f"{__package__}.machine"], os.environ, PROBE, printed.extend)
+    machine: dict[str, Any] = {"date": now()}
+    for text in printed.decode(errors="replace").splitlines():
+        try:
+            machine |= json.loads(text)
+        except (ValueError, TypeError):  # a warning
+            continue
+    if ended.exit != 0:
+        how = f"no answer in {PROBE} s" if ended.timed_out else describe(ended.exit or 0)
+        machine["unavailable"] = f"CUDA could not be asked about the card: {how}"
+    elif "capability" not in machine:
+        raise Refusal(one_line(machine.get("unavailable", "no card here")))
+    return {"card": "unknown card"} | machine
+
+
+def describe(exit_status: int) -> str:
+    return f"exit status {exit_status}" if exit_status >= 0 else f"signal {signal_name(-exit_status)}"
+
+
+def signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
+
+
+def now() -> str:
+    return datetime.now().isoformat(timespec="seconds")
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """End the step at hand; further signals do not keep the table from being written."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise Interrupted(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

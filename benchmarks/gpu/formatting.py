@@ -1,0 +1,24 @@
+"""Numbers as people read them."""
+
+
+def format_quantity(value: float, unit: str) -> str:
+    """Three digits and a prefix, as "1.23 TB/s"."""
+    prefixes = ["", "k", "M", "G", "T", "P"]
+    while abs(value) >= 999.5 and len(prefixes) > 1:
+        value /= 1000
+        del prefixes[0]
+    return f"{value:.3g} {prefixes[0]}{unit}"
+
+
+def format_bytes(nbytes: float) -> str:
+    return format_quantity(nbytes, "B")
+
+
+def format_duration(s: float) -> str:
+    return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} µs"
+
+
+def one_line(text: object, most: int = 300) -> str:
+    """The text without line breaks, cut to `most` characters."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else line[: most - 1] + "…"

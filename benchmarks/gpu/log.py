@@ -1,0 +1,52 @@
+"""What steps print, on the terminal and in a file."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import sys
+from pathlib import Path
+
+KEPT = 1 << 22  # bytes of earlier runs
+HEAD = 1 << 19  # characters of a step that are written at once
+TAIL = 1 << 17  # characters of the end of a step that prints more
+
+
+class Log:
+    """Text that is written at once; of a step that prints without end, the beginning and the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.exists() and path.stat().st_size > KEPT:
+            path.write_bytes(path.read_bytes()[-KEPT // 2 :])
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a step."""
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.room, self.left_out, self.tail = HEAD, 0, ""
+
+    def write(self, data: bytes) -> None:
+        """Write what a step has printed."""
+        text = self.decoder.decode(data)
+        head, rest = text[: self.room], text[self.room :]
+        self.room -= len(head)
+        self.say(head, end="")
+        tail = self.tail + rest
+        self.tail = tail[-TAIL:]
+        self.left_out += len(tail) - len(self.tail)
+
+    def end(self) -> None:
+        """Write the end of what a step has printed."""
+        if self.left_out:
+            self.say(f"\n[{self.left_out} characters left out]\n", end="")
+        self.say(self.tail, end="")
+        self.begin()
+
+    def say(self, text: str, end: str = "\n") -> None:
+        """Write text; a full disk or a closed terminal ends nothing."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.write(text + end)
+            sys.stdout.flush()
+        with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as file:
+            file.write(text + end)

@@ -1,0 +1,126 @@
+"""What the card and its software are.  Run as a program it prints that, a JSON object a line."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+CLOCKS = {  # of nvidia-smi: MHz, degrees Celsius, watts
+    "sm": "clocks.sm",
+    "memory": "clocks.mem",
+    "sm_max": "clocks.max.sm",
+    "memory_max": "clocks.max.mem",
+    "temperature": "temperature.gpu",
+    "power": "power.draw",
+}
+
+
+def main() -> None:
+    """Print what can be known without CUDA first, since that may hang or die."""
+    tell(software())
+    tell(smi(None, {"card": "name", "driver": "driver_version"}))
+    found = cuda()
+    tell(found)
+    tell({"clocks": clocks(found.get("bus"))})
+
+
+def tell(found: dict[str, Any]) -> None:
+    print(json.dumps(found), flush=True)
+
+
+def software() -> dict[str, Any]:
+    """Versions, and the commit of the checkout; None for what there is not."""
+    found: dict[str, Any] = {"python": platform.python_version(), "host_cpus": cpus()}
+    for package in ("numpy", "numba", "torch"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    commit = output(["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"])
+    return found | {"commit": commit or None}
+
+
+def cpus() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def cuda() -> dict[str, Any]:
+    """The device in use as CUDA has it, and why backend "gpu" cannot run here if so."""
+    found: dict[str, Any] = {}
+    try:
+        import cupy
+
+        runtime = cupy.cuda.runtime
+        found["cupy"] = cupy.__version__
+        device = runtime.getDevice()
+        properties = runtime.getDeviceProperties(device)
+        found |= {
+            "card": properties["name"].decode(),
+            "capability": f"{properties['major']}.{properties['minor']}",
+            "multiprocessors": properties["multiProcessorCount"],
+            "memory": properties["totalGlobalMem"],
+            "cuda": [cuda_version(runtime.driverGetVersion()), cuda_version(runtime.runtimeGetVersion())],
+            "bus": runtime.deviceGetPCIBusId(device),
+        }
+    except Exception as error:  # whatever is missing, the sentence below is better where there is one
+        found["unavailable"] = f"CuPy cannot use a card here: {error}"
+    try:
+        import fastrec
+        from fastrec.backend import resolve
+
+        try:
+            resolve("gpu")
+        except fastrec.BackendError as error:
+            found["unavailable"] = str(error)
+    except ImportError as error:
+        found["unavailable"] = f"fastrec cannot be imported: {error}"
+    return found
+
+
+def cuda_version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def clocks(bus: str | None) -> dict[str, float]:
+    """Clocks, temperature and power of a card by its PCI bus id, as far as nvidia-smi knows them."""
+    found = {}
+    for key, value in smi(bus, CLOCKS).items():
+        try:
+            found[key] = float(value)
+        except ValueError:  # "[N/A]"
+            continue
+    return found
+
+
+def smi(bus: str | None, fields: dict[str, str]) -> dict[str, str]:
+    """Values that nvidia-smi has of one card, the first one without a bus id; none where it does not run."""
+    which = [f"--id={bus}"] if bus else []
+    query = [
+        "nvidia-smi",
+        *which,
+        f"--query-gpu={','.join(fields.values())}",
+        "--format=csv,noheader,nounits",
+    ]
+    values = output(query).partition("\n")[0].split(", ")
+    return dict(zip(fields, values, strict=True)) if len(values) == len(fields) else {}
+
+
+def output(command: list[str]) -> str:
+    """What a command prints, "" if it fails or takes longer than 5 s."""
+    if not shutil.which(command[0]):
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+if __name__ == "__main__":
+    main()

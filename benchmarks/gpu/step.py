@@ -1,0 +1,81 @@
+"""Runs one step in this process: python -m gpu.step TASK, a JSON object that the parent makes."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from . import machine, results
+from .formatting import one_line
+from .report import Report, Skipped
+
+
+def main() -> None:
+    """Do the step and write how it ended to the file that the task names."""
+    task = json.loads(sys.argv[1])
+    # A crash, and the end of the time, show in the log where it happened.
+    faulthandler.enable()
+    faulthandler.register(signal.SIGTERM, chain=True)
+    # The parent ends this process in time, unless it was killed itself.
+    signal.alarm(max(0, int(task["deadline"] - time.monotonic())) + 30)
+    outcome = run(task)
+    file = Path(task["outcome"])
+    file.write_text(json.dumps(outcome))
+    with contextlib.suppress(Exception):  # while CUDA still holds the clocks up
+        file.write_text(json.dumps(outcome | {"clocks": machine.clocks(task["bus"])}))
+    sys.stdout.flush()
+    if outcome["status"] == "failed":
+        os._exit(1)  # what CuPy frees at the end can hang after an error
+
+
+def run(task: dict[str, Any]) -> dict[str, Any]:
+    """Call the job and return the status, with what went wrong as one line."""
+    path = Path(task["path"])
+    report = Report(path, task["step"], task["small"], results.read(path).limits, task["deadline"])
+    if fault := cuda_fault():
+        print(fault, flush=True)
+        return {"status": "failed", "error": fault, "lost": True}
+    try:
+        steps = importlib.import_module(task["steps"])
+        (step,) = (step for step in steps.STEPS if step.name == task["step"])
+        module, _, function = step.job.partition(":")
+        getattr(importlib.import_module(module_name(steps.__name__, module)), function)(report)
+    except Skipped as reason:
+        print(f"skipped: {reason}", flush=True)
+        return {"status": "skipped", "error": one_line(reason)}
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        return {"status": "failed", "error": one_line(f"{type(error).__name__}: {error}".rstrip(": "))}
+    return {"status": "ok"}
+
+
+def module_name(steps: str, module: str) -> str:
+    """The full name of a module of jobs beside that of the steps."""
+    package = steps.rpartition(".")[0]
+    return f"{package}.{module}" if package else module
+
+
+def cuda_fault() -> str | None:
+    """What keeps CUDA from starting in this process, a sentence, or None; without CuPy the job says it."""
+    try:
+        import cupy
+    except ImportError:
+        return None
+    try:
+        cupy.cuda.runtime.free(0)
+    except Exception as error:  # each error of CUDA or of the driver means the same
+        return one_line(f"CUDA cannot be started in this process: {error}")
+    return None
+
+
+if __name__ == "__main__":
+    main()
