@@ -27,9 +27,9 @@ def environment(**changes):
     return os.environ | {"PYTHON": sys.executable, "PYTHONPATH": os.pathsep.join(map(str, PATHS))} | changes
 
 
-def gpu_check(*arguments, **changes):
-    """Run the script with the fake steps."""
-    command = [SCRIPT, "--steps", "fake_steps", *map(str, arguments)]
+def gpu_check(*arguments, command=(sys.executable, "-m", "gpu"), **changes):
+    """Run the fake steps."""
+    command = [*command, "--steps", "fake_steps", *map(str, arguments)]
     return subprocess.run(
         command, env=environment(**changes), capture_output=True, text=True, errors="replace"
     )
@@ -43,7 +43,7 @@ def found(out):
 def everything(tmp_path_factory):
     """A run of all steps: how it ended, and the folder of its results."""
     out = tmp_path_factory.mktemp("out") / "results"
-    return gpu_check("--out", out), out
+    return gpu_check("--out", out, command=[SCRIPT]), out
 
 
 def test_every_step_is_tried(everything):
@@ -90,10 +90,11 @@ def test_rows_and_log(everything):
     assert seen.machine["card"] == "NVIDIA Fake 9000" and seen.machine["cuda"] == ["13.0", "13.2"]
     assert seen.rows["works", "a | b"]["checked"] and not seen.rows["fails", "sum"]["checked"]
     assert seen.rows["end", "sizes"]["limits_seen"] == {"copy": 4e12, "b1": 1e15}
-    assert "wall_s" not in seen.rows["scribbles", "odd"] and seen.rows["scribbles", "whole"]["checked"]
+    assert "first_s" not in seen.rows["scribbles", "odd"] and seen.rows["scribbles", "whole"]["checked"]
     log = (out / "gpu-fake-9000.log").read_text(encoding="utf-8")
     assert "Traceback" in log and "Segmentation fault" in log and "characters left out" in log
     assert "in hangs" in log, "where a step was at its limit"
+    assert "a line without an end: ½\ngpu-check: prints: ok" in log
     assert "a job | of several parts" in done.stdout and "in hangs" in done.stdout
 
 
@@ -173,6 +174,15 @@ def test_interrupted(tmp_path, number):
         os.kill(seen.rows["sleeps", "asleep"]["pid"], 0)
 
 
+def test_closed_output(tmp_path):
+    command = [SCRIPT, "--steps", "fake_steps", "--out", tmp_path, "--only", "works", "prints"]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    with process.stderr:
+        assert not process.stderr.read() and process.wait() == 0
+    assert found(tmp_path).steps["prints"]["status"] == "ok"
+
+
 def test_clocks(tmp_path):
     smi = tmp_path / "nvidia-smi"
     smi.write_text(
@@ -207,7 +217,7 @@ def test_card_that_does_not_answer(tmp_path):
     ],
 )
 def test_refuses_without_cuda(tmp_path, fault, said):
-    done = gpu_check("--out", tmp_path / "out", FAKE_CUPY=fault)
+    done = gpu_check("--out", tmp_path / "out", command=[SCRIPT], FAKE_CUPY=fault)
     assert done.returncode == 2 and said in done.stderr
     assert done.stderr.startswith("gpu-check: ") and done.stderr.count("\n") == 1
     assert not list(tmp_path.glob("out/*"))
@@ -222,6 +232,9 @@ def test_refuses_without_cuda(tmp_path, fault, said):
     ],
 )
 def test_refuses_without_a_card(tmp_path, python, said):
+    script = tmp_path / "scripts" / "gpu-check"
+    script.parent.mkdir()
+    shutil.copy(SCRIPT, script)  # beside no .venv
     for tool in ("dirname", "sed", "bash"):  # no nvidia-smi, no python3
         (tmp_path / tool).symlink_to(shutil.which(tool))
     # Without site-packages this interpreter has no CuPy, wherever it runs.
@@ -231,7 +244,7 @@ def test_refuses_without_a_card(tmp_path, python, said):
         python.write_text(f'#!{shutil.which("bash")}\nexec "{sys.executable}" -S "$@"\n')
         python.chmod(0o755)
         changes["PYTHON"] = str(python)
-    done = subprocess.run([SCRIPT], env=environment(**changes), capture_output=True, text=True)
+    done = subprocess.run([script], env=environment(**changes), capture_output=True, text=True)
     assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
 
 

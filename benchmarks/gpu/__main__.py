@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -29,6 +31,7 @@ from .steps import Step
 
 BENCHMARKS = Path(__file__).parents[1]
 TOTAL = 480  # seconds of all steps together
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PROBE = 60  # seconds to ask what the card is
 
 
@@ -64,9 +67,16 @@ class Check:
         """Append a line to the results and make the table anew; a full disk ends nothing."""
         try:
             results.append(self.path, line)
-            self.markdown.write_text(table.table(results.read(self.path)), encoding="utf-8")
+            self.markdown.write_text(self.table(), encoding="utf-8")
         except OSError as error:
             self.log.say(f"gpu-check: results cannot be written: {error}")
+
+    def table(self) -> str:
+        """The table of the results; what a step has written there by mistake ends nothing."""
+        try:
+            return table.table(results.read(self.path))
+        except Exception:
+            return f"The table could not be made:\n\n{traceback.format_exc()}"
 
     def run(self, step: Step) -> None:
         """Run a step in a process of its own and append how it ended."""
@@ -78,41 +88,44 @@ class Check:
             self.finish(line | {"status": "timed out", "error": error})
             return
         self.append(line | {"status": "running"})
-        self.log.say(f"== {step.name}: {step.about}; at most {limit:.3g} s ==")
-        with tempfile.TemporaryDirectory(prefix="gpu-check-", ignore_cleanup_errors=True) as folder:
-            outcome = Path(folder) / "outcome"
-            task = {
-                "step": step.name,
-                "steps": self.options.steps,
-                "path": str(self.path),
-                "small": self.options.small,
-                "deadline": time.monotonic() + limit,
-                "outcome": str(outcome),
-                "bus": self.machine.get("bus"),
-            }
-            command = [sys.executable, "-m", f"{__package__}.step", json.dumps(task)]
-            begin = time.monotonic()
-            try:
-                ended = run_limited(command, os.environ, limit, self.log.write)
-            except Interrupted:
-                self.log.end()
-                self.finish(line | {"status": "interrupted", "seconds": time.monotonic() - begin})
-                raise
-            self.log.end()
-            self.finish(line | self.judge(step.name, ended, limit, outcome))
-
-    def judge(self, step: str, ended: Ended, limit: float, outcome: Path) -> dict[str, Any]:
-        """The status of a step from how its process ended and what it wrote about that."""
+        self.log.say(f"== {step.name}: {step.about}; at most {limit:.4g} s ==")
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        begin = time.monotonic()
+        task = {
+            "step": step.name,
+            "steps": self.options.steps,
+            "path": str(self.path),
+            "small": self.options.small,
+            "deadline": begin + limit,
+            "outcome": writer,
+            "bus": self.machine.get("bus"),
+        }
+        command = [sys.executable, "-m", f"{__package__}.step", json.dumps(task)]
+        line["status"] = "interrupted"
         try:
-            found = json.loads(outcome.read_text())
-        except (OSError, ValueError):
+            ended = run_limited(command, limit, self.log.write, keep=(writer,))
+            line |= self.judge(step.name, ended, limit, reader)
+        except OSError as error:
+            line |= {"status": "failed", "error": f"could not be started: {error}"}
+        finally:
+            os.close(reader)
+            os.close(writer)
+            self.log.end()
+            self.finish({"seconds": time.monotonic() - begin} | line)
+
+    def judge(self, step: str, ended: Ended, limit: float, reader: int) -> dict[str, Any]:
+        """The status of a step from how its process ended and what it wrote about that to a pipe."""
+        try:
+            found = json.loads(os.read(reader, 1 << 16).splitlines()[-1])
+        except (BlockingIOError, ValueError):
             found = {}
         line = {"seconds": ended.seconds} | {key: found[key] for key in ("clocks",) if key in found}
         rows = results.read(self.path).rows_of(step)
         last = f"; its last row is {rows[-1]['name']!r}" if rows else ""
         if ended.timed_out:
             killed = "" if ended.exit is not None else ", could not be killed"
-            error = f"ended at its limit of {limit:.3g} s{killed}{last}"
+            error = f"ended at its limit of {limit:.4g} s{killed}{last}"
             return line | {"status": "timed out", "error": error}
         exit_status = ended.exit or 0
         if exit_status < 0 or "status" not in found or (found["status"] != "failed" and exit_status):
@@ -137,7 +150,7 @@ class Check:
     def summary(self) -> int:
         """Say the table and where it is; the exit status."""
         found = results.read(self.path)
-        self.log.say(f"\n{table.table(found)}\ngpu-check: results are in {self.path} and {self.markdown}")
+        self.log.say(f"\n{self.table()}\ngpu-check: results are in {self.path} and {self.markdown}")
         rows = [row for step in self.statuses for row in found.rows_of(step)]
         return int(not {*self.statuses.values()} <= {"ok", "skipped"} or any(map(table.unchecked, rows)))
 
@@ -149,13 +162,15 @@ def main() -> int:
         print(f"gpu-check: {reason}", file=sys.stderr)
         return 2
     except Interrupted as interrupt:
-        return 128 + interrupt.args[0]
+        return 128 + int(interrupt.args[0])
 
 
 def check() -> int:
-    sys.stdout.reconfigure(errors="replace")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    for number in SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # of nohup
+            signal.signal(number, interrupt)
     options = parse()
     steps: tuple[Step, ...] = importlib.import_module(options.steps).STEPS
     if options.list:
@@ -167,8 +182,9 @@ def check() -> int:
             raise Refusal(f"--out {options.out} is not a folder: name one with results to make tables of")
         table.write_readme(BENCHMARKS / "README.md", options.out)
         return 0
+    machine = probe()
     require_folder(options.out)
-    run = Check(options, probe())
+    run = Check(options, machine)
     try:
         for step in chosen:
             run.run(step)
@@ -231,7 +247,7 @@ def require_folder(out: Path) -> None:
 def probe() -> dict[str, Any]:
     """What a process of its own says about the card: it can hang or die where this one must not."""
     printed = bytearray()
-    ended = run_limited([sys.executable, "-m", f"{__package__}.machine"], os.environ, PROBE, printed.extend)
+    ended = run_limited([sys.executable, "-m", f"{__package__}.machine"], PROBE, printed.extend)
     machine: dict[str, Any] = {"date": now()}
     for text in printed.decode(errors="replace").splitlines():
         try:
@@ -260,7 +276,7 @@ def now() -> str:
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """End the step at hand; further signals do not keep the table from being written."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise Interrupted(number)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Log:
         self.path = path
         if path.exists() and path.stat().st_size > KEPT:
             path.write_bytes(path.read_bytes()[-KEPT // 2 :])
+        self.at_line_start = True
         self.begin()
 
     def begin(self) -> None:
@@ -29,24 +31,29 @@ class Log:
     def write(self, data: bytes) -> None:
         """Write what a step has printed."""
         text = self.decoder.decode(data)
-        head, rest = text[: self.room], text[self.room :]
-        self.room -= len(head)
-        self.say(head, end="")
-        tail = self.tail + rest
+        self.say(text[: self.room], end="")
+        tail = self.tail + text[self.room :]
+        self.room -= min(self.room, len(text))
         self.tail = tail[-TAIL:]
         self.left_out += len(tail) - len(self.tail)
 
     def end(self) -> None:
         """Write the end of what a step has printed."""
         if self.left_out:
-            self.say(f"\n[{self.left_out} characters left out]\n", end="")
+            self.say(f"\n[{self.left_out} characters left out]")
         self.say(self.tail, end="")
+        if not self.at_line_start:
+            self.say("")
         self.begin()
 
     def say(self, text: str, end: str = "\n") -> None:
         """Write text; a full disk or a closed terminal ends nothing."""
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.write(text + end)
+        if text := text + end:
+            self.at_line_start = text.endswith("\n")
+        try:
+            sys.stdout.write(text)
             sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         with contextlib.suppress(OSError), self.path.open("a", encoding="utf-8") as file:
-            file.write(text + end)
+            file.write(text)

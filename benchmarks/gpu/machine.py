@@ -58,6 +58,7 @@ def cuda() -> dict[str, Any]:
 
         runtime = cupy.cuda.runtime
         found["cupy"] = cupy.__version__
+        found["nvrtc"] = ".".join(map(str, cupy.cuda.nvrtc.getVersion()))
         device = runtime.getDevice()
         properties = runtime.getDeviceProperties(device)
         found |= {

@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL, and from there until a process is given up
@@ -23,20 +23,21 @@ class Ended(NamedTuple):
 
 
 def run_limited(
-    command: Sequence[str], environment: Mapping[str, str], limit: float, write: Callable[[bytes], None]
+    command: Sequence[str], limit: float, write: Callable[[bytes], None], keep: Sequence[int] = ()
 ) -> Ended:
     """Run a command in a process group of its own, which is ended after `limit` seconds.
 
     write: called with what the command prints.  When the command ends, all processes of its group are killed.
+    keep: file descriptors that it has too.
     """
     begin = time.monotonic()
     process = subprocess.Popen(
         command,
-        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        pass_fds=keep,
     )
     assert process.stdout is not None
     pipe = process.stdout.fileno()

@@ -26,8 +26,9 @@ class Report:
     def row(self, name: str, *, checked: bool = False, **fields: Any) -> None:
         """Append a row to the file, at once.  Of several rows of the same name, the last counts.
 
-        A row with `wall_s` or `first_s` appears in the table of measurements; one with `limits` sets those of
-        the steps that follow.  `checked=False` says that its result has not been compared with anything yet.
+        A row with `wall_s` appears in the table of measurements, others are counted beside their step; one
+        with `limits` sets those of the steps that follow.  checked: whether the result has been compared with
+        another; a step that leaves a row unchecked makes scripts/gpu-check fail.
         """
         append(self.path, {"step": self.step, "name": name, "checked": checked, **fields})
 

@@ -56,8 +56,6 @@ def read(path: Path) -> Results:
     results = Results()
     for line in lines(path):
         match line:
-            case {"card": str()}:
-                results.machine = line
             case {"step": str(step), "name": str(name)}:
                 results.rows[step, name] = sound(line)
                 if isinstance(limits := line.get("limits"), dict):
@@ -66,6 +64,8 @@ def read(path: Path) -> Results:
                 results.steps[step] = sound(line)
                 if status == "running":
                     results.rows = {key: row for key, row in results.rows.items() if key[0] != step}
+            case {"card": str()}:
+                results.machine = line
     return results
 
 

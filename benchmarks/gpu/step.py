@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import importlib
 import json
@@ -20,18 +19,20 @@ from .report import Report, Skipped
 
 
 def main() -> None:
-    """Do the step and write how it ended to the file that the task names."""
+    """Do the step and write how it ended, a JSON object a line, to the pipe that the task names."""
     task = json.loads(sys.argv[1])
     # A crash, and the end of the time, show in the log where it happened.
     faulthandler.enable()
     faulthandler.register(signal.SIGTERM, chain=True)
     # The parent ends this process in time, unless it was killed itself.
     signal.alarm(max(0, int(task["deadline"] - time.monotonic())) + 30)
+
+    def tell(outcome: dict[str, Any]) -> None:
+        os.write(task["outcome"], json.dumps(outcome).encode() + b"\n")
+
     outcome = run(task)
-    file = Path(task["outcome"])
-    file.write_text(json.dumps(outcome))
-    with contextlib.suppress(Exception):  # while CUDA still holds the clocks up
-        file.write_text(json.dumps(outcome | {"clocks": machine.clocks(task["bus"])}))
+    tell(outcome)
+    tell(outcome | {"clocks": machine.clocks(task["bus"])})  # while CUDA still holds them up
     sys.stdout.flush()
     if outcome["status"] == "failed":
         os._exit(1)  # what CuPy frees at the end can hang after an error

@@ -23,6 +23,8 @@ PUBLISHED = {
     "A100": {"memory": 1.555e12, "int8": 624e12, "b1": 4.992e15, "float32": 19.5e12},
 }
 UNITS = {"b1": "b1 mma", "int8": "int8 mma", "bf16": "bf16 mma", "tf32": "tf32 mma"}
+SOFTWARE = {"nvrtc": "NVRTC", "cupy": "CuPy", "numpy": "NumPy", "numba": "Numba", "torch": "PyTorch"}
+SOFTWARE |= {"python": "Python"}
 
 MEASURED = (
     *("step", "job", "time", "on the device", "bytes/s", "of copy", "operations/s", "of limit", "memory"),
@@ -44,7 +46,7 @@ def table(found: Results) -> str:
     """The card, its limits, what was measured on it, and how the steps ended."""
     order = {step: i for i, step in enumerate(found.steps)}
     rows = sorted(found.rows.values(), key=lambda row: order.get(row["step"], len(order)))
-    measured = [row for row in rows if "wall_s" in row or "first_s" in row]
+    measured = [row for row in rows if "wall_s" in row]
     parts = [describe(found.machine)]
     if found.limits:
         parts.append(describe_limits(found))
@@ -93,9 +95,10 @@ def describe(machine: Line) -> str:
     software = [f"driver {machine['driver']}"] if is_given(machine, "driver") else []
     if isinstance(cuda := machine.get("cuda"), list) and len(cuda) == 2:
         software.append(f"CUDA {cuda[0]} (driver) and {cuda[1]} (runtime)")
-    for key, name in (("cupy", "CuPy"), ("numpy", "NumPy"), ("numba", "Numba"), ("torch", "PyTorch")):
+    for key, name in SOFTWARE.items():
         software.append(f"{name} {machine[key]}" if is_given(machine, key) else f"no {name}")
-    software += [f"{key} {machine[key]}" for key in ("python", "commit") if is_given(machine, key)]
+    if is_given(machine, "commit"):
+        software.append(f"commit {machine['commit']}")
     text = f"{', '.join(parts)}; {', '.join(software)}; {machine.get('date', 'no date')}\n"
     if is_given(machine, "unavailable"):
         text += f"\n**{machine['unavailable']}**\n"

@@ -48,5 +48,6 @@ cuda = SimpleNamespace(
         runtimeGetVersion=lambda: 13020,
         deviceGetPCIBusId=lambda device: "0000:1B:00.0",
         free=free,
-    )
+    ),
+    nvrtc=SimpleNamespace(getVersion=lambda: (13, 2)),
 )

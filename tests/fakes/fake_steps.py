@@ -103,7 +103,7 @@ def closes(report):
 
 def prints(report):
     report.note('{"step": "prints", "status": "ok"')
-    sys.stdout.buffer.write(bytes(range(256)) * 16)
+    sys.stdout.buffer.write(bytes(range(256)) * 16 + "a line without an end: ½".encode())
 
 
 def endless(report):
@@ -116,7 +116,7 @@ def scribbles(report):
         file.write(b"\0\xff\n[]\n3\nnull\n" + b"[" * 100_000 + b"\n" + b"9" * 5000 + b"\n")
         file.write(b'{"step": 1, "name": "x"}\n{"step": "scribbles", "status": []}\n{"limits": 3}\n')
         file.write(
-            b'{"step": "scribbles", "name": "odd", "wall_s": "long", "first_s": 1, "device_s": 0, "unit":'
+            b'{"step": "scribbles", "name": "odd", "wall_s": 0, "first_s": "long", "device_s": 0, "unit":'
         )
         file.write(b' [], "bytes": NaN, "memory": 1' + b"0" * 400 + b', "steps": 0, "goals": {"x": 3}}\n')
         file.write(b'{"step": "scribbles", "na')
