@@ -35,7 +35,7 @@ def gpu_check(*arguments, command=(sys.executable, "-m", "gpu"), **changes):
     )
 
 
-def found(out):
+def results_in(out):
     return results.read(out / "gpu-fake-9000.jsonl")
 
 
@@ -56,7 +56,7 @@ def test_every_step_is_tried(everything):
         **dict.fromkeys(("orphan", "daemon", "closes", "prints", "scribbles"), "ok"),
         **{"missing": "failed", "end": "ok"},
     }
-    steps = found(out).steps
+    steps = results_in(out).steps
     assert {name: step["status"] for name, step in steps.items()} == expected
     assert steps["killed"]["signal"] == "SIGKILL" and steps["segfault"]["signal"] == "SIGSEGV"
     for name, error in (
@@ -71,20 +71,20 @@ def test_every_step_is_tried(everything):
 
 
 def test_time_limits_hold(everything):
-    steps = found(everything[1]).steps
+    steps = results_in(everything[1]).steps
     assert 1 <= steps["hangs"]["seconds"] < 5 <= steps["stubborn"]["seconds"] < 11
     assert all(steps[name]["seconds"] < 5 for name in ("orphan", "daemon", "closes"))
 
 
 def test_no_process_is_left(everything):
-    pid = found(everything[1]).rows["orphan", "child"]["pid"]
+    pid = results_in(everything[1]).rows["orphan", "child"]["pid"]
     ran = Path(f"/proc/{pid}/cmdline")
     assert not ran.exists() or b"98764" not in ran.read_bytes()
 
 
 def test_rows_and_log(everything):
     done, out = everything
-    seen = found(out)
+    seen = results_in(out)
     assert {path.suffix for path in out.iterdir()} == {".jsonl", ".md", ".log"}
     assert all(path.stat().st_size < 2**24 for path in out.iterdir())
     assert seen.machine["card"] == "NVIDIA Fake 9000" and seen.machine["cuda"] == ["13.0", "13.2"]
@@ -116,9 +116,9 @@ def test_table(everything):
 
 def test_steps_run_again(everything, tmp_path):
     out = shutil.copytree(everything[1], tmp_path / "out")
-    before = found(out)
+    before = results_in(out)
     done = gpu_check("--out", out, "--only", "fails", "--only", "works", "skips", FAKE_MENDED="1")
-    after = found(out)
+    after = results_in(out)
     assert done.returncode == 0
     assert after.rows["fails", "sum"]["checked"] and after.steps["fails"]["status"] == "ok"
     assert after.rows.keys() == before.rows.keys() and after.steps.keys() == before.steps.keys()
@@ -133,7 +133,7 @@ def test_steps_run_again(everything, tmp_path):
 
 def test_limits_from_the_command_line(tmp_path):
     done = gpu_check("--out", tmp_path, "--limit", "0.5", "--total", "1.4", "--only", "hangs", "end")
-    steps = found(tmp_path).steps
+    steps = results_in(tmp_path).steps
     assert done.returncode == 1
     assert steps["hangs"]["error"].startswith("ended at its limit of 0.5 s")
     assert steps["end"]["error"] == "not begun: no time was left of 1.4 s"
@@ -146,7 +146,7 @@ def test_unchecked_rows_fail(tmp_path):
 def test_card_lost(tmp_path):
     only = ("--only", "works", "killed", "closes", "end")
     done = gpu_check("--out", tmp_path / "out", *only, FAKE_LOST=str(tmp_path / "lost"))
-    steps = found(tmp_path / "out").steps
+    steps = results_in(tmp_path / "out").steps
     assert done.returncode == 1 and steps["works"]["status"] == "ok"
     for name in ("closes", "end"):
         assert steps[name]["status"] == "failed" and steps[name]["error"] == (
@@ -159,13 +159,13 @@ def test_card_lost(tmp_path):
 def test_interrupted(tmp_path, number):
     command = [SCRIPT, "--steps", "fake_steps", "--out", tmp_path, "--only", "works", "sleeps", "end"]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
-    while "sleeps" not in (seen := found(tmp_path)).steps or ("sleeps", "asleep") not in seen.rows:
+    while "sleeps" not in (seen := results_in(tmp_path)).steps or ("sleeps", "asleep") not in seen.rows:
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
     printed, _ = process.communicate()
     assert process.returncode == 128 + number
-    seen = found(tmp_path)
+    seen = results_in(tmp_path)
     assert seen.steps["works"]["status"] == "ok" and seen.steps["sleeps"]["status"] == "interrupted"
     assert "end" not in seen.steps
     assert "| sleeps | **interrupted** |" in (tmp_path / "gpu-fake-9000.md").read_text(encoding="utf-8")
@@ -180,7 +180,7 @@ def test_closed_output(tmp_path):
     process.stdout.close()
     with process.stderr:
         assert not process.stderr.read() and process.wait() == 0
-    assert found(tmp_path).steps["prints"]["status"] == "ok"
+    assert results_in(tmp_path).steps["prints"]["status"] == "ok"
 
 
 def test_clocks(tmp_path):
@@ -194,7 +194,7 @@ def test_clocks(tmp_path):
     smi.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     assert gpu_check("--out", tmp_path / "out", "--only", "works", PATH=path).returncode == 0
-    seen = found(tmp_path / "out")
+    seen = results_in(tmp_path / "out")
     clocks = {"sm": 1980, "memory": 2619, "sm_max": 1980, "memory_max": 2619, "temperature": 41}
     assert seen.machine["clocks"] == seen.steps["works"]["clocks"] == clocks
     assert seen.machine["driver"] == "580.1"

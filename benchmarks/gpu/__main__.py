@@ -105,7 +105,7 @@ class Check:
         line["status"] = "interrupted"
         try:
             ended = run_limited(command, limit, self.log.write, keep=(writer,))
-            line |= self.judge(step.name, ended, limit, reader)
+            line |= self.status(step.name, ended, limit, reader)
         except OSError as error:
             line |= {"status": "failed", "error": f"could not be started: {error}"}
         finally:
@@ -114,13 +114,13 @@ class Check:
             self.log.end()
             self.finish({"seconds": time.monotonic() - begin} | line)
 
-    def judge(self, step: str, ended: Ended, limit: float, reader: int) -> dict[str, Any]:
+    def status(self, step: str, ended: Ended, limit: float, reader: int) -> dict[str, Any]:
         """The status of a step from how its process ended and what it wrote about that to a pipe."""
         try:
-            found = json.loads(os.read(reader, 1 << 16).splitlines()[-1])
+            outcome = json.loads(os.read(reader, 1 << 16).splitlines()[-1])
         except (BlockingIOError, ValueError):
-            found = {}
-        line = {"seconds": ended.seconds} | {key: found[key] for key in ("clocks",) if key in found}
+            outcome = {}
+        line = {"seconds": ended.seconds} | {key: outcome[key] for key in ("clocks",) if key in outcome}
         rows = results.read(self.path).rows_of(step)
         last = f"; its last row is {rows[-1]['name']!r}" if rows else ""
         if ended.timed_out:
@@ -128,14 +128,14 @@ class Check:
             error = f"ended at its limit of {limit:.4g} s{killed}{last}"
             return line | {"status": "timed out", "error": error}
         exit_status = ended.exit or 0
-        if exit_status < 0 or "status" not in found or (found["status"] != "failed" and exit_status):
+        if exit_status < 0 or "status" not in outcome or (outcome["status"] != "failed" and exit_status):
             how = {"exit": exit_status} if exit_status >= 0 else {"signal": signal_name(-exit_status)}
-            when = " after its work" if "status" in found else " and did not say how it went"
-            error = f"ended with {describe(exit_status)}{when if exit_status >= 0 or found else ''}{last}"
+            when = " after its work" if "status" in outcome else " and did not say how it went"
+            error = f"ended with {describe(exit_status)}{when if exit_status >= 0 or outcome else ''}{last}"
             return line | {"status": "died", **how, "error": error}
-        line |= {key: found[key] for key in ("status", "error") if key in found}
+        line |= {key: outcome[key] for key in ("status", "error") if key in outcome}
         ends = [f"{name!r} {how}" for name, how in self.statuses.items() if how in ("died", "timed out")]
-        if found.get("lost") and ends:
+        if outcome.get("lost") and ends:
             line["error"] += f"; the card may be lost since step {ends[-1]}"
         return line
 
@@ -149,9 +149,9 @@ class Check:
 
     def summary(self) -> int:
         """Say the table and where it is; the exit status."""
-        found = results.read(self.path)
         self.log.say(f"\n{self.table()}\ngpu-check: results are in {self.path} and {self.markdown}")
-        rows = [row for step in self.statuses for row in found.rows_of(step)]
+        written = results.read(self.path)
+        rows = [row for step in self.statuses for row in written.rows_of(step)]
         return int(not {*self.statuses.values()} <= {"ok", "skipped"} or any(map(table.unchecked, rows)))
 
 

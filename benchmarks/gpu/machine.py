@@ -11,6 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from .formatting import one_line
+
 CLOCKS = {  # of nvidia-smi: MHz, degrees Celsius, watts
     "sm": "clocks.sm",
     "memory": "clocks.mem",
@@ -23,27 +25,27 @@ CLOCKS = {  # of nvidia-smi: MHz, degrees Celsius, watts
 
 def main() -> None:
     """Print what can be known without CUDA first, since that may hang or die."""
-    tell(software())
-    tell(smi(None, {"card": "name", "driver": "driver_version"}))
-    found = cuda()
-    tell(found)
-    tell({"clocks": clocks(found.get("bus"))})
+    print_json(software())
+    print_json(smi(None, {"card": "name", "driver": "driver_version"}))
+    info = cuda()
+    print_json(info)
+    print_json({"clocks": clocks(info.get("bus"))})
 
 
-def tell(found: dict[str, Any]) -> None:
-    print(json.dumps(found), flush=True)
+def print_json(info: dict[str, Any]) -> None:
+    print(json.dumps(info), flush=True)
 
 
 def software() -> dict[str, Any]:
     """Versions, and the commit of the checkout; None for what there is not."""
-    found: dict[str, Any] = {"python": platform.python_version(), "host_cpus": cpus()}
+    info: dict[str, Any] = {"python": platform.python_version(), "host_cpus": cpus()}
     for package in ("numpy", "numba", "torch"):
         try:
-            found[package] = importlib.metadata.version(package)
+            info[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = None
+            info[package] = None
     commit = output(["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"])
-    return found | {"commit": commit or None}
+    return info | {"commit": commit or None}
 
 
 def cpus() -> int | None:
@@ -52,25 +54,23 @@ def cpus() -> int | None:
 
 def cuda() -> dict[str, Any]:
     """The device in use as CUDA has it, and why backend "gpu" cannot run here if so."""
-    found: dict[str, Any] = {}
+    info: dict[str, Any] = {}
     try:
         import cupy
 
         runtime = cupy.cuda.runtime
-        found["cupy"] = cupy.__version__
-        found["nvrtc"] = ".".join(map(str, cupy.cuda.nvrtc.getVersion()))
         device = runtime.getDevice()
         properties = runtime.getDeviceProperties(device)
-        found |= {
-            "card": properties["name"].decode(),
-            "capability": f"{properties['major']}.{properties['minor']}",
-            "multiprocessors": properties["multiProcessorCount"],
-            "memory": properties["totalGlobalMem"],
-            "cuda": [cuda_version(runtime.driverGetVersion()), cuda_version(runtime.runtimeGetVersion())],
-            "bus": runtime.deviceGetPCIBusId(device),
-        }
+        info["card"] = properties["name"].decode()
+        info["capability"] = f"{properties['major']}.{properties['minor']}"
+        info["multiprocessors"] = properties["multiProcessorCount"]
+        info["memory"] = properties["totalGlobalMem"]
+        info["cupy"] = cupy.__version__
+        info["bus"] = runtime.deviceGetPCIBusId(device)
+        info["cuda"] = [cuda_version(runtime.driverGetVersion()), cuda_version(runtime.runtimeGetVersion())]
+        info["nvrtc"] = ".".join(map(str, cupy.cuda.nvrtc.getVersion()))
     except Exception as error:  # whatever is missing, the sentence below is better where there is one
-        found["unavailable"] = f"CuPy cannot use a card here: {error}"
+        info["unavailable"] = one_line(f"CuPy cannot use the card: {error}")
     try:
         import fastrec
         from fastrec.backend import resolve
@@ -78,10 +78,10 @@ def cuda() -> dict[str, Any]:
         try:
             resolve("gpu")
         except fastrec.BackendError as error:
-            found["unavailable"] = str(error)
+            info["unavailable"] = str(error)
     except ImportError as error:
-        found["unavailable"] = f"fastrec cannot be imported: {error}"
-    return found
+        info["unavailable"] = f"fastrec cannot be imported: {error}"
+    return info
 
 
 def cuda_version(number: int) -> str:
@@ -90,13 +90,13 @@ def cuda_version(number: int) -> str:
 
 def clocks(bus: str | None) -> dict[str, float]:
     """Clocks, temperature and power of a card by its PCI bus id, as far as nvidia-smi knows them."""
-    found = {}
+    info = {}
     for key, value in smi(bus, CLOCKS).items():
         try:
-            found[key] = float(value)
+            info[key] = float(value)
         except ValueError:  # "[N/A]"
             continue
-    return found
+    return info
 
 
 def smi(bus: str | None, fields: dict[str, str]) -> dict[str, str]:

@@ -57,11 +57,11 @@ def read(path: Path) -> Results:
     for line in lines(path):
         match line:
             case {"step": str(step), "name": str(name)}:
-                results.rows[step, name] = sound(line)
+                results.rows[step, name] = validated(line)
                 if isinstance(limits := line.get("limits"), dict):
                     results.limits = {key: value for key, value in limits.items() if is_number(value)}
             case {"step": str(step), "status": str(status)}:
-                results.steps[step] = sound(line)
+                results.steps[step] = validated(line)
                 if status == "running":
                     results.rows = {key: row for key, row in results.rows.items() if key[0] != step}
             case {"card": str()}:
@@ -81,7 +81,7 @@ def lines(path: Path) -> Iterator[Line]:
                     yield line
 
 
-def sound(line: Line) -> Line:
+def validated(line: Line) -> Line:
     """A line without fields that are not of the type that tables rely on."""
     line = {key: value for key, value in line.items() if key not in NUMBERS or is_number(value)}
     goals = line.pop("goals", None)

@@ -27,12 +27,12 @@ def main() -> None:
     # The parent ends this process in time, unless it was killed itself.
     signal.alarm(max(0, int(task["deadline"] - time.monotonic())) + 30)
 
-    def tell(outcome: dict[str, Any]) -> None:
+    def write(outcome: dict[str, Any]) -> None:
         os.write(task["outcome"], json.dumps(outcome).encode() + b"\n")
 
     outcome = run(task)
-    tell(outcome)
-    tell(outcome | {"clocks": machine.clocks(task["bus"])})  # while CUDA still holds them up
+    write(outcome)
+    write(outcome | {"clocks": machine.clocks(task["bus"])})  # while CUDA still holds them up
     sys.stdout.flush()
     if outcome["status"] == "failed":
         os._exit(1)  # what CuPy frees at the end can hang after an error

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import results
 from .formatting import format_bytes, format_duration, format_quantity, one_line
-from .results import Line, Results
+from .results import Line, Results, is_number, read
 
 # Published: bytes/s of memory; operations/s of int8 and one-bit tensor cores (dense) and of float32.  A
 # multiplication and its addition are two operations.  The first name found in that of the card counts.
@@ -30,32 +29,31 @@ MEASURED = (
     *("step", "job", "time", "on the device", "bytes/s", "of copy", "operations/s", "of limit", "memory"),
     *("baseline", "ratio", "goal", "first call", "checked"),
 )
+STEPS = ("step", "status", "seconds", "rows checked", "clocks", "commit")
 
 
 def write_readme(readme: Path, folder: Path) -> None:
     """Put the tables of all cards in a folder of results between the markers of a README."""
     files = sorted(file for file in folder.glob("gpu-*.jsonl") if not file.stem.endswith("-small"))
-    tables = "\n".join(table(results.read(file)) for file in files) or "Not measured yet.\n"
+    tables = "\n".join(table(read(file)) for file in files) or "Not measured yet.\n"
     before, begin, _, end, after = re.split(
         r"(<!-- gpu table -->\n|<!-- gpu end -->)", readme.read_text(encoding="utf-8")
     )
     readme.write_text(before + begin + tables + end + after, encoding="utf-8")
 
 
-def table(found: Results) -> str:
+def table(results: Results) -> str:
     """The card, its limits, what was measured on it, and how the steps ended."""
-    order = {step: i for i, step in enumerate(found.steps)}
-    rows = sorted(found.rows.values(), key=lambda row: order.get(row["step"], len(order)))
+    order = {step: i for i, step in enumerate(results.steps)}
+    rows = sorted(results.rows.values(), key=lambda row: order.get(row["step"], len(order)))
     measured = [row for row in rows if "wall_s" in row]
-    parts = [describe(found.machine)]
-    if found.limits:
-        parts.append(describe_limits(found))
+    parts = [describe(results.machine)]
+    if results.limits:
+        parts.append(describe_limits(results))
     if measured:
-        parts.append(markdown(MEASURED, (measured_cells(row, found.limits) for row in measured)))
-    parts.append(
-        markdown(("step", "status", "seconds", "rows checked", "clocks", "commit"), step_cells(found))
-    )
-    if faults := [fault(row) for row in rows if unchecked(row)]:
+        parts.append(markdown(MEASURED, (measured_cells(row, results.limits) for row in measured)))
+    parts.append(markdown(STEPS, step_cells(results)))
+    if faults := [fault_line(row) for row in rows if unchecked(row)]:
         parts.append("\n".join(faults) + "\n")
     return "\n".join(parts)
 
@@ -74,7 +72,7 @@ def unchecked(row: Line) -> bool:
     return row.get("checked") is not True and "limits" not in row
 
 
-def fault(row: Line) -> str:
+def fault_line(row: Line) -> str:
     why = f": {row['error']}" if row.get("error") else ""
     return f"- {escape(row['step'])}, {escape(row['name'])}: **not checked**{escape(why)}"
 
@@ -82,42 +80,42 @@ def fault(row: Line) -> str:
 def describe(machine: Line) -> str:
     """The card, its clocks and the software, in a line or two."""
     parts = [str(machine.get("card", "Unknown card"))]
-    if is_given(machine, "capability"):
+    if has(machine, "capability"):
         parts.append(f"compute capability {machine['capability']}")
-    if is_given(machine, "multiprocessors"):
+    if has(machine, "multiprocessors"):
         parts.append(f"{machine['multiprocessors']} multiprocessors")
-    if results.is_number(machine.get("memory")):
+    if is_number(machine.get("memory")):
         parts.append(format_bytes(machine["memory"]))
-    found = machine.get("clocks")
+    clocks = machine.get("clocks")
     for key, name in (("sm", "clock"), ("memory", "memory at")):
-        if isinstance(found, dict) and {key, f"{key}_max"} <= found.keys():
-            parts.append(f"{name} {found[key]:.0f} of {found[f'{key}_max']:.0f} MHz")
-    software = [f"driver {machine['driver']}"] if is_given(machine, "driver") else []
+        if isinstance(clocks, dict) and {key, f"{key}_max"} <= clocks.keys():
+            parts.append(f"{name} {clocks[key]:.0f} of {clocks[f'{key}_max']:.0f} MHz")
+    software = [f"driver {machine['driver']}"] if has(machine, "driver") else []
     if isinstance(cuda := machine.get("cuda"), list) and len(cuda) == 2:
         software.append(f"CUDA {cuda[0]} (driver) and {cuda[1]} (runtime)")
     for key, name in SOFTWARE.items():
-        software.append(f"{name} {machine[key]}" if is_given(machine, key) else f"no {name}")
-    if is_given(machine, "commit"):
+        software.append(f"{name} {machine[key]}" if has(machine, key) else f"no {name}")
+    if has(machine, "commit"):
         software.append(f"commit {machine['commit']}")
     text = f"{', '.join(parts)}; {', '.join(software)}; {machine.get('date', 'no date')}\n"
-    if is_given(machine, "unavailable"):
+    if has(machine, "unavailable"):
         text += f"\n**{machine['unavailable']}**\n"
     return text
 
 
-def is_given(machine: Line, key: str) -> bool:
+def has(machine: Line, key: str) -> bool:
     return machine.get(key) is not None
 
 
-def clocks(found: dict[str, float]) -> str:
+def format_clocks(clocks: dict[str, float]) -> str:
     """Clocks of the multiprocessors and of memory, as "1980 / 2619 MHz"."""
-    told = [f"{found[key]:.0f}" for key in ("sm", "memory") if key in found]
-    return f"{' / '.join(told)} MHz" if told else ""
+    values = [f"{clocks[key]:.0f}" for key in ("sm", "memory") if key in clocks]
+    return f"{' / '.join(values)} MHz" if values else ""
 
 
-def describe_limits(found: Results) -> str:
-    measured = [f"{UNITS.get(key, key)} {rate(value, key)}" for key, value in found.limits.items()]
-    card = str(found.machine.get("card", ""))
+def describe_limits(results: Results) -> str:
+    measured = [f"{UNITS.get(key, key)} {rate(value, key)}" for key, value in results.limits.items()]
+    card = str(results.machine.get("card", ""))
     known = next((rates for name, rates in PUBLISHED.items() if name in card), {})
     published = [f"{UNITS.get(key, key)} {rate(value, key)}" for key, value in known.items()]
     return f"Limits measured: {', '.join(measured)}" + (
@@ -132,7 +130,7 @@ def rate(value: float, key: str) -> str:
 
 def measured_cells(row: Line, limits: dict[str, float]) -> list[str]:
     unit, device = str(row.get("unit", "")), row.get("device_s")
-    cells = [row["step"], row["name"], spent(row, "wall_s"), spent(row, "device_s")]
+    cells = [row["step"], row["name"], format_time(row, "wall_s"), format_time(row, "device_s")]
     for key, share, of in (("bytes", "bytes_share", "copy"), ("operations", "operations_share", unit)):
         count = row.get(key)
         cells += (
@@ -142,12 +140,12 @@ def measured_cells(row: Line, limits: dict[str, float]) -> list[str]:
         )
     cells.append(format_bytes(row["memory"]) if "memory" in row else "")
     against = str(row.get("against", ""))
-    cells.append(", ".join(filter(None, (against, spent(row, "baseline_s")))))
+    cells.append(", ".join(filter(None, (against, format_time(row, "baseline_s")))))
     ratio = row.get("ratio")
     if ratio is None and row.get("wall_s") and "baseline_s" in row:
         ratio = row["baseline_s"] / row["wall_s"]
     cells.append("" if ratio is None else f"**{ratio:.3g}**")
-    cells += [goals_told(row), format_duration(row["first_s"]) if "first_s" in row else ""]
+    cells += [format_goals(row), format_duration(row["first_s"]) if "first_s" in row else ""]
     cells.append("**not checked**" if unchecked(row) else "yes")
     return cells
 
@@ -160,7 +158,7 @@ def share_of(row: Line, key: str, reached: float, of: str, limits: dict[str, flo
     return f"{share:.0%}" if of == "copy" else f"{share:.0%} of {UNITS.get(of, of)}"
 
 
-def spent(row: Line, key: str) -> str:
+def format_time(row: Line, key: str) -> str:
     """A time of a row, and that of a step where it has several."""
     if key not in row:
         return ""
@@ -168,7 +166,7 @@ def spent(row: Line, key: str) -> str:
     return format_duration(row[key]) + (f" ({format_duration(row[key] / steps)} a step)" if steps > 1 else "")
 
 
-def goals_told(row: Line) -> str:
+def format_goals(row: Line) -> str:
     unit = str(row.get("unit", ""))
     forms = {
         "seconds": lambda v: f"≤ {format_duration(v)}",
@@ -183,9 +181,9 @@ def goals_told(row: Line) -> str:
     )
 
 
-def step_cells(found: Results) -> Iterator[list[str]]:
-    for name, step in found.steps.items():
-        rows = found.rows_of(name)
+def step_cells(results: Results) -> Iterator[list[str]]:
+    for name, step in results.steps.items():
+        rows = results.rows_of(name)
         checked = sum(not unchecked(row) for row in rows)
         status = "did not end" if step["status"] == "running" else step["status"]
         if step.get("error"):
@@ -195,6 +193,6 @@ def step_cells(found: Results) -> Iterator[list[str]]:
             status if step["status"] in ("ok", "skipped") else f"**{status}**",
             f"{step['seconds']:.1f}" if "seconds" in step else "",
             f"{checked} of {len(rows)}" if rows else "",
-            clocks(step.get("clocks") or {}),
+            format_clocks(step.get("clocks") or {}),
             str(step.get("commit") or ""),
         ]
