@@ -23,14 +23,15 @@ class Report:
     def __init__(self, path: Path, step: str, small: bool, limits: dict[str, float], deadline: float) -> None:
         self.path, self.step, self.small, self.limits, self.deadline = path, step, small, limits, deadline
 
-    def row(self, name: str, *, checked: bool = False, **fields: Any) -> None:
+    def row(self, name: str, /, *, checked: bool = False, **fields: Any) -> None:
         """Append a row to the file, at once.  Of several rows of the same name, the last counts.
 
         A row with `wall_s` appears in the table of measurements, others are counted beside their step; one
         with `limits` sets those of the steps that follow.  checked: whether the result has been compared with
         another; a step that leaves a row unchecked makes scripts/gpu-check fail.
         """
-        append(self.path, {"step": self.step, "name": name, "checked": checked, **fields})
+        known_by = {"step": self.step, "name": name, "checked": checked}
+        append(self.path, {**known_by, **fields, **known_by})
 
     def note(self, text: str) -> None:
         """Print a line, which goes to the log too."""

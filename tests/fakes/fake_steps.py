@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -44,7 +45,10 @@ def skips(report):
 
 
 def forgets(report):
-    report.row("forgotten", **MEASURED)
+    if os.environ.get("FAKE_MENDED"):
+        report.row("remembered", checked=True)
+    else:
+        report.row("forgotten", **MEASURED)
 
 
 def killed(report):
@@ -64,6 +68,11 @@ def exits(report):
 
 def vanishes(report):
     os._exit(0)
+
+
+def lingers(report):
+    threading.Thread(target=time.sleep, args=(99,)).start()
+    raise ValueError("and a thread is left")
 
 
 def traps(report):
@@ -92,7 +101,7 @@ def orphan(report):
 
 
 def daemon(report):
-    subprocess.Popen(["sleep", "9"], start_new_session=True)
+    subprocess.Popen(["yes"], start_new_session=True)  # until nobody reads what it prints
 
 
 def closes(report):
@@ -128,7 +137,7 @@ def step(job, limit=60, default=True):
 
 
 STEPS = (
-    *map(step, (works, fails, skips, forgets, killed, segfault, exits, vanishes, traps)),
+    *map(step, (works, fails, skips, forgets, killed, segfault, exits, vanishes, lingers, traps)),
     *(step(job, 1) for job in (hangs, stubborn, endless)),
     *map(step, (orphan, daemon, closes, prints, scribbles)),
     Step("missing", "no_such_module:job", 1, 60, True, "its module is not there"),
