@@ -304,6 +304,14 @@ def test_row_is_named_once(tmp_path):
     assert results.read(report.path).rows["step", "its name"]["seconds"] == 1
 
 
+def test_many_unchecked_rows(tmp_path):
+    for i in range(50):
+        results.append(tmp_path / "rows", {"step": "a", "name": f"case {i}", "error": "wrong\n" * 1000})
+    text = table.table(results.read(tmp_path / "rows"))
+    assert "- a, case 0: **not checked**: wrong wrong" in text and "\n- and 30 more\n" in text
+    assert len(text) < 6000
+
+
 def test_arrays_are_written(tmp_path):
     np = pytest.importorskip("numpy")
     results.append(tmp_path / "rows", {"a": np.float32(0.5), "b": np.arange(2), "c": Path("x")})

@@ -29,6 +29,7 @@ MEASURED = (
     *("step", "job", "time", "on the device", "bytes/s", "of copy", "operations/s", "of limit", "memory"),
     *("baseline", "ratio", "goal", "first call", "checked"),
 )
+SHOWN = 20  # of the rows that were not checked
 STEPS = ("step", "status", "seconds", "rows checked", "clocks", "commit")
 
 
@@ -52,9 +53,10 @@ def table(results: Results) -> str:
         parts.append(describe_limits(results))
     if measured:
         parts.append(markdown(MEASURED, (measured_cells(row, results.limits) for row in measured)))
-    parts.append(markdown(STEPS, step_cells(results)))
     if faults := [fault_line(row) for row in rows if unchecked(row)]:
-        parts.append("\n".join(faults) + "\n")
+        more = f"- and {len(faults) - SHOWN} more\n" if len(faults) > SHOWN else ""
+        parts.append("".join(faults[:SHOWN]) + more)
+    parts.append(markdown(STEPS, step_cells(results)))
     return "\n".join(parts)
 
 
@@ -74,7 +76,7 @@ def unchecked(row: Line) -> bool:
 
 def fault_line(row: Line) -> str:
     why = f": {row['error']}" if row.get("error") else ""
-    return f"- {escape(row['step'])}, {escape(row['name'])}: **not checked**{escape(why)}"
+    return f"- {escape(row['step'])}, {escape(row['name'])}: **not checked**{one_line(why, 200)}\n"
 
 
 def describe(machine: Line) -> str:
