@@ -175,6 +175,7 @@ def gpu_unavailable_reason() -> str | None:
         if not runtime.getDeviceCount():
             return 'backend "gpu" found no CUDA device'
         card = runtime.getDeviceProperties(runtime.getDevice())
+        cooperative = cupy.cuda.Device().attributes["CooperativeLaunch"]
         version = tuple(int(part) for part in cupy.__version__.split(".")[:2])
     except Exception as error:  # a broken CuPy or driver fails in many ways, and each means: no gpu
         return f'backend "gpu" found no usable CUDA device: {error}'
@@ -183,7 +184,7 @@ def gpu_unavailable_reason() -> str | None:
     name, capability = card["name"].decode(), f"{card['major']}.{card['minor']}"
     if card["major"] < 8:
         return f'backend "gpu" needs compute capability 8.0; {name} has {capability}'
-    if not cupy.cuda.Device().attributes["CooperativeLaunch"]:
+    if not cooperative:
         return f'backend "gpu" needs a device that launches cooperatively; {name} does not'
     # CuPy looks for its compiler, and for the headers of CUDA, only when it compiles the first kernel.
     try:

@@ -49,5 +49,6 @@ cuda = SimpleNamespace(
         deviceGetPCIBusId=lambda device: "0000:1B:00.0",
         free=free,
     ),
+    Device=lambda: SimpleNamespace(attributes={"CooperativeLaunch": 1}),
     nvrtc=SimpleNamespace(getVersion=lambda: (13, 2)),
 )
