@@ -112,6 +112,7 @@ extern "C" __global__ void last_block(const int* x, int* partial, unsigned* coun
         partial[blockIdx.x] = value;
         __threadfence();
         last = atomicAdd(count, 1) == gridDim.x - 1;
+        __threadfence();
     }
     __syncthreads();
     if (last && threadIdx.x == 0)
@@ -655,6 +656,28 @@ FAULTS = {
         "if (blockIdx.x == t) { x[t] = 1; atomicAdd(x + 40, 1); } __syncthreads();"
         " if (t == 0) x[41 + x[0]] = 1;",
         "race between blocks",
+    ),
+    "missing_fence_after_an_atomic": (
+        "__shared__ int seen; if (t == 0) { x[40 + blockIdx.x] = 2; __threadfence();"
+        " seen = atomicAdd(x, 1); } __syncthreads(); if (t == 0 && seen == 2) x[50] = x[41 - blockIdx.x];",
+        "race between blocks.*4-byte load",
+    ),
+    "fence_after_the_atomic_that_tells": (
+        "if (t == 0) { x[40 + blockIdx.x] = 2; const int seen = atomicAdd(x, 1); __threadfence();"
+        " if (seen == 2) x[50] = x[41 - blockIdx.x]; }",
+        "race between blocks.*4-byte load",
+    ),
+    "acquired_by_another_lane": (
+        "int seen = 0; if (t == 0) { x[40 + blockIdx.x] = 2; __threadfence(); seen = atomicAdd(x, 1);"
+        " __threadfence(); } seen = __shfl_sync(~0u, seen, 0);"
+        " if (t == 1 && seen == 2) x[50] = x[41 - blockIdx.x];",
+        "race between blocks.*4-byte load",
+    ),
+    "released_without_a_barrier_of_the_block": (
+        "__shared__ int seen; if (t == 40) x[40 + blockIdx.x] = 2; if (t == 0) { __threadfence();"
+        " seen = atomicAdd(x, 1); __threadfence(); } __syncthreads();"
+        " if (t == 0 && seen == 2) x[50] = x[41 - blockIdx.x];",
+        "race between blocks.*4-byte load",
     ),
     "handed_over_by_a_relaxed_word": (
         "const auto words = (unsigned long long*)x; const int other = blockIdx.x ^ 1; if (t == 0) {"

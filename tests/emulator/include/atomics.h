@@ -1,4 +1,5 @@
-// Atomics, on global and shared memory, for the types that CUDA has them for.
+// Atomics, on global and shared memory, for the types that CUDA has them for.  They are relaxed: only with a fence
+// before it does one release what was written, only with one after it does it acquire what it saw released.
 // std::decay_t keeps the value out of the deduction of T: atomicAdd(unsigned*, 1).
 #pragma once
 
@@ -11,7 +12,6 @@ template <class T, class Update>
 EMULATOR_UNCHECKED T atomic(T* address, int line, Update update) {
     perhaps_switch();
     check(address, sizeof(T), Access::atomic, line);
-    acquire();
     Quiet quiet;
     const T old = *address, now = update(old);
     if (memcmp(&old, &now, sizeof(T))) progress();

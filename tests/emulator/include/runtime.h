@@ -49,8 +49,8 @@ void* dynamic_shared();
 
 enum class Access { load, store, atomic_load, atomic };
 void check(const void* address, size_t bytes, Access access, int line);
-void release();  // what the block has done is visible to who acquires later
-void acquire();
+void release();  // what was done before is visible to who sees the thread's next atomic store and acquires
+void acquire();  // what was released before the thread's last atomic load
 
 int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, void (*body)(void*),
         void* context);

@@ -26,7 +26,14 @@ struct Range {  // an array that the kernel was given
 
 std::vector<Range> ranges;
 std::vector<Cell*> allocated;
-std::vector<std::vector<unsigned>> releases, handovers;  // of each block, by the clock
+
+struct Release {
+    unsigned fence, store;  // the clock at the fence, and at the atomic store that follows it
+    unsigned thread, epoch;
+};
+
+std::vector<std::vector<Release>> releases;     // of each block, by the clock of the store
+std::vector<std::vector<unsigned>> handovers;  // of each block, by the clock
 unsigned clock_now;
 
 unsigned threads_of_block() { return blockDim.x * blockDim.y * blockDim.z; }
@@ -37,16 +44,27 @@ bool in_cluster(unsigned block) {
     return false;
 }
 
-bool acquired_after(const std::vector<unsigned>& times, unsigned clock) {
-    const auto first = std::upper_bound(times.begin(), times.end(), clock);
-    return first != times.end() && *first <= current->block->acquired;
+// A release by the same thread after the access, or by another one of its block after a barrier, and an acquire
+// after the store that made it known, whatever they met at: no false alarm.
+bool released(const Event& before, unsigned block) {
+    const std::vector<Release>& all = releases[block];
+    auto each = std::upper_bound(all.begin(), all.end(), current->acquired,
+                                 [](unsigned clock, const Release& release) { return clock < release.store; });
+    while (each-- != all.begin() && each->store > before.clock) {
+        if (each->fence <= before.clock) continue;
+        const bool same_warp = each->thread / 32 == (before.thread - 1) % threads_of_block() / 32;
+        if (same_warp || each->epoch != before.epoch) return true;
+    }
+    return false;
 }
 
-// A release after the access and an acquire after that release, whatever they met at: no false alarm.  The
-// barrier of a cluster is a release too, but inside the cluster it is known exactly what it orders.
+// The barrier of a cluster is a release too, but inside the cluster it is known exactly what it orders.
 bool ordered_by_release(const Event& before, unsigned block) {
-    return acquired_after(releases[block], before.clock) ||
-           (!in_cluster(block) && acquired_after(handovers[block], before.clock));
+    if (released(before, block)) return true;
+    if (in_cluster(block)) return false;
+    const std::vector<unsigned>& times = handovers[block];
+    const auto first = std::upper_bound(times.begin(), times.end(), before.clock);
+    return first != times.end() && *first <= current->acquired;
 }
 
 const char* conflict(const Event& before, const Event& now) {
@@ -98,7 +116,7 @@ Cell* find_cells(char* address, size_t bytes, bool store, Block*& owner, const c
 // Of the shared memory of another block of the cluster.
 const char* reach(Block& owner, const Event& now) {
     if (!owner.alive) return "access to the shared memory of a block that has exited";
-    if (!current->seen && !current->block->acquired)
+    if (!current->seen && !current->acquired)
         return "access to the shared memory of a block that may not have started (no barrier of the cluster)";
     Event& last = owner.foreign[current->block->cluster_rank];
     const unsigned arrivals = last.thread ? std::max(last.arrivals, now.arrivals) : now.arrivals;
@@ -140,6 +158,11 @@ const char* check_bytes(char* address, size_t bytes, Access access, bool aligned
     const bool atomic = access == Access::atomic || access == Access::atomic_load;
     const Event now{block.id * threads_of_block() + current->rank + 1, block.epoch,
                     block.warps[current->rank / 32].now, current->arrivals, clock_now, atomic, 0};
+    if (atomic) observe();
+    if (access == Access::atomic && current->fenced) {
+        releases[block.id].push_back({current->fenced, ++clock_now, current->rank, current->fence_epoch});
+        current->fenced = 0;
+    }
     if (owner && owner != &block) fault = reach(*owner, now);
     for (size_t i = 0; i < bytes && !fault; i++) fault = record(cells[i], now, access, owner);
     return fault;
@@ -176,14 +199,21 @@ void check(const void* address, size_t bytes, Access access, int line) {
 }
 
 void release() {
-    if (launch.options.checked) releases[current->block->id].push_back(++clock_now);
+    if (!launch.options.checked) return;
+    current->fenced = ++clock_now;
+    current->fence_epoch = current->block->epoch;
 }
 
 void hand_over() {
     if (launch.options.checked) handovers[current->block->id].push_back(++clock_now);
 }
 
-void acquire() { current->block->acquired = clock_now; }
+void observe() { current->observed = clock_now; }
+
+void acquire() {
+    current->acquired = std::max(current->acquired, current->observed);
+    current->block->acquired = std::max(current->block->acquired, current->acquired);
+}
 
 Cell* shared_cells() { return (Cell*)calloc(statics_size + launch.shared + 1, sizeof(Cell)); }
 

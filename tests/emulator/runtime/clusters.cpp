@@ -51,6 +51,7 @@ void cluster_wait(int line) {
     current->waits++;
     current->seen = current->waits;
     current->block->seen = std::max(current->block->seen, current->seen);
+    observe();
     acquire();
 }
 

@@ -83,6 +83,7 @@ void open_barrier(Block& block) {
     block.all = 1;
     for (Fiber* fiber : block.threads) {
         fiber->seen = block.seen;
+        fiber->acquired = block.acquired;
         if (fiber->state == State::at_barrier) wake(fiber);
     }
 }
@@ -102,9 +103,15 @@ void finish_meetings(Block& block, unsigned warp_index) {
         meeting->compute(meeting->context, meeting->in, meeting->out, arrived);
         if (meeting->operation.orders_memory && launch.options.checked) {
             warp.now++;
+            unsigned acquired = 0;
             for (int a = 0; a < 32; a++)
                 for (int b = 0; b < 32; b++)
                     if (arrived >> a & arrived >> b & 1) warp.together[a][b] = warp.now;
+            for (int pass = 0; pass < 2; pass++)
+                for (unsigned lanes = arrived; lanes; lanes &= lanes - 1) {
+                    Fiber* lane = block.threads[32 * warp_index + __builtin_ctz(lanes)];
+                    acquired = lane->acquired = std::max(acquired, lane->acquired);
+                }
         }
         for (unsigned lanes = arrived; lanes; lanes &= lanes - 1)
             wake(block.threads[32 * warp_index + __builtin_ctz(lanes)]);
@@ -189,6 +196,7 @@ void make_block(unsigned id, size_t first_fiber, Cluster& cluster) {
         fiber->state = State::ready;
         fiber->copies.clear();
         fiber->groups = fiber->arrivals = fiber->waits = fiber->seen = 0;
+        fiber->fenced = fiber->observed = fiber->acquired = 0;
         block->threads.push_back(fiber);
     }
     block->ready = block->threads;

@@ -58,6 +58,9 @@ struct Fiber {  // runs one thread
     unsigned groups;  // of copies, committed
     unsigned arrivals, waits;  // at barriers of the cluster
     unsigned seen;             // barriers of the cluster that it knows open, by its own wait or its block's
+    unsigned fenced, fence_epoch;  // the clock and the block's epoch of a release that awaits an atomic store, or 0
+    unsigned observed;         // the clock of its last atomic load, which an acquire reaches back to
+    unsigned acquired;         // the clock that it has acquired, or another thread before a barrier
 };
 
 struct Cell;
@@ -86,7 +89,7 @@ struct Block {
     int line = 0;                 // of the barrier they wait at
     int count = 0, all = 1, any = 0, votes[3];
     unsigned epoch = 0;     // counts barriers
-    unsigned acquired = 0;  // the clock when the block last acquired
+    unsigned acquired = 0;  // the latest clock that one of its threads has acquired
     std::vector<char> statics, dynamic;
     Cell* cells = nullptr;  // of statics, then dynamic; with checks only
     char* dynamic_base();
@@ -118,6 +121,7 @@ void wake(Fiber* fiber);
 void wait(State state, Operation operation, unsigned mask);
 void end_in_cluster();  // the running thread ends
 void hand_over();       // what the block has done is visible in its cluster
+void observe();         // an acquire reaches back to this moment
 void check_end();       // of the running block
 
 void catch_crashes();
