@@ -657,6 +657,30 @@ FAULTS = {
         " if (t == 0) x[41 + x[0]] = 1;",
         "race between blocks",
     ),
+    "read_only_load_of_an_own_store": (
+        "x[t] = 1; x[t] += __ldg(x + t);",
+        "__ldg of what the launch has stored",
+    ),
+    "read_only_load_of_the_store_of_another": (
+        "if (t < 32) x[t] = 2; __syncthreads(); if (t >= 32) x[t] = __ldg(x + 63 - t);",
+        "__ldg of what the launch has stored|race between blocks",
+    ),
+    "store_after_a_read_only_load": (
+        "const int v = __ldg(x + 63 - t); __syncthreads(); x[t] = v;",
+        "store to what the launch has read by __ldg",
+    ),
+    "atomic_after_a_read_only_load": (
+        "const int v = __ldg(x); if (v == 1 && t == 63) atomicAdd(x, 1);",
+        "store to what the launch has read by __ldg|__ldg of what the launch has stored",
+    ),
+    "read_only_load_of_shared_memory": (
+        "__shared__ int s[64]; s[t] = 1; x[t] = __ldg(s + t);",
+        "__ldg of shared memory",
+    ),
+    "misaligned_read_only_load": (
+        "const uint4 v = __ldg((const uint4*)(constant + 1 + t % 4 / 4)); assert(v.x + v.w != 77);",
+        "misaligned access: 16-byte read-only load",
+    ),
     "missing_fence_after_an_atomic": (
         "__shared__ int seen; if (t == 0) { x[40 + blockIdx.x] = 2; __threadfence();"
         " seen = atomicAdd(x, 1); } __syncthreads(); if (t == 0 && seen == 2) x[50] = x[41 - blockIdx.x];",

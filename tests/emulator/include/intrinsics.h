@@ -4,13 +4,24 @@
 #define EMULATOR_LOAD(name) \
     template <class T>      \
     __forceinline__ T name(const T* address) { return *address; }
-EMULATOR_LOAD(__ldg)
 EMULATOR_LOAD(__ldca)
 EMULATOR_LOAD(__ldcg)
 EMULATOR_LOAD(__ldcs)
 EMULATOR_LOAD(__ldlu)
 EMULATOR_LOAD(__ldcv)
 #undef EMULATOR_LOAD
+
+// The read-only path: what it reads must not be stored to in the same launch, by any thread.
+#ifdef __SANITIZE_THREAD__
+template <class T>
+EMULATOR_UNCHECKED T __ldg(const T* address, int line = __builtin_LINE()) {
+    emulator::check(address, sizeof(T), emulator::Access::read_only_load, line);
+    return *address;
+}
+#else
+template <class T>
+__forceinline__ T __ldg(const T* address) { return *address; }
+#endif
 
 #define EMULATOR_STORE(name) \
     template <class T>       \

@@ -47,7 +47,7 @@ int poison();
 
 void* dynamic_shared();
 
-enum class Access { load, store, atomic_load, atomic };
+enum class Access { load, store, atomic_load, atomic, read_only_load };
 void check(const void* address, size_t bytes, Access access, int line);
 void release();  // what was done before is visible to who sees the thread's next atomic store and acquires
 void acquire();  // what was released before the thread's last atomic load

@@ -127,11 +127,17 @@ const char* reach(Block& owner, const Event& now) {
 
 const char* record(Cell& cell, const Event& now, Access access, bool shared) {
     if (cell.store.copying) return "access to what an asynchronous copy still fills (not waited for)";
-    const bool load = access == Access::load || access == Access::atomic_load;
-    if (shared && load && !cell.store.thread)
+    const bool stores = access == Access::store || access == Access::atomic;
+    if (access == Access::read_only_load) {
+        if (cell.store.thread) return "__ldg of what the launch has stored";
+        cell.store.read_only = 1;
+    } else if (stores && cell.store.read_only) {
+        return "store to what the launch has read by __ldg";
+    }
+    if (shared && !stores && !cell.store.thread)
         return "load of shared memory never stored to";
     if (const char* fault = conflict(cell.store, now)) return fault;
-    if (load) {
+    if (!stores) {
         const unsigned threads = threads_of_block();
         Event& last = cell.loads[0];
         if (last.thread && (last.thread - 1) / threads != current->block->id) cell.foreign_load = last;
@@ -154,10 +160,11 @@ const char* check_bytes(char* address, size_t bytes, Access access, bool aligned
     if (fault) return fault;
     if (aligned && (uintptr_t)address % bytes) return "misaligned access";
     if (!cells) return nullptr;
+    if (owner && access == Access::read_only_load) return "__ldg of shared memory";
     const Block& block = *current->block;
     const bool atomic = access == Access::atomic || access == Access::atomic_load;
     const Event now{block.id * threads_of_block() + current->rank + 1, block.epoch,
-                    block.warps[current->rank / 32].now, current->arrivals, clock_now, atomic, 0};
+                    block.warps[current->rank / 32].now, current->arrivals, clock_now, atomic, 0, 0};
     if (atomic) observe();
     if (access == Access::atomic && current->fenced) {
         releases[block.id].push_back({current->fenced, ++clock_now, current->rank, current->fence_epoch});
@@ -169,7 +176,7 @@ const char* check_bytes(char* address, size_t bytes, Access access, bool aligned
 }
 
 void report(const char* fault, size_t bytes, Access access, const void* code, int line) {
-    const char* const names[] = {"load", "store", "atomic load", "atomic"};
+    const char* const names[] = {"load", "store", "atomic load", "atomic", "read-only load"};
     char text[240], place[40] = "";
     if (code) snprintf(place, sizeof place, " at 0x%zx", size_t((const char*)code - module_low));
     snprintf(text, sizeof text, "%s: %zu-byte %s%s", fault, bytes, names[int(access)], place);
@@ -193,8 +200,8 @@ bool in_shared(const void* pointer, size_t bytes) {
 void check(const void* address, size_t bytes, Access access, int line) {
     if (!launch.options.checked) return;
     Quiet quiet;
-    const bool atomic = access == Access::atomic || access == Access::atomic_load;
-    const char* fault = check_bytes((char*)address, bytes, access, atomic);
+    const bool aligned = access != Access::load && access != Access::store;
+    const char* fault = check_bytes((char*)address, bytes, access, aligned);
     if (fault) report(fault, bytes, access, nullptr, line);
 }
 

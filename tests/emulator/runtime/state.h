@@ -65,8 +65,8 @@ struct Fiber {  // runs one thread
 
 struct Cell;
 
-struct Event {  // a load or store; thread 0: none
-    unsigned thread = 0, epoch, warp_now, arrivals, clock : 30, atomic : 1, copying : 1;
+struct Event {  // a load or store; thread 0: none; copying, read_only: of a byte in its last store
+    unsigned thread = 0, epoch, warp_now, arrivals, clock : 29, atomic : 1, copying : 1, read_only : 1;
 };
 
 struct Cluster {
