@@ -11,7 +11,7 @@ from typing import Any
 import devices
 import matplotlib.image
 import pytest
-from emulator import raw
+from emulator import errors, raw
 from hypothesis import settings
 
 from fastrec import arguments
@@ -43,6 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without the tests of kernels that "gpu" does not have; long ones first, beside which others can run."""
     items[:] = [item for item in items if item.path.stem in ON_GPU or "gpu" not in parameters(item)]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None and item.path.stem not in LONG)
+
+
+def pytest_runtest_setup() -> None:
+    """No test suffers from a fault that another one has had in an emulated kernel."""
+    errors.reset()
 
 
 def parameters(item: pytest.Item) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import emulator
 import numpy as np
 import pytest
-from emulator import cupy, raw
+from emulator import cupy, errors, raw
 
 pytestmark = pytest.mark.skipif(emulator.lacking() is not None, reason=str(emulator.lacking()))
 
@@ -889,6 +889,42 @@ def test_faults_show_in_results_without_checks() -> None:
         with raw.schedule("forward"):
             assert set(run_faulty("missing_barrier_before_refill")) != {3}  # 1, and 0 + 1 of each block
             assert (run_faulty("already_exited") == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "says"),
+    [
+        ("out_of_bounds", 700, "IllegalAddress: an illegal memory access was encountered"),
+        ("misaligned", 716, "MisalignedAddress: misaligned address"),
+        ("failed_assertion", 710, "Assert: device-side assert triggered"),
+        ("trap", 719, "LaunchFailure: unspecified launch failure"),
+    ],
+)
+def test_every_call_after_a_fault_fails(name: str, status: int, says: str) -> None:
+    x, stream = device(np.ones(64, np.int32)), cupy.cuda.Stream.null
+    with raw.checked(), pytest.raises(cupy.cuda.driver.CUDADriverError) as report:
+        faulty.get_function(name)((1,), (64,), (x, x))
+    assert report.value.status == status
+    calls = [x.get, x.item, x.copy, x.sum, stream.synchronize, cupy.cuda.runtime.memGetInfo]
+    calls += [lambda: x + 1, lambda: x.fill(1), lambda: bool(x), lambda: device([1]), lambda: cupy.empty(1)]
+    for call in calls:
+        with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match=f"^cudaError{says}$") as report:
+            call()
+        assert report.value.status == status
+    with pytest.raises(cupy.cuda.driver.CUDADriverError, match=says[-10:]):
+        faulty.get_function("missing_fence")((1,), (64,), (x, x))
+    errors.reset()
+    assert x.get().shape == (64,)
+
+
+def test_a_report_of_the_emulator_alone_does_not_last() -> None:
+    """Of a race, say, a card would know nothing, and what cannot be launched harms nothing."""
+    x = device(np.ones(64, np.int32))
+    with raw.checked(), pytest.raises(raw.EmulationError, match="race"):
+        faulty.get_function("missing_barrier")((1,), (64,), (x, x))
+    with pytest.raises(cupy.cuda.driver.CUDADriverError, match="invalid launch"):
+        faulty.get_function("missing_barrier")((1,), (1025,), (x, x))
+    assert x.get().shape == (64,)
 
 
 def test_reports_name_the_line() -> None:

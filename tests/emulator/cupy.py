@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import CUDADriverError, CUDARuntimeError, reach_card
+
 __version__ = "14.2.0"
 ALIGNMENT = 512  # of every allocation of CuPy's pool
 GARBAGE = 0xA5  # every byte of new memory: an output that a kernel does not write shows
@@ -37,6 +39,7 @@ traffic = Traffic()
 
 def allocate(shape: Any, dtype: Any, order: str = "C") -> np.ndarray:
     """New host memory that stands for memory of the device."""
+    reach_card()
     shape, dtype = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape), np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     octets = np.full(size + ALIGNMENT, GARBAGE, dtype=np.uint8)
@@ -46,6 +49,7 @@ def allocate(shape: Any, dtype: Any, order: str = "C") -> np.ndarray:
 
 def on_host(value: Any) -> Any:
     """What an operation computes with: the memory of an array, or a scalar."""
+    reach_card()
     if isinstance(value, ndarray):
         return value._host
     if isinstance(value, (bool, int, float, complex, np.generic)):
@@ -117,6 +121,8 @@ class ndarray:
             return host
         array = cls.__new__(cls)
         array._host = np.asarray(host)
+        if array._host.base is None:  # no view: the device has computed it
+            reach_card()
         return array
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
@@ -155,6 +161,7 @@ class ndarray:
     def get(
         self, stream: Any = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True
     ) -> Any:
+        reach_card()
         traffic.to_host += 1
         traffic.waits += blocking
         if out is None:
@@ -165,24 +172,25 @@ class ndarray:
     def set(self, arr: np.ndarray, stream: Any = None) -> None:
         if not isinstance(arr, np.ndarray) or arr.dtype != self.dtype or arr.shape != self.shape:
             raise TypeError("set takes a NumPy array of the same dtype and shape")
+        reach_card()
         traffic.to_device += 1
         self._host[...] = arr
 
     def item(self) -> Any:
         traffic.waits += 1
-        return self._host.item()
+        return on_host(self).item()
 
     def __bool__(self) -> bool:
         traffic.waits += 1
-        return bool(self._host)
+        return bool(on_host(self))
 
     def __int__(self) -> int:
         traffic.waits += 1
-        return int(self._host)
+        return int(on_host(self))
 
     def __float__(self) -> float:
         traffic.waits += 1
-        return float(self._host)
+        return float(on_host(self))
 
     def tolist(self) -> Any:
         return self.get().tolist()
@@ -434,6 +442,7 @@ class Device:
     mem_info = property(lambda self: cuda.runtime.memGetInfo())
 
     def synchronize(self) -> None:
+        reach_card()
         traffic.waits += 1
 
     def use(self) -> None:
@@ -452,6 +461,7 @@ class Stream:
     null: Stream
 
     def synchronize(self) -> None:
+        reach_card()
         traffic.waits += 1
 
 
@@ -473,11 +483,17 @@ def get_device_properties(device: int) -> dict[str, Any]:
     }
 
 
+def free_memory() -> tuple[int, int]:
+    reach_card()
+    return 3 * 2**29, 2**31
+
+
 runtime = SimpleNamespace(
+    CUDARuntimeError=CUDARuntimeError,
     driverGetVersion=lambda: 13000,
     getDeviceCount=lambda: 1,
     getDevice=lambda: 0,
-    memGetInfo=lambda: (3 * 2**29, 2**31),
+    memGetInfo=free_memory,
     getDeviceProperties=get_device_properties,
     CUDA_R_32F=0,
     CUDA_R_16BF=14,
@@ -565,6 +581,7 @@ cublas = SimpleNamespace(
     CUBLAS_GEMM_DEFAULT_TENSOR_OP=GEMM_DEFAULT_TENSOR_OP,
 )
 driver = SimpleNamespace(
+    CUDADriverError=CUDADriverError,
     # One block of any kernel fits a multiprocessor beside no other.
     occupancyMaxActiveBlocksPerMultiprocessor=lambda func, block_size, dynamic_shared_memory_size: 1,
 )

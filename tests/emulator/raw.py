@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from . import lacking
+from . import errors, lacking
+from .errors import CUDADriverError, EmulationError, LaunchError
 
 HERE = Path(__file__).parent
 ORDERS = ("forward", "backward", "random")
@@ -65,10 +66,6 @@ DYNAMIC = re.compile(
 )
 PARAMETER = re.compile(r"([pc]*)(\w)(\d+)@(\d+)")
 PASSED_AS = {bool: np.bool_, int: np.int64, float: np.float64}  # by CuPy
-
-
-class EmulationError(RuntimeError):
-    """A kernel that does not compile, was called wrongly, or went wrong."""
 
 
 @dataclass
@@ -265,7 +262,7 @@ class RawKernel:
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, size: int) -> None:
         if not 0 <= size <= MOST_SHARED:
-            raise EmulationError(f"{self.name}: {size} bytes of dynamic shared memory; {MOST_SHARED} at most")
+            raise LaunchError(f"{self.name}: {size} bytes of dynamic shared memory; {MOST_SHARED} at most", 1)
         self._max_dynamic_shared_size_bytes = size
 
     def __call__(
@@ -279,15 +276,16 @@ class RawKernel:
     ) -> None:
         shape = [*(int(n) for n in (*grid, 1, 1)[:3]), *(int(n) for n in (*block, 1, 1)[:3])]
         if min(shape) < 1 or max(shape[1:3]) > 65535 or shape[0] >> 31 or math.prod(shape[3:]) > MOST_THREADS:
-            raise EmulationError(f"{self.name}: invalid launch of {tuple(shape[:3])} x {tuple(shape[3:])}")
+            raise LaunchError(f"{self.name}: invalid launch of {tuple(shape[:3])} x {tuple(shape[3:])}", 1)
         if math.prod(self.cluster) > MOST_BLOCKS:
-            raise EmulationError(f"{self.name}: clusters of {self.cluster} blocks; {MOST_BLOCKS} at most")
+            raise LaunchError(f"{self.name}: clusters of {self.cluster} blocks; {MOST_BLOCKS} at most", 1)
         if any(blocks % of_cluster for blocks, of_cluster in zip(shape[:3], self.cluster, strict=True)):
-            raise EmulationError(f"{self.name}: {tuple(shape[:3])} blocks for clusters of {self.cluster}")
+            raise LaunchError(f"{self.name}: {tuple(shape[:3])} blocks for clusters of {self.cluster}", 1)
         if not 0 <= shared_mem <= self._max_dynamic_shared_size_bytes:
-            raise EmulationError(
+            raise LaunchError(
                 f"{self.name}: shared_mem={shared_mem}, but max_dynamic_shared_size_bytes is "
-                f"{self._max_dynamic_shared_size_bytes}"
+                f"{self._max_dynamic_shared_size_bytes}",
+                1,
             )
         if len(args) != len(self.parameters):
             raise EmulationError(f"{self.name}: {len(args)} arguments for {len(self.parameters)} parameters")
@@ -298,6 +296,7 @@ class RawKernel:
             except TypeError as fault:
                 raise EmulationError(f"{self.name}, argument {i}: {fault}") from None
         pointers = (ctypes.c_void_p * max(1, len(values)))(*(value.ctypes.data for value in values))
+        errors.reach_card(CUDADriverError)
         with running:
             self._launch(shape, shared_mem, args, pointers)
 
@@ -314,7 +313,7 @@ class RawKernel:
         )
         launch = getattr(library, f"emulator_launch_{self.number}")
         if launch((ctypes.c_uint * 9)(*shape, *self.cluster), ctypes.c_size_t(shared), pointers, options):
-            raise EmulationError(f"{self.name}: {self._located(library.emulator_error().decode(), file)}")
+            raise errors.fault(f"{self.name}: {self._located(library.emulator_error().decode(), file)}")
 
     def _located(self, message: str, file: Path) -> str:
         """The message with the kernel's line, and its text, in place of the code's address."""
