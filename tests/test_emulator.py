@@ -373,6 +373,44 @@ def test_cooperative_launch() -> None:
     assert np.array_equal(second.get(), np.arange(160))
 
 
+def run_ring(blocks: int) -> None:
+    a, b = (device(np.ones(blocks * 32, np.int32)) for _ in range(2))
+    together.get_function("ring")((blocks,), (32,), (a, b, device(np.zeros(1, np.uint32)), 1))
+
+
+def test_cooperative_grids_are_reduced() -> None:
+    """By CuPy, with a warning, to what runs at once."""
+    run_ring(96)
+    with pytest.warns(UserWarning, match="The grid size will be reduced from 98 to 96, as the specified"):
+        run_ring(98)
+    kernel = together.get_function("reverse<true>")
+    kernel.max_dynamic_shared_size_bytes = 100 << 10
+    x = device(np.ones(64, np.int32))
+    for shared, blocks in ((512, 3 * 32), (50 << 10, 3 * 4), (100 << 10, 3 * 2)):
+        kernel((blocks,), (64,), (x, x, 0), shared_mem=shared)
+        with pytest.warns(UserWarning, match=f"from {blocks + 1} to {blocks},"):
+            kernel((blocks + 1,), (64,), (x, x, 0), shared_mem=shared)
+    with pytest.raises(ValueError, match=r"grid size \(4 \* 2 \* 1\) exceeds the limit \(6\)"):
+        kernel((4, 2), (64,), (x, x, 0), shared_mem=100 << 10)
+
+
+def test_cooperative_launch_on_a_busy_card() -> None:
+    """It fails as a whole, and harms nothing."""
+    with raw.busy(1):
+        run_ring(64)
+        with pytest.raises(cupy.cuda.driver.CUDADriverError, match=r"65 blocks .* do not fit") as report:
+            run_ring(65)
+    assert report.value.status == 720
+    run_ring(65)
+
+
+@pytest.mark.parametrize("order", raw.ORDERS)
+def test_blocks_that_wait_for_blocks_not_resident(order: str) -> None:
+    x, words = device(np.ones(8 * 32, np.uint32)), device(np.zeros(2 * 8 * 32, np.uint64))
+    with raw.schedule(order), pytest.raises(raw.EmulationError, match="for what no resident block does"):
+        right.get_function("post")((8,), (32,), (x, words, 1))
+
+
 @pytest.mark.usefixtures("scheduled")
 def test_words_with_flags() -> None:
     x = random(0, 1 << 32, 160, dtype=np.uint32)

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, lacking
+from . import cupy, errors, lacking
 from .errors import CUDADriverError, EmulationError, LaunchError
 
 HERE = Path(__file__).parent
@@ -33,6 +34,8 @@ ORDERS = ("forward", "backward", "random")
 MOST_SHARED = 227 << 10  # bytes of a block, as on compute capability 9.0
 DEFAULT_SHARED = 48 << 10
 MOST_THREADS = 1024
+THREADS, BLOCKS, SHARED = 2048, 32, 228 << 10  # that a multiprocessor has room for
+RESERVED = 1 << 10  # bytes of shared memory that the system takes of each block
 MOST_BLOCKS = 8  # of a cluster, on any card that has clusters
 KEPT = 30 * 86400  # seconds that a compiled module is kept
 POISON = 0xFF  # the byte in fresh shared memory: NaN or -1
@@ -75,6 +78,7 @@ class Settings:
     order: str = "random"
     seed: int = 0
     checked: bool = os.environ.get("FASTREC_EMULATOR_CHECKED", "0") not in ("", "0")
+    busy: int = 0
 
 
 settings = Settings()
@@ -102,6 +106,21 @@ def checked(check: bool = True) -> Iterator[None]:
         yield
     finally:
         settings.checked = before
+
+
+@contextmanager
+def busy(multiprocessors: int) -> Iterator[None]:
+    """Some multiprocessors work for another process, so that less of a cooperative launch finds room."""
+    before, settings.busy = settings.busy, multiprocessors
+    try:
+        yield
+    finally:
+        settings.busy = before
+
+
+def resident_blocks(threads: int, shared: int) -> int:
+    """Blocks that run at once on a multiprocessor, as far as threads and shared memory decide."""
+    return min(BLOCKS, THREADS // (32 * -(-threads // 32)), SHARED // (shared + RESERVED))
 
 
 @functools.cache
@@ -287,6 +306,8 @@ class RawKernel:
                 f"{self._max_dynamic_shared_size_bytes}",
                 1,
             )
+        if self.module.enable_cooperative_groups:
+            self._fit(shape, shared_mem)
         if len(args) != len(self.parameters):
             raise EmulationError(f"{self.name}: {len(args)} arguments for {len(self.parameters)} parameters")
         values = []
@@ -299,6 +320,26 @@ class RawKernel:
         errors.reach_card(CUDADriverError)
         with running:
             self._launch(shape, shared_mem, args, pointers)
+
+    def _fit(self, shape: list[int], shared: int) -> None:
+        """Do to the grid of a cooperative launch what CuPy does, which knows nothing of other processes."""
+        blocks = math.prod(shape[:3])
+        at_once = resident_blocks(math.prod(shape[3:]), shared)
+        multiprocessors = cupy.Device.attributes["MultiProcessorCount"]
+        limit = at_once * multiprocessors
+        if blocks > limit:
+            if shape[1] != 1 or shape[2] != 1:
+                raise ValueError(
+                    "The specified grid size ({} * {} * {}) exceeds the limit ({}).".format(*shape[:3], limit)
+                )
+            warnings.warn(
+                f"The grid size will be reduced from {blocks} to {limit}, as the specified grid size exceeds "
+                "the limit.",
+                stacklevel=3,
+            )
+            shape[0] = blocks = limit
+        if blocks > at_once * (multiprocessors - settings.busy):
+            raise LaunchError(f"{self.name}: {blocks} blocks of a cooperative launch do not fit", 720)
 
     def _launch(self, shape: list[int], shared: int, args: Sequence[Any], pointers: Any) -> None:
         check = settings.checked

@@ -53,6 +53,7 @@ constexpr size_t stack_size = 64 << 10, page = 4096;
 constexpr size_t guarded = 1024;                       // fibers with a guard page: mappings are limited
 constexpr unsigned long long switch_limit = 400000000;  // some ten seconds
 constexpr unsigned idle_limit = 4000000;
+constexpr unsigned most_at_once = 3;  // clusters of a launch that is not cooperative
 
 void* scheduler_stack;
 std::vector<Fiber*> fibers;
@@ -355,7 +356,10 @@ void perhaps_switch() {
 void spin(int line) {
     Quiet quiet;
     spins++;
-    if (++launch.idle > idle_limit) fail("livelock: threads wait in a loop for what none does", line);
+    if (++launch.idle > idle_limit)
+        fail(launch.to_start ? "livelock: threads wait in a loop for what no resident block does"
+                             : "livelock: threads wait in a loop for what none does",
+             line);
     let_others_run();
 }
 
@@ -451,13 +455,15 @@ int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, voi
     for (unsigned i = 0; i < clusters; i++) order[i] = options.order == 1 ? clusters - 1 - i : i;
     if (options.order == 2)
         for (unsigned i = clusters; i > 1; i--) std::swap(order[i - 1], order[random_number() % i]);
-    const unsigned together = options.cooperative ? clusters : 1;  // clusters alive at a time
+    unsigned together = options.cooperative ? clusters : 1;  // clusters alive at a time
+    if (!options.cooperative && options.order == 2) together = std::min(1 + random_number() % most_at_once, clusters);
     if (!make_fibers(size_t(together) * members * threads))
         launch.error = "no memory for the stacks of the threads";
     if (options.checked) start_checks(blocks);
     for (unsigned first = 0; first < clusters && launch.error.empty(); first += together) {
-        std::vector<Cluster> alive(together);
-        for (unsigned i = 0; i < together; i++)
+        std::vector<Cluster> alive(std::min(together, clusters - first));
+        launch.to_start = clusters - first - alive.size();
+        for (unsigned i = 0; i < alive.size(); i++)
             make_cluster(order[first + i], cluster, size_t(i) * members * threads, alive[i]);
         catch_crashes();
         run_blocks();

@@ -102,7 +102,8 @@ struct Launch {
     void* context;
     std::vector<Block*> blocks;
     unsigned long long random, alive, switches;
-    unsigned idle;  // switches since something changed
+    unsigned idle;      // switches since something changed
+    unsigned to_start;  // clusters that wait for others to end
     std::string error;
 };
 
