@@ -246,6 +246,26 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) add_up(const int* x, int* p
     y[blockIdx.x * 32 + threadIdx.x] = all;
 }
 
+// Each of two blocks gets the numbers of the other, and learns by a flag that they have come.
+extern "C" __global__ void __cluster_dims__(2) signal(const int* x, int* y) {
+    __shared__ int held[64];
+    __shared__ u32 come;
+    if (threadIdx.x == 0) come = 0;
+    cluster_barrier();
+    const int i = blockIdx.x * 64 + threadIdx.x, other = cluster_rank() ^ 1;
+    map_shared(held, other)[threadIdx.x] = x[i];
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence();
+        atomicAdd(map_shared(&come, other), 1);
+        while (atomicAdd(&come, 0) == 0) __nanosleep(20);
+        __threadfence();
+    }
+    __syncthreads();
+    y[i] = held[63 - threadIdx.x];
+    cluster_barrier();
+}
+
 // C[16, 8] = C + A[16, columns] B[8, columns]^T by one warp.
 template <bool tf32>
 __global__ void float_product(const float* A, const float* B, float* C, i64 columns) {
@@ -312,7 +332,7 @@ HEADERS = "".join(
     for name in ("common.cuh", "barrier.cuh", "cluster.cuh", "mma.cuh")
 )
 HEADED = (
-    *("pass_on<1>", "pass_on<3>", "pass_on<8>", "corners", "add_up", "convert"),
+    *("pass_on<1>", "pass_on<3>", "pass_on<8>", "corners", "add_up", "convert", "signal"),
     *("float_product<false>", "float_product<true>", "functions<float>", "functions<double>"),
 )
 headed = raw.RawModule(code=HEADERS + WITH_HEADERS, name_expressions=HEADED)
@@ -462,6 +482,14 @@ def test_clusters(size: int) -> None:
         sums = ((ranks + 1) * expected[:, :, ::-1]).sum(axis=1, keepdims=True) + ranks
         expected = np.roll(sums, 1, axis=1)
     assert np.array_equal(y.get(), expected)
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_flags_in_a_cluster() -> None:
+    x = random(0, 10, (3, 2, 64), dtype=np.int32)
+    y = device(np.zeros_like(x))
+    headed.get_function("signal")((6,), (64,), (device(x), y))
+    assert np.array_equal(y.get(), x[:, ::-1, ::-1])
 
 
 @pytest.mark.usefixtures("scheduled")
@@ -801,6 +829,26 @@ FAULTS = {
         "IN_CLUSTER; s[t] = 0; BARRIER; theirs[t] = 1; __syncthreads(); assert(s[63 - t] != 77); BARRIER;",
         "race inside a cluster",
     ),
+    "remote_store_read_without_a_barrier": (
+        "IN_CLUSTER; s[t] = 0; BARRIER; theirs[t] = 7; __syncthreads(); if (other) x[t] = s[t]; BARRIER;",
+        "race inside a cluster",
+    ),
+    "remote_store_after_an_arrival_read": (
+        "IN_CLUSTER; s[t] = 0; BARRIER; emulator::cluster_arrive(); theirs[t] = 7; emulator::cluster_wait();"
+        " if (other) x[t] = s[t]; BARRIER;",
+        "race inside a cluster",
+    ),
+    "remote_load_before_a_barrier": (
+        "IN_CLUSTER; s[t] = 0; BARRIER; s[t] = 7; __syncthreads(); if (other) x[t] = theirs[t]; BARRIER;",
+        "race inside a cluster",
+    ),
+    "remote_flag_without_a_fence": (
+        "__shared__ int come; IN_CLUSTER; s[t] = 0; if (t == 0) come = 0; BARRIER; theirs[t] = 7;"
+        " __syncthreads(); if (t == 0) { atomicAdd(emulator::map_shared(&come, other), 1);"
+        " while (atomicAdd(&come, 0) == 0) __nanosleep(20); __threadfence(); }"
+        " __syncthreads(); if (other) x[t] = s[t]; BARRIER;",
+        "race inside a cluster",
+    ),
     "remote_store_after_arrival": (
         "IN_CLUSTER; s[t] = 0; BARRIER; emulator::cluster_arrive(); theirs[t] = 1; emulator::cluster_wait();"
         " assert(s[t] != 77); BARRIER;",
@@ -927,6 +975,10 @@ def test_faults_show_in_results_without_checks() -> None:
         with raw.schedule("forward"):
             assert set(run_faulty("missing_barrier_before_refill")) != {3}  # 1, and 0 + 1 of each block
             assert (run_faulty("already_exited") == -1).all()
+            assert (run_faulty("remote_store_read_without_a_barrier") == 0).all()
+            assert (run_faulty("remote_store_after_an_arrival_read") == 0).any()
+            assert (run_faulty("remote_load_before_a_barrier") == 0).all()
+            assert (run_faulty("remote_flag_without_a_fence") == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ EMULATOR_UNCHECKED T atomic(T* address, int line, Update update) {
     perhaps_switch();
     check(address, sizeof(T), Access::atomic, line);
     Quiet quiet;
-    const T old = *address, now = update(old);
+    const T old = *(const T*)settle(address, sizeof(T)), now = update(old);
     if (memcmp(&old, &now, sizeof(T))) progress();
-    *address = now;
+    put(address, now);
     return old;
 }
 

@@ -25,26 +25,33 @@ inline void __nanosleep(unsigned, int line = __builtin_LINE()) { emulator::spin(
 
 namespace emulator {
 
+template <class T>
+EMULATOR_UNCHECKED void put(T* address, T value) {
+    T* const place = (T*)settle(address, sizeof(T));
+    *place = value;
+    if (place != address) settle(address, sizeof(T));
+}
+
 // Twins of ld.acquire.gpu, st.release.gpu and red.release.gpu.add.
 EMULATOR_UNCHECKED inline unsigned load_acquire(const unsigned* address, int line = __builtin_LINE()) {
     spin(line);
     check(address, sizeof *address, Access::atomic_load, line);
     acquire();
-    return *address;
+    return *(const unsigned*)settle(address, sizeof *address);
 }
 EMULATOR_UNCHECKED inline void store_release(unsigned* address, unsigned value, int line = __builtin_LINE()) {
     perhaps_switch();
     release();
     check(address, sizeof *address, Access::atomic, line);
     progress();
-    *address = value;
+    put(address, value);
 }
 EMULATOR_UNCHECKED inline void add_release(unsigned* address, unsigned value, int line = __builtin_LINE()) {
     perhaps_switch();
     release();
     check(address, sizeof *address, Access::atomic, line);
     progress();
-    *address += value;
+    put(address, *(const unsigned*)settle(address, sizeof *address) + value);
 }
 
 // Twins of ld.relaxed.gpu.u64 and st.relaxed.gpu.u64: whole, but what was written before need not be seen.  Most
@@ -53,14 +60,14 @@ EMULATOR_UNCHECKED inline unsigned long long load_relaxed(const unsigned long lo
                                                           int line = __builtin_LINE()) {
     perhaps_spin(line);
     check(address, sizeof *address, Access::atomic_load, line);
-    return *(const volatile unsigned long long*)address;
+    return *(const unsigned long long*)settle(address, sizeof *address);
 }
 EMULATOR_UNCHECKED inline void store_relaxed(unsigned long long* address, unsigned long long value,
                                              int line = __builtin_LINE()) {
     perhaps_switch();
     check(address, sizeof *address, Access::atomic, line);
     progress();
-    *address = value;
+    put(address, value);
 }
 
 }  // namespace emulator

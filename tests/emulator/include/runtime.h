@@ -50,6 +50,7 @@ void* dynamic_shared();
 enum class Access { load, store, atomic_load, atomic, read_only_load };
 void check(const void* address, size_t bytes, Access access, int line);
 void release();  // what was done before is visible to who sees the thread's next atomic store and acquires
+void* settle(const void* address, size_t bytes);  // where it leads to, with what the block has stored there
 void acquire();  // what was released before the thread's last atomic load
 
 int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, void (*body)(void*),

@@ -206,7 +206,7 @@ void check(const void* address, size_t bytes, Access access, int line) {
 }
 
 void release() {
-    if (!launch.options.checked) return;
+    if (!launch.options.checked) return land_all(*current->block);
     current->fenced = ++clock_now;
     current->fence_epoch = current->block->epoch;
 }

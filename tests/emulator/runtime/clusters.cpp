@@ -19,6 +19,7 @@ void meet_warp(const char* name, int line) {  // .aligned
 void open_if_all_arrived(Cluster& cluster) {
     if (!cluster.arrived || cluster.arrived < cluster.alive) return;
     progress();
+    land_at_barrier(cluster);
     cluster.arrived = 0;
     cluster.opened++;
     for (Block* block : cluster.blocks)
@@ -37,6 +38,7 @@ void cluster_arrive(int line) {
     if (current->arrivals != current->waits) fail("cluster_arrive again without cluster_wait", line);
     current->arrivals++;
     hand_over();
+    arrive_with_stores(*current->block);
     current->block->cluster->arrived++;
     open_if_all_arrived(*current->block->cluster);
     perhaps_switch();
@@ -60,6 +62,8 @@ void end_in_cluster() {
     Cluster& cluster = *block.cluster;
     if (block.alive == 1 && cluster.blocks.size() > 1) {
         check_end();
+        land_all(block);
+        close_windows_onto(block);
         memset(block.dynamic.data(), launch.options.poison, block.dynamic.size());
         memset(statics, launch.options.poison, statics_size);
     }
@@ -75,6 +79,7 @@ void* map_bytes(const void* own, unsigned rank, int line) {
     if (!in_shared(own, 0)) fail("map_shared: not in the shared memory of the block", line);
     if (rank == block.cluster_rank) return (void*)own;
     Block& other = *block.cluster->blocks[rank];
+    if (!launch.options.checked) return window_onto(other, (const char*)own);
     const char *address = (const char*)own, *base = block.dynamic_base();
     if (address >= base && address <= base + launch.shared) return other.dynamic_base() + (address - base);
     return other.statics.data() + (address - statics);  // while this block runs, they are there

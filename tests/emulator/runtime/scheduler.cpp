@@ -264,6 +264,7 @@ void run_block(Block& block) {
         resume(next_ready(block));
         if (several && spins > block.ready.size() - block.head) break;
     }
+    land_some(block);
     if (statics_size) memcpy(block.statics.data(), statics, statics_size);
 }
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -69,6 +70,8 @@ struct Event {  // a load or store; thread 0: none; copying, read_only: of a byt
     unsigned thread = 0, epoch, warp_now, arrivals, clock : 29, atomic : 1, copying : 1, read_only : 1;
 };
 
+struct Window;
+
 struct Cluster {
     std::vector<Block*> blocks;       // by rank
     unsigned alive = 0, arrived = 0;  // of the threads
@@ -90,6 +93,9 @@ struct Block {
     int count = 0, all = 1, any = 0, votes[3];
     unsigned epoch = 0;     // counts barriers
     unsigned acquired = 0;  // the latest clock that one of its threads has acquired
+    std::vector<std::shared_ptr<Window>> windows;  // onto the memory of other blocks by rank, or null
+    unsigned arrived = 0;                          // of its threads, at the barrier of the cluster
+    bool noted = false;                            // what it had stored when all had arrived
     std::vector<char> statics, dynamic;
     Cell* cells = nullptr;  // of statics, then dynamic; with checks only
     char* dynamic_base();
@@ -124,6 +130,13 @@ void end_in_cluster();  // the running thread ends
 void hand_over();       // what the block has done is visible in its cluster
 void observe();         // an acquire reaches back to this moment
 void check_end();       // of the running block
+
+void* window_onto(Block& owner, const char* place_in_own);
+void arrive_with_stores(Block& block);
+void land_at_barrier(Cluster& cluster);
+void land_all(Block& block);
+void land_some(Block& block);
+void close_windows_onto(Block& owner);
 
 void catch_crashes();
 void release_crashes();
