@@ -662,6 +662,33 @@ def test_functions(checking: bool, dtype: str, name: str, most: int) -> None:
     np.testing.assert_allclose(out.get(), expected, rtol=1e-6 if dtype == "float32" else 1e-14)
 
 
+def test_arithmetic_without_checks_is_a_cards(checking: bool) -> None:
+    """A product is not rounded before a sum, and tiny floats are 0, though not tiny doubles."""
+    code = """
+    __device__ float rounded(float a, float b) { return __fmul_rn(a, b); }
+    __device__ double rounded(double a, double b) { return __dmul_rn(a, b); }
+    template <class T> __global__ void arithmetic(const T* x, T* y) {
+        y[0] = x[0] * x[0] - x[1];
+        y[1] = x[2] * x[3];
+        y[2] = x[4] + x[5];
+        y[3] = rounded(x[0], x[0]) - x[1];
+    }"""
+    module = raw.RawModule(code=code, name_expressions=["arithmetic<float>", "arithmetic<double>"])
+    for dtype, name in ((np.float32, "float"), (np.float64, "double")):
+        info = np.finfo(dtype)
+        a, tiny = dtype(1 + info.eps), info.smallest_subnormal
+        x = np.array([a, a * a, info.tiny, 0.5, tiny, 0], dtype)
+        y = device(np.zeros(4, dtype))
+        module.get_function(f"arithmetic<{name}>")((1,), (1,), (device(x), y))
+        flushed = dtype is np.float32 and not checking
+        assert y.get().tolist() == [
+            0 if checking or not raw.contracts() else info.eps**2,
+            0 if flushed else info.tiny / 2,
+            0 if flushed else tiny,
+            0,
+        ]
+
+
 @pytest.mark.usefixtures("scheduled")
 def test_atomics_and_votes() -> None:
     out, low = device(np.zeros(5, np.uint64)), device(np.zeros(1, np.int32))

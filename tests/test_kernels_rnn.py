@@ -194,7 +194,8 @@ class Case:
 def close(ours: np.ndarray, expected: np.ndarray, dtype: type, name: str = "", share: float = 1) -> None:
     assert ours.shape == expected.shape, name
     error = np.abs(ours.astype(float) - expected).max(initial=0)
-    assert error <= share * TOLERANCE[dtype] * np.abs(expected).max(initial=0), (name, error)
+    flushed = 100 * np.finfo(dtype).tiny  # sums of what is 0 on a card, as CuPy compiles with -ftz=true
+    assert error <= share * TOLERANCE[dtype] * np.abs(expected).max(initial=0) + flushed, (name, error)
 
 
 def assert_equal(ours: Arrays, expected: Arrays) -> None:

@@ -2,6 +2,9 @@
 
 A right kernel gives the same result under every schedule(); with checked(), races, accesses out of bounds,
 loads of shared memory never stored to and stores to const arrays are reported with their line as well.
+
+Floats are IEEE's with checks; without, they are a card's: a product and a sum are rounded once, where the CPU
+has such an operation, and denormal float32 are 0.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ COMPILE = (
     *("-fno-strict-aliasing", "-ffp-contract=off", "-U_FORTIFY_SOURCE"),
 )
 PLAIN = ("-O2",)
+CONTRACTED = ("-mfma", "-ffp-contract=fast")
 CHECKED = (
     *("-O1", "-fsanitize=thread", "-fno-threadsafe-statics"),
     *("-fno-tree-sra", "--param=tsan-distinguish-volatile=1", "--param=tsan-instrument-func-entry-exit=0"),
@@ -179,6 +183,12 @@ def clusters(code: str) -> dict[str, str]:
     }
 
 
+@functools.cache
+def contracts() -> bool:
+    """Whether the CPU can do a product and a sum as one operation, which is rounded once."""
+    return " fma " in Path("/proc/cpuinfo").read_text()
+
+
 def build(code: str, names: Sequence[str], options: Sequence[str], check: bool) -> Path:
     """The shared library of a module's kernels, from the cache if it is there."""
     text = DYNAMIC.sub(r"\1* const \2 = (\1*)emulator::dynamic_shared();", code)
@@ -193,7 +203,8 @@ def build(code: str, names: Sequence[str], options: Sequence[str], check: bool) 
         f" {f'emulator_dims_of_{name}' if name.split('<')[0].strip() in dims else '{}'};\n"
         for i, name in enumerate(names)
     )
-    command = (*COMPILE, *(CHECKED if check else PLAIN), *(o for o in options if o.startswith(("-D", "-I"))))
+    mode = CHECKED if check else (*PLAIN, *(CONTRACTED if contracts() else ()))
+    command = (*COMPILE, *mode, *(o for o in options if o.startswith(("-D", "-I"))))
     target = cache() / f"emulated-{key(command, text)}.so"
     if not target.exists():
         with tempfile.TemporaryDirectory(dir=cache()) as folder:
@@ -206,7 +217,9 @@ def build(code: str, names: Sequence[str], options: Sequence[str], check: bool) 
 
 
 class Options(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int) for name in ("order", "seed", "poison", "cooperative", "checked")]
+    _fields_ = [
+        (name, ctypes.c_int) for name in ("order", "seed", "poison", "cooperative", "flush", "checked")
+    ]
 
 
 class RawModule:
@@ -349,8 +362,10 @@ class RawKernel:
                 if parameter.pointer and argument is not None:
                     host = argument._host
                     library.emulator_range(host.ctypes.data, host.nbytes, parameter.constant)
+        flush = not check and any(parameter.type == "f4" for parameter in self.parameters)
         options = Options(
-            ORDERS.index(settings.order), settings.seed, POISON, self.module.enable_cooperative_groups, check
+            *(ORDERS.index(settings.order), settings.seed, POISON),
+            *(self.module.enable_cooperative_groups, flush, check),
         )
         launch = getattr(library, f"emulator_launch_{self.number}")
         if launch((ctypes.c_uint * 9)(*shape, *self.cluster), ctypes.c_size_t(shared), pointers, options):

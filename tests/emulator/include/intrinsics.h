@@ -62,6 +62,12 @@ To bits(From from) {
     return to;
 }
 
+template <class T>
+T opaque(T x) {
+    asm("" : "+x"(x));
+    return x;
+}
+
 }  // namespace emulator
 
 inline int __dp4a(int a, int b, int c) {
@@ -136,14 +142,14 @@ inline double __ll2double_rn(long long x) { return double(x); }
 inline double __ull2double_rn(unsigned long long x) { return double(x); }
 inline float __double2float_rn(double x) { return float(x); }
 
-// Floats are IEEE's: no flushing to zero, no contraction, and a card's approximations are exact.
-#define EMULATOR_ARITHMETIC(type, prefix, fma_name)                  \
-    inline type __##prefix##add_rn(type a, type b) { return a + b; } \
-    inline type __##prefix##sub_rn(type a, type b) { return a - b; } \
-    inline type __##prefix##mul_rn(type a, type b) { return a * b; } \
-    inline type __##prefix##div_rn(type a, type b) { return a / b; } \
-    inline type __##prefix##rcp_rn(type x) { return 1 / x; }         \
-    inline type __##prefix##sqrt_rn(type x) { return std::sqrt(x); } \
+// A card's approximations are exact.  The compiler must not contract what it cannot see.
+#define EMULATOR_ARITHMETIC(type, prefix, fma_name)                                    \
+    inline type __##prefix##add_rn(type a, type b) { return emulator::opaque(a + b); } \
+    inline type __##prefix##sub_rn(type a, type b) { return emulator::opaque(a - b); } \
+    inline type __##prefix##mul_rn(type a, type b) { return emulator::opaque(a * b); } \
+    inline type __##prefix##div_rn(type a, type b) { return a / b; }                   \
+    inline type __##prefix##rcp_rn(type x) { return 1 / x; }                           \
+    inline type __##prefix##sqrt_rn(type x) { return std::sqrt(x); }                   \
     inline type fma_name(type a, type b, type c) { return std::fma(a, b, c); }
 EMULATOR_ARITHMETIC(float, f, __fmaf_rn)
 EMULATOR_ARITHMETIC(double, d, __fma_rn)

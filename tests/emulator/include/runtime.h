@@ -10,6 +10,7 @@ struct Options {
     int seed;
     int poison;  // the byte that fresh shared memory is filled with
     int cooperative;
+    int flush;    // denormal floats to 0, as CuPy has NVRTC compile; doubles of the kernel as well
     int checked;  // whether the kernel was compiled to report its loads and stores
 };
 

@@ -1,4 +1,5 @@
 // Threads as fibers, their schedule, barriers of blocks and meetings of warps.
+#include <immintrin.h>
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -466,9 +467,12 @@ int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, voi
         launch.to_start = clusters - first - alive.size();
         for (unsigned i = 0; i < alive.size(); i++)
             make_cluster(order[first + i], cluster, size_t(i) * members * threads, alive[i]);
+        const unsigned before = _mm_getcsr();
+        if (options.flush) _mm_setcsr(before | _MM_FLUSH_ZERO_ON | 0x40);  // and denormals that are read
         catch_crashes();
         run_blocks();
         release_crashes();
+        _mm_setcsr(before);
         for (Block* each : launch.blocks) delete_block(each);
         launch.blocks.clear();
         launch.alive = 0;
