@@ -544,17 +544,34 @@ def rounded(x: np.ndarray, dropped: int, even: bool) -> np.ndarray:
 
 
 def test_float_products(checking: bool) -> None:
+    """Summed in the order of the columns, or backward, or in another order for each seed."""
     generator = np.random.default_rng(0)
     a, b, c = (generator.standard_normal(shape).astype(np.float32) for shape in ((16, 48), (8, 48), (16, 8)))
-    for tf32, dropped in ((False, 16), (True, 13)):
-        result = device(c)
-        name = f"float_product<{str(tf32).lower()}>"
-        headed.get_function(name)((1,), (32,), (device(a), device(b), result, 48))
+    for tf32, dropped, width in ((False, 16, 16), (True, 13, 8)):
         p, q = rounded(a, dropped, not tf32), rounded(b, dropped, not tf32)
-        expected = c
-        for k in range(48):
-            expected = expected + p[:, k, None] * q[:, k]
-        assert np.array_equal(result.get(), expected)
+        terms = p[:, None] * q  # exact
+
+        def multiplied(order: str, seed: int = 0, name: str = str(tf32).lower()) -> np.ndarray:
+            result = device(c)
+            with raw.schedule(order, seed):
+                headed.get_function(f"float_product<{name}>")((1,), (32,), (device(a), device(b), result, 48))
+            return result.get()
+
+        forward, backward = c, c
+        for first in range(0, 48, width):
+            for k in range(first, first + width):
+                forward = forward + terms[..., k]
+            total = 0
+            for k in reversed(range(first, first + width)):
+                total = total + terms[..., k]
+            backward = total + backward
+        assert np.array_equal(multiplied("forward"), forward)
+        assert np.array_equal(multiplied("backward"), backward)
+        shuffled = multiplied("random", 1)
+        assert np.array_equal(multiplied("random", 1), shuffled)
+        for other in (forward, backward, multiplied("random", 2)):
+            assert not np.array_equal(shuffled, other)
+        np.testing.assert_allclose(shuffled, c + terms.astype(float).sum(axis=-1), rtol=0, atol=1e-5)
 
 
 def test_float_conversions(checking: bool) -> None:

@@ -16,8 +16,9 @@ struct Mma {
 };
 using MmaIn = Mma<int>::In;
 
-// An element of C plus a row of A times a column of B, eight words each.  A sum of floats starts with C's and
-// rounds after each product, which is exact, in the order of the columns; a card's has no stated order.
+// An element of C plus a row of A times a column of B, eight words each.  A sum of floats rounds after each
+// product, which is exact; a card's has no stated order: here C's and the columns' in turn, or backward, or shuffled
+// by the seed of the schedule.
 int dot_s8(int c, const unsigned* a, const unsigned* b);        // m16n8k32, of signed bytes; wraps
 int dot_b1_and(int c, const unsigned* a, const unsigned* b);    // m16n8k256, the ones that both have; wraps
 float dot_bf16(float c, const unsigned* a, const unsigned* b);  // m16n8k16

@@ -22,17 +22,31 @@ int dot_b1_and(int c, const unsigned* a, const unsigned* b) {
     return c;
 }
 
+namespace {
+
+template <int terms>
+float sum(const float (&term)[terms]) {
+    float total = -0.f;
+    for (int next : launch.sum_order)
+        if (next < terms) total += term[next];
+    return total;
+}
+
+}  // namespace
+
 float dot_bf16(float c, const unsigned* a, const unsigned* b) {
+    float term[17] = {c};
     for (int i = 0; i < 8; i++) {
-        c += bits<float>(a[i] << 16) * bits<float>(b[i] << 16);
-        c += bits<float>(a[i] & 0xffff0000) * bits<float>(b[i] & 0xffff0000);
+        term[2 * i + 1] = bits<float>(a[i] << 16) * bits<float>(b[i] << 16);
+        term[2 * i + 2] = bits<float>(a[i] & 0xffff0000) * bits<float>(b[i] & 0xffff0000);
     }
-    return c;
+    return sum(term);
 }
 
 float dot_tf32(float c, const unsigned* a, const unsigned* b) {
-    for (int i = 0; i < 8; i++) c += bits<float>(a[i] & ~0x1fffu) * bits<float>(b[i] & ~0x1fffu);
-    return c;
+    float term[9] = {c};
+    for (int i = 0; i < 8; i++) term[i + 1] = bits<float>(a[i] & ~0x1fffu) * bits<float>(b[i] & ~0x1fffu);
+    return sum(term);
 }
 
 namespace {
