@@ -385,7 +385,7 @@ def test_a_bug_shows(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
         if name != file:
             return KERNEL(name, kernel, device, together)
         function = wrong.get_function(kernel)
-        function.max_dynamic_shared_size_bytes = cuda.shared_limit(device)
+        function.max_dynamic_shared_size_bytes = cuda.shared_limit(device) - function.shared_size_bytes
         return function
 
     monkeypatch.setattr(cuda, "kernel", planted)

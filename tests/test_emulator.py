@@ -520,6 +520,8 @@ def test_headers_compile(arch: str) -> None:
         pytest.skip(str(error))
     kernels, warnings = nvrtc.compile_source(headed.code, HEADED, arch, ["-std=c++17"])
     assert not warnings and not any(kernel.stack or kernel.spilled for kernel in kernels)
+    for kernel in kernels:
+        assert headed.get_function(kernel.name).shared_size_bytes == kernel.shared
 
 
 def test_wrong_clusters() -> None:
@@ -1118,6 +1120,51 @@ def test_arguments() -> None:
 def test_wrong_arguments(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(raw.EmulationError, match=message):
         call(**changed)
+
+
+STATIC = """
+__device__ __noinline__ int rotated(int x) {
+    __shared__ int s[300];
+    s[threadIdx.x] = x;
+    __syncthreads();
+    return s[threadIdx.x ^ 1];
+}
+template <int size> __device__ int through(int x) {
+    __shared__ int s[size];
+    s[threadIdx.x] = x;
+    return rotated(s[threadIdx.x]);
+}
+extern "C" __global__ void none(int* x) { extern __shared__ int s[]; s[threadIdx.x] = x[1]; }
+extern "C" __global__ void own(int* x) { __shared__ int s[64]; x[threadIdx.x] = s[threadIdx.x] = 1; }
+extern "C" __global__ void both(int* x) {
+    __shared__ int own;
+    extern __shared__ int s[];
+    if (threadIdx.x == 0) x[0] = (own = 1) + (s[0] = 1);
+}
+extern "C" __global__ void called(int* x) { x[threadIdx.x] = rotated(x[threadIdx.x]); }
+template <int size> __global__ void deeper(int* x) {
+    const auto add = [](int y) { __shared__ int s[25]; s[threadIdx.x] = y; return s[threadIdx.x]; };
+    x[threadIdx.x] = through<size>(add(x[threadIdx.x]));
+}
+"""
+
+
+def test_static_shared_memory(checking: bool) -> None:
+    sizes = {"none": 0, "own": 256, "both": 16, "called": 1200, "deeper<100>": 1712, "deeper<11963>": 49152}
+    module = raw.RawModule(code=STATIC, name_expressions=("deeper<100>", "deeper<11963>", "deeper<11964>"))
+    x = device(np.ones(16, np.int32))
+    for name, size in sizes.items():
+        kernel = module.get_function(name)
+        assert kernel.shared_size_bytes == size
+        assert kernel.max_dynamic_shared_size_bytes == 49152 - size
+        kernel((1,), (16,), (x,), shared_mem=0 if size == 49152 else 64)
+        with pytest.raises(raw.EmulationError, match="max_dynamic_shared_size_bytes is"):
+            kernel((1,), (16,), (x,), shared_mem=49153 - size)
+        kernel.max_dynamic_shared_size_bytes = 232448 - size
+        with pytest.raises(raw.EmulationError, match=f"{232448 - size} at most"):
+            kernel.max_dynamic_shared_size_bytes = 232449 - size
+    with pytest.raises(raw.EmulationError, match="49168 bytes of static shared memory; 49152 at most"):
+        module.get_function("deeper<11964>")
 
 
 def test_wrong_launches() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import json
 import math
 import os
 import re
@@ -47,6 +48,7 @@ POISON = 0xFF  # the byte in fresh shared memory: NaN or -1
 COMPILE = (
     *("g++", "-std=c++17", "-DFASTREC_EMULATOR", f"-I{HERE / 'include'}", "-g1", "-w", "-fPIC", "-mpopcnt"),
     *("-fno-gnu-unique", "-fvisibility=hidden", "-fno-ipa-reference", "-fno-exceptions"),
+    "-ffunction-sections",
     *("-fno-strict-aliasing", "-ffp-contract=off", "-U_FORTIFY_SOURCE"),
 )
 PLAIN = ("-O2",)
@@ -61,6 +63,7 @@ NO_NAMES = re.compile(
     r"|^#\s*(?:undef|define)\s+__cluster_dims__[^\n]*",
     re.DOTALL | re.MULTILINE,
 )
+SECTION = re.compile(r"\.text\.(?:unlikely\.|hot\.|startup\.)?")
 CLUSTER_DIMS = re.compile(r"__cluster_dims__\s*\(((?:[^()]|\([^()]*\))*)\)")
 CLUSTERED = re.compile(
     r'(?:(template\s*<[^{};()]*>)\s*)?(?:(?:extern\s+"C"|static|__global__|void)\s+)*'
@@ -189,6 +192,31 @@ def contracts() -> bool:
     return " fma " in Path("/proc/cpuinfo").read_text()
 
 
+def static_bytes(compiled: str, kernels: int) -> list[int]:
+    """Bytes of static shared memory of each kernel and what it calls, by the references in an object file."""
+    listing = subprocess.run(("readelf", "-srW", compiled), capture_output=True, text=True, check=True).stdout
+    sizes: dict[str, int] = {}
+    called: dict[str, set[str]] = {}
+    callees: set[str] = set()
+    for line in listing.splitlines():
+        words = line.split()
+        if line.startswith("Relocation section"):
+            name = words[2].strip("'").removeprefix(".rela")
+            callees = called.setdefault(SECTION.sub("", name), set())
+        elif len(words) > 4 and words[2].startswith("R_X86_64_"):
+            callees.add(SECTION.sub("", words[4]).removesuffix(".cold"))
+        elif len(words) == 8 and words[3] == "TLS":
+            sizes[words[7]] = int(words[2], 0)
+    totals = []
+    for i in range(kernels):
+        reached, ahead = set(), {f"emulator_launch_{i}"}
+        while ahead:
+            reached |= ahead
+            ahead = set().union(*(called.get(name, set()) for name in ahead)) - reached
+        totals.append(sum(sizes.get(name, 0) for name in reached))
+    return totals
+
+
 def build(code: str, names: Sequence[str], options: Sequence[str], check: bool) -> Path:
     """The shared library of a module's kernels, from the cache if it is there."""
     text = DYNAMIC.sub(r"\1* const \2 = (\1*)emulator::dynamic_shared();", code)
@@ -211,6 +239,7 @@ def build(code: str, names: Sequence[str], options: Sequence[str], check: bool) 
             source, compiled, made = (str(Path(folder, f"kernel.{suffix}")) for suffix in ("cpp", "o", "so"))
             Path(source).write_text(text, encoding="utf-8")
             gcc(*command, "-c", source, "-o", compiled)
+            target.with_suffix(".json").write_text(json.dumps(static_bytes(compiled, len(names))))
             gcc("g++", "-shared", "-Wl,-Bsymbolic", compiled, str(runtime()), "-o", made)
             Path(made).replace(target)
     return target
@@ -272,7 +301,6 @@ class RawModule:
 class RawKernel:
     """cupy.RawKernel: called with grid, block and arguments, which are checked as CuPy does not."""
 
-    shared_size_bytes = 0
     local_size_bytes = 0
     kernel = SimpleNamespace(ptr=0)
     max_threads_per_block = MOST_THREADS
@@ -280,8 +308,14 @@ class RawKernel:
     def __init__(self, module: RawModule, name: str):
         self.module, self.name = module, name
         self.number = module.names.index(name)
-        self._max_dynamic_shared_size_bytes = DEFAULT_SHARED
-        _, library = module.library(settings.checked)
+        file, library = module.library(settings.checked)
+        static = json.loads(file.with_suffix(".json").read_text())[self.number]
+        self.shared_size_bytes = -(-static // 16) * 16
+        if self.shared_size_bytes > DEFAULT_SHARED:
+            raise EmulationError(
+                f"{name}: {self.shared_size_bytes} bytes of static shared memory; {DEFAULT_SHARED} at most"
+            )
+        self._max_dynamic_shared_size_bytes = DEFAULT_SHARED - self.shared_size_bytes
         signature = getattr(library, f"emulator_signature_{self.number}")
         signature.restype = ctypes.c_char_p
         self.cluster = tuple((ctypes.c_uint * 3).in_dll(library, f"emulator_cluster_{self.number}"))
@@ -293,8 +327,9 @@ class RawKernel:
 
     @max_dynamic_shared_size_bytes.setter
     def max_dynamic_shared_size_bytes(self, size: int) -> None:
-        if not 0 <= size <= MOST_SHARED:
-            raise LaunchError(f"{self.name}: {size} bytes of dynamic shared memory; {MOST_SHARED} at most", 1)
+        most = MOST_SHARED - self.shared_size_bytes
+        if not 0 <= size <= most:
+            raise LaunchError(f"{self.name}: {size} bytes of dynamic shared memory; {most} at most", 1)
         self._max_dynamic_shared_size_bytes = size
 
     def __call__(
@@ -337,7 +372,7 @@ class RawKernel:
     def _fit(self, shape: list[int], shared: int) -> None:
         """Do to the grid of a cooperative launch what CuPy does, which knows nothing of other processes."""
         blocks = math.prod(shape[:3])
-        at_once = resident_blocks(math.prod(shape[3:]), shared)
+        at_once = resident_blocks(math.prod(shape[3:]), self.shared_size_bytes + shared)
         multiprocessors = cupy.Device.attributes["MultiProcessorCount"]
         limit = at_once * multiprocessors
         if blocks > limit:
