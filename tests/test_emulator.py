@@ -441,6 +441,33 @@ def test_words_with_flags() -> None:
     assert np.array_equal(result.get(), expected)
 
 
+def test_relaxed_stores_are_seen_in_any_order(checking: bool) -> None:
+    """A word tells nothing of another one, unless there are fences between."""
+    code = """extern "C" __global__ void message(unsigned long long* words, long long fenced) {
+        if (blockIdx.x) {
+            emulator::store_relaxed(words, 7);
+            if (fenced) __threadfence();
+            emulator::store_relaxed(words + 1, 1);
+            while (emulator::load_relaxed(words + 3) == 0) __nanosleep(20);
+        } else {
+            while (emulator::load_relaxed(words + 1) == 0) __nanosleep(20);
+            if (fenced) __threadfence();
+            emulator::store_relaxed(words + 2, emulator::load_relaxed(words));
+            emulator::store_relaxed(words + 3, 1);
+        }
+    }"""
+    kernel = raw.RawModule(code=code, enable_cooperative_groups=True).get_function("message")
+    for fenced in (False, True):
+        seen = set()
+        for seed in range(16):
+            words = device(np.zeros(4, np.uint64))
+            with raw.schedule("random", seed):
+                kernel((2,), (1,), (words, int(fenced)))
+            assert words.get()[[0, 1, 3]].tolist() == [7, 1, 1]
+            seen.add(int(words.get()[2]))
+        assert seen == ({7} if fenced else {0, 7})
+
+
 @pytest.mark.usefixtures("scheduled")
 def test_vectors() -> None:
     x, result = random(0, 1 << 30, (32, 4), dtype=np.uint32), device(np.zeros((32, 4), np.uint32))

@@ -239,8 +239,10 @@ def build(code: str, names: Sequence[str], options: Sequence[str], check: bool) 
             source, compiled, made = (str(Path(folder, f"kernel.{suffix}")) for suffix in ("cpp", "o", "so"))
             Path(source).write_text(text, encoding="utf-8")
             gcc(*command, "-c", source, "-o", compiled)
-            target.with_suffix(".json").write_text(json.dumps(static_bytes(compiled, len(names))))
+            sizes = Path(folder, "kernel.json")
+            sizes.write_text(json.dumps(static_bytes(compiled, len(names))))
             gcc("g++", "-shared", "-Wl,-Bsymbolic", compiled, str(runtime()), "-o", made)
+            sizes.replace(target.with_suffix(".json"))
             Path(made).replace(target)
     return target
 

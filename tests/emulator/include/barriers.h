@@ -25,13 +25,6 @@ inline void __nanosleep(unsigned, int line = __builtin_LINE()) { emulator::spin(
 
 namespace emulator {
 
-template <class T>
-EMULATOR_UNCHECKED void put(T* address, T value) {
-    T* const place = (T*)settle(address, sizeof(T));
-    *place = value;
-    if (place != address) settle(address, sizeof(T));
-}
-
 // Twins of ld.acquire.gpu, st.release.gpu and red.release.gpu.add.
 EMULATOR_UNCHECKED inline unsigned load_acquire(const unsigned* address, int line = __builtin_LINE()) {
     spin(line);
@@ -60,14 +53,14 @@ EMULATOR_UNCHECKED inline unsigned long long load_relaxed(const unsigned long lo
                                                           int line = __builtin_LINE()) {
     perhaps_spin(line);
     check(address, sizeof *address, Access::atomic_load, line);
-    return *(const unsigned long long*)settle(address, sizeof *address);
+    return get_relaxed(address);
 }
 EMULATOR_UNCHECKED inline void store_relaxed(unsigned long long* address, unsigned long long value,
                                              int line = __builtin_LINE()) {
     perhaps_switch();
     check(address, sizeof *address, Access::atomic, line);
     progress();
-    put(address, value);
+    put_relaxed(address, value);
 }
 
 }  // namespace emulator

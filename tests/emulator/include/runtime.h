@@ -51,8 +51,19 @@ void* dynamic_shared();
 enum class Access { load, store, atomic_load, atomic, read_only_load };
 void check(const void* address, size_t bytes, Access access, int line);
 void release();  // what was done before is visible to who sees the thread's next atomic store and acquires
-void* settle(const void* address, size_t bytes);  // where it leads to, with what the block has stored there
 void acquire();  // what was released before the thread's last atomic load
+
+// The memory that an address leads to, up to date with what the block has stored there, and a store to it.
+void* settle(const void* address, size_t bytes);
+template <class T>
+EMULATOR_UNCHECKED void put(T* address, T value) {
+    T* const place = (T*)settle(address, sizeof(T));
+    *place = value;
+    if (place != address) settle(address, sizeof(T));
+}
+
+void put_relaxed(unsigned long long* address, unsigned long long value);
+unsigned long long get_relaxed(const unsigned long long* address);
 
 int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, void (*body)(void*),
         void* context);

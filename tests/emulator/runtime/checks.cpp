@@ -206,7 +206,9 @@ void check(const void* address, size_t bytes, Access access, int line) {
 }
 
 void release() {
-    if (!launch.options.checked) return land_all(*current->block);
+    land_relaxed_stores(*current->block);
+    land_all(*current->block);
+    if (!launch.options.checked) return;
     current->fenced = ++clock_now;
     current->fence_epoch = current->block->epoch;
 }

@@ -38,6 +38,7 @@ void cluster_arrive(int line) {
     if (current->arrivals != current->waits) fail("cluster_arrive again without cluster_wait", line);
     current->arrivals++;
     hand_over();
+    land_relaxed_stores(*current->block);
     arrive_with_stores(*current->block);
     current->block->cluster->arrived++;
     open_if_all_arrived(*current->block->cluster);

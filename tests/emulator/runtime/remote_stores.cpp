@@ -66,6 +66,12 @@ void bring_up_to_date(const Window& window) {
         });
 }
 
+const Window* find_window(const void* address) {
+    for (const auto& window : current->block->windows)
+        if (window && address >= window->seen && address < window->seen + window_size()) return window.get();
+    return nullptr;
+}
+
 void note_arrival(Block& block) {
     for (const auto& window : block.windows)
         if (window) memcpy(window->arrived, window->seen, window_size());
@@ -93,17 +99,18 @@ void* window_onto(Block& owner, const char* place_in_own) {
     return window->seen + (dynamic ? statics_room() + (place_in_own - base) : place_in_own - statics);
 }
 
+bool in_window(const void* address) { return find_window(address) != nullptr; }
+
 void* settle(const void* address, size_t bytes) {
-    for (const auto& window : current->block->windows) {
-        if (!window || address < window->seen || address >= window->seen + window_size()) continue;
-        const size_t offset = (const char*)address - window->seen;
-        char* memory = place(*window->owner, offset);
-        for (size_t i = 0; i < bytes; i++)
-            if (window->seen[offset + i] != window->base[offset + i]) memory[i] = window->seen[offset + i];
-        for (char* copy : {window->seen, window->arrived, window->base}) memcpy(copy + offset, memory, bytes);
-        return memory;
-    }
-    return (void*)address;
+    land_relaxed_stores_to(address, bytes);
+    const Window* window = find_window(address);
+    if (!window) return (void*)address;
+    const size_t offset = (const char*)address - window->seen;
+    char* memory = place(*window->owner, offset);
+    for (size_t i = 0; i < bytes; i++)
+        if (window->seen[offset + i] != window->base[offset + i]) memory[i] = window->seen[offset + i];
+    for (char* copy : {window->seen, window->arrived, window->base}) memcpy(copy + offset, memory, bytes);
+    return memory;
 }
 
 void arrive_with_stores(Block& block) {

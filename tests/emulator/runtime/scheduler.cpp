@@ -266,6 +266,7 @@ void run_block(Block& block) {
         if (several && spins > block.ready.size() - block.head) break;
     }
     land_some(block);
+    block.alive ? land_some_relaxed_stores(block) : land_relaxed_stores(block);
     if (statics_size) memcpy(block.statics.data(), statics, statics_size);
 }
 

@@ -72,6 +72,10 @@ struct Event {  // a load or store; thread 0: none; copying, read_only: of a byt
 
 struct Window;
 
+struct RelaxedStore {
+    unsigned long long *address, value;
+};
+
 struct Cluster {
     std::vector<Block*> blocks;       // by rank
     unsigned alive = 0, arrived = 0;  // of the threads
@@ -94,6 +98,7 @@ struct Block {
     unsigned epoch = 0;     // counts barriers
     unsigned acquired = 0;  // the latest clock that one of its threads has acquired
     std::vector<std::shared_ptr<Window>> windows;  // onto the memory of other blocks by rank, or null
+    std::vector<RelaxedStore> relaxed_stores;      // that other blocks do not see yet
     unsigned arrived = 0;                          // of its threads, at the barrier of the cluster
     bool noted = false;                            // what it had stored when all had arrived
     std::vector<char> statics, dynamic;
@@ -132,12 +137,17 @@ void hand_over();       // what the block has done is visible in its cluster
 void observe();         // an acquire reaches back to this moment
 void check_end();       // of the running block
 
+bool in_window(const void* address);
 void* window_onto(Block& owner, const char* place_in_own);
 void arrive_with_stores(Block& block);
 void land_at_barrier(Cluster& cluster);
 void land_all(Block& block);
 void land_some(Block& block);
 void close_windows_onto(Block& owner);
+
+void land_relaxed_stores(Block& block);
+void land_some_relaxed_stores(Block& block);
+void land_relaxed_stores_to(const void* address, size_t bytes);  // by the running thread's block
 
 void catch_crashes();
 void release_crashes();
