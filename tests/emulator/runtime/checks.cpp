@@ -44,11 +44,11 @@ bool in_cluster(unsigned block) {
     return false;
 }
 
-// A release by the same thread after the access, or by another one of its block after a barrier, and an acquire
+// A release by the same warp after the access, or by another one of its block after a barrier, and an acquire
 // after the store that made it known, whatever they met at: no false alarm.
-bool released(const Event& before, unsigned block) {
+bool released(const Event& before, unsigned block, unsigned acquired) {
     const std::vector<Release>& all = releases[block];
-    auto each = std::upper_bound(all.begin(), all.end(), current->acquired,
+    auto each = std::upper_bound(all.begin(), all.end(), acquired,
                                  [](unsigned clock, const Release& release) { return clock < release.store; });
     while (each-- != all.begin() && each->store > before.clock) {
         if (each->fence <= before.clock) continue;
@@ -59,12 +59,12 @@ bool released(const Event& before, unsigned block) {
 }
 
 // The barrier of a cluster is a release too, but inside the cluster it is known exactly what it orders.
-bool ordered_by_release(const Event& before, unsigned block) {
-    if (released(before, block)) return true;
+bool ordered_by_release(const Event& before, unsigned block, unsigned acquired) {
+    if (released(before, block, acquired)) return true;
     if (in_cluster(block)) return false;
     const std::vector<unsigned>& times = handovers[block];
     const auto first = std::upper_bound(times.begin(), times.end(), before.clock);
-    return first != times.end() && *first <= current->acquired;
+    return first != times.end() && *first <= acquired;
 }
 
 const char* conflict(const Event& before, const Event& now) {
@@ -72,7 +72,8 @@ const char* conflict(const Event& before, const Event& now) {
     const unsigned threads = threads_of_block(), block = (before.thread - 1) / threads;
     if (block != current->block->id) {
         const bool near = in_cluster(block);
-        if ((near && before.arrivals < current->seen) || ordered_by_release(before, block)) return nullptr;
+        if ((near && before.arrivals < current->seen) || ordered_by_release(before, block, current->acquired))
+            return nullptr;
         return near ? "race inside a cluster (no barrier of the cluster between)" : "race between blocks";
     }
     if (before.epoch != now.epoch || before.arrivals < current->seen) return nullptr;
@@ -167,7 +168,7 @@ const char* check_bytes(char* address, size_t bytes, Access access, bool aligned
                     block.warps[current->rank / 32].now, current->arrivals, clock_now, atomic, 0, 0};
     if (atomic) observe();
     if (access == Access::atomic && current->fenced) {
-        releases[block.id].push_back({current->fenced, ++clock_now, current->rank, current->fence_epoch});
+        releases[block.id].push_back({current->fenced, ++clock_now, current->rank, current->epoch});
         current->fenced = 0;
     }
     if (owner && owner != &block) fault = reach(*owner, now);
@@ -210,7 +211,7 @@ void release() {
     land_all(*current->block);
     if (!launch.options.checked) return;
     current->fenced = ++clock_now;
-    current->fence_epoch = current->block->epoch;
+    current->epoch = current->block->epoch;
 }
 
 void hand_over() {
@@ -237,7 +238,7 @@ void check_end() {
     Block& block = *current->block;
     for (const Event& last : block.foreign)
         if (last.thread && last.arrivals >= block.seen &&
-            !ordered_by_release(last, (last.thread - 1) / threads_of_block()))
+            !ordered_by_release(last, (last.thread - 1) / threads_of_block(), block.acquired))
             fail("a block exits while another may access its shared memory (no barrier of the cluster)", 0);
 }
 

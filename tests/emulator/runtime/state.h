@@ -59,7 +59,7 @@ struct Fiber {  // runs one thread
     unsigned groups;  // of copies, committed
     unsigned arrivals, waits;  // at barriers of the cluster
     unsigned seen;             // barriers of the cluster that it knows open, by its own wait or its block's
-    unsigned fenced, fence_epoch;  // the clock and the block's epoch of a release that awaits an atomic store, or 0
+    unsigned fenced, epoch;    // the clock and the block's epoch of a release that awaits an atomic store, or 0
     unsigned observed;         // the clock of its last atomic load, which an acquire reaches back to
     unsigned acquired;         // the clock that it has acquired, or another thread before a barrier
 };
