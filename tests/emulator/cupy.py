@@ -580,10 +580,18 @@ cublas = SimpleNamespace(
     CUBLAS_GEMM_DEFAULT=GEMM_DEFAULT,
     CUBLAS_GEMM_DEFAULT_TENSOR_OP=GEMM_DEFAULT_TENSOR_OP,
 )
+
+
+def occupancy(func: int, blockSize: int, dynamicSMemSize: int) -> int:
+    """The blocks that a multiprocessor has room for, of a kernel that RawKernel.kernel stands for."""
+    from . import raw
+
+    return raw.resident_blocks(blockSize, func + dynamicSMemSize)
+
+
 driver = SimpleNamespace(
     CUDADriverError=CUDADriverError,
-    # One block of any kernel fits a multiprocessor beside no other.
-    occupancyMaxActiveBlocksPerMultiprocessor=lambda func, block_size, dynamic_shared_memory_size: 1,
+    occupancyMaxActiveBlocksPerMultiprocessor=occupancy,
 )
 cuda = SimpleNamespace(
     driver=driver,

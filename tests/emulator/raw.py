@@ -304,7 +304,6 @@ class RawKernel:
     """cupy.RawKernel: called with grid, block and arguments, which are checked as CuPy does not."""
 
     local_size_bytes = 0
-    kernel = SimpleNamespace(ptr=0)
     max_threads_per_block = MOST_THREADS
 
     def __init__(self, module: RawModule, name: str):
@@ -322,6 +321,11 @@ class RawKernel:
         signature.restype = ctypes.c_char_p
         self.cluster = tuple((ctypes.c_uint * 3).in_dll(library, f"emulator_cluster_{self.number}"))
         self.parameters = [Parameter(*match) for match in PARAMETER.findall(signature().decode())]
+
+    @property
+    def kernel(self) -> SimpleNamespace:
+        """Its address stands for what is known of a kernel without it: static shared memory."""
+        return SimpleNamespace(ptr=self.shared_size_bytes)
 
     @property
     def max_dynamic_shared_size_bytes(self) -> int:
