@@ -78,6 +78,6 @@ def test_errors():
 @pytest.mark.parametrize("arch", nvrtc.ARCHITECTURES)
 def test_limits_of_the_benchmarks_compile(arch):
     text = (Path(__file__).parents[1] / "benchmarks" / "limits.cu").read_text()
-    names = ["issue_b1", "issue_int8", "issue_popcount"]
+    names = ["issue_b1", "issue_int8", "issue_bf16", "issue_popcount"]
     kernels, warnings = nvrtc.compile_source(text, names, arch, gpu.OPTIONS)
     assert not warnings and not any(kernel.stack or kernel.spilled for kernel in kernels)

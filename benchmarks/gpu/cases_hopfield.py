@@ -1,0 +1,250 @@
+"""Every kernel of Hopfield networks at awkward sizes, all bits beside the reference.
+
+What only large networks take is forced: fields of 64 bits, rows in global memory, sweeps by the whole grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache, partial
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from fastrec.backend import kernels, move
+from fastrec.kernels import words
+from fastrec.kernels.gpu import capacity, hopfield
+from fastrec.kernels.gpu.module import PLANES
+
+from .measure import equal
+
+Cases = Iterator[tuple[str, Callable[[], object]]]
+
+KEY = np.uint64(0x9E3779B97F4A7C15)
+INTEGERS = (np.int8, np.int16, np.int32, np.int64)
+RECALLS = ((1, 1, 1, 1), (2, 3, 65, 64), (1, 5, 130, 33), (3, 1, 63, 70))  # k, b, n, p
+
+
+def compare(domain: str, kernel: str, *arguments: Any) -> None:
+    """Run a kernel and its twin of the reference on copies of the arguments, of which all must be equal."""
+    theirs = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+    ours = [move(a, "gpu") if isinstance(a, np.ndarray) else a for a in arguments]
+    getattr(kernels(domain, "gpu"), kernel)(*ours)
+    getattr(kernels(domain, "reference"), kernel)(*theirs)
+    for found, expected in zip(ours, theirs, strict=True):
+        if isinstance(expected, np.ndarray):
+            equal(found, expected, f"the reference's {kernel}")
+
+
+def unset(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """An array that holds what no kernel would write."""
+    return np.full(shape, 0x5A, np.uint8 if dtype is bool else dtype).astype(dtype)
+
+
+def signs(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng((*shape, seed)).choice(np.array([-1, 1], np.int8), shape)
+
+
+def packed(x: np.ndarray) -> np.ndarray:
+    """Signs (.., n) as bits (.., words(n))."""
+    n = x.shape[-1]
+    out = np.zeros((*x.shape[:-1], words(n)), np.uint64)
+    kernels("hopfield", "reference").pack(x.reshape(-1, n), out.reshape(-1, words(n)))
+    return out
+
+
+class Network:
+    """Patterns of k networks, and probes (k, b, n) that are like one of them in every other unit, or each."""
+
+    def __init__(self, k: int, b: int, n: int, p: int, every: int = 2) -> None:
+        x, s = signs(k, p, n), signs(k, b, n, seed=1)
+        s[..., ::every] = x[:, np.arange(b) % p, ::every]
+        s[..., : n // 20] *= -1
+        self.n, self.x, self.s = n, x, s
+        self.packed, self.units, self.probes = packed(x), packed(x.swapaxes(1, 2).copy()), packed(s)
+        self.overlaps = np.einsum("kbn,kpn->kbp", s, x, dtype=np.int32)
+
+
+network = cache(Network)
+
+
+def recall(
+    shape: tuple[int, ...],
+    self_coupling: bool,
+    orders: int | None,
+    max_sweeps: int,
+    weights: type | None = None,
+    record: bool = True,
+) -> None:
+    """orders: None is sync, 0 random ones.  weights: the type of couplings in memory, or from patterns."""
+    net = network(*shape)
+    (k, b, _), n = net.probes.shape, net.n
+    head = () if orders is None else (KEY, np.array([np.arange(n), np.arange(n)[::-1]], np.int32)[:orders])
+    inputs: tuple[Any, ...] = (net.packed, net.units, self_coupling)
+    if weights is not None:
+        w = np.einsum("kpi,kpj->kij", *2 * (net.x.astype(np.int64),))
+        inputs = ((w if self_coupling else w * ~np.eye(n, dtype=bool)).astype(weights),)
+    results = (unset((k, b), np.int32 if orders is None else bool), unset((k, b), np.int32))
+    results += (unset((k, b), np.int64), unset((k, b, (max_sweeps + 1) * record), np.int64))
+    name = f"recall_{'sync' if orders is None else 'async'}{'' if weights is None else '_weights'}"
+    compare("hopfield", name, *head, *inputs, max_sweeps, net.probes, *results)
+
+
+def recall_every_way(shape: tuple[int, ...], self_coupling: bool, weights: type | None = None) -> None:
+    for orders, sweeps, record in ((0, 40, True), (2, 3, False), (None, 40, True), (None, 2, False)):
+        recall(shape, self_coupling, orders, sweeps, weights, record)
+
+
+def patched(case: Callable[..., None], *arguments: Any, module: Any = hopfield, **replaced: Any) -> None:
+    """Run a case while names of a module stand for something else."""
+    with ExitStack() as stack:
+        for name, value in replaced.items():
+            stack.enter_context(patch.object(module, name, value))
+        case(*arguments)
+
+
+def streams(n: int) -> None:
+    counters = np.random.default_rng(n).integers(2**32, size=(n, 4), dtype=np.uint32)
+    compare("hopfield", "philox", KEY, counters, unset((n, 4), np.uint32))
+    compare("hopfield", "random_patterns", KEY, 7, n, unset((3, 5, words(n)), np.uint64))
+    compare("hopfield", "corrupt", KEY, (n + 1) // 2, n, packed(signs(2, 3, n)))
+    compare("hopfield", "random_order", KEY, 2, 3, 5, unset((n,), np.int32))
+
+
+def packing(k: int, p: int, n: int) -> None:
+    x = signs(k, p, n)
+    compare("hopfield", "pack", x[0], unset((p, words(n)), np.uint64))
+    compare("hopfield", "unpack", packed(x[0]), unset((p, n), np.int8))
+    compare("hopfield", "transpose", packed(x), unset((k, n, words(p)), np.uint64))
+
+
+def overlaps(k: int, b: int, n: int, p: int) -> None:
+    """Of probes, and of patterns with each other: half of a symmetric matrix, mirrored."""
+    x, s = packed(signs(k, p, n)), packed(signs(k, b, n))
+    compare("hopfield", "overlaps", x, s, n, unset((k, b, p), np.int32))
+    gram, ours = unset((k, p, p), np.int32), move(x, "gpu")
+    found = move(gram, "gpu")
+    kernels("hopfield", "reference").overlaps(x, x, n, gram)
+    hopfield.overlaps(ours, ours, n, found)
+    equal(found, gram, "the reference's overlaps")
+
+
+def couplings(k: int, n: int, p: int) -> None:
+    units = packed(signs(k, n, p))
+    for dtype, own in product(INTEGERS[p > 127 :], (False, True)):
+        compare("hopfield", "couplings", units, p, own, unset((k, n, n), dtype))
+
+
+def fields(groups: int, *shape: int) -> None:
+    """More bit planes than the overlaps need change nothing."""
+    net, own = network(*shape), groups % 2 == 0
+    (k, b, _), n = net.probes.shape, net.n
+    given = (net.units, net.probes, net.overlaps, own)
+    for dtype in (np.int32, np.int64):
+        compare("hopfield", "local_fields", *given, unset((k, b, n), dtype))
+    compare("hopfield", "is_stable", *given, unset((k, b), bool))
+    compare("hopfield", "quadratic_form", net.overlaps, n, own, unset((k, b), np.int64))
+
+
+def wide_fields(*arguments: Any) -> Any:
+    return NARROW_FIELDS(*arguments).astype(np.int64)
+
+
+def wide_weight_fields(*arguments: Any) -> Any:
+    return_wide = SimpleNamespace(int32=np.int64, int64=np.int64)
+    with patch.object(hopfield, "np", return_wide):
+        return NARROW_WEIGHT_FIELDS(*arguments)
+
+
+NARROW_FIELDS, NARROW_WEIGHT_FIELDS = hopfield.fields_from_patterns, hopfield.fields_from_weights
+IN_GLOBAL_MEMORY = {"shared_limit": lambda device: 2048}
+
+
+def scan(n: int, trials: int, corrupted: int, limit: int, flags: tuple[bool, bool, bool]) -> None:
+    newest, largest, synchronous = flags
+    how = (newest, largest, corrupted, synchronous, 20, limit)
+    counts, censored = unset((trials,), np.int64), unset((trials,), bool)
+    compare("capacity", "capacity_scan", KEY, n, np.arange(trials) + 2, *how, counts, censored)
+
+
+def scans(n: int, trials: int, corrupted: int, limit: int) -> None:
+    for flags in product((False, True), repeat=3):
+        scan(n, trials, corrupted, limit, flags)
+
+
+def wide_scan(trials: int) -> None:
+    memory = capacity.row_memory
+    wide = {"INTEGERS": {4: "long long"}, "row_memory": lambda n, _, *rest: memory(n, 8, *rest)}
+    patched(scan, 63, trials, 9, 12, (False, True, False), module=capacity, **wide)
+    with patch.object(hopfield, "shared_limit", IN_GLOBAL_MEMORY["shared_limit"]):
+        patched(scan, 63, trials, 9, 12, (False, True, True), module=capacity, **wide)
+
+
+def cases() -> Cases:
+    """Those without a barrier of the grid."""
+    for n in (1, 63, 65, 130, 1500):
+        yield f"random streams, n = {n}", partial(streams, n)
+    for k, p, n in ((1, 1, 1), (2, 65, 63), (1, 130, 65), (1, 3, 1030), (3, 63, 300)):
+        yield f"pack, unpack, transpose, {k} x {p} x {n}", partial(packing, k, p, n)
+    for shape in ((1, 1, 1, 1), (2, 3, 65, 130), (1, 130, 63, 1), (1, 2, 3300, 3), (1, 5, 700, 300)):
+        yield f"overlaps, (k, b, n, p) = {shape}", partial(overlaps, *shape)
+    for shape in ((1, 1, 1), (2, 63, 65), (2, 130, 3), (1, 260, 3300)):
+        yield f"couplings, (k, n, p) = {shape}", partial(couplings, *shape)
+    for groups, shape in product(PLANES, ((1, 1, 1, 1), (2, 3, 63, 65), (1, 5, 65, 1), (2, 1, 127, 300))):
+        planes = {"plane_groups": lambda n, groups=groups: groups}
+        yield (
+            f"fields, {8 * groups} bit planes, (k, b, n, p) = {shape}",
+            partial(patched, fields, groups, *shape, **planes),
+        )
+    for shape in RECALLS:
+        yield (
+            f"recall from patterns, (k, b, n, p) = {shape}",
+            partial(recall_every_way, shape, shape[2] == 65),
+        )
+        wide = {"fields_from_patterns": wide_fields}
+        for name, more in (("", {}), (", in global memory", IN_GLOBAL_MEMORY)):
+            yield (
+                f"recall from patterns with wide fields{name}, (k, b, n, p) = {shape}",
+                partial(patched, recall_every_way, shape, shape[2] == 130, **wide, **more),
+            )
+        for dtype in INTEGERS:
+            name = f"recall from weights, {dtype.__name__}, (k, b, n, p) = {shape}"
+            yield name, partial(recall_every_way, shape, shape[2] == 1, dtype)
+            wide = {"fields_from_weights": wide_weight_fields, **IN_GLOBAL_MEMORY}
+            yield (
+                f"{name}, wide fields in global memory",
+                partial(patched, recall_every_way, shape, False, dtype, **wide),
+            )
+    for digits, n, corrupted, limit in ((2, 65, 0, 12), (3, 65, 1, 12), (4, 130, 5, 12), (3, 1, 1, 3)):
+        more = {"digits_of": lambda n, digits=digits: digits}
+        yield (
+            f"capacity, {digits} digits, n = {n}",
+            partial(patched, scans, n, 2, corrupted, limit, module=capacity, **more),
+        )
+    yield "capacity over several steps of patterns", partial(scan, 130, 4, 1, 36, (False, False, False))
+    yield "capacity with wide fields", partial(wide_scan, 3)
+
+
+def cases_of_the_grid() -> Cases:
+    """Sweeps by blocks that meet at a barrier of the grid."""
+    for groups, shape in product(PLANES, RECALLS):
+        forced = {"SMALL": 0, "plane_groups": lambda n, groups=groups: groups}
+        yield (
+            f"recall by the grid, {8 * groups} bit planes, (k, b, n, p) = {shape}",
+            partial(patched, recall_every_way, shape, shape[2] == 65, **forced),
+        )
+    large = 1, 1, hopfield.BLOCK + 85, 5, 1
+    for orders in (0, 2, None):
+        way = "sync" if orders is None else "async" if not orders else "async, orders given"
+        case = partial(patched, recall, large, False, orders, 2, SMALL=0)
+        yield f"recall by the grid in blocks of units, {way}", case
+    long = partial(patched, recall, (1, 4, 63, 40), False, 0, 200, None, False, SMALL=0)
+    yield "long recall by the grid", long
+    yield (
+        "recall of many rows by the grid",
+        partial(patched, recall_every_way, (1, 35, 33, 6), False, SMALL=0),
+    )

@@ -1,0 +1,212 @@
+"""Every kernel of recurrent networks at awkward sizes beside the reference in the same precision.
+
+How the work of a step is shared is forced, so that each way to do it runs: in one block, in a cluster, by a
+team of blocks that meet in global memory, with weights that stay in shared memory or stream through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product as pairs
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+import fastrec
+from fastrec.backend import device, move
+from fastrec.kernels.gpu import generation, recurrent
+from fastrec.kernels.gpu.module import CLUSTERED, ROWS, TEXT_ROWS
+from fastrec.kernels.gpu.recurrent import CLUSTER, PRODUCTS, Card, Plan
+
+from .cases_hopfield import Cases
+from .measure import close
+
+PRECISION = {"Float": "float32", "Double": "float32", "Tf32": "tf32", "Bf16": "bf16"}
+# Of the largest magnitude in an array.  A sum that differs in its last bit may be rounded to another number
+# of bf16 or tf32, by 2^-8 or 2^-11 of it, when it becomes a factor.
+TOLERANCE = {"Float": 2e-5, "Double": 1e-12, "Tf32": 2e-3, "Bf16": 2e-2}
+CELLS = ("elman", "gru", "lstm")
+# Blocks of a team, whether they are a cluster, parts of a step's inputs, whether weights stay in the block.
+ALONE = ((1, False, 1, True), (1, False, 1, False))
+CLUSTERS = ((CLUSTER, True, 1, True), (CLUSTER, True, 1, False))
+TEAMS = ((3, False, 1, True), (2, False, 1, False), (2, False, 2, False))
+# Blocks of a team, matrices that stay in shared memory, whether logits are in global memory.
+TEXT_ALONE = ((1, 9, False), (1, 0, True))
+TEXT_TEAMS = ((2, 1, False), (3, 0, True), (3, 9, False))
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
+    "SGD": partial(fastrec.SGD, 0.1, momentum=0.9, nesterov=True, clip=0.5),
+    "Adam": partial(fastrec.Adam, 0.01, weight_decay=0.1, clip=0.5),
+}
+
+
+def pair(product: str, *sizes: Any, **options: Any) -> tuple[fastrec.RNN, fastrec.RNN]:
+    """Equal networks of the device and of the reference."""
+    dtype = np.float64 if product == "Double" else np.float32
+    options |= {"dtype": dtype, "initial": "uniform", "seed": 1}
+    ours, theirs = (
+        fastrec.RNN(*sizes, backend=backend, precision=PRECISION[product], **options)
+        for backend in ("gpu", "reference")
+    )
+    return ours, theirs
+
+
+def both_ways(
+    product: str, cell: str, size: tuple[int, ...], tokens: bool = False, flow: bool = True
+) -> None:
+    """All that forward and backward give, of sequences of different lengths.  size: k, b, t, i, h, o."""
+    k, b, t, i, h, o = size
+    rng, rnns = np.random.default_rng(size), pair(product, i, h, o, cell, models=k)
+    lengths = np.array([t, 0, *rng.integers(t + 1, size=b)][:b])
+    x = rng.integers(i, size=(b, t)) if tokens else rng.standard_normal((b, t, i))
+    shapes = (k, b, t, o), (k, b, t, h), rnns[1].forward(x).state.shape
+    gradients = [rng.standard_normal(shape) for shape in shapes]
+
+    def run(rnn: fastrec.RNN, backend: str) -> dict[str, Any]:
+        cast = [a.astype(rnn.parameters["b"].dtype) for a in gradients]
+        numbers = x if tokens else x.astype(cast[0].dtype)
+        trace = rnn.forward(move(numbers, backend), lengths=move(lengths, backend))
+        made = rnn.backward(trace, *(move(a, backend) for a in cast), flow=flow)
+        return {"outputs": trace.outputs, "hidden": trace.hidden, "state": trace.state, **made}
+
+    close(run(rnns[0], "gpu"), run(rnns[1], "cpu"), TOLERANCE[product])
+
+
+def planned(
+    product: str, cell: str, kind: tuple[int, bool, int, bool], multiprocessors: int | None = None
+) -> None:
+    """`both_ways` by a plan, for each number of rows that a team has.  multiprocessors: so few that teams run
+    one after the other."""
+    members, clustered, times, resident = kind
+    for turn, rows in enumerate(ROWS[product]):
+
+        def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Card) -> Plan:
+            product = PRODUCTS[kind]
+            part = recurrent.work(cell, product, h, members, times, backward)
+            several = recurrent.parts_for(product, part.inputs, part.columns)
+            parts = several[turn % len(several)]  # noqa: B023
+            chosen = Plan(rows, members, clustered, times, parts, resident, 0)  # noqa: B023
+            return chosen._replace(shared=recurrent.shared_bytes(cell, product, h, chosen, backward))
+
+        count = multiprocessors or recurrent.multiprocessors()
+        with (
+            patch.object(recurrent, "plan", plan),
+            patch.object(recurrent, "multiprocessors", lambda: count),  # noqa: B023
+        ):
+            for k, b, h in ((2, 2 * rows + 1, 13), (1, min(rows, 3), 33)):
+                turn += 1
+                both_ways(product, cell, (k, b, 3, 3, h, 5))
+
+
+def updates(product: str, optimizer: Callable[[], Any], loss: str, o: int) -> None:
+    """A few updates with dropout and clipping: losses and the parameters after them."""
+    rng = np.random.default_rng(o)
+    x = rng.standard_normal((6, 5, 4)).astype(np.float64 if product == "Double" else np.float32)
+    targets = rng.integers(o, size=(6, 5)) if loss == "cross_entropy" else rng.standard_normal((6, 5, o))
+    made = []
+    for rnn, backend in zip(pair(product, 4, 9, o), ("gpu", "cpu"), strict=True):
+        given = move(x, backend), move(targets, backend), None, loss, optimizer()
+        history = fastrec.fit(rnn, *given, epochs=2, batch_size=3, dropout=0.3, seed=2, progress=False)
+        made.append({"losses": history.train, **rnn.parameters})
+    close(*made, 50 * TOLERANCE[product])
+
+
+def text(product: str, cell: str, kind: tuple[int, int, bool], multiprocessors: int | None = None) -> None:
+    """Tokens drawn by a plan, for each number of rows that a team has, of few tokens and of many."""
+    members, resident, spilled = kind
+    for turn, rows in enumerate(TEXT_ROWS[product]):
+
+        def plan(net: Any, kind: str, b: int, card: Any) -> Any:
+            several = sorted(generation.partings(net, PRODUCTS[kind], members))
+            parts = several[turn % len(several)]  # noqa: B023
+            for kept in reversed(range(min(resident, 2 * net.layers) + 1)):
+                chosen = generation.Plan(rows, members, *parts, kept, spilled, 0)  # noqa: B023
+                chosen = chosen._replace(shared=generation.shared_bytes(net, PRODUCTS[kind], chosen))
+                if chosen.shared <= card.shared:
+                    break
+            return chosen
+
+        count = multiprocessors or generation.multiprocessors()
+        with (
+            patch.object(generation, "plan", plan),
+            patch.object(generation, "multiprocessors", lambda: count),  # noqa: B023
+        ):
+            drawn(product, cell, 1 if cell == "jordan" else 3, max(rows + 1, 9), 7, 13)
+            drawn(product, cell, 1, 9, 330, 2)
+
+
+def drawn(product: str, cell: str, layers: int, b: int, i: int, h: int, n: int = 3) -> None:
+    """Likeliest tokens, of which each must have an output about as large as any after those before it; and
+    tokens drawn at random, where rounding may decide few."""
+    ours, theirs = pair(product, i, h, i, cell, num_layers=layers)
+    rng = np.random.default_rng((b, i, h))
+    prompt, lengths = rng.integers(i, size=(b, 4)).astype(np.int32), rng.integers(1, 5, size=b)
+    found, state = ours.generate(prompt, n, 0)
+    trace = theirs.forward(np.concatenate([prompt, found], axis=1))
+    outputs = trace.outputs[:, 3 : 3 + n]
+    off = (outputs.max(axis=2) - np.take_along_axis(outputs, found[..., None], 2)[..., 0]).max()
+    largest = np.abs(outputs).max()
+    assert off <= 2 * TOLERANCE[product] * largest, (
+        f"a token has an output {off / largest:.1e} below the largest"
+    )
+    close({"state": state}, {"state": trace.state_at(3 + n)}, TOLERANCE[product])
+    how: dict[str, Any] = {"temperature": 1.3, "top_k": 20, "top_p": 0.9, "seed": 3, "lengths": lengths}
+    same = (ours.generate(prompt, n, **how)[0] == theirs.generate(prompt, n, **how)[0]).all(axis=1)
+    least = 1 if PRECISION[product] == "float32" else 0.7
+    assert same.mean() >= least, f"{same.mean():.0%} of the texts are those of the reference"
+
+
+def sharings(kinds: tuple[Any, ...], products: tuple[str, ...], turns: int | None = None) -> Cases:
+    for cell, product, kind in pairs(CELLS, products, kinds):
+        members, clustered, times, resident = kind
+        where = "a cluster" if clustered else f"{members} blocks" if members > 1 else "a block"
+        weights = "kept" if resident else "streamed" if times == 1 else f"streamed in {times} parts"
+        name = f"{cell}, {product}, {where}, weights {weights}{', in turns' if turns else ''}"
+        yield name, partial(planned, product, cell, kind, turns)
+
+
+def texts(kinds: tuple[Any, ...], turns: int | None = None) -> Cases:
+    for cell, product, kind in pairs(generation.CELLS, PRODUCTS, kinds):
+        name = f"text, {cell}, {product}, blocks {kind[0]}, matrices kept {kind[1]}, logits spilled {kind[2]}"
+        yield f"{name}{', in turns' if turns else ''}", partial(text, product, cell, kind, turns)
+
+
+def cases() -> Cases:
+    """Those in which no block waits for another but in its cluster."""
+    for product, tokens, i in pairs(PRODUCTS, (False, True), (1, 65, 300)):
+        case: Callable[[], None] = partial(both_ways, product, "elman", (3, 5, 7, i, 17, 33), tokens)
+        yield f"{'tokens' if tokens else 'numbers'} of {i} inputs, {product}", case
+    yield "a long batch of tokens", partial(both_ways, "Float", "gru", (1, 40, 90, 300, 5, 3), True)
+    for product, o, loss in pairs(PRODUCTS, (1, 17, 65, 2100), ("cross_entropy", "mse")):
+        for optimizer, make in OPTIMIZERS.items():
+            case = partial(updates, product, make, loss, o)
+            yield f"{optimizer}, {loss} of {o} outputs, {product}", case
+    for product in PRODUCTS:
+        for b in (1, 300):  # few rows, and many, which share blocks
+            yield f"jordan, {product}, B = {b}", partial(both_ways, product, "jordan", (1, b, 3, 3, 17, 5))
+    yield from sharings(ALONE, tuple(PRODUCTS))
+    yield from texts(TEXT_ALONE)
+    if int(device().capability.partition(".")[0]) >= 9:
+        yield from sharings(CLUSTERS, CLUSTERED)
+
+
+def cases_of_teams() -> Cases:
+    """Those in which blocks wait for each other in global memory; what the planner chooses last."""
+    yield from sharings(TEAMS, tuple(PRODUCTS))
+    yield from sharings(TEAMS[:1], tuple(PRODUCTS), 3)
+    yield from texts(TEXT_TEAMS)
+    yield from texts(TEXT_TEAMS[:1], 2)
+    for cell, product, b, h in (
+        *(("elman", "Float", 16, 512), ("elman", "Bf16", 16, 1000), ("gru", "Tf32", 5, 385)),
+        *(("lstm", "Bf16", 16, 300), ("lstm", "Double", 3, 257), ("jordan", "Float", 17, 130)),
+    ):
+        yield (
+            f"{cell}, {product}, B = {b}, H = {h}, as planned",
+            partial(both_ways, product, cell, (1, b, 5, 3, h, 2)),
+        )
+    for cell, product, b, h in (("gru", "Float", 1, 512), ("lstm", "Bf16", 64, 257)):
+        yield (
+            f"text, {cell}, {product}, B = {b}, H = {h}, as planned",
+            partial(drawn, product, cell, 1, b, 101, h),
+        )

@@ -1,0 +1,49 @@
+"""All kernels that the card can run, compiled into CuPy's cache on disk, where later steps find them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+
+import fastrec.kernels.gpu.module as cuda
+
+from .kernels import instances
+from .measure import one_line
+from .report import Report
+
+
+def compiled(file: str, name: str) -> float:
+    """Seconds that it takes until a kernel can be launched."""
+    begin = time.perf_counter()
+    cuda.kernel(file, name, 0, False)
+    return time.perf_counter() - begin
+
+
+def compile_all(report: Report) -> None:
+    """As launches do it, of the longest sources first; what fails is told at the end.
+
+    That blocks of a launch meet at a barrier changes nothing of what CuPy keeps.
+    """
+    begin = time.perf_counter()
+    seconds, failed = defaultdict[str, list[float]](list), []
+    size = {file: len(cuda.source(file)) for file in cuda.KERNELS}
+    kernels = sorted(instances(), key=lambda each: -size[each[0]])
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        tasks = {pool.submit(compiled, *kernel): kernel for kernel in kernels}
+        for task in as_completed(tasks):
+            file, name = tasks[task]
+            try:
+                seconds[file].append(task.result())
+            except Exception as error:
+                failed.append(name)
+                report.row(f"{name} of {file}.cu", error=one_line(error))
+                report.note(f"{name} of {file}.cu: {error}")
+    for file, each in seconds.items():
+        row = {"kernels": len(each), "seconds": sum(each), "longest": max(each)}
+        report.row(f"{file}.cu", checked=True, **row)
+    wall, total = time.perf_counter() - begin, sum(map(sum, seconds.values()))
+    report.row("all kernels", checked=not failed, wall_s=wall, seconds=total, processes=os.cpu_count())
+    assert not failed, f"not compiled: {', '.join(failed)}"

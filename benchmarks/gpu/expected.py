@@ -1,0 +1,40 @@
+"""The values that jobs compare with, made on the CPU: what scripts/gpu-expected runs, in about ten minutes.
+
+With names as arguments, only these are made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from . import capacity, million, training
+from .measure import EXPECTED
+
+VALUES: dict[str, Callable[[str], Any]] = {
+    **{
+        f"capacity, n = {n}": partial(capacity.counts, n=n, trials=trials)
+        for n, trials, _ in sorted((*capacity.FULL, *capacity.SMALL))
+    },
+    **{
+        f"recall, n = {n}, p = {p}": partial(million.recall_digest, p=p, n=n) for p, n in million.FEW.values()
+    },
+    "losses of fit": training.fit_losses,
+    "text": training.text_and_losses,
+}
+
+
+def main(names: list[str]) -> None:
+    kept = json.loads(EXPECTED.read_text()) if names and EXPECTED.exists() else {}
+    for name in names or VALUES:
+        print(name, flush=True)
+        kept[name] = VALUES[name]("cpu")
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(kept[name])}" for name in sorted(kept))
+    EXPECTED.write_text(f"{{\n{lines}\n}}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,214 @@
+"""How the jobs time and check what runs on the device."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import json
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastrec
+from fastrec.backend import move
+
+from .report import Report
+
+with contextlib.suppress(ImportError):  # expected values are made without it
+    import cupy
+
+EXPECTED = Path(__file__).with_name("expected.json")
+
+Counts = tuple[float, float]  # bytes and operations
+
+
+def clock(run: Callable[[], Any]) -> tuple[Any, float, float]:
+    """What `run` returns, its seconds by the wall until the device is done, and those between two events."""
+    start, end = cupy.cuda.Event(), cupy.cuda.Event()
+    cupy.cuda.Device().synchronize()
+    begin = time.perf_counter()
+    start.record()
+    value = run()
+    end.record()
+    end.synchronize()
+    return value, time.perf_counter() - begin, cupy.cuda.get_elapsed_time(start, end) / 1e3
+
+
+def timed(run: Callable[[], Any], seconds: float = 1, most: int = 20) -> Counts:
+    """Medians of both times of `clock`, over up to so many runs or so many seconds."""
+    times: list[Counts] = []
+    while not times or (sum(t[0] for t in times) < seconds and len(times) < most):
+        times.append(clock(run)[1:])
+    return statistics.median(t[0] for t in times), statistics.median(t[1] for t in times)
+
+
+def free_memory() -> None:
+    """Give back the device memory that nothing refers to."""
+    gc.collect()
+    cupy.get_default_memory_pool().free_all_blocks()
+
+
+def measure(
+    report: Report,
+    name: str,
+    run: Callable[[], Any],
+    check: Callable[[Any], None],
+    count: Callable[[Any], Counts],
+    unit: str,
+    repeat: bool = True,
+    baseline: tuple[str, Callable[[], Any]] | None = None,
+    steps: int = 1,
+    **goals: float,
+) -> None:
+    """Time what `run` returns once, check it, then time it again and beside the baseline.
+
+    The row is written after each of these.  count: the bytes that must go through memory and the operations,
+    of a result.  unit: what does the operations.  repeat: False keeps the times of the first call, as happens
+    if that took 10 s.  steps: what the call does one after the other.
+    goals: seconds, those of a step and memory at most, share (of the limit of the unit) and, where there is a
+    baseline, ratio at least.
+    """
+    free_memory()
+    value, first, device = clock(run)
+    row: dict[str, Any] = {"first_s": first, "memory": cupy.get_default_memory_pool().total_bytes()}
+    row["bytes"], row["operations"] = count(value)
+    row |= {"unit": unit, "steps": steps}
+
+    def write(wall: float, device: float, checked: bool, **more: Any) -> None:
+        row.update({"wall_s": wall, "device_s": device, **more})
+        for amount, limit in (("bytes", "copy"), ("operations", unit)):
+            if limit in report.limits:
+                row[f"{amount}_share"] = row[amount] / device / report.limits[limit]
+        reached = {"seconds": wall, "step": wall / steps, "memory": row["memory"]}
+        reached |= {"share": row["operations_share"]} if "operations_share" in row else {}
+        reached |= {"ratio": row["ratio"]} if "ratio" in row else {}
+        row["goals"] = {
+            goal: [asked, reached[goal], (reached[goal] <= asked) == (goal in ("seconds", "step", "memory"))]
+            for goal, asked in goals.items()
+            if not report.small and goal in reached
+        }
+        report.row(name, checked=checked, **row)
+
+    write(first, device, False)
+    try:
+        check(value)
+    except Exception as error:
+        write(first, device, False, error=one_line(error))
+        raise
+    del value
+    write(first, device, True)
+    wall = first
+    if repeat and first < 10:
+        wall, device = timed(run)
+        write(wall, device, True)
+    if baseline and time.monotonic() > report.deadline - 10:
+        report.note(f"{name}: no time is left for {baseline[0]}")
+    elif baseline:
+        against, other = baseline
+        other()
+        seconds = timed(other)[0]
+        write(wall, device, True, against=against, baseline_s=seconds, ratio=seconds / wall)
+
+
+def one_line(error: BaseException) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+
+
+def run_all(report: Report, cases: Iterable[tuple[str, Callable[[], object]]]) -> None:
+    """Run the cases, also those after one that failed, unless CUDA itself fails from then on.
+
+    Raises an error that names those that failed.
+    """
+    failed = []
+    for name, case in cases:
+        try:
+            case()
+        except Exception as error:
+            failed.append(name)
+            report.note(f"{name}:\n{traceback.format_exc()}")
+            if fault := device_fault():
+                raise RuntimeError(f"the device answers {fault!r} since {name!r}; no more was run") from error
+    if failed:
+        raise AssertionError(f"{len(failed)} failed: {'; '.join(failed)}")
+
+
+def device_fault() -> str | None:
+    """What CUDA says to any call after a kernel has gone wrong, or None."""
+    try:
+        cupy.cuda.Device().synchronize()
+        cupy.zeros(1, dtype=np.int32).fill(1)
+        cupy.cuda.Device().synchronize()
+    except Exception as error:
+        return one_line(error)
+    return None
+
+
+def host(value: Any) -> Any:
+    """The NumPy array of a NumPy or CuPy array or of PackedStates."""
+    return move(value.words if isinstance(value, fastrec.PackedStates) else value, "cpu")
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    """The arrays of the host by name of an array or of the result of a recall."""
+    if isinstance(value, fastrec.RecallResult):
+        return {n: host(getattr(value, n)) for n in ("states", "converged", "period", "sweeps", "flips")}
+    return {"": host(value)}
+
+
+def equal(ours: Any, theirs: Any, whose: str = "backend cpu") -> None:
+    """Fail unless two arrays, or two results of a recall, have equal values and dtypes."""
+    expected = fields_of(theirs)
+    for name, found in fields_of(ours).items():
+        wanted = expected[name]
+        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape), (
+            f"{name} {found.dtype}{found.shape}"
+        )
+        if not np.array_equal(found, wanted):
+            differ = np.argwhere(found != wanted)
+            at = tuple(differ[0].tolist())
+            raise AssertionError(
+                f"{name} differs from {whose} in {len(differ)} of {found.size} places, "
+                f"first at {at}: {found[at]}, not {wanted[at]}"
+            )
+
+
+def close(ours: dict[str, Any], theirs: dict[str, Any], most: float, whose: str = "the reference") -> None:
+    """Fail unless arrays by name differ by at most a part of the largest magnitude in each."""
+    for name, wanted in theirs.items():
+        found = host(ours[name])
+        assert found.shape == wanted.shape, f"{name} {found.shape}, not {wanted.shape}"
+        error = np.abs(found.astype(float) - wanted).max(initial=0)
+        largest = np.abs(wanted).max(initial=0)
+        assert error <= most * largest, f"{name} is {error / largest:.1e} of its largest entry off {whose}"
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of all bits of an array or of the result of a recall."""
+    total = hashlib.sha256()
+    for name, array in sorted(fields_of(value).items()):
+        if array is not None:
+            total.update(f"{name}{array.dtype}{array.shape}".encode())
+            total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+def network(backend: str, p: int, n: int, b: int, **options: Any) -> tuple[Any, Any]:
+    """A network of random patterns, and the first b of them with 10 % flipped, packed where it computes."""
+    networks = options.pop("networks", None)
+    patterns = fastrec.random_patterns(p, n, networks=networks, backend=backend, packed=True)
+    net = fastrec.HopfieldNetwork(n, backend=backend, **options)
+    net.store(patterns)
+    first = fastrec.PackedStates(patterns.words[..., :b, :].copy(), n)
+    return net, fastrec.corrupt(first, 0.1, backend=backend)
+
+
+def stored(name: str) -> Any:
+    """What backend cpu got, as scripts/gpu-expected has written it down."""
+    return json.loads(EXPECTED.read_text())[name]

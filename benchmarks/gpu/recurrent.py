@@ -1,0 +1,149 @@
+"""Steps of recurrent networks, beside PyTorch (cuDNN) in the same precision where that is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import Any
+
+import cupy
+import numpy as np
+
+import fastrec
+
+from .cases_recurrent import TOLERANCE
+from .measure import close, measure, run_all
+from .report import Report
+
+# Cell, rows, hidden units and as many inputs, precisions, a goal of the first precision, forward and with the
+# way back: seconds of a step, or how many times as fast as PyTorch.
+NETWORKS = (
+    ("elman", 16, 1024, ("bf16", "tf32"), "step", (1.8e-6, 4.5e-6)),
+    ("gru", 16, 768, ("bf16", "tf32"), "step", (2.5e-6, 6e-6)),
+    ("lstm", 16, 768, ("bf16", "tf32"), "step", (2.2e-6, 5.5e-6)),
+    ("elman", 64, 1024, ("bf16", "tf32"), "step", (2.5e-6, 6e-6)),
+    ("elman", 16, 512, ("float32",), "step", (2e-6, 5e-6)),
+    ("elman", 16, 1000, ("bf16", "tf32"), "ratio", (3, 2.5)),
+    ("elman", 1, 128, ("float32",), "step", (0.6e-6, 1.5e-6)),
+)
+SMALL = (
+    ("elman", 2, 5, ("float32", "bf16", "tf32"), "step", (1, 1)),
+    ("gru", 3, 17, ("bf16", "tf32"), "step", (1, 1)),
+    ("lstm", 1, 9, ("bf16", "tf32"), "step", (1, 1)),
+)
+CHECKED = 12  # steps that are compared with the reference
+GATES = {"elman": 1, "gru": 3, "lstm": 4}
+
+
+@cache
+def arrays(b: int, t: int, h: int) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs, and gradients of hidden units, of which the first steps are those of longer ones."""
+    shape, generators = (t, b, h), (np.random.default_rng(seed) for seed in (0, 1))
+    x, d = (g.standard_normal(shape, dtype=np.float32).swapaxes(0, 1).copy() for g in generators)
+    return x, d
+
+
+def network(backend: str, cell: Any, h: int, precision: Any) -> fastrec.RNN:
+    return fastrec.RNN(h, h, cell=cell, initial="uniform", backend=backend, precision=precision)
+
+
+def both(rnn: fastrec.RNN, x: Any, d: Any) -> dict[str, Any]:
+    return rnn.backward(rnn.forward(x), d_hidden=d)
+
+
+def tolerance(precision: str) -> float:
+    return TOLERANCE["Float" if precision == "float32" else precision.capitalize()]
+
+
+def recurrent(report: Report) -> None:
+    """All rows forward before those with the way back."""
+    run_all(report, [case for way in (0, 1) for case in rows(report, way)])
+
+
+def rows(report: Report, way: int) -> Iterator[tuple[str, Callable[[], None]]]:
+    t = report.size(1024, 4)
+    for cell, b, h, precisions, goal, goals in report.size(NETWORKS, SMALL):
+        for precision in precisions:
+            name = (
+                f"{cell}, B = {b}, H = {h}, T = {t}, {precision}, {('forward', 'forward and backward')[way]}"
+            )
+            asked = {goal: goals[way]} if precision == precisions[0] else {}
+            yield name, partial(row, report, name, cell, b, h, t, precision, way, asked)
+
+
+def row(
+    report: Report,
+    name: str,
+    cell: str,
+    b: int,
+    h: int,
+    t: int,
+    precision: str,
+    way: int,
+    goals: dict[str, float],
+) -> None:
+    rnn, (x, d) = network("gpu", cell, h, precision), map(cupy.asarray, arrays(b, t, h))
+    peers = torch_rnn(rnn, *arrays(b, t, h), precision)
+    some = arrays(b, min(t, CHECKED), h)
+
+    def check(found: Any) -> None:
+        """The first steps forward; the way back from there, which the whole does not hold."""
+        other = network("reference", cell, h, precision)
+        if way:
+            close(both(rnn, *map(cupy.asarray, some)), both(other, *some), tolerance(precision))
+            assert all(bool(cupy.isfinite(a).all()) for a in found.values()), "not finite"
+        else:
+            expected = other.forward(some[0]).hidden
+            close({"hidden": found[:, : expected.shape[1]]}, {"hidden": expected}, tolerance(precision))
+
+    # Products with the inputs and with the hidden units, once forward and twice on the way back.
+    products = 4.0 * b * t * GATES[cell] * h * h * (1 + 2 * way)
+    measure(
+        report,
+        name,
+        lambda: both(rnn, x, d) if way else rnn.forward(x).hidden,
+        check,
+        lambda _: (0, products),
+        precision,
+        baseline=peers and (f"PyTorch {precision}", peers[way]),
+        steps=t,
+        **goals,
+    )
+
+
+def torch_on_card(precision: str) -> tuple[Any, Any] | None:
+    """PyTorch and its dtype for a precision, if it is there and has a card."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    return torch, torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def torch_rnn(rnn: Any, x: Any, d: Any, precision: str) -> tuple[Callable[[], Any], Callable[[], Any]] | None:
+    """The same network forward, and forward and backward, in PyTorch on the card; None without PyTorch.
+
+    For "bf16" all its arrays are bf16, for "tf32" its products may round to that.
+    """
+    if (peer := torch_on_card(precision)) is None:
+        return None
+    torch, dtype = peer
+    module = rnn.to_torch().to("cuda", dtype)
+    inputs, gradient = (torch.from_numpy(a).to("cuda", dtype) for a in (x, d))
+    inputs.requires_grad_()
+
+    def forward() -> Any:
+        with torch.no_grad():
+            module(inputs)
+        torch.cuda.synchronize()
+
+    def forward_and_backward() -> Any:
+        module.zero_grad()
+        inputs.grad = None
+        module(inputs)[0].backward(gradient)
+        torch.cuda.synchronize()
+
+    return forward, forward_and_backward

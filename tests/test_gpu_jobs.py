@@ -1,0 +1,226 @@
+"""The jobs of scripts/gpu-check in small on the emulator, and the values that they compare with."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import devices
+import numpy as np
+import pytest
+
+from fastrec import backend
+from fastrec.rnn.place import place
+
+ROOT = Path(__file__).parents[1]
+cupy = pytest.importorskip("cupy", reason="needs the emulator")
+if not devices.emulated("gpu"):
+    pytest.skip("there is a card: run scripts/gpu-check", allow_module_level=True)
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from gpu import (  # noqa: E402  # noqa: E402
+    capacity,
+    cases_hopfield,
+    cases_recurrent,
+    compile,
+    expected,
+    kernels,
+    measure,
+    sanitizer,
+    suite,
+)
+from gpu import card as gpu_card  # noqa: E402
+from gpu.report import Report, Skipped  # noqa: E402
+
+DEFAULT = (
+    *("card:card", "compile:compile_all", "capacity:capacity", "million:million"),
+    *("recurrent:recurrent", "training:training"),
+)
+OTHERS = (
+    *("patterns:patterns", "packing:packing", "gram:gram", "couplings:couplings", "fields:fields"),
+    *("recall:recall", "generation:generation", "million:on_cpu"),
+)
+
+
+class Event:
+    def record(self) -> None:
+        self.time = time.perf_counter()
+
+    def synchronize(self) -> None:
+        pass
+
+
+class Forbidden(ModuleType):
+    """Stands for kernels of the CPU, which would be compiled while a card waits."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{self.__name__}.{name} is used")
+
+
+@pytest.fixture(autouse=True)
+def card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only benchmarks ask of CuPy, rates that cannot be emulated, workers that have the emulator."""
+    for where, name, value in (
+        (cupy.cuda, "Event", Event),
+        (cupy.cuda, "get_elapsed_time", lambda start, end: 1e3 * (end.time - start.time)),
+        (cupy.get_default_memory_pool(), "total_bytes", lambda: 10**6),
+        (cupy.get_default_memory_pool(), "free_all_blocks", lambda: None),
+        (cupy.ndarray, "__matmul__", lambda a, b: cupy.asarray(a.get() @ b.get())),
+        (compile, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(1)),
+        (gpu_card, "issued", lambda unit, report: 1e12),
+    ):
+        monkeypatch.setattr(where, name, value, raising=False)
+
+
+@pytest.fixture
+def without_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails a test that uses kernels of the CPU."""
+    for domain in ("capacity", "generation", "hopfield", "rnn"):
+        name = f"fastrec.kernels.cpu.{domain}"
+        monkeypatch.setitem(sys.modules, name, Forbidden(name))
+    place.cache_clear()
+    yield
+    place.cache_clear()
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    limits = dict.fromkeys(("copy", "b1", "int8", "bf16", "tf32", "popcount", "int32", "float32"), 1e12)
+    return Report(tmp_path / "gpu.jsonl", "step", True, limits, time.monotonic() + 600)
+
+
+def job(name: str) -> Any:
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(f"gpu.{module}"), function)
+
+
+def rows(report: Report) -> dict[str, dict[str, Any]]:
+    """The last row of each name."""
+    lines = report.path.read_text().splitlines() if report.path.exists() else []
+    return {row["name"]: row for row in map(json.loads, lines)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEFAULT)
+def test_default_jobs(report: Report, without_cpu: None, name: str) -> None:
+    job(name)(report)
+    assert rows(report) and all(row["checked"] for row in rows(report).values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_jobs(report: Report, name: str) -> None:
+    job(name)(report)
+    assert rows(report) and all(row["checked"] for row in rows(report).values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", kernels.FILES)
+def test_kernels(report: Report, without_cpu: None, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Some cases of each step: all take minutes here."""
+    for module in (cases_hopfield, cases_recurrent):
+        for name in {"cases", "cases_of_the_grid", "cases_of_teams"} & vars(module).keys():
+            some = list(getattr(module, name)())[5::17]
+            monkeypatch.setattr(module, name, lambda some=some: iter(some))
+    monkeypatch.setitem(kernels.FILES, step, ())
+    job(f"kernels:{step}")(report)
+    assert len(rows(report)) > 5 and all(row["checked"] for row in rows(report).values())
+
+
+@pytest.mark.parametrize("step", kernels.FILES)
+def test_every_kernel_is_launched(monkeypatch: pytest.MonkeyPatch, report: Report, step: str) -> None:
+    """Nothing runs, arrays are 0, and nothing is compared."""
+    pair, zeros = cases_recurrent.pair, {"empty": cupy.zeros, "empty_like": cupy.zeros_like}
+    for where, name, value in (
+        *((cupy, name, value) for name, value in zeros.items()),
+        (kernels.cuda, "kernel", lambda *key: lambda *arguments, **options: None),
+        (cases_hopfield, "compare", lambda domain, name, *given: launch(domain, name, given)),
+        (cases_hopfield, "equal", lambda *given: None),
+        (cases_recurrent, "pair", lambda *given, **options: [pair(*given, **options)[0]] * 2),
+        (cases_recurrent, "close", lambda *given: None),
+        (measure, "device_fault", lambda: None),
+    ):
+        monkeypatch.setattr(where, name, value)
+
+    def launch(domain: str, name: str, given: tuple[Any, ...]) -> None:
+        arrays = [cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in given]
+        getattr(backend.kernels(domain, "gpu"), name)(*arrays)
+
+    job(f"kernels:{step}")(report)
+
+
+def test_rows_stay_when_a_check_fails(report: Report) -> None:
+    def wrong(_: Any) -> None:
+        raise AssertionError("not so")
+
+    def steps() -> Any:
+        several = {"count": lambda x: (8, 1), "unit": "bf16", "steps": 4, "step": 1, "ratio": 3}
+        for name, check in (("wrong", wrong), ("right", lambda x: None)):
+            yield name, partial(measure.measure, report, name, lambda: 1, check, **several)
+        peer = "peer", lambda: time.sleep(0.05)
+        yield "beside", partial(measure.measure, report, "beside", int, id, baseline=peer, **several)
+        report.deadline = time.monotonic()
+        yield "late", partial(measure.measure, report, "late", int, id, baseline=peer, **several)
+
+    report.small = False
+    with pytest.raises(AssertionError, match="1 failed: wrong"):
+        measure.run_all(report, steps())
+    wrong_row, right, beside, late = rows(report).values()
+    assert (wrong_row["checked"], wrong_row["error"]) == (False, "AssertionError: not so")
+    assert wrong_row["wall_s"] > 0 and "error" not in right
+    assert all(row["checked"] and "baseline_s" not in row for row in (right, late))
+    assert right["goals"].keys() == {"step"} and right["bytes_share"] > 0  # a ratio needs a baseline
+    assert beside["goals"]["ratio"] == [3, beside["baseline_s"] / beside["wall_s"], True]
+
+
+def test_nothing_runs_once_the_device_is_lost(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "device_fault", lambda: "an illegal address")
+    with pytest.raises(RuntimeError, match="the device answers 'an illegal address' since 'first'"):
+        kernels.run(report, (), [("first", [].pop), ("second", int)])
+    (row,) = rows(report).values()
+    assert row["error"] == "IndexError: pop from empty list" and not row["checked"]
+
+
+def test_kernels_that_no_case_launches_are_named(report: Report) -> None:
+    with pytest.raises(AssertionError, match="1 failed: every kernel of packing was launched"):
+        kernels.run(report, ("packing",), [])
+    assert "pack of packing.cu, unpack of packing.cu" in [*rows(report).values()][-1]["error"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["capacity, n = 60", "recall, n = 400, p = 60", "losses of fit", "text"])
+def test_expected_values(name: str) -> None:
+    """Those that take little time; of losses the last digits may differ elsewhere."""
+    made, kept = expected.VALUES[name]("cpu"), measure.stored(name)
+    if name == "text":
+        made, kept = made["losses"], kept["losses"]
+    assert made == (kept if isinstance(kept, str) else pytest.approx(kept, rel=1e-3))
+
+
+def test_there_is_a_value_for_every_job() -> None:
+    assert expected.VALUES.keys() == json.loads(measure.EXPECTED.read_text()).keys()
+    for n, (least, most) in capacity.MEDIANS.items():
+        assert least <= np.median(measure.stored(f"capacity, n = {n}")) <= most
+
+
+def test_suite(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the emulator a child finds none of it: the tests are those of the host."""
+    suite.suite(report)
+    (row,) = rows(report).values()
+    assert row["checked"] and row["passed"] > 0 and row["failed"] == 0
+    monkeypatch.setattr(suite, "NEEDED", ("pytest", "no_such_module"))
+    with pytest.raises(Skipped, match="the tests need no_such_module"):
+        suite.suite(report)
+
+
+def test_sanitizer_is_skipped_where_missing(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sanitizer, "PLACES", ("no-such-program",))
+    with pytest.raises(Skipped, match="compute-sanitizer is not on PATH"):
+        sanitizer.sanitizer(report)
