@@ -26,7 +26,7 @@ COUNTED = {"int32": 64, "float32": 256}
 def card(report: Report) -> None:
     resolve("gpu")
     attributes = {name: int(value) for name, value in cupy.cuda.Device().attributes.items()}
-    report.row("attributes", checked=True, **device()._asdict(), attributes=attributes)
+    report.row("attributes", checked=True, device=device()._asdict(), attributes=attributes)
     clock = attributes.get("ClockRate", 0) * 1e3 * device().multiprocessors
     limits = {unit: each * clock for unit, each in COUNTED.items() if clock}
 

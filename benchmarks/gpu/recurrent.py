@@ -115,7 +115,7 @@ def torch_on_card(precision: str) -> tuple[Any, Any] | None:
     """PyTorch and its dtype for a precision, if it is there and has a card."""
     try:
         import torch
-    except ImportError:
+    except Exception:  # a broken one fails in many ways, and rows are worth their time without it
         return None
     if not torch.cuda.is_available():
         return None

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..backend import array_module, kernels, lacking, move, on_device, resolve
+from ..backend import array_module, kernels, move, on_device, resolve
 from .config import Array, one_of
 
 Precision = Literal["float32", "tf32", "bf16"]
@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
     xp: the module that makes arrays there.
     kernels: those of recurrent networks, bound to a precision.
-    host: kernels that read arrays of the host, the same but on the gpu.
+    host: kernels that read arrays of the host, the same but on the gpu, where they are the reference's.
     no_tokens: (1, 0, 0) int32, what kernels take beside numbers.
     """
 
@@ -65,8 +65,8 @@ def choose(backend: str | None, precision: Precision, dtype: np.dtype[Any], *arr
 def place(backend: str, precision: Precision = "float32") -> Place:
     """The place of a backend that `choose` returned."""
     module, xp = kernels("rnn", backend), array_module(backend)
-    beside = "reference" if lacking("cpu") else "cpu"
-    host = kernels("rnn", beside) if backend == "gpu" else module
+    # Those of the cpu would be compiled for a look at the arrays that are sent.
+    host = kernels("rnn", "reference") if backend == "gpu" else module
     no_tokens = xp.empty((1, 0, 0), dtype=np.int32)
     return Place(backend, xp, multiplying(module, precision), host, no_tokens)
 
