@@ -225,6 +225,23 @@ def test_suite(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
         suite.suite(report)
 
 
+@pytest.mark.slow
+def test_sanitizer(report: Report, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What runs inside, and a program in its place that finds something the second time."""
+    monkeypatch.setattr(cupy.cuda, "set_allocator", lambda allocator: None, raising=False)
+    sanitizer.small()
+    program = tmp_path / "compute-sanitizer"
+    program.write_text('#!/bin/sh\necho "== ERROR SUMMARY: $2"\ntest "$2" = memcheck || exit "$4"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sanitizer, "PLACES", (str(program),))
+    with pytest.raises(AssertionError, match="1 failed: racecheck"):
+        sanitizer.sanitizer(report)
+    assert [row.get("summary") for row in rows(report).values()] == [
+        ["== ERROR SUMMARY: memcheck"],
+        ["== ERROR SUMMARY: racecheck"],
+    ]
+
+
 def test_sanitizer_is_skipped_where_missing(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sanitizer, "PLACES", ("no-such-program",))
     with pytest.raises(Skipped, match="compute-sanitizer is not on PATH"):

@@ -109,7 +109,7 @@ def updates(product: str, optimizer: Callable[[], Any], loss: str, o: int) -> No
         given = move(x, backend), move(targets, backend), None, loss, optimizer()
         history = fastrec.fit(rnn, *given, epochs=2, batch_size=3, dropout=0.3, seed=2, progress=False)
         made.append({"losses": history.train, **rnn.parameters})
-    close(*made, 50 * TOLERANCE[product])
+    close(*made, 10 * TOLERANCE[product])
 
 
 def text(product: str, cell: str, kind: tuple[int, int, bool], multiprocessors: int | None = None) -> None:

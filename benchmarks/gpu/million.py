@@ -107,6 +107,7 @@ def many(report: Report) -> None:
         check_recall,
         partial(swept, p, n),
         "b1",
+        repeat=False,
         seconds=10,
         memory=40e9,
     )

@@ -9,6 +9,7 @@ import time
 from functools import partial
 
 import cupy
+import numpy as np
 
 from . import cases_hopfield as hopfield
 from .measure import run_all
@@ -25,7 +26,7 @@ def small() -> None:
     hopfield.overlaps(1, 2, 700, 130)
     hopfield.couplings(1, 63, 65)
     hopfield.recall_every_way((1, 3, 65, 64), False)
-    hopfield.recall_every_way((1, 3, 65, 64), False, hopfield.np.int16)
+    hopfield.recall_every_way((1, 3, 65, 64), False, np.int16)
     hopfield.scan(65, 2, 1, 12, (False, False, False))
     hopfield.patched(hopfield.recall_every_way, (1, 3, 65, 64), False, SMALL=0)
 

@@ -30,6 +30,7 @@ def suite(report: Report) -> None:
     command = [sys.executable, "-m", "pytest", "-q", *files, "-W", "default", "-m", "not slow"]
     command += ["-k", report.size(CHOSEN, "test_transpose"), "--continue-on-collection-errors"]
     environment = os.environ | {"FASTREC_TEST_BACKENDS": "gpu", "PYTHONUNBUFFERED": "1"}
+    report.row("tests")
     begin, counts = time.monotonic(), dict.fromkeys(("passed", "failed", "skipped", "error"), 0)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     with subprocess.Popen(command, cwd=ROOT, env=environment, **streams) as tests:  # type: ignore[call-overload]
