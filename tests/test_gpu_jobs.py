@@ -246,3 +246,16 @@ def test_sanitizer_is_skipped_where_missing(report: Report, monkeypatch: pytest.
     monkeypatch.setattr(sanitizer, "PLACES", ("no-such-program",))
     with pytest.raises(Skipped, match="compute-sanitizer is not on PATH"):
         sanitizer.sanitizer(report)
+
+
+def test_a_kernel_that_does_not_compile_is_named(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(file: str, name: str, *rest: Any) -> None:
+        if name == "unpack":
+            raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(kernels.cuda, "kernel", broken)
+    with pytest.raises(AssertionError, match=r"not compiled: unpack of packing.cu$"):
+        compile.compile_all(report)
+    made = rows(report)
+    assert made["unpack of packing.cu"]["error"] == "RuntimeError: no such instruction"
+    assert not made["packing.cu"]["checked"] and made["fields.cu"]["checked"]
