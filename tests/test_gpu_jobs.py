@@ -200,7 +200,9 @@ def test_kernels_that_no_case_launches_are_named(report: Report) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["capacity, n = 60", "recall, n = 400, p = 60", "losses of fit", "text"])
+@pytest.mark.parametrize(
+    "name", ["capacity, n = 60", "recall, n = 400, p = 60", "overlaps, n = 400", "losses of fit", "text"]
+)
 def test_expected_values(name: str) -> None:
     """Those that take little time; of losses the last digits may differ elsewhere."""
     made, kept = expected.VALUES[name]("cpu"), measure.stored(name)

@@ -20,8 +20,10 @@ VALUES: dict[str, Callable[[str], Any]] = {
         for n, trials, _ in sorted((*capacity.FULL, *capacity.SMALL))
     },
     **{
-        f"recall, n = {n}, p = {p}": partial(million.recall_digest, p=p, n=n) for p, n in million.FEW.values()
+        f"recall, n = {n}, p = {p}": partial(million.recall_digest, p=p, n=n)
+        for p, n in (*million.FEW, *million.SMALL)
     },
+    **{f"overlaps, n = {n}": partial(million.first_overlaps, n=n) for n in (400, 1_000_000)},
     "losses of fit": training.fit_losses,
     "text": training.text_and_losses,
 }

@@ -6,16 +6,17 @@ import time
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from fastrec.arguments import available_memory
 from fastrec.backend import device_memory
 
 from .measure import Counts, digest, equal, free_memory, host, measure, network, run_all, stored
 from .report import Report, Skipped
 
-FEW = {
-    False: (10_000, 1_000_000),
-    True: (60, 400),
-}  # patterns and units of the recall that is stored, by small
+# Patterns and units of the recalls that are stored: so many patterns that a few bits come back wrong, and as
+# many units as there are.
+FEW, SMALL = ((10_000, 100_000), (10_000, 1_000_000)), ((60, 400),)
 BYTES = 0.4  # of memory for each bit of a pattern, at most
 
 
@@ -36,10 +37,14 @@ def swept(p: int, n: int, result: Any) -> Counts:
     return n * p / 8 * (1 + sweeps), 2 * n * p * (1 + sweeps) + 2 * p * flips
 
 
-def million(report: Report) -> None:
-    p, n = FEW[report.small]
+def first_overlaps(backend: str, n: int, p: int = 16) -> list[float]:
+    """Those of the first pattern with 10 % flipped."""
+    net, probe = network(backend, p, n, 1)
+    return host(net.overlaps(probe))[0].tolist()
 
-    def few() -> None:
+
+def million(report: Report) -> None:
+    def few(p: int, n: int) -> None:
         net, probe = network("gpu", p, n, 1, representation="patterns")
 
         def check(result: Any) -> None:
@@ -48,7 +53,8 @@ def million(report: Report) -> None:
         name = f"async recall of one probe with 10 % flipped, n = {n}, p = {p}"
         measure(report, name, lambda: net.recall(probe), check, partial(swept, p, n), "b1")
 
-    run_all(report, [("few patterns", few), ("many patterns", partial(many, report))])
+    cases = [(f"n = {n}, p = {p}", partial(few, p, n)) for p, n in report.size(FEW, SMALL)]
+    run_all(report, [*cases, ("many patterns", partial(many, report))])
 
 
 def many(report: Report) -> None:
@@ -63,9 +69,8 @@ def many(report: Report) -> None:
         made[0][0].is_stable(made[0][1])  # recall works on the transpose, which is made when first needed
 
     def check_made(_: None) -> None:
-        some = min(p, 16)
-        few, probe = network("reference", some, n, 1)
-        equal(made[0][0].overlaps(made[0][1])[0, :some], few.overlaps(probe)[0], "the reference")
+        expected = np.array(stored(f"overlaps, n = {n}"))
+        equal(made[0][0].overlaps(made[0][1])[0, : len(expected)], expected)
 
     measure(
         report,
