@@ -261,3 +261,24 @@ def test_a_kernel_that_does_not_compile_is_named(report: Report, monkeypatch: py
     made = rows(report)
     assert made["unpack of packing.cu"]["error"] == "RuntimeError: no such instruction"
     assert not made["packing.cu"]["checked"] and made["fields.cu"]["checked"]
+
+
+@pytest.mark.slow
+def test_a_bug_fails_its_case(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    right, wrong = "overlaps[nu] : -overlaps[nu]", "-overlaps[nu] : overlaps[nu]"
+    source = kernels.cuda.source
+    assert right in source("capacity")
+    monkeypatch.setattr(kernels.cuda, "source", lambda file: source(file).replace(right, wrong))
+    for cache in (kernels.cuda.module, kernels.cuda.kernel):
+        cache.cache_clear()
+    case = partial(cases_hopfield.scan, 65, 2, 0, 12, (False, True, False))
+    try:
+        with pytest.raises(AssertionError, match="1 failed: capacity"):
+            kernels.run(
+                report, (), [("packing", partial(cases_hopfield.packing, 1, 3, 65)), ("capacity", case)]
+            )
+    finally:
+        for cache in (kernels.cuda.module, kernels.cuda.kernel):
+            cache.cache_clear()
+    assert "differs from the reference's capacity_scan in" in rows(report)["capacity"]["error"]
+    assert rows(report)["packing"]["checked"]

@@ -35,9 +35,9 @@ def compare(domain: str, kernel: str, *arguments: Any) -> None:
     ours = [move(a, "gpu") if isinstance(a, np.ndarray) else a for a in arguments]
     getattr(kernels(domain, "gpu"), kernel)(*ours)
     getattr(kernels(domain, "reference"), kernel)(*theirs)
-    for found, expected in zip(ours, theirs, strict=True):
+    for array, expected in zip(ours, theirs, strict=True):
         if isinstance(expected, np.ndarray):
-            equal(found, expected, f"the reference's {kernel}")
+            equal(array, expected, f"the reference's {kernel}")
 
 
 def unset(shape: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -126,28 +126,28 @@ def overlaps(k: int, b: int, n: int, p: int) -> None:
     """Of probes, and of patterns with each other: half of a symmetric matrix, mirrored."""
     x, s = packed(signs(k, p, n)), packed(signs(k, b, n))
     compare("hopfield", "overlaps", x, s, n, unset((k, b, p), np.int32))
-    gram, ours = unset((k, p, p), np.int32), move(x, "gpu")
-    found = move(gram, "gpu")
+    gram, on_card = unset((k, p, p), np.int32), move(x, "gpu")
+    ours = move(gram, "gpu")
     kernels("hopfield", "reference").overlaps(x, x, n, gram)
-    hopfield.overlaps(ours, ours, n, found)
-    equal(found, gram, "the reference's overlaps")
+    hopfield.overlaps(on_card, on_card, n, ours)
+    equal(ours, gram, "the reference's overlaps")
 
 
 def couplings(k: int, n: int, p: int) -> None:
     units = packed(signs(k, n, p))
-    for dtype, own in product(INTEGERS[p > 127 :], (False, True)):
-        compare("hopfield", "couplings", units, p, own, unset((k, n, n), dtype))
+    for dtype, self_coupling in product(INTEGERS[p > 127 :], (False, True)):
+        compare("hopfield", "couplings", units, p, self_coupling, unset((k, n, n), dtype))
 
 
 def fields(groups: int, *shape: int) -> None:
     """More bit planes than the overlaps need change nothing."""
-    net, own = network(*shape), groups % 2 == 0
+    net, self_coupling = network(*shape), groups % 2 == 0
     (k, b, _), n = net.probes.shape, net.n
-    given = (net.units, net.probes, net.overlaps, own)
+    inputs = (net.units, net.probes, net.overlaps, self_coupling)
     for dtype in (np.int32, np.int64):
-        compare("hopfield", "local_fields", *given, unset((k, b, n), dtype))
-    compare("hopfield", "is_stable", *given, unset((k, b), bool))
-    compare("hopfield", "quadratic_form", net.overlaps, n, own, unset((k, b), np.int64))
+        compare("hopfield", "local_fields", *inputs, unset((k, b, n), dtype))
+    compare("hopfield", "is_stable", *inputs, unset((k, b), bool))
+    compare("hopfield", "quadratic_form", net.overlaps, n, self_coupling, unset((k, b), np.int64))
 
 
 def wide_fields(*arguments: Any) -> Any:
@@ -155,8 +155,7 @@ def wide_fields(*arguments: Any) -> Any:
 
 
 def wide_weight_fields(*arguments: Any) -> Any:
-    return_wide = SimpleNamespace(int32=np.int64, int64=np.int64)
-    with patch.object(hopfield, "np", return_wide):
+    with patch.object(hopfield, "np", SimpleNamespace(int32=np.int64, int64=np.int64)):
         return NARROW_WEIGHT_FIELDS(*arguments)
 
 
@@ -239,7 +238,7 @@ def cases_of_the_grid() -> Cases:
         )
     large = 1, 1, hopfield.BLOCK + 85, 5, 1
     for orders in (0, 2, None):
-        way = "sync" if orders is None else "async" if not orders else "async, orders given"
+        way = "sync" if orders is None else "async" if not orders else "async in fixed orders"
         case = partial(patched, recall, large, False, orders, 2, SMALL=0)
         yield f"recall by the grid in blocks of units, {way}", case
     long = partial(patched, recall, (1, 4, 63, 40), False, 0, 200, None, False, SMALL=0)

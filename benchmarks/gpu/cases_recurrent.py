@@ -106,8 +106,8 @@ def updates(product: str, optimizer: Callable[[], Any], loss: str, o: int) -> No
     targets = rng.integers(o, size=(6, 5)) if loss == "cross_entropy" else rng.standard_normal((6, 5, o))
     made = []
     for rnn, backend in zip(pair(product, 4, 9, o), ("gpu", "cpu"), strict=True):
-        given = move(x, backend), move(targets, backend), None, loss, optimizer()
-        history = fastrec.fit(rnn, *given, epochs=2, batch_size=3, dropout=0.3, seed=2, progress=False)
+        data = move(x, backend), move(targets, backend), None, loss, optimizer()
+        history = fastrec.fit(rnn, *data, epochs=2, batch_size=3, dropout=0.3, seed=2, progress=False)
         made.append({"losses": history.train, **rnn.parameters})
     close(*made, 10 * TOLERANCE[product])
 
@@ -142,10 +142,10 @@ def drawn(product: str, cell: str, layers: int, b: int, i: int, h: int, n: int =
     ours, theirs = pair(product, i, h, i, cell, num_layers=layers)
     rng = np.random.default_rng((b, i, h))
     prompt, lengths = rng.integers(i, size=(b, 4)).astype(np.int32), rng.integers(1, 5, size=b)
-    found, state = ours.generate(prompt, n, 0)
-    trace = theirs.forward(np.concatenate([prompt, found], axis=1))
+    tokens, state = ours.generate(prompt, n, 0)
+    trace = theirs.forward(np.concatenate([prompt, tokens], axis=1))
     outputs = trace.outputs[:, 3 : 3 + n]
-    off = (outputs.max(axis=2) - np.take_along_axis(outputs, found[..., None], 2)[..., 0]).max()
+    off = (outputs.max(axis=2) - np.take_along_axis(outputs, tokens[..., None], 2)[..., 0]).max()
     largest = np.abs(outputs).max()
     assert off <= 2 * TOLERANCE[product] * largest, (
         f"a token has an output {off / largest:.1e} below the largest"

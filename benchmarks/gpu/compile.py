@@ -23,7 +23,7 @@ def compiled(file: str, name: str) -> float:
 
 
 def compile_all(report: Report) -> None:
-    """As launches do it, of the longest sources first; what fails is told at the end.
+    """As launches do it, the longest sources first; the error at the end names what failed.
 
     That blocks of a launch meet at a barrier changes nothing of what CuPy keeps.
     """

@@ -165,26 +165,26 @@ def fields_of(value: Any) -> dict[str, Any]:
 def equal(ours: Any, theirs: Any, whose: str = "backend cpu") -> None:
     """Fail unless two arrays, or two results of a recall, have equal values and dtypes."""
     expected = fields_of(theirs)
-    for name, found in fields_of(ours).items():
+    for name, array in fields_of(ours).items():
         wanted = expected[name]
-        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape), (
-            f"{name} {found.dtype}{found.shape}"
+        assert (array.dtype, array.shape) == (wanted.dtype, wanted.shape), (
+            f"{name} {array.dtype}{array.shape}"
         )
-        if not np.array_equal(found, wanted):
-            differ = np.argwhere(found != wanted)
+        if not np.array_equal(array, wanted):
+            differ = np.argwhere(array != wanted)
             at = tuple(differ[0].tolist())
             raise AssertionError(
-                f"{name} differs from {whose} in {len(differ)} of {found.size} places, "
-                f"first at {at}: {found[at]}, not {wanted[at]}"
+                f"{name} differs from {whose} in {len(differ)} of {array.size} places, "
+                f"first at {at}: {array[at]}, not {wanted[at]}"
             )
 
 
 def close(ours: dict[str, Any], theirs: dict[str, Any], most: float, whose: str = "the reference") -> None:
     """Fail unless arrays by name differ by at most a part of the largest magnitude in each."""
     for name, wanted in theirs.items():
-        found = host(ours[name])
-        assert found.shape == wanted.shape, f"{name} {found.shape}, not {wanted.shape}"
-        error = np.abs(found.astype(float) - wanted).max(initial=0)
+        array = host(ours[name])
+        assert array.shape == wanted.shape, f"{name} {array.shape}, not {wanted.shape}"
+        error = np.abs(array.astype(float) - wanted).max(initial=0)
         largest = np.abs(wanted).max(initial=0)
         assert error <= most * largest, f"{name} is {error / largest:.1e} of its largest entry off {whose}"
 

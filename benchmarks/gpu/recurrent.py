@@ -93,7 +93,7 @@ def row(
     peers = torch_rnn(rnn, *arrays(b, t, h), precision)
     steps = min(t, CHECKED)
 
-    def check(found: Any) -> None:
+    def check(result: Any) -> None:
         """The first steps forward; the way back from there, which the whole does not hold."""
         other, trace = reference(cell, b, h, steps, precision)
         if way:
@@ -103,9 +103,9 @@ def row(
                 other.backward(trace, d_hidden=d),
                 tolerance(precision),
             )
-            assert all(bool(cupy.isfinite(a).all()) for a in found.values()), "not finite"
+            assert all(bool(cupy.isfinite(a).all()) for a in result.values()), "not finite"
         else:
-            close({"hidden": found[:, :steps]}, {"hidden": trace.hidden}, tolerance(precision))
+            close({"hidden": result[:, :steps]}, {"hidden": trace.hidden}, tolerance(precision))
 
     # Products with the inputs and with the hidden units, once forward and twice on the way back.
     products = 4.0 * b * t * GATES[cell] * h * h * (1 + 2 * way)
