@@ -131,7 +131,7 @@ def test_the_stand_in_offers_nothing_else() -> None:
     missing = offered.keys() - real.keys()
     assert not missing
     for name, value in offered.items():
-        if isinstance(value, int):
+        if isinstance(value, int) and isinstance(real[name], int):
             assert value == real[name], name
         if real[name] and inspect.isfunction(value):
             ours = list(inspect.signature(value).parameters)

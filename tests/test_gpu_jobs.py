@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import devices
@@ -26,7 +26,7 @@ cupy = pytest.importorskip("cupy", reason="needs the emulator")
 if not devices.emulated("gpu"):
     pytest.skip("there is a card: run scripts/gpu-check", allow_module_level=True)
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from gpu import (  # noqa: E402  # noqa: E402
+from gpu import (  # noqa: E402
     capacity,
     cases_hopfield,
     cases_recurrent,
@@ -39,14 +39,12 @@ from gpu import (  # noqa: E402  # noqa: E402
 )
 from gpu import card as gpu_card  # noqa: E402
 from gpu.report import Report, Skipped  # noqa: E402
+from gpu.steps import STEPS  # noqa: E402
 
-DEFAULT = (
-    *("card:card", "compile:compile_all", "capacity:capacity", "million:million"),
-    *("recurrent:recurrent", "training:training"),
-)
-OTHERS = (
-    *("patterns:patterns", "packing:packing", "gram:gram", "couplings:couplings", "fields:fields"),
-    *("recall:recall", "generation:generation", "million:on_cpu"),
+APART = ("kernels:", "suite:", "sanitizer:")  # have tests of their own
+DEFAULT, OTHERS = (
+    [step.job for step in STEPS if step.default is default and not step.job.startswith(APART)]
+    for default in (True, False)
 )
 
 
@@ -139,13 +137,22 @@ def test_kernels(report: Report, without_cpu: None, monkeypatch: pytest.MonkeyPa
     assert len(rows(report)) > 5 and all(row["checked"] for row in rows(report).values())
 
 
+class Idle:
+    """A kernel that does nothing."""
+
+    kernel = SimpleNamespace(ptr=0)
+
+    def __call__(self, *arguments: Any, **options: Any) -> None:
+        pass
+
+
 @pytest.mark.parametrize("step", kernels.FILES)
 def test_every_kernel_is_launched(monkeypatch: pytest.MonkeyPatch, report: Report, step: str) -> None:
     """Nothing runs, arrays are 0, and nothing is compared."""
     pair, zeros = cases_recurrent.pair, {"empty": cupy.zeros, "empty_like": cupy.zeros_like}
     for where, name, value in (
         *((cupy, name, value) for name, value in zeros.items()),
-        (kernels.cuda, "kernel", lambda *key: lambda *arguments, **options: None),
+        (kernels.cuda, "kernel", lambda *key: Idle()),
         (cases_hopfield, "compare", lambda domain, name, *given: launch(domain, name, given)),
         (cases_hopfield, "equal", lambda *given: None),
         (cases_recurrent, "pair", lambda *given, **options: [pair(*given, **options)[0]] * 2),

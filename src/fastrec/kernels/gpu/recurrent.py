@@ -174,7 +174,7 @@ def step_clocks(
     part = work(cell, product, h, plan.members, plan.times, backward)
     placed, rows = layout(product, part.inputs, part.columns, plan.parts), plan.rows
     processors = card.multiprocessors // CLUSTER * CLUSTER if plan.clustered else card.multiprocessors
-    teams_at_once = min(teams, processors // plan.members)
+    teams_at_once = max(1, min(teams, processors // plan.members))
     at_once = teams_at_once * plan.members
     weights = in_memory(product, plan, placed)
     # Weights that are not in shared memory come at half its rate; a warp reads the rows' values in pieces of
