@@ -1,9 +1,12 @@
-"""Pages that follow from the code: the command line, the gallery, which kernel there is on which backend.
+"""Pages that follow from the code: the command line, the gallery, which kernel there is on which backend,
+the machine code of GPU kernels.
 
 `python docs/generated.py` writes the table of kernels into README.md; a test tells when it is stale.
 """
 
 import ast
+import csv
+import itertools
 import os
 import re
 import subprocess
@@ -82,8 +85,49 @@ def gallery_page():
     return "\n".join(page)
 
 
+COUNTS = """
+- `registers` and `stack`, bytes, of a thread; `spilled`: bytes stored and loaded because registers do not
+  suffice; `shared`: static bytes of a block.
+- `instructions` in all.
+- `divisions` of integers, and remainders, in steps, counted in PTX. The *steps* of a kernel are its outermost
+  loops in which threads wait for others, at a barrier or asleep between two looks at global memory. For a
+  recurrence that is the loop over time.
+- `reciprocals` that are computed for these divisions in steps, and calls for those of 64 bits.
+- `conversions` of integers to floats, also for divisions, in *polls*: the innermost loops that sleep between
+  two looks at global memory.
+- `per_look`: instructions of a poll for each of its loads.
+- `per_copy`: instructions of a loop, without the loops within, for each asynchronous copy to shared memory.
+- `fences`: instructions that wait until other blocks see what was stored; `per_barrier`: those of a barrier
+  of the grid or of a cluster; `step_fences`: those in steps.
+- `constant`: loads through the read-only path, which may miss what the same launch stores. The source asks
+  for them by `__ldg`, but a compiler may also infer them.
+"""
+
+
+def gpu_kernels_page():
+    """The counts of docs/reference/gpu-kernels.csv, a table for each source file."""
+    with (ROOT / "docs/reference/gpu-kernels.csv").open(encoding="utf-8") as file:
+        arch, version = next(file)[2:].strip().split(", ")
+        header, *rows = csv.reader(file)
+    page = [
+        "# Machine code of the GPU kernels\n\nWhat the compiler makes of each CUDA kernel, "
+        f"here {version} for compute capability {arch[3:-1]}.{arch[-1]}. A test\n"
+        "fails where a kernel becomes worse; `python tests/kernel_table.py` writes the table,\n"
+        f"which is {{download}}`also a file <gpu-kernels.csv>`. Numbers are better when smaller.\n{COUNTS}"
+    ]
+    for name, group in itertools.groupby(rows, key=lambda row: row[0]):
+        lines = [
+            header[1:],
+            ["---", *["--:"] * len(header[2:])],
+            *([f"`{row[1]}`", *row[2:]] for row in group),
+        ]
+        page.append(f"## {name}.cu\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+    return "\n".join(page)
+
+
 PAGES = {
     "reference/kernels.md": kernels_page,
+    "reference/gpu-kernels.md": gpu_kernels_page,
     "reference/command-line.md": command_line_page,
     "gallery.md": gallery_page,
 }

@@ -50,6 +50,14 @@ def pytest_runtest_setup() -> None:
     errors.reset()
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests that passed have noted by ``record_property("note", ...)``."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "note":
+                terminalreporter.write_line(value)
+
+
 def parameters(item: pytest.Item) -> list[str]:
     """The names of the backends that a test is run on."""
     given = item.callspec.params if hasattr(item, "callspec") else {}

@@ -1,4 +1,4 @@
-"""The kernels of every .cu file, see `taken`, compile for the cards that are supported; no card is needed."""
+"""The kernels of every .cu file compile for supported cards, and no worse than before; no card is needed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,78 @@ from pathlib import Path
 
 import pytest
 
-NEEDS = "compiling needs cuda-bindings and nvidia-cuda-nvrtc, which are for Linux on x86-64"
-nvrtc = pytest.importorskip("nvrtc", reason=NEEDS)
 gpu = pytest.importorskip("fastrec.kernels.gpu.module", reason="the loader needs CuPy, or the emulator's")
-try:
-    nvrtc.nvrtc.nvrtcVersion()
-except RuntimeError as error:  # the bindings are there, the library is not
-    pytest.skip(f"{NEEDS}: {error}", allow_module_level=True)
+import kernel_table  # noqa: E402
+import nvrtc  # noqa: E402
+
+if reason := kernel_table.unavailable_reason():
+    pytest.skip(reason, allow_module_level=True)
 
 # Kernels that may have a stack frame, and why; registers are spilled by none.
 STACK = {f"scan<{digits}>": "the units chosen for a recall, where one is in doubt" for digits in (2, 3, 4)}
+SUPPORTED = tuple(nvrtc.ARCHITECTURES)
+# Compiled without warnings, but registers may be spilled.
+OTHERS = ("sm_89", "sm_100", "sm_120")
+VERSIONS = [compiler.version for compiler in nvrtc.compilers()]
+TABLE = kernel_table.read_table()
+needs_version = pytest.mark.skipif(
+    kernel_table.VERSION not in VERSIONS, reason=f"the table is made by NVRTC {kernel_table.VERSION}"
+)
+
+
+def family(name: str) -> str:
+    """A kernel and its first type: instances that differ in the others hold about as many registers."""
+    return re.split("[,>]", name)[0]
+
+
+def kind(name: str) -> str:
+    """A kernel without its types."""
+    return name.split("<")[0]
+
+
+def largest(file, arch, group=lambda name: name):
+    """Of each group of instances that an architecture has, the one that holds most registers by the table.
+
+    The table has every instance: where another one has become the largest, `test_every_instance` fails.
+    """
+    names = {}
+    for name in sorted(gpu.KERNELS[file], key=lambda name: TABLE.get((file, name), {}).get("registers", 0)):
+        if int(arch[3:]) >= 90 or not name.startswith("cluster"):
+            names[group(name)] = name
+    return tuple(name for name in gpu.KERNELS[file] if name in names.values())
+
+
+def compiled(file, names, arch):
+    """These kernels of a file, instances of templates each alone, as in production."""
+    kernels = []
+    for part in kernel_table.programs(names):
+        more, _ = kernel_table.measure(gpu.source(file), part, arch, gpu.OPTIONS)
+        assert sorted(kernel.name for kernel in more) == sorted(part)
+        kernels += more
+    return kernels
+
+
+def check(file, kernels):
+    """No registers are spilled, and kernels keep what they promise or the language does not."""
+    for kernel in kernels:
+        assert not kernel.spilled and (not kernel.stack or kernel.name in STACK), kernel
+        assert kernel.blocks >= kernel.least, kernel
+        if "__ldg" not in gpu.source(file):
+            assert not kernel.constant, (
+                f"{kernel.name} reads data through the read-only path, but has no __ldg"
+            )
+
+
+def compare(file, kernels, record):
+    """Kernels are no worse than in the table; what is better is written at the end of the tests."""
+    worse = []
+    for kernel in kernels:
+        assert (file, kernel.name) in TABLE, f"the table has no {kernel.name}; run {kernel_table.COMMAND}"
+        more, better = kernel_table.compare(file, kernel, TABLE[file, kernel.name])
+        worse += more
+        for line in better:
+            record("note", f"{line}; run {kernel_table.COMMAND}")
+    assert not worse, "\n".join([*worse, f"If that is meant, run {kernel_table.COMMAND}"])
 
 
 def test_table_names_every_file():
@@ -25,25 +87,61 @@ def test_table_names_every_file():
     assert {f"{file}.cu" for file in gpu.KERNELS} == {name for name in names if name.endswith(".cu")}
 
 
-@pytest.mark.parametrize("arch", nvrtc.ARCHITECTURES)
-@pytest.mark.parametrize("file", gpu.KERNELS)
-def test_compiles(file, arch):
-    names = [name for name in gpu.KERNELS[file] if taken(name, arch)]
-    kernels, warnings = nvrtc.compile_source(gpu.source(file), names, arch, gpu.OPTIONS)
-    assert not warnings
-    assert sorted(k.name for k in kernels) == sorted(names), "KERNELS must name every kernel"
-    for kernel in kernels:
-        assert not kernel.spilled and (not kernel.stack or kernel.name in STACK), kernel
-        assert kernel.blocks >= kernel.least, kernel
-
-
-def taken(name, arch):
-    """Clusters are for 9.0 and later; of the recurrences those with the most rows, and so registers: the
-    others, of the same source, are compiled by the emulator."""
-    cell = re.fullmatch(r"(?:cell|cluster)_\w+<(\w+), \w+, (\d+)>", name)
-    return (arch == "sm_90" or not name.startswith("cluster")) and (
-        not cell or int(cell[2]) == gpu.ROWS[cell[1]][-1]
+def test_table_names_every_kernel():
+    assert list(TABLE) == [(file, name) for file in gpu.KERNELS for name in gpu.KERNELS[file]], (
+        f"run {kernel_table.COMMAND}"
     )
+
+
+@pytest.mark.parametrize("file", gpu.KERNELS)
+def test_every_kernel_is_loaded(file):
+    text = re.sub(r"//.*", "", gpu.source(file))
+    names = re.findall(r"__global__[^;{]*?(\w+)\s*\([^()]*\)\s*\{", text)
+    assert set(names) == {kind(name) for name in gpu.KERNELS[file]}, "KERNELS must name every kernel"
+
+
+@needs_version
+@pytest.mark.parametrize("file", gpu.KERNELS)
+def test_largest_instances(file, record_property):
+    kernels = compiled(file, largest(file, kernel_table.ARCH, family), kernel_table.ARCH)
+    check(file, kernels)
+    compare(file, kernels, record_property)
+
+
+@needs_version
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", SUPPORTED)
+@pytest.mark.parametrize("file", gpu.KERNELS)
+def test_every_instance(file, arch, record_property):
+    kernels = compiled(file, largest(file, arch), arch)
+    check(file, kernels)
+    if arch == kernel_table.ARCH:
+        compare(file, kernels, record_property)
+
+
+@pytest.mark.parametrize("file", gpu.KERNELS)
+@pytest.mark.parametrize(
+    ("version", "arch"),
+    [
+        pytest.param(
+            version, arch, marks=() if (version, arch) == (VERSIONS[0], "sm_80") else pytest.mark.slow
+        )
+        for version in VERSIONS
+        for arch in (*SUPPORTED, *OTHERS)
+    ],
+)
+def test_an_instance_of_each_kernel(version, arch, file, record_property):
+    if not any(arch in x.architectures for x in nvrtc.compilers() if x.version == version):
+        pytest.skip(f"NVRTC {version} does not compile for {arch}")
+    names = largest(file, arch, kind)
+    kernels, warnings = kernel_table.measure(gpu.source(file), names, arch, gpu.OPTIONS, version)
+    assert not warnings
+    assert sorted(kernel.name for kernel in kernels) == sorted(names)
+    if arch in SUPPORTED:
+        check(file, kernels)
+    for kernel in kernels:
+        if kernel.spilled:
+            record_property("note", f"{kernel.name} spills {kernel.spilled} bytes on {arch}, NVRTC {version}")
 
 
 def test_report():
@@ -61,7 +159,7 @@ def test_report():
       for (int j = 0; j < 64; j++) a[j] = held[(j * i) & 63];
     }
     """
-    (turn, plain), warnings = nvrtc.compile_source(text, ["turn<256>", "plain"], "sm_90")
+    (turn, plain), warnings = kernel_table.measure(text, ("turn<256>", "plain"), "sm_90", (), VERSIONS[0])
     assert (turn.name, turn.shared, turn.threads, turn.least) == ("turn<256>", 1024, 256, 2)
     assert not turn.stack and not turn.spilled and turn.blocks == 8
     assert (plain.name, plain.stack, plain.threads) == ("plain", 256, 1024)
@@ -69,15 +167,16 @@ def test_report():
 
 
 def test_errors():
+    compiler = nvrtc.compilers()[0]
     with pytest.raises(nvrtc.CompileError, match="expected an expression"):
-        nvrtc.compile_source("int x = ;", [], "sm_80")
+        compiler.compile("int x = ;", [], "sm_80")
     with pytest.raises(nvrtc.CompileError, match="missing"):
-        nvrtc.compile_source("__global__ void there() {}", ["missing"], "sm_80")
+        compiler.compile("__global__ void there() {}", ["missing"], "sm_80")
 
 
-@pytest.mark.parametrize("arch", nvrtc.ARCHITECTURES)
+@pytest.mark.parametrize("arch", SUPPORTED)
 def test_limits_of_the_benchmarks_compile(arch):
     text = (Path(__file__).parents[1] / "benchmarks" / "limits.cu").read_text()
-    names = ["issue_b1", "issue_int8", "issue_bf16", "issue_popcount"]
-    kernels, warnings = nvrtc.compile_source(text, names, arch, gpu.OPTIONS)
+    names = ("issue_b1", "issue_int8", "issue_bf16", "issue_popcount")
+    kernels, warnings = kernel_table.measure(text, names, arch, gpu.OPTIONS, VERSIONS[0])
     assert not warnings and not any(kernel.stack or kernel.spilled for kernel in kernels)
