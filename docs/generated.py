@@ -90,15 +90,16 @@ COUNTS = """
   suffice; `shared`: static bytes of a block.
 - `instructions` in all.
 - `divisions` of integers, and remainders, in steps, counted in PTX. The *steps* of a kernel are its outermost
-  loops in which threads wait for others, at a barrier or asleep between two looks at global memory. For a
-  recurrence that is the loop over time.
+  loops in which threads wait for others, at a barrier or asleep between two looks at memory. For a recurrence
+  that is the loop over time.
 - `reciprocals` that are computed for these divisions in steps, and calls for those of 64 bits.
 - `conversions` of integers to floats, also for divisions, in *polls*: the innermost loops that sleep between
-  two looks at global memory.
+  two looks at memory.
 - `per_look`: instructions of a poll for each of its loads.
 - `per_copy`: instructions of a loop, without the loops within, for each asynchronous copy to shared memory.
-- `fences`: instructions that wait until other blocks see what was stored; `per_barrier`: those of a barrier
-  of the grid or of a cluster; `step_fences`: those in steps.
+- `fences`: instructions that wait until other blocks see what was stored; `system_fences`: those that wait
+  for the host and other devices to see it; `per_barrier`: fences of a barrier of the grid or of a cluster;
+  `step_fences`: those in steps.
 - `constant`: loads through the read-only path, which may miss what the same launch stores. The source asks
   for them by `__ldg`, but a compiler may also infer them.
 """

@@ -111,6 +111,11 @@ def compare(file: str, kernel: Kernel, row: dict[str, int]) -> tuple[list[str], 
 
 def main() -> None:
     """Write the table."""
+    versions = [compiler.version for compiler in nvrtc.compilers()]
+    if VERSION not in versions or unavailable_reason():
+        raise SystemExit(
+            f"the table needs NVRTC {VERSION} (found: {versions}) and {DISASSEMBLER}: pip install -e .[test]"
+        )
     sys.modules.setdefault("cupy", types.ModuleType("cupy"))  # the sources are read, nothing is launched
     from fastrec.kernels.gpu.module import KERNELS, OPTIONS, source
 

@@ -11,10 +11,10 @@ import nvrtc
 
 # Instructions of PTX or machine code, each followed by its operands.
 WAIT = r"BAR\.|UCGABAR|NANOSLEEP|bar\.(?!warp)|barrier\.|nanosleep"
-LOOK = r"LDG\S*\.STRONG\.GPU"
+LOOK = r"LDG\S*\.STRONG\.GPU|LDS"  # at what another block writes, in a loop that sleeps between two looks
 DIVISION = r"(div|rem)\.[su](16|32|64)"
 RECIPROCAL = r"I2F\S*\.RP|CALL\S* .*__cuda_sm20_(div|rem)_[su]"
-BRANCH = re.compile(r"(BR[AX]|JMP|EXIT|RET|bra|brx|ret|exit)\b")
+BRANCH = re.compile(r"(BR[AX]U?|JM[PX]U?|EXIT|RET|KILL|bra|brx|ret|exit)\b")
 LABEL = re.compile(r"(\.L\w+|\$L\w+):")
 SASS = re.compile(r"\s*/\*[0-9a-f]+\*/\s+(@!?U?P\w+\s)?\s*([A-Z][\w.]*)\s*(.*?)\s*;")
 PTX = re.compile(r"\s*(@!?%\w+\s)?\s*([a-z][\w.:]*)\s*(.*?)\s*;")
@@ -25,8 +25,8 @@ class Kernel(nvrtc.Kernel):
     """A kernel with counts of instructions, all of which are better when they are fewer.
 
     The steps of a kernel are its outermost loops in which threads wait for others, at a barrier or asleep
-    between two looks at global memory.  For a recurrence that is the loop over time.  The polls of a kernel
-    are the innermost loops that sleep so.
+    between two looks at memory.  For a recurrence that is the loop over time.  The polls of a kernel are the
+    innermost loops that sleep so.
     """
 
     instructions: int  # that can be reached
@@ -36,6 +36,7 @@ class Kernel(nvrtc.Kernel):
     per_look: int  # instructions of a poll by its loads, the most of all polls
     per_copy: int  # instructions of a loop by its asynchronous copies, the most of all loops
     fences: int
+    system_fences: int  # of them, those that the host and other devices see
     per_barrier: int  # fences by barriers of a grid or a cluster
     step_fences: int  # in steps
     constant: int  # loads through the read-only path
@@ -113,18 +114,18 @@ class Function:
         """The blocks of the outermost loops in which threads wait for others."""
         return frozenset().union(*(x.blocks for x in self.outermost if self.count(WAIT, x.blocks)))
 
-    def each(self, pattern: str, parts: Iterable[Iterable[int]]) -> int:
+    def per(self, pattern: str, parts: Iterable[frozenset[int]]) -> int:
         """Instructions for each that matches a pattern, rounded up, the most of some parts that have any."""
-        counts = [(self.count("", blocks), self.count(pattern, blocks)) for blocks in map(tuple, parts)]
-        return max((-(-all_of_them // n) for all_of_them, n in counts if n), default=0)
+        counts = [(self.count("", blocks), self.count(pattern, blocks)) for blocks in parts]
+        return max((-(-total // matching) for total, matching in counts if matching), default=0)
 
 
 def split_blocks(code: str, pattern: re.Pattern[str]) -> list[Block]:
     """The blocks of a function in the order of the text, the first being where it begins."""
     blocks, labels = [Block([])], {}
-    jumps: dict[
+    branches: dict[
         int, tuple[bool, str]
-    ] = {}  # by the block that it ends: whether it always jumps, and where to
+    ] = {}  # of blocks that end so: whether others never follow, and targets
     tables = dict(re.findall(r"(\$L\w+):\s*\.branchtargets(.*?);", code, re.S))
     for line in code.splitlines():
         if label := LABEL.match(line):
@@ -135,17 +136,15 @@ def split_blocks(code: str, pattern: re.Pattern[str]) -> list[Block]:
             guard, opcode, operands = match.groups()
             blocks[-1].instructions.append(f"{opcode} {operands}")
             if BRANCH.match(opcode):
-                # An operand may be a guard, too: BRA.DIV ~URZ, `(.L_x_1).
-                always = not guard and not re.match(r"BRA\S* [^`]", blocks[-1].instructions[-1])
-                jumps[len(blocks) - 1] = (
-                    always,
-                    line + tables.get(operands.split()[-1] if operands else "", ""),
-                )
+                # An operand guards, too: BRA.DIV ~URZ, `(.L_x_1)
+                guarded = guard or (opcode.startswith("BRA") and operands[0] != "`")
+                targets = tables.get(operands.split(" ")[-1], operands)
+                branches[len(blocks) - 1] = not guarded, targets
                 blocks.append(Block([]))
     for n, block in enumerate(blocks):
-        always, text = jumps.get(n, (False, ""))
-        block.next = frozenset(labels[name] for name in re.findall(r"\.L\w+|\$L\w+", text) if name in labels)
-        if not always and n + 1 < len(blocks):
+        jumps, targets = branches.get(n, (False, ""))
+        block.next = frozenset(labels[name] for name in re.findall(r"[.$]L\w+", targets) if name in labels)
+        if not jumps and n + 1 < len(blocks):
             block.next |= {n + 1}
     return blocks
 
@@ -163,9 +162,10 @@ def count_instructions(ptx: str, sass: str) -> dict[str, int]:
         "divisions": high.count(DIVISION, high.steps()),
         "reciprocals": low.count(RECIPROCAL, steps),
         "conversions": sum(low.count("I2F", blocks) for blocks in polls),
-        "per_look": low.each(LOOK, polls),
-        "per_copy": low.each("LDGSTS", direct),
+        "per_look": low.per(LOOK, polls),
+        "per_copy": low.per("LDGSTS", direct),
         "fences": fences,
+        "system_fences": low.count(r"MEMBAR\S*\.SYS", low.reached),
         "per_barrier": -(-fences // max(barriers, 1)),
         "step_fences": low.count("MEMBAR", steps),
         "constant": low.count(r"LDG\S*\.CONSTANT", low.reached),
