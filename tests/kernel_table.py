@@ -32,6 +32,7 @@ ARCH = "sm_90"
 VERSION = "13.0"
 COMMAND = "python tests/kernel_table.py"
 DISASSEMBLER = "nvidia-cuda-nvdisasm"
+RECURRENCES = ("cells", "jordan", "generation")  # files of so many instances that each is compiled alone
 
 
 def unavailable_reason() -> str | None:
@@ -80,11 +81,9 @@ def analyse(
     ], program.warnings
 
 
-def programs(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Names of kernels that are compiled together: instances of templates alone, as in production."""
-    names = tuple(names)
-    plain = tuple(name for name in names if "<" not in name)
-    return [*([plain] if plain else []), *((name,) for name in names if "<" in name)]
+def programs(file: str, names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Names of kernels of a file that are compiled together."""
+    return [(name,) for name in names] if file in RECURRENCES else [tuple(names)]
 
 
 def read_table() -> dict[tuple[str, str], dict[str, int]]:
@@ -119,7 +118,7 @@ def main() -> None:
     sys.modules.setdefault("cupy", types.ModuleType("cupy"))  # the sources are read, nothing is launched
     from fastrec.kernels.gpu.module import KERNELS, OPTIONS, source
 
-    jobs = [(file, part) for file in KERNELS for part in programs(KERNELS[file])]
+    jobs = [(file, part) for file in KERNELS for part in programs(file, KERNELS[file])]
     with ProcessPoolExecutor() as pool, io.StringIO(newline="") as text:
         results = [pool.submit(measure, source(file), part, ARCH, OPTIONS) for file, part in jobs]
         rows = {
