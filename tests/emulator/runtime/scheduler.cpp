@@ -454,9 +454,11 @@ int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, voi
     live = false;
     asm volatile("" : : "r"(&touched) : "memory");
     dl_iterate_phdr(find_module, nullptr);
-    for (int i = 0; i < 17; i++) launch.sum_order[i] = options.order == 1 ? 16 - i : i;
+    auto& [of_17, of_9] = launch.sum_order;
+    for (int i = 0; i < 17; i++) of_17[i] = options.order == 1 ? 16 - i : i;
     if (options.order == 2)
-        for (int i = 17; i > 1; i--) std::swap(launch.sum_order[i - 1], launch.sum_order[random_number() % i]);
+        for (int i = 17; i > 1; i--) std::swap(of_17[i - 1], of_17[random_number() % i]);
+    std::copy_if(of_17, of_17 + 17, of_9, [](int term) { return term < 9; });
     std::vector<unsigned> order(clusters);
     for (unsigned i = 0; i < clusters; i++) order[i] = options.order == 1 ? clusters - 1 - i : i;
     if (options.order == 2)

@@ -113,7 +113,7 @@ struct Launch {
     void* context;
     std::vector<Block*> blocks;
     unsigned long long random, alive, switches;
-    int sum_order[17];  // of the terms of a product of floats by tensor cores
+    int sum_order[2][17];  // of the terms of a product by tensor cores, of bf16 and of tf32
     unsigned idle;      // switches since something changed
     unsigned to_start;  // clusters that wait for others to end
     std::string error;

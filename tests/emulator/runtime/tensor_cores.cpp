@@ -27,8 +27,8 @@ namespace {
 template <int terms>
 float sum(const float (&term)[terms]) {
     float total = -0.f;
-    for (int next : launch.sum_order)
-        if (next < terms) total += term[next];
+    const int* order = launch.sum_order[terms == 9];
+    for (int i = 0; i < terms; i++) total += term[order[i]];
     return total;
 }
 
