@@ -176,18 +176,20 @@ def test_rows_stay_when_a_check_fails(report: Report) -> None:
         several = {"count": lambda x: (8, 1), "unit": "bf16", "steps": 4, "step": 1, "ratio": 3}
         for name, check in (("wrong", wrong), ("right", lambda x: None)):
             yield name, partial(measure.measure, report, name, lambda: 1, check, **several)
-        peer = "peer", lambda: time.sleep(0.05)
+        peer = "peer", lambda: partial(time.sleep, 0.05)
         yield "beside", partial(measure.measure, report, "beside", int, id, baseline=peer, **several)
+        for name, make in (("absent", lambda: None), ("broken", lambda: wrong)):
+            yield name, partial(measure.measure, report, name, int, id, baseline=("peer", make), **several)
         report.deadline = time.monotonic()
         yield "late", partial(measure.measure, report, "late", int, id, baseline=peer, **several)
 
     report.small = False
     with pytest.raises(AssertionError, match="1 failed: wrong"):
         measure.run_all(report, steps())
-    wrong_row, right, beside, late = rows(report).values()
+    wrong_row, right, beside, absent, broken, late = rows(report).values()
     assert (wrong_row["checked"], wrong_row["error"]) == (False, "AssertionError: not so")
     assert wrong_row["wall_s"] > 0 and "error" not in right
-    assert all(row["checked"] and "baseline_s" not in row for row in (right, late))
+    assert all(row["checked"] and "baseline_s" not in row for row in (right, absent, broken, late))
     assert right["goals"].keys() == {"step"} and right["bytes_share"] > 0  # a ratio needs a baseline
     assert beside["goals"]["ratio"] == [3, beside["baseline_s"] / beside["wall_s"], True]
 

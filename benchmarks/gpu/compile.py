@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,8 +10,11 @@ from multiprocessing import get_context
 import fastrec.kernels.gpu.module as cuda
 
 from .kernels import instances
+from .machine import cpus
 from .measure import one_line
 from .report import Report
+
+MOST_PROCESSES = 32  # each holds a context of the card, half a gigabyte
 
 
 def compiled(file: str, name: str) -> float:
@@ -32,7 +34,8 @@ def compile_all(report: Report) -> None:
     size = {file: len(cuda.source(file)) for file in cuda.KERNELS}
     kernels = sorted(instances(), key=lambda each: -size[each[0]])
     total = Counter(file for file, _ in kernels)
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+    processes = min(cpus() or 1, MOST_PROCESSES)
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         tasks = {pool.submit(compiled, *kernel): kernel for kernel in kernels}
         for task in as_completed(tasks):
             file, name = tasks[task]
@@ -47,5 +50,5 @@ def compile_all(report: Report) -> None:
             row = {"kernels": len(each), "seconds": sum(each), "longest": max(each)}
             report.row(f"{file}.cu", checked=len(each) == total[file], **row)
     wall, spent = time.perf_counter() - begin, sum(map(sum, seconds.values()))
-    report.row("all kernels", checked=not failed, wall_s=wall, seconds=spent, processes=os.cpu_count())
+    report.row("all kernels", checked=not failed, wall_s=wall, seconds=spent, processes=processes)
     assert not failed, f"not compiled: {', '.join(failed)}"

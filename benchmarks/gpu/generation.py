@@ -13,7 +13,7 @@ import numpy as np
 import fastrec
 
 from .measure import host, measure, run_all
-from .recurrent import torch_on_card
+from .recurrent import TORCH, torch_on_card
 from .report import Report
 
 # Hidden units of a GRU, texts, goals of a token in float32: seconds, and how many times as fast as PyTorch.
@@ -36,7 +36,7 @@ def text(report: Report, precision: Any, h: int, b: int, step: float, ratio: flo
         fastrec.RNN(i, h, i, cell="gru", backend=backend, precision=precision)
         for backend in ("gpu", "reference")
     )
-    peer, on_card = torch_text(rnn, prompt, t, precision), cupy.asarray(prompt)
+    on_card = cupy.asarray(prompt)
 
     def check(tokens: Any) -> None:
         # From where rounding decides another token a text goes another way.
@@ -52,7 +52,7 @@ def text(report: Report, precision: Any, h: int, b: int, step: float, ratio: flo
         # A multiply-add for each weight of the products, at each step of the prompt and the text.
         lambda _: (0, 2.0 * b * h * (3 * h * (8 + t) + i * t)),
         precision,
-        baseline=peer and (f"PyTorch {precision}, a loop", peer),
+        baseline=(f"PyTorch {TORCH[precision]}, a loop", partial(torch_text, rnn, prompt, t, precision)),
         steps=t,
         **({"step": step, "ratio": ratio} if precision == "float32" else {}),
     )

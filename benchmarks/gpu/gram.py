@@ -35,7 +35,7 @@ def gram(report: Report) -> None:
         # Half of the products, with those of a pattern and itself: the matrix is symmetric.
         lambda _: (8 * p * words(n) + 4 * p * p, p * (p + 1) * n),
         "b1",
-        baseline=("CuPy float32 X @ X.T", lambda: floats @ floats.T),
+        baseline=("CuPy float32 X @ X.T", lambda: lambda: floats @ floats.T),
         share=0.5,
         ratio=5,
     )

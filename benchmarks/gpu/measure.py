@@ -62,7 +62,7 @@ def measure(
     count: Callable[[Any], Counts],
     unit: str,
     repeat: bool = True,
-    baseline: tuple[str, Callable[[], Any]] | None = None,
+    baseline: tuple[str, Callable[[], Callable[[], Any] | None]] | None = None,
     steps: int = 1,
     **goals: float,
 ) -> None:
@@ -70,7 +70,8 @@ def measure(
 
     The row is written after each of these.  count: the bytes that must go through memory and the operations,
     of a result.  unit: what does the operations.  repeat: False keeps the times of the first call, as happens
-    if that took 10 s.  steps: what the call does one after the other.
+    if that took 10 s.  baseline: its name, and what makes it when our own times are known, None if it cannot
+    be had.  steps: what the call does one after the other.
     goals: seconds, those of a step and memory at most, share (of the limit of the unit) and, where there is a
     baseline, ratio at least.
     """
@@ -110,10 +111,16 @@ def measure(
     if baseline and time.monotonic() > report.deadline - 10:
         report.note(f"{name}: no time is left for {baseline[0]}")
     elif baseline:
-        against, other = baseline
-        other()
-        seconds = timed(other)[0]
-        write(wall, device, True, against=against, baseline_s=seconds, ratio=seconds / wall)
+        against, make = baseline
+        try:
+            if (other := make()) is None:
+                return
+            other()
+            seconds = timed(other)[0]
+        except Exception as error:  # what a rival lacks costs no row of ours
+            report.note(f"{name}: {against} failed: {one_line(error)}")
+        else:
+            write(wall, device, True, against=against, baseline_s=seconds, ratio=seconds / wall)
 
 
 def one_line(error: BaseException) -> str:

@@ -34,8 +34,10 @@ def main() -> None:
     write(outcome)
     write(outcome | {"clocks": machine.clocks(task["bus"])})  # while CUDA still holds them up
     sys.stdout.flush()
-    if outcome["status"] == "failed":
-        os._exit(1)  # what CuPy frees at the end can hang after an error
+    sys.stderr.flush()
+    os._exit(
+        outcome["status"] == "failed"
+    )  # what libraries free at the end takes time, and can hang or crash
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
