@@ -166,13 +166,18 @@ def attribute(name: str, device: int) -> int:
     return int(cupy.cuda.Device(device).attributes[name])
 
 
+def has_watchdog() -> bool:
+    """Whether launches on the current device are ended after some seconds, as where it drives a display."""
+    return bool(attribute("KernelExecTimeout", cupy.cuda.runtime.getDevice()))
+
+
 def pieces_a_launch(work: str, clocks: float) -> int:
     """How many pieces of work, each estimated to take so many clocks of the device, one launch may hold.
 
-    Any number where the device only computes.  One that also drives a display has a watchdog, which ends
-    launches after some seconds.  Raises RuntimeError, naming the work, if it may not leave time for a piece.
+    Any number where there is no watchdog.  Raises RuntimeError, naming the work, if a watchdog may not leave
+    time for one piece.
     """
-    if not attribute("KernelExecTimeout", cupy.cuda.runtime.getDevice()):
+    if not has_watchdog():
         return 2**62
     if clocks > WATCHDOG_CLOCKS:
         raise RuntimeError(

@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 
-from .module import CLUSTERED, has_clusters, launch, multiprocessors, pieces_a_launch, shared_limit
+from .module import (
+    CLUSTERED,
+    has_clusters,
+    has_watchdog,
+    launch,
+    multiprocessors,
+    pieces_a_launch,
+    shared_limit,
+)
 from .random import blocks
 from .sequences import float_type
 
@@ -238,16 +246,14 @@ def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Car
     return min(found, key=lambda each: each[0])[1]
 
 
-def planned(way: str, cell: str, like: Any, precision: str) -> tuple[Plan, Card, int, float]:
-    """The plan for rows as `like` (k, b, t, h) has, the card, the teams, and the clocks of a step of all."""
+def planned(way: str, cell: str, like: Any, precision: str) -> tuple[Plan, Card, int]:
+    """The plan for rows as `like` (k, b, t, h) has, the card, and the number of teams."""
     k, b, _, h = like.shape
     device = cupy.cuda.runtime.getDevice()
     # Static shared memory of these kernels is below 1 KiB.
     card = Card(multiprocessors(), shared_limit(device) - 1024, has_clusters(device))
-    kind, back = kind_of(like, precision), way == "backward"
-    chosen = plan(cell, kind, k, b, h, back, card)
-    teams = k * -(-b // chosen.rows)
-    return chosen, card, teams, step_clocks(cell, PRODUCTS[kind], h, chosen, teams, back, card)
+    chosen = plan(cell, kind_of(like, precision), k, b, h, way == "backward", card)
+    return chosen, card, k * -(-b // chosen.rows)
 
 
 def launch_cells(
@@ -267,7 +273,7 @@ def launch_cells(
     if not k * b:
         return
     kind, back = kind_of(like, precision), way == "backward"
-    chosen, card, teams, _ = planned(way, cell, like, precision)
+    chosen, card, teams = planned(way, cell, like, precision)
     logger.debug("%s %s, %s, k = %d, b = %d, t = %d, h = %d: %s", cell, way, precision, k, b, t, h, chosen)
     packed = pack(W_rec, kind, CELLS[cell][0], chosen.members, chosen.parts, chosen.times, back)
     together = chosen.members > 1 and not chosen.clustered
@@ -322,13 +328,15 @@ class Segment(NamedTuple):
 
 
 def segments(way: str, cell: str, like: Any, precision: str) -> list[Segment]:
-    """The segments that the steps of `like` (k, b, t, h) are launched in: a single one for most devices."""
-    k, b, t, _ = like.shape
-    steps = max(t, 1)
-    if k * b:
-        clocks = planned(way, cell, like, precision)[-1]
-        steps = min(steps, pieces_a_launch(f"a step of cell {cell.lower()!r}", clocks))
-    return [Segment(begin, min(begin + steps, t), steps >= t) for begin in range(0, max(t, 1), steps)]
+    """The segments that the steps of `like` (k, b, t, h) are launched in: one where there is no watchdog."""
+    k, b, t, h = like.shape
+    if not has_watchdog() or not k * b * t:
+        return [Segment(0, t, True)]
+    chosen, card, teams = planned(way, cell, like, precision)
+    product = PRODUCTS[kind_of(like, precision)]
+    clocks = step_clocks(cell, product, h, chosen, teams, way == "backward", card)
+    steps = min(t, pieces_a_launch(f"a step of cell {cell.lower()!r}", clocks))
+    return [Segment(begin, min(begin + steps, t), steps == t) for begin in range(0, t, steps)]
 
 
 def forward(
@@ -348,18 +356,17 @@ def forward(
 
     z (k, b, t, g h) = x W_in + b may be hidden, or kept if that holds all steps.
     """
-    all_kept = kept is None or kept.shape[2] == hidden.shape[2]
+    keeps_all = kept is None or kept.shape[2] == hidden.shape[2]  # else the last step alone
     for segment in segments("forward", cell, hidden, precision):
-        made = segment.of(hidden)
-        held = [segment.of(x) if all_kept else x for x in (cells, kept)]
-        given = (segment.of(z), segment.lengths(lengths), segment.state(state, hidden, cells))
-        steps = made.shape[2] if all_kept else 1
+        inputs = (segment.of(z), segment.lengths(lengths), segment.state(state, hidden, cells))
+        outputs = [segment.of(hidden), *(segment.of(x) if keeps_all else x for x in (cells, kept))]
+        kept_steps = outputs[0].shape[2] if keeps_all else 1
         launch_cells(
-            *("forward", cell, made, W_rec, precision),
-            *(given, (b_n,), (activation, steps), (made, *held)),
+            *("forward", cell, outputs[0], W_rec, precision),
+            *(inputs, (b_n,), (activation, kept_steps), tuple(outputs)),
         )
-        for part, x in zip((made, *held), (hidden, cells, kept), strict=True):
-            segment.put(part, x)
+        for part, whole in zip(outputs, (hidden, cells, kept), strict=True):
+            segment.put(part, whole)
 
 
 def backward(
@@ -381,16 +388,17 @@ def backward(
     """Fill d_kept, the gradients of the arguments of the gates, d_state, and flow: see reference/rnn.py."""
     d_total = cupy.empty_like(hidden) if flow.shape[2] else None
     for segment in reversed(segments("backward", cell, hidden, precision)):
-        before = segment.state(state, hidden, cells)
-        given = (segment.lengths(lengths), before, *map(segment.of, (hidden, cells, kept)))
-        made = [segment.of(x) for x in (d_kept, d_total)]
+        trace = (segment.state(state, hidden, cells), *map(segment.of, (hidden, cells, kept)))
+        d_part, total_part = map(segment.of, (d_kept, d_total))
         launch_cells(
-            *("backward", cell, given[2], W_rec, precision),
-            *(given, (segment.of(d_hidden), d_last), (activation,), (made[0], d_state, made[1])),
+            *("backward", cell, trace[1], W_rec, precision),
+            *((segment.lengths(lengths), *trace), (segment.of(d_hidden), d_last)),
+            *((activation,), (d_part, d_state, total_part)),
         )
-        for part, x in zip(made, (d_kept, d_total), strict=True):
-            segment.put(part, x)
-        d_last = d_state.copy()  # the gradient of the state that the segment before this one ends with
+        segment.put(d_part, d_kept)
+        segment.put(total_part, d_total)
+        if segment.begin:
+            d_last = d_state.copy()  # what the segment before this one ends with
     norms(d_total, flow)
 
 

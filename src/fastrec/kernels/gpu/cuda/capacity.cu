@@ -270,7 +270,8 @@ __device__ bool returns(const Scan& scan, const u64* packed, i64 trial, i64 mu, 
 }
 
 // Recalls what the scan left in doubt: a block takes one load of one trial after another, small loads first, from the
-// counter `next` (zero before the first launch), up to `turns` of them.  packed (T, P, w).  bytes of memory a block: a row's, m and flipped.
+// counter `next` (zero before the first launch), up to `turns` of them.  packed (T, P, w).  bytes of memory a block: a
+// row's, m and flipped.
 template <class F>
 __global__ void __launch_bounds__(256, 2)
     resolve(u64 key, const i64* trials, const u64* packed, const int* gram, const u64* units, i64 T, i64 n, i64 P,

@@ -229,8 +229,8 @@ __global__ void __launch_bounds__(TILE_THREADS, 1)
   }
 }
 
-// Synchronous steps first..first + sweeps - 1 of the rows (k, b) still under way.  Scratch: turned (b, n), turns, differing (b), zero before;
-// before (b, w): the states of the step before.  The others as for sweep_async.
+// Synchronous steps first..first + sweeps - 1 of the rows (k, b) still under way.  Scratch: turned (b, n), turns,
+// differing (b), zero before; before (b, w): the states of the step before.  The others as for sweep_async.
 template <int NT>
 __global__ void __launch_bounds__(TILE_THREADS, 1)
     sweep_sync(const u64* units, i64 first, i64 sweeps, i64 k, i64 b, i64 n, i64 p, i64 u, i64 diagonal, u32* arrived,
