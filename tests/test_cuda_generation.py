@@ -15,13 +15,14 @@ from test_kernels_generation import ALL, Text
 from fastrec.kernels import TANH
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
+from gpu.cases_recurrent import PRECISION, fixed_text_plan  # noqa: E402
+
 from fastrec.kernels.gpu import generation  # noqa: E402
 from fastrec.kernels.gpu.generation import CELLS, Card, Net, Plan  # noqa: E402
 from fastrec.kernels.gpu.module import TEXT_ROWS  # noqa: E402
 from fastrec.kernels.gpu.recurrent import PRODUCTS  # noqa: E402
 
 KERNEL, SOURCE = cuda.kernel, cuda.source
-PRECISION = {"Float": "float32", "Double": "float32", "Tf32": "tf32", "Bf16": "bf16"}
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
 RUN: set[str] = set()  # tests
 H200, A100 = Card(132, 231424), Card(108, 165888)
@@ -44,21 +45,7 @@ def record(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
 def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """planned(rows, members, resident, spilled, turn): all launches; turn chooses the parts."""
 
-    def fix(rows: int, members: int, resident: int, spilled: bool, turn: int = 0) -> None:
-        def plan(net: Net, kind: str, b: int, card: Card) -> Plan:
-            product = PRODUCTS[kind]
-            several = sorted(generation.partings(net, product, members))
-            parts = several[turn % len(several)]
-            for kept in reversed(range(min(resident, 2 * net.layers) + 1)):
-                chosen = Plan(rows, members, *parts, kept, spilled, 0)
-                chosen = chosen._replace(shared=generation.shared_bytes(net, product, chosen))
-                if chosen.shared <= card.shared:
-                    break
-            return chosen
-
-        monkeypatch.setattr(generation, "plan", plan)
-
-    return fix
+    return lambda *how: monkeypatch.setattr(generation, "plan", fixed_text_plan(*how))
 
 
 def text_of(product: str, *case: Any, **options: Any) -> Text:

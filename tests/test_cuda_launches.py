@@ -324,6 +324,7 @@ def test_constants_are_those_of_the_kernels() -> None:
     assert sweep["BLOCK"] == sweep["OWN"] * sweep["TILE_THREADS"]
     assert sweep["GROUP"] * 16 * 8 <= hopfield.TILE_SHARED
     assert scan["SCAN_THREADS"] == capacity.SCAN_THREADS
+    assert scan["CERTIFIED"] == capacity.CERTIFIED
     assert (scan["MEMORIES"], scan["STEP"]) == (capacity.MEMORIES, capacity.UNITS)
     most = {name: kernel.most_threads for file in DECLARED for name, kernel in DECLARED[file].items()}
     assert hopfield.row_threads(10**6) == most["recall_async"] == most["recall_sync_weights"]

@@ -18,13 +18,13 @@ from fastrec.kernels.reference import rnn as reference
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
 from devices import called_on_host, note_launches  # noqa: E402
+from gpu.cases_recurrent import PRECISION, fixed_plan  # noqa: E402
 
 from fastrec.kernels.gpu import elman, gru, jordan, lstm, recurrent, sequences  # noqa: E402
 from fastrec.kernels.gpu.module import CLUSTERED, ROWS  # noqa: E402
 from fastrec.kernels.gpu.recurrent import CELLS, CLUSTER, PRODUCTS, Card, Plan  # noqa: E402
 
 KERNEL, SOURCE = cuda.kernel, cuda.source
-PRECISION = {"Float": "float32", "Double": "float32", "Tf32": "tf32", "Bf16": "bf16"}
 # Of the largest magnitude in an array.  A sum that differs in its last bit may be rounded to another number
 # of bf16 or tf32, by 2^-8 or 2^-11 of it, when it becomes a factor.
 TOLERANCE = {"Float": 2e-5, "Double": 1e-12, "Tf32": 2e-3, "Bf16": 2e-2}
@@ -81,17 +81,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> None:
 def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """planned(rows, members, clustered, times, resident, turn): all launches; turn chooses the parts."""
 
-    def fix(rows: int, members: int, clustered: bool, times: int, resident: bool, turn: int = 0) -> None:
-        def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Card) -> Plan:
-            product = PRODUCTS[kind]
-            part = recurrent.work(cell, product, h, members, times, backward)
-            several = recurrent.parts_for(product, part.inputs, part.columns)
-            chosen = Plan(rows, members, clustered, times, several[turn % len(several)], resident, 0)
-            return chosen._replace(shared=recurrent.shared_bytes(cell, product, h, chosen, backward))
-
-        monkeypatch.setattr(recurrent, "plan", plan)
-
-    return fix
+    return lambda *how: monkeypatch.setattr(recurrent, "plan", fixed_plan(*how))
 
 
 @cells

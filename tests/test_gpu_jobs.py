@@ -21,11 +21,9 @@ import pytest
 from fastrec import backend
 from fastrec.rnn.place import place
 
-ROOT = Path(__file__).parents[1]
 cupy = pytest.importorskip("cupy", reason="needs the emulator")
 if not devices.emulated("gpu"):
     pytest.skip("there is a card: run scripts/gpu-check", allow_module_level=True)
-sys.path.insert(0, str(ROOT / "benchmarks"))
 from gpu import (  # noqa: E402
     capacity,
     cases_hopfield,

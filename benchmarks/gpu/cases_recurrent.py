@@ -73,29 +73,33 @@ def both_ways(
     close(run(rnns[0], "gpu"), run(rnns[1], "cpu"), TOLERANCE[product])
 
 
+def fixed_plan(
+    rows: int, members: int, clustered: bool, times: int, resident: bool, turn: int = 0
+) -> Callable[..., Plan]:
+    """What stands for `recurrent.plan` where all launches shall have one plan; turn chooses the parts."""
+
+    def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Card) -> Plan:
+        product = PRODUCTS[kind]
+        part = recurrent.work(cell, product, h, members, times, backward)
+        several = recurrent.parts_for(product, part.inputs, part.columns)
+        chosen = Plan(rows, members, clustered, times, several[turn % len(several)], resident, 0)
+        return chosen._replace(shared=recurrent.shared_bytes(cell, product, h, chosen, backward))
+
+    return plan
+
+
 def planned(
     product: str, cell: str, kind: tuple[int, bool, int, bool], multiprocessors: int | None = None
 ) -> None:
     """`both_ways` by a plan, for each number of rows that a team has.  multiprocessors: so few that teams run
     one after the other."""
-    members, clustered, times, resident = kind
+    count = multiprocessors or recurrent.multiprocessors()
     for turn, rows in enumerate(ROWS[product]):
-
-        def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Card) -> Plan:
-            product = PRODUCTS[kind]
-            part = recurrent.work(cell, product, h, members, times, backward)
-            several = recurrent.parts_for(product, part.inputs, part.columns)
-            parts = several[turn % len(several)]  # noqa: B023
-            chosen = Plan(rows, members, clustered, times, parts, resident, 0)  # noqa: B023
-            return chosen._replace(shared=recurrent.shared_bytes(cell, product, h, chosen, backward))
-
-        count = multiprocessors or recurrent.multiprocessors()
-        with (
-            patch.object(recurrent, "plan", plan),
-            patch.object(recurrent, "multiprocessors", lambda: count),  # noqa: B023
-        ):
-            for k, b, h in ((2, 2 * rows + 1, 13), (1, min(rows, 3), 33)):
-                turn += 1
+        for i, (k, b, h) in enumerate(((2, 2 * rows + 1, 13), (1, min(rows, 3), 33))):
+            with (
+                patch.object(recurrent, "plan", fixed_plan(rows, *kind, turn + i + 1)),
+                patch.object(recurrent, "multiprocessors", lambda: count),
+            ):
                 both_ways(product, cell, (k, b, 3, 3, h, 5))
 
 
@@ -112,25 +116,32 @@ def updates(product: str, optimizer: Callable[[], Any], loss: str, o: int) -> No
     close(*made, 10 * TOLERANCE[product])
 
 
+def fixed_text_plan(
+    rows: int, members: int, resident: int, spilled: bool, turn: int = 0
+) -> Callable[..., generation.Plan]:
+    """What stands for `generation.plan` where all launches shall have one plan; turn chooses the parts."""
+
+    def plan(net: generation.Net, kind: str, b: int, card: generation.Card) -> generation.Plan:
+        product = PRODUCTS[kind]
+        several = sorted(generation.partings(net, product, members))
+        parts = several[turn % len(several)]
+        for kept in reversed(range(min(resident, 2 * net.layers) + 1)):
+            chosen = generation.Plan(rows, members, *parts, kept, spilled, 0)
+            chosen = chosen._replace(shared=generation.shared_bytes(net, product, chosen))
+            if chosen.shared <= card.shared:
+                break
+        return chosen
+
+    return plan
+
+
 def text(product: str, cell: str, kind: tuple[int, int, bool], multiprocessors: int | None = None) -> None:
     """Tokens drawn by a plan, for each number of rows that a team has, of few tokens and of many."""
-    members, resident, spilled = kind
+    count = multiprocessors or generation.multiprocessors()
     for turn, rows in enumerate(TEXT_ROWS[product]):
-
-        def plan(net: Any, kind: str, b: int, card: Any) -> Any:
-            several = sorted(generation.partings(net, PRODUCTS[kind], members))
-            parts = several[turn % len(several)]  # noqa: B023
-            for kept in reversed(range(min(resident, 2 * net.layers) + 1)):
-                chosen = generation.Plan(rows, members, *parts, kept, spilled, 0)  # noqa: B023
-                chosen = chosen._replace(shared=generation.shared_bytes(net, PRODUCTS[kind], chosen))
-                if chosen.shared <= card.shared:
-                    break
-            return chosen
-
-        count = multiprocessors or generation.multiprocessors()
         with (
-            patch.object(generation, "plan", plan),
-            patch.object(generation, "multiprocessors", lambda: count),  # noqa: B023
+            patch.object(generation, "plan", fixed_text_plan(rows, *kind, turn)),
+            patch.object(generation, "multiprocessors", lambda: count),
         ):
             drawn(product, cell, 1 if cell == "jordan" else 3, max(rows + 1, 9), 7, 13)
             drawn(product, cell, 1, 9, 330, 2)

@@ -9,9 +9,9 @@ from multiprocessing import get_context
 
 import fastrec.kernels.gpu.module as cuda
 
+from .formatting import error_line
 from .kernels import instances
 from .machine import cpus
-from .measure import one_line
 from .report import Report
 
 MOST_PROCESSES = 32  # each holds a context of the card, half a gigabyte
@@ -43,7 +43,7 @@ def compile_all(report: Report) -> None:
                 seconds[file].append(task.result())
             except Exception as error:
                 failed.append(f"{name} of {file}.cu")
-                report.row(failed[-1], error=one_line(error))
+                report.row(failed[-1], error=error_line(error))
                 report.note(f"{failed[-1]}: {error}")
                 continue
             each = seconds[file]

@@ -18,6 +18,11 @@ def format_duration(s: float) -> str:
     return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} µs"
 
 
+def error_line(error: BaseException) -> str:
+    """An exception with its type, in one line."""
+    return one_line(f"{type(error).__name__}: {error}".rstrip(": "))
+
+
 def one_line(text: object, most: int = 300) -> str:
     """The text without line breaks, cut to `most` characters."""
     line = " ".join(str(text).split())

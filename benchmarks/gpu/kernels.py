@@ -18,7 +18,8 @@ from fastrec.backend import device
 
 from . import cases_hopfield, cases_recurrent
 from .cases_hopfield import Cases
-from .measure import one_line, run_all
+from .formatting import error_line
+from .measure import run_all
 from .report import Report
 
 FILES = {  # of which a step launches every kernel
@@ -59,7 +60,7 @@ def run(report: Report, files: tuple[str, ...], *cases: Cases) -> None:
         try:
             case()
         except Exception as error:
-            report.row(name, error=one_line(error), first_s=time.perf_counter() - begin)
+            report.row(name, error=error_line(error), first_s=time.perf_counter() - begin)
             raise
         report.row(name, checked=True, first_s=time.perf_counter() - begin)
 

@@ -72,13 +72,10 @@ def cuda() -> dict[str, Any]:
     except Exception as error:  # whatever is missing, the sentence below is better where there is one
         info["unavailable"] = one_line(f"CuPy cannot use the card: {error}")
     try:
-        import fastrec
-        from fastrec.backend import resolve
+        from fastrec.backend import lacking
 
-        try:
-            resolve("gpu")
-        except fastrec.BackendError as error:
-            info["unavailable"] = str(error)
+        if reason := lacking("gpu"):
+            info["unavailable"] = reason
     except ImportError as error:
         info["unavailable"] = f"fastrec cannot be imported: {error}"
     return info

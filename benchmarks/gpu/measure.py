@@ -18,6 +18,7 @@ import numpy as np
 import fastrec
 from fastrec.backend import move
 
+from .formatting import error_line
 from .report import Report
 
 with contextlib.suppress(ImportError):  # expected values are made without it
@@ -100,7 +101,7 @@ def measure(
     try:
         check(value)
     except Exception as error:
-        write(first, device, False, error=one_line(error))
+        write(first, device, False, error=error_line(error))
         raise
     del value
     write(first, device, True)
@@ -118,14 +119,9 @@ def measure(
             other()
             seconds = timed(other)[0]
         except Exception as error:  # what a rival lacks costs no row of ours
-            report.note(f"{name}: {against} failed: {one_line(error)}")
+            report.note(f"{name}: {against} failed: {error_line(error)}")
         else:
             write(wall, device, True, against=against, baseline_s=seconds, ratio=seconds / wall)
-
-
-def one_line(error: BaseException) -> str:
-    """An exception in one line."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def run_all(report: Report, cases: Iterable[tuple[str, Callable[[], object]]]) -> None:
@@ -153,7 +149,7 @@ def device_fault() -> str | None:
         cupy.zeros(1, dtype=np.int32).fill(1)
         cupy.cuda.Device().synchronize()
     except Exception as error:
-        return one_line(error)
+        return error_line(error)
     return None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import machine, results
-from .formatting import one_line
+from .formatting import error_line, one_line
 from .report import Report, Skipped
 
 
@@ -35,9 +35,8 @@ def main() -> None:
     write(outcome | {"clocks": machine.clocks(task["bus"])})  # while CUDA still holds them up
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(
-        outcome["status"] == "failed"
-    )  # what libraries free at the end takes time, and can hang or crash
+    # What libraries free at the end takes time, and can hang or crash.
+    os._exit(outcome["status"] == "failed")
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         return {"status": "skipped", "error": one_line(reason)}
     except (Exception, SystemExit) as error:
         traceback.print_exc()
-        return {"status": "failed", "error": one_line(f"{type(error).__name__}: {error}".rstrip(": "))}
+        return {"status": "failed", "error": error_line(error)}
     return {"status": "ok"}
 
 
