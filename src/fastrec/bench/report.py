@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
+from ..display import Displayed, Table, import_pandas
 from ..files import new_file
 from .jobs import JOBS, Job
 from .timing import best, human_seconds, in_turn, kernel_times, machine, seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 KIND = "fastrec bench 1"
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, repr=False)
+class Row(Displayed):
     """A job as it was timed.
 
     seconds, baseline_seconds: medians, of a piece of work.
@@ -42,9 +44,12 @@ class Row:
     share: float
     spent: dict[str, float]
 
+    def _summary(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "spent"}
 
-@dataclass(frozen=True)
-class Report:
+
+@dataclass(frozen=True, repr=False)
+class Report(Displayed):
     """What `run` measured.  limits: rates a second, see `fastrec.kernels.cpu.limits`, and "SGEMM" of NumPy.
     compiling: seconds that Numba compiled, which no time of a job includes; 0 if all was on disk.
     """
@@ -85,7 +90,7 @@ class Report:
     def head(self) -> str:
         """What the machine is, and what it can do."""
         lines = [
-            f"{self.machine}, {self.threads} in use; fastrec {self.version}; {self.date[:10]}",
+            self._title(),
             "",
             "limits, all threads:",
             f"  {'SGEMM (NumPy)':<24}{self.limits['SGEMM'] / 1e9:7.0f} G multiply-adds/s",
@@ -108,6 +113,42 @@ class Report:
             where = ", ".join(f"{name} {part / total:.0%}" for name, part in parts if part > 0.02 * total)
             lines += [line, f"    {row.share:.0%} of {row.limit}; {where}"]
         return "\n".join(lines)
+
+    def _title(self) -> str:
+        return f"{self.machine}, {self.threads} in use; fastrec {self.version}; {self.date[:10]}"
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "jobs": len(self.rows),
+            "machine": self.machine,
+            "version": self.version,
+            "date": self.date[:10],
+        }
+
+    def _table(self) -> Table:
+        rows = [
+            [
+                row.name,
+                human_seconds(row.seconds),
+                f"{row.times:.1f}",
+                row.against,
+                f"{row.share:.0%}",
+                row.limit,
+            ]
+            for row in self.rows
+        ]
+        heads = ["job", "time", "times faster than", "", "share of the rate of", ""]
+        return Table(self._title(), heads, rows)
+
+    def _figure(self) -> Figure | None:
+        return self.figure() if self.rows else None
+
+    def to_frame(self) -> DataFrame:
+        """A pandas DataFrame with a row for each job, without the time spent in each kernel.
+
+        Raises ImportError where pandas is not installed.
+        """
+        return import_pandas().DataFrame([row._summary() for row in self.rows])
 
     def figure(self) -> Figure:
         """How many times faster than what it is compared with, and how near its limit, each job is."""

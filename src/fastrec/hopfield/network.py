@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import as_int, available_memory, bring, human, require_memory, writable
 from ..backend import array_module, home, kernels, move, on_device, resolve
+from ..display import Displayed, span
 from ..kernels import words
 from .patterns import (
     MAX_UNITS,
@@ -26,6 +27,10 @@ from .patterns import (
     unpack_states,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 Representation = Literal["auto", "patterns", "weights"]
 Update = Literal["async", "sync"]
 
@@ -33,8 +38,8 @@ FEW_UNITS, FEW_ROWS = 2**14, 64  # of recall on the gpu: see `cheaper`
 BLOCK_OVERLAPS = 2**26  # overlaps (int32) held at a time where they are only a step to something else
 
 
-@dataclass(frozen=True, eq=False)
-class RecallResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class RecallResult(Displayed):
     """What `HopfieldNetwork.recall` found.  Arrays have the shape of the probes without the last axis: (b,),
     (k, b), or none (NumPy scalars) for a single probe (n,).  All are CuPy arrays if the probes were.
 
@@ -54,9 +59,27 @@ class RecallResult:
     flips: Any
     energies: Any = None
 
+    def _summary(self) -> dict[str, Any]:
+        period, sweeps, flips = (
+            np.atleast_1d(move(array, "cpu")) for array in (self.period, self.sweeps, self.flips)
+        )
+        return {
+            "states": self.states.shape,
+            "fixed_points": np.count_nonzero(period == 1),
+            "two_cycles": np.count_nonzero(period == 2),
+            "unfinished": np.count_nonzero(period == 0),
+            "sweeps": span([sweeps.min(), sweeps.max()]),
+            "flips": span([flips.min(), flips.max()]),
+        }
 
-@dataclass(frozen=True, eq=False)
-class OscillationResult:
+    def _figure(self) -> Figure | None:
+        from fastrec import plot
+
+        return None if self.energies is None else plot.energy_figure(self)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OscillationResult(Displayed):
     """A network and a start that cycles under sync and converges under async: see `find_oscillation`.
 
     network: the `HopfieldNetwork`; start: (n,) int8.
@@ -69,6 +92,29 @@ class OscillationResult:
     sync: RecallResult
     async_: RecallResult
     cycle: NDArray[np.int8]
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "n": self.network.n,
+            "p": self.network.n_patterns,
+            "cycling_units": np.count_nonzero(self.cycle[0] != self.cycle[1]),
+            "sync_steps": int(self.sync.sweeps),
+            "async_sweeps": int(self.async_.sweeps),
+        }
+
+    def _figure(self) -> Figure:
+        from fastrec import plot
+
+        return plot.oscillation_figure(self)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the energies of both recalls into ax, or into a new figure, and return the axes.
+
+        As `CapacityResult.plot`.
+        """
+        from fastrec import plot
+
+        return plot.draw_oscillation(ax, self) if ax is not None else self._figure().axes[0]
 
 
 class HopfieldNetwork:

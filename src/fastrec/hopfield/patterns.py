@@ -9,8 +9,9 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int, bring, require_memory
+from ..arguments import as_int, bring, human, require_memory
 from ..backend import array_module, home, kernels, move, on_device, resolve
+from ..display import Displayed
 from ..kernels import words
 from ..kernels.reference.random import derive
 
@@ -19,8 +20,8 @@ DEVICE_CHUNK = 2**28  # the same on the gpu, where a call must be worth its laun
 MAX_UNITS = 2**31 - 1  # orders and overlaps are int32
 
 
-@dataclass(frozen=True, eq=False)
-class PackedStates:
+@dataclass(frozen=True, eq=False, repr=False)
+class PackedStates(Displayed):
     """States in one bit a unit: what `pack` and ``random_patterns(..., packed=True)`` return.
 
     words: (..., w = ceil(n / 64)) uint64, C-contiguous, of NumPy or CuPy; bit j of word i is unit 64 i + j,
@@ -50,6 +51,9 @@ class PackedStates:
             view.flags.writeable = False
         object.__setattr__(self, "words", view)
         object.__setattr__(self, "n", n)
+
+    def _summary(self) -> dict[str, Any]:
+        return {"shape": self.shape, "size": human(self.words.nbytes)}
 
     @property
     def shape(self) -> tuple[int, ...]:

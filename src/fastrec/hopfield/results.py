@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from fastrec.files import require_suffix
 from fastrec.hopfield import runs, theory
 
+from ..display import Displayed, Table, import_pandas, span
 from ..tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 Criterion = Literal["all", "newest"]
 Stop = Literal["first_failure", "largest"]
@@ -111,8 +114,8 @@ class CapacityDefinition:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class CapacityResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class CapacityResult(Displayed):
     """Capacities of independent trials of one network size.
 
     n: neurons. counts (trials,) int64: patterns, trial t at position t. censored (trials,) bool: the trial
@@ -193,18 +196,34 @@ class CapacityResult:
     def __str__(self) -> str:
         return self.table()
 
+    def _summary(self) -> dict[str, Any]:
+        return {"n": self.n, "trials": self.trials, "median": self.median, "low": self.low, "high": self.high}
+
+    def _table(self) -> Table:
+        return ScalingResult((self,))._table()
+
+    def _figure(self) -> "Figure":
+        from fastrec import plot
+
+        return plot.capacity_figure(self)
+
     def table(self) -> str:
         """The numbers as aligned text, the definition in the first line."""
-        return ScalingResult((self,)).table()
+        return self._table().text()
+
+    def to_frame(self) -> "DataFrame":
+        """A pandas DataFrame; see `ScalingResult.to_frame`."""
+        return ScalingResult((self,)).to_frame()
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the distribution over trials into ax, or into a new figure, and return the axes.
 
-        A new figure is `.figure` of the axes; it needs no display and is no pyplot state.
+        A new figure is `.figure` of the axes; it needs no display and is no pyplot state.  A notebook shows
+        it where the axes are the value of a cell.
         """
         from fastrec import plot
 
-        return plot.draw_capacity(ax, self) if ax is not None else plot.capacity_figure(self).axes[0]
+        return plot.draw_capacity(ax, self) if ax is not None else self._figure().axes[0]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file; see `ScalingResult.save`."""
@@ -220,8 +239,8 @@ class CapacityResult:
         return scaling[0]
 
 
-@dataclass(frozen=True)
-class ScalingFit:
+@dataclass(frozen=True, repr=False)
+class ScalingFit(Displayed):
     """Two fits to mean capacities: capacity = a n^b, and capacity = n / (c ln n).
 
     Least squares weighted by the standard errors of the means. `*_error` are standard errors that follow from
@@ -239,6 +258,18 @@ class ScalingFit:
     c_error: float
     log_chi2: float
 
+    def _summary(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("a", "a_error", "b", "b_error", "c", "c_error")}
+
+    def _table(self) -> Table:
+        rows = [
+            ["a", f"{self.a:.4g}", f"{self.a_error:.2g}", "capacity = a n^b", f"{self.power_chi2:.3g}"],
+            ["b", f"{self.b:.4f}", f"{self.b_error:.2g}", "", ""],
+            ["c", f"{self.c:.4f}", f"{self.c_error:.2g}", "capacity = n / (c ln n)", f"{self.log_chi2:.3g}"],
+        ]
+        sizes = ", ".join(map(str, self.sizes))
+        return Table(f"mean capacity at n = {sizes}", ["", "value", "+-", "law", "chi2/dof"], rows)
+
     def __str__(self) -> str:
         return (
             f"mean capacity at n = {', '.join(map(str, self.sizes))}\n"
@@ -248,8 +279,8 @@ class ScalingFit:
         )
 
 
-@dataclass(frozen=True)
-class ScalingResult:
+@dataclass(frozen=True, repr=False)
+class ScalingResult(Displayed):
     """Capacity results of several sizes under one definition, in the order given; a sequence of them.
 
     Raises ValueError without a result, for a size that comes twice, and for definitions that differ in more
@@ -294,12 +325,24 @@ class ScalingResult:
     def __str__(self) -> str:
         return self.table()
 
+    def _summary(self) -> dict[str, Any]:
+        trials = sum(result.trials for result in self)
+        return {"sizes": len(self), "n": span(self.sizes), "trials": trials}
+
+    def _figure(self) -> "Figure":
+        from fastrec import plot
+
+        return plot.capacity_scaling_figure(self)
+
     def table(self) -> str:
         """One row per n as aligned text, the definition in the first line.
 
         Capacities in patterns; s.e. is the standard error of the mean. The column "theory" (the median by
         `theory.capacity_quantile`) and "censored" (trials cut off by max_patterns) appear where they apply.
         """
+        return self._table().text()
+
+    def _table(self) -> Table:
         heads = ["n", "trials", "median", "mean", "s.e.", "10-90 %", "median/n", "n/(4 ln n)"]
         rows = [
             [
@@ -322,9 +365,15 @@ class ScalingResult:
             heads.append("censored")
             for row, r in zip(rows, self, strict=True):
                 row.append(str(r.censored.sum()))
-        widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-        lines = ["  ".join(map(str.rjust, cells, widths)) for cells in (heads, *rows)]
-        return "\n".join([f"capacity = {self.definition}", *lines])
+        return Table(f"capacity = {self.definition}", heads, rows)
+
+    def to_frame(self) -> "DataFrame":
+        """A pandas DataFrame with one row per trial, in the columns that `save` writes.
+
+        Raises ImportError where pandas is not installed.
+        """
+        rows = [row for result in self for row in to_rows(result)]
+        return import_pandas().DataFrame(rows, columns=list(COLUMNS))
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw capacity against n into ax, or into a new figure with the ratio to n/(4 ln n) below.
@@ -333,11 +382,7 @@ class ScalingResult:
         """
         from fastrec import plot
 
-        return (
-            plot.draw_capacity_scaling(ax, self)
-            if ax is not None
-            else plot.capacity_scaling_figure(self).axes[0]
-        )
+        return plot.draw_capacity_scaling(ax, self) if ax is not None else self._figure().axes[0]
 
     def fit(self) -> ScalingFit:
         """Fit both laws of `ScalingFit` to the means.

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import as_int, require_memory
 from ..backend import home, move, resolve
+from ..display import Displayed, Table, import_pandas, span
 from ..files import require_suffix
 from ..kernels.reference.random import derive
 from ..progress import progress_bar
@@ -29,10 +30,12 @@ from .executors import as_workers, one_thread, process_pool, run_tasks
 from .network import HopfieldNetwork
 from .patterns import MAX_UNITS, PackedStates, corrupt, random_patterns, stream_key
 from .results import Update
-from .runs import Origin, Table, origin
+from .runs import Origin, origin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -79,7 +82,7 @@ class Outcome(NamedTuple):
     glass: int
 
 
-RUN = Table(
+RUN = runs.Table(
     "retrieval",
     key=dict.fromkeys(("n", "p", "flips", "trial"), "INTEGER"),
     values=dict.fromkeys(Outcome._fields[4:], "INTEGER"),
@@ -136,11 +139,14 @@ class RetrievalDefinition:
         )
 
 
-@dataclass(frozen=True)
-class RetrievalPoint:
+@dataclass(frozen=True, repr=False)
+class RetrievalPoint(Displayed):
     """The trials of one n, p and number of flipped units; numbers are over all their probes."""
 
     outcomes: tuple[Outcome, ...]
+
+    def _summary(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("n", "p", "flips", "trials", "probed", "overlap")}
 
     @property
     def n(self) -> int:
@@ -212,8 +218,8 @@ class RetrievalPoint:
         return wilson(self.count(field), self.probed)
 
 
-@dataclass(frozen=True)
-class RetrievalResult:
+@dataclass(frozen=True, repr=False)
+class RetrievalResult(Displayed):
     """Outcomes of retrieval at several loads, sizes or starts under one definition.
 
     outcomes: ordered by n, p, flips and trial.  backend: where it ran.  seconds: of all trials, added up.
@@ -272,12 +278,29 @@ class RetrievalResult:
     def __str__(self) -> str:
         return self.table()
 
+    def _summary(self) -> dict[str, Any]:
+        ranges = {name: span([getattr(point, name) for point in self.points]) for name in ("n", "p", "start")}
+        return ranges | {"points": len(self.points), "trials": len(self.outcomes)}
+
+    def _figure(self) -> Figure:
+        from fastrec import plot
+
+        return plot.basin_figure(self) if self._has_basins else plot.retrieval_figure(self)
+
+    @property
+    def _has_basins(self) -> bool:
+        """Whether networks of one size were probed from several starts, which a map shows best."""
+        return len({point.n for point in self.points}) == 1 < len({point.start for point in self.points})
+
     def table(self) -> str:
         """One row each point as aligned text, the definition in the first line; +- is half the interval.
 
         m0 and m are the overlaps before and after recall, m (AGS) that of `theory.ags_overlap`; shares of the
         probes are in per cent, sweeps a mean.
         """
+        return self._table().text()
+
+    def _table(self) -> Table:
         tolerant = ["within"] * bool(self.definition.tolerance)
         shares = ("exact", *tolerant, "converged", *ENDS)
         heads = ["n", "p", "p/n", "m0", "trials", "probes", "m", "+-", "m (AGS)", "sweeps", *shares]
@@ -297,9 +320,7 @@ class RetrievalResult:
             ]
             for q in self.points
         ]
-        widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-        lines = ["  ".join(map(str.rjust, cells, widths)) for cells in (heads, *rows)]
-        return "\n".join([f"retrieval: {self.definition}", *lines])
+        return Table(f"retrieval: {self.definition}", heads, rows)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw m against the load, or the map of basins if there are several starts, into ax or a new figure.
@@ -308,9 +329,21 @@ class RetrievalResult:
         """
         from fastrec import plot
 
-        if len({point.start for point in self.points if point.n == self.points[0].n}) > 1:
-            return plot.draw_basins(ax, self) if ax is not None else plot.basin_figure(self).axes[0]
-        return plot.draw_retrieval(ax, self) if ax is not None else plot.retrieval_figure(self).axes[0]
+        if ax is None:
+            return self._figure().axes[0]
+        return plot.draw_basins(ax, self) if self._has_basins else plot.draw_retrieval(ax, self)
+
+    def to_frame(self) -> DataFrame:
+        """A pandas DataFrame with one row per trial, in the columns that `save` writes.
+
+        Raises ImportError where pandas is not installed.
+        """
+        return import_pandas().DataFrame(self._rows(), columns=list(COLUMNS))
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        """A row each trial, in the order of `COLUMNS`."""
+        shared = (*asdict(self.definition).values(), self.backend, self.seconds)
+        return [(*outcome, *shared) for outcome in self.outcomes]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file, one row per trial with the full definition, replacing path in one step.
@@ -319,8 +352,7 @@ class RetrievalResult:
         FileNotFoundError unless its folder exists.
         """
         require_suffix(path, ".csv")
-        shared = (*asdict(self.definition).values(), self.backend, self.seconds)
-        write_table(path, "retrieval", "1", COLUMNS, ((*outcome, *shared) for outcome in self.outcomes))
+        write_table(path, "retrieval", "1", COLUMNS, self._rows())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RetrievalResult:

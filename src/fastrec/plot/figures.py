@@ -25,10 +25,10 @@ THEORY = "0.4"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, of no pyplot state."""
-    from matplotlib.figure import Figure
+    """An empty figure of so many inches, of no pyplot state, which a notebook shows."""
+    from .notebook import NotebookFigure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return NotebookFigure(figsize=(width, height), layout="constrained")
 
 
 def set_axes_title(ax: Axes, text: str) -> None:

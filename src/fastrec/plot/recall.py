@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..hopfield.network import RecallResult
+    from ..hopfield.network import OscillationResult, RecallResult
 
 # Units of an image: -1 and +1 as stored, then -1 and +1 that differ from the stored pattern.
 UNIT_COLOURS = np.array([[255, 255, 255], [38, 38, 38], [247, 196, 158], [213, 94, 0]], np.uint8)
@@ -28,8 +28,6 @@ def recall_figure(stored: ArrayLike, probes: ArrayLike, recalled: ArrayLike) -> 
     stored pattern are orange; a column's title is the overlap <stored, state> / (h w) of the probe and of
     what was recalled. Raises ValueError for other shapes or values.
     """
-    from matplotlib.figure import Figure
-
     stages = {"stored": np.asarray(stored), "corrupted": np.asarray(probes), "recalled": np.asarray(recalled)}
     shape = stages["stored"].shape
     for name, images in stages.items():
@@ -38,7 +36,7 @@ def recall_figure(stored: ArrayLike, probes: ArrayLike, recalled: ArrayLike) -> 
         if not (np.abs(images) == 1).all():
             raise ValueError(f"{name} images must hold +1 and -1 only")
     p, h, w = shape
-    figure = Figure(figsize=(0.5 + 1.25 * p, 0.7 + 3.75 * h / w), layout="constrained")
+    figure = new_figure(0.5 + 1.25 * p, 0.7 + 3.75 * h / w)
     grid = figure.subplots(3, p, squeeze=False)
     for row, (name, images) in zip(grid, stages.items(), strict=True):
         row[0].set_ylabel(name, fontsize=11)
@@ -76,6 +74,25 @@ def draw_energy(ax: Axes, recall: RecallResult) -> Axes:
         ax.lines[-1].set_label(f"median of {rows.shape[1]} recalls")
     ax.axhline(-0.5, color=THEORY, linestyle="--", zorder=1, label="a memory without crosstalk")
     ax.set_xlabel("sweep")
+    ax.set_ylabel("energy per neuron, E / n")
+    ax.locator_params(axis="x", integer=True, min_n_ticks=1)
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def oscillation_figure(found: OscillationResult) -> Figure:
+    """Energy per neuron of a recall that cycles and of one that converges, from the same start."""
+    figure = new_figure(6.4, 4.2)
+    draw_oscillation(figure.subplots(), found)
+    return figure
+
+
+def draw_oscillation(ax: Axes, found: OscillationResult) -> Axes:
+    """The curves of `oscillation_figure`, drawn into ax; returns ax."""
+    units = np.count_nonzero(found.cycle[0] != found.cycle[1])
+    draw_curve(ax, found.async_.energies / found.network.n, "async: converges", 0)
+    draw_curve(ax, found.sync.energies / found.network.n, f"sync: {units} units go on flipping", 1)
+    ax.set_xlabel("sweep, or synchronous step")
     ax.set_ylabel("energy per neuron, E / n")
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     ax.legend(frameon=False, fontsize=9)

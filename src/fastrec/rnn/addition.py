@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import as_int, require_memory
+from ..display import Displayed
 from .config import Activation, Array, CellName
 from .history import History
 from .initial import MAX_SEED
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 TRAINED, HELD, LONGER, PAIRS = 2048, 256, 10, 64  # pairs to train and test on; longer ones to choose by
 
 
-@dataclass(frozen=True, eq=False)
-class AdditionResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class AdditionResult(Displayed):
     """What `addition` found.
 
     history: losses of all k networks, of pairs that were not trained on in `history.validation`.
@@ -56,6 +57,16 @@ class AdditionResult:
             f"{self.test_columns} columns with {self.test_errors} wrong digits of {digits} "
             f"({self.seconds[1]:.1f} s)"
         )
+
+    def _summary(self) -> dict[str, Any]:
+        solved = f"{np.count_nonzero(self.solved)} of {len(self.solved)}"
+        return {"solved": solved} | {
+            name: getattr(self, name)
+            for name in ("columns", "delay", "best_model", "test_columns", "test_errors")
+        }
+
+    def _figure(self) -> Figure:
+        return self.figure()
 
     def figure(self) -> Figure:
         """The learning curves of all networks."""

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
+from ..display import Displayed
 from .config import CELLS, Array, suffix
 from .inputs import Loss, read_targets
 from .layers import RNN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class GradientFlow:
+@dataclass(frozen=True, eq=False, repr=False)
+class GradientFlow(Displayed):
     """Sizes of the gradients of a loss E with respect to the hidden units of each step.
 
     norms: NumPy (layers, t) float64, of k networks (k, layers, t): root mean square over the sequences that
@@ -29,14 +31,22 @@ class GradientFlow:
 
     norms: NDArray[np.float64]
 
+    def _summary(self) -> dict[str, Any]:
+        *networks, layers, steps = self.norms.shape
+        return {"networks": networks[0] if networks else 1, "layers": layers, "steps": steps}
+
+    def _figure(self) -> Figure:
+        from .. import plot
+
+        return plot.gradient_flow_figure({"": self})
+
     def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Axes:
         """Draw the norms of each layer against time, log scale, and return the axes; as `History.plot`."""
         from .. import plot
 
         if path is not None:
             plot.require_format(path)
-        flows = {"": self}
-        drawn = plot.gradient_flow_figure(flows).axes[0] if ax is None else plot.draw_gradient_flow(ax, flows)
+        drawn = self._figure().axes[0] if ax is None else plot.draw_gradient_flow(ax, {"": self})
         if path is not None:
             plot.save_figure(drawn.figure.figure, path)
         return drawn

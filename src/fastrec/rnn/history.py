@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..display import Displayed, Table, import_pandas
 from ..files import require_suffix, require_writable
 from ..tables import write_table
 from .config import Array, Config
@@ -17,10 +18,12 @@ from .inputs import Loss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
-@dataclass(frozen=True, eq=False)
-class History:
+@dataclass(frozen=True, eq=False, repr=False)
+class History(Displayed):
     """Curves of a training, a value an epoch; those of k networks have a second axis k.  Epochs count from 0.
 
     loss: "cross_entropy" (nats) or "mse" (half the sum of squares), here the means over the steps that count.
@@ -55,24 +58,65 @@ class History:
         best = np.where(finite.any(axis=0), np.where(finite, curve, np.inf).argmin(axis=0), -1)
         return best if curve.ndim == 2 else int(best)
 
+    def _summary(self) -> dict[str, Any]:
+        if self.diverged is None:
+            last = {name: float(curve[-1]) for name, curve in self._losses().items() if len(curve)}
+            return {"epochs": self.epochs} | last | {"best_epoch": self.best_epoch}
+        diverged = int((self.diverged >= 0).sum())
+        return {"epochs": self.epochs, "networks": len(self.diverged), "diverged": diverged}
+
+    def _losses(self) -> dict[str, Array]:
+        curves = {"train": self.train, "validation": self.validation}
+        return {name: curve for name, curve in curves.items() if curve is not None}
+
+    def _table(self) -> Table:
+        curves = self._losses() | {"gradient norm": self.gradient_norm}
+        several = ""
+        if self.diverged is not None:
+            several = f"; medians of {len(self.diverged)} networks, without those that diverged"
+            curves = {name: median_of_finite(curve) for name, curve in curves.items()}
+        rows = [
+            [str(epoch), *(f"{curve[epoch]:#.4g}" for curve in curves.values()), f"{seconds:.2f}"]
+            for epoch, seconds in enumerate(self.seconds)
+        ]
+        return Table(f"{self.loss} per step{several}", ["epoch", *curves, "seconds"], rows)
+
+    def _figure(self) -> Figure:
+        from .. import plot
+
+        return plot.learning_curve_figure(self)
+
+    def to_frame(self) -> DataFrame:
+        """A pandas DataFrame with a row an epoch, of k networks a row for each epoch and network.
+
+        Its columns are epoch, network (of k networks), train, validation (if any), gradient_norm and seconds.
+        Raises ImportError where pandas is not installed.
+        """
+        curves = self._losses() | {"gradient_norm": self.gradient_norm}
+        seconds = np.broadcast_to(self.seconds.reshape(-1, *[1] * (self.train.ndim - 1)), self.train.shape)
+        indices = dict(zip(("epoch", "network"), np.indices(self.train.shape), strict=False))
+        columns = indices | curves | {"seconds": seconds}
+        return import_pandas().DataFrame({name: values.ravel() for name, values in columns.items()})
+
     def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Axes:
         """Draw the learning curve into ax, or into a new figure, and return the axes.
 
         path: also write the figure, in the format of the suffix.  A new figure is `.figure` of the axes; it
-        needs no display and is no pyplot state.  Raises as `fastrec.plot.save_figure`.
+        needs no display and is no pyplot state, and a notebook shows it where the axes are the value of a
+        cell.  Raises as `fastrec.plot.save_figure`.
         """
         from .. import plot
 
         if path is not None:
             plot.require_format(path)
-        drawn = plot.learning_curve_figure(self).axes[0] if ax is None else plot.draw_learning_curve(ax, self)
+        drawn = self._figure().axes[0] if ax is None else plot.draw_learning_curve(ax, self)
         if path is not None:
             plot.save_figure(drawn.figure.figure, path)
         return drawn
 
 
-@dataclass(frozen=True, eq=False)
-class TextHistory:
+@dataclass(frozen=True, eq=False, repr=False)
+class TextHistory(Displayed):
     """Curves of a training of `fastrec.CharModel`, a value an evaluation, float64; losses in nats a symbol.
 
     symbols: how many were read until then; passes: the same in passes through the text; seconds: wall time.
@@ -100,9 +144,37 @@ class TextHistory:
         """
         require_suffix(path, ".csv")
         require_writable(path)
+        columns = {name: curve.tolist() for name, curve in self._curves().items()}
+        write_table(path, "text", "1", columns, zip(*columns.values(), strict=True))
+
+    def to_frame(self) -> DataFrame:
+        """A pandas DataFrame with a row an evaluation, in the columns that `save` writes.
+
+        Raises ImportError where pandas is not installed.
+        """
+        return import_pandas().DataFrame(self._curves())
+
+    def _curves(self) -> dict[str, Array]:
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        given = {name: curve.tolist() for name, curve in columns.items() if curve is not None}
-        write_table(path, "text", "1", given, zip(*given.values(), strict=True))
+        return {name: curve for name, curve in columns.items() if curve is not None}
+
+    def _summary(self) -> dict[str, Any]:
+        best = {name: float(curve[self.best]) for name, curve in self._curves().items()}
+        return {"evaluations": len(self.passes), "best": self.best} | best
+
+    def _table(self) -> Table:
+        curves = self._curves()
+        formats = {"symbols": ",.0f", "passes": ".2f", "seconds": ".1f"}
+        rows = [
+            [format(value, formats.get(name, ".4f")) for name, value in zip(curves, row, strict=True)]
+            for row in zip(*curves.values(), strict=True)
+        ]
+        return Table("cross entropy in nats per symbol", [name.replace("_", " ") for name in curves], rows)
+
+    def _figure(self) -> Figure:
+        from .. import plot
+
+        return plot.text_curve_figure(self, {})
 
     def plot(
         self,
@@ -122,6 +194,11 @@ class TextHistory:
         if path is not None:
             plot.save_figure(drawn.figure.figure, path)
         return drawn
+
+
+def median_of_finite(curve: Array) -> Array:
+    """Medians over k networks (epochs, k) whose values are finite, nan where there is none."""
+    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in curve])
 
 
 class Log:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..arguments import as_int, bring, require_memory
 from ..backend import home, move, on_device, resolve
+from ..display import Displayed
 from ..kernels.reference.rnn import rounded as nearest
 from .config import CELLS, Activation, Array, CellName, Config
 from .files import load, save
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, eq=False)
-class Trace:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace(Displayed):
     """What `RNN.forward` computed, and what `RNN.backward` reads: do not write to its arrays.
 
     outputs: (b, t, o), the hidden units if the network has no output layer.
@@ -56,10 +57,14 @@ class Trace:
     outputs: Array
     hidden: Array
     state: Array
-    _network: RNN = field(repr=False)
-    _batch: Batch = field(repr=False)
-    _saved: tuple[tuple[Array, ...], ...] = field(repr=False)  # of each layer, what its kernel keeps
-    _passed: tuple[Array, ...] = field(repr=False)  # of each layer, its hidden units after dropout
+    _network: RNN
+    _batch: Batch
+    _saved: tuple[tuple[Array, ...], ...]  # of each layer, what its kernel keeps
+    _passed: tuple[Array, ...]  # of each layer, its hidden units after dropout
+
+    def _summary(self) -> dict[str, Any]:
+        arrays = {name: getattr(self, name).shape for name in ("outputs", "hidden", "state")}
+        return arrays | {"dtype": self.outputs.dtype, "backend": self._batch.place.backend}
 
     def state_at(self, t: int) -> Array:
         """The state (layers, b, s) after t steps, or after all of a row that has fewer; 0 is the start.
