@@ -16,7 +16,7 @@ PIXELS_PER_INCH = (
     160  # of figures in notebooks, which show them at half their size in pixels: sharp on any screen
 )
 MOST_PIXELS = 2400  # along an edge of such a figure
-MOST_ROWS = 24  # of a table in a notebook; the middle rows of a longer one are left out
+MOST_ROWS = 12  # of a table in a notebook; the middle rows of a longer one are left out
 
 
 class Table(NamedTuple):
@@ -38,8 +38,8 @@ class Table(NamedTuple):
         if len(rows) > MOST_ROWS:
             rows[MOST_ROWS // 2 : -MOST_ROWS // 2] = [["⋮"] * len(self.heads)]
         body = "".join(html_row("td", row) for row in rows)
-        head = html_row("th", self.heads) if any(self.heads) else ""
-        return f"<p>{escape(self.caption)}</p>\n<table><thead>{head}</thead>\n<tbody>{body}</tbody></table>\n"
+        head = f"<thead>{html_row('th', self.heads)}</thead>\n" if any(self.heads) else ""
+        return f"<p>{escape(self.caption)}</p>\n<table>{head}<tbody>{body}</tbody></table>\n"
 
 
 def html_row(tag: str, cells: Sequence[str]) -> str:
@@ -58,7 +58,8 @@ class Displayed:
 
     def _table(self) -> Table:
         """The table that a notebook shows."""
-        return Table(type(self).__name__, ["", ""], [[k, short(v)] for k, v in self._summary().items()])
+        rows = [[name.replace("_", " "), short(value)] for name, value in self._summary().items()]
+        return Table(type(self).__name__, ["", ""], rows)
 
     def _figure(self) -> Figure | None:
         """The figure that a notebook shows below the table."""
@@ -86,11 +87,11 @@ def span(values: Sequence[float]) -> str:
 
 def png(figure: Figure) -> tuple[bytes, dict[str, int]]:
     """The figure as a PNG file, with the width and the height at which a notebook shows it."""
-    size = figure.get_size_inches()
-    dpi = min(PIXELS_PER_INCH, MOST_PIXELS / max(size))
+    inches = figure.get_size_inches()
+    dpi = min(PIXELS_PER_INCH, MOST_PIXELS / max(inches))
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi)
-    width, height = (round(inches * PIXELS_PER_INCH / 2) for inches in size)
+    width, height = (round(length * dpi / 2) for length in inches)
     return file.getvalue(), {"width": width, "height": height}
 
 

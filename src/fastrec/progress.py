@@ -1,12 +1,20 @@
-"""A progress bar with the time left, on a terminal, for work that lasts longer than a second."""
+"""A progress bar with the time left, in a terminal or a notebook, for work of more than a second."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+PATIENCE = 1.0  # seconds of work before a bar appears
+REFRESH = 0.25  # seconds between two states of a bar in a notebook: each is a message to the browser
 
 
 def on_terminal() -> bool:
@@ -14,32 +22,75 @@ def on_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, which shows what IPython displays."""
+    ipython = sys.modules.get("IPython")  # only a kernel has imported it
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def is_quiet() -> bool:
+    """Whether the environment variable FASTREC_QUIET asks for no bars and no notices."""
+    return bool(os.environ.get("FASTREC_QUIET"))
+
+
 @contextmanager
 def progress_bar(
     description: str, total: float, shown: bool = True, done: float = 0
 ) -> Iterator[Callable[[float, str], None]]:
-    """Give a function advance(amount, description); the bar goes to standard error and leaves no trace.
+    """Give a function advance(amount, description), which moves the bar.
+
+    In a terminal the bar goes to standard error and leaves no trace, in a notebook its last state stays.
 
     total, done and amounts: in any unit of work done in equal time.  done: of the total, before this began;
-    the time left follows from the rest.  Nothing is shown unless `shown` and `on_terminal`.
+    the time left follows from the rest.  Nothing is shown unless `shown` and `on_terminal` or `in_notebook`,
+    and not if `is_quiet`.
     """
-    if not shown or not on_terminal():
+    terminal = on_terminal()
+    if not shown or is_quiet() or not (terminal or in_notebook()):
         yield lambda amount, description: None
         return
     from rich.console import Console
     from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600)
+    if terminal:
+        console = Console(stderr=True)
+    else:  # text, because the bars that Rich has for notebooks need ipywidgets
+        console = Console(file=io.StringIO(), width=80, force_terminal=False, force_jupyter=False)
+    bar = Progress(*columns, console=console, transient=True, speed_estimate_period=3600)
     task = bar.add_task(description, total=total, completed=int(done))
+    show = bar.start if terminal else notebook_output(bar)
     begin = time.monotonic()
+    due = begin + PATIENCE
 
     def advance(amount: float, description: str) -> None:
+        nonlocal due
         bar.update(task, advance=amount, description=description)
-        if time.monotonic() - begin > 1:
-            bar.start()
+        if time.monotonic() >= due:
+            due = time.monotonic() + REFRESH
+            show()
 
     try:
         yield advance
     finally:
         bar.stop()
+        if not terminal and due > begin + PATIENCE:
+            show()
+
+
+def notebook_output(bar: Progress) -> Callable[[], None]:
+    """A function that writes the bar to the output of the running cell, each time over the last."""
+    from IPython.display import DisplayHandle
+
+    handle = DisplayHandle()
+    write = handle.display
+
+    def show() -> None:
+        nonlocal write
+        with bar.console.capture() as text:
+            bar.console.print(bar)
+        write({"text/plain": text.get().rstrip()}, raw=True)
+        write = handle.update
+
+    return show

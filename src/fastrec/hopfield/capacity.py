@@ -110,7 +110,7 @@ def capacity_scaling(
     sizes: numbers of units, each once; the networks of different sizes are independent.
     out: a .csv file that gets every trial at the end (`ScalingResult.save`), or a run file (.db, .sqlite) in
         which trials are committed as they finish.  If that exists, only trials that it has not are run.
-    progress: show a bar with the time left, on a terminal.
+    progress: show a bar with the time left, in a terminal or a notebook.
     executor: where trials run, in tasks of one thread each: any executor in the manner of
         `concurrent.futures`, across machines a Dask client's `get_executor()`.  By default they run here, on
         all threads.

@@ -396,7 +396,7 @@ def retrieval_curve(
     tolerance: share of the units, round(tolerance n), that may be wrong where recall succeeds "within" it.
     out: a .csv file, written at the end (`RetrievalResult.save`), or a run file (.db, .sqlite) in which
         trials are committed as they finish.  If that exists, only trials that it has not are run.
-    progress: show a bar with the time left, on a terminal.
+    progress: show a bar with the time left, in a terminal or a notebook.
     executor, workers: as of `capacity_scaling`; each network is a task.
 
     Recall from the memory itself (noise 0) need not reach the state that AGS describe: m = 0.99346 +- 0.00012

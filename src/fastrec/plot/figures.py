@@ -22,6 +22,7 @@ COLOURS = (MEASURED, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "bla
 DASHES = ("-", "--", "-.", ":")
 MARKERS = "os^Dvp"
 THEORY = "0.4"
+MOST_LINES = 500  # thin ones of a curve
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -43,11 +44,15 @@ def set_axes_title(ax: Axes, text: str) -> None:
 
 
 def draw_curve(ax: Axes, values: NDArray[np.float64], label: str, style: int) -> None:
-    """values (steps,), or (steps, k): k thin lines and their median, of the finite values only."""
+    """values (steps,), or (steps, k): thin lines and their median, of the finite values only.
+
+    Of more than `MOST_LINES` thin lines so many are drawn, evenly chosen; the median is of all.
+    """
     colour, dashes = COLOURS[style % len(COLOURS)], DASHES[style % len(DASHES)]
     steps = np.arange(len(values))
     if values.ndim == 2:
-        ax.plot(steps, values, color=colour, linewidth=0.6, alpha=0.4)
+        chosen = np.linspace(0, values.shape[1] - 1, min(values.shape[1], MOST_LINES)).astype(int)
+        ax.plot(steps, values[:, chosen], color=colour, linewidth=0.6, alpha=0.4)
         alive = np.isfinite(values).any(axis=1)
         steps, values = steps[alive], np.nanmedian(values[alive], axis=1)
         label = f"{label}: median".removeprefix(": ") if label else "median"

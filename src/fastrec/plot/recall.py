@@ -60,9 +60,9 @@ def energy_figure(recall: RecallResult) -> Figure:
 def draw_energy(ax: Axes, recall: RecallResult) -> Axes:
     """The curves of `energy_figure`, drawn into ax; returns ax.
 
-    Each recall is a thin line, the median over them, of which those that have stopped keep their energy, a
-    thick one. Grey is the energy per neuron of a memory without crosstalk, -1/2. Raises ValueError if no
-    energies were recorded.
+    Each recall is a thin line, of more than 500 some are; a thick line is the median over all, of which
+    those that have stopped keep their energy. Grey is the energy per neuron of a memory without crosstalk,
+    -1/2. Raises ValueError if no energies were recorded.
     """
     if recall.energies is None:
         raise ValueError("recall holds no energies; call recall(..., record_energy=True)")

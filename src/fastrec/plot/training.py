@@ -35,9 +35,9 @@ def learning_curve_figure(history: History) -> Figure:
 def draw_learning_curve(ax: Axes, history: History) -> Axes:
     """The upper panel of `learning_curve_figure`, drawn into ax; returns ax.
 
-    Of k networks each is a thin line, which ends in a cross before the epoch in which it diverged, and the
-    median of those that go on a thick one. The least loss of a single network is marked. The scale is
-    logarithmic where the losses span more than a decade.
+    Of k networks each is a thin line, of more than 500 some are, and the median of those that go on is a
+    thick one. A cross marks the end of a network, before the epoch in which it diverged. The least loss of a
+    single network is marked. The scale is logarithmic where the losses span more than a decade.
     """
     curves = {"training": history.train}
     if history.validation is not None:
@@ -119,7 +119,8 @@ def gradient_flow_figure(flows: Mapping[str, GradientFlow]) -> Figure:
 def draw_gradient_flow(ax: Axes, flows: Mapping[str, GradientFlow]) -> Axes:
     """The curves of `gradient_flow_figure`, one a layer, drawn into ax; returns ax.
 
-    Of k networks each is a thin line and their median a thick one. Norms of 0 have no place on the scale.
+    Of k networks each is a thin line, of more than 500 some are, and the median of all is a thick one. Norms
+    of 0 have no place on the scale.
     """
     curves = []
     for name, flow in flows.items():

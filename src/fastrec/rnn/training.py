@@ -119,7 +119,7 @@ def fit(
         may have grown.
     patience: stop after so many epochs without a new best of `History.best_epoch`, of any network.  The
         parameters are those of the last epoch.
-    progress: show a bar with the time left, on a terminal.
+    progress: show a bar with the time left, in a terminal or a notebook.
     callback: called after each epoch, before its checkpoint, with the number of the epoch, from 0, and the
         `History` so far; it may set `optimizer.learning_rate`, which checkpoints keep.
 

@@ -1,0 +1,182 @@
+"""Results in one line, as tables and as DataFrames; tests/test_notebook.py shows them in a notebook."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import fastrec
+from fastrec.bench.report import Report, Row
+from fastrec.display import MOST_PIXELS, MOST_ROWS, Displayed, Table, png, span
+from fastrec.hopfield.retrieval import RetrievalPoint
+from fastrec.plot.figures import MOST_LINES, draw_curve, new_figure
+from fastrec.rnn.history import History, TextHistory
+
+CURVE = np.linspace(1, 0.5, 40)
+FITTED = History("cross_entropy", CURVE, CURVE + 0.1, CURVE, CURVE, None)
+SEVERAL = History(
+    *("mse", np.array([[1, 2], [0.5, np.nan]]), None, np.ones((2, 2)), np.array([3.0, 4]), np.array([-1, 1]))
+)
+READ = TextHistory(
+    1000 * np.arange(1, 4), np.arange(1.0, 4), np.array([3, 2, 1.5]), None, np.ones(3), np.ones(3)
+)
+REPORT = Report(
+    *("a machine", "1.0", "2026-11-28T10:00:00", 2, {"SGEMM": 1e9}),
+    [Row("store", 0.01, 0.2, 20.0, "NumPy", "SGEMM", 0.5, {"couplings": 0.009, "outside of kernels": 0.001})],
+)
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Any]:
+    """Results of each job of Hopfield networks, and of a forward pass."""
+    with fastrec.use_backend("reference"):
+        patterns = fastrec.random_patterns(3, 70, seed=1)
+        net = fastrec.HopfieldNetwork(70)
+        net.store(patterns)
+        rnn = fastrec.RNN(2, 3)
+        scaling = fastrec.capacity_scaling([10, 20], trials=5)
+        curve = fastrec.retrieval_curve(30, [0.1, 0.2], trials=2)
+        return {
+            "recall": net.recall(patterns),
+            "recall of one": net.recall(patterns[0]),
+            "packed recall": net.recall(fastrec.pack(patterns), record_energy=True),
+            "packed": fastrec.pack(patterns),
+            "oscillation": fastrec.find_oscillation(40, 5, seed=1),
+            "capacity": scaling[0],
+            "scaling": scaling,
+            "fit": scaling.fit(),
+            "retrieval": curve,
+            "basins": fastrec.basin_map(30, [0.1], [0.5, 0.9], trials=1),
+            "point": curve.points[0],
+            "trace": rnn.forward(np.zeros((1, 2, 2), np.float32)),
+            "gradients": fastrec.gradient_flow(rnn, np.ones((1, 2, 2)), np.ones((1, 2, 3)), "mse"),
+            "history": FITTED,
+            "histories": SEVERAL,
+            "text": READ,
+            "report": REPORT,
+            "job": REPORT.rows[0],
+        }
+
+
+def test_every_result_is_displayed() -> None:
+    public = [getattr(fastrec, name) for name in fastrec.__all__] + [Report, Row, RetrievalPoint]
+    results = [kind for kind in public if is_dataclass(kind) and kind is not fastrec.Vocabulary]
+    assert len(results) > 12
+    for kind in results:
+        assert issubclass(kind, Displayed) and kind.__repr__ is Displayed.__repr__, kind
+
+
+def test_a_result_is_a_line_and_a_table(measured: dict[str, Any]) -> None:
+    for name, result in measured.items():
+        line, html = repr(result), result._table().html()
+        assert line.startswith(type(result).__name__ + "(") and "\n" not in line and len(line) < 160, name
+        assert "array" not in line and html.count("<tr>") >= 2, name
+
+
+def test_lines(measured: dict[str, Any]) -> None:
+    assert repr(measured["recall"]) == (
+        "RecallResult(states=(3, 70), fixed_points=3, two_cycles=0, unfinished=0, sweeps=1, flips=0)"
+    )
+    assert repr(measured["packed"]) == "PackedStates(shape=(3, 70), size=48 B)"
+    assert repr(measured["scaling"]) == "ScalingResult(sizes=2, n=10..20, trials=10)"
+    assert repr(measured["retrieval"]) == "RetrievalResult(n=30, p=3..6, start=1, points=2, trials=4)"
+    assert repr(FITTED) == "History(epochs=40, train=0.5, validation=0.6, best_epoch=39)"
+    assert repr(SEVERAL) == "History(epochs=2, networks=2, diverged=1)"
+    assert repr(REPORT) == "Report(jobs=1, machine=a machine, version=1.0, date=2026-11-28)"
+
+
+def test_plots_are_axes_that_a_notebook_shows(measured: dict[str, Any]) -> None:
+    figures = {name: result._figure() for name, result in measured.items()}
+    without = {"recall", "recall of one", "packed", "fit", "point", "trace", "job"}
+    assert {name for name, figure in figures.items() if figure is None} == without
+    for name, result in measured.items():
+        if hasattr(result, "plot"):
+            ax = result.plot()
+            assert isinstance(ax, Axes) and hasattr(ax, "_repr_png_"), name
+            given = Figure().subplots()
+            assert result.plot(ax=given) is given and type(given) is Axes, name
+
+
+def test_long_tables_are_cut_in_the_middle() -> None:
+    html = FITTED._table().html()
+    assert html.count("<tr>") == MOST_ROWS + 1 + 1  # the row of dots, the head
+    assert "<td>0</td>" in html and "<td>39</td>" in html and "<td>20</td>" not in html
+    assert len(FITTED._table().text().splitlines()) == 42
+
+
+def test_tables_escape_what_they_hold() -> None:
+    table = Table("a < b", ["<b>"], [["&"]])
+    assert table.html() == (
+        "<p>a &lt; b</p>\n<table><thead><tr><th>&lt;b&gt;</th></tr>\n</thead>\n"
+        "<tbody><tr><td>&amp;</td></tr>\n</tbody></table>\n"
+    )
+    assert Table("", ["n", "value"], [["10", "1"]]).text() == "\n n  value\n10      1"
+
+
+def test_medians_leave_diverged_networks_out() -> None:
+    assert [row[:2] for row in SEVERAL._table().rows] == [["0", "1.500"], ["1", "0.5000"]]
+
+
+def test_pixels_are_bounded() -> None:
+    figure = new_figure(200, 1)
+    data, shown = png(figure)
+    width = int.from_bytes(data[16:20], "big")  # of the header of a PNG file
+    assert width == MOST_PIXELS == 2 * shown["width"]
+    ax = figure.subplots()
+    ax.remove()
+    assert ax._repr_png_() is None  # type: ignore[attr-defined]
+    assert figure.add_subplot(projection="polar").name == "polar"
+
+
+def test_thin_lines_are_bounded() -> None:
+    values = np.random.default_rng(0).random((3, 2 * MOST_LINES + 1))
+    ax = new_figure(3, 3).subplots()
+    draw_curve(ax, values, "many", 0)
+    assert len(ax.lines) == MOST_LINES + 1
+    np.testing.assert_array_equal(ax.lines[-1].get_ydata(), np.median(values, axis=1))
+
+
+def test_span() -> None:
+    assert span([3, 1, 2]) == "1..3" and span([0.25, 0.25]) == "0.25"
+
+
+def test_frames_hold_what_files_hold(measured: dict[str, Any], tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    for name in ("capacity", "scaling", "retrieval", "text"):
+        path = tmp_path / f"{name}.csv"
+        measured[name].save(path)
+        pandas.testing.assert_frame_equal(
+            measured[name].to_frame(), pandas.read_csv(path, comment="#"), check_dtype=False, check_exact=True
+        )
+
+
+def test_frames_of_histories_and_reports() -> None:
+    pytest.importorskip("pandas")
+    frame = FITTED.to_frame()
+    assert list(frame.columns) == ["epoch", "train", "validation", "gradient_norm", "seconds"]
+    np.testing.assert_array_equal(frame["validation"], FITTED.validation)
+    several = SEVERAL.to_frame()
+    assert several.to_dict("list") | {"train": several["train"].fillna(-1).tolist()} == {
+        "epoch": [0, 0, 1, 1],
+        "network": [0, 1, 0, 1],
+        "train": [1, 2, 0.5, -1],
+        "gradient_norm": [1.0] * 4,
+        "seconds": [3.0, 3.0, 4.0, 4.0],
+    }
+    assert REPORT.to_frame().to_dict("records") == [REPORT.rows[0]._summary()]
+
+
+def test_without_pandas(measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for result in (measured["scaling"], measured["retrieval"], FITTED, READ, REPORT):
+        with pytest.raises(
+            ImportError, match="to_frame needs pandas, which is not installed: pip install pandas"
+        ):
+            result.to_frame()
