@@ -414,6 +414,13 @@ def poem(tmp_path_factory):
     return path
 
 
+def test_text_train_without_a_file(run, folder):
+    code, out, err = run("text", "train", *TINY[:-1], "0.1", "--prompt", "ROMEO:", "--no-baselines")
+    assert code == 0 and err == ""
+    assert out.startswith("Romeo and Juliet: 133465 characters, 61 symbols; 1 x 6 gru")
+    assert files(folder) == ["model.npz", "text.png"]
+
+
 def test_text_train_and_sample(run, folder, poem):
     code, out, err = run("text", "train", str(poem), *TINY, "--curve", "c.csv", "--checkpoint", "ck.npz")
     assert code == 0 and err == ""

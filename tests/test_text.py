@@ -37,6 +37,13 @@ def test_learns_what_repeats(backend: str, quick: None) -> None:
     assert model.sample("the word was sh", 6, 0) == "ort. i"
 
 
+def test_example_text() -> None:
+    text = fastrec.example_text()
+    assert text.startswith("SAMPSON:\nGregory") and text.endswith("Juliet and her Romeo.\n")
+    assert len(text) == len(text.encode()) == 133465 and len(set(text)) == 61 and "\r" not in text
+    assert str(len(text)) in (fastrec.example_text.__doc__ or "")
+
+
 @pytest.mark.parametrize("n", [2, 3, 11, 100])
 @pytest.mark.parametrize(("rows", "steps"), [(1, 1), (3, 4), (5, 100)])
 def test_reader_goes_round_the_whole_text(n: int, rows: int, steps: int) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .rnn.ngrams import NGramModel, ngram_table
     from .rnn.optim import SGD, Adam
     from .rnn.padding import pad_sequences, unpad
-    from .rnn.text import CharModel
+    from .rnn.text import CharModel, example_text
     from .rnn.training import fit, truncated_bptt
     from .rnn.vocabulary import Vocabulary
 
@@ -58,6 +58,7 @@ __all__ = [
     "capacity_scaling",
     "classify",
     "corrupt",
+    "example_text",
     "find_oscillation",
     "fit",
     "get_backend",
@@ -93,7 +94,7 @@ _NAMES = {
     "rnn.ngrams": ("NGramModel", "ngram_table"),
     "rnn.optim": ("SGD", "Adam"),
     "rnn.padding": ("pad_sequences", "unpad"),
-    "rnn.text": ("CharModel",),
+    "rnn.text": ("CharModel", "example_text"),
     "rnn.training": ("fit", "truncated_bptt"),
     "rnn.vocabulary": ("Vocabulary",),
 }

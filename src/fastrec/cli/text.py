@@ -18,7 +18,9 @@ app = typer.Typer(help="Models of text: train one on a file, write with it.", no
 
 @app.command()
 def train(
-    file: Annotated[Path, typer.Argument(help="Text to learn from, UTF-8.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Text to learn from, UTF-8.  [default: Romeo and Juliet]")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The model (.npz).")] = Path("model.npz"),
     hidden: Annotated[int, typer.Option(min=1, help="Hidden units of a layer.")] = 512,
     layers: Annotated[int, typer.Option(min=1, help="Layers.")] = 2,
@@ -60,7 +62,7 @@ def train(
     from ..plot import save_figure, text_curve_figure
     from ..rnn.history import TextHistory
     from ..rnn.ngrams import ngram_table
-    from ..rnn.text import CharModel, hold_out, read_prompt
+    from ..rnn.text import CharModel, example_text, hold_out, read_prompt
     from ..rnn.vocabulary import Vocabulary
 
     require_file_for(out, ".npz")
@@ -68,7 +70,7 @@ def train(
     require_file_for(curve, ".csv")
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ValueError(f"--checkpoint and --out are both {out}; give two files")
-    read = read_text(file)
+    title, read = ("Romeo and Juliet", example_text()) if file is None else (str(file), read_text(file))
     if prompt is not None:
         read_prompt(Vocabulary.of(read, unit.value, vocabulary), prompt)
     name = resolve(backend and backend.value, domain="rnn")
@@ -84,7 +86,7 @@ def train(
         if not headed:
             headed = True
             size = f"{len(read)} characters, {len(model.vocabulary)} symbols"
-            print(f"{file}: {size}; {layers} x {hidden} {cell.value}, {model.rnn.n_parameters} parameters\n")
+            print(f"{title}: {size}; {layers} x {hidden} {cell.value}, {model.rnn.n_parameters} parameters\n")
             head = f"{'passes':>7} {'seconds':>8} {'symbols/s':>10} {'train':>7}"
             print(head if curves.held_out is None else f"{head} {'held out':>9} {'bits':>6}")
         held, rate = curves.held_out, curves.symbols[-1] / curves.seconds[-1]

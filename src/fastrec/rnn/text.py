@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from importlib import resources
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -307,6 +308,14 @@ def read_prompt(vocabulary: Vocabulary, prompt: str | None) -> NDArray[np.int32]
     if not tokens.size:
         raise ValueError("prompt is empty; give at least one symbol, or leave it out")
     return tokens
+
+
+def example_text() -> str:
+    """A text to try models on: Shakespeare's Romeo and Juliet, 133465 characters of 61 kinds.
+
+    It ships with fastrec, and is in the public domain.
+    """
+    return (resources.files(__package__) / "data" / "romeo_and_juliet.txt").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
