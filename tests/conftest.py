@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,17 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(arguments, "device_memory", lambda: (nbytes, 2**40))
 
     return set_free
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], int]]:
+    """Sets the number of threads of the CPU, to which even the smallest jobs are dealt."""
+    from fastrec.kernels.cpu import threads
+
+    for cost in ("SMALL", "SHARE"):
+        monkeypatch.setattr(threads, cost, 1)
+    yield threads.set_threads
+    threads.set_threads(None)
 
 
 @pytest.fixture

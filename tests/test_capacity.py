@@ -215,16 +215,11 @@ def test_retrieval_overlap_is_that_of_ags(alpha, b):
     assert abs(m.mean() - float(theory.ags_overlap(alpha))) < 4 * m.std() / b**0.5 + 1 / n
 
 
-def test_threads_and_chunks_change_nothing():
-    numba = pytest.importorskip("numba")
-    before = numba.get_num_threads()
+def test_threads_and_chunks_change_nothing(threads):
     results = []
-    try:
-        for threads in {1, before}:
-            numba.set_num_threads(threads)
-            results.append(fastrec.capacity_scaling([10, 200, 500], trials=37, seed=3, backend="cpu"))
-    finally:
-        numba.set_num_threads(before)
+    for number in (1, 2, 5):
+        threads(number)
+        results.append(fastrec.capacity_scaling([10, 200, 500], trials=37, seed=3, backend="cpu"))
     alone = fastrec.capacity(200, trials=5, seed=3, backend="cpu")
     for scaling in results:
         for ours, expected in zip(scaling, results[0], strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -636,20 +637,13 @@ class TestRecall:
         same(*results)
 
     @pytest.mark.parametrize("update", ["async", "sync"])
-    def test_threads_do_not_matter(self, compiled: str, update: str) -> None:
-        numba = pytest.importorskip("numba")
-        if numba.config.NUMBA_NUM_THREADS < 2:
-            pytest.skip("one thread only")
-        x, probes = spins(0, 3, 40, 200), spins(1, 3, 11, 200)
-        results, before = [], numba.get_num_threads()
-        try:
-            for threads in (1, 2):
-                numba.set_num_threads(threads)
-                for representation in ("patterns", "weights"):
-                    network = stored(x, backend=compiled, representation=representation)
-                    results.append(network.recall(probes, update=update, record_energy=True))
-        finally:
-            numba.set_num_threads(before)
+    def test_threads_do_not_matter(self, compiled: str, threads: Callable[[int], int], update: str) -> None:
+        x, probes, results = spins(0, 3, 40, 200), spins(1, 3, 11, 200), []
+        for number in (1, 2, 5):
+            threads(number)
+            for representation in ("patterns", "weights"):
+                network = stored(x, backend=compiled, representation=representation)
+                results.append(network.recall(probes, update=update, record_energy=True))
         for other in results[1:]:
             same(results[0], other)
 

@@ -42,6 +42,7 @@ SIZES = [
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 
 Arrays = dict[str, Any]
+Threads = Callable[[int], int]
 IDS = [f"{cell}-{ACTIVATIONS[activation]}" for cell, activation in CELLS]
 all_cells = pytest.mark.parametrize(("cell", "activation"), CELLS, ids=IDS)
 all_sizes = pytest.mark.parametrize("size", SIZES, ids=str)
@@ -402,35 +403,23 @@ def test_rows_do_not_depend_on_other_rows(
             assert np.array_equal(array[:, some.on], together[name][:, rows][:, some.on]), name
 
 
-def on_threads(compute: Callable[[], Arrays]) -> list[Arrays]:
-    """What is computed on one thread and on two."""
-    import numba
-
-    before, made = numba.get_num_threads(), []
-    if numba.config.NUMBA_NUM_THREADS < 2:
-        pytest.skip("one thread only")
-    try:
-        for threads in (1, 2):
-            numba.set_num_threads(threads)
-            made.append(compute())
-    finally:
-        numba.set_num_threads(before)
-    return made
-
-
 @all_cells
 @all_dtypes
 @x_or_tokens
 @pytest.mark.parametrize("k", [1, 3])
 def test_threads_change_nothing(
-    cpu: ModuleType, cell: str, activation: int, dtype: type, tokens: bool, k: int
+    cpu: ModuleType, threads: Threads, cell: str, activation: int, dtype: type, tokens: bool, k: int
 ) -> None:
     case = Case(cell, activation, (k, 1, 33, 5, 33, 65, 17), dtype, tokens)
-    assert_equal(*on_threads(lambda: case.run_both(cpu)))
+    threads(1)
+    expected = case.run_both(cpu)
+    for number in (2, 3):
+        threads(number)
+        assert_equal(case.run_both(cpu), expected)
 
 
 @all_dtypes
-def test_threads_change_no_loss_and_no_norm(cpu: ModuleType, dtype: type) -> None:
+def test_threads_change_no_loss_and_no_norm(cpu: ModuleType, threads: Threads, dtype: type) -> None:
     rng = np.random.default_rng(0)
     y, mask = rng.normal(size=(1, 65, 17, 33)).astype(dtype), rng.random((65, 17)) < 0.8
     classes = rng.integers(33, size=(1, 65, 17), dtype=np.int32)
@@ -444,7 +433,10 @@ def test_threads_change_no_loss_and_no_norm(cpu: ModuleType, dtype: type) -> Non
         cpu.squared_error(y, y[::-1] ** 2, mask, np.ones(1), made["halves"], np.empty_like(y))
         return made
 
-    assert_equal(*on_threads(compute))
+    threads(1)
+    expected = compute()
+    threads(3)
+    assert_equal(compute(), expected)
 
 
 @all_cells

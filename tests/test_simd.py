@@ -11,6 +11,7 @@ import pytest
 from fastrec.kernels.cpu import limits
 from fastrec.kernels.cpu.capacity import GROUP, add, add_and_look, gram_tile
 from fastrec.kernels.cpu.hopfield import COLUMNS, ROWS, full_tile, row_tile
+from fastrec.kernels.cpu.jit import Kernel
 from fastrec.kernels.cpu.matrix import ROWS as TILE_ROWS
 from fastrec.kernels.cpu.matrix import multiply, pack, packed, padded, pair, panel_width
 from fastrec.kernels.cpu.simd import (
@@ -56,8 +57,8 @@ def count_row(a, row, words, panels, counts):
 
 
 @numba.njit
-def sum_of(words, start, count, values):
-    return masked_sum(words, start, count, values)
+def sum_of(words, start, count, values, first):
+    return masked_sum(words, start, count, values, first)
 
 
 @numba.njit
@@ -128,7 +129,7 @@ def test_values_are_summed_and_changed_by_bits(count: int) -> None:
     words = RNG.integers(0, 2**64, count + 2, np.uint64)
     values = RNG.integers(-(2**20), 2**20, 64 * count).astype(np.int32)
     ones = bits(words[1 : 1 + count]).ravel()
-    assert sum_of(words, 1, count, values) == (ones * values.astype(int)).sum()
+    assert sum_of(words, 1, count, values, 0) == (ones * values.astype(int)).sum()
     changed = values.copy()
     add_by_signs(words, 1, count, np.int32(-7), changed)
     assert np.array_equal(changed, values - 7 * (2 * ones.astype(np.int32) - 1))
@@ -150,11 +151,12 @@ def test_rows_are_multiplied_by_packed_panels(rows: int, dtype: type) -> None:
     b = RNG.integers(-9, 10, (1, depth, columns)).astype(dtype)
     a, c = RNG.integers(-9, 10, (rows, depth + 2)).astype(dtype), np.ones((rows, padded(columns, b)), dtype)
     pack(b, 0, False, depth, columns, panels := packed(b, depth, columns), 0)
-    multiply(a, 1, depth + 2, rows, panels[0], depth, c)
+    kernel = Kernel(multiply.py_func)
+    kernel(a, 1, depth + 2, rows, panels[0], depth, c)
     assert np.array_equal(c[:, :columns], 1 + a[:, 1:-1] @ b[0])
     if dtype == np.float32:  # whose small integers have 16 bits of 0 at the end
         halves = np.ones_like(c)
-        multiply(a, 1, depth + 2, rows, pair(panels)[0], depth, halves)
+        kernel(a, 1, depth + 2, rows, pair(panels)[0], depth, halves)
         assert np.array_equal(halves[:, :columns], c[:, :columns])
 
 

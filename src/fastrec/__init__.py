@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .hopfield.patterns import PackedStates, corrupt, pack, random_patterns
     from .hopfield.results import CapacityResult, ScalingResult
     from .hopfield.retrieval import RetrievalResult, basin_map, retrieval_curve, retrieval_scaling
+    from .kernels.cpu.threads import get_threads, set_threads
     from .rnn.addition import AdditionResult, addition, addition_task
     from .rnn.diagnostics import GradientFlow, gradient_flow, spectral_radius
     from .rnn.encoder_decoder import EncoderDecoder
@@ -62,6 +63,7 @@ __all__ = [
     "find_oscillation",
     "fit",
     "get_backend",
+    "get_threads",
     "gradient_flow",
     "label_targets",
     "ngram_table",
@@ -71,6 +73,7 @@ __all__ = [
     "retrieval_curve",
     "retrieval_scaling",
     "set_backend",
+    "set_threads",
     "spectral_radius",
     "theory",
     "truncated_bptt",
@@ -85,6 +88,7 @@ _NAMES = {
     "hopfield.patterns": ("PackedStates", "corrupt", "pack", "random_patterns"),
     "hopfield.results": ("CapacityResult", "ScalingResult"),
     "hopfield.retrieval": ("RetrievalResult", "basin_map", "retrieval_curve", "retrieval_scaling"),
+    "kernels.cpu.threads": ("get_threads", "set_threads"),
     "rnn.addition": ("AdditionResult", "addition", "addition_task"),
     "rnn.diagnostics": ("GradientFlow", "gradient_flow", "spectral_radius"),
     "rnn.encoder_decoder": ("EncoderDecoder",),

@@ -10,6 +10,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from ..kernels.cpu.threads import set_threads
+
 
 class Backend(StrEnum):
     auto = "auto"
@@ -110,11 +112,5 @@ def parse_sizes(text: str) -> list[int]:
 
 
 def use_threads(threads: int | None) -> None:
-    """Limit Numba to so many threads, the cores at most; it reads this when it is first imported."""
-    given = os.environ.get("NUMBA_NUM_THREADS")
-    if threads is None and given:
-        if not (given.isascii() and given.isdigit() and int(given[:9])):
-            raise ValueError(f"NUMBA_NUM_THREADS is {given!r}; it must be a whole number, 1 or more")
-        threads = int(given[:9])
-    if threads is not None:
-        os.environ["NUMBA_NUM_THREADS"] = str(min(threads, os.cpu_count() or 1))
+    """Use so many threads, the cores at most; ValueError where the environment asks for no such number."""
+    set_threads(None if threads is None else min(threads, os.cpu_count() or 1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -16,10 +15,12 @@ from numpy.typing import NDArray
 
 from ..arguments import as_int, available_memory, require_memory
 from ..backend import array_module, device, kernels, move, resolve
+from ..compilation import clock
 from ..kernels import words
+from ..kernels.cpu.threads import get_threads, limit_threads
 from ..progress import progress_bar
 from . import theory
-from .executors import as_workers, one_thread, process_pool, run_tasks
+from .executors import as_workers, process_pool, run_tasks
 from .patterns import MAX_UNITS, stream_key
 from .results import (
     RUN,
@@ -131,7 +132,7 @@ def capacity_scaling(
     if out is not None:
         require_out(out)
     name = resolve(backend, domain="capacity")
-    lanes = threads() if executor is None and workers is None else workers or 1
+    lanes = get_threads() if executor is None and workers is None else workers or 1
     tallies = []
     for n in numbers:
         as_int("corruption", corruption, 0, n)
@@ -269,11 +270,6 @@ def resume(file: RunFile, of: Mapping[int, Tally]) -> None:
         of[n].add(*found, set(names.tolist()), float(seconds.sum()))
 
 
-def threads() -> int:
-    """Networks scanned at once on the CPU: NUMBA_NUM_THREADS, or all cores."""
-    return int(os.environ.get("NUMBA_NUM_THREADS") or os.cpu_count() or 1)
-
-
 def at_once(n: int, limit: int, backend: str, lanes: int = 1) -> tuple[int, int]:
     """Trials that are fewest and most in one kernel call, if there are so many; lanes: threads of a CPU."""
     if backend != "gpu":
@@ -288,7 +284,7 @@ def at_once(n: int, limit: int, backend: str, lanes: int = 1) -> tuple[int, int]
 
 def scan_alone(task: Task) -> list[Part]:
     """Run a task on one thread."""
-    with one_thread(task.backend):
+    with limit_threads(1):  # executors have workers enough for all cores
         return list(scan(task, 1))
 
 
@@ -299,7 +295,7 @@ def scan(task: Task, lanes: int) -> Iterator[Part]:
     fewest, most = at_once(n, d.max_patterns, task.backend, lanes)
     done, chunk = 0, fewest
     while done < len(task.trials):
-        started = time.perf_counter()
+        begin = clock()
         trials = task.trials[done : done + chunk]
         found, cut = xp.empty(len(trials), dtype=np.int64), xp.empty(len(trials), dtype=np.bool_)
         kernel(
@@ -316,10 +312,10 @@ def scan(task: Task, lanes: int) -> Iterator[Part]:
             cut,
         )
         counts, censored = move(found, "cpu"), move(cut, "cpu")
-        took = max(time.perf_counter() - started, 1e-6)
+        took = max(clock() - begin, 1e-6)
         yield Part(trials, counts, censored, origin(task.backend, took / len(trials)))
         done += len(trials)
-        # Whole rounds of the threads, at most four times more than before: the first call may have compiled.
+        # Whole rounds of the threads, at most four times more than before.
         rounds = min(CHUNK_SECONDS / took, 4) * chunk / fewest
         chunk = min(fewest * max(1, int(rounds)), most)
 

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..arguments import as_int
+from ..kernels.cpu.threads import set_threads
 
 
 class Costed(Protocol):
@@ -72,22 +73,6 @@ def as_workers(workers: int | None, executor: Executor | None) -> int | None:
     return as_int("workers", workers, 1, 2**16)
 
 
-@contextmanager
-def one_thread(backend: str) -> Iterator[None]:
-    """Run CPU kernels on one thread of Numba: executors have workers enough for all cores."""
-    if backend != "cpu":
-        yield
-        return
-    import numba
-
-    before = numba.get_num_threads()  # of this thread of Python
-    numba.set_num_threads(1)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
-
-
 class Workers(ProcessPoolExecutor):
     """Processes that never hear Ctrl-C or SIGTERM: the one that started them ends them."""
 
@@ -105,7 +90,7 @@ class Workers(ProcessPoolExecutor):
 def process_pool(workers: int) -> Iterator[Executor]:
     """Processes of this machine with one thread each; they end at once if the body raises or this one dies.
 
-    They are spawned, since forked ones cannot run kernels: a script needs `if __name__ == "__main__":`.
+    They are spawned: a script needs `if __name__ == "__main__":`.
     """
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
@@ -121,8 +106,9 @@ def process_pool(workers: int) -> Iterator[Executor]:
 
 
 def prepare(reader: Connection) -> None:
-    """Set up a worker before Numba is imported: one thread, and an end with that of the pipe."""
-    os.environ["NUMBA_NUM_THREADS"] = "1"
+    """Set up a worker: one thread, nothing said, and an end with that of the pipe."""
+    set_threads(1)
+    os.environ["FASTREC_QUIET"] = "1"
     logging.getLogger("fastrec").setLevel(logging.ERROR)  # or each would say that it cannot keep kernels
 
     def watch() -> None:

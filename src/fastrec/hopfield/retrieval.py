@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -20,13 +19,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import as_int, require_memory
 from ..backend import home, move, resolve
+from ..compilation import clock
 from ..display import Displayed, Table, import_pandas, span
 from ..files import require_suffix
+from ..kernels.cpu.threads import limit_threads
 from ..kernels.reference.random import derive
 from ..progress import progress_bar
 from ..tables import write_table
 from . import runs, theory
-from .executors import as_workers, one_thread, process_pool, run_tasks
+from .executors import as_workers, process_pool, run_tasks
 from .network import HopfieldNetwork
 from .patterns import MAX_UNITS, PackedStates, corrupt, random_patterns, stream_key
 from .results import Update
@@ -557,14 +558,14 @@ def retrieve(task: Task) -> Outcome:
 
 def timed(task: Task) -> tuple[Outcome, Origin]:
     """`retrieve`, and where and how long it ran."""
-    begin = time.perf_counter()
+    begin = clock()
     outcome = retrieve(task)
-    return outcome, origin(task.backend, time.perf_counter() - begin)
+    return outcome, origin(task.backend, clock() - begin)
 
 
 def timed_alone(task: Task) -> tuple[Outcome, Origin]:
     """`timed` on one thread."""
-    with one_thread(task.backend):
+    with limit_threads(1):  # executors have workers enough for all cores
         return timed(task)
 
 

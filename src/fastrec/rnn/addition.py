@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import as_int, require_memory
+from ..compilation import clock
 from ..display import Displayed
 from .config import Activation, Array, CellName
 from .history import History
@@ -146,7 +146,7 @@ def addition(
     digits = max(test_pairs * (test_columns + 1 + delay), models * PAIRS * LONGER * (columns + 1 + delay))
     for where in {"cpu", rnn.backend}:
         require_memory("the last test", digits * (24 + 4 * rnn.hidden_size), backend=where)
-    begin = time.perf_counter()
+    begin = clock()
     history = fit(
         rnn,
         *trained[:2],
@@ -157,7 +157,7 @@ def addition(
         seed=seed,
         progress=progress,
     )
-    trained_in = time.perf_counter() - begin
+    trained_in = clock() - begin
     solved = count_errors(rnn, held) == 0
     if not solved.any():
         least = np.nanmin(history.validation[-1])  # type: ignore[index]
@@ -165,12 +165,12 @@ def addition(
             f"none of the {models} networks learnt to add; the least loss is {least:.3g}, "
             "give more networks, epochs or hidden units, or a shorter delay"
         )
-    begin = time.perf_counter()
+    begin = clock()
     x, targets, mask = longer = addition_task(PAIRS, LONGER * columns, delay, seed + 2)
     order = np.lexsort((rnn.loss(x, targets, mask=mask)[0], count_errors(rnn, longer), ~solved))
     best = rnn.copy(model=int(order[0]))
     errors = count_errors(best, addition_task(test_pairs, test_columns, delay, seed + 3))
-    seconds = trained_in, time.perf_counter() - begin
+    seconds = trained_in, clock() - begin
     return AdditionResult(
         history, solved, best, int(order[0]), columns, delay, test_pairs, test_columns, int(errors), seconds
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import prod
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..arguments import as_int, require_memory
 from ..backend import home, move
+from ..compilation import clock
 from ..files import new_file, require_suffix
 from ..progress import progress_bar
 from .config import MAX_SIZE, Activation, Array, CellName, Config, one_of
@@ -333,7 +333,7 @@ class EncoderDecoder:
         log, n = Log(self._sizes.decoder, "cross_entropy", held is not None), len(data.ends)
         with progress_bar("training", n * epochs, progress) as advance:
             while log.epochs < epochs and not (patience is not None and log.waited() >= patience):
-                epoch, begin = log.epochs, time.perf_counter()
+                epoch, begin = log.epochs, clock()
                 draw = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
                 order, losses, steps, norms = draw.permutation(n), 0.0, 0, []
                 for first in range(0, n, batch_size):
@@ -346,9 +346,7 @@ class EncoderDecoder:
                 curves = {"train": losses / steps, "gradient_norm": np.mean(norms)}
                 if held is not None:
                     curves["validation"] = self._validate(held, batch_size)
-                log.append(
-                    {key: np.array([value]) for key, value in curves.items()}, time.perf_counter() - begin
-                )
+                log.append({key: np.array([value]) for key, value in curves.items()}, clock() - begin)
                 if callback is not None:
                     callback(epoch, log.history())
         return log.history()

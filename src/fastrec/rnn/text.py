@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -17,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..arguments import as_int, number
 from ..backend import move
+from ..compilation import clock
 from ..files import require_suffix, require_writable
 from ..progress import progress_bar
 from . import checkpoint as checkpoints
@@ -413,7 +413,7 @@ class Training:
 
     def period(self, advance: Callable[[float, str], None]) -> None:
         """Updates up to the next evaluation, and that."""
-        start, log, plan, run = time.perf_counter(), self.run.log, self.plan, self.run
+        start, log, plan, run = clock(), self.run.log, self.plan, self.run
         spent, lap = float(log.seconds.sum()), start
         losses, norms, first = np.zeros(1), np.zeros(1), int(plan[0])
         while plan[0] < min(plan[2], (first // self.every + 1) * self.every):
@@ -427,7 +427,7 @@ class Training:
                     losses, norms = losses + loss, norms + norm
                     self.state[...] = move(reached, "cpu")
             plan[0] += 1
-            now = time.perf_counter()
+            now = clock()
             if self.timed is None:
                 self.timed = (made + 1, now)
             elif self.budget is not None and last == MAX_SIZE:
@@ -442,7 +442,7 @@ class Training:
             # A long text would take longer to judge than to learn from.
             judged = self.held[: max(STRETCH, self.every * self.reader.rows * self.reader.steps // JUDGED)]
             curves["validation"] = np.array([self.model._score(judged, PIECES)])
-        log.append(curves, time.perf_counter() - start)
+        log.append(curves, clock() - start)
         lowest = float(curves.get("validation", curves["train"])[0])
         if lowest < self.least:
             self.least[...] = lowest

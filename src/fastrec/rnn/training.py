@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..arguments import as_int
 from ..backend import move
+from ..compilation import clock
 from ..files import require_suffix, require_writable
 from ..kernels.reference.random import derive
 from ..progress import progress_bar
@@ -233,7 +233,7 @@ class Run:
         advance: Callable[[float, str], None],
     ) -> None:
         """Train on all batches of an order of the sequences, take the validation loss, and log both."""
-        start, k = time.perf_counter(), self.rnn._config.k
+        start, k = clock(), self.rnn._config.k
         losses, norms, steps, updates = np.zeros(k), np.zeros(k), 0, 0
         for batch, first in enumerate(range(0, len(order), batch_size)):
             rows = order[first : first + batch_size]
@@ -245,7 +245,7 @@ class Run:
         curves = {"train": losses / steps, "gradient_norm": norms / updates}
         if held is not None:
             curves["validation"] = self.validate(held, batch_size)
-        self.log.append(curves, time.perf_counter() - start)
+        self.log.append(curves, clock() - start)
 
     def learn(
         self, epoch: int, batch: int, part: Sequences, truncation: tuple[int, int], state: Array | None

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from .jit import jit
-from .matrix import copy, multiply, pack, packed, padded, weight_gradient
+from .arrays import copy, fill, zeros
+from .matrix import RATE, multiply, pack, packed, padded, weight_gradient
+from .parallel import tasks
 
 STEPS = 64  # of a row at a time
 
 
-@jit(parallel=True)
-def affine_parts(a, lengths, b, out, panels):
+def step_blocks(a, lengths, b, out, panels):
+    """Blocks of the steps of all rows."""
+    k, rows, steps, o = out.shape
+    return k * rows * -(-steps // STEPS), k * rows * steps * o * a.shape[3] / RATE
+
+
+@tasks(step_blocks)
+def affine_parts(task, a, lengths, b, out, panels):
     """out = a W + b with packed W, the steps of every row in blocks."""
     rows, steps, n = a.shape[1:]
     o = out.shape[3]
     width, blocks = padded(o, out), -(-steps // STEPS)
-    for task in prange(len(out) * rows * blocks):
-        net, row, begin = task // blocks // rows, task // blocks % rows, task % blocks * STEPS
-        end = min(begin + STEPS, steps)
-        running = max(0, min(end, lengths[row]) - begin)
-        sums = np.zeros((running, width), out.dtype)
-        for s in range(running):
-            copy(b[net], sums[s])
-        multiply(a, ((net * rows + row) * steps + begin) * n, n, running, panels[net], n, sums)
-        for s in range(running):
-            copy(sums[s, :o], out[net, row, begin + s])
-        out[net, row, begin + running : end] = 0
+    net, row, begin = task // blocks // rows, task // blocks % rows, task % blocks * STEPS
+    end = min(begin + STEPS, steps)
+    running = max(0, min(end, lengths[row]) - begin)
+    sums = zeros((running, width), out)
+    for s in range(running):
+        copy(b[net], sums[s])
+    multiply(a, ((net * rows + row) * steps + begin) * n, n, running, panels[net], n, sums)
+    for s in range(running):
+        copy(sums[s, :o], out[net, row, begin + s])
+    for t in range(begin + running, end):
+        fill(out[net, row, t], 0, 0)
 
 
 def affine_forward(a, lengths, W, b, out):

@@ -32,13 +32,13 @@ def look(typingctx, words, i):
 
 
 @intrinsic
-def count(typingctx, words, i):
-    """words[i] += 1, after all that was written before."""
+def fetch_add(typingctx, words, i, n):
+    """words[i] += n, after all that was written before; what it was."""
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        return builder.atomic_rmw("add", place(context, builder, signature, args), I64(1), "acq_rel")
+        return builder.atomic_rmw("add", place(context, builder, signature, args), args[2], "acq_rel")
 
-    return types.int64(words, types.int64), body
+    return types.int64(words, types.int64, types.int64), body
 
 
 @intrinsic

@@ -16,12 +16,23 @@ failed before, which are looked at first, and the others get their fields when t
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from .. import ORDER
-from .hopfield import ROWS, bit, interleave, row_overlaps, step_sync, sweep_async, transpose_words
+from .arrays import empty
+from .hopfield import (
+    ROWS,
+    bit,
+    clear,
+    copy_words,
+    interleave,
+    row_overlaps,
+    step_sync,
+    sweep_async,
+    transpose_words,
+)
 from .jit import jit
-from .random import ONE, U64, block, choose, flip, random_order, random_pattern
+from .parallel import tasks
+from .random import ONE, U64, block, choose, flip, holds, random_order, random_pattern
 from .simd import LANES, add_patterns, popcount, popcount_tile, unit_codes
 
 __all__ = ["capacity_scan"]
@@ -62,15 +73,17 @@ def capacity_scan(
             break
         count, limit = np.empty(len(todo), dtype=np.int64), np.empty(len(todo), dtype=np.bool_)
         arguments = (newest, largest, corrupted, synchronous, max_sweeps, max_patterns)
-        scan_trials(key, n, trials[todo], *arguments, np.zeros(1, dtype=lane), count, limit)
+        zero, widest = np.zeros(1, dtype=lane), np.iinfo(lane).max
+        scan_trials(key, n, trials[todo], *arguments, zero, widest, count, limit)
         counts[todo], censored[todo] = count, limit
         todo = todo[count < 0]
     if len(todo):
         raise OverflowError(f"fields of {n} units at up to {max_patterns} patterns do not fit 32 bits")
 
 
-@jit(parallel=True)
+@tasks(lambda key, n, trials, *rest: (len(trials), len(trials) * n * float(rest[5]) ** 2 / 36))
 def scan_trials(
+    slot,
     key,
     n,
     trials,
@@ -81,44 +94,51 @@ def scan_trials(
     max_sweeps,
     max_patterns,
     zero,
+    widest,
     counts,
     censored,
 ):
-    """`capacity_scan` with fields in the dtype of zero (1,); a count of -1 says that it was too narrow."""
-    for slot in prange(len(trials)):
-        counts[slot], censored[slot] = scan_trial(
-            key,
-            n,
-            trials[slot],
-            newest,
-            largest,
-            corrupted,
-            synchronous,
-            max_sweeps,
-            max_patterns,
-            zero,
-        )
+    """`capacity_scan` with fields in the dtype of zero (1,), whose largest number is widest.
+
+    A count of -1 says that it was too narrow.
+    """
+    counts[slot], censored[slot] = scan_trial(
+        key,
+        n,
+        trials[slot],
+        newest,
+        largest,
+        corrupted,
+        synchronous,
+        max_sweeps,
+        max_patterns,
+        zero,
+        widest,
+    )
 
 
 @jit
-def scan_trial(key, n, trial, newest, largest, corrupted, synchronous, max_sweeps, max_patterns, zero):
+def scan_trial(
+    key, n, trial, newest, largest, corrupted, synchronous, max_sweeps, max_patterns, zero, widest
+):
     """Count and censoring of one network."""
     w = -(-n // 64)
     block = GROUP * (GROUPS if n >= LARGE else 1)
     top = -(-max_patterns // block) * block
-    widest = np.int64(np.iinfo(zero.dtype).max)
-    x = np.empty((top, w), dtype=np.uint64)
-    gram = np.empty((top, top), dtype=np.int32)
-    codes = np.empty((top // GROUP, 64 * w), dtype=np.uint8)
-    fields = np.empty((block if newest else top, 64 * w), dtype=zero.dtype)
-    spread = np.zeros(top, dtype=np.int64)
-    units = np.empty((n, -(-top // 64)), dtype=np.uint64)
-    low = np.empty(w, dtype=np.uint64)
-    step = np.empty(GROUP, dtype=zero.dtype)
-    chosen = np.empty(corrupted, dtype=np.int64)
-    failed = np.empty(block, dtype=np.bool_)
-    doubtful = np.empty((block, top), dtype=np.bool_)
-    order, added = np.arange(top), np.zeros(top, dtype=np.int64)
+    x = empty((top, w), np.uint64)
+    gram = empty((top, top), np.int32)
+    codes = empty((top // GROUP, 64 * w), np.uint8)
+    fields = empty((block if newest else top, 64 * w), zero)
+    spread = empty((top,), np.int64)
+    units = empty((n, -(-top // 64)), np.uint64)
+    low = empty((w,), np.uint64)
+    step = empty((GROUP,), zero)
+    chosen = empty((corrupted,), np.int64)
+    failed = empty((block,), np.bool_)
+    doubtful = empty((block, top), np.bool_)
+    order, added = empty((top,), np.int64), empty((top,), np.int64)
+    for mu in range(top):
+        spread[mu], order[mu], added[mu] = 0, mu, 0
     count, transposed = 0, 0
     for stored in range(0, max_patterns, block):
         end, loads = stored + block, min(block, max_patterns - stored)
@@ -131,22 +151,28 @@ def scan_trial(key, n, trial, newest, largest, corrupted, synchronous, max_sweep
         # nothing flips any more), recall all that are stable.
         certify = 4 * corrupted * end < n and (corrupted == 0 or max_sweeps > 1)
         limit = (1 + 2 * corrupted * certify) * end
-        failed[:], doubtful[:, :end] = False, not certify
+        for b in range(block):
+            failed[b] = False
+            for mu in range(end):
+                doubtful[b, mu] = not certify
         if limit > widest:
             return -1, False
         for mu in range(stored if newest else 0, end):
             if spread[mu] > n + widest:
                 lowest = least_field(x, gram, codes, mu, end // GROUP, n, low)
-                within = np.sum(np.abs(gram[mu, stored:end])) - (n if mu >= stored else 0)
+                within = -n if mu >= stored else 0
+                for nu in range(stored, end):
+                    within += abs(np.int64(gram[mu, nu]))
                 if lowest - within < -widest:
                     return -1, False
                 spread[mu] = n - lowest
         first = 0
         for place in range(stored if newest else 0, end):
-            if largest and np.all(failed[:loads]):
+            before = count_set(failed, loads)
+            if largest and before == loads:
                 # What has not been looked at gets its fields when it is.
                 break
-            mu, before = order[place], np.sum(failed)
+            mu = order[place]
             row = mu - stored if newest else mu
             last = (stored + (block if largest else loads) + GROUP - 1) // GROUP
             if newest:
@@ -171,7 +197,7 @@ def scan_trial(key, n, trial, newest, largest, corrupted, synchronous, max_sweep
                     failed,
                     doubtful,
                 )
-            if np.sum(failed) > before and not newest:
+            if count_set(failed, block) > before and not newest:
                 # A memory that has failed will mostly fail again: look at it first.
                 order[place], order[first] = order[first], mu
                 first += 1
@@ -196,11 +222,16 @@ def scan_trial(key, n, trial, newest, largest, corrupted, synchronous, max_sweep
 @jit
 def least_field(x, gram, codes, mu, groups, n, low):
     """The least field of memory mu with so many groups of patterns."""
-    fields, step = np.zeros((1, codes.shape[1]), dtype=np.int32), np.empty(GROUP, dtype=np.int32)
+    fields, step = empty((1, codes.shape[1]), np.int32), empty((GROUP,), np.int32)
+    clear(fields[0], 0)
     for group in range(groups):
-        step[:] = gram[mu, GROUP * group : GROUP * (group + 1)]
+        for b in range(GROUP):
+            step[b] = gram[mu, GROUP * group + b]
         add(fields, 0, codes, group, x, mu, x.shape[1], step, step[0], low)
-    return np.int64(fields[0, :n].min())
+    least = np.int64(fields[0, 0])
+    for i in range(n):
+        least = min(least, np.int64(fields[0, i]))
+    return least
 
 
 @jit
@@ -213,8 +244,9 @@ def add_fields(x, gram, codes, mu, stored, last, newest, fields, row, added, ste
     w, found = x.shape[1], False
     begin = 0 if newest else added[mu]
     if begin == 0:
-        fields[row] = 0
-    seen = np.zeros(w, dtype=np.uint64)
+        clear(fields[row], 0)
+    seen = empty((w,), np.uint64)
+    clear(seen, 0)
     for group in range(begin, last):
         birth = mu // GROUP
         for b in range(GROUP):
@@ -232,9 +264,10 @@ def add_fields(x, gram, codes, mu, stored, last, newest, fields, row, added, ste
                 step[b] = gram[mu, GROUP * group + b] if later else 0
         if add_and_look(fields, row, codes, group, x, mu, w, step, fields.dtype.type(limit), low):
             found = True
-            seen |= low
+            for word in range(w):
+                seen[word] |= low[word]
     added[mu] = last
-    low[:] = seen
+    copy_words(seen, low)
     return found
 
 
@@ -245,9 +278,9 @@ def add_overlaps(x, stored, n, gram, spread):
     spread[mu] grows by the sizes of its overlaps with the others: no field has come below n - spread[mu].
     """
     w = x.shape[1]
-    panels = np.empty((GROUP // LANES, w, LANES), dtype=np.uint64)
-    interleave(x[stored : stored + GROUP], panels)
-    counts = np.empty((ROWS, GROUP), dtype=np.int32)
+    panels = empty((GROUP // LANES, w, LANES), np.uint64)
+    interleave(x, stored, stored + GROUP, panels)
+    counts = empty((ROWS, GROUP), np.int32)
     for mu in range(0, stored + GROUP, ROWS):
         gram_tile(x, mu, w, panels, 0, w, counts)
         for r in range(ROWS):
@@ -287,12 +320,15 @@ def examine_units(
     """
     units = units_of(low, n)
     for i in units:
-        if loads == 0 or (largest and np.all(failed[:loads])):
+        if loads == 0 or (largest and count_set(failed, loads) == loads):
             break
         examine(key, n, trial, mu, i, x, gram, codes, stored, loads, newest, chosen, failed, doubtful)
-        if not largest and np.any(failed[:loads]):
+        if not largest:
             # Loads above the first that fails do not count.
-            loads = np.argmax(failed[:loads]) + 1
+            for b in range(loads):
+                if failed[b]:
+                    loads = b + 1
+                    break
     for b in range(loads if max_sweeps else 0):
         if doubtful[b, mu] and not failed[b]:
             p = stored + b + 1
@@ -304,12 +340,21 @@ def examine_units(
 
 
 @jit
+def count_set(flags, size):
+    """How many of the first `size` flags are set."""
+    count = 0
+    for i in range(size):
+        count += flags[i]
+    return count
+
+
+@jit
 def units_of(low, n):
     """The units below n whose bits are set in low (w,), in order."""
     size = 0
     for word in low:
         size += popcount(word)
-    units, size = np.empty(size, dtype=np.int64), 0
+    units, size = empty((size,), np.int64), 0
     for word in range(len(low)):
         rest = low[word]
         while rest:
@@ -373,14 +418,15 @@ def follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, c
     """
     choose(key, mu, trial, p, n, chosen)
     most = size = len(chosen)
-    units = np.empty(size + len(low), dtype=np.int64)
-    units[:size] = chosen
+    units = empty((size + len(low),), np.int64)
+    for a in range(size):
+        units[a] = chosen[a]
     for i in low:
-        if not np.any(chosen == i):
+        if not holds(chosen, most, i):
             units[size] = i
             size += 1
-    fields = np.empty(size, dtype=np.int64)
-    between = np.empty((size, size), dtype=np.int64)  # twice the couplings, signed by both units
+    fields = empty((size,), np.int64)
+    between = empty((size, size), np.int64)  # twice the couplings, signed by both units
     for a in range(size):
         fields[a] = field_of(mu, units[a], p, x, gram, codes) - p
         for b in range(a):
@@ -388,25 +434,30 @@ def follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, c
             between[a, b] = (2 if agree else -2) * coupling(codes, p, units[a], units[b])
             between[b, a] = between[a, b]
         between[a, a] = 0
-    order, draws, differs = np.arange(size), np.empty(size, dtype=np.uint64), np.arange(size) < most
+    order, draws = empty((size,), np.int64), empty((size,), np.uint64)
+    differs, before = empty((size,), np.bool_), empty((size,), np.bool_)
+    for a in range(size):
+        order[a], differs[a] = a, a < most
     for sweep in range(max_sweeps):
         if not synchronous:
             sort_units(key, trial, p, sweep, units[:size], draws, order)
-        flips, before = 0, differs.copy()
+        flips = 0
+        for a in range(size):
+            before[a] = differs[a]
         for place in range(size):
             a = order[place]
             field = fields[a]
             for b in range(size):
-                if (before if synchronous else differs)[b]:
+                if before[b] if synchronous else differs[b]:
                     field -= between[a, b]
             if field != 0 and differs[a] == (field > 0):
                 differs[a] = field < 0
                 flips += 1
-                if not synchronous and np.sum(differs) > most:
+                if not synchronous and count_set(differs, size) > most:
                     return UNKNOWN
         if flips == 0:
-            return LOST if np.any(differs) else BACK
-        if np.sum(differs) > most:
+            return LOST if count_set(differs, size) else BACK
+        if count_set(differs, size) > most:
             return UNKNOWN
     return LOST
 
@@ -442,20 +493,24 @@ def coupling(codes, p, i, j):
 @jit
 def returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
     """Whether memory mu with its chosen units flipped comes to rest at itself, at load p."""
-    state = x[mu].copy()
+    state, new = empty((x.shape[1],), np.uint64), empty((x.shape[1],), np.uint64)
+    copy_words(x[mu], state)
     flip(chosen, state)
-    m = np.empty(64 * -(-p // 64), dtype=np.int32)
+    copy_words(state, new)
+    m = empty((64 * -(-p // 64),), np.int32)
     row_overlaps(x, p, state, n, m)
-    order = np.empty(n, dtype=np.int32)
-    new = state.copy()
+    order = empty((n,), np.int32)
     for sweep in range(max_sweeps):
         if synchronous:
             flips = step_sync(units, p, p, state, m, new)
-            state[:] = new
+            copy_words(new, state)
             row_overlaps(x, p, state, n, m)
         else:
             random_order(key, trial, p, sweep, order)
             flips = sweep_async(units, p, p, order, state, m)
         if flips == 0:
-            return bool(np.all(state == x[mu]))
+            back = True
+            for word in range(len(state)):
+                back &= state[word] == x[mu, word]
+            return back
     return False

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import prange
-
-from .jit import jit
-from .matrix import START, copy, multiply, pack, packed, padded, weight_gradient
+from .arrays import copy, empty, fill, zeros
+from .matrix import START, multiply, pack, packed, padded, weight_gradient
+from .parallel import parallel
 from .sequences import (
     activate,
     add,
     begin_sums,
+    clear_after,
     count_running,
     input_gradient,
+    own_rows,
     pass_down,
     read,
     spread,
@@ -21,15 +21,16 @@ from .sequences import (
 )
 
 
-@jit
-def elman_forward_rows(net, order, x, tokens, lengths, state, W_in, b, activation, hidden, panels):
-    """elman_forward of the rows `order` of a network."""
+@parallel
+def elman_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, activation, hidden, panels):
+    """elman_forward of a part of the rows of a network."""
+    net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], x.shape[3]
-    left = np.empty((len(order), i + h), hidden.dtype)
-    z = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
+    left = empty((len(order), i + h), hidden)
+    z = zeros((len(order), padded(h, hidden)), hidden)
     for s, row in enumerate(order):
         copy(state[net, row], left[s, i:])
-        hidden[net, row, lengths[row] :] = 0
+        clear_after(hidden[net, row], lengths[row])
     for t in range(hidden.shape[2]):
         running = count_running(lengths, order, t)
         for s in range(running):
@@ -42,13 +43,6 @@ def elman_forward_rows(net, order, x, tokens, lengths, state, W_in, b, activatio
             copy(out, left[s, i:])
 
 
-@jit(parallel=True)
-def elman_forward_parts(order, parts, networks, args):
-    """elman_forward_rows for all networks, rows dealt to parts."""
-    for task in prange(networks * parts):
-        elman_forward_rows(task // parts, order[task % parts :: parts].copy(), *args)
-
-
 def elman_forward(x, tokens, lengths, state, W_in, W_rec, b, activation, hidden):
     """h_t = f(x_t W_in + h_{t-1} W_rec + b)."""
     h, i = hidden.shape[3], x.shape[3]
@@ -56,22 +50,23 @@ def elman_forward(x, tokens, lengths, state, W_in, W_rec, b, activation, hidden)
     pack(W_in, 0, False, i, h, panels, 0)
     pack(W_rec, 0, False, h, h, panels, i)
     args = (x, tokens, lengths, state, W_in, b, activation, hidden, panels)
-    spread(elman_forward_rows, elman_forward_parts, len(hidden), lengths, args)
+    spread(elman_forward_rows, hidden, lengths, (i + h) * h, args)
 
 
-@jit
+@parallel
 def elman_backward_rows(
-    net, order, lengths, hidden, activation, d_hidden, d_last, d_z, d_x, d_state, flow, back, down
+    task, order, parts, lengths, hidden, activation, d_hidden, d_last, d_z, d_x, d_state, flow, back, down
 ):
-    """The reverse pass of elman_backward for the rows `order` of a network."""
+    """The reverse pass of elman_backward for a part of the rows of a network."""
+    net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], d_x.shape[3]
-    d = np.empty((len(order), h), hidden.dtype)
-    carry = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
-    inward = np.zeros((len(order), padded(i, hidden)), hidden.dtype)
+    d = empty((len(order), h), hidden)
+    carry = zeros((len(order), padded(h, hidden)), hidden)
+    inward = zeros((len(order), padded(i, hidden)), hidden)
     for s, row in enumerate(order):
         copy(d_last[net, row], carry[s, :h])
-        d_x[net, row, lengths[row] :] = 0
-        flow[net, row, lengths[row] :] = 0
+        clear_after(d_x[net, row], lengths[row])
+        fill(flow[net, row], lengths[row], 0)
     for t in range(hidden.shape[2] - 1, -1, -1):
         running = count_running(lengths, order, t)
         for s in range(running):
@@ -82,18 +77,11 @@ def elman_backward_rows(
                 flow[net, row, t] = squared_norm(own)
             through_activation(activation, hidden[net, row, t], own)
             copy(own, d_z[net, row, t])
-            carry[s] = 0
+            fill(carry[s], 0, 0)
         multiply(d, START, h, running, back[net], h, carry)
         pass_down(d, START, running, down[net], h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
-
-
-@jit(parallel=True)
-def elman_backward_parts(order, parts, networks, args):
-    """elman_backward_rows for all networks, rows dealt to parts."""
-    for task in prange(networks * parts):
-        elman_backward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def elman_backward(
@@ -121,6 +109,6 @@ def elman_backward(
     pack(W_rec, 0, True, h, h, back, 0)
     pack(W_in, 0, True, h, i, down, 0)
     args = (lengths, hidden, activation, d_hidden, d_last, d_z, d_x, d_state, flow, back, down)
-    spread(elman_backward_rows, elman_backward_parts, len(hidden), lengths, args)
+    spread(elman_backward_rows, hidden, lengths, (i + h) * h, args)
     input_gradient(x, tokens, d_z, lengths, h, d_W_in)
     weight_gradient(hidden, state, d_z, lengths, 0, h, d_W_rec, 0, d_b, 0)

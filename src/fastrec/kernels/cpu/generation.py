@@ -9,21 +9,17 @@ moment.
 
 from __future__ import annotations
 
-from threading import Thread
-
-import numba
 import numpy as np
 
 from .. import SAMPLE
-from .atomic import claim, count, give_way, look, relax
+from .arrays import copy, fill, matrix
+from .atomic import claim, fetch_add, give_way, look, relax
 from .functions import exp
 from .gru import gru_output
-from .jit import jit
+from .jit import jit, kernel
 from .lstm import lstm_output
 from .matrix import (
-    SMALL,
     START,
-    copy,
     has_halves,
     multiply,
     pack,
@@ -33,8 +29,10 @@ from .matrix import (
     pair,
     panel_width,
 )
+from .parallel import parallel
 from .random import HALF, LOW, ONE, U64, block
 from .sequences import activate, add, logistic_in_place
+from .threads import get_threads
 
 __all__ = ["generate"]
 
@@ -43,6 +41,7 @@ CELLS = {"elman": (ELMAN, 1), "jordan": (JORDAN, 1), "gru": (GRU, 3), "lstm": (L
 BLOCK = 2  # panels of each gate that are multiplied at a time
 APART = 16  # words between those that different threads write: they are on lines of their own
 FEW = 4  # rows
+SMALL = 1 << 17  # weights: a step is done before another thread has heard of it
 PATIENCE = 256  # looks at what others have not done, about the time of a part
 SIGN = U64(1 << 63)
 
@@ -136,11 +135,11 @@ def draw_rows(
             token = draw(y[row], temperature, top_k, top_p, random, weights, ranks, ones)
             drawn[row, number] = reading[row] = token
             if token == -1 or token == stop:
-                drawn[row, number:] = token
+                fill(drawn[row], number, token)
                 number = n - 1
             if number == n - 1:
                 moving[row] = False
-                count(ended, 0)
+                fetch_add(ended, 0, 1)
 
 
 @jit
@@ -163,15 +162,15 @@ def step_units(worker, workers, layer, t, net, reading, moving, outputs, hidden,
         begin = (first + last - 1 - i if t % 2 else i) * unit
         n = min(unit, h - begin)
         width = padded(n, hidden)
-        z = sums[: rows * gates * width].reshape(rows, gates * width)
-        p = products[: rows * gates * width].reshape(rows, gates * width)
+        z = matrix(sums, rows, gates * width)
+        p = matrix(products, rows, gates * width)
         for row in range(rows):
             for gate in range(gates):
                 column, own = gate * h + begin, z[row, gate * width : gate * width + n]
                 copy(b[layer, column : column + n], own)
                 if layer == 0:
                     add(W_in[reading[row], column : column + n], own)
-            p[row] = 0
+            fill(p[row], 0, 0)
             if cell == GRU:
                 copy(b_n[layer, begin : begin + n], p[row, 2 * width :])
         if layer:
@@ -205,7 +204,7 @@ def step_logits(worker, workers, moving, h_t, panels, b_out, outputs, sums):
     (rows, h), o, unit = h_t.shape, outputs.shape[1], panel_width(h_t)
     all_panels = -(-o // unit)
     first, last = worker * all_panels // workers * unit, (worker + 1) * all_panels // workers * unit
-    y = sums[: rows * (last - first)].reshape(rows, last - first)
+    y = matrix(sums, rows, last - first)
     end = min(last, o)
     for row in range(rows):
         copy(b_out[first:end], y[row])
@@ -217,13 +216,15 @@ def step_logits(worker, workers, moving, h_t, panels, b_out, outputs, sums):
             copy(y[row, : end - first], outputs[row, first:end])
 
 
-@jit
+@parallel
 def work(worker, workers, phases, begun, done, net, readout, rule, rows, states, scratch):
     """A worker's way through the phases; begun and done count those of each part, and all parts done."""
     prompt, lengths, reading, moving, drawn, ended = rows
     outputs, hidden, cells = states
     sums, products, chances, ranks, ones = scratch
-    layers, shortest = hidden.shape[1], lengths.min()
+    layers, shortest = hidden.shape[1], lengths[0]
+    for length in lengths:
+        shortest = min(shortest, length)
     for number in range(phases):
         t, phase = number // (layers + 2), number % (layers + 2)
         part, looks = worker, 0
@@ -238,7 +239,7 @@ def work(worker, workers, phases, begun, done, net, readout, rule, rows, states,
                 elif phase > layers:
                     of_rows = (outputs, reading, moving, drawn, ended, chances[worker], ranks[worker], ones)
                     draw_rows(part, workers, t, prompt, lengths, rule, *of_rows)
-                count(done, 0)
+                fetch_add(done, 0, 1)
             else:
                 relax()
                 looks += 1
@@ -249,7 +250,7 @@ def work(worker, workers, phases, begun, done, net, readout, rule, rows, states,
             break
 
 
-@jit
+@kernel
 def pack_blocks(W, gates, panels):
     """Pack W (depth, gates h) into panels, those of all gates of a block of units side by side."""
     depth, h = W.shape[1], W.shape[2] // gates
@@ -303,8 +304,8 @@ def generate(
 
     unit = BLOCK * panel_width(W_out)
     blocks = -(-h // unit)
-    small = recurrent.size + inward.size < SMALL >> 3
-    workers = 1 if small else min(numba.get_num_threads(), blocks)
+    small = recurrent.size + inward.size < SMALL
+    workers = 1 if small else min(get_threads(), blocks)
     hidden, outputs, cells = np.zeros((2, L, b, h), dtype), np.zeros((b, o), dtype), state[:, 0, :, h:].copy()
     if cell == "jordan":
         outputs[:] = state[0, 0]
@@ -321,14 +322,7 @@ def generate(
     phases = (int(lengths.max()) + n - 1) * (L + 2)
     states = (outputs, hidden, cells)
     args = (workers, phases, begun, done, net, (outward[0], b_out[0]), rule, rows, states, scratch)
-    # Threads of Python's, as kernels let go of the GIL: compiled in half the time of a parallel kernel.
-    # Nothing here is one, as OpenMP's threads would spin beside these for milliseconds.
-    others = [Thread(target=work, args=(worker, *args)) for worker in range(1, workers)]
-    for thread in others:
-        thread.start()
-    work(0, *args)
-    for thread in others:
-        thread.join()
+    work.deal(workers, 1e9, *args)
     steps = int(done[0]) // workers // (L + 2)
     if cell == "jordan":
         last[0, 0] = outputs

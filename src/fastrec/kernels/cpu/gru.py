@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import prange
-
+from .arrays import copy, empty, fill, zeros
 from .functions import tanh
 from .jit import jit
-from .matrix import START, column_sums, copy, multiply, pack, packed, padded, weight_gradient
+from .matrix import START, column_sums, multiply, pack, packed, padded, weight_gradient
+from .parallel import parallel
 from .sequences import (
     add,
     begin_sums,
+    clear_after,
     count_running,
     input_gradient,
     logistic_in_place,
+    own_rows,
     pass_down,
     read,
     spread,
@@ -21,19 +22,20 @@ from .sequences import (
 )
 
 
-@jit
+@parallel
 def gru_forward_rows(
-    net, order, x, tokens, lengths, state, W_in, b, b_n, hidden, gates, both, new, recurrent
+    task, order, parts, x, tokens, lengths, state, W_in, b, b_n, hidden, gates, both, new, recurrent
 ):
-    """gru_forward of the rows `order` of a network."""
+    """gru_forward of a part of the rows of a network."""
+    net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], x.shape[3]
-    left = np.empty((len(order), i + h), hidden.dtype)
-    rz = np.zeros((len(order), padded(2 * h, hidden)), hidden.dtype)
-    n = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
-    n_rec = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
+    left = empty((len(order), i + h), hidden)
+    rz = zeros((len(order), padded(2 * h, hidden)), hidden)
+    n = zeros((len(order), padded(h, hidden)), hidden)
+    n_rec = zeros((len(order), padded(h, hidden)), hidden)
     for s, row in enumerate(order):
         copy(state[net, row], left[s, i:])
-        hidden[net, row, lengths[row] :] = 0
+        clear_after(hidden[net, row], lengths[row])
     for t in range(hidden.shape[2]):
         running = count_running(lengths, order, t)
         for s in range(running):
@@ -64,13 +66,6 @@ def gru_output(r, z, n_rec, last, n, h):
         h[j] = n[j] + z[j] * (last[j] - n[j])
 
 
-@jit(parallel=True)
-def gru_forward_parts(order, parts, networks, args):
-    """gru_forward_rows for all networks, rows dealt to parts."""
-    for task in prange(networks * parts):
-        gru_forward_rows(task // parts, order[task % parts :: parts].copy(), *args)
-
-
 def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates):
     """r, z = logistic(x_t W_in + h_{t-1} W_rec + b); n = tanh(x_t W_in + b + r (h_{t-1} W_rec + b_n));
     h_t = (1 - z) n + z h_{t-1}."""
@@ -81,7 +76,7 @@ def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates):
     pack(W_in, 2 * h, False, i, h, new, 0)
     pack(W_rec, 2 * h, False, h, h, recurrent, 0)
     args = (x, tokens, lengths, state, W_in, b, b_n, hidden, gates, both, new, recurrent)
-    spread(gru_forward_rows, gru_forward_parts, len(hidden), lengths, args)
+    spread(gru_forward_rows, hidden, lengths, 3 * (i + h) * h, args)
 
 
 @jit
@@ -103,21 +98,34 @@ def gru_step_back(r, z, n, n_rec, last, carry, d_n, d_r, d_z, d_n_rec):
         carry[j] *= z[j]
 
 
-@jit
+@parallel
 def gru_backward_rows(
-    net, order, lengths, state, hidden, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down
+    task,
+    order,
+    parts,
+    lengths,
+    state,
+    hidden,
+    gates,
+    d_hidden,
+    d_last,
+    d_gates,
+    d_x,
+    d_state,
+    flow,
+    back,
+    down,
 ):
-    """The reverse pass of gru_backward for the rows `order` of a network."""
+    """The reverse pass of gru_backward for a part of the rows of a network."""
+    net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], d_x.shape[3]
-    d = np.empty(
-        (len(order), 4 * h), hidden.dtype
-    )  # n, r, z, recurrent n: what either product needs is together
-    carry = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
-    inward = np.zeros((len(order), padded(i, hidden)), hidden.dtype)
+    d = empty((len(order), 4 * h), hidden)  # n, r, z, recurrent n: what either product needs is together
+    carry = zeros((len(order), padded(h, hidden)), hidden)
+    inward = zeros((len(order), padded(i, hidden)), hidden)
     for s, row in enumerate(order):
         copy(d_last[net, row], carry[s, :h])
-        d_x[net, row, lengths[row] :] = 0
-        flow[net, row, lengths[row] :] = 0
+        clear_after(d_x[net, row], lengths[row])
+        fill(flow[net, row], lengths[row], 0)
     for t in range(hidden.shape[2] - 1, -1, -1):
         running = count_running(lengths, order, t)
         for s in range(running):
@@ -148,13 +156,6 @@ def gru_backward_rows(
         copy(carry[s, :h], d_state[net, row])
 
 
-@jit(parallel=True)
-def gru_backward_parts(order, parts, networks, args):
-    """gru_backward_rows for all networks, rows dealt to parts."""
-    for task in prange(networks * parts):
-        gru_backward_rows(task // parts, order[task % parts :: parts].copy(), *args)
-
-
 def gru_backward(
     x,
     tokens,
@@ -182,7 +183,7 @@ def gru_backward(
     pack(W_in, 2 * h, True, h, i, down, 0)
     pack(W_in, 0, True, 2 * h, i, down, h)
     args = (lengths, state, hidden, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down)
-    spread(gru_backward_rows, gru_backward_parts, len(hidden), lengths, args)
+    spread(gru_backward_rows, hidden, lengths, 3 * (i + h) * h, args)
     input_gradient(x, tokens, d_gates, lengths, 3 * h, d_W_in)
     weight_gradient(hidden, state, d_gates, lengths, 0, 2 * h, d_W_rec, 0, d_b, 0)
     weight_gradient(hidden, state, d_gates, lengths, 3 * h, h, d_W_rec, 2 * h, d_b_n, 0)

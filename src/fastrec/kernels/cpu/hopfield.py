@@ -9,11 +9,13 @@ a memory.  Rows of a batch are spread over the threads.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
+from .arrays import empty
 from .jit import jit
+from .parallel import parallel, tasks
 from .random import ONE, U64, corrupt, philox, random_order, random_patterns
 from .simd import LANES, add_signed, masked_sum, popcount, popcount_tile, sign_word, word_signs
+from .threads import get_threads
 
 __all__ = [
     "corrupt",
@@ -43,18 +45,23 @@ full_tile, row_tile = popcount_tile(ROWS, PANELS), popcount_tile(1, PANELS)
 BATCH_OVERLAPS = 1 << 23  # int32 overlaps held at once by recall: 32 MiB
 
 
-@jit(parallel=True)
-def pack(states, packed):
+@jit
+def pack_row(states, row, packed):
+    """Pack a row of states (r, n) int8 into packed (w,)."""
+    n = states.shape[1]
+    for word in range(n // 64):
+        packed[word] = sign_word(states, row * n + 64 * word)
+    if n % 64:
+        last = U64(0)
+        for i in range(n // 64 * 64, n):
+            last |= U64(states[row, i] > 0) << U64(i & 63)
+        packed[n // 64] = last
+
+
+@tasks(lambda states, packed: (len(states), states.size / 8))
+def pack(row, states, packed):
     """Pack states (r, n) int8 into packed (r, w)."""
-    r, n = states.shape
-    for row in prange(r):
-        for word in range(n // 64):
-            packed[row, word] = sign_word(states, row * n + 64 * word)
-        if n % 64:
-            last = U64(0)
-            for i in range(n // 64 * 64, n):
-                last |= U64(states[row, i] > 0) << U64(i & 63)
-            packed[row, n // 64] = last
+    pack_row(states, row, packed[row])
 
 
 @jit
@@ -63,15 +70,14 @@ def bit(words, i):
     return np.int64(words[i >> 6] >> U64(i & 63) & ONE)
 
 
-@jit(parallel=True)
-def unpack(packed, states):
+@tasks(lambda packed, states: (len(states), states.size / 8))
+def unpack(row, packed, states):
     """Unpack packed (r, w) into states (r, n) int8."""
-    r, n = states.shape
-    for row in prange(r):
-        for word in range(n // 64):
-            word_signs(packed[row, word], states, row * n + 64 * word)
-        for i in range(n // 64 * 64, n):
-            states[row, i] = 2 * bit(packed[row], i) - 1
+    n = states.shape[1]
+    for word in range(n // 64):
+        word_signs(packed[row, word], states, row * n + 64 * word)
+    for i in range(n // 64 * 64, n):
+        states[row, i] = 2 * bit(packed[row], i) - 1
 
 
 @jit
@@ -81,7 +87,7 @@ def transpose_words(packed, first, p, column, units):
     A block of 64 x 64 bits is transposed by swapping ever smaller squares (Hacker's Delight, 7-3).
     """
     n = len(units)
-    square = np.empty(64, dtype=np.uint64)
+    square = empty((64,), np.uint64)
     for word in range(first, (p + 63) // 64):
         for b in range(64):
             square[b] = packed[64 * word + b, column] if 64 * word + b < p else U64(0)
@@ -98,34 +104,32 @@ def transpose_words(packed, first, p, column, units):
             units[64 * column + i, word] = square[i]
 
 
-@jit(parallel=True)
-def transpose(packed, units):
+@tasks(lambda packed, units: (packed.shape[0] * packed.shape[2], 4 * packed.size))
+def transpose(column, packed, units):
     """Fill units (k, n, u) from packed (k, p, w)."""
-    k, p, w = packed.shape
-    for column in prange(k * w):
-        transpose_words(packed[column // w], 0, p, column % w, units[column // w])
+    _, p, w = packed.shape
+    transpose_words(packed[column // w], 0, p, column % w, units[column // w])
 
 
 @jit
-def interleave(packed, panels):
-    """Lay rows of packed (r, w) side by side in panels (q, w, LANES), r <= q LANES, the rest 0."""
+def interleave(packed, first, last, panels):
+    """Lay rows first..last-1 of packed (r, w) side by side in panels (q, w, LANES), the rest 0."""
     q, w, _ = panels.shape
-    for row in range(q * LANES):
+    for column in range(q * LANES):
         for word in range(w):
-            panels[row // LANES, word, row % LANES] = packed[row, word] if row < len(packed) else U64(0)
+            value = packed[first + column, word] if first + column < last else U64(0)
+            panels[column // LANES, word, column % LANES] = value
 
 
 @jit
-def product(a, panels, bits, columns, first, last, mirror, out):
-    """out[:, columns] = bits - 2 popcount(a xor columns) for rows first..last-1 of a (r, w).
+def product(a, panels, bits, begin, end, last, mirror, out):
+    """out[:last, begin:end] = bits - 2 popcount(a xor columns) for rows of a (r, w).
 
-    columns = (begin, end) names the at most COLUMNS columns that panels (PANELS, w, LANES) hold; mirror
-    writes them to out[columns, :] too.
+    panels (PANELS, w, LANES) hold the columns, COLUMNS at most; mirror writes out[begin:end, :last] too.
     """
     w = a.shape[1]
-    begin, end = columns
-    counts = np.empty((ROWS, COLUMNS), dtype=np.int32)
-    for i in range(first, last, ROWS):
+    counts = empty((ROWS, COLUMNS), np.int32)
+    for i in range(0, last, ROWS):
         rows = min(ROWS, last - i)
         if rows == ROWS:
             full_tile(a, i, w, panels, 0, w, counts)
@@ -141,37 +145,44 @@ def product(a, panels, bits, columns, first, last, mirror, out):
                     out[begin + c, i + r] = bits - 2 * counts[r, c]
 
 
-@jit(parallel=True)
-def overlaps(packed, probes, n, m):
+def overlap_tasks(packed, probes, n, m):
+    """Groups of patterns, and 20 000 products of bits a nanosecond."""
+    k, b, p = m.shape
+    return k * -(-p // COLUMNS), k * b * p * (n / 20_000 + 1)
+
+
+@tasks(overlap_tasks)
+def overlaps(group, packed, probes, n, m):
     """Fill m (k, b, p) int32 with the overlaps of probes (k, b, w) with packed (k, p, w)."""
-    k, p, w = packed.shape
+    _, p, w = packed.shape
     groups = -(-p // COLUMNS)
-    for index in prange(k * groups):
-        network, begin = index // groups, index % groups * COLUMNS
-        end = min(begin + COLUMNS, p)
-        panels = np.empty((PANELS, w, LANES), dtype=np.uint64)
-        interleave(packed[network, begin:end], panels)
-        product(probes[network], panels, n, (begin, end), 0, probes.shape[1], False, m[network])
+    network, begin = group // groups, group % groups * COLUMNS
+    end = min(begin + COLUMNS, p)
+    panels = empty((PANELS, w, LANES), np.uint64)
+    interleave(packed[network], begin, end, panels)
+    product(probes[network], panels, n, begin, end, probes.shape[1], False, m[network])
 
 
-@jit(parallel=True)
-def couplings(units, p, self_coupling, weights):
+def coupling_tasks(units, p, self_coupling, weights):
+    """Groups of columns, and 20 000 products of bits a nanosecond."""
+    k, n, _ = units.shape
+    return k * -(-n // COLUMNS), k * n * n * (p / 40_000 + 1)
+
+
+@tasks(coupling_tasks)
+def couplings(group, units, p, self_coupling, weights):
     """Fill weights (k, n, n), any signed integer dtype, with W = sum of outer products of the p patterns."""
-    k, n, u = units.shape
+    _, n, u = units.shape
     groups = -(-n // COLUMNS)
-    for index in prange(k * groups):
-        # Columns of the triangle taken from both ends in turn make equal shares of work.
-        turn = index % groups
-        begin = (turn // 2 if turn % 2 == 0 else groups - 1 - turn // 2) * COLUMNS
-        end = min(begin + COLUMNS, n)
-        panels = np.empty((PANELS, u, LANES), dtype=np.uint64)
-        own, out = units[index // groups], weights[index // groups]
-        interleave(own[begin:end], panels)
-        product(own, panels, p, (begin, end), 0, begin, True, out)
-        product(own, panels, p, (begin, end), begin, end, False, out)
-        if not self_coupling:
-            for i in range(begin, end):
-                out[i, i] = 0
+    begin = (groups - 1 - group % groups) * COLUMNS  # of the triangle, so the longest come first
+    end = min(begin + COLUMNS, n)
+    panels = empty((PANELS, u, LANES), np.uint64)
+    own, out = units[group // groups], weights[group // groups]
+    interleave(own, begin, end, panels)
+    product(own, panels, p, begin, end, end, True, out)
+    if not self_coupling:
+        for i in range(begin, end):
+            out[i, i] = 0
 
 
 @jit
@@ -182,7 +193,21 @@ def row_overlaps(packed, p, state, n, m):
         for word in range(len(state)):
             differing += popcount(packed[mu, word] ^ state[word])
         m[mu] = n - 2 * differing
-    m[p:] = 0
+    clear(m, p)
+
+
+@jit
+def clear(m, p):
+    """Set the numbers of m from p on to 0."""
+    for mu in range(p, len(m)):
+        m[mu] = 0
+
+
+@jit
+def copy_words(source, target):
+    """target = source."""
+    for word in range(len(source)):
+        target[word] = source[word]
 
 
 @jit
@@ -190,11 +215,10 @@ def unit_field(units, i, u, n, m, total):
     """sum_mu m_mu x_mu_i of unit i of units (n, >= u), with overlaps m (64 u,) and total their sum."""
     stride = units.shape[1]
     span = max(1, (1 << 29) // n)
-    if u <= span:
-        return 2 * masked_sum(units, i * stride, u, m) - total
-    plus = 0
-    for first in range(0, u, span):
-        plus += masked_sum(units, i * stride + first, min(span, u - first), m[64 * first :])
+    plus, first = 0, 0
+    while first < u:
+        plus += masked_sum(units, i * stride + first, min(span, u - first), m, 64 * first)
+        first += span
     return 2 * plus - total
 
 
@@ -229,7 +253,7 @@ def sweep_async(units, p, diagonal, order, state, m):
         if unit_field(units, i, u, n, m, total) * s < diagonal:
             state[i >> 6] ^= ONE << U64(i & 63)
             add_signed(units, i * units.shape[1], u, np.int32(-2 * s), m)
-            m[p:] = 0
+            clear(m, p)
             total = sum_overlaps(m, p)
             flips += 1
     return flips
@@ -248,59 +272,65 @@ def step_sync(units, p, diagonal, state, m, new):
     return flips
 
 
-@jit(parallel=True)
-def local_fields(units, states, m, self_coupling, fields):
+@jit
+def padded_overlaps(m, u):
+    """A copy of overlaps m (p,) int32, filled up with 0 to whole words: (64 u,)."""
+    own = empty((64 * u,), np.int32)
+    for mu in range(len(m)):
+        own[mu] = m[mu]
+    clear(own, len(m))
+    return own
+
+
+@tasks(
+    lambda units, states, m, self_coupling, fields: (m.shape[0] * m.shape[1], fields.size * m.shape[2] / 20)
+)
+def local_fields(row, units, states, m, self_coupling, fields):
     """Fill fields (k, b, n) int32 or int64 with W s from units (k, n, u) and overlaps m (k, b, p)."""
-    k, b, p = m.shape
+    _, b, p = m.shape
     n, u = units.shape[1:]
-    diagonal = 0 if self_coupling else p
-    for row in prange(k * b):
-        network, r = row // b, row % b
-        own = np.zeros(64 * u, dtype=np.int32)
-        own[:p] = m[network, r]
-        total = sum_overlaps(own, p)
-        for i in range(n):
-            s = 2 * bit(states[network, r], i) - 1
-            fields[network, r, i] = unit_field(units[network], i, u, n, own, total) - diagonal * s
+    network, r = row // b, row % b
+    own, diagonal = padded_overlaps(m[network, r], u), 0 if self_coupling else p
+    total = sum_overlaps(own, p)
+    for i in range(n):
+        s = 2 * bit(states[network, r], i) - 1
+        fields[network, r, i] = unit_field(units[network], i, u, n, own, total) - diagonal * s
 
 
-@jit(parallel=True)
-def quadratic_form(m, n, self_coupling, form):
+@tasks(lambda m, n, self_coupling, form: (form.size, m.size))
+def quadratic_form(row, m, n, self_coupling, form):
     """Fill form (k, b) int64 with s'W s = sum of squared overlaps m (k, b, p), less p n without diagonal."""
-    k, b, p = m.shape
-    for row in prange(k * b):
-        form[row // b, row % b] = sum_squares(m[row // b, row % b], p) - (0 if self_coupling else p * n)
+    _, b, p = m.shape
+    form[row // b, row % b] = sum_squares(m[row // b, row % b], p) - (0 if self_coupling else p * n)
 
 
-@jit(parallel=True)
-def is_stable(units, states, m, self_coupling, stable):
+@tasks(lambda units, states, m, self_coupling, stable: (stable.size, m.size * units.shape[1] / 20))
+def is_stable(row, units, states, m, self_coupling, stable):
     """Fill stable (k, b) bool: no unit has a field against it (a zero field keeps the state)."""
-    k, b, p = m.shape
+    _, b, p = m.shape
     n, u = units.shape[1:]
-    diagonal = 0 if self_coupling else p
-    for row in prange(k * b):
-        network, r = row // b, row % b
-        own = np.zeros(64 * u, dtype=np.int32)
-        own[:p] = m[network, r]
-        total, i = sum_overlaps(own, p), 0
-        while i < n:
-            s = 2 * bit(states[network, r], i) - 1
-            if unit_field(units[network], i, u, n, own, total) * s < diagonal:
-                break
-            i += 1
-        stable[network, r] = i == n
+    network, r = row // b, row % b
+    own, diagonal = padded_overlaps(m[network, r], u), 0 if self_coupling else p
+    total, i = sum_overlaps(own, p), 0
+    while i < n:
+        s = 2 * bit(states[network, r], i) - 1
+        if unit_field(units[network], i, u, n, own, total) * s < diagonal:
+            break
+        i += 1
+    stable[network, r] = i == n
 
 
 @jit
 def sweep_order(key, order, sweep, chosen):
     """Fill chosen (n,) with the order of a sweep: the given ones in turn, or a random one."""
     if len(order):
-        chosen[:] = order[sweep % len(order)]
+        turn = sweep % len(order)
+        for i in range(len(chosen)):
+            chosen[i] = order[turn, i]
     else:
         random_order(key, 0, 0, sweep, chosen)
 
 
-@jit(parallel=True)
 def recall_async(
     key, order, packed, units, self_coupling, max_sweeps, states, converged, sweeps, flips, forms
 ):
@@ -308,85 +338,117 @@ def recall_async(
 
     As `recall_async_weights`, without couplings in memory.
     """
+    p, u = packed.shape[1], units.shape[2]
+    block = rows_together(converged.size, order, p)
+    block = max(1, min(block, BATCH_OVERLAPS // (64 * u)))
+    rows, n = converged.size, units.shape[1]
+    work = 3 * rows * n * (p / 20 + 10)  # three sweeps, 20 additions a nanosecond
+    args = (key, order, packed, units, self_coupling, max_sweeps, states, converged, sweeps, flips, forms)
+    recall_rows.deal(-(-rows // block), work, block, *args)
+
+
+def rows_together(rows, order, steps):
+    """How many rows a task takes through each sweep together.
+
+    They share the order of a sweep, which every task draws for itself: as many rows as make that little
+    beside a sweep, where a unit takes so many steps, but no more than a thread has.
+    """
+    return max(1, min(1 if len(order) else 8192 // max(1, steps), -(-rows // get_threads())))
+
+
+@parallel
+def recall_rows(
+    task,
+    block,
+    key,
+    order,
+    packed,
+    units,
+    self_coupling,
+    max_sweeps,
+    states,
+    converged,
+    sweeps,
+    flips,
+    forms,
+):
+    """`recall_async` of a block of rows."""
     k, b, _ = states.shape
     p = packed.shape[1]
     n, u = units.shape[1:]
     diagonal, recorded = (0 if self_coupling else p), forms.shape[2] > 0
-    batch = max(1, min(k * b, BATCH_OVERLAPS // (64 * u)))
-    m = np.empty((batch, 64 * u), dtype=np.int32)
-    chosen = np.empty(n, dtype=np.int32)
-    active = np.empty(batch, dtype=np.int64)
-    for begin in range(0, k * b, batch):
-        rows = min(batch, k * b - begin)
-        for r in prange(rows):
-            network, row = (begin + r) // b, (begin + r) % b
-            row_overlaps(packed[network], p, states[network, row], n, m[r])
-            converged[network, row], sweeps[network, row], flips[network, row] = False, 0, 0
+    first, last = task * block, min(task * block + block, k * b)
+    m = empty((last - first, 64 * u), np.int32)
+    chosen = empty((n,), np.int32)
+    for index in range(first, last):
+        network, row = index // b, index % b
+        own = m[index - first]
+        row_overlaps(packed[network], p, states[network, row], n, own)
+        converged[network, row], sweeps[network, row], flips[network, row] = False, 0, 0
+        if recorded:
+            forms[network, row, 0] = sum_squares(own, p) - diagonal * n
+    for sweep in range(max_sweeps):
+        ended = True
+        for index in range(first, last):
+            network, row = index // b, index % b
+            if converged[network, row]:
+                continue
+            if ended:
+                sweep_order(key, order, sweep, chosen)
+                ended = False
+            own = m[index - first]
+            flipped = sweep_async(units[network], p, diagonal, chosen, states[network, row], own)
+            converged[network, row] = flipped == 0
+            sweeps[network, row] += 1
+            flips[network, row] += flipped
             if recorded:
-                forms[network, row, 0] = sum_squares(m[r], p) - diagonal * n
-            active[r] = r
-        for sweep in range(max_sweeps):
-            if rows == 0:
-                break
-            sweep_order(key, order, sweep, chosen)
-            for a in prange(rows):
-                r = active[a]
-                network, row = (begin + r) // b, (begin + r) % b
-                flipped = sweep_async(units[network], p, diagonal, chosen, states[network, row], m[r])
-                converged[network, row] = flipped == 0
-                sweeps[network, row] += 1
-                flips[network, row] += flipped
-                if recorded:
-                    forms[network, row, sweep + 1] = sum_squares(m[r], p) - diagonal * n
-            rows = still_active(active, rows, begin, converged)
+                forms[network, row, sweep + 1] = sum_squares(own, p) - diagonal * n
+        if ended:
+            break
 
 
-@jit
-def still_active(active, rows, begin, converged):
-    """Keep the unconverged among the first `rows` of active, in order; how many they are."""
-    kept = 0
-    for a in range(rows):
-        row = begin + active[a]
-        if not converged[row // converged.shape[1], row % converged.shape[1]]:
-            active[kept] = active[a]
-            kept += 1
-    return kept
+def step_tasks(packed, units, self_coupling, max_sweeps, states, *results):
+    """Rows, and three steps of 20 additions a nanosecond."""
+    rows = states.shape[0] * states.shape[1]
+    return rows, rows * units.shape[1] * (packed.shape[1] / 20 + 1) * 3
 
 
-@jit(parallel=True)
-def recall_sync(packed, units, self_coupling, max_sweeps, states, period, sweeps, flips, forms):
+@tasks(step_tasks)
+def recall_sync(index, packed, units, self_coupling, max_sweeps, states, period, sweeps, flips, forms):
     """Synchronous recall, states (k, b, w) in place, from packed (k, p, w) and units (k, n, u).
 
     As `recall_sync_weights`, without couplings in memory.
     """
-    k, b, _ = states.shape
+    b, w = states.shape[1:]
     p = packed.shape[1]
     n, u = units.shape[1:]
     diagonal, recorded = (0 if self_coupling else p), forms.shape[2] > 0
-    for index in prange(k * b):
-        network, row = index // b, index % b
-        state = states[network, row]
-        m = np.empty(64 * u, dtype=np.int32)
-        new, before = np.empty_like(state), np.empty_like(state)
-        period[network, row], sweeps[network, row], flips[network, row] = 0, 0, 0
-        row_overlaps(packed[network], p, state, n, m)
+    network, row = index // b, index % b
+    state = states[network, row]
+    m = empty((64 * u,), np.int32)
+    new, before = empty((w,), np.uint64), empty((w,), np.uint64)
+    copy_words(state, new)
+    period[network, row], sweeps[network, row], flips[network, row] = 0, 0, 0
+    row_overlaps(packed[network], p, state, n, m)
+    if recorded:
+        forms[network, row, 0] = sum_squares(m, p) - diagonal * n
+    while sweeps[network, row] < max_sweeps and period[network, row] == 0:
+        flipped = step_sync(units[network], p, diagonal, state, m, new)
+        back = True
+        for word in range(w):
+            back &= new[word] == before[word]
+        if flipped == 0:
+            period[network, row] = 1
+        elif sweeps[network, row] > 0 and back:
+            period[network, row] = 2
+        copy_words(state, before)
+        copy_words(new, state)
+        if flipped:
+            row_overlaps(packed[network], p, state, n, m)
+        sweeps[network, row] += 1
+        flips[network, row] += flipped
         if recorded:
-            forms[network, row, 0] = sum_squares(m, p) - diagonal * n
-        while sweeps[network, row] < max_sweeps and period[network, row] == 0:
-            new[:] = state
-            flipped = step_sync(units[network], p, diagonal, state, m, new)
-            if flipped == 0:
-                period[network, row] = 1
-            elif sweeps[network, row] > 0 and np.all(new == before):
-                period[network, row] = 2
-            before[:] = state
-            state[:] = new
-            if flipped:
-                row_overlaps(packed[network], p, state, n, m)
-            sweeps[network, row] += 1
-            flips[network, row] += flipped
-            if recorded:
-                forms[network, row, sweeps[network, row]] = sum_squares(m, p) - diagonal * n
+            forms[network, row, sweeps[network, row]] = sum_squares(m, p) - diagonal * n
 
 
 @jit
@@ -409,7 +471,13 @@ def form_of(fields, s):
     return form
 
 
-@jit(parallel=True)
+@jit
+def unpack_row(words, s):
+    """Units of packed words as s (n,) int8."""
+    for i in range(len(s)):
+        s[i] = 2 * bit(words, i) - 1
+
+
 def recall_async_weights(key, order, weights, max_sweeps, states, converged, sweeps, flips, forms):
     """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n).
 
@@ -420,30 +488,44 @@ def recall_async_weights(key, order, weights, max_sweeps, states, converged, swe
 
     The local fields are kept: a test costs O(1), only a flip costs O(n).
     """
+    rows, n = converged.size, weights.shape[1]
+    block = rows_together(rows, order, 0)
+    args = (key, order, weights, max_sweeps, states, converged, sweeps, flips, forms)
+    recall_rows_weights.deal(
+        -(-rows // block), rows * n * n, block, *args
+    )  # the fields, an addition a nanosecond
+
+
+@parallel
+def recall_rows_weights(
+    task, block, key, order, weights, max_sweeps, states, converged, sweeps, flips, forms
+):
+    """`recall_async_weights` of a block of rows."""
     k, b, _ = states.shape
     n = weights.shape[1]
     recorded = forms.shape[2] > 0
-    s = np.empty((k * b, n), dtype=np.int8)
-    fields = np.empty((k * b, n), dtype=np.int64)
-    active = np.arange(k * b)
-    for index in prange(k * b):
+    first, last = task * block, min(task * block + block, k * b)
+    s = empty((last - first, n), np.int8)
+    fields = empty((last - first, n), np.int64)
+    chosen = empty((n,), np.int32)
+    for index in range(first, last):
         network, row = index // b, index % b
-        for i in range(n):
-            s[index, i] = 2 * bit(states[network, row], i) - 1
-        row_fields(weights[network], s[index], fields[index])
+        own, field = s[index - first], fields[index - first]
+        unpack_row(states[network, row], own)
+        row_fields(weights[network], own, field)
         converged[network, row], sweeps[network, row], flips[network, row] = False, 0, 0
         if recorded:
-            forms[network, row, 0] = form_of(fields[index], s[index])
-    chosen = np.empty(n, dtype=np.int32)
-    rows = k * b
+            forms[network, row, 0] = form_of(field, own)
     for sweep in range(max_sweeps):
-        if rows == 0:
-            break
-        sweep_order(key, order, sweep, chosen)
-        for a in prange(rows):
-            index = active[a]
+        ended = True
+        for index in range(first, last):
             network, row = index // b, index % b
-            own, field, flipped = s[index], fields[index], 0
+            if converged[network, row]:
+                continue
+            if ended:
+                sweep_order(key, order, sweep, chosen)
+                ended = False
+            own, field, flipped = s[index - first], fields[index - first], 0
             for i in chosen:
                 if field[i] * own[i] < 0:
                     own[i] = -own[i]
@@ -455,47 +537,53 @@ def recall_async_weights(key, order, weights, max_sweeps, states, converged, swe
             flips[network, row] += flipped
             if recorded:
                 forms[network, row, sweep + 1] = form_of(field, own)
-        rows = still_active(active, rows, 0, converged)
-    pack(s, states.reshape(k * b, -1))
+        if ended:
+            break
+    for index in range(first, last):
+        pack_row(s, index - first, states[index // b, index % b])
 
 
-@jit(parallel=True)
-def recall_sync_weights(weights, max_sweeps, states, period, sweeps, flips, forms):
+def weights_step_tasks(weights, max_sweeps, states, *results):
+    """Rows, and three steps of two additions a nanosecond."""
+    rows, n = states.shape[0] * states.shape[1], weights.shape[1]
+    return rows, rows * n * n * 3 / 2
+
+
+@tasks(weights_step_tasks)
+def recall_sync_weights(index, weights, max_sweeps, states, period, sweeps, flips, forms):
     """Synchronous recall, states (k, b, w) in place, with couplings weights (k, n, n).
 
     period (k, b) int32 is 1 at a fixed point, 2 when the state equals the one two steps before (symmetric
     couplings allow no longer cycle: Bruck 1990), 0 when max_sweeps ended it; the others as in
     `recall_async_weights`, a sweep being one step of all units.
     """
-    k, b, _ = states.shape
+    b = states.shape[1]
     n = weights.shape[1]
     recorded = forms.shape[2] > 0
-    s = np.empty((k * b, n), dtype=np.int8)
-    for index in prange(k * b):
-        network, row = index // b, index % b
-        own, before = s[index], np.zeros(n, dtype=np.int8)
-        fields = np.empty(n, dtype=np.int64)
+    network, row = index // b, index % b
+    s = empty((1, n), np.int8)
+    own, before = s[0], empty((n,), np.int8)
+    fields = empty((n,), np.int64)
+    unpack_row(states[network, row], own)
+    row_fields(weights[network], own, fields)
+    period[network, row], sweeps[network, row], flips[network, row] = 0, 0, 0
+    if recorded:
+        forms[network, row, 0] = form_of(fields, own)
+    while sweeps[network, row] < max_sweeps and period[network, row] == 0:
+        flipped, back = 0, sweeps[network, row] > 0
         for i in range(n):
-            own[i] = 2 * bit(states[network, row], i) - 1
-        row_fields(weights[network], own, fields)
-        period[network, row], sweeps[network, row], flips[network, row] = 0, 0, 0
+            new = -own[i] if fields[i] * own[i] < 0 else own[i]
+            flipped += new != own[i]
+            back &= new == before[i]
+            before[i], own[i] = own[i], new
+        if flipped == 0:
+            period[network, row] = 1
+        elif back:
+            period[network, row] = 2
+        if flipped:
+            row_fields(weights[network], own, fields)
+        sweeps[network, row] += 1
+        flips[network, row] += flipped
         if recorded:
-            forms[network, row, 0] = form_of(fields, own)
-        while sweeps[network, row] < max_sweeps and period[network, row] == 0:
-            flipped, back = 0, True
-            for i in range(n):
-                new = -own[i] if fields[i] * own[i] < 0 else own[i]
-                flipped += new != own[i]
-                back &= new == before[i]
-                before[i], own[i] = own[i], new
-            if flipped == 0:
-                period[network, row] = 1
-            elif back:
-                period[network, row] = 2
-            if flipped:
-                row_fields(weights[network], own, fields)
-            sweeps[network, row] += 1
-            flips[network, row] += flipped
-            if recorded:
-                forms[network, row, sweeps[network, row]] = form_of(fields, own)
-    pack(s, states.reshape(k * b, -1))
+            forms[network, row, sweeps[network, row]] = form_of(fields, own)
+    pack_row(s, 0, states[network, row])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import prange
-
-from .jit import jit
-from .matrix import START, copy, multiply, pack, packed, padded, weight_gradient
+from .arrays import copy, empty, fill, zeros
+from .matrix import START, multiply, pack, packed, padded, weight_gradient
+from .parallel import parallel
 from .sequences import (
     activate,
     add,
     begin_sums,
+    clear_after,
     count_running,
     input_gradient,
+    own_rows,
     pass_down,
     read,
     spread,
@@ -21,19 +21,34 @@ from .sequences import (
 )
 
 
-@jit
+@parallel
 def jordan_forward_rows(
-    net, order, x, tokens, lengths, state, W_in, b, b_out, activation, hidden, outputs, panels, readout
+    task,
+    order,
+    parts,
+    x,
+    tokens,
+    lengths,
+    state,
+    W_in,
+    b,
+    b_out,
+    activation,
+    hidden,
+    outputs,
+    panels,
+    readout,
 ):
-    """jordan_forward of the rows `order` of a network."""
+    """jordan_forward of a part of the rows of a network."""
+    net, order = task // parts, own_rows(order, task % parts, parts)
     h, i, o = hidden.shape[3], x.shape[3], outputs.shape[3]
-    left = np.empty((len(order), i + o), hidden.dtype)
-    z = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
-    y = np.zeros((len(order), padded(o, hidden)), hidden.dtype)
+    left = empty((len(order), i + o), hidden)
+    z = zeros((len(order), padded(h, hidden)), hidden)
+    y = zeros((len(order), padded(o, hidden)), hidden)
     for s, row in enumerate(order):
         copy(state[net, row], left[s, i:])
-        hidden[net, row, lengths[row] :] = 0
-        outputs[net, row, lengths[row] :] = 0
+        clear_after(hidden[net, row], lengths[row])
+        clear_after(outputs[net, row], lengths[row])
     for t in range(hidden.shape[2]):
         running = count_running(lengths, order, t)
         for s in range(running):
@@ -51,13 +66,6 @@ def jordan_forward_rows(
             copy(y[s, :o], outputs[net, order[s], t])
 
 
-@jit(parallel=True)
-def jordan_forward_parts(order, parts, networks, args):
-    """jordan_forward_rows for all networks, rows dealt to parts."""
-    for task in prange(networks * parts):
-        jordan_forward_rows(task // parts, order[task % parts :: parts].copy(), *args)
-
-
 def jordan_forward(x, tokens, lengths, state, W_in, W_rec, b, W_out, b_out, activation, hidden, outputs):
     """h_t = f(x_t W_in + y_{t-1} W_rec + b); y_t = h_t W_out + b_out."""
     h, i, o = hidden.shape[3], x.shape[3], outputs.shape[3]
@@ -66,13 +74,14 @@ def jordan_forward(x, tokens, lengths, state, W_in, W_rec, b, W_out, b_out, acti
     pack(W_rec, 0, False, o, h, panels, i)
     pack(W_out, 0, False, h, o, readout, 0)
     args = (x, tokens, lengths, state, W_in, b, b_out, activation, hidden, outputs, panels, readout)
-    spread(jordan_forward_rows, jordan_forward_parts, len(hidden), lengths, args)
+    spread(jordan_forward_rows, hidden, lengths, (i + 2 * o) * h, args)
 
 
-@jit
+@parallel
 def jordan_backward_rows(
-    net,
+    task,
     order,
+    parts,
     lengths,
     hidden,
     activation,
@@ -88,16 +97,17 @@ def jordan_backward_rows(
     down,
     readout,
 ):
-    """The reverse pass of jordan_backward for the rows `order` of a network."""
+    """The reverse pass of jordan_backward for a part of the rows of a network."""
+    net, order = task // parts, own_rows(order, task % parts, parts)
     h, i, o = hidden.shape[3], d_x.shape[3], d_y.shape[3]
-    d = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
-    d_output = np.empty((len(order), o), hidden.dtype)
-    carry = np.zeros((len(order), padded(o, hidden)), hidden.dtype)
-    inward = np.zeros((len(order), padded(i, hidden)), hidden.dtype)
+    d = zeros((len(order), padded(h, hidden)), hidden)
+    d_output = empty((len(order), o), hidden)
+    carry = zeros((len(order), padded(o, hidden)), hidden)
+    inward = zeros((len(order), padded(i, hidden)), hidden)
     for s, row in enumerate(order):
         copy(d_last[net, row], carry[s])
-        d_x[net, row, lengths[row] :] = 0
-        flow[net, row, lengths[row] :] = 0
+        clear_after(d_x[net, row], lengths[row])
+        fill(flow[net, row], lengths[row], 0)
     for t in range(hidden.shape[2] - 1, -1, -1):
         running = count_running(lengths, order, t)
         for s in range(running):
@@ -106,7 +116,7 @@ def jordan_backward_rows(
             add(carry[s, :o], d_output[s])
             copy(d_output[s], d_y[net, row, t])
             copy(d_hidden[net, row, t], d[s])
-            carry[s] = 0
+            fill(carry[s], 0, 0)
         multiply(d_output, START, o, running, readout[net], o, d)
         for s in range(running):
             row, own = order[s], d[s, :h]
@@ -118,13 +128,6 @@ def jordan_backward_rows(
         pass_down(d, START, running, down[net], h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :o], d_state[net, row])
-
-
-@jit(parallel=True)
-def jordan_backward_parts(order, parts, networks, args):
-    """jordan_backward_rows for all networks, rows dealt to parts."""
-    for task in prange(networks * parts):
-        jordan_backward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def jordan_backward(
@@ -174,7 +177,7 @@ def jordan_backward(
         down,
         readout,
     )
-    spread(jordan_backward_rows, jordan_backward_parts, len(hidden), lengths, args)
+    spread(jordan_backward_rows, hidden, lengths, (i + 2 * o) * h, args)
     input_gradient(x, tokens, d_z, lengths, h, d_W_in)
     weight_gradient(outputs, state, d_z, lengths, 0, h, d_W_rec, 0, d_b, 0)
     weight_gradient(hidden, state[:0], d_y, lengths, 0, o, d_W_out, 0, d_b_out, 0)

@@ -6,66 +6,65 @@ Each runs `rounds` times on every thread, on arrays (threads, ..) of its own; `m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
-from numba import prange
 
 from .capacity import add_and_look
 from .hopfield import COLUMNS, PANELS, ROWS, full_tile
-from .jit import jit
 from .matrix import ROWS as TILE_ROWS
 from .matrix import START, outer_tile, panel_width
+from .parallel import Parallel, tasks
 from .simd import LANES, masked_sum
+from .threads import get_threads
 
 DEPTH, WORDS, COUNT = 128, 64, 16  # steps of a product, words of a row, words of a row of units
 
 
-@jit(parallel=True)
-def multiply_adds(a, b, c, rounds):
+def one_each(arrays, *rest):
+    """A task for each thread, which keeps it busy for long."""
+    return len(arrays), 1e9
+
+
+@tasks(one_each)
+def multiply_adds(thread, a, b, c, rounds):
     """c (threads, rows, panel) += a b of a (threads, depth, rows) and a panel b (threads, depth, panel)."""
-    threads, depth, rows = a.shape
+    _, depth, rows = a.shape
     width = c.shape[2]
-    for thread in prange(threads):
-        left, right, out = a[thread], b[thread], c[thread]
-        for _ in range(rounds):
-            outer_tile(left, START, rows, right, START, depth, out, START, width)
+    left, right, out = a[thread], b[thread], c[thread]
+    for _ in range(rounds):
+        outer_tile(left, START, rows, right, START, depth, out, START, width)
 
 
-@jit(parallel=True)
-def popcounts(a, b, counts, rounds):
+@tasks(one_each)
+def popcounts(thread, a, b, counts, rounds):
     """Differing bits of rows a (threads, rows, words) and columns b (threads, panels, words, lanes)."""
-    threads, _, w = a.shape
-    for thread in prange(threads):
-        left, right, out = a[thread], b[thread], counts[thread]
-        for _ in range(rounds):
-            full_tile(left, START, w, right, START, w, out)
+    w = a.shape[2]
+    left, right, out = a[thread], b[thread], counts[thread]
+    for _ in range(rounds):
+        full_tile(left, START, w, right, START, w, out)
 
 
-@jit(parallel=True)
-def pattern_additions(fields, codes, x, m, low, rounds):
+@tasks(one_each)
+def pattern_additions(thread, fields, codes, x, m, low, rounds):
     """Eight patterns of codes (threads, 1, units) added to fields (threads, 1, units), and the least sums."""
-    threads, _, w = x.shape
-    for thread in prange(threads):
-        own, code, signs, steps = fields[thread], codes[thread], x[thread], m[thread]
-        for _ in range(rounds):
-            add_and_look(own, START, code, START, signs, START, w, steps, steps[0], low[thread])
+    w = x.shape[2]
+    own, code, signs, steps = fields[thread], codes[thread], x[thread], m[thread]
+    for _ in range(rounds):
+        add_and_look(own, START, code, START, signs, START, w, steps, steps[0], low[thread])
 
 
-@jit(parallel=True)
-def masked_additions(words, values, sums, rounds):
+@tasks(one_each)
+def masked_additions(thread, words, values, sums, rounds):
     """Sums (threads,) of values (threads, 64 words) where words (threads, words) have a 1."""
-    threads, count = words.shape
-    for thread in prange(threads):
-        mask, own, total = words[thread], values[thread], np.int64(0)
-        for _ in range(rounds):
-            total += masked_sum(mask, START, count, own)
-        sums[thread] = total
+    count = words.shape[1]
+    mask, own, total = words[thread], values[thread], np.int64(0)
+    for _ in range(rounds):
+        total += masked_sum(mask, START, count, own, START)
+    sums[thread] = total
 
 
-def measured(kernel: Callable[..., Any], arrays: tuple[Any, ...], operations: int) -> float:
+def measured(kernel: Parallel, arrays: tuple[Any, ...], operations: int) -> float:
     """Operations a second of a kernel that does so many in a round of all threads."""
     kernel(*arrays, 1)  # compiles
     rounds, rates, taken = 1, [0.0], 0.0
@@ -81,7 +80,7 @@ def measured(kernel: Callable[..., Any], arrays: tuple[Any, ...], operations: in
 def limits() -> dict[str, float]:
     """Rates of the inner loops of the kernels, a second: multiply-adds of float32, products of bits,
     patterns added to a unit's field (int16) and overlaps added to a unit's field (int32)."""
-    threads = numba.get_num_threads()
+    threads = get_threads()
 
     def zeros(*shape: int, dtype: Any) -> Any:
         return np.zeros((threads, *shape), dtype)

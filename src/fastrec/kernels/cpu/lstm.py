@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
+from .arrays import copy, empty, fill, zeros
 from .functions import tanh
 from .jit import jit
-from .matrix import START, copy, multiply, pack, packed, padded, weight_gradient
+from .matrix import START, multiply, pack, packed, padded, weight_gradient
+from .parallel import parallel
 from .sequences import (
     add,
     begin_sums,
+    clear_after,
     count_running,
     input_gradient,
     logistic_in_place,
+    own_rows,
     pass_down,
     read,
     spread,
@@ -21,17 +24,18 @@ from .sequences import (
 )
 
 
-@jit
-def lstm_forward_rows(net, order, x, tokens, lengths, state, W_in, b, hidden, cells, gates, panels):
-    """lstm_forward of the rows `order` of a network."""
+@parallel
+def lstm_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, hidden, cells, gates, panels):
+    """lstm_forward of a part of the rows of a network."""
+    net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], x.shape[3]
-    left = np.empty((len(order), i + h), hidden.dtype)
-    z = np.zeros((len(order), padded(4 * h, hidden)), hidden.dtype)
-    c = np.empty((len(order), h), hidden.dtype)
+    left = empty((len(order), i + h), hidden)
+    z = zeros((len(order), padded(4 * h, hidden)), hidden)
+    c = empty((len(order), h), hidden)
     for s, row in enumerate(order):
         copy(state[net, row, :h], left[s, i:])
         copy(state[net, row, h:], c[s])
-        hidden[net, row, lengths[row] :] = 0
+        clear_after(hidden[net, row], lengths[row])
     for t in range(hidden.shape[2]):
         running = count_running(lengths, order, t)
         for s in range(running):
@@ -62,13 +66,6 @@ def lstm_output(i, f, g, o, c, h):
         h[j] = o[j] * tanh(c[j])
 
 
-@jit(parallel=True)
-def lstm_forward_parts(order, parts, networks, args):
-    """lstm_forward_rows for all networks, rows dealt to parts."""
-    for task in prange(networks * parts):
-        lstm_forward_rows(task // parts, order[task % parts :: parts].copy(), *args)
-
-
 def lstm_forward(x, tokens, lengths, state, W_in, W_rec, b, hidden, cells, gates):
     """i, f, g, o = logistic, logistic, tanh, logistic of x_t W_in + h_{t-1} W_rec + b;
     c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
@@ -77,7 +74,7 @@ def lstm_forward(x, tokens, lengths, state, W_in, W_rec, b, hidden, cells, gates
     pack(W_in, 0, False, i, 4 * h, panels, 0)
     pack(W_rec, 0, False, h, 4 * h, panels, i)
     args = (x, tokens, lengths, state, W_in, b, hidden, cells, gates, panels)
-    spread(lstm_forward_rows, lstm_forward_parts, len(hidden), lengths, args)
+    spread(lstm_forward_rows, hidden, lengths, 4 * (i + h) * h, args)
 
 
 @jit
@@ -100,10 +97,11 @@ def lstm_step_back(i, f, g, o, last, c, d_h, d_c, d_i, d_f, d_g, d_o):
         d_c[j] *= f[j]
 
 
-@jit
+@parallel
 def lstm_backward_rows(
-    net,
+    task,
     order,
+    parts,
     lengths,
     state,
     hidden,
@@ -118,17 +116,18 @@ def lstm_backward_rows(
     back,
     down,
 ):
-    """The reverse pass of lstm_backward for the rows `order` of a network."""
+    """The reverse pass of lstm_backward for a part of the rows of a network."""
+    net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], d_x.shape[3]
-    d = np.empty((len(order), 4 * h), hidden.dtype)
-    d_c = np.empty((len(order), h), hidden.dtype)
-    carry = np.zeros((len(order), padded(h, hidden)), hidden.dtype)
-    inward = np.zeros((len(order), padded(i, hidden)), hidden.dtype)
+    d = empty((len(order), 4 * h), hidden)
+    d_c = empty((len(order), h), hidden)
+    carry = zeros((len(order), padded(h, hidden)), hidden)
+    inward = zeros((len(order), padded(i, hidden)), hidden)
     for s, row in enumerate(order):
         copy(d_last[net, row, :h], carry[s, :h])
         copy(d_last[net, row, h:], d_c[s])
-        d_x[net, row, lengths[row] :] = 0
-        flow[net, row, lengths[row] :] = 0
+        clear_after(d_x[net, row], lengths[row])
+        fill(flow[net, row], lengths[row], 0)
     for t in range(hidden.shape[2] - 1, -1, -1):
         running = count_running(lengths, order, t)
         for s in range(running):
@@ -153,19 +152,12 @@ def lstm_backward_rows(
                 own[3 * h :],
             )
             copy(own, d_gates[net, row, t])
-            carry[s] = 0
+            fill(carry[s], 0, 0)
         multiply(d, START, 4 * h, running, back[net], 4 * h, carry)
         pass_down(d, START, running, down[net], 4 * h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
         copy(d_c[s], d_state[net, row, h:])
-
-
-@jit(parallel=True)
-def lstm_backward_parts(order, parts, networks, args):
-    """lstm_backward_rows for all networks, rows dealt to parts."""
-    for task in prange(networks * parts):
-        lstm_backward_rows(task // parts, order[task % parts :: parts].copy(), *args)
 
 
 def lstm_backward(
@@ -194,7 +186,7 @@ def lstm_backward(
     pack(W_rec, 0, True, 4 * h, h, back, 0)
     pack(W_in, 0, True, 4 * h, i, down, 0)
     args = (lengths, state, hidden, cells, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down)
-    spread(lstm_backward_rows, lstm_backward_parts, len(hidden), lengths, args)
+    spread(lstm_backward_rows, hidden, lengths, 4 * (i + h) * h, args)
     input_gradient(x, tokens, d_gates, lengths, 4 * h, d_W_in)
     weight_gradient(
         hidden, np.ascontiguousarray(state[:, :, :h]), d_gates, lengths, 0, 4 * h, d_W_rec, 0, d_b, 0

@@ -11,22 +11,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
-from numba import prange, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from . import threads
+from .arrays import copy, empty, fill, zeros
 from .functions import fma
 from .jit import jit
+from .parallel import parallel, tasks
 from .simd import FEATURES, I32, I64, VECTOR_BYTES, constant, data, load, splat, store, variable
+from .threads import get_threads
 
 # Accumulators must fit the 32 registers of AVX-512 and NEON, or the 16 of AVX2.
 ROWS = 8 if VECTOR_BYTES == 64 or "neon" in FEATURES else 4
 VECTORS = 2  # of a panel
 START = np.int64(0)  # a literal 0 as argument would compile a kernel once more
-SMALL = 1 << 20  # multiply-adds that are done before a second thread has woken
+RATE = 40  # multiply-adds a nanosecond of one core, about
 GROUP = 4  # panels of a weight gradient to gather at a time, so that whole stretches are read
 CHUNK = 128  # steps of a weight gradient at a time: a panel of them stays in the first cache
 ROW_PANELS = 2  # panels at a time for a single row, whose sums would wait for each other
@@ -124,13 +127,6 @@ def move(typingctx, source, source_at, target, target_at):
 
 
 @jit
-def copy(source, target):
-    """target[: len(source)] = source."""
-    for j in range(len(source)):
-        target[j] = source[j]
-
-
-@jit
 def panel_width(array):
     """Columns of a packed panel of the array's dtype."""
     return VECTORS * VECTOR_BYTES // array.itemsize
@@ -161,24 +157,6 @@ def pack_panel(source, net, first, transposed, depth, columns, panels, offset, b
             panel[j] = 0
 
 
-@jit
-def pack_serial(source, first, transposed, depth, columns, panels, offset):
-    """`pack` on one thread."""
-    for net in range(len(source)):
-        for begin in range(0, columns, panel_width(panels)):
-            pack_panel(source, net, first, transposed, depth, columns, panels, offset, begin)
-
-
-@jit(parallel=True)
-def pack_parallel(source, first, transposed, depth, columns, panels, offset):
-    """`pack` with panels spread over the threads."""
-    width = panel_width(panels)
-    parts = -(-columns // width)
-    for task in prange(len(source) * parts):
-        net, begin = task // parts, task % parts * width
-        pack_panel(source, net, first, transposed, depth, columns, panels, offset, begin)
-
-
 def packed(like, depth, columns):
     """Room for packed matrices (depth, columns) of as many networks as the array has, in its dtype."""
     return np.empty((len(like), depth * padded(columns, like)), like.dtype)
@@ -197,11 +175,20 @@ def pair(panels):
     return (rows[:, :, 0] >> 16 | rows[:, :, 1]).reshape(k, panels.shape[1] // VECTORS)
 
 
-def pack(source, first, transposed, depth, columns, panels, offset):
+def pack_tasks(source, first, transposed, depth, columns, panels, offset):
+    """Panels, and four numbers a nanosecond."""
+    tasks = len(source) * -(-columns * panels.itemsize // (VECTORS * VECTOR_BYTES))
+    return tasks, len(source) * depth * columns / 4
+
+
+@tasks(pack_tasks)
+def pack(task, source, first, transposed, depth, columns, panels, offset):
     """Pack (depth, columns) of each matrix of source (k, .., ..), from its column `first` on, or of its
     transpose from its row `first` on, as rows offset.. of what `packed` made for that many columns."""
-    kernel = pack_serial if len(source) * depth * columns < SMALL >> 3 else pack_parallel
-    kernel(source, first, transposed, depth, columns, panels, offset)
+    width = panel_width(panels)
+    parts = -(-columns // width)
+    net, begin = task // parts, task % parts * width
+    pack_panel(source, net, first, transposed, depth, columns, panels, offset, begin)
 
 
 @jit
@@ -235,13 +222,13 @@ def multiply(a, a_at, a_stride, rows, b, depth, c):
 
 @jit
 def weight_gradient_rows(
-    left, start, d, net, lengths, first, columns, k0, k1, out, out_first, sums, sums_first
+    left, start, d, net, lengths, first, columns, k0, k1, out, out_first, summed, sums, sums_first
 ):
     """out[net, k0:k1, out_first:][:columns] = sum over the steps of every row of left_t (outer) d_t.
 
     left (m, b, t, n) with columns k0..k1-1, d (k, b, t, g) with columns first..first+columns-1.  Where
     start (k, b, n) holds anything, left is a step late: start, then its steps but the last.  sums (k, ..)
-    gets the sums of d at sums_first, if it holds anything.  Steps are taken in order, in chunks.
+    gets the sums of d at sums_first, if they are wanted (summed).  Steps are taken in order, in chunks.
     """
     rows, steps, g = d.shape[1:]
     late = start.size > 0
@@ -252,12 +239,12 @@ def weight_gradient_rows(
     if depth * width == 0:
         return
     chunk = min(CHUNK, rows * steps)
-    a = np.zeros((chunk, depth), d.dtype)
-    panels = np.zeros(chunk * width, d.dtype)
-    total = np.zeros((depth + 1, width), d.dtype)  # and the sums of d below
-    ones = np.ones(chunk, d.dtype)
-    places = np.empty(chunk, np.int64)
-    flat = d.reshape(-1)
+    a = zeros((chunk, depth), d)
+    panels = zeros((chunk * width,), d)
+    total = zeros((depth + 1, width), d)  # and the sums of d below
+    ones = empty((chunk,), d)
+    fill(ones, 0, 1)
+    places, steps_of = empty((chunk,), np.int64), empty((chunk, 2), np.int64)
     row = t = 0
     while row < rows:
         count = 0
@@ -271,6 +258,7 @@ def weight_gradient_rows(
                 source = left[own, row, t, k0:k1]
             copy(source, a[count])
             places[count] = ((net * rows + row) * steps + t) * g + first
+            steps_of[count, 0], steps_of[count, 1] = row, t
             count, t = count + 1, t + 1
         for group in range(0, width, GROUP * panel):
             end = min(group + GROUP * panel, width)
@@ -280,62 +268,77 @@ def weight_gradient_rows(
                     if column + panel <= columns:
                         move(d, places[r] + column, panels, to)
                     else:
-                        copy(flat[places[r] + column : places[r] + columns], panels[to:])
+                        source = d[net, steps_of[r, 0], steps_of[r, 1]]
+                        copy(source[first + column : first + columns], panels[to:])
             for column in range(group, end, panel):
                 at = column * chunk
                 for k in range(0, depth, ROWS):
                     outer_tile(a, k, depth, panels, at, count, total, k * width + column, width)
-                if sums.size:
+                if summed:
                     tile_1(ones, 0, 0, panels, at, count, total, depth * width + column, width)
     for k in range(k1 - k0):
         copy(total[k, :columns], out[net, k0 + k, out_first:])
-    if sums.size:
+    if summed:
         copy(total[depth, :columns], sums[net, sums_first:])
 
 
-@jit(parallel=True)
-def weight_gradient_parts(left, start, d, lengths, first, columns, out, out_first, sums, sums_first, parts):
+@parallel
+def weight_gradient_parts(
+    task, parts, left, start, d, lengths, first, columns, out, out_first, sums, sums_first
+):
     """`weight_gradient` with the longer side of each matrix in parts."""
     n = out.shape[1]
     across = columns > n
     unit = panel_width(d) if across else ROWS
     units = -(-(columns if across else n) // unit)
-    for task in prange(len(d) * parts):
-        net, part = task // parts, task % parts
-        begin, end = part * units // parts * unit, (part + 1) * units // parts * unit
-        k0, k1, c0, c1 = (0, n, begin, min(end, columns)) if across else (begin, min(end, n), 0, columns)
-        into = sums if across or part == 0 else sums[:0]
-        place = (first + c0, c1 - c0, k0, k1)
-        weight_gradient_rows(left, start, d, net, lengths, *place, out, out_first + c0, into, sums_first + c0)
+    net, part = task // parts, task % parts
+    begin, end = part * units // parts * unit, (part + 1) * units // parts * unit
+    k0, k1, c0, c1 = 0, n, 0, columns
+    if across:
+        c0, c1 = begin, min(end, columns)
+    else:
+        k0, k1 = begin, min(end, n)
+    summed = sums.size > 0 and (across or part == 0)
+    weight_gradient_rows(
+        left,
+        start,
+        d,
+        net,
+        lengths,
+        first + c0,
+        c1 - c0,
+        k0,
+        k1,
+        out,
+        out_first + c0,
+        summed,
+        sums,
+        sums_first + c0,
+    )
 
 
 def weight_gradient(left, start, d, lengths, first, columns, out, out_first, sums, sums_first):
     """`weight_gradient_rows` for all networks and all rows of out (k, n, ..)."""
-    n = out.shape[1]
-    if len(d) == 1 and d.shape[1] * d.shape[2] * n * columns < SMALL:
-        weight_gradient_rows(
-            left, start, d, 0, lengths, first, columns, 0, n, out, out_first, sums, sums_first
-        )
-    else:
-        parts = parts_of(len(d), -(-max(columns, n) // ROWS))
-        weight_gradient_parts(
-            left, start, d, lengths, first, columns, out, out_first, sums, sums_first, parts
-        )
+    (k, b, t, _), n = d.shape, out.shape[1]
+    work = k * b * t * n * columns / RATE
+    parts = parts_of(k, -(-max(columns, n) // ROWS), work)
+    weight_gradient_parts.deal(
+        k * parts, work, parts, left, start, d, lengths, first, columns, out, out_first, sums, sums_first
+    )
 
 
-def parts_of(networks, divisible):
-    """Parts to cut each network's work into to keep every thread busy."""
-    return max(1, min(divisible, -(-numba.get_num_threads() // networks)))
+def parts_of(networks, divisible, work):
+    """Parts to cut each network's work, of so many nanoseconds in all, into to keep every thread busy."""
+    return max(1, min(divisible, -(-get_threads() // networks))) if work > threads.SMALL else 1
 
 
-@jit
-def column_sums(d, lengths, first, columns, sums, sums_first):
+@tasks(lambda d, lengths, first, columns, sums, sums_first: (len(d), d.size / d.shape[3] * columns / 4))
+def column_sums(net, d, lengths, first, columns, sums, sums_first):
     """sums[:, sums_first:][:columns] = sum of d (k, b, t, g) over steps, of its columns from `first` on."""
-    for net in range(len(d)):
-        total = sums[net, sums_first : sums_first + columns]
-        total[:] = 0
-        for row in range(len(lengths)):
-            for t in range(lengths[row]):
-                source = d[net, row, t, first : first + columns]
-                for j in range(columns):
-                    total[j] += source[j]
+    total = sums[net, sums_first : sums_first + columns]
+    fill(total, 0, 0)
+    for row in range(len(lengths)):
+        for t in range(lengths[row]):
+            source = d[net, row, t, first : first + columns]
+            for j in range(columns):
+                total[j] += source[j]

@@ -6,10 +6,11 @@ The layout of the counters is in `fastrec.kernels`.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from .. import CORRUPT, ORDER, PATTERN
-from .jit import jit
+from .arrays import empty
+from .jit import jit, kernel
+from .parallel import tasks
 
 U64 = np.uint64
 MULTIPLIER_0, MULTIPLIER_1 = U64(0xD2511F53), U64(0xCD9E8D57)
@@ -30,7 +31,7 @@ def block(key, c0, c1, c2, c3):
     return c0 | c1 << HALF, c2 | c3 << HALF
 
 
-@jit
+@kernel
 def philox(key, counters, words):
     """Fill words (m, 4) uint32 with the blocks of counters (m, 4) uint32."""
     for i in range(len(counters)):
@@ -58,12 +59,11 @@ def random_pattern(key, mu, network, n, packed):
         packed[-1] &= (ONE << U64(n % 64)) - ONE
 
 
-@jit(parallel=True)
-def random_patterns(key, first, n, packed):
+@tasks(lambda key, first, n, packed: (packed.shape[0] * packed.shape[1], 5 * packed.size))
+def random_patterns(row, key, first, n, packed):
     """Fill packed (k, p, w) with the patterns 0..p-1 of the networks first..first+k-1."""
-    k, p, _ = packed.shape
-    for row in prange(k * p):
-        random_pattern(key, row % p, first + row // p, n, packed[row // p, row % p])
+    p = packed.shape[1]
+    random_pattern(key, row % p, first + row // p, n, packed[row // p, row % p])
 
 
 @jit
@@ -72,7 +72,7 @@ def draw_below(draw, m):
     return (draw >> HALF) * m + ((draw & LOW) * m >> HALF) >> HALF
 
 
-@jit
+@kernel
 def random_order(key, network, step, sweep, order):
     """Fill order (n,) int32 with the random permutation of one sweep.
 
@@ -80,9 +80,11 @@ def random_order(key, network, step, sweep, order):
     their index, and an insertion sort finishes each.
     """
     n = len(order)
-    draws = np.empty(n, dtype=np.uint64)
+    draws = empty((n,), np.uint64)
     fill(key, sweep, network, ORDER | step << 8, draws)
-    ends = np.zeros(n + 1, dtype=np.int32)
+    ends = empty((n + 1,), np.int32)
+    for bucket in range(n + 1):
+        ends[bucket] = 0
     for i in range(n):
         ends[draw_below(draws[i], U64(n)) + ONE] += 1
     for bucket in range(n):
@@ -105,20 +107,31 @@ def random_order(key, network, step, sweep, order):
 
 
 @jit
+def holds(units, size, unit):
+    """Whether a unit is among the first `size` ones."""
+    found = False
+    for i in range(size):
+        found |= units[i] == unit
+    return found
+
+
+@jit
 def choose(key, row, network, step, n, chosen):
     """Fill chosen (flips,) int64 with distinct random units: Floyd's sampling without replacement."""
     flips = len(chosen)
-    taken = np.zeros(n if flips > 32 else 0, dtype=np.bool_)
+    taken = empty((n if flips > 32 else 0,), np.bool_)
+    for unit in range(len(taken)):
+        taken[unit] = False
     draws = (U64(0), U64(0))
     for i in range(flips):
         if i % 2 == 0:
             draws = block(key, i // 2, row, network, CORRUPT | step << 8)
         last = n - flips + i
-        unit = np.int64(draw_below(draws[i % 2], U64(last + 1)))
+        unit: Any = np.int64(draw_below(draws[i % 2], U64(last + 1)))
         if len(taken):
             unit = last if taken[unit] else unit
             taken[unit] = True
-        elif np.any(chosen[:i] == unit):
+        elif holds(chosen, i, unit):
             unit = last
         chosen[i] = unit
 
@@ -130,11 +143,15 @@ def flip(chosen, packed):
         packed[unit >> 6] ^= ONE << U64(unit & 63)
 
 
-@jit(parallel=True)
-def corrupt(key, flips, n, packed):
+@tasks(
+    lambda key, flips, n, packed: (
+        packed.shape[0] * packed.shape[1],
+        packed.size // packed.shape[2] * (100 + 20 * flips),
+    )
+)
+def corrupt(row, key, flips, n, packed):
     """Flip `flips` distinct random units of every row of packed (k, b, w), in place."""
-    k, b, _ = packed.shape
-    for row in prange(k * b):
-        chosen = np.empty(flips, dtype=np.int64)
-        choose(key, row % b, row // b, 0, n, chosen)
-        flip(chosen, packed[row // b, row % b])
+    b = packed.shape[1]
+    chosen = empty((flips,), np.int64)
+    choose(key, row % b, row // b, 0, n, chosen)
+    flip(chosen, packed[row // b, row % b])

@@ -9,40 +9,45 @@ Weight gradients are products over all steps, once the reverse pass has left the
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from .. import RELU, TANH
+from .arrays import copy, empty, fill
 from .functions import logistic, tanh
 from .jit import jit
-from .matrix import copy, multiply, parts_of, weight_gradient
+from .matrix import RATE, multiply, parts_of, weight_gradient
+from .parallel import parallel
+
+
+def longest_first(lengths):
+    """Rows by falling length, equal ones in order."""
+    return np.argsort(-lengths, kind="stable")
+
+
+def spread(kernel, hidden, lengths, operations, args):
+    """Call a kernel for the rows of all networks, longest first, in parts that threads take.
+
+    operations: multiply-adds of a step of one row.
+    """
+    networks, rows, steps = hidden.shape[:3]
+    work = networks * rows * steps * (operations / RATE + 20)
+    parts = parts_of(networks, rows, work)
+    kernel.deal(networks * parts, work, longest_first(lengths), parts, *args)
 
 
 @jit
-def longest_first(lengths):
-    """Rows by falling length, equal ones in order."""
-    longest = 0
-    for length in lengths:
-        longest = max(longest, length)
-    first = np.zeros(longest + 2, np.int64)
-    for length in lengths:
-        first[longest - length + 1] += 1
-    for bucket in range(longest):
-        first[bucket + 1] += first[bucket]
-    order = np.empty(len(lengths), np.int64)
-    for row in range(len(lengths)):
-        bucket = longest - lengths[row]
-        order[first[bucket]] = row
-        first[bucket] += 1
-    return order
+def own_rows(order, part, parts):
+    """The rows of `order` that a part of so many takes."""
+    rows = empty(((len(order) - part + parts - 1) // parts,), np.int64)
+    for s in range(len(rows)):
+        rows[s] = order[part + s * parts]
+    return rows
 
 
-def spread(rows, parts, networks, lengths, args):
-    """Call a kernel for the rows of all networks: rows(net, order, *args), or parts(.., args) on threads."""
-    order, count = longest_first(lengths), parts_of(networks, len(lengths))
-    if networks * count == 1:
-        rows(0, order, *args)
-    else:
-        parts(order, count, networks, args)
+@jit
+def clear_after(values, length):
+    """values[length:] = 0, of two dimensions."""
+    for t in range(length, len(values)):
+        fill(values[t], 0, 0)
 
 
 @jit
@@ -125,29 +130,33 @@ def pass_down(d, first, running, down, depth, inward, net, order, t, d_x):
     """d_x_t = d W_in^T for the running rows, of columns first.. of d and packed W_in^T, if it is wanted."""
     i = d_x.shape[3]
     if i:
-        inward[:running] = 0
+        for s in range(running):
+            fill(inward[s], 0, 0)
         multiply(d, first, d.shape[1], running, down, depth, inward)
         for s in range(running):
             copy(inward[s, :i], d_x[net, order[s], t])
 
 
-@jit(parallel=True)
-def token_gradient(tokens, d_z, lengths, columns, d_W_in, parts):
+@parallel
+def token_gradient(task, parts, tokens, d_z, lengths, columns, d_W_in):
     """d_W_in (k, i, columns): for each token the sum of d_z over its steps, columns in parts."""
-    for task in prange(len(d_z) * parts):
-        net, part = task // parts, task % parts
-        first, last = part * columns // parts, (part + 1) * columns // parts
-        own = tokens[min(net, len(tokens) - 1)]
-        d_W_in[net, :, first:last] = 0
-        for row in range(len(lengths)):
-            for t in range(lengths[row]):
-                add(d_z[net, row, t, first:last], d_W_in[net, own[row, t], first:last])
+    net, part = task // parts, task % parts
+    first, last = part * columns // parts, (part + 1) * columns // parts
+    own = tokens[min(net, len(tokens) - 1)]
+    for token in range(d_W_in.shape[1]):
+        fill(d_W_in[net, token, first:last], 0, 0)
+    for row in range(len(lengths)):
+        for t in range(lengths[row]):
+            add(d_z[net, row, t, first:last], d_W_in[net, own[row, t], first:last])
 
 
 def input_gradient(x, tokens, d_z, lengths, columns, d_W_in):
     """d_W_in (k, i, columns) = sum over steps of x_t (outer) d_z_t, of its first columns."""
     if tokens.size:
-        token_gradient(tokens, d_z, lengths, columns, d_W_in, parts_of(len(d_z), columns))
+        k, b, t, _ = d_z.shape
+        work = k * (b * t + d_W_in.shape[1]) * columns / 4
+        parts = parts_of(k, columns, work)
+        token_gradient.deal(k * parts, work, parts, tokens, d_z, lengths, columns, d_W_in)
     else:
         nothing = d_z[:0, 0]
         weight_gradient(x, nothing, d_z, lengths, 0, columns, d_W_in, 0, nothing[:, 0], 0)

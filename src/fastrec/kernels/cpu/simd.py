@@ -187,8 +187,8 @@ def popcount_tile(rows: int, panels: int) -> Any:
 
 
 @intrinsic
-def masked_sum(typingctx, words, start, count, values):
-    """Sum of values (int32, 64 a word) where words[start : start + count] have a 1, as int64.
+def masked_sum(typingctx, words, start, count, values, first):
+    """Sum of values[first:] (int32, 64 a word) where words[start : start + count] have a 1, as int64.
 
     The caller keeps 4 * count * max|value| under 2^31.
     """
@@ -196,7 +196,7 @@ def masked_sum(typingctx, words, start, count, values):
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         vector = ir.VectorType(I32, 64)
         bits = builder.gep(data(context, builder, signature.args[0], args[0]), [args[1]])
-        numbers = data(context, builder, signature.args[3], args[3])
+        numbers = builder.gep(data(context, builder, signature.args[3], args[3]), [args[4]])
         total = variable(builder, vector)
         with cgutils.for_range(builder, args[2]) as loop:
             mask = lane_mask(builder, builder.load(builder.gep(bits, [loop.index])), I32)
@@ -210,7 +210,7 @@ def masked_sum(typingctx, words, start, count, values):
             builder, "llvm.vector.reduce.add", builder.sext(value, ir.VectorType(I64, 16)), I64
         )
 
-    return types.int64(words, types.int64, types.int64, values), body
+    return types.int64(words, types.int64, types.int64, values, types.int64), body
 
 
 @intrinsic

@@ -6,12 +6,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import prange
 
 from .. import DROPOUT
+from .arrays import empty, fill, zeros
 from .functions import exp
-from .jit import jit
-from .random import block
+from .jit import jit, kernel
+from .parallel import tasks
+from .random import U64, block
 
 STRETCH = 4096  # numbers of a network that a task of an optimiser takes
 
@@ -35,75 +36,78 @@ def cross_entropy_row(y, target, d):
     return math.log(np.float64(total)) - np.float64(chosen)
 
 
-@jit(parallel=True)
-def cross_entropy(outputs, targets, mask, scale, losses, d_outputs):
+def rows_of(outputs, *rest):
+    """Rows of all networks, and a nanosecond for each output."""
+    return outputs.shape[0] * outputs.shape[1], outputs.size
+
+
+@tasks(rows_of)
+def cross_entropy(task, outputs, targets, mask, scale, losses, d_outputs):
     """Sum of log sum exp y - y[target] over the steps of each row, and its gradient times scale."""
-    networks, rows, steps, o = outputs.shape
-    for task in prange(networks * rows):
-        net, row = task // rows, task % rows
-        own, factor = min(net, len(targets) - 1), outputs.dtype.type(scale[net])
-        scratch = np.empty(o, outputs.dtype)
-        total = 0.0
-        for t in range(steps):
-            if mask[row, t]:
-                total += cross_entropy_row(outputs[net, row, t], targets[own, row, t], scratch)
-                for j in range(d_outputs.shape[3]):
-                    d_outputs[net, row, t, j] = factor * scratch[j]
-            else:
-                d_outputs[net, row, t] = 0
-        losses[net, row] = total
+    _, rows, steps, o = outputs.shape
+    net, row = task // rows, task % rows
+    own, factor = min(net, len(targets) - 1), outputs.dtype.type(scale[net])
+    scratch = empty((o,), outputs)
+    total = 0.0
+    for t in range(steps):
+        if mask[row, t]:
+            total += cross_entropy_row(outputs[net, row, t], targets[own, row, t], scratch)
+            for j in range(d_outputs.shape[3]):
+                d_outputs[net, row, t, j] = factor * scratch[j]
+        else:
+            fill(d_outputs[net, row, t], 0, 0)
+    losses[net, row] = total
 
 
-@jit(parallel=True)
-def squared_error(outputs, targets, mask, scale, losses, d_outputs):
+@tasks(rows_of)
+def squared_error(task, outputs, targets, mask, scale, losses, d_outputs):
     """Half the sum of (y - target)^2 over the steps of each row, and its gradient times scale."""
-    networks, rows, steps, o = outputs.shape
-    for task in prange(networks * rows):
-        net, row = task // rows, task % rows
-        own, factor = min(net, len(targets) - 1), outputs.dtype.type(scale[net])
-        total = 0.0
-        for t in range(steps):
-            if mask[row, t]:
-                for j in range(o):
-                    d = outputs[net, row, t, j] - targets[own, row, t, j]
-                    total += np.float64(d) * np.float64(d)
-                    if d_outputs.shape[3]:
-                        d_outputs[net, row, t, j] = factor * d
-            else:
-                d_outputs[net, row, t] = 0
-        losses[net, row] = total / 2
+    _, rows, steps, o = outputs.shape
+    net, row = task // rows, task % rows
+    own, factor = min(net, len(targets) - 1), outputs.dtype.type(scale[net])
+    total = 0.0
+    for t in range(steps):
+        if mask[row, t]:
+            for j in range(o):
+                d = outputs[net, row, t, j] - targets[own, row, t, j]
+                total += np.float64(d) * np.float64(d)
+                if d_outputs.shape[3]:
+                    d_outputs[net, row, t, j] = factor * d
+        else:
+            fill(d_outputs[net, row, t], 0, 0)
+    losses[net, row] = total / 2
 
 
-@jit(parallel=True)
-def dropout(key, layer, threshold, values):
+@tasks(lambda key, layer, threshold, values: rows_of(values))
+def dropout(task, key, layer, threshold, values):
     """values = 0 where a draw of 16 bits is below threshold, the others divided by the share of them."""
-    k, b, t, n = values.shape
+    _, b, t, n = values.shape
     scale = values.dtype.type(2**16 / (2**16 - threshold))
-    for task in prange(k * b):
-        net, row = task // b, task % b
-        draws = np.empty(-(-n // 8) * 2, np.uint64)
-        parts = draws.view(np.uint16)
-        for step in range(t):
-            for i in range(len(draws) // 2):
-                draws[2 * i], draws[2 * i + 1] = block(key, i, row * t + step, net, DROPOUT | layer << 8)
-            own = values[net, row, step]
-            for j in range(n):
-                own[j] = scale * own[j] if parts[j] >= threshold else own.dtype.type(0)
+    net, row = task // b, task % b
+    for step in range(t):
+        own = values[net, row, step]
+        for i in range((n + 7) // 8):
+            draws = block(key, i, row * t + step, net, DROPOUT | layer << 8)
+            for j in range(8 * i, min(8 * i + 8, n)):
+                draw = draws[j >> 2 & 1] >> U64(16 * (j & 3)) & U64(0xFFFF)
+                own[j] = scale * own[j] if draw >= U64(threshold) else own.dtype.type(0)
 
 
-@jit
-def squared_norms(gradient, norms):
+@tasks(lambda gradient, norms: (len(gradient), gradient.size / 4))
+def squared_norms(net, gradient, norms):
     """norms += squared norms of the rows of gradient, in float64, 16 sums at a time."""
-    for net in range(len(gradient)):
-        values = gradient[net]
-        sums = np.zeros(16)
-        whole = len(values) // 16 * 16
-        for first in range(0, whole, 16):
-            for j in range(16):
-                sums[j] += np.float64(values[first + j]) * np.float64(values[first + j])
-        for j in range(whole, len(values)):
-            sums[j - whole] += np.float64(values[j]) * np.float64(values[j])
-        norms[net] += sums.sum()
+    values = gradient[net]
+    sums = zeros((16,), np.float64)
+    whole = len(values) // 16 * 16
+    for first in range(0, whole, 16):
+        for j in range(16):
+            sums[j] += np.float64(values[first + j]) * np.float64(values[first + j])
+    for j in range(whole, len(values)):
+        sums[j - whole] += np.float64(values[j]) * np.float64(values[j])
+    total = 0.0
+    for j in range(16):
+        total += sums[j]
+    norms[net] += total
 
 
 @jit
@@ -120,24 +124,29 @@ def sgd_stretch(p, g, v, scale, rate, momentum, nesterov):
             p[j] -= rate * v[j]
 
 
-@jit(parallel=True)
-def sgd(parameter, gradient, velocity, scale, rate, momentum, nesterov):
-    """v = momentum v + scale g; p -= rate v, or rate (scale g + momentum v) after Nesterov."""
+def stretches(parameter, *rest):
+    """Stretches of the parameters of all networks, and half a nanosecond for each parameter."""
     networks, n = parameter.shape
+    return networks * -(-n // STRETCH), parameter.size / 2
+
+
+@tasks(stretches)
+def sgd(task, parameter, gradient, velocity, scale, rate, momentum, nesterov):
+    """v = momentum v + scale g; p -= rate v, or rate (scale g + momentum v) after Nesterov."""
+    n = parameter.shape[1]
     real = parameter.dtype.type
     parts = -(-n // STRETCH)
-    for task in prange(networks * parts):
-        net, first = task // parts, task % parts * STRETCH
-        last = min(first + STRETCH, n)
-        sgd_stretch(
-            parameter[net, first:last],
-            gradient[net, first:last],
-            velocity[net, first:last],
-            real(scale[net]),
-            real(rate[net]),
-            real(momentum),
-            nesterov,
-        )
+    net, first = task // parts, task % parts * STRETCH
+    last = min(first + STRETCH, n)
+    sgd_stretch(
+        parameter[net, first:last],
+        gradient[net, first:last],
+        velocity[net, first:last],
+        real(scale[net]),
+        real(rate[net]),
+        real(momentum),
+        nesterov,
+    )
 
 
 @jit
@@ -151,42 +160,44 @@ def adam_stretch(p, g, m, v, scale, rate, beta1, beta2, rest1, rest2, unbias1, u
         p[j] -= rate * (m[j] / unbias1) / (np.sqrt(v[j] / unbias2) + epsilon)
 
 
-@jit(parallel=True)
-def adam(parameter, gradient, mean, square, scale, rate, beta1, beta2, epsilon, decay, step):
+@tasks(stretches)
+def adam(task, parameter, gradient, mean, square, scale, rate, beta1, beta2, epsilon, decay, step):
     """Adam with bias corrections for step 1, 2, .. and decoupled weight decay."""
-    networks, n = parameter.shape
+    n = parameter.shape[1]
     real = parameter.dtype.type
     parts = -(-n // STRETCH)
-    for task in prange(networks * parts):
-        net, first = task // parts, task % parts * STRETCH
-        last = min(first + STRETCH, n)
-        adam_stretch(
-            parameter[net, first:last],
-            gradient[net, first:last],
-            mean[net, first:last],
-            square[net, first:last],
-            real(scale[net]),
-            real(rate[net]),
-            real(beta1),
-            real(beta2),
-            real(1 - beta1),
-            real(1 - beta2),
-            real(1 - beta1**step),
-            real(1 - beta2**step),
-            real(epsilon),
-            real(decay * rate[net]),
-        )
+    net, first = task // parts, task % parts * STRETCH
+    last = min(first + STRETCH, n)
+    adam_stretch(
+        parameter[net, first:last],
+        gradient[net, first:last],
+        mean[net, first:last],
+        square[net, first:last],
+        real(scale[net]),
+        real(rate[net]),
+        real(beta1),
+        real(beta2),
+        real(1 - beta1),
+        real(1 - beta2),
+        real(1 - beta1**step),
+        real(1 - beta2**step),
+        real(epsilon),
+        real(decay * rate[net]),
+    )
 
 
-@jit
+@kernel
 def all_finite(values):
     """Whether values hold neither NaN nor infinity, which times 0 are NaN; 64 sums at a time."""
     zero = values.dtype.type(0)
-    sums = np.zeros(64, values.dtype)
+    sums = zeros((64,), values)
     whole = len(values) // 64 * 64
     for first in range(0, whole, 64):
         for j in range(64):
             sums[j] += zero * values[first + j]
     for j in range(whole, len(values)):
         sums[j - whole] += zero * values[j]
-    return sums.sum() == 0
+    total = zero
+    for j in range(64):
+        total += sums[j]
+    return total == 0

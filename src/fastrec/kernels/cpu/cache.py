@@ -1,0 +1,160 @@
+"""Compiled kernels on disk: one folder a user, shared by environments and processes.
+
+The folder holds machine code that is run as it is found.  So nothing is read that anybody but the user and
+root could have written, and each file begins with the checksum of the rest.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import os
+import pickle
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core import compiler, serialize
+from numba.core.registry import cpu_target
+
+log = logging.getLogger("fastrec")
+
+NAME = "kernels-"  # of a folder for each version of the sources and of what compiles them
+MOST, DAYS = 32, 30  # such folders that are kept, and how long they are without having been used
+
+
+def location() -> Path:
+    """The folder of all that is kept: FASTREC_CACHE_DIR, a folder in NUMBA_CACHE_DIR, or the platform's."""
+    if given := os.environ.get("FASTREC_CACHE_DIR"):
+        return Path(given)
+    if given := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(given) / "fastrec"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fastrec" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fastrec"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastrec"
+
+
+@functools.cache
+def key() -> str:
+    """What machine code depends on besides the types of arguments, as the name of a folder."""
+    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    versions = numba.__version__, llvmlite.__version__, sys.implementation.cache_tag
+    machine = cpu_target.target_context.codegen().magic_tuple()
+    text = repr((hashlib.sha256(sources).hexdigest(), versions, machine))
+    return NAME + hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def others_can_write(status: os.stat_result) -> bool:
+    """Whether anybody but this user and root may change what has this status."""
+    if not hasattr(os, "geteuid"):
+        return False
+    return status.st_uid not in (0, os.geteuid()) or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+@functools.cache
+def folder() -> Path | None:
+    """The folder of kernels, made if it is missing, or None (said once) where none can be made or trusted."""
+    try:
+        for path in (location(), location() / key()):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if others_can_write(path.lstat()):
+                not_kept(f"{path} belongs to another user or can be written to by others")
+                return None
+        with suppress(OSError):  # on a medium that is only read, nothing is pruned either
+            os.utime(path)
+            prune(path.parent)
+    except (OSError, RuntimeError) as error:  # Path.home() raises RuntimeError
+        not_kept(f"{location_name()}: {getattr(error, 'strerror', None) or error}")
+        return None
+    return path
+
+
+def location_name() -> str:
+    try:
+        return str(location())
+    except RuntimeError:
+        return "no home folder"
+
+
+def prune(place: Path) -> None:
+    """Remove folders of kernels that nothing has used for long, and the oldest if there are many."""
+    used = {path: path.stat().st_mtime for path in place.glob(NAME + "*")}
+    newest = sorted(used, key=lambda path: used[path], reverse=True)
+    for number, path in enumerate(newest):
+        if number >= MOST or used[path] < time.time() - DAYS * 86400:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def not_kept(why: str) -> None:
+    """Say once that kernels cannot be kept."""
+    if not Cache.said:
+        Cache.said = True
+        log.warning("compiled kernels are not kept: %s; set FASTREC_CACHE_DIR to a folder of your own", why)
+
+
+class Cache:
+    """What is kept of one kernel, a file for each types of arguments."""
+
+    said = False
+
+    def __init__(self, function: Any) -> None:
+        self.name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+
+    def path(self, args: tuple[Any, ...]) -> Path | None:
+        """The file of the kernel for arguments of these types."""
+        kept = folder()
+        return kept and kept / f"{self.name}-{hashlib.sha256(repr(args).encode()).hexdigest()[:20]}"
+
+    def load(self, args: tuple[Any, ...]) -> Any:
+        """The compiled kernel, or None if it is not kept or not to be trusted."""
+        path = self.path(args)
+        if path is None:
+            return None
+        try:
+            with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+                if others_can_write(os.fstat(file.fileno())):
+                    return None
+                data = file.read()
+            if hashlib.sha256(data[32:]).digest() != data[:32]:
+                return None
+            cpu_target.target_context.refresh()  # what machine code calls must be there
+            found = compiler.CompileResult._rebuild(cpu_target.target_context, *pickle.loads(data[32:]))
+            return found if found.signature.args == args else None
+        except Exception:  # there is hardly one that unpickling what another version wrote does not raise
+            return None
+
+    def save(self, args: tuple[Any, ...], compiled: Any) -> None:
+        """Keep a compiled kernel, or say why that cannot be."""
+        path = self.path(args)
+        if path is None:
+            return
+        data = serialize.dumps(compiled._replace(type_annotation="")._reduce())
+        try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                try:
+                    file.write(hashlib.sha256(data).digest() + data)
+                    file.close()
+                    os.replace(file.name, path)
+                except BaseException:
+                    with suppress(OSError):
+                        os.unlink(file.name)
+                    raise
+        except OSError as error:
+            not_kept(f"{error.filename or path.parent}: {error.strerror}")
+
+
+def size() -> int:
+    """Bytes of all kernels that are kept."""
+    with suppress(OSError, RuntimeError):
+        return sum(path.stat().st_size for path in location().glob(f"{NAME}*/*"))
+    return 0

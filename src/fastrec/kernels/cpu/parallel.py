@@ -1,0 +1,87 @@
+"""Kernels whose tasks are dealt to threads."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import threads
+from .atomic import fetch_add
+from .jit import Kernel, jit
+
+
+def tasks(work: Callable[..., tuple[int, float]]) -> Callable[[Callable[..., Any]], Parallel]:
+    """`parallel`, for a kernel whose arguments tell how to deal it.
+
+    work(*args) gives how many tasks there are and about how many nanoseconds all of them take one core.
+    """
+    return lambda function: Parallel(function, work)
+
+
+def parallel(function: Callable[..., Any]) -> Parallel:
+    """A kernel that does one task, whose number is its first argument, and is dealt to the threads."""
+    return Parallel(function, None)
+
+
+def describe(made: Any, function: Callable[..., Any]) -> None:
+    """Give what was made of a function its name and docstring, but not its signature."""
+    for name in functools.WRAPPER_ASSIGNMENTS:
+        if hasattr(function, name):
+            setattr(made, name, getattr(function, name))
+
+
+class Parallel:
+    """A kernel that is called without the number of a task, and does them all."""
+
+    def __init__(self, function: Callable[..., Any], work: Callable[..., tuple[int, float]] | None) -> None:
+        describe(self, function)
+        signature = inspect.signature(function)
+        self.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
+        self.work = work
+        task = jit(function)
+
+        def deal(counter, tasks, step, rounds, *args):
+            # Whether there may be tasks left, after so many rounds.
+            for _ in range(rounds):
+                first = fetch_add(counter, 0, step)
+                for number in range(first, min(first + step, tasks)):
+                    task(number, *args)
+                if first + step >= tasks:
+                    return False
+            return True
+
+        describe(deal, function)
+        self.kernel = Kernel(deal)
+
+    def __call__(self, *args: Any) -> None:
+        assert self.work is not None
+        self.deal(*self.work(*args), *args)
+
+    def deal(self, tasks: int, nanoseconds: float, *args: Any) -> None:
+        """Do so many tasks, which take one core about so many nanoseconds in all."""
+        if not tasks:
+            return
+        kernel, counter, each = self.kernel, np.zeros(1, np.int64), max(nanoseconds / tasks, 1.0)
+        helpers = min(tasks, int(nanoseconds // threads.SMALL) + 1, threads.get_threads()) - 1
+        if not helpers:
+            step = max(1, int(threads.BREATH / each))
+            while kernel(counter, tasks, step, 1, *args):
+                pass
+            return
+        step = max(1, min(int(threads.SHARE / each), tasks // (4 * helpers + 4)))
+        rounds = max(1, int(threads.BREATH / (step * each)))
+
+        def take() -> bool:
+            return kernel(counter, tasks, step, rounds, *args)
+
+        def stop() -> None:
+            counter[0] = tasks
+
+        kernel(counter, 0, step, 0, *args)  # compiles here, not in a helper, whom no Ctrl-C reaches
+        job = threads.Job(take, stop)
+        threads.pool.offer(job, helpers)
+        job.run()

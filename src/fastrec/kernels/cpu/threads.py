@@ -1,0 +1,225 @@
+"""Threads: kernels are serial functions without the GIL, whose tasks are dealt to a pool of Python threads.
+
+A thread takes the next tasks from a counter that all share, so that uneven ones balance.  The caller works
+too, and helpers that have not woken when nothing is left are not waited for.  Nothing spins; any number of
+callers share the pool; a child of a fork makes one of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import contextvars
+import functools
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+
+SMALL = 30_000  # nanoseconds of work that are done before a second thread has woken and ended
+SHARE = 20_000  # nanoseconds of tasks that are taken at a time, where there are enough
+BREATH = 50_000_000  # nanoseconds after which the caller looks for Ctrl-C
+MOST = 1024  # threads
+
+_chosen: int | None = None
+_scoped: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastrec_threads", default=None)
+
+
+def set_threads(n: int | None) -> int:
+    """Set the number of threads that kernels on the CPU use, and return it.
+
+    n: 1 to 1024, or None for what FASTREC_NUM_THREADS says, else NUMBA_NUM_THREADS, else the cores that this
+    process may use. It holds in all of the process; results do not depend on it. Raises ValueError for
+    another number.
+
+    >>> import fastrec
+    >>> fastrec.set_threads(2)
+    2
+    >>> _ = fastrec.set_threads(None)
+    """
+    global _chosen
+    if n is not None:
+        from ...arguments import as_int
+
+        n = as_int("n", n, 1, MOST)
+    _chosen = n
+    for known in (chosen_outside, usable_cores):
+        known.cache_clear()
+    return get_threads()
+
+
+def get_threads() -> int:
+    """The number of threads that kernels on the CPU use.
+
+    Raises ValueError where an environment variable that says it is not a whole number.
+    """
+    return _scoped.get() or _chosen or chosen_outside() or usable_cores()
+
+
+@contextlib.contextmanager
+def limit_threads(n: int) -> Iterator[None]:
+    """Use at most n threads inside a ``with`` block, in this thread of Python or task only."""
+    token = _scoped.set(min(n, get_threads()))
+    try:
+        yield
+    finally:
+        _scoped.reset(token)
+
+
+@functools.cache
+def chosen_outside() -> int | None:
+    """What the environment says, the machine's cores at most."""
+    for name in ("FASTREC_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        if given := os.environ.get(name):
+            if not (given.isascii() and given.isdigit() and int(given[:9])):
+                raise ValueError(f"{name} is {given!r}; it must be a whole number, 1 or more")
+            return min(int(given[:9]), os.cpu_count() or 1)
+    return None
+
+
+@functools.cache
+def usable_cores() -> int:
+    """Cores that this process may use, by its affinity and the quota of its control group."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, quota(Path("/")))))
+
+
+def quota(root: Path) -> float:
+    """Cores that control groups of Linux grant this process, of both versions; infinite without a limit."""
+    least = math.inf
+    try:
+        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return least
+    for _, controllers, name in groups:
+        if controllers not in ("", "cpu", "cpu,cpuacct"):
+            continue
+        top = root / "sys/fs/cgroup" / ("" if not controllers else "cpu")
+        # Inside of a container the name may be that outside of it: the root is then what counts.
+        place = top / name.strip("/")
+        for group in (place, *place.parents):
+            if not group.is_relative_to(top):
+                break
+            with contextlib.suppress(OSError, ValueError):
+                if controllers:
+                    limit = (group / "cpu.cfs_quota_us").read_text()
+                    period = (group / "cpu.cfs_period_us").read_text()
+                else:
+                    limit, period = (group / "cpu.max").read_text().split()
+                if limit != "max" and int(limit) > 0:
+                    least = min(least, int(limit) / int(period))
+    return least
+
+
+class Job:
+    """Tasks of one call of a kernel: some thread calls `take` until it says that nothing is left."""
+
+    def __init__(self, take: Callable[[], bool], stop: Callable[[], None]) -> None:
+        self.take, self.stop = take, stop
+        self.lock, self.ended = threading.Lock(), threading.Lock()
+        self.ended.acquire()
+        self.open, self.helpers = True, 0
+        self.error: BaseException | None = None
+
+    def help(self) -> None:
+        """Do tasks in a thread of the pool."""
+        with self.lock:
+            if not self.open:
+                return
+            self.helpers += 1
+        try:
+            while self.take():
+                pass
+        except BaseException as error:
+            self.error = error
+            self.stop()
+        with self.lock:
+            self.helpers -= 1
+            if not self.open and not self.helpers:
+                self.ended.release()
+
+    def run(self) -> None:
+        """Do tasks in the calling thread, and wait for the helpers that have begun one."""
+        try:
+            while self.take():
+                pass
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            with self.lock:
+                self.open = False
+                waiting = self.helpers > 0
+            if waiting:
+                self.wait()
+        if self.error is not None:
+            raise self.error
+
+    def wait(self) -> None:
+        """Wait for the helpers, also when an interrupt says not to."""
+        try:
+            self.ended.acquire()
+        except BaseException:
+            self.stop()
+            self.ended.acquire()
+            raise
+
+
+class Pool:
+    """Threads that wait for jobs, as many as were ever asked for."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self.threads: list[threading.Thread] = []
+        self.lock = threading.Lock()
+        self.closed = False
+
+    def offer(self, job: Job, helpers: int) -> None:
+        """Let so many threads help with a job."""
+        if len(self.threads) < helpers:
+            self.grow(helpers)
+        for _ in range(helpers):
+            self.jobs.put(job)
+
+    def grow(self, size: int) -> None:
+        with self.lock:
+            while len(self.threads) < size and not self.closed:
+                thread = threading.Thread(target=work, args=(self.jobs,), name="fastrec", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the system has no more threads, or Python is about to end
+                    return
+                self.threads.append(thread)
+
+    def close(self) -> None:
+        """End the threads, so that none is inside of Python when that ends."""
+        with self.lock:
+            self.closed = True
+            for _ in self.threads:
+                self.jobs.put(None)
+            for thread in self.threads:
+                thread.join(1)
+            self.threads.clear()
+
+
+def work(jobs: SimpleQueue[Job | None]) -> None:
+    """The life of a thread of the pool."""
+    while job := jobs.get():
+        job.help()
+        del job  # and with it the arrays
+
+
+pool = Pool()
+
+
+def renew_pool() -> None:
+    """Begin anew in a child of a fork, where no thread of the pool is."""
+    global pool
+    pool = Pool()
+
+
+atexit.register(lambda: pool.close())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=renew_pool)
