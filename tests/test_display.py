@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -180,3 +181,8 @@ def test_without_pandas(measured: dict[str, Any], monkeypatch: pytest.MonkeyPatc
             ImportError, match="to_frame needs pandas, which is not installed: pip install pandas"
         ):
             result.to_frame()
+
+
+def test_figures_can_be_pickled() -> None:
+    figure = pickle.loads(pickle.dumps(FITTED.plot().figure))
+    assert len(figure.axes) == 2 and figure.axes[0]._repr_png_()[1] == {"width": 512, "height": 480}

@@ -32,6 +32,7 @@ for backend in ("reference", "cpu"):
     net.store(patterns)
     print(net.overlaps(patterns).sum())
 fastrec.RNN(3, 4, seed=1, backend="reference").predict(np.ones((1, 2, 3), np.float32))
+fastrec.Vocabulary.of(fastrec.example_text())
 """
 
 

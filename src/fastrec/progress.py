@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import sys
 import time
@@ -24,9 +25,10 @@ def on_terminal() -> bool:
 
 def in_notebook() -> bool:
     """Whether this process is the kernel of a notebook, which shows what IPython displays."""
-    ipython = sys.modules.get("IPython")  # only a kernel has imported it
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
+    ipython = sys.modules.get("IPython")  # a kernel has imported it
+    if ipython is None or multiprocessing.parent_process() is not None:  # forked workers cannot display
+        return False
+    return getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 def is_quiet() -> bool:

@@ -259,7 +259,7 @@ class ScalingFit(Displayed):
     log_chi2: float
 
     def _summary(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("a", "a_error", "b", "b_error", "c", "c_error")}
+        return {name: value for name, value in vars(self).items() if name != "sizes"}
 
     def _table(self) -> Table:
         rows = [
