@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PIXELS_PER_INCH = (
-    160  # of figures in notebooks, which show them at half their size in pixels: sharp on any screen
-)
+PIXELS_PER_INCH = 160  # of figures in notebooks, shown at half their size in pixels: sharp on any screen
 MOST_PIXELS = 2400  # along an edge of such a figure
 MOST_ROWS = 12  # of a table in a notebook; the middle rows of a longer one are left out
 
