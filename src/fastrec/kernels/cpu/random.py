@@ -120,14 +120,14 @@ def choose(key, row, network, step, n, chosen):
     """Fill chosen (flips,) int64 with distinct random units: Floyd's sampling without replacement."""
     flips = len(chosen)
     taken = empty((n if flips > 32 else 0,), np.bool_)
-    for unit in range(len(taken)):
-        taken[unit] = False
+    for i in range(len(taken)):
+        taken[i] = False
     draws = (U64(0), U64(0))
     for i in range(flips):
         if i % 2 == 0:
             draws = block(key, i // 2, row, network, CORRUPT | step << 8)
         last = n - flips + i
-        unit: Any = np.int64(draw_below(draws[i % 2], U64(last + 1)))
+        unit = np.int64(draw_below(draws[i % 2], U64(last + 1)))
         if len(taken):
             unit = last if taken[unit] else unit
             taken[unit] = True
