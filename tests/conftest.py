@@ -1,4 +1,7 @@
-"""One test body, every backend: the `backend` fixture, narrowed by FASTREC_TEST_BACKENDS=cpu,reference."""
+"""One test body, every backend: the `backend` fixture, narrowed by FASTREC_TEST_BACKENDS=cpu,reference.
+
+``--all`` runs what a short run leaves out (choice.py).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import choice
 import devices
 import matplotlib.image
 import pytest
 from emulator import errors, raw
 from hypothesis import settings
+from summary import Summary
 
 from fastrec import arguments
 from fastrec.backend import BACKENDS, array_module, lacking
@@ -39,9 +44,22 @@ settings.register_profile(
 settings.load_profile("fastrec")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fastrec")
+    group.addoption("--all", action="store_true", help="run also tests marked slow, and all cases")
+    group.addoption("--torch", action="store_true", help="PyTorch must be there")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Summary(config, CHOSEN))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without the tests of kernels that "gpu" does not have; long ones first, beside which others can run."""
     items[:] = [item for item in items if item.path.stem in ON_GPU or "gpu" not in parameters(item)]
+    if not config.option.all:
+        items[:], left_out = choice.short(items)
+        config.hook.pytest_deselected(items=left_out)
     items.sort(key=lambda item: item.get_closest_marker("slow") is None and item.path.stem not in LONG)
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import warnings
-from collections.abc import Iterator
-from types import ModuleType, SimpleNamespace
+from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import emulator
 import numpy as np
 import pytest
+from emulator import raw
 
 from fastrec.backend import kernels, lacking, move
+
+DOMAINS = ("hopfield", "capacity", "rnn", "generation")
+CALLED: set[str] = set()
 
 # Whether memory is checked, the order of threads and blocks, its seed.
 MODES = {
@@ -71,13 +76,49 @@ def crossing(to_device: int = 0, to_host: int = 0, waits: int = 0) -> Iterator[N
             yield
 
 
-def host_kernels(domain: str, backend: str) -> ModuleType | SimpleNamespace:
+def host_kernels(domain: str, backend: str) -> SimpleNamespace:
     """The kernels of a backend, to be called with NumPy arrays: to the device and back if it is "gpu"."""
     module = kernels(domain, backend)
-    if backend != "gpu":
-        return module
 
-    return SimpleNamespace(**{name: called_on_host(getattr(module, name)) for name in module.__all__})
+    def counted(name: str) -> Any:
+        kernel = getattr(module, name)
+        run = called_on_host(kernel) if backend == "gpu" else kernel
+
+        @functools.wraps(kernel)
+        def call(*arguments: Any, **options: Any) -> Any:
+            value = run(*arguments, **options)
+            CALLED.add(f"{backend} {domain}.{name}")
+            return value
+
+        return call
+
+    return SimpleNamespace(**{name: counted(name) for name in module.__all__})
+
+
+def kernels_that_ran() -> set[str]:
+    """Kernels of each backend that tests have called by `host_kernels`, and all emulated CUDA kernels."""
+    if not emulated("gpu"):
+        return CALLED
+    from fastrec.kernels.gpu.module import KERNELS, source
+
+    files = {source(file): file for file in KERNELS}
+    return CALLED | {f"{files[code]}.cu {name}" for code, name in raw.launched if code in files}
+
+
+def kernels_to_run(backends: Iterable[str]) -> set[str]:
+    """Every kernel that `kernels_that_ran` can name of these backends."""
+    every = {
+        f"{backend} {domain}.{name}"
+        for backend in backends
+        for domain in DOMAINS
+        if lacking(backend, domain) is None
+        for name in kernels(domain, backend).__all__
+    }
+    if "gpu" in backends and emulated("gpu"):
+        from fastrec.kernels.gpu.module import KERNELS
+
+        every |= {f"{file}.cu {name}" for file in KERNELS for name in KERNELS[file]}
+    return every
 
 
 def called_on_host(kernel: Any) -> Any:

@@ -12,21 +12,25 @@ gpu = pytest.importorskip("fastrec.kernels.gpu.module", reason="the loader needs
 import kernel_table  # noqa: E402
 import nvrtc  # noqa: E402
 
-if reason := kernel_table.unavailable_reason():
-    pytest.skip(reason, allow_module_level=True)
-
 # Kernels that may have a stack frame, and why; registers are spilled by none.
 STACK = {f"scan<{digits}>": "the units chosen for a recall, where one is in doubt" for digits in (2, 3, 4)}
 SUPPORTED = tuple(nvrtc.ARCHITECTURES)
 # Compiled without warnings, but registers may be spilled.
 OTHERS = ("sm_89", "sm_100", "sm_120")
 VERSIONS = [compiler.version for compiler in nvrtc.compilers()]
+COMPILED = [
+    (compiler.version, arch)
+    for compiler in nvrtc.compilers()
+    for arch in (*SUPPORTED, *OTHERS)
+    if arch in compiler.architectures
+]
 TABLE = kernel_table.read_table()
 
 
-def family(name: str) -> str:
-    """A kernel and its first type: instances that differ in the others hold about as many registers."""
-    return re.split("[,>]", name)[0]
+def compiling(test):
+    """Marks a test that needs the compilers, which are installed for --all alone."""
+    reason = kernel_table.unavailable_reason()
+    return pytest.mark.slow(pytest.mark.skipif(reason is not None, reason=str(reason))(test))
 
 
 def kind(name: str) -> str:
@@ -100,15 +104,7 @@ def test_every_kernel_is_loaded(file):
     assert set(names) == {kind(name) for name in gpu.KERNELS[file]}, "KERNELS must name every kernel"
 
 
-@pytest.mark.parametrize("file", gpu.KERNELS)
-def test_largest_instances(file, record_property):
-    group = family if file in kernel_table.RECURRENCES else None
-    kernels = compiled(file, largest(file, kernel_table.ARCH, group), kernel_table.ARCH)
-    check(file, kernels)
-    compare(file, kernels, record_property)
-
-
-@pytest.mark.slow
+@compiling
 @pytest.mark.parametrize("arch", SUPPORTED)
 @pytest.mark.parametrize("file", gpu.KERNELS)
 def test_every_instance(file, arch, record_property):
@@ -118,20 +114,10 @@ def test_every_instance(file, arch, record_property):
         compare(file, kernels, record_property)
 
 
+@compiling
 @pytest.mark.parametrize("file", gpu.KERNELS)
-@pytest.mark.parametrize(
-    ("version", "arch"),
-    [
-        pytest.param(
-            version, arch, marks=() if (version, arch) == (VERSIONS[0], "sm_80") else pytest.mark.slow
-        )
-        for version in VERSIONS
-        for arch in (*SUPPORTED, *OTHERS)
-    ],
-)
+@pytest.mark.parametrize(("version", "arch"), COMPILED)
 def test_an_instance_of_each_kernel(version, arch, file, record_property):
-    if not any(arch in x.architectures for x in nvrtc.compilers() if x.version == version):
-        pytest.skip(f"NVRTC {version} does not compile for {arch}")
     names = largest(file, arch, kind)
     kernels, warnings = kernel_table.measure(gpu.source(file), names, arch, gpu.OPTIONS, version)
     assert not warnings
@@ -143,6 +129,7 @@ def test_an_instance_of_each_kernel(version, arch, file, record_property):
             record_property("note", f"{kernel.name} spills {kernel.spilled} bytes on {arch}, NVRTC {version}")
 
 
+@compiling
 def test_worse_than_the_table(monkeypatch):
     """A kernel with larger numbers than its row fails, smaller ones are noted."""
     kernel = next(k for k in compiled("training", gpu.KERNELS["training"], "sm_90") if k.name == "sum_rows")
@@ -158,6 +145,7 @@ def test_worse_than_the_table(monkeypatch):
     ]
 
 
+@compiling
 def test_report():
     text = """
     template <int N> __global__ void __launch_bounds__(256, 2) turn(const int *a, int *b) {
@@ -180,6 +168,7 @@ def test_report():
     assert len(warnings) == 1 and "unused" in warnings[0]
 
 
+@compiling
 def test_errors():
     compiler = nvrtc.compilers()[0]
     with pytest.raises(nvrtc.CompileError, match="expected an expression"):
@@ -188,6 +177,7 @@ def test_errors():
         compiler.compile("__global__ void there() {}", ["missing"], "sm_80")
 
 
+@compiling
 @pytest.mark.parametrize("arch", SUPPORTED)
 def test_limits_of_the_benchmarks_compile(arch):
     text = (Path(__file__).parents[1] / "benchmarks" / "limits.cu").read_text()

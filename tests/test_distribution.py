@@ -46,6 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_wheel_is_small_and_whole(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     assert wheel.name == f"fastrec-{fastrec.__version__}-py3-none-any.whl" and wheel.stat().st_size < 10**6
@@ -54,6 +55,7 @@ def test_wheel_is_small_and_whole(built: Path) -> None:
     assert any(name.endswith(".cu") for name in names) and any(name.endswith("LICENSE") for name in names)
 
 
+@pytest.mark.slow
 def test_sdist_is_whole(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
@@ -108,7 +110,7 @@ def test_wheel_works_in_a_clean_environment(built: Path, tmp_path: Path, version
     assert reference == cpu
 
 
-def test_version_is_told_once(built: Path) -> None:
+def test_version_is_told_once() -> None:
     changes, citation = (
         (ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff")
     )

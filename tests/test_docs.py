@@ -132,6 +132,7 @@ def test_links_lead_somewhere(page):
     assert not re.search(r"^    (fastrec|pip|python) ", PAGES[page], re.MULTILINE), "write ```sh blocks"
 
 
+@pytest.mark.slow
 def test_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", ROOT / "docs", tmp_path / "site"]

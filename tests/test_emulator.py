@@ -539,10 +539,10 @@ def test_clusters_of_a_cooperative_launch() -> None:
     assert (y.get() == x.sum()).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.skipif(not nvrtc.compilers(), reason=f"compiling needs {nvrtc.WHEELS[0]}")
 def test_headers_compile(arch: str) -> None:
-    if not nvrtc.compilers():
-        pytest.skip(f"compiling needs {nvrtc.WHEELS[0]}")
     program = nvrtc.compilers()[0].compile(headed.code, HEADED, arch, ["-std=c++17"])
     assert not program.warnings and not any(kernel.stack or kernel.spilled for kernel in program.kernels)
     for kernel in program.kernels:

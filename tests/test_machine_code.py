@@ -9,8 +9,8 @@ import nvrtc
 import pytest
 from machine_code import COLUMNS, PTX, SASS, Function, Kernel
 
-if reason := kernel_table.unavailable_reason():
-    pytest.skip(reason, allow_module_level=True)
+reason = kernel_table.unavailable_reason()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(reason is not None, reason=str(reason))]
 
 SOUND = """
 __device__ unsigned look(const unsigned* place) {

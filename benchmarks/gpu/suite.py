@@ -27,7 +27,7 @@ def suite(report: Report) -> None:
     if missing := [name for name in NEEDED if not importlib.util.find_spec(name)]:
         raise Skipped(f"the tests need {', '.join(missing)}, which this Python does not have")
     files = [f"tests/{file}.py" for file in report.size(FILES, FILES[:1])]
-    command = [sys.executable, "-m", "pytest", "-q", *files, "-W", "default", "-m", "not slow"]
+    command = [sys.executable, "-m", "pytest", "-q", *files, "-W", "default", "--all", "-m", "not slow"]
     command += ["-k", report.size(CHOSEN, "test_transpose"), "--continue-on-collection-errors"]
     environment = os.environ | {"FASTREC_TEST_BACKENDS": "gpu", "PYTHONUNBUFFERED": "1"}
     report.row("tests")

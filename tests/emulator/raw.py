@@ -90,6 +90,7 @@ class Settings:
 
 settings = Settings()
 running = threading.Lock()  # a module's kernels share its state
+launched: set[tuple[str, str]] = set()  # the source and the name of each kernel that has run
 
 
 @contextmanager
@@ -411,6 +412,7 @@ class RawKernel:
         launch = getattr(library, f"emulator_launch_{self.number}")
         if launch((ctypes.c_uint * 9)(*shape, *self.cluster), ctypes.c_size_t(shared), pointers, options):
             raise errors.fault(f"{self.name}: {self._located(library.emulator_error().decode(), file)}")
+        launched.add((self.module.code, self.name))
 
     def _located(self, message: str, file: Path) -> str:
         """The message with the kernel's line, and its text, in place of the code's address."""
