@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(Summary(config, CHOSEN))
+    config.pluginmanager.register(Summary(config, CHOSEN), "summary")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -60,6 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.option.all:
         items[:], left_out = choice.short(items)
         config.hook.pytest_deselected(items=left_out)
+        config.pluginmanager.get_plugin("summary").left_out = len(left_out)
     items.sort(key=lambda item: item.get_closest_marker("slow") is None and item.path.stem not in LONG)
 
 

@@ -7,6 +7,7 @@ skips.toml, and where no test ran a kernel.
 from __future__ import annotations
 
 import csv
+import os
 import re
 import tomllib
 from collections import Counter
@@ -30,9 +31,6 @@ class Summary:
         self.left_out = 0
         self.seconds: Counter[str] = Counter()
         self.faults: list[str] = []
-
-    def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        self.left_out += len(items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid.partition("::")[0]] += report.duration
@@ -68,8 +66,15 @@ class Summary:
 
     def unlisted(self) -> list[str]:
         """The reasons that skips.toml does not list for such a run."""
+        option = self.config.option
+        applies = {
+            "always": True,
+            "outside CI": "CI" not in os.environ,
+            "without --all": not option.all,
+            "without --torch": not option.torch,
+        }
         listed = tomllib.loads(LISTED.read_text(encoding="utf-8"))
-        patterns = [*listed["always"], *({} if self.config.option.torch else listed["without --torch"])]
+        patterns = [pattern for section in listed if applies[section] for pattern in listed[section]]
         return [reason for reason in self.reasons() if not any(re.search(p, reason) for p in patterns)]
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

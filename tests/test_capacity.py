@@ -109,9 +109,8 @@ def test_wide_fields_where_narrow_ones_could_overflow(compiled, n):
 
 
 @pytest.mark.parametrize("n", [9001, 16_391])
+@pytest.mark.usefixtures("quick")
 def test_largest_is_the_last_stable_load(compiled, n):
-    if emulated(compiled):
-        pytest.skip("too much work for emulated CUDA")
     first = int(fastrec.capacity(n, trials=1, corruption=0, backend=compiled).counts[0])
     limit = first + 45
     largest = fastrec.capacity(

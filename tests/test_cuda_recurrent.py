@@ -38,8 +38,6 @@ KINDS = [
     (3, False, 1, True),
     (2, False, 1, False),
     (2, False, 2, False),
-    (CLUSTER, True, 1, True),
-    (CLUSTER, True, 1, False),
 ]
 
 pytestmark = pytest.mark.usefixtures("gpu")
@@ -91,8 +89,20 @@ def test_every_plan_equals_reference(
     planned: Callable[..., None], cell: str, product: str, kind: tuple[int, bool, int, bool]
 ) -> None:
     """The emulated card has three multiprocessors: teams of two or three blocks run one after the other."""
-    if kind[1] and product not in CLUSTERED:
-        pytest.skip("not compiled for clusters")
+    compare(planned, cell, product, kind)
+
+
+@cells
+@pytest.mark.parametrize("product", CLUSTERED)
+@pytest.mark.parametrize("resident", [True, False])
+def test_clusters_equal_reference(
+    planned: Callable[..., None], cell: str, product: str, resident: bool
+) -> None:
+    compare(planned, cell, product, (CLUSTER, True, 1, resident))
+
+
+def compare(planned: Callable[..., None], cell: str, product: str, kind: tuple[int, bool, int, bool]) -> None:
+    """Every number of rows of a team, in an order that is shuffled, with checks."""
     for turn, rows in enumerate(ROWS[product]):
         for b, h in ((2 * rows + 1, 13), (min(rows, 3), 33)):
             turn += 1

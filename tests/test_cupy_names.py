@@ -25,9 +25,10 @@ import fastrec
 
 TESTS = Path(__file__).parent
 SOURCES = sorted(Path(fastrec.__file__).parent.rglob("*.py"))
-pytestmark = pytest.mark.skipif(
-    find_spec("cupy") is None, reason='needs CuPy: pip install "fastrec[emulation]"'
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("cupy") is None, reason='needs CuPy: pip install "fastrec[emulation]"'),
+]
 
 
 def chain(node: ast.AST) -> list[str]:

@@ -21,7 +21,10 @@ from fastrec.hopfield.capacity import RUN
 from fastrec.hopfield.results import ScalingResult
 from fastrec.hopfield.runs import DamagedFile
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults are made with the tools of Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="faults are made with the tools of Linux"),
+]
 
 SOURCE = Path(fastrec.__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from fastrec.cli import main; main()"]

@@ -224,6 +224,7 @@ def test_there_is_a_value_for_every_job() -> None:
         assert least <= np.median(measure.stored(f"capacity, n = {n}")) <= most
 
 
+@pytest.mark.slow
 def test_suite(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the emulator a child finds none of it: the tests are those of the host."""
     suite.suite(report)
