@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sides import RECURRENT
 
 import fastrec
 from fastrec.bench.jobs import GATES, T
@@ -16,15 +17,9 @@ from fastrec.bench.timing import best, repeated
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("jax")
-JOBS = {  # (cell, B, I, H): goals of forward and both, relative to the faster peer
-    ("elman", 32, 64, 128): (2, 2),
-    ("elman", 32, 64, 256): (2, 1.8),
-    ("elman", 64, 64, 512): (1.5, 1.4),
-    ("elman", 64, 64, 1024): (1, 1.15),
-    ("elman", 1, 32, 64): (1, 1.5),
-    ("gru", 32, 64, 256): (1.8, 1.8),
-    ("lstm", 32, 64, 256): (1.1, 1.25),
-}
+# Of forward and both, relative to the faster peer.
+GOALS = ((2, 2), (2, 1.8), (1.5, 1.4), (1, 1.15), (1, 1.5), (1.8, 1.8), (1.1, 1.25))
+JOBS = dict(zip(RECURRENT, GOALS, strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,346 @@
+"""Jobs that two versions of fastrec are compared in, and the child process in which one version does them.
+
+The child runs this file too, with the fastrec of its checkout, so jobs use only what both versions have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests"))
+
+Task = Callable[[], Any]
+STEPS = 100  # of a sequence
+RECURRENT = (  # cell, rows, inputs, units
+    ("elman", 32, 64, 128),
+    ("elman", 32, 64, 256),
+    ("elman", 64, 64, 512),
+    ("elman", 64, 64, 1024),
+    ("elman", 1, 32, 64),
+    ("gru", 32, 64, 256),
+    ("lstm", 32, 64, 256),
+)
+GRU, SYMBOLS = 512, 65  # of the model of text
+FIRST: dict[str, Callable[[], Task]] = {}  # jobs of which the first call counts, small ones
+AGAIN: dict[str, Callable[[], Task]] = {}  # jobs of which later calls count
+
+
+def job(kind: dict[str, Callable[[], Task]], name: str, *arguments: Any) -> Callable[[Any], Any]:
+    """Registers a function that prepares a job and returns it, to be called with these arguments."""
+
+    def register(prepare: Any) -> Any:
+        kind[name] = lambda: prepare(*arguments)
+        return prepare
+
+    return register
+
+
+@job(FIRST, "capacity")
+def first_capacity() -> Task:
+    import fastrec
+
+    return lambda: fastrec.capacity(100, 20, backend="cpu")
+
+
+@job(FIRST, "store and recall")
+def first_recall() -> Task:
+    import fastrec
+
+    def run() -> Any:
+        patterns = fastrec.random_patterns(10, 100)
+        net = fastrec.HopfieldNetwork(100, backend="cpu")
+        net.store(patterns)
+        return net.recall(fastrec.corrupt(patterns, 0.1))
+
+    return run
+
+
+@job(FIRST, "loss and gradients, elman", "elman")
+@job(FIRST, "loss and gradients, jordan", "jordan")
+@job(FIRST, "loss and gradients, gru", "gru")
+@job(FIRST, "loss and gradients, lstm", "lstm")
+def first_gradients(cell: str) -> Task:
+    import fastrec
+
+    net = fastrec.RNN(3, 8, 2, cell, initial="uniform", backend="cpu")
+    x, targets = sequences(4, 10, 3), np.zeros((4, 10), np.int32)
+    return lambda: net.loss_and_gradients(x, targets)
+
+
+@job(FIRST, "generate")
+def first_generation() -> Task:
+    import fastrec
+
+    net = fastrec.RNN(20, 16, 20, "gru", initial="uniform", backend="cpu")
+    return lambda: net.generate(np.zeros((1, 1), np.int32), 50)
+
+
+@job(FIRST, "addition")
+def first_addition() -> Task:
+    return train_addition(models=4, pairs=64, epochs=1)
+
+
+for trials, n, stop, criterion in (
+    *((100, 100, "first_failure", "all"), (100, 1000, "first_failure", "all")),
+    *((400, 3000, "first_failure", "all"), (20, 10_000, "first_failure", "all")),
+    *((10, 10_000, "largest", "all"), (20, 10_000, "first_failure", "newest")),
+    (2, 20_000, "first_failure", "all"),
+):
+    name = f"{trials} trials, n = {n}, {stop}, {criterion}"
+
+    @job(AGAIN, name, n, trials, criterion, stop)
+    def capacity(n: int, trials: int, criterion: Any, stop: Any) -> Task:
+        import fastrec
+
+        return lambda: fastrec.capacity(n, trials, criterion, stop, backend="cpu")
+
+
+@job(AGAIN, "store and recall, n = 10000, p = 1000, 100 probes", 10_000, 1000, 100)
+@job(AGAIN, "store and recall, n = 100000, p = 3000, 16 probes", 100_000, 3000, 16)
+@job(AGAIN, "store and recall, n = 100, p = 8, 1 probe", 100, 8, 1)
+def recall(n: int, p: int, b: int) -> Task:
+    import fastrec
+
+    patterns = fastrec.random_patterns(p, n, packed=True)
+    probes = fastrec.corrupt(fastrec.PackedStates(patterns.words[:b], n), 0.1)
+
+    def run() -> Any:
+        net = fastrec.HopfieldNetwork(n, backend="cpu")
+        net.store(patterns)
+        return net.recall(probes)
+
+    return run
+
+
+@job(AGAIN, "overlaps of 2048 states and 2048 patterns, n = 4096")
+def overlaps() -> Task:
+    import fastrec
+
+    net = fastrec.HopfieldNetwork(4096, backend="cpu")
+    net.store(fastrec.random_patterns(2048, 4096, seed=1, packed=True))
+    probes = fastrec.random_patterns(2048, 4096, seed=2, packed=True)
+    return lambda: net.overlaps(probes)
+
+
+@job(AGAIN, "store p = 1000, n = 4096, with couplings", False)
+@job(AGAIN, "couplings of packed patterns, p = 1000, n = 4096", True)
+def couplings(packed: bool) -> Task:
+    import fastrec
+
+    patterns = fastrec.random_patterns(1000, 4096, packed=packed)
+
+    def run() -> Any:
+        net = fastrec.HopfieldNetwork(4096, backend="cpu")
+        net.store(patterns)
+        return net.couplings()
+
+    return run
+
+
+@job(AGAIN, "elman B=32 I=64 H=256, lengths 1..100, forward", "elman", 32, 64, 256, False, True)
+@job(AGAIN, "elman B=32 I=64 H=256, lengths 1..100, forward and backward", "elman", 32, 64, 256, True, True)
+def recurrent(cell: str, b: int, i: int, h: int, backward: bool, ragged: bool = False) -> Task:
+    import fastrec
+
+    net = fastrec.RNN(i, h, cell=cell, initial="uniform", backend="cpu")
+    x, d = sequences(b, STEPS, i), sequences(b, STEPS, h)
+    lengths = np.random.default_rng(0).integers(1, STEPS + 1, b) if ragged else None
+    if backward:
+        return lambda: net.backward(net.forward(x, lengths=lengths), d_hidden=d)
+    return lambda: net.predict(x, lengths=lengths)
+
+
+for sizes in RECURRENT:
+    for backward in (False, True):
+        name = "{} B={} I={} H={}, forward".format(*sizes) + " and backward" * backward
+        job(AGAIN, name, *sizes, backward)(recurrent)
+
+
+@job(AGAIN, "2000 characters of 1 sample, GRU H=512", 1, 2000, False)
+@job(AGAIN, "2000 characters of 1 sample, GRU H=512, weights of 16 bits", 1, 2000, True)
+@job(AGAIN, "200 characters of 64 samples, GRU H=512", 64, 200, False)
+def characters(rows: int, steps: int, rounded: bool) -> Task:
+    import fastrec
+
+    net = fastrec.RNN(SYMBOLS, GRU, SYMBOLS, "gru", initial="uniform", backend="cpu")
+    net = net.rounded() if rounded else net
+    prompt = np.zeros((rows, 1), np.int32)
+    return lambda: net.generate(prompt, steps, 0.8)
+
+
+@job(AGAIN, "training step of a text, GRU H=512, B=64, T=100")
+def training_step() -> Task:
+    import fastrec
+
+    net = fastrec.RNN(SYMBOLS, GRU, SYMBOLS, "gru", initial="uniform", backend="cpu")
+    x, targets = np.random.default_rng(0).integers(0, SYMBOLS, (2, 64, STEPS)).astype(np.int32)
+    optimizer = fastrec.Adam(1e-3)
+
+    def run() -> Any:
+        loss, gradients, _ = net.loss_and_gradients(x, targets, want_x=False)
+        optimizer.step(net.parameters, gradients)
+        return loss
+
+    return run
+
+
+@job(AGAIN, "addition, 64 networks, 1 epoch of 512 pairs")
+def addition() -> Task:
+    return train_addition(models=64, pairs=512, epochs=1)
+
+
+def train_addition(models: int, pairs: int, epochs: int) -> Task:
+    """What `fastrec addition` does, on fewer pairs and whether or not a network learns it."""
+    import fastrec
+
+    x, targets, mask = fastrec.addition_task(pairs, 8)
+    held = fastrec.addition_task(256, 8, seed=1)
+
+    def run() -> Any:
+        net = fastrec.RNN(2, 3, 2, "lstm", models=models, initial="uniform", backend="cpu")
+        options = {"optimizer": fastrec.Adam(0.03, clip=1.0), "mask": mask, "progress": False}
+        history = fastrec.fit(net, x, targets, (*held[:2], None, held[2]), epochs=epochs, **options)
+        return history.train, history.validation, net.predict(held[0])
+
+    return run
+
+
+@job(AGAIN, "first character of a new process, kernels cached")
+def first_character() -> Task:
+    import fastrec
+
+    folder = tempfile.TemporaryDirectory()
+    model = fastrec.CharModel(GRU, backend="cpu")
+    text = "".join(map(chr, range(32, 32 + SYMBOLS))) * 20
+    model.fit(text, 0, epochs=1, batch_size=1, steps=1000, progress=False)
+    path = Path(folder.name, "model.npz")
+    model.save(path)
+    program = "from fastrec.cli import main; main()"
+    command = [sys.executable, "-c", program, "text", "sample", path, "--prompt", "A"]
+
+    def run(folder: Any = folder) -> Any:
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            found = process.stdout.read(2)
+            process.kill()
+        return found.decode()
+
+    return run
+
+
+def sequences(b: int, t: int, width: int) -> Any:
+    """Random numbers (b, t, width) from -1 to 1."""
+    return np.random.default_rng(width).uniform(-1, 1, (b, t, width)).astype(np.float32)
+
+
+class Side:
+    """A child process that has a job of `AGAIN` ready, with the fastrec of a checkout."""
+
+    def __init__(self, tree: Path, name: str, cache: Path) -> None:
+        command = [sys.executable, __file__, "again", name]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen(command, env=environment(tree, cache), text=True, **pipes)
+        self.digest, self.seconds = json.loads(self.process.stdout.readline())
+
+    def time(self, calls: int) -> tuple[float, float]:
+        """Seconds of a first call, and of each of as many others as are asked for."""
+        print(calls, file=self.process.stdin, flush=True)
+        first, rest = json.loads(self.process.stdout.readline())
+        return first, rest / calls
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+def first_call(tree: Path, name: str, cache: Path) -> dict[str, Any]:
+    """What a job of `FIRST` costs in a process that has nothing compiled, with the fastrec of a checkout.
+
+    cpu: seconds of user and system of the process and its children that compilation took, the difference
+    between the first call and the second.  wall: the same by the clock.  imports: CPU seconds before the
+    first call.  compiled: how often Numba compiled a function in the process.  digest: of the result.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, __file__, "first", name]
+    done = subprocess.run(
+        command, env=environment(tree, cache), stdout=subprocess.PIPE, text=True, check=True
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = sum(getattr(after, field) - getattr(before, field) for field in ("ru_utime", "ru_stime"))
+    found = json.loads(done.stdout.splitlines()[-1])
+    # Of the whole process, as children that compile are counted once they have ended.
+    return found | {"cpu": spent - found["imports"] - 2 * found["second"]}
+
+
+def environment(tree: Path, cache: Path) -> dict[str, str]:
+    """Of a child that imports the fastrec of a checkout and keeps kernels in a folder of its own."""
+    folder = str(cache)
+    keys = {"PYTHONPATH": str(tree / "src"), "FASTREC_CACHE_DIR": folder, "NUMBA_CACHE_DIR": folder}
+    return os.environ | keys | {"FASTREC_QUIET": "1", "FASTREC_BACKEND": "cpu"}
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those of its children that have ended, user and system."""
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(used.ru_utime + used.ru_stime for used in both)
+
+
+def run_first(name: str) -> None:
+    """The child of `first_call`."""
+    import digests
+    from numba.core import event
+
+    from fastrec.backend import kernels
+
+    for domain in ("hopfield", "capacity", "rnn", "generation"):
+        kernels(domain, "cpu")
+    task = FIRST[name]()
+    times = [(cpu_seconds(), time.perf_counter())]
+    with event.install_recorder("numba:compile") as recorder:
+        result = task()
+    times.append((cpu_seconds(), time.perf_counter()))
+    again = task()
+    times.append((cpu_seconds(), time.perf_counter()))
+    if digests.digest(result) != digests.digest(again):
+        raise ArithmeticError(f"{name}: the second call gave another result")
+    (imports, begin), (_, middle), (end, last) = times
+    found = {
+        "imports": imports,
+        "second": end - times[1][0],
+        "wall": (middle - begin) - (last - middle),
+        "compiled": sum(happened.is_start for _, happened in recorder.buffer),
+        "digest": digests.digest(result),
+    }
+    print(json.dumps(found))
+
+
+def run_again(name: str) -> None:
+    """The child of `Side`."""
+    import digests
+
+    task = AGAIN[name]()
+    found = digests.digest(task())
+    begin = time.perf_counter()
+    task()
+    print(json.dumps([found, time.perf_counter() - begin]), flush=True)
+    for line in sys.stdin:
+        begin = time.perf_counter()
+        task()
+        middle = time.perf_counter()
+        for _ in range(int(line)):
+            task()
+        print(json.dumps([middle - begin, time.perf_counter() - middle]), flush=True)
+
+
+if __name__ == "__main__":
+    {"first": run_first, "again": run_again}[sys.argv[1]](sys.argv[2])
