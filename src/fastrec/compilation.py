@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 
-from .progress import in_notebook, is_quiet, on_terminal
+from .progress import describe, in_notebook, is_quiet, on_terminal
 
 log = logging.getLogger("fastrec")
 
@@ -40,11 +40,11 @@ def compiling_seconds() -> float:
 class Compilation:
     """A ``with`` block in which a kernel is compiled.
 
-    part: what it belongs to, such as "capacity".  functions: how many it consists of; those of them that
-    have begun are in `begun`.
+    part: what it belongs to, such as "capacity".  functions: how many it consists of, if that is known; those
+    of them that have begun are in `begun`.
     """
 
-    def __init__(self, part: str, name: str, functions: int) -> None:
+    def __init__(self, part: str, name: str, functions: int = 0) -> None:
         self.part, self.name, self.functions = part, name, functions
         self.begun: set[object] = set()
 
@@ -62,7 +62,8 @@ class Compilation:
             log.info("compiled %s of %s in %.1f s", self.name, self.part, seconds)
 
     def __str__(self) -> str:
-        return f"{self.part}, {min(len(self.begun), self.functions)} of {self.functions} functions"
+        begun = min(len(self.begun), self.functions)
+        return f"{self.part}, {begun} of {self.functions} functions" if self.functions else self.part
 
 
 @contextmanager
@@ -104,7 +105,9 @@ class Announcement:
         with self.lock:
             self.seconds += seconds
             self.kernels += 1
-            self.current, self.ended = None, time.perf_counter()
+            self.ended = time.perf_counter()
+            if self.current is compilation:
+                self.current = None
             if self.said and is_live():
                 write("\r\x1b[K" if on_terminal() else "\r" + " " * 79 + "\r")
 
@@ -124,6 +127,8 @@ class Announcement:
                     return
 
     def say(self, compilation: Compilation, seconds: float) -> None:
+        if describe(f"compiling {compilation}, {seconds:.0f} s"):
+            return
         if is_live():
             line = f"fastrec: compiling {compilation}, {seconds:.0f} s"
             write(f"\r{line}\x1b[K" if on_terminal() else f"\r{line:<79}")

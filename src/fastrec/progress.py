@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PATIENCE = 1.0  # seconds of work before a bar appears
 REFRESH = 0.25  # seconds between two states of a bar in a notebook: each is a message to the browser
 
+_bars: list[Callable[[float, str], None]] = []
+
 
 def on_terminal() -> bool:
     """Whether standard error is a terminal that moves its cursor."""
@@ -34,6 +36,13 @@ def in_notebook() -> bool:
 def is_quiet() -> bool:
     """Whether the environment variable FASTREC_QUIET asks for no bars and no notices."""
     return bool(os.environ.get("FASTREC_QUIET"))
+
+
+def describe(work: str) -> bool:
+    """Say on the bar that is shown, if there is one, what is done at the moment; whether there is one."""
+    for advance in _bars[-1:]:
+        advance(0, work)
+    return bool(_bars)
 
 
 @contextmanager
@@ -73,9 +82,11 @@ def progress_bar(
             due = time.monotonic() + REFRESH
             show()
 
+    _bars.append(advance)
     try:
         yield advance
     finally:
+        _bars.remove(advance)
         bar.stop()
         if not terminal and due > begin + PATIENCE:
             show()

@@ -29,7 +29,7 @@ app = typer.Typer(
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(hopfield.capacity, hopfield.retrieval, hopfield.recall),
     *(runs.export, runs.plot),
-    *(addition.addition, machine.bench, machine.info),
+    *(addition.addition, machine.bench, machine.compile, machine.info),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -11,7 +11,9 @@ import typer
 from .. import __version__
 from ..arguments import human
 from ..backend import BACKENDS, device, device_memory, lacking, resolve
-from .options import use_threads
+from ..compilation import compiling_seconds
+from ..progress import progress_bar
+from .options import BackendOption, use_threads
 from .outputs import require_file_for, require_picture, written_to
 
 
@@ -46,6 +48,35 @@ def bench(
         save_figure(report.figure(), plot)
     if out or plot:
         print(f"\n{written_to(out, plot)}")
+
+
+def compile(
+    parts: Annotated[list[str] | None, typer.Argument(metavar="[PART]...")] = None,
+    backend: BackendOption = None,
+) -> None:
+    """Compile kernels now, so that nothing waits for it later: they are kept on disk.
+
+    PART is hopfield, capacity, elman, jordan, gru, lstm or text; without any, all are compiled. Kernels of
+    recurrent networks are those for float32.
+    """
+    use_threads(None)
+    from ..warming import PARTS
+
+    chosen = parts or list(PARTS)
+    if unknown := [part for part in chosen if part not in PARTS]:
+        raise typer.BadParameter(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    name = resolve(backend)
+    begin = compiling_seconds()
+    with progress_bar("compiling", len(chosen)) as advance:
+        for part in chosen:
+            advance(0, f"compiling {part}")
+            PARTS[part](name)
+            advance(1, f"compiling {part}")
+    print(f"compiled {', '.join(chosen)} in {compiling_seconds() - begin:.1f} s")
+    if name == "cpu":
+        from ..kernels.cpu.jit import describe
+
+        print(f"kept in {describe()['cache']}")
 
 
 def info() -> None:

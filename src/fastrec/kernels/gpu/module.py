@@ -14,6 +14,8 @@ from typing import Any
 
 import cupy
 
+from ...compilation import Compilation, not_timed
+
 OPTIONS = ("-std=c++17",)
 
 CLOCK = 1e9  # clocks a second, fewer than any supported device reaches
@@ -130,7 +132,8 @@ def module(file: str, names: tuple[str, ...], together: bool) -> Any:
 @functools.cache
 def kernel(file: str, name: str, device: int, together: bool) -> Any:
     """A kernel of cuda/<file>.cu on a device, allowed all the shared memory that a block can have."""
-    function = module(file, compiled_with(file, name), together).get_function(name)
+    with not_timed(), Compilation(f"{file} for the GPU", name):
+        function = module(file, compiled_with(file, name), together).get_function(name)
     function.max_dynamic_shared_size_bytes = shared_limit(device) - function.shared_size_bytes
     return function
 

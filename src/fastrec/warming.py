@@ -1,0 +1,67 @@
+"""Small jobs that call every kernel, so that it is compiled before it is needed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .hopfield.capacity import capacity
+from .hopfield.network import HopfieldNetwork, Representation
+from .hopfield.patterns import corrupt, random_patterns
+from .rnn.config import CELLS
+from .rnn.layers import RNN
+from .rnn.optim import SGD, Adam
+from .rnn.training import fit
+
+
+def warm_hopfield(backend: str) -> None:
+    """Store, recall, fields and energies, with couplings of one and of two bytes and without them."""
+    kinds: tuple[tuple[int, Representation], ...] = ((3, "patterns"), (3, "weights"), (200, "weights"))
+    for p, representation in kinds:
+        net = HopfieldNetwork(70, representation=representation, backend=backend)
+        net.store(random_patterns(p, 70, seed=1, backend=backend))
+        probes = corrupt(random_patterns(3, 70, seed=1, backend=backend), 0.1, seed=1)
+        for update in ("async", "sync"):
+            net.recall(probes, update=update, max_sweeps=2, record_energy=True)
+        net.overlaps(probes)
+        net.energy(probes)
+        net.is_stable(probes)
+        net.local_fields(probes)
+        net.couplings()
+
+
+def warm_capacity(backend: str) -> None:
+    """The scan, with fields of two bytes and of four."""
+    for n in (20, 2**14):
+        capacity(n, 1, max_patterns=2, backend=backend)
+
+
+def warm_cell(cell: Any, backend: str) -> None:
+    """Forward, backward and training of numbers and of tokens, in float32."""
+    layers = 1 if cell == "jordan" else 2
+    dropout = 0.0 if cell == "jordan" else 0.5
+    x, tokens = np.zeros((2, 3, 2), np.float32), np.zeros((2, 3), np.int64)
+    for optimizer in (Adam(clip=1.0), SGD(0.01, momentum=0.9)):
+        net = RNN(2, 4, 3, cell, num_layers=layers, backend=backend)
+        fit(net, x, tokens, None, "cross_entropy", optimizer, epochs=1, dropout=dropout, progress=False)
+        net.predict(x)
+    net = RNN(3, 4, 2, cell, num_layers=layers, backend=backend)
+    fit(net, tokens, x, loss="mse", epochs=1, progress=False)
+
+
+def warm_text(backend: str) -> None:
+    """Tokens drawn from a network."""
+    for cell in CELLS:
+        kind: Any = cell
+        RNN(3, 4, 3, kind, backend=backend).generate(np.zeros((1, 1), np.int64), 2, 0.8, 2, 0.9)
+
+
+PARTS: dict[str, Callable[[str], None]] = {
+    "hopfield": warm_hopfield,
+    "capacity": warm_capacity,
+    **{cell: functools.partial(warm_cell, cell) for cell in CELLS},
+    "text": warm_text,
+}
