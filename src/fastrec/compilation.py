@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
 import threading
 import time
@@ -158,3 +159,5 @@ def write(text: str) -> None:
 
 announcement = Announcement()
 atexit.register(announcement.end)
+if hasattr(os, "register_at_fork"):  # in a child nobody watches, and the lock may be held
+    os.register_at_fork(after_in_child=announcement.__init__)  # type: ignore[misc]

@@ -35,7 +35,7 @@ def run_tasks(
     """Call function(task) for all tasks, and done(task, result) in this process as each finishes.
 
     executor: any with the `submit` of `concurrent.futures`, such as a Dask client's `get_executor()`, which
-    begins with the largest cost; None calls them here, in their order.  On an exception or Ctrl-C tasks that
+    begins with the largest cost (`Workers` after the least one); None calls them here, in their order.  On an exception or Ctrl-C tasks that
     have not begun are cancelled (`Workers` end with their pool), those that finished are handed over, and it
     is raised again; a worker that died is a ChildProcessError.
     """
@@ -43,6 +43,11 @@ def run_tasks(
         for task in tasks:
             done(task, function(task))
         return
+    if isinstance(executor, Workers) and (todo := list(tasks)):
+        # The first is done here, where what it compiles is said, and read by the workers then.
+        first = todo.pop(min(range(len(todo)), key=lambda i: todo[i].cost))
+        done(first, function(first))
+        tasks = todo
     waiting: dict[Future[R], T] = {}
     try:
         for task in sorted(tasks, key=lambda task: task.cost, reverse=True):

@@ -94,7 +94,7 @@ def quota(root: Path) -> float:
     except OSError:
         return least
     for _, controllers, name in groups:
-        if controllers not in ("", "cpu", "cpu,cpuacct"):
+        if controllers and "cpu" not in controllers.split(","):
             continue
         top = root / "sys/fs/cgroup" / ("" if not controllers else "cpu")
         # Inside of a container the name may be that outside of it: the root is then what counts.
@@ -154,6 +154,7 @@ class Job:
                 waiting = self.helpers > 0
             if waiting:
                 self.wait()
+            del self.take, self.stop  # and with them the arrays, though the pool may still hold the job
         if self.error is not None:
             raise self.error
 
