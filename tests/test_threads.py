@@ -309,3 +309,11 @@ def test_the_choice_needs_neither_numba_nor_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("2 False\n", "")
+
+
+def test_no_threading_layer_of_numba_is_loaded() -> None:
+    """They spin while they wait, end the process where two threads call, or are missing."""
+    program = "import sys, fastrec; fastrec.capacity(20, 2, backend='cpu'); print([*sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "numba.np.ufunc" in done.stdout
+    assert not [layer for layer in ("omppool", "tbbpool", "workqueue") if layer in done.stdout]

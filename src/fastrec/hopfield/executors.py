@@ -35,9 +35,9 @@ def run_tasks(
     """Call function(task) for all tasks, and done(task, result) in this process as each finishes.
 
     executor: any with the `submit` of `concurrent.futures`, such as a Dask client's `get_executor()`, which
-    begins with the largest cost (`Workers` after the least one); None calls them here, in their order.  On an exception or Ctrl-C tasks that
-    have not begun are cancelled (`Workers` end with their pool), those that finished are handed over, and it
-    is raised again; a worker that died is a ChildProcessError.
+    begins with the largest cost (`Workers` after the least one); None calls them here, in their order.
+    On an exception or Ctrl-C tasks that have not begun are cancelled (`Workers` end with their pool), those
+    that finished are handed over, and it is raised again; a worker that died is a ChildProcessError.
     """
     if executor is None:
         for task in tasks:

@@ -13,6 +13,19 @@ from . import threads
 from .atomic import fetch_add
 from .jit import Kernel, jit
 
+NO_COUNTER = np.zeros(1, np.int64)
+DEAL = """
+def _deal(_counter, _tasks, _step, _rounds, {0}):
+    # Whether there may be tasks left, after so many rounds.
+    for _ in range(_rounds):
+        _first = _fetch_add(_counter, 0, _step) if _step < _tasks else 0
+        for _number in range(_first, min(_first + _step, _tasks)):
+            _task(_number, {0})
+        if _first + _step >= _tasks:
+            return False
+    return True
+"""
+
 
 def tasks(work: Callable[..., tuple[int, float]]) -> Callable[[Callable[..., Any]], Parallel]:
     """`parallel`, for a kernel whose arguments tell how to deal it.
@@ -42,20 +55,11 @@ class Parallel:
         signature = inspect.signature(function)
         self.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
         self.work = work
-        task = jit(function)
-
-        def deal(counter, tasks, step, rounds, *args):
-            # Whether there may be tasks left, after so many rounds.
-            for _ in range(rounds):
-                first = fetch_add(counter, 0, step)
-                for number in range(first, min(first + step, tasks)):
-                    task(number, *args)
-                if first + step >= tasks:
-                    return False
-            return True
-
-        describe(deal, function)
-        self.kernel = Kernel(deal)
+        # Numba takes arguments with names twice as fast as a tuple of them.
+        names: dict[str, Any] = {"_task": jit(function), "_fetch_add": fetch_add}
+        exec(DEAL.format(", ".join(self.__signature__.parameters)), names)
+        describe(names["_deal"], function)
+        self.kernel = Kernel(names["_deal"])
 
     def __call__(self, *args: Any) -> None:
         assert self.work is not None
@@ -65,7 +69,11 @@ class Parallel:
         """Do so many tasks, which take one core about so many nanoseconds in all."""
         if not tasks:
             return
-        kernel, counter, each = self.kernel, np.zeros(1, np.int64), max(nanoseconds / tasks, 1.0)
+        kernel = self.kernel
+        if nanoseconds < threads.SMALL:
+            kernel(NO_COUNTER, tasks, tasks, 1, *args)
+            return
+        counter, each = np.zeros(1, np.int64), max(nanoseconds / tasks, 1.0)
         helpers = min(tasks, int(nanoseconds // threads.SMALL) + 1, threads.get_threads()) - 1
         if not helpers:
             step = max(1, int(threads.BREATH / each))
