@@ -438,12 +438,11 @@ def test_workers_end_in_silence_though_their_pool_ends_late(monkeypatch):
 
 
 def test_results_do_not_depend_on_the_executor(tmp_path):
-    numba = pytest.importorskip("numba")
     expected = fastrec.capacity_scaling([20, 300, 130], 50, backend="cpu")
-    before = numba.get_num_threads()
+    before = fastrec.get_threads()
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         same(fastrec.capacity_scaling([20, 300, 130], 50, executor=pool, backend="cpu"), expected)
-        threads = list(pool.map(lambda _: numba.get_num_threads(), range(9)))
+        threads = list(pool.map(lambda _: fastrec.get_threads(), range(9)))
     assert set(threads) == {before}
     path = tmp_path / "a.db"
     same(fastrec.capacity_scaling([20, 300, 130], 50, path, workers=2, backend="cpu"), expected)
