@@ -13,10 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import fastrec
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
@@ -32,32 +35,11 @@ RECURRENT = (  # cell, rows, inputs, units
     ("gru", 32, 64, 256),
     ("lstm", 32, 64, 256),
 )
+CELLS = ("elman", "jordan", "gru", "lstm")
 GRU, SYMBOLS = 512, 65  # of the model of text
-FIRST: dict[str, Callable[[], Task]] = {}  # jobs of which the first call counts, small ones
-AGAIN: dict[str, Callable[[], Task]] = {}  # jobs of which later calls count
 
 
-def job(kind: dict[str, Callable[[], Task]], name: str, *arguments: Any) -> Callable[[Any], Any]:
-    """Registers a function that prepares a job and returns it, to be called with these arguments."""
-
-    def register(prepare: Any) -> Any:
-        kind[name] = lambda: prepare(*arguments)
-        return prepare
-
-    return register
-
-
-@job(FIRST, "capacity")
-def first_capacity() -> Task:
-    import fastrec
-
-    return lambda: fastrec.capacity(100, 20, backend="cpu")
-
-
-@job(FIRST, "store and recall")
 def first_recall() -> Task:
-    import fastrec
-
     def run() -> Any:
         patterns = fastrec.random_patterns(10, 100)
         net = fastrec.HopfieldNetwork(100, backend="cpu")
@@ -67,54 +49,24 @@ def first_recall() -> Task:
     return run
 
 
-@job(FIRST, "loss and gradients, elman", "elman")
-@job(FIRST, "loss and gradients, jordan", "jordan")
-@job(FIRST, "loss and gradients, gru", "gru")
-@job(FIRST, "loss and gradients, lstm", "lstm")
 def first_gradients(cell: str) -> Task:
-    import fastrec
-
     net = fastrec.RNN(3, 8, 2, cell, initial="uniform", backend="cpu")
     x, targets = sequences(4, 10, 3), np.zeros((4, 10), np.int32)
     return lambda: net.loss_and_gradients(x, targets)
 
 
-@job(FIRST, "generate")
 def first_generation() -> Task:
-    import fastrec
-
     net = fastrec.RNN(20, 16, 20, "gru", initial="uniform", backend="cpu")
     return lambda: net.generate(np.zeros((1, 1), np.int32), 50)
 
 
-@job(FIRST, "addition")
-def first_addition() -> Task:
-    return train_addition(models=4, pairs=64, epochs=1)
+def capacity(n: int, trials: int, criterion: Any = "all", stop: Any = "first_failure") -> Task:
+    return lambda: fastrec.capacity(n, trials, criterion, stop, backend="cpu")
 
 
-for trials, n, stop, criterion in (
-    *((100, 100, "first_failure", "all"), (100, 1000, "first_failure", "all")),
-    *((400, 3000, "first_failure", "all"), (20, 10_000, "first_failure", "all")),
-    *((10, 10_000, "largest", "all"), (20, 10_000, "first_failure", "newest")),
-    (2, 20_000, "first_failure", "all"),
-):
-    name = f"{trials} trials, n = {n}, {stop}, {criterion}"
-
-    @job(AGAIN, name, n, trials, criterion, stop)
-    def capacity(n: int, trials: int, criterion: Any, stop: Any) -> Task:
-        import fastrec
-
-        return lambda: fastrec.capacity(n, trials, criterion, stop, backend="cpu")
-
-
-@job(AGAIN, "store and recall, n = 10000, p = 1000, 100 probes", 10_000, 1000, 100)
-@job(AGAIN, "store and recall, n = 100000, p = 3000, 16 probes", 100_000, 3000, 16)
-@job(AGAIN, "store and recall, n = 100, p = 8, 1 probe", 100, 8, 1)
 def recall(n: int, p: int, b: int) -> Task:
-    import fastrec
-
-    patterns = fastrec.random_patterns(p, n, packed=True)
-    probes = fastrec.corrupt(fastrec.PackedStates(patterns.words[:b], n), 0.1)
+    patterns: Any = fastrec.random_patterns(p, n, packed=n > 10_000)
+    probes = fastrec.corrupt(fastrec.random_patterns(b, n), 0.1)  # of the first b of the patterns
 
     def run() -> Any:
         net = fastrec.HopfieldNetwork(n, backend="cpu")
@@ -124,21 +76,14 @@ def recall(n: int, p: int, b: int) -> Task:
     return run
 
 
-@job(AGAIN, "overlaps of 2048 states and 2048 patterns, n = 4096")
 def overlaps() -> Task:
-    import fastrec
-
     net = fastrec.HopfieldNetwork(4096, backend="cpu")
     net.store(fastrec.random_patterns(2048, 4096, seed=1, packed=True))
     probes = fastrec.random_patterns(2048, 4096, seed=2, packed=True)
     return lambda: net.overlaps(probes)
 
 
-@job(AGAIN, "store p = 1000, n = 4096, with couplings", False)
-@job(AGAIN, "couplings of packed patterns, p = 1000, n = 4096", True)
 def couplings(packed: bool) -> Task:
-    import fastrec
-
     patterns = fastrec.random_patterns(1000, 4096, packed=packed)
 
     def run() -> Any:
@@ -149,11 +94,7 @@ def couplings(packed: bool) -> Task:
     return run
 
 
-@job(AGAIN, "elman B=32 I=64 H=256, lengths 1..100, forward", "elman", 32, 64, 256, False, True)
-@job(AGAIN, "elman B=32 I=64 H=256, lengths 1..100, forward and backward", "elman", 32, 64, 256, True, True)
 def recurrent(cell: str, b: int, i: int, h: int, backward: bool, ragged: bool = False) -> Task:
-    import fastrec
-
     net = fastrec.RNN(i, h, cell=cell, initial="uniform", backend="cpu")
     x, d = sequences(b, STEPS, i), sequences(b, STEPS, h)
     lengths = np.random.default_rng(0).integers(1, STEPS + 1, b) if ragged else None
@@ -162,28 +103,14 @@ def recurrent(cell: str, b: int, i: int, h: int, backward: bool, ragged: bool = 
     return lambda: net.predict(x, lengths=lengths)
 
 
-for sizes in RECURRENT:
-    for backward in (False, True):
-        name = "{} B={} I={} H={}, forward".format(*sizes) + " and backward" * backward
-        job(AGAIN, name, *sizes, backward)(recurrent)
-
-
-@job(AGAIN, "2000 characters of 1 sample, GRU H=512", 1, 2000, False)
-@job(AGAIN, "2000 characters of 1 sample, GRU H=512, weights of 16 bits", 1, 2000, True)
-@job(AGAIN, "200 characters of 64 samples, GRU H=512", 64, 200, False)
-def characters(rows: int, steps: int, rounded: bool) -> Task:
-    import fastrec
-
+def characters(rows: int, steps: int, rounded: bool = False) -> Task:
     net = fastrec.RNN(SYMBOLS, GRU, SYMBOLS, "gru", initial="uniform", backend="cpu")
     net = net.rounded() if rounded else net
     prompt = np.zeros((rows, 1), np.int32)
     return lambda: net.generate(prompt, steps, 0.8)
 
 
-@job(AGAIN, "training step of a text, GRU H=512, B=64, T=100")
 def training_step() -> Task:
-    import fastrec
-
     net = fastrec.RNN(SYMBOLS, GRU, SYMBOLS, "gru", initial="uniform", backend="cpu")
     x, targets = np.random.default_rng(0).integers(0, SYMBOLS, (2, 64, STEPS)).astype(np.int32)
     optimizer = fastrec.Adam(1e-3)
@@ -196,31 +123,21 @@ def training_step() -> Task:
     return run
 
 
-@job(AGAIN, "addition, 64 networks, 1 epoch of 512 pairs")
-def addition() -> Task:
-    return train_addition(models=64, pairs=512, epochs=1)
-
-
-def train_addition(models: int, pairs: int, epochs: int) -> Task:
-    """What `fastrec addition` does, on fewer pairs and whether or not a network learns it."""
-    import fastrec
-
+def train_addition(models: int, pairs: int) -> Task:
+    """The training of `fastrec addition`, for one epoch."""
     x, targets, mask = fastrec.addition_task(pairs, 8)
     held = fastrec.addition_task(256, 8, seed=1)
 
     def run() -> Any:
         net = fastrec.RNN(2, 3, 2, "lstm", models=models, initial="uniform", backend="cpu")
         options = {"optimizer": fastrec.Adam(0.03, clip=1.0), "mask": mask, "progress": False}
-        history = fastrec.fit(net, x, targets, (*held[:2], None, held[2]), epochs=epochs, **options)
+        history = fastrec.fit(net, x, targets, (*held[:2], None, held[2]), epochs=1, **options)
         return history.train, history.validation, net.predict(held[0])
 
     return run
 
 
-@job(AGAIN, "first character of a new process, kernels cached")
 def first_character() -> Task:
-    import fastrec
-
     folder = tempfile.TemporaryDirectory()
     model = fastrec.CharModel(GRU, backend="cpu")
     text = "".join(map(chr, range(32, 32 + SYMBOLS))) * 20
@@ -230,7 +147,7 @@ def first_character() -> Task:
     program = "from fastrec.cli import main; main()"
     command = [sys.executable, "-c", program, "text", "sample", path, "--prompt", "A"]
 
-    def run(folder: Any = folder) -> Any:
+    def run(folder: Any = folder) -> Any:  # which is there as long as this function
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             found = process.stdout.read(2)
             process.kill()
@@ -242,6 +159,51 @@ def first_character() -> Task:
 def sequences(b: int, t: int, width: int) -> Any:
     """Random numbers (b, t, width) from -1 to 1."""
     return np.random.default_rng(width).uniform(-1, 1, (b, t, width)).astype(np.float32)
+
+
+# Jobs of which the first call counts, small ones.
+FIRST: dict[str, Callable[[], Task]] = {
+    "capacity": partial(capacity, 100, 20),
+    "store and recall": first_recall,
+    **{f"loss and gradients, {cell}": partial(first_gradients, cell) for cell in CELLS},
+    "generate": first_generation,
+    "addition": partial(train_addition, models=4, pairs=64),
+}
+# Jobs of which later calls count.
+AGAIN: dict[str, Callable[[], Task]] = {
+    "100 trials, n = 100": partial(capacity, 100, 100),
+    "100 trials, n = 1000": partial(capacity, 1000, 100),
+    "400 trials, n = 3000": partial(capacity, 3000, 400),
+    "20 trials, n = 10000": partial(capacity, 10_000, 20),
+    "10 trials, n = 10000, largest": partial(capacity, 10_000, 10, stop="largest"),
+    "20 trials, n = 10000, newest": partial(capacity, 10_000, 20, "newest"),
+    "2 trials, n = 20000": partial(capacity, 20_000, 2),
+    "store and recall, n = 100, p = 8, 1 probe": partial(recall, 100, 8, 1),
+    "store and recall, n = 10000, p = 1000, 100 probes": partial(recall, 10_000, 1000, 100),
+    "store and recall, n = 100000, p = 3000, 16 probes": partial(recall, 100_000, 3000, 16),
+    "overlaps of 2048 states and 2048 patterns, n = 4096": overlaps,
+    "store p = 1000, n = 4096, with couplings": partial(couplings, packed=False),
+    "couplings of packed patterns, p = 1000, n = 4096": partial(couplings, packed=True),
+    **{
+        f"{cell} B={b} I={i} H={h}, forward{' and backward' * backward}": partial(
+            recurrent, cell, b, i, h, backward
+        )
+        for cell, b, i, h in RECURRENT
+        for backward in (False, True)
+    },
+    **{
+        f"elman B=32 I=64 H=256, lengths 1..100, forward{' and backward' * backward}": partial(
+            recurrent, "elman", 32, 64, 256, backward, ragged=True
+        )
+        for backward in (False, True)
+    },
+    f"2000 characters of 1 sample, GRU H={GRU}": partial(characters, 1, 2000),
+    f"2000 characters of 1 sample, GRU H={GRU}, weights of 16 bits": partial(characters, 1, 2000, True),
+    f"200 characters of 64 samples, GRU H={GRU}": partial(characters, 64, 200),
+    f"training step of a text, GRU H={GRU}, B=64, T={STEPS}": training_step,
+    "addition, 64 networks, 1 epoch of 512 pairs": partial(train_addition, models=64, pairs=512),
+    "first character of a new process, kernels cached": first_character,
+}
 
 
 class Side:
