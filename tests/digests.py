@@ -148,6 +148,7 @@ def couplings() -> Results:
             for k, p in ((None, 1), (None, 70), (2, 140), (None, 200)):
                 net, _ = network(n, p, k, self_coupling=self_coupling)
                 yield f"n={n}, p={p}, k={k}, {self_coupling}", net.couplings()
+    yield "32 bits", network(65, 40_000)[0].couplings()
     net, stored = network(130, 40)
     net.forget(stored[5:9])
     net.store(stored[:2])
@@ -185,9 +186,12 @@ def recalls(update: str) -> Results:
                     many = net.recall(probes, record_energy=True, **options)
                     packed = net.recall(fastrec.pack(probes), **options)
                     yield of, (many, packed, net.recall(probes[..., :1, :], record_energy=True, **options))
-    net, _ = network(64, 5000, representation="patterns")  # more overlaps than are held at once
-    probes = fastrec.random_patterns(1800, 64, seed=9)
-    yield "batches", net.recall(probes, update=update, max_sweeps=2)
+        net, _ = network(64, 2000, representation=representation)
+        starts = fastrec.random_patterns(5000, 64, seed=9)  # whose overlaps are more than are held at once
+        yield f"{representation}, batches", net.recall(starts, update=update, max_sweeps=2)
+        net, _ = network(65, 8, 3, representation=representation)
+        starts = fastrec.random_patterns(400, 65, seed=9, networks=3)
+        yield f"{representation}, many rows", net.recall(starts, update=update, max_sweeps=9)
 
 
 @case("exact")
