@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("checkout", type=Path)
     parser.add_argument("parts", nargs="*", metavar="PART", help="of the names of the jobs to run")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="repetitions, at least 2; 7 if not given")
     options = parser.parse_intermixed_args()
     names = [name for name in AGAIN if not options.parts or any(part in name for part in options.parts)]
     trees = {"before": options.checkout.resolve(), "after": ROOT}

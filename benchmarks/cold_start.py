@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("checkout", type=Path)
     parser.add_argument("jobs", nargs="*", metavar="JOB", help=", ".join(FIRST))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions; 3 if not given")
     options = parser.parse_intermixed_args()
     if unknown := set(options.jobs) - set(FIRST):
         parser.error(f"there is no job {unknown.pop()!r}; there are {', '.join(FIRST)}")

@@ -213,13 +213,21 @@ class Side:
         command = [sys.executable, __file__, "again", name]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process = subprocess.Popen(command, env=environment(tree, cache), text=True, **pipes)
-        self.digest, self.seconds = json.loads(self.process.stdout.readline())
+        self.digest, self.seconds = self.read()
 
     def time(self, calls: int) -> tuple[float, float]:
         """Seconds of a first call, and of each of as many others as are asked for."""
         print(calls, file=self.process.stdin, flush=True)
-        first, rest = json.loads(self.process.stdout.readline())
+        first, rest = self.read()
         return first, rest / calls
+
+    def read(self) -> Any:
+        """What the process answers."""
+        if not (line := self.process.stdout.readline()):
+            raise ChildProcessError(
+                f"{self.process.args[-1]}: the process ended, exit status {self.process.wait()}"
+            )
+        return json.loads(line)
 
     def close(self) -> None:
         self.process.communicate()
