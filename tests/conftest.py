@@ -32,7 +32,12 @@ ON_GPU = {  # what has gpu kernels
     *("test_rnn", "test_rnn_torch", "test_training"),
 }
 
-LONG = ("test_cuda_compiles", "test_faults")  # files of many short tests that take minutes
+# Files that take minutes.  Most compile nothing for the CPU: workers should not begin by compiling the same
+# kernels.
+LONG = (
+    *("test_faults", "test_cuda_compiles", "test_cuda_recurrent", "test_cuda_schedules", "test_capacity"),
+    *("test_cuda_training", "test_cuda_generation", "test_portable", "test_distribution", "test_gpu_jobs"),
+)
 
 os.environ["FASTREC_BACKEND"] = "cpu"  # of tests that name no backend, also where there is a card
 if "gpu" in CHOSEN:
@@ -55,13 +60,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without the tests of kernels that "gpu" does not have; long ones first, beside which others can run."""
+    """Without the tests of kernels that "gpu" does not have; long files first."""
     items[:] = [item for item in items if item.path.stem in ON_GPU or "gpu" not in parameters(item)]
     if not config.option.all:
         items[:], left_out = choice.short(items)
         config.hook.pytest_deselected(items=left_out)
         config.pluginmanager.get_plugin("summary").left_out = len(left_out)
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None and item.path.stem not in LONG)
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 def pytest_runtest_setup() -> None:
