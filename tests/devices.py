@@ -124,9 +124,9 @@ def kernels_to_run(backends: Iterable[str]) -> set[str]:
 def called_on_host(kernel: Any) -> Any:
     """A gpu kernel that is called with NumPy arrays: to the device and back."""
 
-    def run(*arguments: Any) -> Any:
+    def run(*arguments: Any, **options: Any) -> Any:
         arrays = {id(a): move(a, "gpu") for a in arguments if isinstance(a, np.ndarray)}
-        value = kernel(*[arrays.get(id(a), a) for a in arguments])
+        value = kernel(*[arrays.get(id(a), a) for a in arguments], **options)
         for given in arguments:
             if isinstance(given, np.ndarray):
                 after = move(arrays[id(given)], "cpu")

@@ -12,7 +12,7 @@ from devices import host_kernels
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastrec.backend import kernels, move
+from fastrec.backend import move
 from fastrec.kernels import DROPOUT, LOGISTIC, RELU, SAMPLE, TANH
 from fastrec.kernels.reference.generation import draw, step
 from fastrec.kernels.reference.random import draws, philox
@@ -144,8 +144,8 @@ class Text:
         filled = to(backend, (drawn, np.full_like(self.state, np.nan)))
         network = (self.state, self.layers, self.W_out, self.b_out)
         arrays = to(backend, (self.tokens, self.lengths, *network))
-        how = (self.temperature, self.top_k, self.top_p, self.stop, KEY, self.first)
-        kernels("generation", backend).generate(self.cell, *arrays, self.activation, *how, *filled, **options)
+        how = (self.activation, self.temperature, self.top_k, self.top_p, self.stop, KEY, self.first)
+        host_kernels("generation", backend).generate(self.cell, *arrays, *how, *filled, **options)
         drawn, last = to("cpu", filled)
         return drawn, last
 
