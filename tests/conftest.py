@@ -152,7 +152,11 @@ def quick(request: pytest.FixtureRequest) -> None:
 
 
 # A card runs in a way of its own.
-@pytest.fixture(params=devices.MODES if devices.emulated("gpu") else ["checked"])
+IN_SHORT = ("checked", "backward")
+WAYS = [pytest.param(name, marks=[] if name in IN_SHORT else pytest.mark.slow) for name in devices.MODES]
+
+
+@pytest.fixture(params=WAYS if devices.emulated("gpu") else ["checked"])
 def mode(request: pytest.FixtureRequest) -> Iterator[None]:
     """Each way that emulated CUDA runs, in turn."""
     check, order, seed = devices.MODES[request.param]
