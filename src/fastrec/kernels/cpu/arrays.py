@@ -67,6 +67,30 @@ def matrix(typingctx, values, rows, columns):
     return array(values, types.int64, types.int64), body
 
 
+@intrinsic(prefer_literal=False)
+def borrow(typingctx, value):
+    """The same value; arrays in it become views that others keep alive, so that no use of them is counted.
+
+    Numba counts with atomic additions, whenever a row or a slice is taken.
+    """
+
+    def unowned(context: Any, builder: ir.IRBuilder, kind: types.Type, made: ir.Value) -> ir.Value:
+        if isinstance(kind, types.Array):
+            view = make_array(kind)(context, builder, made)
+            view.meminfo = cgutils.get_null_value(view.meminfo.type)
+            return view._getvalue()
+        if isinstance(kind, types.BaseTuple):
+            parts = cgutils.unpack_tuple(builder, made, len(kind))
+            parts = [unowned(context, builder, *part) for part in zip(kind, parts, strict=True)]
+            return context.make_tuple(builder, kind, parts)
+        return made
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        return unowned(context, builder, value, args[0])
+
+    return value(value), body
+
+
 @jit
 def fill(values, first, value):
     """values[first:] = value, of one dimension."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import threads
+from .arrays import borrow
 from .atomic import fetch_add
 from .jit import Kernel, jit
 
@@ -20,7 +21,7 @@ def _deal(_counter, _tasks, _step, _rounds, {0}):
     for _ in range(_rounds):
         _first = _fetch_add(_counter, 0, _step) if _step < _tasks else 0
         for _number in range(_first, min(_first + _step, _tasks)):
-            _task(_number, {0})
+            _task(_number, {1})
         if _first + _step >= _tasks:
             return False
     return True
@@ -56,14 +57,18 @@ class Parallel:
         self.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
         self.work = work
         # Numba takes arguments with names twice as fast as a tuple of them.
-        names: dict[str, Any] = {"_task": jit(function), "_fetch_add": fetch_add}
-        exec(DEAL.format(", ".join(self.__signature__.parameters)), names)
+        names: dict[str, Any] = {"_task": jit(function), "_fetch_add": fetch_add, "_borrow": borrow}
+        given = list(self.__signature__.parameters)
+        exec(DEAL.format(", ".join(given), ", ".join(f"_borrow({name})" for name in given)), names)
         describe(names["_deal"], function)
         self.kernel = Kernel(names["_deal"])
 
     def __call__(self, *args: Any) -> None:
-        assert self.work is not None
-        self.deal(*self.work(*args), *args)
+        tasks, nanoseconds = self.work(*args)  # type: ignore[misc]
+        if nanoseconds < threads.SMALL:
+            self.kernel(NO_COUNTER, tasks, tasks, 1, *args)
+        else:
+            self.deal(tasks, nanoseconds, *args)
 
     def deal(self, tasks: int, nanoseconds: float, *args: Any) -> None:
         """Do so many tasks, which take one core about so many nanoseconds in all."""

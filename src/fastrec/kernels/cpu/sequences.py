@@ -20,7 +20,7 @@ from .parallel import parallel
 
 def longest_first(lengths):
     """Rows by falling length, equal ones in order."""
-    return np.argsort(-lengths, kind="stable")
+    return np.argsort(-lengths, kind="stable") if len(lengths) > 1 else np.arange(len(lengths))
 
 
 def spread(kernel, hidden, lengths, operations, args):
