@@ -67,7 +67,7 @@ def folder() -> Path | None:
     try:
         for path in (location(), location() / key()):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if others_can_write(path.lstat()):
+            if others_can_write(path.stat()):
                 not_kept(f"{path} belongs to another user or can be written to by others")
                 return None
         with suppress(OSError):  # on a medium that is only read, nothing is pruned either
@@ -108,7 +108,11 @@ class Cache:
     said = False
 
     def __init__(self, function: Any) -> None:
+        module = sys.modules[function.__module__]
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+        if module.__name__.rpartition(".")[0] != __package__:  # whose sources `key` does not cover
+            source = Path(module.__file__).read_bytes() if getattr(module, "__file__", None) else b""
+            self.name += "-" + hashlib.sha256(source).hexdigest()[:20]
 
     def path(self, args: tuple[Any, ...]) -> Path | None:
         """The file of the kernel for arguments of these types."""
