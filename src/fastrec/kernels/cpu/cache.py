@@ -111,8 +111,8 @@ class Cache:
         module = sys.modules[function.__module__]
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
         if module.__name__.rpartition(".")[0] != __package__:  # whose sources `key` does not cover
-            source = Path(module.__file__).read_bytes() if getattr(module, "__file__", None) else b""
-            self.name += "-" + hashlib.sha256(source).hexdigest()[:20]
+            file = getattr(module, "__file__", None)
+            self.name += "-" + hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()[:20]
 
     def path(self, args: tuple[Any, ...]) -> Path | None:
         """The file of the kernel for arguments of these types."""
