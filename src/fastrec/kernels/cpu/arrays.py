@@ -91,6 +91,16 @@ def borrow(typingctx, value):
     return value(value), body
 
 
+@intrinsic(prefer_literal=False)
+def keep(typingctx, owners):
+    """Keep arrays, a tuple, until here: those that `borrow` made of them may be used before, not after."""
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        return context.get_dummy_value()
+
+    return types.void(owners), body
+
+
 @jit
 def fill(values, first, value):
     """values[first:] = value, of one dimension."""

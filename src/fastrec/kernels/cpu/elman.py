@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .arrays import copy, empty, fill, zeros
+from .arrays import borrow, copy, empty, fill, keep, zeros
 from .matrix import START, multiply, pack, packed, padded, weight_gradient
 from .parallel import parallel
 from .sequences import (
@@ -26,8 +26,11 @@ def elman_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, a
     """elman_forward of a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], x.shape[3]
-    left = empty((len(order), i + h), hidden)
-    z = zeros((len(order), padded(h, hidden)), hidden)
+    scratch = (
+        empty((len(order), i + h), hidden),
+        zeros((len(order), padded(h, hidden)), hidden),
+    )
+    left, z = borrow(scratch)
     for s, row in enumerate(order):
         copy(state[net, row], left[s, i:])
         clear_after(hidden[net, row], lengths[row])
@@ -41,6 +44,7 @@ def elman_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, a
             out = hidden[net, order[s], t]
             activate(activation, z[s], out)
             copy(out, left[s, i:])
+    keep(scratch)
 
 
 def elman_forward(x, tokens, lengths, state, W_in, W_rec, b, activation, hidden):
@@ -60,9 +64,12 @@ def elman_backward_rows(
     """The reverse pass of elman_backward for a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], d_x.shape[3]
-    d = empty((len(order), h), hidden)
-    carry = zeros((len(order), padded(h, hidden)), hidden)
-    inward = zeros((len(order), padded(i, hidden)), hidden)
+    scratch = (
+        empty((len(order), h), hidden),
+        zeros((len(order), padded(h, hidden)), hidden),
+        zeros((len(order), padded(i, hidden)), hidden),
+    )
+    d, carry, inward = borrow(scratch)
     for s, row in enumerate(order):
         copy(d_last[net, row], carry[s, :h])
         clear_after(d_x[net, row], lengths[row])
@@ -82,6 +89,7 @@ def elman_backward_rows(
         pass_down(d, START, running, down[net], h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
+    keep(scratch)
 
 
 def elman_backward(

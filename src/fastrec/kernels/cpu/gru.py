@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .arrays import copy, empty, fill, zeros
+from .arrays import borrow, copy, empty, fill, keep, zeros
 from .functions import tanh
 from .jit import jit
 from .matrix import START, column_sums, multiply, pack, packed, padded, weight_gradient
@@ -29,10 +29,13 @@ def gru_forward_rows(
     """gru_forward of a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], x.shape[3]
-    left = empty((len(order), i + h), hidden)
-    rz = zeros((len(order), padded(2 * h, hidden)), hidden)
-    n = zeros((len(order), padded(h, hidden)), hidden)
-    n_rec = zeros((len(order), padded(h, hidden)), hidden)
+    scratch = (
+        empty((len(order), i + h), hidden),
+        zeros((len(order), padded(2 * h, hidden)), hidden),
+        zeros((len(order), padded(h, hidden)), hidden),
+        zeros((len(order), padded(h, hidden)), hidden),
+    )
+    left, rz, n, n_rec = borrow(scratch)
     for s, row in enumerate(order):
         copy(state[net, row], left[s, i:])
         clear_after(hidden[net, row], lengths[row])
@@ -55,6 +58,7 @@ def gru_forward_rows(
             copy(rz[s, : 2 * h], kept)
             copy(now, kept[2 * h :])
             copy(n_rec[s, :h], kept[3 * h :])
+    keep(scratch)
 
 
 @jit
@@ -119,9 +123,12 @@ def gru_backward_rows(
     """The reverse pass of gru_backward for a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], d_x.shape[3]
-    d = empty((len(order), 4 * h), hidden)  # n, r, z, recurrent n: what either product needs is together
-    carry = zeros((len(order), padded(h, hidden)), hidden)
-    inward = zeros((len(order), padded(i, hidden)), hidden)
+    scratch = (
+        empty((len(order), 4 * h), hidden),  # n, r, z, recurrent n: what either product needs is together
+        zeros((len(order), padded(h, hidden)), hidden),
+        zeros((len(order), padded(i, hidden)), hidden),
+    )
+    d, carry, inward = borrow(scratch)
     for s, row in enumerate(order):
         copy(d_last[net, row], carry[s, :h])
         clear_after(d_x[net, row], lengths[row])
@@ -154,6 +161,7 @@ def gru_backward_rows(
         pass_down(d, START, running, down[net], 3 * h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
+    keep(scratch)
 
 
 def gru_backward(

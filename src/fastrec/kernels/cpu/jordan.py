@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .arrays import copy, empty, fill, zeros
+from .arrays import borrow, copy, empty, fill, keep, zeros
 from .matrix import START, multiply, pack, packed, padded, weight_gradient
 from .parallel import parallel
 from .sequences import (
@@ -42,9 +42,12 @@ def jordan_forward_rows(
     """jordan_forward of a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i, o = hidden.shape[3], x.shape[3], outputs.shape[3]
-    left = empty((len(order), i + o), hidden)
-    z = zeros((len(order), padded(h, hidden)), hidden)
-    y = zeros((len(order), padded(o, hidden)), hidden)
+    scratch = (
+        empty((len(order), i + o), hidden),
+        zeros((len(order), padded(h, hidden)), hidden),
+        zeros((len(order), padded(o, hidden)), hidden),
+    )
+    left, z, y = borrow(scratch)
     for s, row in enumerate(order):
         copy(state[net, row], left[s, i:])
         clear_after(hidden[net, row], lengths[row])
@@ -64,6 +67,7 @@ def jordan_forward_rows(
         for s in range(running):
             copy(y[s, :o], left[s, i:])
             copy(y[s, :o], outputs[net, order[s], t])
+    keep(scratch)
 
 
 def jordan_forward(x, tokens, lengths, state, W_in, W_rec, b, W_out, b_out, activation, hidden, outputs):
@@ -100,10 +104,13 @@ def jordan_backward_rows(
     """The reverse pass of jordan_backward for a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i, o = hidden.shape[3], d_x.shape[3], d_y.shape[3]
-    d = zeros((len(order), padded(h, hidden)), hidden)
-    d_output = empty((len(order), o), hidden)
-    carry = zeros((len(order), padded(o, hidden)), hidden)
-    inward = zeros((len(order), padded(i, hidden)), hidden)
+    scratch = (
+        zeros((len(order), padded(h, hidden)), hidden),
+        empty((len(order), o), hidden),
+        zeros((len(order), padded(o, hidden)), hidden),
+        zeros((len(order), padded(i, hidden)), hidden),
+    )
+    d, d_output, carry, inward = borrow(scratch)
     for s, row in enumerate(order):
         copy(d_last[net, row], carry[s])
         clear_after(d_x[net, row], lengths[row])
@@ -128,6 +135,7 @@ def jordan_backward_rows(
         pass_down(d, START, running, down[net], h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :o], d_state[net, row])
+    keep(scratch)
 
 
 def jordan_backward(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import copy, empty, fill, zeros
+from .arrays import borrow, copy, empty, fill, keep, zeros
 from .functions import tanh
 from .jit import jit
 from .matrix import START, multiply, pack, packed, padded, weight_gradient
@@ -29,9 +29,12 @@ def lstm_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, hi
     """lstm_forward of a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], x.shape[3]
-    left = empty((len(order), i + h), hidden)
-    z = zeros((len(order), padded(4 * h, hidden)), hidden)
-    c = empty((len(order), h), hidden)
+    scratch = (
+        empty((len(order), i + h), hidden),
+        zeros((len(order), padded(4 * h, hidden)), hidden),
+        empty((len(order), h), hidden),
+    )
+    left, z, c = borrow(scratch)
     for s, row in enumerate(order):
         copy(state[net, row, :h], left[s, i:])
         copy(state[net, row, h:], c[s])
@@ -50,6 +53,7 @@ def lstm_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, hi
             copy(hidden[net, row, t], left[s, i:])
             copy(made, gates[net, row, min(t, gates.shape[2] - 1)])
             copy(c[s], cells[net, row, min(t, cells.shape[2] - 1)])
+    keep(scratch)
 
 
 @jit
@@ -119,10 +123,13 @@ def lstm_backward_rows(
     """The reverse pass of lstm_backward for a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], d_x.shape[3]
-    d = empty((len(order), 4 * h), hidden)
-    d_c = empty((len(order), h), hidden)
-    carry = zeros((len(order), padded(h, hidden)), hidden)
-    inward = zeros((len(order), padded(i, hidden)), hidden)
+    scratch = (
+        empty((len(order), 4 * h), hidden),
+        empty((len(order), h), hidden),
+        zeros((len(order), padded(h, hidden)), hidden),
+        zeros((len(order), padded(i, hidden)), hidden),
+    )
+    d, d_c, carry, inward = borrow(scratch)
     for s, row in enumerate(order):
         copy(d_last[net, row, :h], carry[s, :h])
         copy(d_last[net, row, h:], d_c[s])
@@ -158,6 +165,7 @@ def lstm_backward_rows(
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
         copy(d_c[s], d_state[net, row, h:])
+    keep(scratch)
 
 
 def lstm_backward(

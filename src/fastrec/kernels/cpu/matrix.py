@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import threads
-from .arrays import copy, empty, fill, zeros
+from .arrays import borrow, copy, empty, fill, keep, zeros
 from .functions import fma
 from .jit import jit
 from .parallel import parallel, tasks
@@ -239,12 +239,16 @@ def weight_gradient_rows(
     if depth * width == 0:
         return
     chunk = min(CHUNK, rows * steps)
-    a = zeros((chunk, depth), d)
-    panels = zeros((chunk * width,), d)
-    total = zeros((depth + 1, width), d)  # and the sums of d below
-    ones = empty((chunk,), d)
+    scratch = (
+        zeros((chunk, depth), d),
+        zeros((chunk * width,), d),
+        zeros((depth + 1, width), d),  # and the sums of d below
+        empty((chunk,), d),
+        empty((chunk,), np.int64),
+        empty((chunk, 2), np.int64),
+    )
+    a, panels, total, ones, places, steps_of = borrow(scratch)
     fill(ones, 0, 1)
-    places, steps_of = empty((chunk,), np.int64), empty((chunk, 2), np.int64)
     row = t = 0
     while row < rows:
         count = 0
@@ -280,6 +284,7 @@ def weight_gradient_rows(
         copy(total[k, :columns], out[net, k0 + k, out_first:])
     if summed:
         copy(total[depth, :columns], sums[net, sums_first:])
+    keep(scratch)
 
 
 @parallel
