@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import ORDER
-from .arrays import empty
+from .arrays import borrow, empty, keep
 from .hopfield import (
     ROWS,
     bit,
@@ -125,18 +125,33 @@ def scan_trial(
     w = -(-n // 64)
     block = GROUP * (GROUPS if n >= LARGE else 1)
     top = -(-max_patterns // block) * block
-    x = empty((top, w), np.uint64)
-    gram = empty((top, top), np.int32)
-    codes = empty((top // GROUP, 64 * w), np.uint8)
-    fields = empty((block if newest else top, 64 * w), zero)
-    spread = empty((top,), np.int64)
-    units = empty((n, -(-top // 64)), np.uint64)
-    low = empty((w,), np.uint64)
-    step = empty((GROUP,), zero)
-    chosen = empty((corrupted,), np.int64)
-    failed = empty((block,), np.bool_)
-    doubtful = empty((block, top), np.bool_)
-    order, added = empty((top,), np.int64), empty((top,), np.int64)
+    scratch = (
+        empty((top, w), np.uint64),
+        empty((top, top), np.int32),
+        empty((top // GROUP, 64 * w), np.uint8),
+        empty((block if newest else top, 64 * w), zero),
+        empty((n, -(-top // 64)), np.uint64),
+        empty((w,), np.uint64),
+        empty((GROUP,), zero),
+        empty((corrupted,), np.int64),
+        empty((block,), np.bool_),
+        empty((block, top), np.bool_),
+        empty((top,), np.int64),
+        empty((top,), np.int64),
+        empty((top,), np.int64),
+    )
+    found = scan_loads(
+        key, n, trial, newest, largest, synchronous, max_sweeps, max_patterns, widest, borrow(scratch)
+    )
+    keep(scratch)
+    return found
+
+
+@jit
+def scan_loads(key, n, trial, newest, largest, synchronous, max_sweeps, max_patterns, widest, scratch):
+    """`scan_trial` with its arrays."""
+    x, gram, codes, fields, units, low, step, chosen, failed, doubtful, order, added, spread = scratch
+    (top, w), block, corrupted = x.shape, len(failed), len(chosen)
     for mu in range(top):
         spread[mu], order[mu], added[mu] = 0, mu, 0
     count, transposed = 0, 0
