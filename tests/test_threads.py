@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import math
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,6 +247,64 @@ def test_ctrl_c_is_heard_between_tasks(chosen: Threads) -> None:
     time.sleep(0.05)
     assert np.count_nonzero(done) == ended  # nobody works on
     work_long(done[:10], 10)
+
+
+class Interrupted:
+    """Raises KeyboardInterrupt before a line of the module of threads, counted as they are run."""
+
+    def __init__(self, line: int) -> None:
+        self.left = line
+
+    def __call__(self, frame: Any, event: str, argument: object) -> Any:
+        if frame.f_code.co_filename != threads.__file__:
+            return None
+        self.left -= event == "line"
+        if event == "line" and self.left == 0:
+            raise KeyboardInterrupt
+        return self
+
+
+def test_ctrl_c_at_any_line_leaves_no_thread_at_work() -> None:
+    before, line, ended = sys.gettrace(), 0, False
+    while not ended:
+        line, left, working, lock = line + 1, [30], [0], threading.Lock()
+
+        def take(left: list[int] = left, working: list[int] = working, lock: Any = lock) -> bool:
+            with lock:
+                left[0] -= 1
+                working[0] += 1
+            time.sleep(0.0002)
+            with lock:
+                working[0] -= 1
+            return left[0] > 0
+
+        job = threads.Job(take, functools.partial(left.__setitem__, 0, 0))
+        try:
+            sys.settrace(Interrupted(line))
+            job.run(2)
+            ended = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        if line > 1:  # else it had not begun
+            assert not job.open and not job.helpers and working[0] == 0 and left[0] <= 0
+    assert line > 10
+
+
+def test_a_busy_pool_keeps_no_jobs_that_have_ended() -> None:
+    pool, ended = threads.Pool(), threads.Job(lambda: False, lambda: None)
+    pool.closed, ended.open = True, False  # no thread takes any
+    waiting = threads.Job(lambda: False, lambda: None)
+    for _ in range(5000):
+        pool.offer(waiting, 1)
+        pool.offer(ended, 3)
+    offered = [pool.jobs.get() for _ in range(pool.jobs.qsize())]
+    assert offered.count(waiting) == 5000 and offered.count(ended) < 20_000 - 5000
+    pool.most = threads.WAITING
+    for _ in range(5000):
+        pool.offer(ended, 3)
+    assert pool.jobs.qsize() < threads.WAITING + 4
 
 
 def recalled(net: fastrec.HopfieldNetwork, probes: np.ndarray, queue: object) -> None:

@@ -95,6 +95,4 @@ class Parallel:
             counter[0] = tasks
 
         kernel(counter, 0, step, 0, *args)  # compiles here, not in a helper, whom no Ctrl-C reaches
-        job = threads.Job(take, stop)
-        threads.pool.offer(job, helpers)
-        job.run()
+        threads.Job(take, stop).run(helpers)

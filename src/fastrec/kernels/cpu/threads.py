@@ -14,14 +14,16 @@ import functools
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 SMALL = 30_000  # nanoseconds of work that are done before a second thread has woken and ended
 SHARE = 20_000  # nanoseconds of tasks that are taken at a time, where there are enough
 BREATH = 50_000_000  # nanoseconds after which the caller looks for Ctrl-C
 MOST = 1024  # threads
+WAITING = 1000  # jobs in the queue of the pool before it looks for those that have ended
 
 _chosen: int | None = None
 _scoped: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastrec_threads", default=None)
@@ -116,7 +118,7 @@ def quota(root: Path) -> float:
 class Job:
     """Tasks of one call of a kernel: some thread calls `take` until it says that nothing is left."""
 
-    def __init__(self, take: Callable[[], bool], stop: Callable[[], None]) -> None:
+    def __init__(self, take: Callable[[], bool], stop: Callable[[], object]) -> None:
         self.take, self.stop = take, stop
         self.lock, self.ended = threading.Lock(), threading.Lock()
         self.ended.acquire()
@@ -140,32 +142,37 @@ class Job:
             if not self.open and not self.helpers:
                 self.ended.release()
 
-    def run(self) -> None:
-        """Do tasks in the calling thread, and wait for the helpers that have begun one."""
+    def run(self, helpers: int) -> None:
+        """Do tasks in the calling thread, with so many threads of the pool, none of which outlasts this call.
+
+        Only a second Ctrl-C leaves them behind, at the tasks that they have begun.
+        """
         try:
+            pool.offer(self, helpers)
             while self.take():
                 pass
+            self.close()
         except BaseException:
             self.stop()
+            self.close()
             raise
-        finally:
-            with self.lock:
-                self.open = False
-                waiting = self.helpers > 0
-            if waiting:
-                self.wait()
-            del self.take, self.stop  # and with them the arrays, though the pool may still hold the job
         if self.error is not None:
             raise self.error
 
-    def wait(self) -> None:
-        """Wait for the helpers, also when an interrupt says not to."""
-        try:
-            self.ended.acquire()
-        except BaseException:
-            self.stop()
-            self.ended.acquire()
-            raise
+    def close(self) -> None:
+        """Let no more threads begin, and wait for those that have."""
+        with self.lock:
+            self.open = False
+            waiting = self.helpers > 0
+        if waiting:
+            # An interrupt that comes once the lock is there gives it back: it is waited for again.
+            with self.ended:
+                pass
+        self.take = self.stop = nothing_left  # the pool may hold the job longer than its arrays are wanted
+
+
+def nothing_left() -> bool:
+    return False
 
 
 class Pool:
@@ -176,11 +183,14 @@ class Pool:
         self.threads: list[threading.Thread] = []
         self.lock = threading.Lock()
         self.closed = False
+        self.most = WAITING
 
     def offer(self, job: Job, helpers: int) -> None:
         """Let so many threads help with a job."""
         if len(self.threads) < helpers:
             self.grow(helpers)
+        if self.jobs.qsize() > self.most:
+            self.forget_ended()
         for _ in range(helpers):
             self.jobs.put(job)
 
@@ -194,14 +204,27 @@ class Pool:
                     return
                 self.threads.append(thread)
 
+    def forget_ended(self) -> None:
+        """Drop jobs that ended while all threads were busy, perhaps for hours, with other callers."""
+        with self.lock:
+            waiting: list[Job | None] = []
+            with contextlib.suppress(Empty):
+                while True:
+                    waiting.append(self.jobs.get_nowait())
+            for job in waiting:
+                if job is None or job.open:
+                    self.jobs.put(job)
+            self.most = WAITING + 2 * self.jobs.qsize()
+
     def close(self) -> None:
         """End the threads, so that none is inside of Python when that ends."""
         with self.lock:
             self.closed = True
             for _ in self.threads:
                 self.jobs.put(None)
+            latest = time.monotonic() + 1
             for thread in self.threads:
-                thread.join(1)
+                thread.join(max(0.0, latest - time.monotonic()))
             self.threads.clear()
 
 
