@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import linecache
 import math
 import multiprocessing
 import os
@@ -258,38 +259,37 @@ class Interrupted:
     def __call__(self, frame: Any, event: str, argument: object) -> Any:
         if frame.f_code.co_filename != threads.__file__:
             return None
-        self.left -= event == "line"
+        # No signal is heard at these: a with block sets its lock free before.
+        line = linecache.getline(threads.__file__, frame.f_lineno).lstrip()
+        self.left -= event == "line" and not line.startswith(("with ", "try:", "pass"))
         if event == "line" and self.left == 0:
+            self.left = -1
             raise KeyboardInterrupt
         return self
 
 
-def test_ctrl_c_at_any_line_leaves_no_thread_at_work() -> None:
-    before, line, ended = sys.gettrace(), 0, False
-    while not ended:
-        line, left, working, lock = line + 1, [30], [0], threading.Lock()
+@pytest.mark.parametrize("line", range(2, 32))
+def test_ctrl_c_at_any_line_leaves_no_thread_at_work(line: int) -> None:
+    left, working, lock, before = [12], [0], threading.Lock(), sys.gettrace()
 
-        def take(left: list[int] = left, working: list[int] = working, lock: Any = lock) -> bool:
-            with lock:
-                left[0] -= 1
-                working[0] += 1
-            time.sleep(0.0002)
-            with lock:
-                working[0] -= 1
-            return left[0] > 0
+    def take() -> bool:
+        with lock:
+            left[0] -= 1
+            working[0] += 1
+        time.sleep(0.0002)
+        with lock:
+            working[0] -= 1
+        return left[0] > 0
 
-        job = threads.Job(take, functools.partial(left.__setitem__, 0, 0))
-        try:
-            sys.settrace(Interrupted(line))
-            job.run(2)
-            ended = True
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(before)
-        if line > 1:  # else it had not begun
-            assert not job.open and not job.helpers and working[0] == 0 and left[0] <= 0
-    assert line > 10
+    job = threads.Job(take, functools.partial(left.__setitem__, 0, 0))
+    try:
+        sys.settrace(Interrupted(line))
+        job.run(2)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    assert not job.open and not job.helpers and working[0] == 0 and left[0] <= 0
 
 
 def test_a_busy_pool_keeps_no_jobs_that_have_ended() -> None:
