@@ -77,6 +77,28 @@ def test_kernels_are_compiled_once(place: Path, compiled: Callable[[], int], war
     assert cache.size() == sum(path.stat().st_size for path in files(place))
 
 
+def test_the_key_follows_sources_and_the_constants_that_they_import(tmp_path: Path) -> None:
+    package = Path(cache.__file__).parents[1]
+    shutil.copytree(package / "cpu", tmp_path / "cpu", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(package / "__init__.py", tmp_path)
+    seen = {cache.sources(tmp_path / "cpu")}
+    assert seen == {cache.SOURCES}
+    for file in ("__init__.py", "cpu/random.py", "cpu/gru.py"):
+        with (tmp_path / file).open("a") as source:
+            source.write("# another\n")
+        seen.add(cache.sources(tmp_path / "cpu"))
+    assert len(seen) == 4
+
+
+def test_a_relative_folder_stays_where_it_was(
+    warnings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTREC_CACHE_DIR", "cache")
+    monkeypatch.chdir(tmp_path)
+    folder = cache.folder()
+    assert folder is not None and folder.parent == tmp_path / "cache"
+
+
 def test_damaged_kernels_are_compiled_again(place: Path, compiled: Callable[[], int], warnings: Any) -> None:
     compiled()
     path, other = files(place)

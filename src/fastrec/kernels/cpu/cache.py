@@ -34,9 +34,9 @@ MOST, DAYS = 32, 30  # such folders that are kept, and how long they are without
 def location() -> Path:
     """The folder of all that is kept: FASTREC_CACHE_DIR, a folder in NUMBA_CACHE_DIR, or the platform's."""
     if given := os.environ.get("FASTREC_CACHE_DIR"):
-        return Path(given)
+        return Path(given).absolute()
     if given := os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(given) / "fastrec"
+        return Path(given).absolute() / "fastrec"
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fastrec" / "Cache"
     if sys.platform == "darwin":
@@ -44,13 +44,22 @@ def location() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastrec"
 
 
+def sources(place: Path) -> str:
+    """Checksum of the sources of all kernels, and of the constants in the folder above, which they hold."""
+    files = [place.parent / "__init__.py", *sorted(place.glob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+# When they are imported: what is edited later is not what a running process compiles.
+SOURCES = sources(Path(__file__).parent)
+
+
 @functools.cache
 def key() -> str:
     """What machine code depends on besides the types of arguments, as the name of a folder."""
-    sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     versions = numba.__version__, llvmlite.__version__, sys.implementation.cache_tag
     machine = cpu_target.target_context.codegen().magic_tuple()
-    text = repr((hashlib.sha256(sources).hexdigest(), versions, machine))
+    text = repr((SOURCES, versions, machine))
     return NAME + hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
@@ -112,7 +121,8 @@ class Cache:
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
         if module.__name__.rpartition(".")[0] != __package__:  # whose sources `key` does not cover
             file = getattr(module, "__file__", None)
-            self.name += "-" + hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()[:20]
+            source = Path(file).read_bytes() if file else b""
+            self.name += "-" + hashlib.sha256(source).hexdigest()[:20]
 
     def path(self, args: tuple[Any, ...]) -> Path | None:
         """The file of the kernel for arguments of these types."""
