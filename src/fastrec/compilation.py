@@ -94,12 +94,12 @@ class Announcement:
     def start(self, compilation: Compilation) -> None:
         """Take note of a compilation that begins, and watch how long it lasts."""
         with self.lock:
-            self.current = compilation
             self.parts[compilation.part] = None
             if not self.watching and not is_quiet():
                 self.watching = True
                 with suppress(RuntimeError):  # no more threads: nothing is said then
                     threading.Thread(target=self.watch, name="fastrec compiling", daemon=True).start()
+            self.current = compilation  # last, or an interrupt before would leave it to be announced for ever
 
     def stop(self, compilation: Compilation, seconds: float) -> None:
         """Take note of one that has ended."""
