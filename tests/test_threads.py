@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import fastrec
-from fastrec.kernels.cpu import parallel, threads
+from fastrec.kernels.cpu import hopfield, parallel, threads
 from fastrec.kernels.cpu.arrays import empty
 from fastrec.kernels.cpu.parallel import tasks
 
@@ -96,6 +96,13 @@ def test_small_jobs_run_on_the_caller(chosen: Threads, monkeypatch: pytest.Monke
     chosen(1)
     count_up.deal(50, 1e9, values)
     assert not offered and (values == 5).all()
+
+
+def test_fields_of_few_patterns_are_shared(chosen: Threads) -> None:
+    units, m = np.zeros((1, 1000, 1), np.uint64), np.zeros((1, 100, 1), np.int32)
+    for kernel in (hopfield.local_fields, hopfield.is_stable):
+        count, nanoseconds = kernel.work(units, None, m, False, None)
+        assert count == 100 and nanoseconds > 2 * threads.SMALL
 
 
 def test_the_number_is_set_by_call_environment_and_cores(
