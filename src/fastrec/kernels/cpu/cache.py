@@ -22,7 +22,7 @@ from typing import Any
 
 import llvmlite
 import numba
-from numba.core import compiler, serialize
+from numba.core import compiler, config, serialize
 from numba.core.registry import cpu_target
 
 log = logging.getLogger("fastrec")
@@ -59,7 +59,8 @@ def key() -> str:
     """What machine code depends on besides the types of arguments, as the name of a folder."""
     versions = numba.__version__, llvmlite.__version__, sys.implementation.cache_tag
     machine = cpu_target.target_context.codegen().magic_tuple()
-    text = repr((SOURCES, versions, machine))
+    settings = config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.BOUNDSCHECK
+    text = repr((SOURCES, versions, machine, settings))
     return NAME + hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
@@ -121,7 +122,7 @@ class Cache:
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
         if module.__name__.rpartition(".")[0] != __package__:  # whose sources `key` does not cover
             file = getattr(module, "__file__", None)
-            source = Path(file).read_bytes() if file else b""
+            source = Path(file).read_bytes() if file else function.__code__.co_code
             self.name += "-" + hashlib.sha256(source).hexdigest()[:20]
 
     def path(self, args: tuple[Any, ...]) -> Path | None:

@@ -42,7 +42,8 @@ ROWS, PANELS = 4, 3
 COLUMNS = PANELS * LANES
 full_tile, row_tile = popcount_tile(ROWS, PANELS), popcount_tile(1, PANELS)
 
-BATCH_OVERLAPS = 1 << 23  # int32 overlaps held at once by recall: 32 MiB
+BATCH_OVERLAPS = 1 << 23  # int32 overlaps that a task of recall holds: 32 MiB
+BATCH_FIELDS = 1 << 22  # int64 fields that one of recall from couplings holds: as much
 
 
 @jit
@@ -148,7 +149,7 @@ def product(a, panels, bits, begin, end, last, mirror, out):
 def overlap_tasks(packed, probes, n, m):
     """Groups of patterns, and 20 000 products of bits a nanosecond."""
     k, b, p = m.shape
-    return k * -(-p // COLUMNS), k * b * p * (n / 20_000 + 1)
+    return k * -(-p // COLUMNS), k * b * p * (n / 20_000 + 1) + 2 * packed.size
 
 
 @tasks(overlap_tasks)
@@ -493,7 +494,7 @@ def recall_async_weights(key, order, weights, max_sweeps, states, converged, swe
     The local fields are kept: a test costs O(1), only a flip costs O(n).
     """
     rows, n = converged.size, weights.shape[1]
-    block = rows_together(rows, order, 0)
+    block = min(rows_together(rows, order, 0), max(1, BATCH_FIELDS // n))
     args = (key, order, weights, max_sweeps, states, converged, sweeps, flips, forms)
     recall_rows_weights.deal(
         -(-rows // block), rows * n * n, block, *args
