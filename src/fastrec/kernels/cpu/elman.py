@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arrays import borrow, copy, empty, fill, keep, zeros
-from .matrix import START, multiply, pack, packed, padded, weight_gradient
+from .matrix import multiply, pack, packed, padded, weight_gradient
 from .parallel import parallel
 from .sequences import (
     activate,
@@ -39,7 +39,7 @@ def elman_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, a
         for s in range(running):
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, :h])
-        multiply(left, START, i + h, running, panels[net], i + h, z)
+        multiply(left, 0, i + h, running, panels[net], i + h, z)
         for s in range(running):
             out = hidden[net, order[s], t]
             activate(activation, z[s], out)
@@ -85,8 +85,8 @@ def elman_backward_rows(
             through_activation(activation, hidden[net, row, t], own)
             copy(own, d_z[net, row, t])
             fill(carry[s], 0, 0)
-        multiply(d, START, h, running, back[net], h, carry)
-        pass_down(d, START, running, down[net], h, inward, net, order, t, d_x)
+        multiply(d, 0, h, running, back[net], h, carry)
+        pass_down(d, 0, running, down[net], h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
     keep(scratch)

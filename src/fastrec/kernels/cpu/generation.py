@@ -19,7 +19,6 @@ from .gru import gru_output
 from .jit import jit, kernel
 from .lstm import lstm_output
 from .matrix import (
-    START,
     has_halves,
     multiply,
     pack,
@@ -175,9 +174,9 @@ def step_units(worker, workers, layer, t, net, reading, moving, outputs, hidden,
                 copy(b_n[layer, begin : begin + n], p[row, 2 * width :])
         if layer:
             panels = stretch(inward[layer - 1], held, gates * h * begin, gates * h * width)
-            multiply(hidden[(t + 1) % 2, layer - 1], START, h, rows, panels, h, z)
+            multiply(hidden[(t + 1) % 2, layer - 1], 0, h, rows, panels, h, z)
         panels = stretch(recurrent[layer], held, gates * depth * begin, gates * depth * width)
-        multiply(left, START, depth, rows, panels, depth, p)
+        multiply(left, 0, depth, rows, panels, depth, p)
         for row in range(rows):
             before, after = old[row, begin : begin + n], new[row, begin : begin + n]
             made, r = z[row], p[row]
@@ -210,7 +209,7 @@ def step_logits(worker, workers, moving, h_t, panels, b_out, outputs, sums):
         copy(b_out[first:end], y[row])
     if last > first:
         held = h * padded(o, h_t) // len(panels)
-        multiply(h_t, START, h, rows, stretch(panels, held, first * h, (last - first) * h), h, y)
+        multiply(h_t, 0, h, rows, stretch(panels, held, first * h, (last - first) * h), h, y)
     for row in range(rows):
         if moving[row]:
             copy(y[row, : end - first], outputs[row, first:end])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .arrays import borrow, copy, empty, fill, keep, zeros
 from .functions import tanh
 from .jit import jit
-from .matrix import START, column_sums, multiply, pack, packed, padded, weight_gradient
+from .matrix import column_sums, multiply, pack, packed, padded, weight_gradient
 from .parallel import parallel
 from .sequences import (
     add,
@@ -46,8 +46,8 @@ def gru_forward_rows(
             begin_sums(tokens, net, order[s], t, W_in, b, 0, rz[s, : 2 * h])
             begin_sums(tokens, net, order[s], t, W_in, b, 2 * h, n[s, :h])
             copy(b_n[net], n_rec[s, :h])
-        multiply(left, START, i + h, running, both[net], i + h, rz)
-        multiply(left, START, i + h, running, new[net], i, n)
+        multiply(left, 0, i + h, running, both[net], i + h, rz)
+        multiply(left, 0, i + h, running, new[net], i, n)
         multiply(left, i, i + h, running, recurrent[net], h, n_rec)
         for s in range(running):
             row, now, last = order[s], n[s, :h], left[s, i:]
@@ -158,7 +158,7 @@ def gru_backward_rows(
             copy(own[:h], made[2 * h : 3 * h])
             copy(own[3 * h :], made[3 * h :])
         multiply(d, h, 4 * h, running, back[net], 3 * h, carry)
-        pass_down(d, START, running, down[net], 3 * h, inward, net, order, t, d_x)
+        pass_down(d, 0, running, down[net], 3 * h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
     keep(scratch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arrays import borrow, copy, empty, fill, keep, zeros
-from .matrix import START, multiply, pack, packed, padded, weight_gradient
+from .matrix import multiply, pack, packed, padded, weight_gradient
 from .parallel import parallel
 from .sequences import (
     activate,
@@ -58,12 +58,12 @@ def jordan_forward_rows(
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, :h])
             copy(b_out[net], y[s])
-        multiply(left, START, i + o, running, panels[net], i + o, z)
+        multiply(left, 0, i + o, running, panels[net], i + o, z)
         for s in range(running):
             out = hidden[net, order[s], t]
             activate(activation, z[s], out)
             copy(out, z[s])
-        multiply(z, START, z.shape[1], running, readout[net], h, y)
+        multiply(z, 0, z.shape[1], running, readout[net], h, y)
         for s in range(running):
             copy(y[s, :o], left[s, i:])
             copy(y[s, :o], outputs[net, order[s], t])
@@ -124,15 +124,15 @@ def jordan_backward_rows(
             copy(d_output[s], d_y[net, row, t])
             copy(d_hidden[net, row, t], d[s])
             fill(carry[s], 0, 0)
-        multiply(d_output, START, o, running, readout[net], o, d)
+        multiply(d_output, 0, o, running, readout[net], o, d)
         for s in range(running):
             row, own = order[s], d[s, :h]
             if flow.shape[2]:
                 flow[net, row, t] = squared_norm(own)
             through_activation(activation, hidden[net, row, t], own)
             copy(own, d_z[net, row, t])
-        multiply(d, START, d.shape[1], running, back[net], h, carry)
-        pass_down(d, START, running, down[net], h, inward, net, order, t, d_x)
+        multiply(d, 0, d.shape[1], running, back[net], h, carry)
+        pass_down(d, 0, running, down[net], h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :o], d_state[net, row])
     keep(scratch)

@@ -13,7 +13,7 @@ import numpy as np
 from .capacity import add_and_look
 from .hopfield import COLUMNS, PANELS, ROWS, full_tile
 from .matrix import ROWS as TILE_ROWS
-from .matrix import START, outer_tile, panel_width
+from .matrix import outer_tile, panel_width
 from .parallel import Parallel, tasks
 from .simd import LANES, masked_sum
 from .threads import get_threads
@@ -33,7 +33,7 @@ def multiply_adds(thread, a, b, c, rounds):
     width = c.shape[2]
     left, right, out = a[thread], b[thread], c[thread]
     for _ in range(rounds):
-        outer_tile(left, START, rows, right, START, depth, out, START, width)
+        outer_tile(left, 0, rows, right, 0, depth, out, 0, width)
 
 
 @tasks(one_each)
@@ -42,7 +42,7 @@ def popcounts(thread, a, b, counts, rounds):
     w = a.shape[2]
     left, right, out = a[thread], b[thread], counts[thread]
     for _ in range(rounds):
-        full_tile(left, START, w, right, START, w, out)
+        full_tile(left, 0, w, right, 0, w, out)
 
 
 @tasks(one_each)
@@ -51,7 +51,7 @@ def pattern_additions(thread, fields, codes, x, m, low, rounds):
     w = x.shape[2]
     own, code, signs, steps = fields[thread], codes[thread], x[thread], m[thread]
     for _ in range(rounds):
-        add_and_look(own, START, code, START, signs, START, w, steps, steps[0], low[thread])
+        add_and_look(own, 0, code, 0, signs, 0, w, steps, steps[0], low[thread])
 
 
 @tasks(one_each)
@@ -60,7 +60,7 @@ def masked_additions(thread, words, values, sums, rounds):
     count = words.shape[1]
     mask, own, total = words[thread], values[thread], np.int64(0)
     for _ in range(rounds):
-        total += masked_sum(mask, START, count, own, START)
+        total += masked_sum(mask, 0, count, own, 0)
     sums[thread] = total
 
 

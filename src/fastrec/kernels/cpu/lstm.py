@@ -7,7 +7,7 @@ import numpy as np
 from .arrays import borrow, copy, empty, fill, keep, zeros
 from .functions import tanh
 from .jit import jit
-from .matrix import START, multiply, pack, packed, padded, weight_gradient
+from .matrix import multiply, pack, packed, padded, weight_gradient
 from .parallel import parallel
 from .sequences import (
     add,
@@ -44,7 +44,7 @@ def lstm_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, hi
         for s in range(running):
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, : 4 * h])
-        multiply(left, START, i + h, running, panels[net], i + h, z)
+        multiply(left, 0, i + h, running, panels[net], i + h, z)
         for s in range(running):
             row, made = order[s], z[s, : 4 * h]
             lstm_output(
@@ -160,8 +160,8 @@ def lstm_backward_rows(
             )
             copy(own, d_gates[net, row, t])
             fill(carry[s], 0, 0)
-        multiply(d, START, 4 * h, running, back[net], 4 * h, carry)
-        pass_down(d, START, running, down[net], 4 * h, inward, net, order, t, d_x)
+        multiply(d, 0, 4 * h, running, back[net], 4 * h, carry)
+        pass_down(d, 0, running, down[net], 4 * h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
         copy(d_c[s], d_state[net, row, h:])

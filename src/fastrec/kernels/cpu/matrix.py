@@ -28,7 +28,6 @@ from .threads import get_threads
 # Accumulators must fit the 32 registers of AVX-512 and NEON, or the 16 of AVX2.
 ROWS = 8 if VECTOR_BYTES == 64 or "neon" in FEATURES else 4
 VECTORS = 2  # of a panel
-START = np.int64(0)  # a literal 0 as argument would compile a kernel once more
 RATE = 40  # multiply-adds a nanosecond of one core, about
 GROUP = 4  # panels of a weight gradient to gather at a time, so that whole stretches are read
 CHUNK = 128  # steps of a weight gradient at a time: a panel of them stays in the first cache
