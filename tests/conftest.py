@@ -39,6 +39,7 @@ LONG = (
     *("test_cuda_training", "test_cuda_generation", "test_portable", "test_distribution", "test_gpu_jobs"),
 )
 
+os.environ["FASTREC_QUIET"] = "1"  # tests compare standard error; those of bars and notices unset it
 os.environ["FASTREC_BACKEND"] = "cpu"  # of tests that name no backend, also where there is a card
 if "gpu" in CHOSEN:
     devices.prepare()

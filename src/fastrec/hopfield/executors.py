@@ -102,6 +102,8 @@ def process_pool(workers: int) -> Iterator[Executor]:
     with writer, reader:
         pool = Workers(workers, context, initializer=prepare, initargs=(reader,))
         try:
+            for _ in range(workers):  # all begin to start at once, while the first task is done here
+                pool.submit(int)
             yield pool
         except BaseException:
             writer.close()
