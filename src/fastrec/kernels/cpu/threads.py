@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-SMALL = 30_000  # nanoseconds of work that are done before a second thread has woken and ended
+SMALL = 100_000  # nanoseconds of work that one thread has done before two would have
 SHARE = 20_000  # nanoseconds of tasks that are taken at a time, where there are enough
 BREATH = 50_000_000  # nanoseconds after which the caller looks for Ctrl-C
 MOST = 1024  # threads
