@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import empty
-from .jit import jit
+from .jit import jit, optimized
 from .parallel import parallel, tasks
 from .random import ONE, U64, corrupt, philox, random_order, random_patterns
 from .simd import LANES, add_signed, masked_sum, popcount, popcount_tile, sign_word, word_signs
@@ -122,15 +122,16 @@ def interleave(packed, first, last, panels):
             panels[column // LANES, word, column % LANES] = value
 
 
+@optimized
 @jit
-def product(a, panels, bits, begin, end, last, mirror, out):
-    """out[:last, begin:end] = bits - 2 popcount(a xor columns) for rows of a (r, w).
+def product(a, panels, bits, begin, end, first, last, mirror, out):
+    """out[first:last, begin:end] = bits - 2 popcount(a xor columns) for rows of a (r, w).
 
-    panels (PANELS, w, LANES) hold the columns, COLUMNS at most; mirror writes out[begin:end, :last] too.
+    panels (PANELS, w, LANES) hold the columns, COLUMNS at most; mirror writes out[begin:end, first:last] too.
     """
     w = a.shape[1]
     counts = empty((ROWS, COLUMNS), np.int32)
-    for i in range(0, last, ROWS):
+    for i in range(first, last, ROWS):
         rows = min(ROWS, last - i)
         if rows == ROWS:
             full_tile(a, i, w, panels, 0, w, counts)
@@ -146,44 +147,55 @@ def product(a, panels, bits, begin, end, last, mirror, out):
                     out[begin + c, i + r] = bits - 2 * counts[r, c]
 
 
-def overlap_tasks(packed, probes, n, m):
-    """Groups of patterns, and 20 000 products of bits a nanosecond."""
-    k, b, p = m.shape
-    return k * -(-p // COLUMNS), k * b * p * (n / 20_000 + 1) + 2 * packed.size
+def columns_together(columns):
+    """Neighbouring columns that a task computes: threads that write to the same line hold each other up."""
+    groups = -(-columns // COLUMNS)
+    return COLUMNS * max(1, min(8, groups // (4 * get_threads())))
 
 
-@tasks(overlap_tasks)
-def overlaps(group, packed, probes, n, m):
+def overlaps(packed, probes, n, m):
     """Fill m (k, b, p) int32 with the overlaps of probes (k, b, w) with packed (k, p, w)."""
+    (k, b, p), columns = m.shape, columns_together(m.shape[2])
+    work = k * b * p * (n / 20_000 + 1) + 2 * packed.size  # 20 000 products of bits a nanosecond
+    overlap_columns.deal(k * -(-p // columns), work, columns, packed, probes, n, m)
+
+
+@parallel
+def overlap_columns(task, columns, packed, probes, n, m):
+    """`overlaps` with so many patterns of a network."""
     _, p, w = packed.shape
-    groups = -(-p // COLUMNS)
-    network, begin = group // groups, group % groups * COLUMNS
-    end = min(begin + COLUMNS, p)
+    tasks = -(-p // columns)
+    network, first = task // tasks, task % tasks * columns
     panels = empty((PANELS, w, LANES), np.uint64)
-    interleave(packed[network], begin, end, panels)
-    product(probes[network], panels, n, begin, end, probes.shape[1], False, m[network])
+    for begin in range(first, min(first + columns, p), COLUMNS):
+        end = min(begin + COLUMNS, p)
+        interleave(packed[network], begin, end, panels)
+        product(probes[network], panels, n, begin, end, 0, probes.shape[1], False, m[network])
 
 
-def coupling_tasks(units, p, self_coupling, weights):
-    """Groups of columns, and 20 000 products of bits a nanosecond."""
-    k, n, _ = units.shape
-    return k * -(-n // COLUMNS), k * n * n * (p / 40_000 + 1)
-
-
-@tasks(coupling_tasks)
-def couplings(group, units, p, self_coupling, weights):
+def couplings(units, p, self_coupling, weights):
     """Fill weights (k, n, n), any signed integer dtype, with W = sum of outer products of the p patterns."""
+    (k, n, _), columns = units.shape, columns_together(units.shape[1])
+    work = k * n * n * (p / 40_000 + 1)
+    coupling_columns.deal(k * -(-n // columns), work, columns, units, p, self_coupling, weights)
+
+
+@parallel
+def coupling_columns(task, columns, units, p, self_coupling, weights):
+    """`couplings` in so many columns of a network."""
     _, n, u = units.shape
-    groups = -(-n // COLUMNS)
-    begin = (groups - 1 - group % groups) * COLUMNS  # of the triangle, so the longest come first
-    end = min(begin + COLUMNS, n)
+    tasks = -(-n // columns)
+    own, out = units[task // tasks], weights[task // tasks]
+    first = (tasks - 1 - task % tasks) * columns  # of the triangle, so the longest come first
     panels = empty((PANELS, u, LANES), np.uint64)
-    own, out = units[group // groups], weights[group // groups]
-    interleave(own, begin, end, panels)
-    product(own, panels, p, begin, end, end, True, out)
-    if not self_coupling:
-        for i in range(begin, end):
-            out[i, i] = 0
+    for begin in range(first, min(first + columns, n), COLUMNS):
+        end = min(begin + COLUMNS, n)
+        interleave(own, begin, end, panels)
+        product(own, panels, p, begin, end, 0, begin, True, out)
+        product(own, panels, p, begin, end, begin, end, False, out)
+        if not self_coupling:
+            for i in range(begin, end):
+                out[i, i] = 0
 
 
 @jit
@@ -216,10 +228,11 @@ def unit_field(units, i, u, n, m, total):
     """sum_mu m_mu x_mu_i of unit i of units (n, >= u), with overlaps m (64 u,) and total their sum."""
     stride = units.shape[1]
     span = max(1, (1 << 29) // n)
-    plus, first = 0, 0
-    while first < u:
+    if u <= span:
+        return 2 * masked_sum(units, i * stride, u, m, 0) - total
+    plus = 0
+    for first in range(0, u, span):
         plus += masked_sum(units, i * stride + first, min(span, u - first), m, 64 * first)
-        first += span
     return 2 * plus - total
 
 
@@ -358,7 +371,7 @@ def rows_together(rows, order, steps):
     They share the order of a sweep, which every task draws for itself: as many rows as make that little
     beside a sweep, where a unit takes so many steps, but no more than a thread has.
     """
-    return max(1, min(1 if len(order) else 8192 // max(1, steps), -(-rows // get_threads())))
+    return max(1, min(1 if len(order) else 2**16 // max(1, steps), -(-rows // get_threads())))
 
 
 @parallel
