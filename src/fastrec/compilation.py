@@ -141,7 +141,8 @@ class Announcement:
         """Say how long it took."""
         if self.said and not is_live():
             parts = ", ".join(self.parts)
-            write(f"fastrec: compiled {self.kernels} kernels of {parts} in {self.seconds:.0f} s\n")
+            kernels = "1 kernel" if self.kernels == 1 else f"{self.kernels} kernels"
+            write(f"fastrec: compiled {kernels} of {parts} in {self.seconds:.0f} s\n")
         self.forget()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import numpy as np
 import typer
 
 from ..backend import resolve
+from ..compilation import clock
 from .machine import describe_device
 from .options import (
     BackendOption,
@@ -63,7 +63,7 @@ def capacity(
 
     numbers = parse_sizes(sizes)
     require_picture(plot)
-    begin = time.monotonic()
+    begin = clock()
     name = resolve(backend and backend.value, domain="capacity")
     if name == "gpu":
         print(f"on {describe_device()}\n")
@@ -91,7 +91,7 @@ def capacity(
             print(f"\n{scaling.fit()}")
         except ValueError as error:  # such as one trial of each size: everything else is of use
             print(f"\nno fit: {error}")
-    print(f"\n{time.monotonic() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))
+    print(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))
 
 
 def retrieval(
