@@ -109,6 +109,15 @@ def fill(values, first, value):
 
 
 @jit
+def sum_first(values, size):
+    """Sum of the first `size` numbers, or how many of so many flags are set, as int64."""
+    total = 0
+    for i in range(size):
+        total += values[i]
+    return total
+
+
+@jit
 def copy(source, target):
     """target[: len(source)] = source, of one dimension."""
     for i in range(len(source)):

@@ -18,12 +18,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import ORDER
-from .arrays import borrow, empty, keep
+from .arrays import borrow, copy, empty, fill, keep, sum_first, zeros
 from .hopfield import (
     ROWS,
     bit,
-    clear,
-    copy_words,
     interleave,
     row_overlaps,
     step_sync,
@@ -102,26 +100,6 @@ def scan_trials(
 
     A count of -1 says that it was too narrow.
     """
-    counts[slot], censored[slot] = scan_trial(
-        key,
-        n,
-        trials[slot],
-        newest,
-        largest,
-        corrupted,
-        synchronous,
-        max_sweeps,
-        max_patterns,
-        zero,
-        widest,
-    )
-
-
-@jit
-def scan_trial(
-    key, n, trial, newest, largest, corrupted, synchronous, max_sweeps, max_patterns, zero, widest
-):
-    """Count and censoring of one network."""
     w = -(-n // 64)
     block = GROUP * (GROUPS if n >= LARGE else 1)
     top = -(-max_patterns // block) * block
@@ -140,16 +118,14 @@ def scan_trial(
         empty((top,), np.int64),
         empty((top,), np.int64),
     )
-    found = scan_loads(
-        key, n, trial, newest, largest, synchronous, max_sweeps, max_patterns, widest, borrow(scratch)
-    )
+    options = (newest, largest, synchronous, max_sweeps, max_patterns, widest)
+    counts[slot], censored[slot] = scan_loads(key, n, trials[slot], *options, borrow(scratch))
     keep(scratch)
-    return found
 
 
 @jit
 def scan_loads(key, n, trial, newest, largest, synchronous, max_sweeps, max_patterns, widest, scratch):
-    """`scan_trial` with its arrays."""
+    """Count and censoring of one network, in arrays that `scan_trials` has made."""
     x, gram, codes, fields, units, low, step, chosen, failed, doubtful, order, added, spread = scratch
     (top, w), block, corrupted = x.shape, len(failed), len(chosen)
     for mu in range(top):
@@ -183,7 +159,7 @@ def scan_loads(key, n, trial, newest, largest, synchronous, max_sweeps, max_patt
                 spread[mu] = n - lowest
         first = 0
         for place in range(stored if newest else 0, end):
-            before = count_set(failed, loads)
+            before = sum_first(failed, loads)
             if largest and before == loads:
                 # What has not been looked at gets its fields when it is.
                 break
@@ -212,7 +188,7 @@ def scan_loads(key, n, trial, newest, largest, synchronous, max_sweeps, max_patt
                     failed,
                     doubtful,
                 )
-            if count_set(failed, block) > before and not newest:
+            if sum_first(failed, block) > before and not newest:
                 # A memory that has failed will mostly fail again: look at it first.
                 order[place], order[first] = order[first], mu
                 first += 1
@@ -237,8 +213,7 @@ def scan_loads(key, n, trial, newest, largest, synchronous, max_sweeps, max_patt
 @jit
 def least_field(x, gram, codes, mu, groups, n, low):
     """The least field of memory mu with so many groups of patterns."""
-    fields, step = empty((1, codes.shape[1]), np.int32), empty((GROUP,), np.int32)
-    clear(fields[0], 0)
+    fields, step = zeros((1, codes.shape[1]), np.int32), empty((GROUP,), np.int32)
     for group in range(groups):
         for b in range(GROUP):
             step[b] = gram[mu, GROUP * group + b]
@@ -259,9 +234,8 @@ def add_fields(x, gram, codes, mu, stored, last, newest, fields, row, added, ste
     w, found = x.shape[1], False
     begin = 0 if newest else added[mu]
     if begin == 0:
-        clear(fields[row], 0)
-    seen = empty((w,), np.uint64)
-    clear(seen, 0)
+        fill(fields[row], 0, 0)
+    seen = zeros((w,), np.uint64)
     for group in range(begin, last):
         birth = mu // GROUP
         for b in range(GROUP):
@@ -282,7 +256,7 @@ def add_fields(x, gram, codes, mu, stored, last, newest, fields, row, added, ste
             for word in range(w):
                 seen[word] |= low[word]
     added[mu] = last
-    copy_words(seen, low)
+    copy(seen, low)
     return found
 
 
@@ -335,7 +309,7 @@ def examine_units(
     """
     units = units_of(low, n)
     for i in units:
-        if loads == 0 or (largest and count_set(failed, loads) == loads):
+        if loads == 0 or (largest and sum_first(failed, loads) == loads):
             break
         examine(key, n, trial, mu, i, x, gram, codes, stored, loads, newest, chosen, failed, doubtful)
         if not largest:
@@ -352,15 +326,6 @@ def examine_units(
             if end == LOST and not largest:
                 return b + 1
     return loads
-
-
-@jit
-def count_set(flags, size):
-    """How many of the first `size` flags are set."""
-    count = 0
-    for i in range(size):
-        count += flags[i]
-    return count
 
 
 @jit
@@ -434,8 +399,7 @@ def follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, c
     choose(key, mu, trial, p, n, chosen)
     most = size = len(chosen)
     units = empty((size + len(low),), np.int64)
-    for a in range(size):
-        units[a] = chosen[a]
+    copy(chosen, units)
     for i in low:
         if not holds(chosen, most, i):
             units[size] = i
@@ -457,8 +421,7 @@ def follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, c
         if not synchronous:
             sort_units(key, trial, p, sweep, units[:size], draws, order)
         flips = 0
-        for a in range(size):
-            before[a] = differs[a]
+        copy(differs, before)
         for place in range(size):
             a = order[place]
             field = fields[a]
@@ -468,11 +431,11 @@ def follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, c
             if field != 0 and differs[a] == (field > 0):
                 differs[a] = field < 0
                 flips += 1
-                if not synchronous and count_set(differs, size) > most:
+                if not synchronous and sum_first(differs, size) > most:
                     return UNKNOWN
         if flips == 0:
-            return LOST if count_set(differs, size) else BACK
-        if count_set(differs, size) > most:
+            return LOST if sum_first(differs, size) else BACK
+        if sum_first(differs, size) > most:
             return UNKNOWN
     return LOST
 
@@ -509,16 +472,16 @@ def coupling(codes, p, i, j):
 def returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
     """Whether memory mu with its chosen units flipped comes to rest at itself, at load p."""
     state, new = empty((x.shape[1],), np.uint64), empty((x.shape[1],), np.uint64)
-    copy_words(x[mu], state)
+    copy(x[mu], state)
     flip(chosen, state)
-    copy_words(state, new)
+    copy(state, new)
     m = empty((64 * -(-p // 64),), np.int32)
     row_overlaps(x, p, state, n, m)
     order = empty((n,), np.int32)
     for sweep in range(max_sweeps):
         if synchronous:
             flips = step_sync(units, p, p, state, m, new)
-            copy_words(new, state)
+            copy(new, state)
             row_overlaps(x, p, state, n, m)
         else:
             random_order(key, trial, p, sweep, order)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import empty
+from .arrays import copy, empty, fill, sum_first, zeros
 from .jit import jit, optimized
 from .parallel import parallel, tasks
 from .random import ONE, U64, corrupt, philox, random_order, random_patterns
@@ -71,14 +71,20 @@ def bit(words, i):
     return np.int64(words[i >> 6] >> U64(i & 63) & ONE)
 
 
+@jit
+def unpack_row(packed, states, row):
+    """Unpack packed (w,) into a row of states (r, n) int8."""
+    n = states.shape[1]
+    for word in range(n // 64):
+        word_signs(packed[word], states, row * n + 64 * word)
+    for i in range(n // 64 * 64, n):
+        states[row, i] = 2 * bit(packed, i) - 1
+
+
 @tasks(lambda packed, states: (len(states), states.size / 8))
 def unpack(row, packed, states):
     """Unpack packed (r, w) into states (r, n) int8."""
-    n = states.shape[1]
-    for word in range(n // 64):
-        word_signs(packed[row, word], states, row * n + 64 * word)
-    for i in range(n // 64 * 64, n):
-        states[row, i] = 2 * bit(packed[row], i) - 1
+    unpack_row(packed[row], states, row)
 
 
 @jit
@@ -164,8 +170,8 @@ def overlaps(packed, probes, n, m):
 def overlap_columns(task, columns, packed, probes, n, m):
     """`overlaps` with so many patterns of a network."""
     _, p, w = packed.shape
-    tasks = -(-p // columns)
-    network, first = task // tasks, task % tasks * columns
+    parts = -(-p // columns)
+    network, first = task // parts, task % parts * columns
     panels = empty((PANELS, w, LANES), np.uint64)
     for begin in range(first, min(first + columns, p), COLUMNS):
         end = min(begin + COLUMNS, p)
@@ -184,9 +190,9 @@ def couplings(units, p, self_coupling, weights):
 def coupling_columns(task, columns, units, p, self_coupling, weights):
     """`couplings` in so many columns of a network."""
     _, n, u = units.shape
-    tasks = -(-n // columns)
-    own, out = units[task // tasks], weights[task // tasks]
-    first = (tasks - 1 - task % tasks) * columns  # of the triangle, so the longest come first
+    parts = -(-n // columns)
+    own, out = units[task // parts], weights[task // parts]
+    first = (parts - 1 - task % parts) * columns  # of the triangle, so the longest come first
     panels = empty((PANELS, u, LANES), np.uint64)
     for begin in range(first, min(first + columns, n), COLUMNS):
         end = min(begin + COLUMNS, n)
@@ -206,21 +212,7 @@ def row_overlaps(packed, p, state, n, m):
         for word in range(len(state)):
             differing += popcount(packed[mu, word] ^ state[word])
         m[mu] = n - 2 * differing
-    clear(m, p)
-
-
-@jit
-def clear(m, p):
-    """Set the numbers of m from p on to 0."""
-    for mu in range(p, len(m)):
-        m[mu] = 0
-
-
-@jit
-def copy_words(source, target):
-    """target = source."""
-    for word in range(len(source)):
-        target[word] = source[word]
+    fill(m, p, 0)
 
 
 @jit
@@ -234,15 +226,6 @@ def unit_field(units, i, u, n, m, total):
     for first in range(0, u, span):
         plus += masked_sum(units, i * stride + first, min(span, u - first), m, 64 * first)
     return 2 * plus - total
-
-
-@jit
-def sum_overlaps(m, p):
-    """Sum of the first p overlaps, int64."""
-    total = 0
-    for mu in range(p):
-        total += m[mu]
-    return total
 
 
 @jit
@@ -261,14 +244,14 @@ def sweep_async(units, p, diagonal, order, state, m):
     diagonal is the self-coupling to take out of the fields: p, or 0 where units couple to themselves.
     """
     n, u = len(order), len(m) // 64
-    total, flips = sum_overlaps(m, p), 0
+    total, flips = sum_first(m, p), 0
     for i in order:
         s = 2 * bit(state, i) - 1
         if unit_field(units, i, u, n, m, total) * s < diagonal:
             state[i >> 6] ^= ONE << U64(i & 63)
             add_signed(units, i * units.shape[1], u, np.int32(-2 * s), m)
-            clear(m, p)
-            total = sum_overlaps(m, p)
+            fill(m, p, 0)
+            total = sum_first(m, p)
             flips += 1
     return flips
 
@@ -277,7 +260,7 @@ def sweep_async(units, p, diagonal, order, state, m):
 def step_sync(units, p, diagonal, state, m, new):
     """Fill new (w,) with the synchronous step from state (w,) with overlaps m (64 u,); the flips."""
     n, u = len(units), len(m) // 64
-    total, flips = sum_overlaps(m, p), 0
+    total, flips = sum_first(m, p), 0
     for i in range(n):
         s = 2 * bit(state, i) - 1
         if unit_field(units, i, u, n, m, total) * s < diagonal:
@@ -289,10 +272,8 @@ def step_sync(units, p, diagonal, state, m, new):
 @jit
 def padded_overlaps(m, u):
     """A copy of overlaps m (p,) int32, filled up with 0 to whole words: (64 u,)."""
-    own = empty((64 * u,), np.int32)
-    for mu in range(len(m)):
-        own[mu] = m[mu]
-    clear(own, len(m))
+    own = zeros((64 * u,), np.int32)
+    copy(m, own)
     return own
 
 
@@ -309,7 +290,7 @@ def local_fields(row, units, states, m, self_coupling, fields):
     n, u = units.shape[1:]
     network, r = row // b, row % b
     own, diagonal = padded_overlaps(m[network, r], u), 0 if self_coupling else p
-    total = sum_overlaps(own, p)
+    total = sum_first(own, p)
     for i in range(n):
         s = 2 * bit(states[network, r], i) - 1
         fields[network, r, i] = unit_field(units[network], i, u, n, own, total) - diagonal * s
@@ -329,7 +310,7 @@ def is_stable(row, units, states, m, self_coupling, stable):
     n, u = units.shape[1:]
     network, r = row // b, row % b
     own, diagonal = padded_overlaps(m[network, r], u), 0 if self_coupling else p
-    total, i = sum_overlaps(own, p), 0
+    total, i = sum_first(own, p), 0
     while i < n:
         s = 2 * bit(states[network, r], i) - 1
         if unit_field(units[network], i, u, n, own, total) * s < diagonal:
@@ -445,7 +426,7 @@ def recall_sync(index, packed, units, self_coupling, max_sweeps, states, period,
     state = states[network, row]
     m = empty((64 * u,), np.int32)
     new, before = empty((w,), np.uint64), empty((w,), np.uint64)
-    copy_words(state, new)
+    copy(state, new)
     period[network, row], sweeps[network, row], flips[network, row] = 0, 0, 0
     row_overlaps(packed[network], p, state, n, m)
     if recorded:
@@ -459,8 +440,8 @@ def recall_sync(index, packed, units, self_coupling, max_sweeps, states, period,
             period[network, row] = 1
         elif sweeps[network, row] > 0 and back:
             period[network, row] = 2
-        copy_words(state, before)
-        copy_words(new, state)
+        copy(state, before)
+        copy(new, state)
         if flipped:
             row_overlaps(packed[network], p, state, n, m)
         sweeps[network, row] += 1
@@ -487,13 +468,6 @@ def form_of(fields, s):
     for i in range(len(s)):
         form += fields[i] * s[i]
     return form
-
-
-@jit
-def unpack_row(words, s):
-    """Units of packed words as s (n,) int8."""
-    for i in range(len(s)):
-        s[i] = 2 * bit(words, i) - 1
 
 
 def recall_async_weights(key, order, weights, max_sweeps, states, converged, sweeps, flips, forms):
@@ -529,7 +503,7 @@ def recall_rows_weights(
     for index in range(first, last):
         network, row = index // b, index % b
         own, field = s[index - first], fields[index - first]
-        unpack_row(states[network, row], own)
+        unpack_row(states[network, row], s, index - first)
         row_fields(weights[network], own, field)
         converged[network, row], sweeps[network, row], flips[network, row] = False, 0, 0
         if recorded:
@@ -582,7 +556,7 @@ def recall_sync_weights(index, weights, max_sweeps, states, period, sweeps, flip
     s = empty((1, n), np.int8)
     own, before = s[0], empty((n,), np.int8)
     fields = empty((n,), np.int64)
-    unpack_row(states[network, row], own)
+    unpack_row(states[network, row], s, 0)
     row_fields(weights[network], own, fields)
     period[network, row], sweeps[network, row], flips[network, row] = 0, 0, 0
     if recorded:

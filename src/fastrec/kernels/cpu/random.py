@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import CORRUPT, ORDER, PATTERN
-from .arrays import empty
+from .arrays import empty, zeros
 from .jit import jit, kernel
 from .parallel import tasks
 
@@ -82,9 +82,7 @@ def random_order(key, network, step, sweep, order):
     n = len(order)
     draws = empty((n,), np.uint64)
     fill(key, sweep, network, ORDER | step << 8, draws)
-    ends = empty((n + 1,), np.int32)
-    for bucket in range(n + 1):
-        ends[bucket] = 0
+    ends = zeros((n + 1,), np.int32)
     for i in range(n):
         ends[draw_below(draws[i], U64(n)) + ONE] += 1
     for bucket in range(n):
@@ -119,9 +117,7 @@ def holds(units, size, unit):
 def choose(key, row, network, step, n, chosen):
     """Fill chosen (flips,) int64 with distinct random units: Floyd's sampling without replacement."""
     flips = len(chosen)
-    taken = empty((n if flips > 32 else 0,), np.bool_)
-    for i in range(len(taken)):
-        taken[i] = False
+    taken = zeros((n if flips > 32 else 0,), np.bool_)
     draws = (U64(0), U64(0))
     for i in range(flips):
         if i % 2 == 0:
