@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import fastrec
 from fastrec.hopfield import theory
+from fastrec.kernels.cpu import capacity as cpu
 
 KEY = np.uint64(0x9E3779B97F4A7C15)
 
@@ -66,6 +67,59 @@ def test_scan_equals_definition_where_it_certifies(compiled, n, trials, newest, 
         or n > 100
         or found != scan(compiled, n, np.arange(trials), newest, False, 0, synchronous, 100, 36)
     )
+
+
+DEFINITIONS = [
+    (130, False, False, 1, False, 100, 36),
+    (130, True, False, 2, True, 100, 36),
+    (100, False, True, 1, False, 100, 40),
+    (65, True, True, 3, False, 100, 30),
+    (70, False, False, 9, False, 100, 30),  # the last loads are not certified
+    (64, False, True, 20, True, 100, 27),  # no load is
+    (40, False, False, 2, False, 1, 25),
+]
+
+
+@pytest.mark.parametrize(
+    ("n", "newest", "largest", "corrupted", "synchronous", "max_sweeps", "limit"), DEFINITIONS
+)
+def test_a_network_on_all_threads_goes_on_where_it_was(
+    threads, monkeypatch, n, newest, largest, corrupted, synchronous, max_sweeps, limit
+):
+    """Blocks of few memories: killed after each of them, the count is that of the definition."""
+    monkeypatch.setattr(cpu, "BLOCK", cpu.ROWS)
+    options = (newest, largest, corrupted, synchronous, max_sweeps, limit)
+    trials = [0, 3, 70_000]
+    expected = scan("reference", n, trials, *options)
+    turns = 0
+    for trial, count, censored in zip(trials, *expected, strict=True):
+        progress = None
+        while True:
+            network = cpu.NetworkScan(KEY, n, trial, *options, progress)
+            share = next(iter(network), None)
+            if share is None:
+                break
+            assert 0 <= share <= 1
+            progress, turns = network.progress, turns + 1
+        assert (network.end, network.end == limit) == (count, censored)
+    assert turns > len(trials) or n < 100
+
+
+def test_notes_that_do_not_fit_are_done_without(threads, monkeypatch):
+    """A list that is full leaves more to be recalled, and nothing else."""
+    options = (False, False, 3, False, 100, 60)
+    expected = scan("reference", 200, range(4), *options)
+    for notes in (1, 2, 5):
+        monkeypatch.setattr(cpu, "NOTES", notes)
+        for trial, count in enumerate(expected[0]):
+            network = cpu.NetworkScan(KEY, 200, trial, *options)
+            list(network)
+            assert network.end == count
+
+
+def test_too_many_patterns_for_32_bits_are_refused():
+    with pytest.raises(OverflowError, match="2097153 patterns do not fit 32 bits"):
+        scan("cpu", 2, [0], False, False, 0, False, 1, 2**21 + 1)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import math
 import multiprocessing
 import os
@@ -27,6 +28,7 @@ from fastrec.hopfield import runs
 from fastrec.hopfield.executors import process_pool, run_tasks
 from fastrec.hopfield.results import COLUMNS, RUN, ScalingResult, from_trials
 from fastrec.hopfield.runs import DamagedFile, RunFile, Table, export, origin
+from fastrec.kernels.cpu import capacity as cpu
 
 COMMAND = [sys.executable, "-c", "from fastrec.cli import main; main()"]
 TABLE = Table(
@@ -249,7 +251,7 @@ def test_a_run_resumes(tmp_path, monkeypatch):
     fastrec.capacity_scaling([10, 50], 9, path, backend="reference", seed=2**64 - 1)
     asked = []
     scan = capacity_module.scan
-    monkeypatch.setattr(capacity_module, "scan", lambda task, lanes: asked.append(task) or scan(task, lanes))
+    monkeypatch.setattr(capacity_module, "scan", lambda task, *rest: asked.append(task) or scan(task, *rest))
     resumed = fastrec.capacity_scaling([30, 10], 40, path, backend="cpu", seed=2**64 - 1)
     assert [task.trials.tolist() for task in asked] == [list(range(40)), list(range(9, 40))]
     same(resumed, expected)
@@ -263,6 +265,93 @@ def test_a_run_resumes(tmp_path, monkeypatch):
     loaded = ScalingResult.load(path)
     assert loaded.sizes == (10, 30, 50) and [r.trials for r in loaded] == [40, 40, 9]
     assert loaded[0].seconds > 0
+
+
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """Networks of any size are scanned one by one, in blocks of few memories, each of which is kept."""
+    monkeypatch.setattr(cpu, "one_by_one", lambda *_: True)
+    monkeypatch.setattr(cpu, "BLOCK", cpu.ROWS)
+    monkeypatch.setattr(capacity_module, "KEEP_SECONDS", -1)
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop", ["first_failure", "largest"])
+def test_a_trial_goes_on_where_it_was(tmp_path, monkeypatch, one_by_one, stop):
+    path, left = tmp_path / "a.db", [0]
+    expected = fastrec.capacity_scaling([200], 3, backend="reference", stop=stop)
+
+    class Bar:
+        def __init__(self, *_):
+            self.done = 0
+
+        def __enter__(self):
+            return self.advance
+
+        def __exit__(self, *_):
+            assert self.done <= 3 * 200 * expected[0].definition.max_patterns ** 2 + 1
+
+        def advance(self, amount, name):
+            self.done += amount
+            left[0] -= 1
+            if left[0] < 0:
+                raise Stopped
+
+    monkeypatch.setattr(capacity_module, "progress_bar", Bar)
+    for turns in range(1, 40):
+        left[0] = turns
+        try:
+            found = fastrec.capacity_scaling([200], 3, path, backend="cpu", stop=stop)
+            break
+        except Stopped:
+            with RunFile(path, RUN) as file:
+                definition = {"n": 200, **dataclasses.asdict(expected[0].definition)}
+                kept = [file.kept((200, trial), definition) for trial in range(3)]
+                other = definition | {"seed": 4}
+                assert sum(state is not None for state, _ in kept) <= 1
+                for trial, (state, seconds) in enumerate(kept):
+                    if state is not None:
+                        assert seconds > 0
+                        with pytest.raises(ValueError, match="unfinished run of another definition"):
+                            file.kept((200, trial), other)
+    assert turns > 3
+    same(found, expected)
+    same(ScalingResult.load(path), expected)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM unfinished").fetchone() == (0,)
+    connection.close()
+    assert export(path, tmp_path / "a.csv") == 3
+
+
+LARGE_TRIAL = """
+import fastrec, sys
+from fastrec.hopfield import capacity
+from fastrec.kernels.cpu import capacity as cpu
+cpu.one_by_one, cpu.BLOCK, capacity.KEEP_SECONDS = lambda *_: True, cpu.ROWS, -1
+print("begun", flush=True)
+fastrec.capacity_scaling([10_000], 1, sys.argv[1], progress=False, backend="cpu")
+"""
+
+
+def test_a_killed_trial_goes_on(tmp_path):
+    path, chance, kills = tmp_path / "a.db", random.Random(1), 0
+    while not path.exists() or not rows_of(path):
+        process = subprocess.Popen(
+            [sys.executable, "-c", LARGE_TRIAL, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        process.stdout.readline()
+        try:
+            process.wait(chance.uniform(0.01, 0.15) + 0.1 * kills)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += 1
+        assert process.wait() in (0, -signal.SIGKILL)
+        process.stdout.close()
+    assert kills
+    same(ScalingResult.load(path), fastrec.capacity_scaling([10_000], 1))
 
 
 def test_a_run_of_another_definition_is_refused_before_work(tmp_path, monkeypatch):

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from fastrec.kernels.cpu import limits
-from fastrec.kernels.cpu.capacity import GROUP, add, add_and_look, gram_tile
+from fastrec.kernels.cpu.byte_products import (
+    DIGIT,
+    MOST,
+    NEVER,
+    PANEL,
+    PRODUCTS,
+    UNITS,
+    advance,
+    split,
+    spread_bits,
+)
+from fastrec.kernels.cpu.byte_products import ROWS as MEMORIES
 from fastrec.kernels.cpu.hopfield import COLUMNS, ROWS, full_tile, row_tile
 from fastrec.kernels.cpu.jit import Kernel
 from fastrec.kernels.cpu.matrix import ROWS as TILE_ROWS
@@ -18,32 +29,45 @@ from fastrec.kernels.cpu.simd import (
     LANES,
     add_signed,
     masked_sum,
+    philox_blocks,
     sign_word,
-    unit_codes,
+    signed_sum,
+    transpose_square,
     word_signs,
 )
+from fastrec.kernels.reference.random import philox
 
 RNG = np.random.default_rng(0)
 
 
 @numba.njit
-def add_only(fields, row, codes, group, x, memory, count, m, limit, low):
-    return add(fields, row, codes, group, x, memory, count, m, limit, low)
+def sums_of(digits, bits, first, groups, sums, centers, width, x, memory, panel, near):
+    return advance(digits, 0, bits, first, groups, sums, 0, centers, 1, width, x, memory, panel, near, 2)
 
 
 @numba.njit
-def add_looking(fields, row, codes, group, x, memory, count, m, limit, low):
-    return add_and_look(fields, row, codes, group, x, memory, count, m, limit, low)
+def digits_of(overlaps, row, begin, end, stop, shift, digits):
+    return split(overlaps, row, begin, end, stop, shift, digits, 3)
 
 
 @numba.njit
-def codes_of(x, first, count, codes):
-    unit_codes(x, first, count, codes)
+def panel_of(units, start, stride, bits, at):
+    spread_bits(units, start, stride, bits, at)
 
 
 @numba.njit
-def count_gram(a, row, words, panels, counts):
-    gram_tile(a, row, words, panels, 0, words, counts)
+def transposed(square):
+    transpose_square(square)
+
+
+@numba.njit
+def blocks_of(key, first, c1, c2, c3, words, at):
+    philox_blocks(key, first, c1, c2, c3, words, at)
+
+
+@numba.njit
+def sum_by_signs(word, count, values, first):
+    return signed_sum(word, count, values, first)
 
 
 @numba.njit
@@ -77,43 +101,89 @@ def bits(words: np.ndarray) -> np.ndarray:
     return np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")
 
 
-@pytest.mark.parametrize("count", [1, 3, 16])
-def test_codes_are_the_signs_of_eight_patterns(count: int) -> None:
-    x = RNG.integers(0, 2**64, (3 * GROUP, count), np.uint64)
-    codes = np.full(64 * count, 255, np.uint8)
-    codes_of(x, GROUP, count, codes)
-    expected = (bits(x[GROUP : 2 * GROUP]).astype(int) << np.arange(GROUP)[:, None]).sum(axis=0)
-    assert np.array_equal(codes, expected)
+def test_panels_have_the_bits_of_units() -> None:
+    units = RNG.integers(0, 2**64, (UNITS, 5), np.uint64)
+    panel = np.full(16 * PANEL + 9, 7, np.uint8)
+    panel_of(units, 3, 5, panel, 4)
+    expected = 2 * bits(units[:, 3:4]).reshape(UNITS, 16, 4).transpose(1, 0, 2)
+    assert np.array_equal(panel[4:-5].reshape(16, UNITS, 4), expected)
+    assert (panel[:4] == 7).all() and (panel[-5:] == 7).all()
 
 
-@pytest.mark.parametrize("lane", [np.int16, np.int32])
-@pytest.mark.parametrize("count", [1, 2, 7])
-@pytest.mark.parametrize("kernel", [add_only, add_looking])
-def test_eight_patterns_are_added(kernel: Any, count: int, lane: type) -> None:
-    info = np.iinfo(lane)
-    for size in (3, 1000, info.max // 16):  # of overlaps; the last ones wrap
-        fields = RNG.integers(info.min // 2, info.max // 2, (3, 64 * count)).astype(lane)
-        codes = RNG.integers(0, 256, (2, 64 * count)).astype(np.uint8)
-        x = RNG.integers(0, 2**64, (4, count), np.uint64)
-        m = RNG.integers(-size, size + 1, 8).astype(lane)
-        signs = (codes[1] >> np.arange(8)[:, None]) & 1
-        steps = np.where(signs == bits(x[2]), m[:, None], -m[:, None]).astype(lane)
-        sums = fields[1] + np.cumsum(steps, axis=0, dtype=lane)
-        limit = lane(np.median(sums.min(axis=0)))
-        low = np.full(count, 2**64 - 1, np.uint64)
-        kept = fields.copy()
-        found = kernel(fields, 1, codes, 1, x, 2, count, m, limit, low)
-        assert np.array_equal(fields[1], sums[-1]) and np.array_equal(fields[::2], kept[::2])
-        if kernel is add_looking:
-            assert np.array_equal(bits(low), sums.min(axis=0) <= limit) and found
-            none = kernel(kept, 1, codes, 1, x, 2, count, m, lane(info.min), low)
-            assert not none and not low.any()
+@pytest.mark.parametrize("shift", [0, 1, 5])
+def test_overlaps_are_digits_and_rests(shift: int) -> None:
+    overlaps = RNG.integers(-150 << shift, 150 << shift, (3, 64)).astype(np.int32)
+    for begin, end, stop in ((0, 64, 64), (8, 24, 24), (8, 32, 17), (16, 24, 10)):
+        digits = np.full(64 // 4 * MEMORIES + 3, 9, np.int32)
+        found = digits_of(overlaps, 1, begin, end, stop, shift, digits)
+        m = np.where(np.arange(begin, end) < stop, overlaps[1, begin:end], 0).astype(int)
+        digit = np.clip(m + (1 << shift >> 1) >> shift, -DIGIT, DIGIT)
+        assert found == (digit.sum(), abs(m - (digit << shift)).sum(), abs(m).sum())
+        fours = digits[3::MEMORIES][: (end - begin) // 4].copy()
+        assert np.array_equal(fours.view(np.int8), digit)
+        assert (np.delete(digits, np.arange((end - begin) // 4) * MEMORIES + 3) == 9).all()
+
+
+@pytest.mark.parametrize("patterns", [0, 8, 24, MOST])
+def test_products_of_bytes_are_added_and_seen_where_near(patterns: int) -> None:
+    digits = RNG.integers(-DIGIT, DIGIT + 1, (patterns, MEMORIES)).astype(np.int8)
+    up = RNG.integers(0, 2, (patterns, UNITS))
+    digits[:, 0], up[:, 0] = -DIGIT, 1  # the most that sums must hold
+    fours = digits.reshape(-1, 4, MEMORIES).transpose(0, 2, 1).copy().view(np.int32).ravel()
+    panel = np.zeros(PANEL + patterns * UNITS, np.uint8)
+    panel[PANEL:] = 2 * up.reshape(-1, 4, UNITS).transpose(0, 2, 1).ravel()
+    before = RNG.integers(-9999, 9999, (MEMORIES, UNITS)).astype(np.int32)
+    after = before + 2 * digits.T.astype(int) @ up
+    centers = RNG.integers(-5000, 5000, MEMORIES + 1).astype(np.int32)
+    z = before + after + centers[1:, None]
+    x = RNG.integers(0, 2**64, (MEMORIES + 2, 3), np.uint64)
+    own = bits(x[2:])[:, 3 * UNITS : 4 * UNITS]  # panel 3
+    for width in (NEVER, 0, 1000, 40_000, 2 * int(abs(z).max()), -8, -60_000):
+        sums, near = before.copy(), np.zeros(MEMORIES + 3, np.uint32)
+        found = sums_of(fours, panel, PANEL, patterns // 4, sums, centers, np.int32(width), x, 2, 3, near)
+        assert np.array_equal(sums, after)
+        outside = z.astype(np.uint32) > np.uint32(width & 0xFFFFFFFF)
+        hits = np.where(own, z < 0, z > width)
+        if width < NEVER or (outside.any() and hits[outside].any()):
+            rows = hits.any(axis=1)
+            seen = np.unpackbits(near[2:].view(np.uint8), bitorder="little").reshape(-1, 32)
+            assert found == hits.any()
+            if found and 2 * PRODUCTS.width // 4 == UNITS:
+                assert np.array_equal(seen[:-1], hits) and np.array_equal(seen[-1][:MEMORIES], rows)
+            assert (seen[:-1] <= hits).all() and (hits & outside <= seen[:-1]).all()
+        elif not outside.any():
+            assert not found
+
+
+def test_squares_of_bits_are_transposed() -> None:
+    square = RNG.integers(0, 2**64, 64, np.uint64)
+    transposed(turned_square := square.copy())
+    assert np.array_equal(bits(turned_square[:, None]), bits(square[:, None]).T)
+
+
+def test_eight_blocks_are_those_of_philox() -> None:
+    words = np.zeros(20, np.uint64)
+    key, counters = np.uint64(0x0123456789ABCDEF), np.empty((8, 4), np.uint32)
+    counters[:, 0], counters[:, 1:] = np.arange(2**32 - 3, 2**32 + 5) % 2**32, (7, 2**32 - 1, 9)
+    philox(int(key), counters, expected := np.empty((8, 4), np.uint32))
+    u64 = np.uint64
+    blocks_of(key, u64(2**32 - 3), u64(7), u64(2**32 - 1), u64(9), words, 2)
+    assert np.array_equal(words[2:18].view(np.uint32), expected.ravel())
+    assert not words[:2].any() and not words[18:].any()
+
+
+@pytest.mark.parametrize("count", [1, 17, 63])
+def test_signed_sums_of_a_part_of_a_word(count: int) -> None:
+    values = RNG.integers(-(2**20), 2**20, 70).astype(np.int32)
+    word = RNG.integers(0, 2**64, 1, np.uint64)
+    signs = 2 * bits(word)[:count].astype(int) - 1
+    assert sum_by_signs(word[0], count, values, 5) == (signs * values[5 : 5 + count]).sum()
 
 
 @pytest.mark.parametrize("words", [1, 31, 75])
 @pytest.mark.parametrize(
     ("kernel", "rows", "columns"),
-    [(count_gram, ROWS, GROUP), (count_full, ROWS, COLUMNS), (count_row, 1, COLUMNS)],
+    [(count_full, ROWS, COLUMNS), (count_row, 1, COLUMNS)],
 )
 def test_differing_bits_are_counted(kernel: Any, rows: int, columns: int, words: int) -> None:
     a, b = (RNG.integers(0, 2**64, (count, words), np.uint64) for count in (rows + 2, columns))
@@ -170,12 +240,13 @@ def test_inner_loops_that_are_timed_do_all_their_rounds() -> None:
     panels = np.ascontiguousarray(columns.reshape(2, -1, LANES, 3).transpose(0, 1, 3, 2))
     limits.popcounts(rows, panels, counts := np.zeros((2, ROWS, COLUMNS), np.int32), 3)
     assert np.array_equal(counts, bits(rows[:, :, None] ^ columns[:, None]).sum(axis=-1))
-    x = RNG.integers(0, 2**64, (2, 1, 2), np.uint64)
-    codes = np.where(bits(x) == 1, 255, 0).astype(np.uint8)  # every pattern is that of x
-    m = np.tile(np.arange(1, 9, dtype=np.int16), (2, 1))
-    fields = np.zeros((2, 1, 128), np.int16)
-    limits.pattern_additions(fields, codes, x, m, np.zeros((2, 2), np.uint64), 3)
-    assert (fields == 3 * 36).all()
-    words, values = x[:, 0], RNG.integers(-9, 9, (2, 128)).astype(np.int32)
+    digits = np.full((2, MOST // 4 * MEMORIES), 0x01010101, np.int32)
+    sums, centers = np.zeros((2, MEMORIES, UNITS), np.int32), np.zeros((2, MEMORIES), np.int32)
+    panel, near = np.full((2, MOST // 4 * PANEL), 2, np.uint8), np.zeros((2, MEMORIES + 1), np.uint32)
+    memories = np.zeros((2, MEMORIES, 1), np.uint64)
+    limits.pattern_additions(digits, panel, memories, sums, centers, near, 3)
+    assert (sums == 3 * 2 * MOST).all()
+    words = RNG.integers(0, 2**64, (2, 2), np.uint64)
+    values = RNG.integers(-9, 9, (2, 128)).astype(np.int32)
     limits.masked_additions(words, values, sums := np.zeros(2, np.int64), 3)
     assert np.array_equal(sums, 3 * (bits(words) * values).sum(axis=-1))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .backend import kernels
 from .hopfield.capacity import capacity
 from .hopfield.network import HopfieldNetwork, Representation
 from .hopfield.patterns import corrupt, random_patterns
@@ -34,9 +35,14 @@ def warm_hopfield(backend: str) -> None:
 
 
 def warm_capacity(backend: str) -> None:
-    """The scan, with fields of two bytes and of four."""
-    for n in (20, 2**14):
-        capacity(n, 1, max_patterns=2, backend=backend)
+    """The scan of many networks, and of one on all threads, where memories are certified and where not."""
+    capacity(20, 1, max_patterns=2, backend=backend)
+    if backend == "cpu":
+        for corrupted in (1, 10):
+            for _ in kernels("capacity", backend).NetworkScan(
+                np.uint64(0), 20, 0, False, False, corrupted, False, 100, 3
+            ):
+                pass
 
 
 def warm_cell(cell: Any, backend: str) -> None:

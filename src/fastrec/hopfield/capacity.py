@@ -35,6 +35,7 @@ from .runs import Origin, RunFile, opened, origin, require_out, save_results
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MAX_LOAD = 2**24 - 1  # a load has 24 bits of another
+KEEP_SECONDS = 10  # between notes of how far a large trial is
 CHUNK_SECONDS = 0.5  # work of one kernel call: how often progress is told and Ctrl-C heard
 MOST_AT_ONCE = 4096  # trials of one call on the gpu, all in memory at once
 # Of a task for an executor, n p^2 at the search limit: about ten seconds on a core with AVX-512.
@@ -160,11 +161,11 @@ def capacity_scaling(
             for part in parts:
                 backend, seconds = part.origin[:2]
                 of[task.n].add(*part[:3], {backend}, seconds * len(part.trials))
-                advance(task.work * len(part.trials), f"n = {task.n}")
+                advance(task.work * (len(part.trials) - part.shown), f"n = {task.n}")
 
         if executor is None and workers is None:
             for task in todo:
-                for part in scan(task, lanes) if task.cost else ():
+                for part in scan(task, lanes, file, advance) if task.cost else ():
                     finish(task, [part])
         elif left:
             if workers is not None:
@@ -205,12 +206,16 @@ class Task(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Trials that ended together: their numbers, what was found, and `origin` with the seconds of one."""
+    """Trials that ended together: their numbers, what was found, and `origin` with the seconds of one.
+
+    shown: of how many the progress has been shown already.
+    """
 
     trials: NDArray[np.int64]
     counts: NDArray[np.int64]
     censored: NDArray[np.bool_]
     origin: Origin
+    shown: float = 0.0
 
     def rows(self, task: Task) -> Iterator[tuple[Any, ...]]:
         """A row of a run file for each trial."""
@@ -288,10 +293,17 @@ def scan_alone(task: Task) -> list[Part]:
         return list(scan(task, 1))
 
 
-def scan(task: Task, lanes: int) -> Iterator[Part]:
+def scan(
+    task: Task, lanes: int, file: RunFile | None = None, advance: Callable[..., object] = lambda work: None
+) -> Iterator[Part]:
     """Run the trials of a task, some at a time, on so many threads."""
-    kernel, xp = kernels("capacity", task.backend).capacity_scan, array_module(task.backend)
     n, d = task.n, task.definition
+    module = kernels("capacity", task.backend)
+    if task.backend == "cpu" and module.one_by_one(n, d.max_patterns, len(task.trials)):
+        for trial in task.trials.tolist():
+            yield scan_network(task, trial, file, advance)
+        return
+    kernel, xp = module.capacity_scan, array_module(task.backend)
     fewest, most = at_once(n, d.max_patterns, task.backend, lanes)
     done, chunk = 0, fewest
     while done < len(task.trials):
@@ -320,13 +332,46 @@ def scan(task: Task, lanes: int) -> Iterator[Part]:
         chunk = min(fewest * max(1, int(rounds)), most)
 
 
+def scan_network(task: Task, trial: int, file: RunFile | None, advance: Callable[..., object]) -> Part:
+    """Run one large trial on all threads; a run file keeps how far it is."""
+    n, d, begin, shown = task.n, task.definition, clock(), 0.0
+    definition = {"n": n, **asdict(d)}
+    state, before = file.kept((n, trial), definition) if file is not None else (None, 0.0)
+    network = kernels("capacity", task.backend).NetworkScan(
+        stream_key(d.seed, n),
+        n,
+        trial,
+        d.criterion == "newest",
+        d.stop == "largest",
+        d.corruption,
+        d.update == "sync",
+        d.max_sweeps,
+        d.max_patterns,
+        state,
+    )
+    saved = clock()
+    for share in network:
+        advance(task.work * (share - shown), f"n = {n}")
+        shown = share
+        if file is not None and clock() - saved > KEEP_SECONDS:
+            file.keep((n, trial), definition, network.progress, before + clock() - begin)
+            saved = clock()
+    count = np.array([network.end])
+    took = before + max(clock() - begin, 1e-6)
+    return Part(np.array([trial]), count, count == d.max_patterns, origin(task.backend, took), shown)
+
+
 def scan_bytes(n: int, limit: int, criterion: Criterion, lanes: int, backend: str) -> int:
     """Memory that a scan cannot do without, at the search limit: of one trial on the gpu, else of so many."""
     if backend == "gpu":
         return one_trial_bytes(n, limit, device().multiprocessors)
-    rows = 32 if criterion == "newest" else limit  # a block of patterns, as in kernels/cpu/capacity.py
-    fields = (2 if n < 2**14 else 4) * n * rows
-    return lanes * (fields + 3 * n * limit // 8 + 4 * limit**2)
+    if backend == "reference":
+        return 8 * n * (n + limit)
+    p = 64 * words(limit)
+    # As in kernels/cpu/capacity.py: patterns, their transpose, and of a block of memories the overlaps and
+    # their digits; of one network where all threads share it.
+    one = n * p // 4 + 5 * min(p, 504) * p + 2**22
+    return one if n * limit**2 > 2e10 else lanes * one
 
 
 def trial_bytes(n: int, limit: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 import logging
 import math
 import os
@@ -32,6 +33,7 @@ from ..tables import read_table, write_table
 SUFFIXES = (".db", ".sqlite")
 FORMAT = 1
 APPLICATION = b"fRec"
+UNFINISHED = "unfinished"  # the table of how far pieces are that have no row yet
 BUSY_SECONDS = 60  # wait for other processes that write the same file
 
 log = logging.getLogger("fastrec")
@@ -174,6 +176,47 @@ class RunFile:
                 "ON CONFLICT DO NOTHING",
                 values,
             )
+            if self._keeps():
+                done = [(json.dumps(row[: len(self.table.key)]),) for row in values]
+                self._connection.executemany(f'DELETE FROM "{UNFINISHED}" WHERE key = ?', done)
+
+    def keep(self, key: Sequence[int], definition: Mapping[str, Any], state: bytes, seconds: float) -> None:
+        """Commit how far a piece is that has no row yet, and the time that it has taken."""
+        values = json.dumps(list(key)), json.dumps(dict(definition), default=int), state, float(seconds)
+        with told(self.path), transaction(self._connection):
+            self._connection.execute(
+                f'CREATE TABLE IF NOT EXISTS "{UNFINISHED}" (key TEXT PRIMARY KEY, definition TEXT NOT NULL, '
+                "state BLOB NOT NULL, seconds REAL NOT NULL)"
+            )
+            self._connection.execute(f'INSERT OR REPLACE INTO "{UNFINISHED}" VALUES (?, ?, ?, ?)', values)
+
+    def kept(self, key: Sequence[int], definition: Mapping[str, Any]) -> tuple[bytes | None, float]:
+        """What `keep` was given last for a piece, and its seconds; None and 0 if nothing.
+
+        Raises ValueError if it is of another definition.
+        """
+        found = None
+        with told(self.path):
+            if self._keeps():
+                found = self._connection.execute(
+                    f'SELECT definition, state, seconds FROM "{UNFINISHED}" WHERE key = ?',
+                    (json.dumps(list(key)),),
+                ).fetchone()
+        if found is None:
+            return None, 0.0
+        if found[0] != json.dumps(dict(definition), default=int):
+            raise ValueError(
+                f"{self.path}: an unfinished run of another definition, {found[0]}; give another file"
+            )
+        return bytes(found[1]), float(found[2])
+
+    def _keeps(self) -> bool:
+        """Whether there is a table of pieces that are not finished."""
+        return bool(
+            self._connection.execute(
+                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (UNFINISHED,)
+            ).fetchone()
+        )
 
     def rows(self) -> list[tuple[Any, ...]]:
         """All rows in the order of their keys."""
@@ -301,8 +344,9 @@ def require_whole(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def tables(connection: sqlite3.Connection) -> list[str]:
-    """Names of the tables of a file."""
-    return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    """Names of the tables of results of a file."""
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    return [name for (name,) in names if name != UNFINISHED]
 
 
 def ordered(

@@ -12,7 +12,9 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import _empty_nd_impl, get_itemsize, make_array, populate_array
 
 from .jit import jit
-from .simd import data
+from .simd import I64, data
+
+LINE = 64  # bytes of a line of the cache
 
 
 def new_array(context: Any, builder: ir.IRBuilder, array: types.Array, shape: ir.Value) -> Any:
@@ -44,6 +46,30 @@ def zeros(typingctx, shape, like):
         return impl_ret_new_ref(context, builder, array, made._getvalue())
 
     return array(types.UniTuple(types.int64, len(shape)), like), body
+
+
+@intrinsic(prefer_literal=False)
+def clear(typingctx, values, size):
+    """Set the first `size` numbers of an array to 0."""
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        made = make_array(values)(context, builder, args[0])
+        cgutils.memset(builder, made.data, builder.mul(made.itemsize, args[1]), 0)
+        return context.get_dummy_value()
+
+    return types.void(values, types.int64), body
+
+
+@intrinsic(prefer_literal=False)
+def to_line(typingctx, values):
+    """How many of the first numbers of an array lie before one that begins a line of the cache."""
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        address = builder.ptrtoint(data(context, builder, values, args[0]), I64)
+        size = get_itemsize(context, values)
+        return builder.udiv(builder.and_(builder.neg(address), I64(LINE - 1)), I64(size))
+
+    return types.int64(values), body
 
 
 @intrinsic(prefer_literal=False)

@@ -42,6 +42,16 @@ def fetch_add(typingctx, words, i, n):
 
 
 @intrinsic
+def fetch_min(typingctx, words, i, n):
+    """words[i] = min(words[i], n), after all that was written before; what it was."""
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        return builder.atomic_rmw("min", place(context, builder, signature, args), args[2], "acq_rel")
+
+    return types.int64(words, types.int64, types.int64), body
+
+
+@intrinsic
 def claim(typingctx, words, i, n):
     """Whether words[i] was n; it then becomes n + 1."""
 

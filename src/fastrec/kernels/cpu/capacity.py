@@ -1,46 +1,66 @@
 """The incremental capacity scan on the CPU.
 
 Adding pattern nu to a network changes the field of every stored memory mu by a rank-one term, so one pass
-over n p^2 / 2 (unit, memory, addition) triples follows all fields up to load p.  They are kept signed by the
-memory's own bits and with the self-coupling in: g_i(p) = sum_{nu < p} x_mu_i x_nu_i m_mu_nu.  A memory is
-stable while g_i >= p for all i.  Flipping the units C changes a field by 2 sum_{j in C} W_ij x_i x_j, at most
-2 |C| p: only units below (1 + 2 |C|) p are looked at again, exactly.  Where one could then really turn the
-wrong way the recall is followed on those units and C alone, which is all of it as long as no more than |C|
-units differ from the memory; else it is run on all units.  Nothing is approximated.
+over n p^2 (unit, memory, addition) triples follows all fields up to load p.  They are signed by the memory's
+own bits and have the self-coupling in: g_i(p) = n + x_mu_i sum_{nu < p, nu != mu} m_mu_nu x_nu_i, with
+overlaps m.  A memory is stable while g_i >= p for all i.  Flipping the units C changes a field by
+2 sum_{j in C} W_ij x_i x_j, at most 2 |C| p: only units below (1 + 2 |C|) p are looked at again.
 
-Eight patterns are added in one pass over the fields of a memory (`simd.add_patterns`), which stay in
-registers meanwhile.  "largest" goes on beyond the first failure: there most loads fail by memories that
-failed before, which are looked at first, and the others get their fields when they are needed.
+The sums are followed by bounds (`byte_products.advance`).  An overlap is a digit of 8 bits times a power of
+two and a small rest; sums of digits times bits are what CPUs add fastest.  Patterns are added in steps, at
+whose ends a, b the sums are looked at: in between a field cannot fall below (g(a) + g(b) - spread) / 2,
+where spread is the sum of the step's |m|, and no field is off by more than the sum of its rests.  Only where
+that is not above what could matter the unit's field is summed exactly, load by load (`examine`).
+
+Where a unit could really turn the wrong way, the recall is followed on the units with small fields and C
+alone, which is all of it as long as no more than |C| units differ from the memory; else it is run on all
+units.  Nothing is approximated: bounds only say what cannot have happened.
+
+Memories are followed in blocks, each through all loads before the next, so that no more than the patterns,
+their transpose and a block's overlaps are held.  What has failed so far ends the search of what comes later.
 """
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
 
-from .. import ORDER
-from .arrays import borrow, copy, empty, fill, keep, sum_first, zeros
+from .. import ORDER, words
+from .arrays import LINE, borrow, clear, copy, empty, fill, keep, sum_first, to_line, zeros
+from .atomic import fetch_add, fetch_min, look
+from .byte_products import DIGIT, MOST, NEVER, PANEL, ROWS, UNITS, advance, split, spread_bits
 from .hopfield import (
-    ROWS,
+    COLUMNS,
+    PANELS,
     bit,
     interleave,
+    product,
     row_overlaps,
     step_sync,
     sweep_async,
+    transpose,
     transpose_words,
+    unit_field,
 )
-from .jit import jit
-from .parallel import tasks
-from .random import ONE, U64, block, choose, flip, holds, random_order, random_pattern
-from .simd import LANES, add_patterns, popcount, popcount_tile, unit_codes
+from .jit import jit, kernel
+from .parallel import parallel, tasks
+from .random import ONE, U64, block, choose, flip, holds, random_order, random_pattern, random_patterns
+from .simd import LANES, popcount, signed_sum
+from .threads import get_threads
 
 __all__ = ["capacity_scan"]
 
 BACK, LOST, UNKNOWN = 0, 1, 2  # ends of a recall
-GROUP = 8  # patterns whose signs of one unit are a byte
-# Groups added to the fields of a memory before those of the next, where all fields do not fit the caches.
-GROUPS, LARGE = 4, 2**14
-gram_tile = popcount_tile(ROWS, GROUP // LANES)
-add, add_and_look = add_patterns(least=False), add_patterns(least=True)
+CHUNK = 512  # patterns whose bits are held as bytes at a time
+BLOCK = 504  # memories of a block at most, whole tiles of `advance`
+FEWEST_NOTES, NOTES = 4096, 1 << 16  # units and loads to look at again that are kept of a block of memories
+FOUND = 64  # tiles with something near that are looked at together
+MOST_PATTERNS = 1 << 21
+FAR = 1 << 29  # of a height: no sum of the digits of so many patterns is so large
+LOWS, DOUBTS = 0, 1  # places of what is counted
+SAFE = 3.5  # standard deviations between what could matter and a field, from which steps are made longer
 
 
 def capacity_scan(
@@ -64,22 +84,77 @@ def capacity_scan(
     up to max_patterns that passes; censored (T,) bool says that no load up to max_patterns failed or
     (largest) that max_patterns itself passes.
     """
-    todo = np.arange(len(trials))
-    # Fields start at n: from 2^14 on, 16 bits would soon hold none of them.
-    for lane in (np.int16, np.int32) if n < 2**14 else (np.int32,):
-        if not len(todo):  # not even to compile it
-            break
-        count, limit = np.empty(len(todo), dtype=np.int64), np.empty(len(todo), dtype=np.bool_)
-        arguments = (newest, largest, corrupted, synchronous, max_sweeps, max_patterns)
-        zero, widest = np.zeros(1, dtype=lane), np.iinfo(lane).max
-        scan_trials(key, n, trials[todo], *arguments, zero, widest, count, limit)
-        counts[todo], censored[todo] = count, limit
-        todo = todo[count < 0]
-    if len(todo):
-        raise OverflowError(f"fields of {n} units at up to {max_patterns} patterns do not fit 32 bits")
+    if max_patterns > MOST_PATTERNS:
+        raise OverflowError(f"sums of the overlaps of {max_patterns} patterns do not fit 32 bits")
+    options = (newest, largest, corrupted, synchronous, max_sweeps, max_patterns)
+    if one_by_one(n, max_patterns, len(trials)):
+        for slot, trial in enumerate(trials):
+            scan = NetworkScan(key, n, int(trial), *options)
+            for _ in scan:
+                pass
+            counts[slot], censored[slot] = scan.end, scan.end == max_patterns
+        return
+    certain = certified_loads(n, corrupted, max_sweeps, max_patterns)
+    ends = step_ends(n, corrupted, certain, max_patterns, newest)
+    window = max_patterns if newest or largest else min(max_patterns, likely_load(n))
+    scan_trials(key, n, trials, *options, certain, digit_shift(n), ends, window, counts, censored)
 
 
-@tasks(lambda key, n, trials, *rest: (len(trials), len(trials) * n * float(rest[5]) ** 2 / 36))
+def one_by_one(n, max_patterns, trials):
+    """Whether networks are so large, or so few, that all threads work on one at a time."""
+    work = n * float(max_patterns) ** 2
+    return work > 2e10 or (trials < get_threads() and work > 3e8)
+
+
+def certified_loads(n, corrupted, max_sweeps, max_patterns):
+    """Loads up to which a memory whose fields are all large is recalled for certain.
+
+    At larger ones most memories would be looked at again, and where one sweep must do (it takes a second to
+    see that nothing flips any more) bounds say nothing: there all that are stable are recalled.
+    """
+    if corrupted == 0:
+        return max_patterns
+    return min(max_patterns, (n - 1) // (4 * corrupted)) if max_sweeps > 1 else 0
+
+
+@functools.lru_cache
+def step_ends(n, corrupted, certain, max_patterns, newest):
+    """Numbers of patterns at which sums are looked at: (steps,) int64, the last max_patterns or more.
+
+    A longer step is cheaper, and its bound wider: it is taken where few units would be looked at again.  All
+    are multiples of 8, and of `CHUNK` all are among them.
+    """
+    ends, end = [], 0
+    while end < max_patterns:
+        size = MOST
+        while size > 8 and not newest:
+            last = end + size
+            reach = (1 + 2 * corrupted * (end < certain)) * last
+            if n - reach - 0.4 * size * math.sqrt(n) > SAFE * math.sqrt(n * last):
+                break
+            size //= 2
+        end = min(end + size, end - end % CHUNK + CHUNK, -(-max_patterns // 8) * 8)
+        ends.append(end)
+    return np.array(ends)
+
+
+@functools.lru_cache
+def likely_load(n):
+    """A load at which most networks have failed: three unstable units are expected."""
+    low, high = 1, n + 8
+    while high - low > 1:
+        p = (low + high) // 2
+        tail = math.erfc((n - p) / math.sqrt(2 * n * p)) / 2
+        low, high = (p, high) if n * p * tail < 3 else (low, p)
+    return high + 2
+
+
+def digit_shift(n):
+    """What overlaps of random patterns of n units are shifted by to be a digit, nearly all of them."""
+    return max(0, math.ceil(math.log2(3.6 * math.sqrt(n) / DIGIT)))
+
+
+@tasks(lambda key, n, trials, *rest: (len(trials), len(trials) * n * (float(rest[5]) ** 2 / 200 + 20)))
 def scan_trials(
     slot,
     key,
@@ -91,335 +166,411 @@ def scan_trials(
     synchronous,
     max_sweeps,
     max_patterns,
-    zero,
-    widest,
+    certain,
+    shift,
+    ends,
+    window,
     counts,
     censored,
 ):
-    """`capacity_scan` with fields in the dtype of zero (1,), whose largest number is widest.
-
-    A count of -1 says that it was too narrow.
-    """
-    w = -(-n // 64)
-    block = GROUP * (GROUPS if n >= LARGE else 1)
-    top = -(-max_patterns // block) * block
+    """`capacity_scan` of one network, in steps that end at `ends`; first up to a load of `window` only."""
+    trial, w, top = trials[slot], -(-n // 64), ends[-1]
+    rows, p = min(BLOCK, -(-top // ROWS) * ROWS), -(-top // 64) * 64
+    room = min(NOTES, max(FEWEST_NOTES, 32 * p))
     scratch = (
-        empty((top, w), np.uint64),
-        empty((top, top), np.int32),
-        empty((top // GROUP, 64 * w), np.uint8),
-        empty((block if newest else top, 64 * w), zero),
-        empty((n, -(-top // 64)), np.uint64),
-        empty((w,), np.uint64),
-        empty((GROUP,), zero),
-        empty((corrupted,), np.int64),
-        empty((block,), np.bool_),
-        empty((block, top), np.bool_),
-        empty((top,), np.int64),
-        empty((top,), np.int64),
-        empty((top,), np.int64),
+        empty((p + ROWS, w), np.uint64),  # a tile of memories may go beyond the last
+        empty((64 * w, p // 64), np.uint64),
+        empty((rows, p), np.int32),
+        empty((rows // ROWS, p // 4, ROWS), np.int32),
+        empty((len(ends) + 1, rows), np.int32),
+        empty((len(ends) + 1, rows // ROWS), np.int32),
+        empty((1,), np.int64),
+        empty((max_patterns + 1,), np.bool_),
+        empty((room, 3), np.int32),
+        empty((room,), np.int64),
+        zeros((2,), np.int64),
     )
-    options = (newest, largest, synchronous, max_sweeps, max_patterns, widest)
-    counts[slot], censored[slot] = scan_loads(key, n, trials[slot], *options, borrow(scratch))
+    x, units, gram, digits, centers, widths, failing, failed, lows, doubts, noted = borrow(scratch)
+    options = (newest, largest, synchronous, max_sweeps, corrupted, certain)
+    network = (key, trial, n, x, units)
+    tables = (gram, digits, centers, widths)
+    notes = (failing, failed, lows, doubts, noted)
+    drawn, count, most = 0, 0, window
+    owned = scratch_of_panel(rows, corrupted)
+    panels = borrow(owned)
+    while True:
+        stored = ends[step_of(most - 1, ends)]
+        for mu in range(drawn, stored):
+            random_pattern(key, mu, trial, n, x[mu])
+        drawn = max(drawn, stored)
+        for column in range(w):
+            transpose_words(x, 0, drawn, column, units)
+        failing[0] = most + 1
+        fill(failed, 0, False)
+        for first in range(0, most, rows):
+            end = last_open(most, largest, failing, failed)
+            if first >= end:
+                break
+            own = min(rows, drawn - first)
+            until = ends[step_of((min(end, first + own) if newest else end) - 1, ends)]
+            for begin in range(0, until, COLUMNS):
+                overlap_block(x, first, own, begin, min(begin + COLUMNS, until), n, until <= rows, gram)
+            memories = (first, own, most, ends)
+            for tile in range(0, own, ROWS):
+                split_overlaps(tile, until, shift, n, memories, options, tables)
+            noted[LOWS] = noted[DOUBTS] = 0
+            for panel in range(-(-n // UNITS)):
+                scan_panel(panel, network, memories, options, tables, notes, panels)
+            resolve(network, memories, options, gram, notes)
+        settle(network, most, options, notes)
+        count = last_open(most, largest, failing, failed)
+        if count < most or most == max_patterns:
+            break
+        most = max_patterns
+    counts[slot], censored[slot] = count, count == max_patterns
+    keep(owned)
     keep(scratch)
 
 
 @jit
-def scan_loads(key, n, trial, newest, largest, synchronous, max_sweeps, max_patterns, widest, scratch):
-    """Count and censoring of one network, in arrays that `scan_trials` has made."""
-    x, gram, codes, fields, units, low, step, chosen, failed, doubtful, order, added, spread = scratch
-    (top, w), block, corrupted = x.shape, len(failed), len(chosen)
-    for mu in range(top):
-        spread[mu], order[mu], added[mu] = 0, mu, 0
-    count, transposed = 0, 0
-    for stored in range(0, max_patterns, block):
-        end, loads = stored + block, min(block, max_patterns - stored)
-        for mu in range(stored, end):
-            random_pattern(key, mu, trial, n, x[mu])
-        for group in range(stored // GROUP, end // GROUP):
-            add_overlaps(x, GROUP * group, n, gram, spread)
-            unit_codes(x, GROUP * group, w, codes[group])
-        # Where most memories would be looked at again, or one sweep must do (it takes a second to see that
-        # nothing flips any more), recall all that are stable.
-        certify = 4 * corrupted * end < n and (corrupted == 0 or max_sweeps > 1)
-        limit = (1 + 2 * corrupted * certify) * end
-        for b in range(block):
-            failed[b] = False
-            for mu in range(end):
-                doubtful[b, mu] = not certify
-        if limit > widest:
-            return -1, False
-        for mu in range(stored if newest else 0, end):
-            if spread[mu] > n + widest:
-                lowest = least_field(x, gram, codes, mu, end // GROUP, n, low)
-                within = -n if mu >= stored else 0
-                for nu in range(stored, end):
-                    within += abs(np.int64(gram[mu, nu]))
-                if lowest - within < -widest:
-                    return -1, False
-                spread[mu] = n - lowest
-        first = 0
-        for place in range(stored if newest else 0, end):
-            before = sum_first(failed, loads)
-            if largest and before == loads:
-                # What has not been looked at gets its fields when it is.
-                break
-            mu = order[place]
-            row = mu - stored if newest else mu
-            last = (stored + (block if largest else loads) + GROUP - 1) // GROUP
-            if newest:
-                last = mu // GROUP + 1
-            if add_fields(x, gram, codes, mu, stored, last, newest, fields, row, added, step, limit, low):
-                loads = examine_units(
-                    key,
-                    n,
-                    trial,
-                    mu,
-                    low,
-                    x,
-                    gram,
-                    codes,
-                    stored,
-                    loads,
-                    newest,
-                    largest,
-                    synchronous,
-                    max_sweeps if certify else 0,
-                    chosen,
-                    failed,
-                    doubtful,
-                )
-            if sum_first(failed, block) > before and not newest:
-                # A memory that has failed will mostly fail again: look at it first.
-                order[place], order[first] = order[first], mu
-                first += 1
-        for b in range(loads):
-            p = stored + b + 1
-            passes = not failed[b]
-            for mu in range(p - 1 if newest else 0, p):
-                if passes and doubtful[b, mu]:
-                    if transposed < p:
-                        for column in range(w):
-                            transpose_words(x, transposed // 64, end, column, units)
-                        transposed = end
-                    choose(key, mu, trial, p, n, chosen)
-                    passes = returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps)
-            if passes:
-                count = p
-            elif not largest:
-                return count, False
-    return count, count == max_patterns
+def step_of(nu, ends):
+    """The step in which pattern nu is added."""
+    step = 0
+    while ends[step] <= nu:
+        step += 1
+    return step
 
 
 @jit
-def least_field(x, gram, codes, mu, groups, n, low):
-    """The least field of memory mu with so many groups of patterns."""
-    fields, step = zeros((1, codes.shape[1]), np.int32), empty((GROUP,), np.int32)
-    for group in range(groups):
-        for b in range(GROUP):
-            step[b] = gram[mu, GROUP * group + b]
-        add(fields, 0, codes, group, x, mu, x.shape[1], step, step[0], low)
-    least = np.int64(fields[0, 0])
-    for i in range(n):
-        least = min(least, np.int64(fields[0, i]))
-    return least
+def last_open(most, largest, failing, failed):
+    """The last load up to most that matters: below the first failure, or (largest) not known to fail."""
+    end = min(most, look(failing, 0) - 1)
+    while largest and end > 0 and failed[end]:
+        end -= 1
+    return end
 
 
 @jit
-def add_fields(x, gram, codes, mu, stored, last, newest, fields, row, added, step, limit, low):
-    """Add the groups of patterns before `last` to the fields of memory mu that are not in them yet.
+def fail(p, largest, failing, failed):
+    """Note that load p fails."""
+    if largest:
+        failed[p] = True
+    else:
+        fetch_min(failing, 0, p)
 
-    low (w,) gets the units whose field was at most limit at one of the loads after stored at which there is
-    mu, or (newest) at its birth; the value is whether there are any.
+
+@jit
+def overlap_block(x, first, own, begin, end, n, mirror, gram):
+    """Overlaps of memories first.. with patterns begin..end - 1, COLUMNS at most, into columns of gram.
+
+    mirror: the memories are all patterns, so that those before `begin` give the rows from there too.
     """
-    w, found = x.shape[1], False
-    begin = 0 if newest else added[mu]
-    if begin == 0:
-        fill(fields[row], 0, 0)
-    seen = zeros((w,), np.uint64)
-    for group in range(begin, last):
-        birth = mu // GROUP
-        for b in range(GROUP):
-            step[b] = gram[mu, GROUP * group + b]
-        if group < max(stored // GROUP, birth):
-            add(fields, row, codes, group, x, mu, w, step, step[0], low)
-            continue
-        if group == birth:
-            # The loads before that of its birth are none of its.
-            for b in range(GROUP):
-                step[b] = gram[mu, GROUP * group + b] if GROUP * group + b <= mu else 0
-            add(fields, row, codes, group, x, mu, w, step, step[0], low)
-            for b in range(GROUP):
-                later = GROUP * group + b > mu and not newest
-                step[b] = gram[mu, GROUP * group + b] if later else 0
-        if add_and_look(fields, row, codes, group, x, mu, w, step, fields.dtype.type(limit), low):
-            found = True
-            for word in range(w):
-                seen[word] |= low[word]
-    added[mu] = last
-    copy(seen, low)
-    return found
+    panels = empty((PANELS, x.shape[1], LANES), np.uint64)
+    interleave(x, begin, end, panels)
+    if mirror:
+        product(x, panels, n, begin, end, 0, begin, True, gram)
+        product(x, panels, n, begin, end, begin, end, False, gram)
+    else:
+        product(x[first : first + own], panels, n, begin, end, 0, own, False, gram)
 
 
 @jit
-def add_overlaps(x, stored, n, gram, spread):
-    """Overlaps of patterns stored..stored + GROUP - 1 with all up to them, into gram (both triangles).
+def split_overlaps(tile, until, shift, n, memories, options, tables):
+    """Digits of the overlaps of a tile of memories, and what tells in `advance` that a sum is near.
 
-    spread[mu] grows by the sizes of its overlaps with the others: no field has come below n - spread[mu].
+    An overlap is 2^shift digit + rest.  With S the sum of digits so far, signed by the unit's bits in the
+    patterns, a field is n + x_i (2^shift S + sum of rests).  In the step from a to b it may have been down to
+    where it matters only if x_i (S_a + S_b) <= -height.  Bits are summed as 0 and 2: that is S + sum digits.
     """
-    w = x.shape[1]
-    panels = empty((GROUP // LANES, w, LANES), np.uint64)
-    interleave(x, stored, stored + GROUP, panels)
-    counts = empty((ROWS, GROUP), np.int32)
-    for mu in range(0, stored + GROUP, ROWS):
-        gram_tile(x, mu, w, panels, 0, w, counts)
+    newest, _, _, _, corrupted, certain = options
+    (first, own, most, ends), (gram, digits, centers, widths) = memories, tables
+    totals, rests = zeros((ROWS,), np.int64), zeros((ROWS,), np.int64)
+    rows, begin, step = min(ROWS, own - tile), 0, 0
+    while begin < until:
+        end = ends[step]
+        last, height = min(end, most), FAR
+        reach = max(last, (1 + 2 * corrupted) * min(last, certain))
         for r in range(ROWS):
-            for b in range(GROUP):
-                m = n - 2 * counts[r, b]
-                gram[mu + r, stored + b] = m
-                gram[stored + b, mu + r] = m
-                if mu + r != stored + b:
-                    spread[mu + r] += abs(m)
-                if mu + r < stored:
-                    spread[stored + b] += abs(m)
+            row, mu = tile + r, first + tile + r
+            stop = min(end, mu) if newest else end
+            if r >= rows or stop < begin:
+                stop = begin
+            if begin <= mu < stop:
+                gram[row, mu] = 0
+            at = (tile // ROWS * digits.shape[1] + begin // 4) * ROWS + r
+            total, rest, spread = split(gram, row, begin, end, stop, shift, digits, at)
+            if begin <= mu < stop:
+                gram[row, mu] = n
+            centers[step, row] = -2 * totals[r] - total
+            if not newest and r < rows and mu < end:
+                height = min(height, -((2 * (reach - n) + 2 * rests[r] + rest + spread) >> shift))
+            totals[r] += total
+            rests[r] += rest
+        set_width(step, tile, height, centers, widths)
+        begin, step = end, step + 1
+    if newest:  # fields at birth only, from the sums when all is added
+        height = FAR
+        for r in range(rows):
+            p = first + tile + r + 1
+            reach = max(p, (1 + 2 * corrupted) * min(p, certain))
+            height = min(height, -((2 * (reach - n + rests[r])) >> shift))
+            centers[len(ends), tile + r] = -2 * totals[r]
+        set_width(len(ends), tile, height, centers, widths)
 
 
 @jit
-def examine_units(
-    key,
-    n,
-    trial,
-    mu,
-    low,
-    x,
-    gram,
-    codes,
-    stored,
-    loads,
-    newest,
-    largest,
-    synchronous,
-    max_sweeps,
-    chosen,
-    failed,
-    doubtful,
-):
-    """`examine` the units in low (w,) of memory mu; how many of the loads still matter.
+def set_width(step, tile, height, centers, widths):
+    """Centers and width of `advance` for a tile: a sum is near where |before + after + center| >= height."""
+    if height == FAR:
+        widths[step, tile // ROWS] = NEVER
+        return
+    height = max(-FAR, min(FAR, height))
+    for row in range(tile, tile + ROWS):
+        centers[step, row] += height - 1
+    widths[step, tile // ROWS] = 2 * height - 2
 
-    Where a load is in doubt then, its recall is followed for so many sweeps (0: not).
-    """
-    units = units_of(low, n)
-    for i in units:
-        if loads == 0 or (largest and sum_first(failed, loads) == loads):
+
+@jit
+def scan_panel(panel, network, memories, options, tables, notes, scratch):
+    """Follow the fields of the memories first.. at 32 units through all loads that still matter."""
+    newest, largest, _, _, _, _ = options
+    (_, _, _, x, units), (first, own, most, ends), failing, failed = network, memories, notes[0], notes[1]
+    (gram, digits, centers, widths), (sums, bits, near, spans, _) = tables, scratch
+    rows, u, final, found = len(gram), units.shape[1], len(ends), 0
+    place, panels, begin, end, chunk = to_line(sums), to_line(bits), 0, most, 0
+    clear(sums, place + -(-own // ROWS) * ROWS * UNITS)
+    while True:
+        end = last_open(end, largest, failing, failed)
+        until = min(end, first + own) if newest else end
+        if begin >= until:
             break
-        examine(key, n, trial, mu, i, x, gram, codes, stored, loads, newest, chosen, failed, doubtful)
-        if not largest:
-            # Loads above the first that fails do not count.
-            for b in range(loads):
-                if failed[b]:
-                    loads = b + 1
+        stop, last = begin, chunk
+        while stop < until and stop < begin + CHUNK:
+            stop, last = ends[last], last + 1
+        for known in range(begin, stop, 64):
+            at = panels + (known - begin) // 4 * PANEL
+            spread_bits(units, panel * UNITS * u + known // 64, u, bits, at)
+        for tile in range(0, min(own, end - first), ROWS):
+            at = begin
+            for step in range(chunk, last + (newest and stop >= until)):
+                end = last_open(end, largest, failing, failed)
+                if (at >= end and not newest) or first + tile >= end:
                     break
-    for b in range(loads if max_sweeps else 0):
-        if doubtful[b, mu] and not failed[b]:
-            p = stored + b + 1
-            end = follow(key, n, trial, mu, p, units, x, gram, codes, synchronous, max_sweeps, chosen)
-            doubtful[b, mu], failed[b] = end == UNKNOWN, end == LOST
-            if end == LOST and not largest:
-                return b + 1
-    return loads
+                idle = step + 1 < last and ends[step + 1] - at <= MOST
+                if idle and widths[step, tile // ROWS] == widths[step + 1, tile // ROWS] == NEVER:
+                    continue  # nothing to look at in both steps: they are done in one
+                # After the last step only: (newest) the fields at birth, from the sums when all is added.
+                row, next_at = (step, ends[step]) if step < last else (final, at)
+                digit = (tile // ROWS * digits.shape[1] + at // 4) * ROWS
+                known, groups = panels + (at - begin) // 4 * PANEL, (next_at - at) // 4
+                here, center, width = place + tile * UNITS, row * rows + tile, widths[row, tile // ROWS]
+                memory, note = first + tile, (ROWS + 1) * found
+                if advance(
+                    digits, digit, bits, known, groups, sums, here, centers, center, width, x, memory, panel,
+                    near, note,
+                ):  # fmt: skip
+                    spans[found, 0], spans[found, 1] = row, tile
+                    spans[found, 2], spans[found, 3] = at, next_at
+                    found += 1
+                    if found == len(spans):
+                        look_closer(panel, found, network, memories, options, gram, notes, scratch)
+                        found = 0
+                at = next_at
+        begin, chunk = stop, last
+        look_closer(panel, found, network, memories, options, gram, notes, scratch)
+        found = 0
 
 
 @jit
-def units_of(low, n):
-    """The units below n whose bits are set in low (w,), in order."""
-    size = 0
-    for word in low:
-        size += popcount(word)
-    units, size = empty((size,), np.int64), 0
-    for word in range(len(low)):
-        rest = low[word]
-        while rest:
-            i = 64 * word + popcount((rest & (~rest + ONE)) - ONE)
-            rest &= rest - ONE
-            if i < n:
-                units[size] = i
-                size += 1
-    return units[:size]
+def look_closer(panel, found, network, memories, options, gram, notes, scratch):
+    """`examine` the units that `advance` has found near."""
+    (_, _, n, _, _), (first, own, most, _), (_, _, near, spans, chosen) = network, memories, scratch
+    for k in range(found):
+        step, tile, begin, end = spans[k, 0], spans[k, 1], spans[k, 2], min(spans[k, 3], most)
+        rows = U64(near[(ROWS + 1) * k + ROWS])
+        while rows:
+            r, rows = first_one(rows), rows & (rows - ONE)
+            units, mu = U64(near[(ROWS + 1) * k + r]), first + tile + r
+            while units and tile + r < own:
+                i, units = panel * UNITS + first_one(units), units & (units - ONE)
+                if i < n:
+                    loads = (mu, mu + 1) if options[0] else (max(begin, mu), end)
+                    examine(network, mu, i, step, loads, options, gram[tile + r], chosen, notes)
 
 
 @jit
-def signed(code, own, b):
-    """+1 where bit b of a byte of signs agrees with the memory's own sign (0 or 1), else -1."""
-    return 1 - 2 * ((np.int64(code) >> b & 1) ^ own)
+def first_one(word):
+    """The lowest bit that is set."""
+    return popcount((word & (~word + ONE)) - ONE)
 
 
 @jit
-def examine(key, n, trial, mu, i, x, gram, codes, stored, loads, newest, chosen, failed, doubtful):
-    """Judge unit i of memory mu at the loads stored + 1...: where it fails, where a recall must decide.
+def scratch_of_panel(rows, corrupted):
+    """Arrays for `scan_panel`: sums, a panel of bits, what is near, where, and units that are flipped."""
+    return (
+        empty((rows * UNITS + LINE // 4,), np.int32),
+        empty((CHUNK // 4 * PANEL + LINE,), np.uint8),
+        empty((FOUND * (ROWS + 1),), np.uint32),
+        empty((FOUND, 4), np.int64),
+        empty((corrupted,), np.int64),
+    )
 
-    failed[b] is set where the memory is unstable; doubtful[b, mu] where some of the flips could turn unit i
-    the wrong way, or leave it so if it is itself flipped.
+
+@jit
+def examine(network, mu, i, step, span, options, overlaps, chosen, notes):
+    """Judge unit i of memory mu at the loads above those of a span up to its end, one by one.
+
+    A load fails where the memory is unstable.  Where the field is small the unit is noted, and the load too
+    if some of the flips could turn the unit the wrong way, or leave it so if it is itself flipped.
     """
-    own, field = bit(x[mu], i), field_of(mu, i, stored, x, gram, codes)
-    for b in range(loads):
-        p = stored + b + 1
-        field += gram[mu, p - 1] * signed(codes[(p - 1) // GROUP, i], own, (p - 1) % GROUP)
-        margin = field - p
-        if p <= mu or (newest and p != mu + 1) or failed[b] or doubtful[b, mu]:
+    _, largest, _, _, corrupted, certain = options
+    (failing, failed, lows, doubts, noted), (begin, end) = notes, span
+    key, trial, n, _, units = network
+    field, low = field_of(mu, i, begin, n, units, overlaps), False
+    up = bit(units[i], mu)
+    for nu in range(begin, end):
+        field += overlaps[nu] if bit(units[i], nu) == up else -overlaps[nu]
+        p = nu + 1
+        if failed[p] if largest else p >= failing[0]:
             continue
+        margin = field - p
         if margin < 0:
-            failed[b] = True
-        elif margin <= 2 * len(chosen) * p:
-            choose(key, mu, trial, p, n, chosen)
-            flipped, change = False, 0
-            for j in chosen:
-                if j == i:
-                    flipped = True
-                else:
-                    change += max(0, coupling(codes, p, i, j) * signed(x[mu, j >> 6] >> U64(j & 63), own, 0))
-            doubtful[b, mu] = margin < 2 * change or (flipped and margin <= 2 * change)
+            fail(p, largest, failing, failed)
+        elif margin <= 2 * corrupted * p and p <= certain:
+            low = True
+            if in_doubt(key, n, trial, mu, i, p, margin, units, chosen):
+                place = fetch_add(noted, DOUBTS, 1)
+                if place < len(doubts):
+                    doubts[place] = p << 32 | mu
+    if low:
+        place = fetch_add(noted, LOWS, 1)
+        if place < len(lows):
+            lows[place, 0], lows[place, 1], lows[place, 2] = mu, step, i
 
 
 @jit
-def field_of(mu, i, p, x, gram, codes):
+def field_of(mu, i, p, n, units, overlaps):
     """Field of unit i of memory mu at load p, with the self-coupling and signed by the unit."""
-    own, field = bit(x[mu], i), 0
-    for nu in range(p):
-        field += gram[mu, nu] * signed(codes[nu // GROUP, i], own, nu % GROUP)
-    return field
+    whole = p // 64
+    field = unit_field(units, i, whole, n, overlaps, sum_first(overlaps, 64 * whole)) if whole else 0
+    if p % 64:
+        field += signed_sum(units[i, whole], p % 64, overlaps, 64 * whole)
+    return field if bit(units[i], mu) else -field
 
 
 @jit
-def follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, chosen):
+def in_doubt(key, n, trial, mu, i, p, margin, units, chosen):
+    """Whether flips of the units chosen for memory mu at load p could turn unit i, or leave it turned."""
+    choose(key, mu, trial, p, n, chosen)
+    flipped, change, up = False, 0, bit(units[i], mu)
+    for j in chosen:
+        if j == i:
+            flipped = True
+        else:
+            w = coupling(units, p, i, j)
+            change += max(0, w if bit(units[j], mu) == up else -w)
+    return margin < 2 * change or (flipped and margin <= 2 * change)
+
+
+@jit
+def coupling(units, p, i, j):
+    """W_ij of the first p patterns."""
+    differing = 0
+    for word in range(p // 64):
+        differing += popcount(units[i, word] ^ units[j, word])
+    if p % 64:
+        differing += popcount((units[i, p // 64] ^ units[j, p // 64]) & ((ONE << U64(p % 64)) - ONE))
+    return p - 2 * differing
+
+
+@jit
+def resolve(network, memories, options, gram, notes):
+    """Recall the memories first.. at the loads at which `examine` has left a doubt."""
+    newest, largest, synchronous, max_sweeps, corrupted, certain = options
+    (key, trial, n, x, units), (first, own, most, ends) = network, memories
+    failing, failed, lows, doubts, noted = notes
+    chosen = empty((corrupted,), np.int64)
+    if noted[DOUBTS] > len(doubts):  # not all are known: all that are stable are recalled
+        for p in range(first + 1, min(certain, most) + 1):
+            for mu in range(first, min(first + own, p)):
+                if not (failed[p] if largest else p >= failing[0]):
+                    choose(key, mu, trial, p, n, chosen)
+                    if not returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
+                        fail(p, largest, failing, failed)
+        return
+    sort(doubts, noted[DOUBTS])
+    for k in range(noted[DOUBTS]):
+        p, mu = doubts[k] >> 32, doubts[k] & 0xFFFFFFFF
+        if (k and doubts[k] == doubts[k - 1]) or (failed[p] if largest else p >= failing[0]):
+            continue
+        choose(key, mu, trial, p, n, chosen)
+        end = UNKNOWN
+        if noted[LOWS] <= len(lows):
+            step = len(ends) if newest else step_of(p - 1, ends)
+            low = small_fields(mu, step, lows, noted[LOWS])
+            end = follow(key, n, trial, mu, p, low, units, gram[mu - first], synchronous, max_sweeps, chosen)
+        if end == UNKNOWN and returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
+            end = BACK
+        if end != BACK:
+            fail(p, largest, failing, failed)
+
+
+@jit
+def sort(values, size):
+    """Sort the first `size` values, of which there are few."""
+    for k in range(1, size):
+        value, place = values[k], k
+        while place > 0 and values[place - 1] > value:
+            values[place] = values[place - 1]
+            place -= 1
+        values[place] = value
+
+
+@jit
+def small_fields(mu, step, lows, noted):
+    """The units of memory mu that were noted in a step."""
+    size = 0
+    for k in range(noted):
+        size += lows[k, 0] == mu and lows[k, 1] == step
+    units, size = empty((size,), np.int64), 0
+    for k in range(noted):
+        if lows[k, 0] == mu and lows[k, 1] == step:
+            units[size] = lows[k, 2]
+            size += 1
+    return units
+
+
+@jit
+def follow(key, n, trial, mu, p, low, units, overlaps, synchronous, max_sweeps, chosen):
     """Where the recall of memory mu from its chosen units flipped ends at load p: BACK, LOST or UNKNOWN.
 
-    While no more units differ from the memory than were flipped, none turns the wrong way but the units low.
-    So these and the flipped ones are followed, in their order among all units; where more come to differ, the
-    end is not known.
+    While no more units differ from the memory than were flipped, none turns the wrong way but the units low,
+    and none where others differ whose couplings to it sum up to no more than so many could.  So the low and
+    the flipped units are followed, in their order among all units.
     """
-    choose(key, mu, trial, p, n, chosen)
     most = size = len(chosen)
-    units = empty((size + len(low),), np.int64)
-    copy(chosen, units)
+    members = empty((size + len(low),), np.int64)
+    copy(chosen, members)
     for i in low:
         if not holds(chosen, most, i):
-            units[size] = i
+            members[size] = i
             size += 1
     fields = empty((size,), np.int64)
     between = empty((size, size), np.int64)  # twice the couplings, signed by both units
     for a in range(size):
-        fields[a] = field_of(mu, units[a], p, x, gram, codes) - p
+        fields[a] = field_of(mu, members[a], p, n, units, overlaps) - p
         for b in range(a):
-            agree = bit(x[mu], units[a]) == bit(x[mu], units[b])
-            between[a, b] = (2 if agree else -2) * coupling(codes, p, units[a], units[b])
+            agree = bit(units[members[a]], mu) == bit(units[members[b]], mu)
+            between[a, b] = (2 if agree else -2) * coupling(units, p, members[a], members[b])
             between[b, a] = between[a, b]
         between[a, a] = 0
     order, draws = empty((size,), np.int64), empty((size,), np.uint64)
-    differs, before = empty((size,), np.bool_), empty((size,), np.bool_)
+    differs, before, ever = empty((size,), np.bool_), empty((size,), np.bool_), empty((size,), np.bool_)
     for a in range(size):
-        order[a], differs[a] = a, a < most
+        order[a], differs[a], ever[a] = a, a < most, a < most
     for sweep in range(max_sweeps):
         if not synchronous:
-            sort_units(key, trial, p, sweep, units[:size], draws, order)
+            sort_units(key, trial, p, sweep, members[:size], draws, order)
         flips = 0
         copy(differs, before)
         for place in range(size):
@@ -431,13 +582,29 @@ def follow(key, n, trial, mu, p, low, x, gram, codes, synchronous, max_sweeps, c
             if field != 0 and differs[a] == (field > 0):
                 differs[a] = field < 0
                 flips += 1
-                if not synchronous and sum_first(differs, size) > most:
-                    return UNKNOWN
+                if not ever[a]:
+                    ever[a] = True
+                    if not harmless(p, n, most, units, members[:size], ever):
+                        return UNKNOWN
         if flips == 0:
             return LOST if sum_first(differs, size) else BACK
-        if sum_first(differs, size) > most:
-            return UNKNOWN
     return LOST
+
+
+@jit
+def harmless(p, n, most, units, members, ever):
+    """Whether flips of those of a few units that have `ever` differed turn none but these units.
+
+    They do not where they change its field by at most 2 most p.
+    """
+    for i in range(n):
+        change = 0
+        for a in range(len(members)):
+            if ever[a]:
+                change += abs(coupling(units, p, i, members[a]))
+        if change > most * p and not holds(members, len(members), i):
+            return False
+    return True
 
 
 @jit
@@ -457,18 +624,6 @@ def sort_units(key, network, step, sweep, units, draws, order):
 
 
 @jit
-def coupling(codes, p, i, j):
-    """W_ij of the first p patterns."""
-    differing = 0
-    for byte in range(p // GROUP):
-        differing += popcount(U64(codes[byte, i] ^ codes[byte, j]))
-    if p % GROUP:
-        rest = (codes[p // GROUP, i] ^ codes[p // GROUP, j]) & ((1 << p % GROUP) - 1)
-        differing += popcount(U64(rest))
-    return p - 2 * differing
-
-
-@jit
 def returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
     """Whether memory mu with its chosen units flipped comes to rest at itself, at load p."""
     state, new = empty((x.shape[1],), np.uint64), empty((x.shape[1],), np.uint64)
@@ -480,7 +635,7 @@ def returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
     order = empty((n,), np.int32)
     for sweep in range(max_sweeps):
         if synchronous:
-            flips = step_sync(units, p, p, state, m, new)
+            flips = step_sync(units[:n], p, p, state, m, new)
             copy(new, state)
             row_overlaps(x, p, state, n, m)
         else:
@@ -492,3 +647,194 @@ def returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
                 back &= state[word] == x[mu, word]
             return back
     return False
+
+
+@jit
+def all_return(network, p, options, chosen):
+    """Whether all memories that are probed at load p come back."""
+    newest, _, synchronous, max_sweeps, _, _ = options
+    key, trial, n, x, units = network
+    for mu in range(p - 1 if newest else 0, p):
+        choose(key, mu, trial, p, n, chosen)
+        if not returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
+            return False
+    return True
+
+
+@jit
+def settle(network, most, options, notes):
+    """Recall all memories at the loads that are not certified, until the count is known."""
+    _, largest, _, _, corrupted, certain = options
+    failing, failed, _, _, _ = notes
+    chosen, load = empty((corrupted,), np.int64), certain
+    while certain < last_open(most, largest, failing, failed):
+        # From below up to the first that fails, or from above down to the first that passes.
+        load = last_open(most, largest, failing, failed) if largest else load + 1
+        if load > last_open(most, largest, failing, failed):
+            break
+        passes = all_return(network, load, options, chosen)
+        if not passes:
+            fail(load, largest, failing, failed)
+        if passes == largest:
+            break
+
+
+class NetworkScan:
+    """The scan of one network on all threads: memories in blocks, each through all loads before the next.
+
+    Iterate to run it: each turn gives the share that is done, and `progress` then tells how far it is; a scan
+    that is given it goes on from there, to the same count.  Afterwards `end` is the count.
+    """
+
+    def __init__(
+        self,
+        key,
+        n,
+        trial,
+        newest,
+        largest,
+        corrupted,
+        synchronous,
+        max_sweeps,
+        max_patterns,
+        progress=None,
+    ):
+        self.n, self.most = n, max_patterns
+        certain = certified_loads(n, corrupted, max_sweeps, max_patterns)
+        self.options = (newest, largest, synchronous, max_sweeps, corrupted, certain)
+        self.ends = step_ends(n, corrupted, certain, max_patterns, newest)
+        top = int(self.ends[-1])
+        w, p, self.rows = words(n), 64 * words(top), min(BLOCK, -(-top // ROWS) * ROWS)
+        x, units = np.zeros((p + ROWS, w), np.uint64), np.empty((64 * w, p // 64), np.uint64)
+        random_patterns(key, trial, n, x[None, :top])
+        transpose(x[None, :p], units[None])
+        self.network = (key, trial, n, x, units)
+        tiles, steps = self.rows // ROWS, len(self.ends) + 1
+        self.tables = (
+            np.empty((self.rows, p), np.int32),
+            np.empty((tiles, p // 4, ROWS), np.int32),
+            np.empty((steps, self.rows), np.int32),
+            np.empty((steps, tiles), np.int32),
+        )
+        self.failing, self.failed = np.array([max_patterns + 1]), np.zeros(max_patterns + 1, np.bool_)
+        self.notes = (
+            *(self.failing, self.failed),
+            *(np.empty((NOTES, 3), np.int32), np.empty(NOTES, np.int64), np.zeros(2, np.int64)),
+        )
+        self.memories = self.loads = 0
+        if progress is not None:
+            self.memories, self.loads, self.failing[0] = np.frombuffer(progress[:24], "<i8").tolist()
+            failed = np.frombuffer(progress[24:], np.uint8)
+            self.failed[:] = np.unpackbits(failed, count=max_patterns + 1)
+
+    @property
+    def progress(self):
+        """Memories that are done, uncertified loads that are, and what has failed, as bytes."""
+        done = np.array([self.memories, self.loads, self.failing[0]], "<i8")
+        return done.tobytes() + np.packbits(self.failed).tobytes()
+
+    @property
+    def end(self):
+        """The last load that may still be the count."""
+        if not self.options[1]:
+            return int(self.failing[0]) - 1
+        return int(np.flatnonzero(~self.failed)[-1])  # load 0 never fails
+
+    def __iter__(self):
+        newest, largest, *_, certain = self.options
+        while self.memories < self.end:
+            self.follow_block(newest)
+            self.memories += self.rows
+            yield min(1.0, self.memories / max(1, self.end))
+        while certain < self.end:
+            load = self.end if largest else max(self.loads, certain) + 1
+            if load > self.end:
+                break
+            lost = np.zeros(1, np.int64)
+            first = load - 1 if newest else 0
+            recall_memories.deal(
+                load - first,
+                10.0 * self.n * load * (load - first),
+                first,
+                load,
+                self.network,
+                self.options,
+                lost,
+            )
+            if lost[0]:
+                self.failed[load] = True
+                self.failing[0] = min(self.failing[0], load)
+            self.loads = load
+            if bool(lost[0]) != largest:
+                break
+            yield 1.0
+
+    def follow_block(self, newest):
+        """Follow the fields of a block of memories, and recall what is in doubt."""
+        first, (_, _, _, x, _) = self.memories, self.network
+        gram, _, _, _ = self.tables
+        own = min(self.rows, int(self.ends[-1]) - first)
+        last = min(self.end, first + own) if newest else self.end
+        until = int(self.ends[np.searchsorted(self.ends, last)])
+        memories = (first, own, self.most, self.ends)
+        tasks = -(-until // TOGETHER)
+        overlap_blocks.deal(tasks, own * until * (self.n / 20_000 + 1), first, own, until, self.n, x, gram)
+        shift = digit_shift(self.n)
+        given = (until, shift, self.n, memories, self.options, self.tables)
+        split_tiles.deal(-(-own // ROWS), own * until / 2, *given)
+        self.notes[-1][:] = 0
+        panels = -(-self.n // (UNITS * PANELS_TOGETHER))
+        work = own * until * self.n / 300
+        scan_panels.deal(panels, work, self.network, memories, self.options, self.tables, self.notes)
+        resolve_block(self.network, memories, self.options, gram, self.notes)
+
+
+TOGETHER = (
+    8 * COLUMNS
+)  # of overlaps that a task computes: threads that write to the same line wait for each other
+PANELS_TOGETHER = 8
+
+
+@parallel
+def overlap_blocks(task, first, own, until, n, x, gram):
+    """`overlap_block` of so many columns."""
+    for begin in range(task * TOGETHER, min((task + 1) * TOGETHER, until), COLUMNS):
+        overlap_block(x, first, own, begin, min(begin + COLUMNS, until), n, False, gram)
+
+
+@parallel
+def split_tiles(task, until, shift, n, memories, options, tables):
+    """`split_overlaps` of a tile."""
+    split_overlaps(task * ROWS, until, shift, n, memories, options, tables)
+
+
+@parallel
+def scan_panels(task, network, memories, options, tables, notes):
+    """`scan_panel` of some panels."""
+    _, _, n, _, _ = network
+    owned = scratch_of_panel(len(tables[0]), options[4])
+    scratch = borrow(owned)
+    for panel in range(task * PANELS_TOGETHER, min((task + 1) * PANELS_TOGETHER, -(-n // UNITS))):
+        scan_panel(panel, network, memories, options, tables, notes, scratch)
+    keep(owned)
+
+
+@kernel
+def resolve_block(network, memories, options, gram, notes):
+    """`resolve`, for calls from Python."""
+    resolve(borrow(network), borrow(memories), options, borrow(gram), borrow(notes))
+
+
+@parallel
+def recall_memories(task, first, load, network, options, lost):
+    """Note in lost (1,) if a memory, of those from `first` on, does not come back at a load."""
+    _, _, synchronous, max_sweeps, corrupted, _ = options
+    key, trial, n, x, units = network
+    mu = first + task
+    if not look(lost, 0):
+        owned = empty((corrupted,), np.int64)
+        chosen = borrow(owned)
+        choose(key, mu, trial, load, n, chosen)
+        if not returns(key, x, units, mu, load, n, chosen, trial, synchronous, max_sweeps):
+            fetch_add(lost, 0, 1)
+        keep(owned)

@@ -14,7 +14,16 @@ from .arrays import copy, empty, fill, sum_first, zeros
 from .jit import jit, optimized
 from .parallel import parallel, tasks
 from .random import ONE, U64, corrupt, philox, random_order, random_patterns
-from .simd import LANES, add_signed, masked_sum, popcount, popcount_tile, sign_word, word_signs
+from .simd import (
+    LANES,
+    add_signed,
+    masked_sum,
+    popcount,
+    popcount_tile,
+    sign_word,
+    transpose_square,
+    word_signs,
+)
 from .threads import get_threads
 
 __all__ = [
@@ -89,24 +98,13 @@ def unpack(row, packed, states):
 
 @jit
 def transpose_words(packed, first, p, column, units):
-    """Words first.. of the units 64 column.. of units (n, >= words(p)), from rows 64 first..p-1 of packed.
-
-    A block of 64 x 64 bits is transposed by swapping ever smaller squares (Hacker's Delight, 7-3).
-    """
+    """Words first.. of the units 64 column.. of units (n, >= words(p)), from rows 64 first..p-1 of packed."""
     n = len(units)
     square = empty((64,), np.uint64)
     for word in range(first, (p + 63) // 64):
         for b in range(64):
             square[b] = packed[64 * word + b, column] if 64 * word + b < p else U64(0)
-        width, low = 32, U64(0xFFFFFFFF)
-        while width:
-            for begin in range(0, 64, 2 * width):
-                for b in range(begin, begin + width):
-                    swap = (square[b] >> U64(width) ^ square[b + width]) & low
-                    square[b] ^= swap << U64(width)
-                    square[b + width] ^= swap
-            width >>= 1
-            low ^= low << U64(width)
+        transpose_square(square)
         for i in range(min(64, n - 64 * column)):
             units[64 * column + i, word] = square[i]
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .capacity import add_and_look
+from .byte_products import MOST, NEVER, PANEL, UNITS, advance
+from .byte_products import ROWS as MEMORIES
 from .hopfield import COLUMNS, PANELS, ROWS, full_tile
 from .matrix import ROWS as TILE_ROWS
 from .matrix import outer_tile, panel_width
@@ -46,12 +47,11 @@ def popcounts(thread, a, b, counts, rounds):
 
 
 @tasks(one_each)
-def pattern_additions(thread, fields, codes, x, m, low, rounds):
-    """Eight patterns of codes (threads, 1, units) added to fields (threads, 1, units), and the least sums."""
-    w = x.shape[2]
-    own, code, signs, steps = fields[thread], codes[thread], x[thread], m[thread]
+def pattern_additions(thread, digits, bits, x, sums, centers, near, rounds):
+    """256 patterns added to the sums (threads, memories, 32) of a tile, from digits and a panel of bits."""
+    own, panel, out, middle, signs = digits[thread], bits[thread], sums[thread], centers[thread], x[thread]
     for _ in range(rounds):
-        add_and_look(own, 0, code, 0, signs, 0, w, steps, steps[0], low[thread])
+        advance(own, 0, panel, 0, MOST // 4, out, 0, middle, 0, np.int32(NEVER), signs, 0, 0, near[thread], 0)
 
 
 @tasks(one_each)
@@ -79,7 +79,7 @@ def measured(kernel: Parallel, arrays: tuple[Any, ...], operations: int) -> floa
 
 def limits() -> dict[str, float]:
     """Rates of the inner loops of the kernels, a second: multiply-adds of float32, products of bits,
-    patterns added to a unit's field (int16) and overlaps added to a unit's field (int32)."""
+    patterns added to the sums of a unit (digits of 8 bits) and overlaps added to a unit's field (int32)."""
     threads = get_threads()
 
     def zeros(*shape: int, dtype: Any) -> Any:
@@ -100,13 +100,14 @@ def limits() -> dict[str, float]:
         "patterns added": measured(
             pattern_additions,
             (
-                zeros(1, units, dtype=np.int16),
-                zeros(1, units, dtype=np.uint8),
-                zeros(1, COUNT, dtype=np.uint64),
-                zeros(8, dtype=np.int16),
-                zeros(COUNT, dtype=np.uint64),
+                zeros(MOST // 4 * MEMORIES, dtype=np.int32),
+                zeros(MOST // 4 * PANEL, dtype=np.uint8),
+                zeros(MEMORIES, 1, dtype=np.uint64),
+                zeros(MEMORIES, UNITS, dtype=np.int32),
+                zeros(MEMORIES, dtype=np.int32),
+                zeros(MEMORIES + 1, dtype=np.uint32),
             ),
-            threads * 8 * units,
+            threads * MOST * MEMORIES * UNITS,
         ),
         "overlaps added": measured(
             masked_additions,

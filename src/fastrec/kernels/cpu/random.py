@@ -11,6 +11,7 @@ from .. import CORRUPT, ORDER, PATTERN
 from .arrays import empty, zeros
 from .jit import jit, kernel
 from .parallel import tasks
+from .simd import philox_blocks
 
 U64 = np.uint64
 MULTIPLIER_0, MULTIPLIER_1 = U64(0xD2511F53), U64(0xCD9E8D57)
@@ -21,7 +22,6 @@ LOW, HALF, ONE = U64(0xFFFFFFFF), U64(32), U64(1)
 @jit
 def block(key, c0, c1, c2, c3):
     """One Philox4x32-10 block as two 64-bit words, low word first."""
-    # Masked, so that LLVM knows that products of 32 bits suffice, and makes vectors of loops over blocks.
     c0, c1, c2, c3 = U64(c0) & LOW, U64(c1) & LOW, U64(c2) & LOW, U64(c3) & LOW
     k0, k1 = U64(key) & LOW, U64(key) >> HALF
     for _ in range(10):
@@ -44,11 +44,14 @@ def philox(key, counters, words):
 def fill(key, row, network, tag, draws):
     """Fill draws (count,) uint64 with the first draws of a stream; tag = stream | step << 8."""
     count = len(draws)
-    for i in range((count + 1) // 2):  # a single call of block, or LLVM would make no vectors of it
-        first, second = block(key, i, row, network, tag)
-        draws[2 * i] = first
-        if 2 * i + 1 < count:
-            draws[2 * i + 1] = second
+    whole = count // 16 * 16
+    for at in range(0, whole, 16):
+        philox_blocks(key, at // 2, row, network, tag, draws, at)
+    for i in range(whole, count, 2):
+        first, second = block(key, i // 2, row, network, tag)
+        draws[i] = first
+        if i + 1 < count:
+            draws[i + 1] = second
 
 
 @jit

@@ -214,6 +214,25 @@ def masked_sum(typingctx, words, start, count, values, first):
 
 
 @intrinsic
+def signed_sum(typingctx, word, count, values, first):
+    """Sum of values[first : first + count] (int32), count < 64, negated where word has a 0, as int64.
+
+    values[first : first + 64] are read, and their sum fits 32 bits.
+    """
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        word, count, values, first = args
+        numbers = builder.gep(data(context, builder, signature.args[2], values), [first])
+        value = load(builder, numbers, ir.VectorType(I32, 64))
+        among = builder.sub(builder.shl(I64(1), count), I64(1))
+        value = builder.select(lane_mask(builder, among, I32), value, ir.Constant(value.type, None))
+        value = builder.select(lane_mask(builder, word, I32), value, builder.neg(value))
+        return builder.sext(call_vector(builder, "llvm.vector.reduce.add", value, I32), I64)
+
+    return types.int64(types.uint64, types.int64, values, types.int64), body
+
+
+@intrinsic
 def add_signed(typingctx, words, start, count, step, values):
     """values (int32, 64 a word) += step where words[start : start + count] have a 1, -= step where a 0."""
 
@@ -269,181 +288,56 @@ def popcount(typingctx, word):
 
 
 @intrinsic
-def unit_codes(typingctx, x, added, count, codes):
-    """Bit b of byte i of codes (64 count,) uint8 = unit i of row added + b of packed x (rows, count)."""
+def philox_blocks(typingctx, key, first, c1, c2, c3, words, at):
+    """words[at : at + 16] (uint64) = the Philox4x32-10 blocks of counters (first + i, c1, c2, c3), i < 8."""
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        x, added, count, codes = args
-        x, codes = (data(context, builder, signature.args[i], v) for i, v in ((0, x), (3, codes)))
-        with cgutils.for_range(builder, count) as loop:
-            code = ir.Constant(ir.VectorType(I8, 64), None)
-            for b in range(8):
-                offset = builder.add(builder.mul(builder.add(added, I64(b)), count), loop.index)
-                mask = lane_mask(builder, builder.load(builder.gep(x, [offset])), I8)
-                code = builder.or_(
-                    code, builder.select(mask, constant(I8, 64, 1 << b), ir.Constant(code.type, None))
-                )
-            store(builder, code, builder.gep(codes, [builder.mul(loop.index, I64(64))]))
+        key, first, *others, words, at = args
+        low, half = constant(I64, 8, 0xFFFFFFFF), constant(I64, 8, 32)
+        vectors = [splat(builder, value, 8) for value in (first, *others, key)]
+        vectors[0] = builder.add(vectors[0], constant(I64, 8, list(range(8))))
+        k1 = builder.lshr(vectors[4], half)
+        c0, c1, c2, c3, k0 = (builder.and_(vector, low) for vector in vectors)
+        for _ in range(10):
+            a = builder.mul(c0, constant(I64, 8, 0xD2511F53))
+            b = builder.mul(c2, constant(I64, 8, 0xCD9E8D57))
+            c0 = builder.xor(builder.xor(builder.lshr(b, half), c1), k0)
+            c2 = builder.xor(builder.xor(builder.lshr(a, half), c3), k1)
+            c1, c3 = builder.and_(b, low), builder.and_(a, low)
+            k0 = builder.and_(builder.add(k0, constant(I64, 8, 0x9E3779B9)), low)
+            k1 = builder.and_(builder.add(k1, constant(I64, 8, 0xBB67AE85)), low)
+        firsts, seconds = (builder.or_(x, builder.shl(y, half)) for x, y in ((c0, c1), (c2, c3)))
+        mixed = [i // 2 + 8 * (i % 2) for i in range(16)]
+        both = builder.shuffle_vector(firsts, seconds, ir.Constant(ir.VectorType(I32, 16), mixed))
+        store(builder, both, builder.gep(data(context, builder, signature.args[5], words), [at]))
         return context.get_dummy_value()
 
-    return types.void(x, types.int64, types.int64, codes), body
+    u64 = types.uint64
+    return types.void(u64, u64, u64, u64, u64, words, types.int64), body
 
 
-def join(builder: ir.IRBuilder, parts: list[ir.Value]) -> ir.Value:
-    """The lanes of vectors, a power of two of them, one after another."""
-    while len(parts) > 1:
-        both = ir.Constant(ir.VectorType(I32, 2 * parts[0].type.count), list(range(2 * parts[0].type.count)))
-        pairs = zip(parts[::2], parts[1::2], strict=True)
-        parts = [builder.shuffle_vector(low, high, both) for low, high in pairs]
-    return parts[0]
+@intrinsic
+def transpose_square(typingctx, square):
+    """Transpose 64 x 64 bits, square (64,) uint64, in place.
 
-
-class Permute:
-    """Tables of 4 bits in an AVX-512 register, of int16 or int32 lanes."""
-
-    def __init__(self, lane: ir.IntType):
-        self.lane, self.lanes = lane, 512 // lane.width
-        self.name = f"llvm.x86.avx512.permvar.{'hi' if lane.width == 16 else 'si'}.512"
-
-    def indices(self, builder: ir.IRBuilder, code: ir.Value) -> list[ir.Value]:
-        """What looks up the low and the high 4 bits of 64 bytes; bits above those 4 are not looked at."""
-        wide = builder.zext(code, ir.VectorType(self.lane, 64))
-        return [wide, builder.lshr(wide, constant(self.lane, 64, 4))]
-
-    def look_up(self, builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
-        permute = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(table.type, [table.type, table.type]), self.name
-        )
-        firsts = range(0, 64, self.lanes)
-        parts = [lanes_of(builder, index, list(range(first, first + self.lanes))) for first in firsts]
-        return join(builder, [builder.call(permute, [table, part]) for part in parts])
-
-
-class ByteShuffle:
-    """Tables of 4 bits of int16 as two tables of bytes in AVX2 registers."""
-
-    lanes = 16
-    octets = ir.VectorType(I8, 32)
-
-    def __init__(self, lane: ir.IntType):
-        self.lane = lane
-
-    def indices(self, builder: ir.IRBuilder, code: ir.Value) -> list[ir.Value]:
-        """The low and the high 4 bits of 64 bytes, their middle quarters swapped for `look_up`."""
-        order = [half + 8 * q + i for half in (0, 32) for q in (0, 2, 1, 3) for i in range(8)]
-        code = lanes_of(builder, code, order)
-        return [builder.and_(code, constant(I8, 64, 15)), builder.lshr(code, constant(I8, 64, 4))]
-
-    def look_up(self, builder: ir.IRBuilder, table: ir.Value, index: ir.Value) -> ir.Value:
-        shuffle = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(self.octets, [self.octets, self.octets]), "llvm.x86.avx2.pshuf.b"
-        )
-        high = builder.lshr(table, constant(self.lane, 16, 8))
-        tables = [
-            lanes_of(builder, builder.trunc(t, ir.VectorType(I8, 16)), [*range(16), *range(16)])
-            for t in (table, high)
-        ]
-        parts = []
-        for first in (0, 32):
-            half = lanes_of(builder, index, list(range(first, first + 32)))
-            low, high = (builder.call(shuffle, [t, half]) for t in tables)
-            for quarter in (0, 8):
-                # Unpacking works inside 128 bits: with the quarters swapped, units come out in order.
-                octets = [*range(quarter, quarter + 8), *range(quarter + 16, quarter + 24)]
-                lanes = [octet + side for octet in octets for side in (0, 32)]
-                mixed = builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(I32, 32), lanes))
-                parts.append(builder.bitcast(mixed, ir.VectorType(self.lane, 16)))
-        return join(builder, parts)
-
-
-def tables_of(lane: ir.IntType) -> Permute | ByteShuffle | None:
-    """How this CPU looks up lanes of a type, if it can."""
-    if MASK_REGISTERS:
-        return Permute(lane)
-    return ByteShuffle(lane) if "avx2" in FEATURES and lane.width == 16 else None
-
-
-def lesser(builder: ir.IRBuilder, a: ir.Value, b: ir.Value | None) -> ir.Value:
-    """Lane-wise minimum; b may be None."""
-    return a if b is None else builder.select(builder.icmp_signed("<", a, b), a, b)
-
-
-def add_patterns(least: bool) -> Any:
-    """Intrinsic (fields, row, codes, group, x, memory, count, m, limit, low): add 8 patterns to own fields.
-
-    fields (rows, 64 count) int16 or int32, wrapping, holds own-signed fields x_i h_i; codes (groups,
-    64 count) uint8 the signs of 8 patterns a byte; x (rows, count) packed patterns.  The 8 patterns of
-    codes[group] are added with overlaps m (8,) to fields[row], those of memory x[memory].
-
-    With `least`, low (count,) uint64 gets the units whose field was at most `limit` after one of the eight,
-    and the value is whether there are any.
-
-    Sums of four steps, and the least of their prefix sums, depend on 4 bits: where the CPU can look them up
-    in tables held in registers, a pattern takes 1.6 instructions a vector (AVX-512) instead of 3.
+    Ever smaller squares off the diagonal change places (Warren, Hacker's Delight, 2nd ed., 7-3).
     """
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        fields, row, codes, group, x, memory, count, m, limit, low = args
-        fields, codes, x, m, low = (
-            data(context, builder, signature.args[i], args[i]) for i in (0, 2, 4, 7, 9)
-        )
-        lane = fields.type.pointee
-        vector = ir.VectorType(lane, 64)
-        width = builder.mul(count, I64(64))
-        own = builder.gep(fields, [builder.mul(row, width)])
-        signs = builder.gep(x, [builder.mul(memory, count)])
-        codes = builder.gep(codes, [builder.mul(group, width)])
-        steps = [builder.load(builder.gep(m, [I64(b)])) for b in range(8)]
-        bound = splat(builder, limit, 64)
-        found = variable(builder, I64)
+        pointer = data(context, builder, signature.args[0], args[0])
+        rows = load(builder, pointer, ir.VectorType(I64, 64))
+        for width in (32, 16, 8, 4, 2, 1):
+            low = sum(((1 << width) - 1) << begin for begin in range(0, 64, 2 * width))
+            partners = lanes_of(builder, rows, [i ^ width for i in range(64)])
+            moved = [
+                shift(builder.and_(partners, constant(I64, 64, mask)), constant(I64, 64, width))
+                for shift, mask in ((builder.shl, low), (builder.lshr, low << width))
+            ]
+            upper = [bool(i & width) for i in range(64)]
+            kept = constant(I64, 64, [low << width if up else low for up in upper])
+            chosen = builder.select(constant(I1, 64, [int(up) for up in upper]), moved[1], moved[0])
+            rows = builder.or_(builder.and_(rows, kept), chosen)
+        store(builder, rows, pointer)
+        return context.get_dummy_value()
 
-        lookup = tables_of(lane)
-
-        def table(four: list[ir.Value], lanes: int) -> tuple[ir.Value, ir.Value | None]:
-            total, lowest = ir.Constant(ir.VectorType(lane, lanes), None), None
-            for b, step in enumerate(four):
-                bits = constant(I1, lanes, [i >> b & 1 for i in range(lanes)])
-                up, down = splat(builder, step, lanes), splat(builder, builder.neg(step), lanes)
-                total = builder.add(total, builder.select(bits, up, down))
-                lowest = lesser(builder, total, lowest)
-            return total, lowest
-
-        if lookup:
-            tables = [table(steps[:4], lookup.lanes), table(steps[4:], lookup.lanes)]
-        else:
-            pairs = [(splat(builder, s, 64), splat(builder, builder.neg(s), 64)) for s in steps]
-        with cgutils.for_range(builder, count) as loop:
-            unit = builder.mul(loop.index, I64(64))
-            pointer = builder.gep(own, [unit])
-            field = load(builder, pointer, vector)
-            code = load(builder, builder.gep(codes, [unit]), ir.VectorType(I8, 64))
-            # A memory's own -1 turns all its signs round.
-            sign = lane_mask(builder, builder.load(builder.gep(signs, [loop.index])), I8)
-            code = builder.xor(code, builder.select(sign, constant(I8, 64, 0), constant(I8, 64, -1)))
-            minimum = None
-            if lookup:
-                for index, (total, lowest) in zip(lookup.indices(builder, code), tables, strict=True):
-                    if least:
-                        dip = builder.add(field, lookup.look_up(builder, lowest, index))
-                        minimum = lesser(builder, dip, minimum)
-                    field = builder.add(field, lookup.look_up(builder, total, index))
-            else:
-                code = builder.zext(code, vector)
-                for b, (up, down) in enumerate(pairs):
-                    own_bit = constant(lane, 64, 1 << b)
-                    agrees = builder.icmp_unsigned("==", builder.and_(code, own_bit), own_bit)
-                    field = builder.add(field, builder.select(agrees, up, down))
-                    minimum = lesser(builder, field, minimum)
-            store(builder, field, pointer)
-            if least:
-                hits = builder.bitcast(builder.icmp_signed("<=", minimum, bound), I64)
-                builder.store(hits, builder.gep(low, [loop.index]))
-                builder.store(builder.or_(builder.load(found), hits), found)
-        return builder.icmp_signed("!=", builder.load(found), I64(0))
-
-    @intrinsic
-    def add(typingctx, fields, row, codes, group, x, memory, count, m, limit, low):
-        i64, lane = types.int64, fields.dtype
-        return types.boolean(fields, i64, codes, i64, x, i64, i64, m, lane, low), body
-
-    return add
+    return types.void(square), body
