@@ -49,15 +49,16 @@ def zeros(typingctx, shape, like):
 
 
 @intrinsic(prefer_literal=False)
-def clear(typingctx, values, size):
-    """Set the first `size` numbers of an array to 0."""
+def clear(typingctx, values, first, size):
+    """Set `size` numbers of an array to 0, from the first on that is named."""
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         made = make_array(values)(context, builder, args[0])
-        cgutils.memset(builder, made.data, builder.mul(made.itemsize, args[1]), 0)
+        begin = builder.gep(made.data, [args[1]])
+        cgutils.memset(builder, begin, builder.mul(made.itemsize, args[2]), 0)
         return context.get_dummy_value()
 
-    return types.void(values, types.int64), body
+    return types.void(values, types.int64, types.int64), body
 
 
 @intrinsic(prefer_literal=False)

@@ -128,7 +128,7 @@ def split(typingctx, overlaps, row, begin, end, stop, shift, digits, at):
 
     begin and end are multiples of 8; overlaps from `stop` on count as 0.  digits[at], digits[at + ROWS], ...
     (int32) get four digits each, 127 at most: overlap = 2^shift digit + rest.  The sums are those of the
-    digits, of |rest| and of |overlap|, int64.
+    digits, of |rest| and of |overlap|, as int64; they must fit 32 bits.
     """
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
@@ -164,9 +164,8 @@ def split(typingctx, overlaps, row, begin, end, stop, shift, digits, at):
                 builder.store(builder.extract_element(fours, I32(i)), builder.gep(digits, [place]))
                 place = builder.add(place, I64(ROWS))
             builder.store(place, out)
-        wide = ir.VectorType(I64, 8)
         sums = [
-            call_vector(builder, "llvm.vector.reduce.add", builder.sext(builder.load(slot), wide), I64)
+            builder.sext(call_vector(builder, "llvm.vector.reduce.add", builder.load(slot), I32), I64)
             for slot in slots
         ]
         return context.make_tuple(builder, signature.return_type, sums)

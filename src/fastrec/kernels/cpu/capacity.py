@@ -28,7 +28,7 @@ import math
 import numpy as np
 
 from .. import ORDER, words
-from .arrays import LINE, borrow, clear, copy, empty, fill, keep, sum_first, to_line, zeros
+from .arrays import LINE, borrow, clear, copy, empty, keep, sum_first, to_line, zeros
 from .atomic import fetch_add, fetch_min, look
 from .byte_products import DIGIT, MOST, NEVER, PANEL, ROWS, UNITS, advance, split, spread_bits
 from .hopfield import (
@@ -127,6 +127,8 @@ def step_ends(n, corrupted, certain, max_patterns, newest):
     ends, end = [], 0
     while end < max_patterns:
         size = MOST
+        while size > 8 and size * n >= 1 << 31:  # sums of the overlaps of a step have 32 bits
+            size //= 2
         while size > 8 and not newest:
             last = end + size
             reach = (1 + 2 * corrupted * (end < certain)) * last
@@ -206,7 +208,7 @@ def scan_trials(
         for column in range(w):
             transpose_words(x, 0, drawn, column, units)
         failing[0] = most + 1
-        fill(failed, 0, False)
+        clear(failed, 0, len(failed))
         for first in range(0, most, rows):
             end = last_open(most, largest, failing, failed)
             if first >= end:
@@ -338,7 +340,6 @@ def scan_panel(panel, network, memories, options, tables, notes, scratch):
     (gram, digits, centers, widths), (sums, bits, near, spans, _) = tables, scratch
     rows, u, final, found = len(gram), units.shape[1], len(ends), 0
     place, panels, begin, end, chunk = to_line(sums), to_line(bits), 0, most, 0
-    clear(sums, place + -(-own // ROWS) * ROWS * UNITS)
     while True:
         end = last_open(end, largest, failing, failed)
         until = min(end, first + own) if newest else end
@@ -351,7 +352,9 @@ def scan_panel(panel, network, memories, options, tables, notes, scratch):
             at = panels + (known - begin) // 4 * PANEL
             spread_bits(units, panel * UNITS * u + known // 64, u, bits, at)
         for tile in range(0, min(own, end - first), ROWS):
-            at = begin
+            at, here = begin, place + tile * UNITS
+            if begin == 0:
+                clear(sums, here, ROWS * UNITS)
             for step in range(chunk, last + (newest and stop >= until)):
                 end = last_open(end, largest, failing, failed)
                 if (at >= end and not newest) or first + tile >= end:
@@ -363,7 +366,7 @@ def scan_panel(panel, network, memories, options, tables, notes, scratch):
                 row, next_at = (step, ends[step]) if step < last else (final, at)
                 digit = (tile // ROWS * digits.shape[1] + at // 4) * ROWS
                 known, groups = panels + (at - begin) // 4 * PANEL, (next_at - at) // 4
-                here, center, width = place + tile * UNITS, row * rows + tile, widths[row, tile // ROWS]
+                center, width = row * rows + tile, widths[row, tile // ROWS]
                 memory, note = first + tile, (ROWS + 1) * found
                 if advance(
                     digits, digit, bits, known, groups, sums, here, centers, center, width, x, memory, panel,
@@ -383,19 +386,44 @@ def scan_panel(panel, network, memories, options, tables, notes, scratch):
 
 @jit
 def look_closer(panel, found, network, memories, options, gram, notes, scratch):
-    """`examine` the units that `advance` has found near."""
-    (_, _, n, _, _), (first, own, most, _), (_, _, near, spans, chosen) = network, memories, scratch
+    """Judge the units that `advance` has found near, at the loads of their steps, one by one.
+
+    A load fails where the memory is unstable.  Where the field is small the unit is noted, and the load too
+    if some of the flips could turn the unit the wrong way, or leave it so if it is itself flipped.
+    """
+    newest, largest, _, _, corrupted, certain = options
+    (key, trial, n, _, units), (first, own, most, _) = network, memories
+    (failing, failed, lows, doubts, noted), (_, _, near, spans, chosen) = notes, scratch
     for k in range(found):
-        step, tile, begin, end = spans[k, 0], spans[k, 1], spans[k, 2], min(spans[k, 3], most)
-        rows = U64(near[(ROWS + 1) * k + ROWS])
-        while rows:
-            r, rows = first_one(rows), rows & (rows - ONE)
-            units, mu = U64(near[(ROWS + 1) * k + r]), first + tile + r
-            while units and tile + r < own:
-                i, units = panel * UNITS + first_one(units), units & (units - ONE)
-                if i < n:
-                    loads = (mu, mu + 1) if options[0] else (max(begin, mu), end)
-                    examine(network, mu, i, step, loads, options, gram[tile + r], chosen, notes)
+        step, tile, after, last = spans[k, 0], spans[k, 1], spans[k, 2], min(spans[k, 3], most)
+        memories_left = U64(near[(ROWS + 1) * k + ROWS])
+        while memories_left:
+            r, memories_left = first_one(memories_left), memories_left & (memories_left - ONE)
+            units_left, row, mu = U64(near[(ROWS + 1) * k + r]), tile + r, first + tile + r
+            begin, end = (mu, mu + 1) if newest else (max(after, mu), last)
+            while units_left and row < own:
+                i, units_left = panel * UNITS + first_one(units_left), units_left & (units_left - ONE)
+                if i >= n:
+                    break
+                field, low, up = field_of(mu, row, i, begin, n, units, gram), False, bit(units[i], mu)
+                for nu in range(begin, end):
+                    m, p = gram[row, nu], nu + 1
+                    field += m if (units[i, nu >> 6] >> U64(nu & 63) & ONE) == U64(up) else -m
+                    margin = field - p
+                    if margin > 2 * corrupted * p or (failed[p] if largest else p >= failing[0]):
+                        continue
+                    if margin < 0:
+                        fail(p, largest, failing, failed)
+                    elif p <= certain:
+                        low = True
+                        if in_doubt(key, n, trial, mu, i, p, margin, units, chosen):
+                            place = fetch_add(noted, DOUBTS, 1)
+                            if place < len(doubts):
+                                doubts[place] = p << 32 | mu
+                if low:
+                    place = fetch_add(noted, LOWS, 1)
+                    if place < len(lows):
+                        lows[place, 0], lows[place, 1], lows[place, 2] = mu, step, i
 
 
 @jit
@@ -417,44 +445,16 @@ def scratch_of_panel(rows, corrupted):
 
 
 @jit
-def examine(network, mu, i, step, span, options, overlaps, chosen, notes):
-    """Judge unit i of memory mu at the loads above those of a span up to its end, one by one.
+def field_of(mu, row, i, p, n, units, gram):
+    """Field of unit i of memory mu at load p, with the self-coupling and signed by the unit.
 
-    A load fails where the memory is unstable.  Where the field is small the unit is noted, and the load too
-    if some of the flips could turn the unit the wrong way, or leave it so if it is itself flipped.
+    row: of gram, where the overlaps of the memory are.
     """
-    _, largest, _, _, corrupted, certain = options
-    (failing, failed, lows, doubts, noted), (begin, end) = notes, span
-    key, trial, n, _, units = network
-    field, low = field_of(mu, i, begin, n, units, overlaps), False
-    up = bit(units[i], mu)
-    for nu in range(begin, end):
-        field += overlaps[nu] if bit(units[i], nu) == up else -overlaps[nu]
-        p = nu + 1
-        if failed[p] if largest else p >= failing[0]:
-            continue
-        margin = field - p
-        if margin < 0:
-            fail(p, largest, failing, failed)
-        elif margin <= 2 * corrupted * p and p <= certain:
-            low = True
-            if in_doubt(key, n, trial, mu, i, p, margin, units, chosen):
-                place = fetch_add(noted, DOUBTS, 1)
-                if place < len(doubts):
-                    doubts[place] = p << 32 | mu
-    if low:
-        place = fetch_add(noted, LOWS, 1)
-        if place < len(lows):
-            lows[place, 0], lows[place, 1], lows[place, 2] = mu, step, i
-
-
-@jit
-def field_of(mu, i, p, n, units, overlaps):
-    """Field of unit i of memory mu at load p, with the self-coupling and signed by the unit."""
-    whole = p // 64
-    field = unit_field(units, i, whole, n, overlaps, sum_first(overlaps, 64 * whole)) if whole else 0
+    whole, field = p // 64, 0
+    if whole:
+        field = unit_field(units, i, whole, n, gram[row], sum_first(gram[row], 64 * whole))
     if p % 64:
-        field += signed_sum(units[i, whole], p % 64, overlaps, 64 * whole)
+        field += signed_sum(units[i, whole], p % 64, gram, row * gram.shape[1] + 64 * whole)
     return field if bit(units[i], mu) else -field
 
 
@@ -508,7 +508,7 @@ def resolve(network, memories, options, gram, notes):
         if noted[LOWS] <= len(lows):
             step = len(ends) if newest else step_of(p - 1, ends)
             low = small_fields(mu, step, lows, noted[LOWS])
-            end = follow(key, n, trial, mu, p, low, units, gram[mu - first], synchronous, max_sweeps, chosen)
+            end = follow(key, n, trial, mu, mu - first, p, low, units, gram, synchronous, max_sweeps, chosen)
         if end == UNKNOWN and returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
             end = BACK
         if end != BACK:
@@ -541,7 +541,7 @@ def small_fields(mu, step, lows, noted):
 
 
 @jit
-def follow(key, n, trial, mu, p, low, units, overlaps, synchronous, max_sweeps, chosen):
+def follow(key, n, trial, mu, row, p, low, units, gram, synchronous, max_sweeps, chosen):
     """Where the recall of memory mu from its chosen units flipped ends at load p: BACK, LOST or UNKNOWN.
 
     While no more units differ from the memory than were flipped, none turns the wrong way but the units low,
@@ -558,7 +558,7 @@ def follow(key, n, trial, mu, p, low, units, overlaps, synchronous, max_sweeps, 
     fields = empty((size,), np.int64)
     between = empty((size, size), np.int64)  # twice the couplings, signed by both units
     for a in range(size):
-        fields[a] = field_of(mu, members[a], p, n, units, overlaps) - p
+        fields[a] = field_of(mu, row, members[a], p, n, units, gram) - p
         for b in range(a):
             agree = bit(units[members[a]], mu) == bit(units[members[b]], mu)
             between[a, b] = (2 if agree else -2) * coupling(units, p, members[a], members[b])
