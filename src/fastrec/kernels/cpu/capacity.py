@@ -339,12 +339,10 @@ def scan_panel(panel, network, memories, options, tables, notes, scratch):
     (_, _, _, x, units), (first, own, most, ends), failing, failed = network, memories, notes[0], notes[1]
     (gram, digits, centers, widths), (sums, bits, near, spans, _) = tables, scratch
     rows, u, final, found = len(gram), units.shape[1], len(ends), 0
-    place, panels, begin, end, chunk = to_line(sums), to_line(bits), 0, most, 0
-    while True:
-        end = last_open(end, largest, failing, failed)
-        until = min(end, first + own) if newest else end
-        if begin >= until:
-            break
+    place, panels, begin, chunk = to_line(sums), to_line(bits), 0, 0
+    end = last_open(most, largest, failing, failed)
+    until = min(end, first + own) if newest else end
+    while begin < until:
         stop, last = begin, chunk
         while stop < until and stop < begin + CHUNK:
             stop, last = ends[last], last + 1
@@ -382,6 +380,10 @@ def scan_panel(panel, network, memories, options, tables, notes, scratch):
         begin, chunk = stop, last
         look_closer(panel, found, network, memories, options, gram, notes, scratch)
         found = 0
+        if (
+            not newest
+        ):  # the newest are looked at when all is added, however soon other threads end the search
+            until = last_open(end, largest, failing, failed)
 
 
 @jit
@@ -400,7 +402,7 @@ def look_closer(panel, found, network, memories, options, gram, notes, scratch):
         while memories_left:
             r, memories_left = first_one(memories_left), memories_left & (memories_left - ONE)
             units_left, row, mu = U64(near[(ROWS + 1) * k + r]), tile + r, first + tile + r
-            begin, end = (mu, mu + 1) if newest else (max(after, mu), last)
+            begin, end = (mu, min(mu + 1, most)) if newest else (max(after, mu), last)
             while units_left and row < own:
                 i, units_left = panel * UNITS + first_one(units_left), units_left & (units_left - ONE)
                 if i >= n:
@@ -492,7 +494,7 @@ def resolve(network, memories, options, gram, notes):
     chosen = empty((corrupted,), np.int64)
     if noted[DOUBTS] > len(doubts):  # not all are known: all that are stable are recalled
         for p in range(first + 1, min(certain, most) + 1):
-            for mu in range(first, min(first + own, p)):
+            for mu in range(p - 1 if newest else first, min(first + own, p)):
                 if not (failed[p] if largest else p >= failing[0]):
                     choose(key, mu, trial, p, n, chosen)
                     if not returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
