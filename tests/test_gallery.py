@@ -76,6 +76,14 @@ def test_scan(main: Any) -> None:
             assert back[kind[p - 1, :p] <= 1].all() and not back[kind[p - 1, :p] == 3].any()
 
 
+def test_bounds(main: Any) -> None:
+    count, ends, boxes = main(n=1000, network=1)
+    assert all(low <= field.min() <= field.max() <= high for field, low, high, _ in boxes)
+    assert boxes[len(ends) - 2][3] and not boxes[-1][3] and ends[-2] <= count < ends[-1]
+    (last,) = (box[0] for box in boxes[len(ends) - 2 : len(ends) - 1])
+    assert last[count + 1 - ends[-2]] < count + 1
+
+
 def test_cost_of_recall(main: Any) -> None:
     _, least, chosen = main(n=400, b=500)
     assert (least == chosen).all() and least.any() and not least.all()
