@@ -326,6 +326,18 @@ def test_bad_arguments(arguments, message):
         fastrec.capacity(**{"n": 10, "backend": "cpu", **arguments})
 
 
+def test_large_networks_need_their_memory_once_or_in_each_process(monkeypatch):
+    monkeypatch.setattr("fastrec.arguments.available_memory", lambda _: 10**9)
+    monkeypatch.setattr("fastrec.hopfield.capacity.get_threads", lambda: 64)
+    monkeypatch.setattr("fastrec.hopfield.capacity.scan", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fastrec.capacity(100_000, 64, backend="cpu")
+    with pytest.raises(ValueError, match=r"needs 6\.58 GB of memory, .*; use fewer workers"):
+        fastrec.capacity_scaling([100_000], 64, backend="cpu", workers=64)
+    with pytest.raises(ValueError, match=r"needs 6\.9\d* GB of memory, 1 GB are available$"):
+        fastrec.capacity(1_000_000, 64, backend="cpu")
+
+
 def test_bad_scalings(tmp_path):
     with pytest.raises(ValueError, match="sizes is empty"):
         fastrec.capacity_scaling([])

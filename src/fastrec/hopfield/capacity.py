@@ -142,9 +142,10 @@ def capacity_scaling(
         sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
         definition = CapacityDefinition(criterion, stop, corruption, update, sweeps, limit, seed)
         stream_key(seed, n)
-        needed = scan_bytes(n, limit, criterion, min(lanes, trials), name)
-        fewer = "workers" if workers else "threads"
-        require_memory(f"capacity of n = {n}", needed, "" if name == "gpu" else f"; use fewer {fewer}", name)
+        alone = executor is None and workers is None and n * limit**2 > 2e10  # on all threads
+        needed = scan_bytes(n, limit, 1 if alone else min(lanes, trials), name)
+        cure = "" if alone or name == "gpu" else f"; use fewer {'workers' if workers else 'threads'}"
+        require_memory(f"capacity of n = {n}", needed, cure, name)
         tallies.append(Tally(n, definition, trials))
     with ExitStack() as stack:
         file, of = stack.enter_context(opened(out, RUN)), {tally.n: tally for tally in tallies}
@@ -361,7 +362,7 @@ def scan_network(task: Task, trial: int, file: RunFile | None, advance: Callable
     return Part(np.array([trial]), count, count == d.max_patterns, origin(task.backend, took), shown)
 
 
-def scan_bytes(n: int, limit: int, criterion: Criterion, lanes: int, backend: str) -> int:
+def scan_bytes(n: int, limit: int, lanes: int, backend: str) -> int:
     """Memory that a scan cannot do without, at the search limit: of one trial on the gpu, else of so many."""
     if backend == "gpu":
         return one_trial_bytes(n, limit, device().multiprocessors)
@@ -369,9 +370,8 @@ def scan_bytes(n: int, limit: int, criterion: Criterion, lanes: int, backend: st
         return 8 * n * (n + limit)
     p = 64 * words(limit)
     # As in kernels/cpu/capacity.py: patterns, their transpose, and of a block of memories the overlaps and
-    # their digits; of one network where all threads share it.
-    one = n * p // 4 + 5 * min(p, 504) * p + 2**22
-    return one if n * limit**2 > 2e10 else lanes * one
+    # their digits.
+    return lanes * (n * p // 4 + 5 * min(p, 504) * p + 2**22)
 
 
 def trial_bytes(n: int, limit: int) -> int:
