@@ -38,7 +38,7 @@ MAX_LOAD = 2**24 - 1  # a load has 24 bits of another
 KEEP_SECONDS = 10  # between notes of how far a large trial is
 CHUNK_SECONDS = 0.5  # work of one kernel call: how often progress is told and Ctrl-C heard
 MOST_AT_ONCE = 4096  # trials of one call on the gpu, all in memory at once
-# Of a task for an executor, n p^2 at the search limit: about ten seconds on a core with AVX-512.
+# Of a task for an executor, n p^2 at the search limit: some seconds on a core with AVX-512 VNNI.
 TASK_WORK = {"reference": 1e7, "cpu": 1e12, "gpu": 1e13}
 FEWEST_TASKS = 64  # if there are so many trials: for all workers to have some
 
@@ -111,7 +111,8 @@ def capacity_scaling(
 
     sizes: numbers of units, each once; the networks of different sizes are independent.
     out: a .csv file that gets every trial at the end (`ScalingResult.save`), or a run file (.db, .sqlite) in
-        which trials are committed as they finish.  If that exists, only trials that it has not are run.
+        which trials are committed as they finish, and how far a large one is.  If that exists, only what is
+        missing is run.
     progress: show a bar with the time left, in a terminal or a notebook.
     executor: where trials run, in tasks of one thread each: any executor in the manner of
         `concurrent.futures`, across machines a Dask client's `get_executor()`.  By default they run here, on

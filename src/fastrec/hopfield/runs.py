@@ -2,7 +2,7 @@
 
 The journal is a rollback journal, since a write-ahead log does not work on network file systems; several
 processes may write one file.  Format and program are in the header (user_version, application_id), the kind
-of job is the name of the one table.
+of job is the name of that table.  A second table, `UNFINISHED`, holds how far large pieces are.
 """
 
 from __future__ import annotations
