@@ -34,7 +34,7 @@ from .results import (
 from .runs import Origin, RunFile, opened, origin, require_out, save_results
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
-MAX_LOAD = 2**24 - 1  # a load has 24 bits of another
+MAX_LOAD = 2**21  # sums of more overlaps would not fit 32 bits, as in kernels/cpu/capacity.py
 KEEP_SECONDS = 10  # between notes of how far a large trial is
 CHUNK_SECONDS = 0.5  # work of one kernel call: how often progress is told and Ctrl-C heard
 MOST_AT_ONCE = 4096  # trials of one call on the gpu, all in memory at once
