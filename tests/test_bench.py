@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastrec import RNN, cli, random_patterns
+from fastrec import RNN, capacity, cli, random_patterns
 from fastrec.backend import kernels
 from fastrec.bench import jobs, peers, report, timing
 
@@ -50,7 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         clock.tick(0.5)
 
     def small() -> Iterator[jobs.Job]:
-        yield jobs.Job("small", ours, lambda: clock.tick(20), "a slow one", (2, 4), 2e11, jobs.BITS)
+        yield jobs.Job("small", ours, lambda: clock.tick(20), "a slow one", (2, 4), {jobs.BITS: 2e11})
 
     monkeypatch.setitem(jobs.JOBS, "overlaps", small)
     return clock
@@ -63,7 +63,7 @@ def test_report_says_what_was_measured(tmp_path: Path) -> None:
     assert (row.seconds, row.baseline_seconds, row.times, row.share) == (1, 5, 5, 0.2)
     assert row.spent == {"overlaps": 1.5, "outside of kernels": 0.5}
     assert "SGEMM" in told[0] and "bit products (popcount)" in told[0]
-    assert "1 s    5.0 x a slow one\n    20% of bit products (popcount); overlaps 75%, outside" in told[1]
+    assert "1 s    5.0 x a slow one\n    20% of bit products (popcount): 200 G; overlaps 75%" in told[1]
     found.save(tmp_path / "a.json")
     assert report.Report.load(tmp_path / "a.json") == found
     slower = replace(found, rows=[replace(row, seconds=2)])
@@ -83,6 +83,24 @@ def test_kernels_are_put_back() -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert cpu.random_patterns is before
+
+
+@pytest.mark.parametrize(("n", "sample"), [(60, 2), (70, 0)])
+def test_capacity_job(monkeypatch: pytest.MonkeyPatch, n: int, sample: int) -> None:
+    monkeypatch.setitem(jobs.SCANS, n, (3, sample, 1))
+    job = jobs.scan(n)
+    counts = capacity(n, 3, backend="cpu").counts
+    added = n * (counts**2).mean()
+    assert job.operations == pytest.approx({"patterns added": added, jobs.BITS: added / 2})
+    assert job.bytes == pytest.approx((n * counts / 4 + 5 * counts**2).mean())
+    assert job.each == (3, sample or 3) and np.array_equal(job.ours().counts, counts)
+    assert job.against == ("NumPy incremental scan" if sample else "one thread")
+
+
+def test_kernels_of_one_large_network_are_timed() -> None:
+    with timing.kernel_times("cpu") as spent:
+        capacity(2000, 1, backend="cpu", max_patterns=400)
+    assert {"scan_panels", "overlap_blocks"} <= spent.keys()
 
 
 ROW = {"name": "a", "seconds": 2, "baseline_seconds": 1, "times": 1, "against": "b", "limit": "SGEMM"}

@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..hopfield.capacity import capacity
 from ..hopfield.network import HopfieldNetwork
 from ..hopfield.patterns import corrupt, random_patterns
+from ..hopfield.results import CapacityResult
 from ..hopfield.theory import capacity_bound
+from ..kernels.cpu.capacity import BLOCK
+from ..kernels.cpu.threads import limit_threads
 from ..rnn.layers import RNN
 from ..rnn.text import TextCell
 from .baselines import field_recall, numpy_trial
@@ -20,6 +24,14 @@ from .timing import Task, repeated
 T = 100
 GATES = {"elman": 1, "gru": 3, "lstm": 4}
 BITS = "bit products (popcount)"
+SCANS = {  # by units: networks of a call, networks that NumPy scans, and rounds
+    100: (2000, 20, 3),
+    1000: (100, 20, 100),
+    3000: (100, 2, 3),
+    10_000: (40, 1, 2),
+    30_000: (1, 0, 3),
+    100_000: (1, 0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,9 @@ class Job:
     """Something to time: ours and what it is compared with, both called without arguments.
 
     each: how many pieces of work a call of either does.
-    operations, limit: of a piece at least, and the rate of `Report.limits` that bounds them.
+    operations: of a piece at least, by the rate of `Report.limits` that bounds them, the slowest first.
+    bytes: that a piece writes and reads at least, 0 if they are not counted.
+    rounds: how often the two are timed at most.
     """
 
     name: str
@@ -35,8 +49,9 @@ class Job:
     baseline: Task
     against: str
     each: tuple[int, int]
-    operations: float
-    limit: str
+    operations: dict[str, float]
+    bytes: float = 0
+    rounds: int = 100
 
 
 def check(same: bool | np.bool_, name: str) -> None:
@@ -52,7 +67,7 @@ def overlaps() -> Iterator[Job]:
     x, s = patterns.astype(np.float32), probes.astype(np.float32)
     check(np.array_equal(net.overlaps(probes), (s @ x.T) / n), "overlaps")
     name = f"overlaps of {p} states, {p} patterns, n = {n}"
-    yield Job(name, lambda: net.overlaps(probes), lambda: s @ x.T, "NumPy SGEMM", (1, 1), p * p * n, BITS)
+    yield Job(name, lambda: net.overlaps(probes), lambda: s @ x.T, "NumPy SGEMM", (1, 1), {BITS: p * p * n})
 
 
 def store() -> Iterator[Job]:
@@ -69,7 +84,7 @@ def store() -> Iterator[Job]:
     np.fill_diagonal(expected, 0)
     check(np.array_equal(ours(), expected), "store")
     name = f"store {p} patterns, n = {n}, couplings"
-    yield Job(name, ours, lambda: floats.T @ floats, "NumPy X.T @ X", (1, 1), n * n * p / 2, BITS)
+    yield Job(name, ours, lambda: floats.T @ floats, "NumPy X.T @ X", (1, 1), {BITS: n * n * p / 2})
 
 
 def recall() -> Iterator[Job]:
@@ -96,26 +111,60 @@ def recall() -> Iterator[Job]:
         baseline,
         "NumPy and Numba, fields kept",
         (b, b),
-        float(found.sweeps.mean()) * n * p,
-        "overlaps added",
+        {"overlaps added": float(found.sweeps.mean()) * n * p},
     )
 
 
-def trial() -> Iterator[Job]:
-    n, trials, sample = 1000, 100, 20
-    patterns = random_patterns(capacity_bound(n), n, networks=sample, backend="cpu").astype(np.float32)
-    exact = capacity(n, sample, corruption=0, backend="cpu")
-    check([numpy_trial(x) for x in patterns] == exact.counts.tolist(), "capacity")
-    counts = capacity(n, trials, backend="cpu").counts
-    yield Job(
+def scan(n: int) -> Job:
+    """Networks of n units, one of `SCANS`, beside NumPy, or beside one thread where NumPy takes too long."""
+    trials, sample, rounds = SCANS[n]
+
+    def ours() -> CapacityResult:
+        return capacity(n, trials, backend="cpu")
+
+    def one_thread() -> CapacityResult:
+        with limit_threads(1):
+            return ours()
+
+    def in_numpy() -> list[int]:
+        return [numpy_trial(x) for x in patterns]
+
+    counts = ours().counts
+    if sample:
+        limit = capacity_bound(n)
+        patterns = random_patterns(limit, n, networks=sample, backend="cpu").astype(np.float32)
+        exact = capacity(n, sample, corruption=0, backend="cpu").counts
+        check(in_numpy() == exact.tolist(), "capacity")
+    else:
+        check(np.array_equal(one_thread().counts, counts), "capacity")
+    return Job(
         f"capacity, n = {n}, a network",
-        lambda: capacity(n, trials, backend="cpu"),
-        lambda: [numpy_trial(x) for x in patterns],
-        "NumPy incremental scan",
-        (trials, sample),
-        float(np.mean(counts.astype(float) ** 2)) * n,  # n p^2 / 2 to old fields, as many to new ones
-        "patterns added",
+        ours,
+        in_numpy if sample else one_thread,
+        "NumPy incremental scan" if sample else "one thread",
+        (trials, sample or trials),
+        *scan_cost(n, counts),
+        rounds,
     )
+
+
+def scan_cost(n: int, counts: NDArray[np.int64]) -> tuple[dict[str, float], float]:
+    """Operations and bytes of a scan of n units, means over networks of these capacities.
+
+    All patterns are added to all fields; overlaps are symmetric where one block of memories is all.  Patterns
+    and their transpose are bits, the overlaps of a block 32 bits each and their digits 8.
+    """
+    p = counts.astype(float)
+    added, rows = n * p**2, np.minimum(p, BLOCK)
+    products = np.where(p > BLOCK, added, added / 2)
+    operations = {"patterns added": float(added.mean()), BITS: float(products.mean())}
+    return operations, float((n * p / 4 + 5 * rows * p).mean())
+
+
+def scans() -> Iterator[Job]:
+    for n in SCANS:
+        if n < 100_000:  # takes a minute
+            yield scan(n)
 
 
 def recurrent(cell: TextCell) -> Iterator[Job]:
@@ -137,14 +186,14 @@ def recurrent(cell: TextCell) -> Iterator[Job]:
         name = f"{cell}, {b} rows, {T} steps, {h} units, {steps}"
         with fastest(rivals, job) as rival:
             (mine, n), (theirs, m) = repeated(task), repeated(getattr(rival, job))
-            yield Job(name, mine, theirs, rival.name, (n, m), operations, "multiply-adds")
+            yield Job(name, mine, theirs, rival.name, (n, m), {"multiply-adds": operations})
 
 
 JOBS: dict[str, Callable[[], Iterator[Job]]] = {
     "overlaps": overlaps,
     "store": store,
     "recall": recall,
-    "capacity": trial,
+    "capacity": scans,
     "elman": lambda: recurrent("elman"),
     "gru": lambda: recurrent("gru"),
     "lstm": lambda: recurrent("lstm"),

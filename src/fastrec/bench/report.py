@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
+from ..arguments import human
 from ..compilation import compiling_seconds
 from ..display import Displayed, Table, import_pandas
 from ..files import new_file
 from ..kernels.cpu.threads import get_threads
 from .jobs import JOBS, Job
-from .timing import best, human_seconds, in_turn, kernel_times, machine, seconds
+from .timing import best, human_count, human_seconds, human_share, in_turn, kernel_times, machine, seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,8 +34,9 @@ class Row(Displayed):
 
     seconds, baseline_seconds: medians, of a piece of work.
     times: median of the ratios, times that fastrec is faster than what it is compared with, `against`.
-    share: of the rate that limits it.
+    share: of the rate that limits it, `limit`.
     spent: seconds in each kernel, and outside of kernels, of one call.
+    operations, bytes: of a piece, by the rate of `Report.limits` that bounds them; none if not counted.
     """
 
     name: str
@@ -45,9 +47,21 @@ class Row(Displayed):
     limit: str
     share: float
     spent: dict[str, float]
+    operations: dict[str, float] = field(default_factory=dict)
+    bytes: float = 0
 
     def _summary(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "spent"}
+        return {name: value for name, value in vars(self).items() if name not in ("spent", "operations")}
+
+    def counts(self, limits: Mapping[str, float]) -> str:
+        """Shares of the rates that bound it, with the operations and bytes."""
+        counts = [
+            f"{human_share(number / limits[name] / self.seconds)} of {name}: {human_count(number)}"
+            for name, number in self.operations.items()
+        ]
+        return ", ".join(counts or [f"{self.share:.0%} of {self.limit}"]) + (
+            f", {human(self.bytes)}" if self.bytes else ""
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,7 +117,10 @@ class Report(Displayed):
         return "\n".join(lines)
 
     def table(self, before: Report | None = None) -> str:
-        """Two lines for each job, the second for where its time goes; before: an earlier report."""
+        """Two lines for each job, the second for what it computes and where its time goes.
+
+        before: an earlier report.
+        """
         earlier = {row.name: row.seconds for row in before.rows} if before else {}
         lines = []
         for row in self.rows:
@@ -113,7 +130,7 @@ class Report(Displayed):
             total = sum(row.spent.values())
             parts = sorted(row.spent.items(), key=lambda item: -item[1])
             where = ", ".join(f"{name} {part / total:.0%}" for name, part in parts if part > 0.02 * total)
-            lines += [line, f"    {row.share:.0%} of {row.limit}; {where}"]
+            lines += [line, f"    {row.counts(self.limits)}; {where}"]
         return "\n".join(lines)
 
     def _title(self) -> str:
@@ -192,9 +209,11 @@ def run(
 
 
 def timed(job: Job, rates: dict[str, float], rounds: int) -> Row:
-    ours, theirs, times = in_turn(job.ours, job.baseline, job.each, rounds)
+    ours, theirs, times = in_turn(job.ours, job.baseline, job.each, min(rounds, job.rounds))
     with kernel_times("cpu") as spent:
         total = seconds(job.ours)
     spent["outside of kernels"] = max(0.0, total - sum(spent.values()))
-    share = job.operations / rates[job.limit] / ours
-    return Row(job.name, ours, theirs, times, job.against, job.limit, share, dict(spent))
+    limit, operations = next(iter(job.operations.items()))
+    share = operations / rates[limit] / ours
+    counts = job.operations, job.bytes
+    return Row(job.name, ours, theirs, times, job.against, limit, share, dict(spent), *counts)

@@ -63,21 +63,28 @@ def in_turn(
 
 @contextmanager
 def kernel_times(backend: str) -> Iterator[dict[str, float]]:
-    """Seconds spent in each kernel that objects call in the `with` block."""
+    """Seconds spent in each kernel that objects call in the `with` block, without those that it calls."""
+    from ..kernels.cpu.parallel import Parallel
+
     spent: dict[str, float] = defaultdict(float)
-    replaced = []
+    original = Parallel.deal
+    replaced: list[tuple[Any, str, Callable[..., Any]]] = [(Parallel, "deal", original)]
 
     def timed(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **keywords: Any) -> Any:
-            begin = time.perf_counter()
+            begin, before = time.perf_counter(), sum(spent.values())
             try:
                 return kernel(*arguments, **keywords)
             finally:
-                spent[name] += time.perf_counter() - begin
+                spent[name] += time.perf_counter() - begin - (sum(spent.values()) - before)
 
         return run
 
+    def deal(self: Parallel, tasks: int, nanoseconds: float, *args: Any) -> None:
+        timed(self.kernel.__name__, original)(self, tasks, nanoseconds, *args)
+
     try:
+        Parallel.deal = deal  # type: ignore[method-assign]
         for module in (kernels(domain, backend) for domain in DOMAINS):
             for name in module.__all__:
                 kernel = getattr(module, name)
@@ -101,3 +108,15 @@ def machine() -> str:
 
 def human_seconds(s: float) -> str:
     return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} µs"
+
+
+def human_share(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
+
+
+def human_count(number: float) -> str:
+    """A number of operations, as "1.43 G"."""
+    for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
