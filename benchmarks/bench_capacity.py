@@ -1,27 +1,25 @@
-"""First-failure trials, against the incremental rank-one scan in NumPy."""
+"""First-failure trials, against the incremental rank-one scan in NumPy, the largest against one thread."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-import fastrec
-from fastrec.bench.baselines import numpy_trial
+from fastrec.bench.jobs import SCANS, scan
+
+GOALS = {1000: 40, 10_000: 300, 30_000: 1.85, 100_000: 1.85}
 
 
-@pytest.mark.parametrize(("n", "goal", "sample"), [(1000, 40, 20), (10000, 60, 1)])
-def bench_first_failure(versus, n, goal, sample):
-    patterns = fastrec.random_patterns(
-        fastrec.theory.capacity_bound(n), n, networks=sample, backend="cpu"
-    ).astype(np.float32)
-    exact = fastrec.capacity(n, trials=sample, corruption=0, backend="cpu")
-    assert [numpy_trial(x) for x in patterns] == exact.counts.tolist()
+@pytest.mark.parametrize("n", SCANS)
+def bench_first_failure(versus, n):
+    job = scan(n)
     versus(
         f"first-failure trial, n = {n}",
-        lambda: fastrec.capacity(n, trials=100, backend="cpu"),
-        lambda: [numpy_trial(x) for x in patterns],
-        goal=goal,
-        against="NumPy incremental scan, stability only",
-        each=(100, sample),
-        rounds=5,
+        job.ours,
+        job.baseline,
+        goal=GOALS.get(n),
+        against=job.against,
+        each=job.each,
+        rounds=5 if n < 100_000 else 2,
+        operations=job.operations,
+        bytes=job.bytes,
     )

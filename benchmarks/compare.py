@@ -1,18 +1,19 @@
 """An earlier commit and this tree in turn on this machine: `./scripts/bench --against REVISION`.
 
 python benchmarks/compare.py REVISION [PYTEST ARGUMENT ...]   runs both, twice
-python benchmarks/compare.py BEFORE.json AFTER.json           compares what --record wrote
+python benchmarks/compare.py BEFORE.json AFTER.json           compares what --record wrote in results/
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from records import rows_of, runs_of, title
 
 from fastrec.bench.timing import human_seconds
 
@@ -26,7 +27,9 @@ def measured(tree: Path, arguments: list[str]) -> list[dict[str, Any]]:
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"compare: benchmarks failed\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
-    return json.loads((tree / "benchmarks/results/cpu.json").read_text(encoding="utf-8"))["rows"]
+    results = tree / "benchmarks/results"
+    runs = [*results.glob("history/*.json")] or [results / "cpu.json"]  # the oldest trees have no history
+    return rows_of(max(runs, key=lambda path: path.stat().st_mtime_ns))
 
 
 def git(*arguments: str | Path) -> str:
@@ -56,7 +59,10 @@ def table(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
 
 def main(first: str, *rest: str) -> None:
     if first.endswith(".json") and len(rest) == 1:
-        print(table(*(json.loads(Path(path).read_text(encoding="utf-8"))["rows"] for path in (first, *rest))))
+        paths = [Path(first), Path(rest[0])]
+        for name, path in zip(("before", "after"), paths, strict=True):
+            print(f"{name}: {'; '.join(map(title, runs_of(path)))}")
+        print(table(*map(rows_of, paths)))
         return
     # What is uncommitted counts, but for files that git does not track.
     revisions = {"before": first, "after": git("stash", "create").strip() or "HEAD"}

@@ -1,51 +1,62 @@
 """`versus`: time a job and its baseline in turn in one process, after checking that they agree.
 
-`--record` writes what was measured to benchmarks/results/cpu.json, beside it to history/, and to the table of
-benchmarks/README.md.
+What was measured is compared with the record of this machine in results/.  `--record` puts it there, into
+history/, and into the tables of README.md.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import compare
+import numba
+import numpy as np
 import pytest
+import records
 
-from fastrec.bench.timing import human_seconds as human
+import fastrec
 from fastrec.bench.timing import in_turn, machine, seconds
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-ROWS: list[dict[str, Any]] = []
+ROWS: list[records.Row] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--record", action="store_true", help="write results/ and the table in README.md")
+    parser.addoption("--record", action="store_true", help="write results/ and the tables in README.md")
+
+
+@pytest.fixture(scope="session")
+def limits() -> dict[str, float]:
+    """What inner loops reach, a second."""
+    from fastrec.kernels.cpu.limits import limits
+
+    return limits()
 
 
 @pytest.fixture
-def versus(benchmark: Any) -> Callable[..., None]:
-    """versus(name, ours, baseline, goal, against, each, rounds, work): time both in turn, record the ratio.
+def versus(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
+    """versus(name, ours, baseline, goal, against, ..): time both in turn, record the ratio.
 
     ours and baseline are called without arguments; each: jobs in one call of either, as (ours, baseline).
-    goal: the ratio asked for.  against: what the baseline is.  work: seconds that the multiplications of a
-    call would take at the rate of a large SGEMM, to tell what share of that rate ours reaches.
+    goal: the ratio asked for, if any.  against: what the baseline is.  work: seconds that the multiplications
+    of a call would take at the rate of a large SGEMM, to tell what share of that rate ours reaches.
+    operations: of a job, by the rates of `fastrec.kernels.cpu.limits` that bound them; bytes: of a job.
     """
 
     def run(
         name: str,
         ours: Callable[[], Any],
         baseline: Callable[[], Any],
-        goal: float,
+        goal: float | None,
         against: str,
         each: tuple[int, int] = (1, 1),
         rounds: int = 5,
         work: float | None = None,
+        operations: Mapping[str, float] | None = None,
+        bytes: float = 0,
     ) -> None:
         first = seconds(ours)
         mine, theirs, ratio = in_turn(ours, baseline, each, rounds)
@@ -59,6 +70,10 @@ def versus(benchmark: Any) -> Callable[..., None]:
             "first_call_s": first,
             "share": work and work / mine,
         }
+        if operations:
+            rates = request.getfixturevalue("limits")
+            shares = {name: number / rates[name] / mine for name, number in operations.items()}
+            row |= {"operations": dict(operations), "shares": shares, "bytes": bytes}
         ROWS.append(row)
         benchmark.extra_info.update(row)
         benchmark.pedantic(ours, rounds=rounds)
@@ -66,32 +81,38 @@ def versus(benchmark: Any) -> Callable[..., None]:
     return run
 
 
-def table() -> str:
-    import numba
-    import numpy as np
-
-    head = f"{machine()}; NumPy {np.__version__}, Numba {numba.__version__}; {date.today()}\n\n"
-    head += "| job | fastrec | baseline | | ratio | goal | of SGEMM | first call |\n" + "|---" * 8 + "|\n"
-    for r in ROWS:
-        share = f"{r['share']:.0%}" if r["share"] else ""
-        head += f"| {r['name']} | {human(r['ours_s'])} | {human(r['baseline_s'])} | {r['against']} | "
-        head += f"**{r['ratio']:.3g}** | {r['goal']:.3g} | {share} | {human(r['first_call_s'])} |\n"
-    return head.rstrip()
+def this_run() -> records.Run:
+    """What was measured, when, where and of what."""
+    git = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
+    return {
+        "machine": machine(),
+        "date": str(date.today()),
+        "version": fastrec.__version__,
+        "commit": commit or "unknown",
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "rows": ROWS,
+    }
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if not ROWS:
         return
-    terminalreporter.write_line("\n" + table())
+    run = this_run()
+    told = [records.title(run), "", *records.job_table(ROWS), ""]
+    if any(records.SCAN.match(row["name"]) for row in ROWS):
+        told += [*records.scan_table([[run]]), ""]
+    path = records.record_of(run["machine"])
+    if path.exists():
+        names = {row["name"] for row in ROWS}
+        before = [row for row in records.rows_of(path) if row["name"] in names]
+        told += [f"compared with the record of this machine, results/{path.name}:"]
+        told += [compare.table(before, ROWS)]
+    else:
+        others = ", ".join(other.name for other in sorted(path.parent.glob("*.json")))
+        told.append(f"this machine has no record {path.name}; there are {others or 'none'}")
     if config.getoption("--record"):
-        told = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
-        )
-        commit = told.stdout.strip() or "unknown"
-        found = {"machine": machine(), "date": str(date.today()), "commit": commit, "rows": ROWS}
-        for path in (RESULTS / "cpu.json", RESULTS / "history" / f"{date.today()}-{commit}.json"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        readme = HERE / "README.md"
-        parts = re.split(r"(<!-- table -->\n|<!-- end -->)", readme.read_text())
-        readme.write_text("".join([*parts[:2], table() + "\n", *parts[3:]]))
+        told.append(f"recorded in {records.add(run)}")
+        records.update_readme()
+    terminalreporter.write_line("\n" + "\n".join(told))

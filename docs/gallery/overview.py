@@ -2,7 +2,7 @@
 
 Left: letters are stored, a quarter of their pixels is flipped (orange), and recall brings them back.  Middle:
 how many random memories networks of 10 to 30 000 units hold, every one exactly, on the line of theory.
-Right: how many times faster that is than what people use instead, from benchmarks/results/cpu.json.
+Right: how many times faster that is than what people use instead, from benchmarks/results/amd-epyc.json.
 """
 
 import json
@@ -14,7 +14,7 @@ import fastrec
 from fastrec.plot import draw_capacity_scaling, glyphs, save_figure
 from fastrec.plot.recall import UNIT_COLOURS
 
-RESULTS = Path(__file__).parents[2] / "benchmarks/results/cpu.json"
+RESULTS = Path(__file__).parents[2] / "benchmarks/results/amd-epyc.json"
 RECALL = "store and recall, n = 10000, p = 1000, 100 probes, 10 % flipped (per probe)"
 JOBS = {
     "recall, n = 10 000": f"{RECALL}, fields kept",
@@ -49,7 +49,8 @@ def draw_letters(figure, word="ATOM", side=32):
 
 
 def draw_ratios(ax):
-    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
+    runs = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]
+    rows = [row for run in runs for row in run["rows"]]
     for place, name in enumerate(reversed(JOBS.values())):
         row = next(row for row in rows if row["name"].startswith(name))
         rival = RIVALS[row["against"].split()[0]]

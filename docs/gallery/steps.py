@@ -3,7 +3,7 @@
 Each bar is the time of the faster of PyTorch and JAX, at its better number of threads, over that of
 fastrec, for 100 steps in one call.  What is won is what a framework spends around the arithmetic of each
 step, and least where arithmetic is most: in wide networks, and in an LSTM, whose multiply-adds oneDNN does
-near the limit of the machine, too.  Drawn from benchmarks/results/cpu.json; nothing is timed here.
+near the limit of the machine, too.  Drawn from benchmarks/results/amd-epyc.json; nothing is timed here.
 """
 
 import json
@@ -15,19 +15,20 @@ from matplotlib.figure import Figure
 
 import fastrec.plot
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "cpu.json"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "amd-epyc.json"
 
 
 def main(results=RESULTS, path="steps.svg"):
-    recorded = json.loads(Path(results).read_text(encoding="utf-8"))
+    runs = json.loads(Path(results).read_text(encoding="utf-8"))["runs"]
     found = {}
-    for row in recorded["rows"]:
+    for when, row in ((run["date"], row) for run in runs for row in run["rows"]):
         words = re.fullmatch(r"(\w+) B=(\d+) I=\d+ H=(\d+), (forward.*)", row["name"])
         if words:
             cell, rows, units, part = words.groups()
             cell = "Elman" if cell == "elman" else cell.upper()
             name = f"{cell}, {units} units, {rows} row{'s' * (rows != '1')}"
             found.setdefault(name, {})[part] = row["ratio"], row["ours_s"], row["against"]
+            measured = f"{runs[0]['machine']}, {when}"
     names = list(found)[::-1]
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     ax = figure.subplots()
@@ -42,7 +43,7 @@ def main(results=RESULTS, path="steps.svg"):
     ax.axvline(1, color="0.3", linewidth=1)
     ax.set_yticks(np.arange(len(names)), names)
     ax.set(xlabel="times faster than the faster of PyTorch and JAX", xlim=(0, 2.8))
-    ax.set_title(f"{recorded['machine']}, {recorded['date']}; time of fastrec, and the peer", fontsize=9)
+    ax.set_title(f"{measured}; time of fastrec, and the peer", fontsize=9)
     ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
     fastrec.plot.save_figure(figure, path)
     print(f"wrote {path}")

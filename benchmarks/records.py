@@ -1,0 +1,156 @@
+"""What --record has measured, a file of results/ for each machine, and the tables that README.md has of it.
+
+python benchmarks/records.py   brings README.md up to date
+
+A record holds runs, each with the rows that no later run has measured again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from fastrec.arguments import human
+from fastrec.bench.timing import human_count, human_seconds, human_share
+
+HERE = Path(__file__).parent
+RESULTS, README = HERE / "results", HERE / "README.md"
+SCAN = re.compile(r"first-failure trial, n = (\d+)")
+JOB_COLUMNS = ("job", "fastrec", "baseline", "", "ratio", "goal", "of SGEMM", "first call")
+
+Row = dict[str, Any]
+Run = dict[str, Any]
+
+
+def machine_name(machine: str) -> str:
+    """What the record of a machine is called: its model, without what says nothing.
+
+    >>> machine_name("Intel(R) Xeon(R) Platinum 8488C CPU @ 2.40GHz, 2 cores")
+    'intel-xeon-platinum-8488c'
+    """
+    model = machine.rpartition(",")[0] or machine
+    model = re.sub(r"\((r|tm)\)|@.*|\d+-core|\b(cpu|processor)\b", " ", model.lower())
+    return "-".join(re.findall(r"[a-z0-9.]+", model))
+
+
+def record_of(machine: str) -> Path:
+    """Where the record of a machine is, or would be."""
+    return RESULTS / f"{machine_name(machine)}.json"
+
+
+def runs_of(path: Path) -> list[Run]:
+    """The runs in a file: a record, or a single run as in history/."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content.get("runs", [content])
+
+
+def records() -> list[list[Run]]:
+    """The runs of each machine, by the names of the machines."""
+    return [runs_of(path) for path in sorted(RESULTS.glob("*.json"))]
+
+
+def rows_of(path: Path) -> list[Row]:
+    """All rows of the runs in a file."""
+    return [row for run in runs_of(path) for row in run["rows"]]
+
+
+def title(run: Run) -> str:
+    """The machine of a run, the version of fastrec, and the date."""
+    return f"{run['machine']}; fastrec {run['version']} ({run['commit']}), {run['date']}"
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def add(run: Run) -> Path:
+    """Put a run into the record of its machine, in the place of what had been measured of these jobs."""
+    path = record_of(run["machine"])
+    names = {row["name"] for row in run["rows"]}
+    runs = [
+        {**earlier, "rows": [row for row in earlier["rows"] if row["name"] not in names]}
+        for earlier in (runs_of(path) if path.exists() else [])
+    ]
+    write(path, {"runs": [*(earlier for earlier in runs if earlier["rows"]), run]})
+    write(RESULTS / "history" / f"{run['date']}-{run['commit']}-{path.name}", run)
+    return path
+
+
+def lines_of(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    head, *body = [f"| {' | '.join(line)} |" for line in (columns, *rows)]
+    return [head, "|---" * len(columns) + "|", *body]
+
+
+def job_table(rows: list[Row]) -> list[str]:
+    """A row for each job of a run."""
+    return lines_of(
+        JOB_COLUMNS,
+        [
+            (
+                row["name"],
+                human_seconds(row["ours_s"]),
+                human_seconds(row["baseline_s"]),
+                row["against"],
+                f"**{row['ratio']:.3g}**",
+                f"{row['goal']:.3g}" if row["goal"] else "",
+                f"{row['share']:.0%}" if row["share"] else "",
+                human_seconds(row["first_call_s"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+def scan_cell(row: Row) -> str:
+    """Time of a trial, shares of the measured inner loops, and how much faster it is than its baseline."""
+    shares = ", ".join(human_share(share) for share in row.get("shares", {}).values())
+    time = f"{human_seconds(row['ours_s'])} ({shares})" if shares else human_seconds(row["ours_s"])
+    return f"{time}, **{row['ratio']:.3g}** x {row['against'].split(' incremental')[0]}"
+
+
+def scan_table(machines: list[list[Run]]) -> list[str]:
+    """A row for each size, and a column for each machine."""
+    heads, cells, counts = [], {}, {}
+    for runs in machines:
+        found = [(run, row, SCAN.match(row["name"])) for run in runs for row in run["rows"]]
+        scans = {int(match[1]): (run, row) for run, row, match in found if match}
+        if scans:
+            heads.append("<br>".join(dict.fromkeys(title(run) for run, _ in scans.values())))
+            for n, (_, row) in scans.items():
+                cells[n, heads[-1]] = scan_cell(row)
+                if "operations" in row:
+                    counts[n] = (*map(human_count, row["operations"].values()), human(row["bytes"]))
+    rows = [
+        (
+            str(n),
+            *counts.get(n, ("", "", "")),
+            *(cells.get((n, head), "") for head in heads),
+        )
+        for n in sorted({n for n, _ in cells})
+    ]
+    return lines_of(("n", "patterns added", "products of bits", "bytes", *heads), rows)
+
+
+def with_tables(page: str, machines: list[list[Run]]) -> str:
+    """README.md with the tables of these records."""
+    jobs = []
+    for run in (run for runs in machines for run in runs):
+        rows = [row for row in run["rows"] if not SCAN.match(row["name"])]
+        if rows:
+            jobs += [f"{title(run)}; NumPy {run['numpy']}, Numba {run['numba']}", "", *job_table(rows), ""]
+    for name, lines in (("jobs", jobs[:-1]), ("scan", scan_table(machines))):
+        begin, end = f"<!-- {name} -->\n", f"<!-- {name} end -->"
+        before, _, rest = page.partition(begin)
+        page = "\n".join([before + begin + lines[0], *lines[1:], end + rest.partition(end)[2]])
+    return page
+
+
+def update_readme() -> None:
+    README.write_text(with_tables(README.read_text(encoding="utf-8"), records()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    update_readme()
