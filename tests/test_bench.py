@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,13 @@ def test_capacity_job(monkeypatch: pytest.MonkeyPatch, n: int, sample: int) -> N
     added = n * (counts**2).mean()
     assert job.operations == pytest.approx({"patterns added": added, jobs.BITS: added / 2})
     assert job.bytes == pytest.approx((n * counts / 4 + 5 * counts**2).mean())
+    other = SimpleNamespace(counts=counts + 1)
     assert job.each == (3, sample or 3) and np.array_equal(job.ours().counts, counts)
     assert job.against == ("NumPy incremental scan" if sample else "one thread")
+    job.baseline()
+    monkeypatch.setattr(jobs, "capacity" if sample == 0 else "numpy_trial", lambda *_, **__: other)
+    with pytest.raises(ArithmeticError, match="capacity"):
+        job.baseline()
 
 
 def test_kernels_of_one_large_network_are_timed() -> None:
