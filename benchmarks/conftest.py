@@ -107,8 +107,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if path.exists():
         names = {row["name"] for row in ROWS}
         before = [row for row in records.rows_of(path) if row["name"] in names]
-        told += [f"compared with the record of this machine, results/{path.name}:"]
-        told += [compare.table(before, ROWS)]
+        told.append(f"compared with the record of this machine, results/{path.name}:")
+        told += [*map(records.title, records.runs_of(path)), compare.table(before, ROWS)]
     else:
         others = ", ".join(other.name for other in sorted(path.parent.glob("*.json")))
         told.append(f"this machine has no record {path.name}; there are {others or 'none'}")
