@@ -10,11 +10,11 @@ The sums are followed by bounds (`byte_products.advance`).  An overlap is a digi
 two and a small rest; sums of digits times bits are what CPUs add fastest.  Patterns are added in steps, at
 whose ends a, b the sums are looked at: in between a field cannot fall below (g(a) + g(b) - spread) / 2,
 where spread is the sum of the step's |m|, and no field is off by more than the sum of its rests.  Only where
-that is not above what could matter the unit's field is summed exactly, load by load (`examine`).
+that is not above what could matter the unit's field is summed exactly, load by load (`look_closer`).
 
 Where a unit could really turn the wrong way, the recall is followed on the units with small fields and C
-alone, which is all of it as long as no more than |C| units differ from the memory; else it is run on all
-units.  Nothing is approximated: bounds only say what cannot have happened.
+alone, which is all of it as long as no other can turn (`harmless`); else it is run on all units.  Nothing is
+approximated: bounds only say what cannot have happened.
 
 Memories are followed in blocks, each through all loads before the next, so that no more than the patterns,
 their transpose and a block's overlaps are held.  What has failed so far ends the search of what comes later.
@@ -59,6 +59,9 @@ FEWEST_NOTES, NOTES = 4096, 1 << 16  # units and loads to look at again that are
 FOUND = 64  # tiles with something near that are looked at together
 MOST_PATTERNS = 1 << 21
 FAR = 1 << 29  # of a height: no sum of the digits of so many patterns is so large
+# Of a task on one network: columns of overlaps, as threads that write to the same line hold each other up, and
+# panels.
+TOGETHER, PANELS_TOGETHER = 8 * COLUMNS, 8
 LOWS, DOUBTS = 0, 1  # places of what is counted
 SAFE = 3.5  # standard deviations between what could matter and a field, from which steps are made longer
 
@@ -487,7 +490,7 @@ def coupling(units, p, i, j):
 
 @jit
 def resolve(network, memories, options, gram, notes):
-    """Recall the memories first.. at the loads at which `examine` has left a doubt."""
+    """Recall the memories first.. at the loads at which `look_closer` has left a doubt."""
     newest, largest, synchronous, max_sweeps, corrupted, certain = options
     (key, trial, n, x, units), (first, own, most, ends) = network, memories
     failing, failed, lows, doubts, noted = notes
@@ -789,12 +792,6 @@ class NetworkScan:
         work = own * until * self.n / 300
         scan_panels.deal(panels, work, self.network, memories, self.options, self.tables, self.notes)
         resolve_block(self.network, memories, self.options, gram, self.notes)
-
-
-TOGETHER = (
-    8 * COLUMNS
-)  # of overlaps that a task computes: threads that write to the same line wait for each other
-PANELS_TOGETHER = 8
 
 
 @parallel
