@@ -59,7 +59,7 @@ FEWEST_NOTES, NOTES = 4096, 1 << 16  # units and loads to look at again that are
 FOUND = 64  # tiles with something near that are looked at together
 MOST_PATTERNS = 1 << 21
 FAR = 1 << 29  # of a height: no sum of the digits of so many patterns is so large
-# Of a task on one network: columns of overlaps, as threads that write to the same line hold each other up, and
+# Of a task on one network: columns of overlaps (threads that write to one line hold each other up), and
 # panels.
 TOGETHER, PANELS_TOGETHER = 8 * COLUMNS, 8
 LOWS, DOUBTS = 0, 1  # places of what is counted
