@@ -26,6 +26,7 @@ from fastrec import cli
 from fastrec.hopfield import capacity as capacity_module
 from fastrec.hopfield import runs
 from fastrec.hopfield.executors import process_pool, run_tasks
+from fastrec.hopfield.patterns import stream_key
 from fastrec.hopfield.results import COLUMNS, RUN, ScalingResult, from_trials
 from fastrec.hopfield.runs import DamagedFile, RunFile, Table, export, origin
 from fastrec.kernels.cpu import capacity as cpu
@@ -324,6 +325,61 @@ def test_a_trial_goes_on_where_it_was(tmp_path, monkeypatch, one_by_one, stop):
         assert connection.execute("SELECT count(*) FROM unfinished").fetchone() == (0,)
     connection.close()
     assert export(path, tmp_path / "a.csv") == 3
+
+
+@pytest.fixture
+def unfinished(tmp_path, one_by_one):
+    """A run file with trial 0; the definition, a state of trial 1 after its first block, and both counts."""
+    path = tmp_path / "a.db"
+    expected = fastrec.capacity_scaling([200], 2, backend="cpu")
+    fastrec.capacity_scaling([200], 1, path, backend="cpu")
+    d = expected[0].definition
+    network = cpu.NetworkScan(stream_key(0, 200), 200, 1, False, False, 1, False, 100, d.max_patterns)
+    next(iter(network))
+    return path, {"n": 200, **dataclasses.asdict(d)}, network.progress, expected
+
+
+CHANGES = {
+    "state": (bytes(40), b"", "abc", 10**12, -5, 2.5),
+    "seconds": (1.5, "abc", 0),
+    "definition": ("{}", b"x"),
+    "key": ("[200, 7]", 3, None),
+}
+
+
+@pytest.mark.parametrize(("column", "value"), [(name, value) for name in CHANGES for value in CHANGES[name]])
+def test_what_is_kept_and_has_changed_is_begun_again(unfinished, caplog, column, value):
+    path, definition, state, expected = unfinished
+    with RunFile(path, RUN) as file:
+        file.keep((200, 1), definition, state, 2.5)
+        assert file.kept((200, 1), definition) == (state, 2.5)
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE unfinished SET {column} = ?", (value,))
+    connection.close()
+    same(ScalingResult.load(path), fastrec.capacity_scaling([200], 1))
+    assert export(path, path.with_suffix(".csv")) == 1
+    same(fastrec.capacity_scaling([200], 2, path, backend="cpu"), expected)
+    assert "1 rows could be read" in caplog.text and path.with_name("a.db.damaged").exists()
+
+
+def test_what_is_kept_and_cannot_be_is_refused(unfinished):
+    path, definition, state, expected = unfinished
+    numbers = np.frombuffer(state[:24], "<i8")
+    wrong = [b"", state[:3], state[:24], state[:-1], state + b"x", bytes(len(state))]
+    for place, number in ((0, -12), (0, -(2**62)), (2, -5), (2, 0), (2, 2**40)):
+        changed = numbers.copy()
+        changed[place] = number
+        wrong.append(changed.tobytes() + state[24:])
+    wrong.append(state[:24] + b"\xff" * (len(state) - 24))
+    for changed in (*wrong, state):
+        with RunFile(path, RUN) as file:
+            file.keep((200, 1), definition, changed, 1.0)
+        if changed is not state:
+            with pytest.raises(
+                ValueError, match=r"a\.db: damaged, what is kept of trial 1 of n = 200 cannot be"
+            ):
+                fastrec.capacity_scaling([200], 2, path, backend="cpu")
+    same(fastrec.capacity_scaling([200], 2, path, backend="cpu"), expected)
 
 
 LARGE_TRIAL = """

@@ -339,18 +339,16 @@ def scan_network(task: Task, trial: int, file: RunFile | None, advance: Callable
     n, d, begin, shown = task.n, task.definition, clock(), 0.0
     definition = {"n": n, **asdict(d)}
     state, before = file.kept((n, trial), definition) if file is not None else (None, 0.0)
-    network = kernels("capacity", task.backend).NetworkScan(
-        stream_key(d.seed, n),
-        n,
-        trial,
-        d.criterion == "newest",
-        d.stop == "largest",
-        d.corruption,
-        d.update == "sync",
-        d.max_sweeps,
-        d.max_patterns,
-        state,
-    )
+    options = (d.criterion == "newest", d.stop == "largest", d.corruption, d.update == "sync")
+    limits = (d.max_sweeps, d.max_patterns)
+    try:
+        network = kernels("capacity", task.backend).NetworkScan(
+            stream_key(d.seed, n), n, trial, *options, *limits, state
+        )
+    except ValueError as error:
+        if file is None:
+            raise
+        raise ValueError(f"{file.path}: damaged, {error}; give another file") from None
     saved = clock()
     for share in network:
         advance(task.work * (share - shown), f"n = {n}")

@@ -8,6 +8,7 @@ of job is the name of that table.  A second table, `UNFINISHED`, holds how far l
 from __future__ import annotations
 
 import datetime
+import hashlib
 import itertools
 import json
 import logging
@@ -34,6 +35,7 @@ SUFFIXES = (".db", ".sqlite")
 FORMAT = 1
 APPLICATION = b"fRec"
 UNFINISHED = "unfinished"  # the table of how far pieces are that have no row yet
+CHECKSUM = 32  # bytes of the checksum that a state there begins with
 BUSY_SECONDS = 60  # wait for other processes that write the same file
 
 log = logging.getLogger("fastrec")
@@ -144,6 +146,7 @@ class RunFile:
                 if names := tables(connection):
                     require_kind(self.path, names, self.table)
                     require_whole(connection, self.path)
+                    require_unchanged(connection, self.path)
                 else:
                     connection.execute(f"PRAGMA application_id = {int.from_bytes(APPLICATION)}")
                     connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -176,13 +179,14 @@ class RunFile:
                 "ON CONFLICT DO NOTHING",
                 values,
             )
-            if self._keeps():
+            if keeps(self._connection):
                 done = [(json.dumps(row[: len(self.table.key)]),) for row in values]
                 self._connection.executemany(f'DELETE FROM "{UNFINISHED}" WHERE key = ?', done)
 
     def keep(self, key: Sequence[int], definition: Mapping[str, Any], state: bytes, seconds: float) -> None:
         """Commit how far a piece is that has no row yet, and the time that it has taken."""
-        values = json.dumps(list(key)), json.dumps(dict(definition), default=int), state, float(seconds)
+        name, given = json.dumps(list(key)), json.dumps(dict(definition), default=int)
+        values = name, given, checksum(name, given, state, seconds) + state, float(seconds)
         with told(self.path), transaction(self._connection):
             self._connection.execute(
                 f'CREATE TABLE IF NOT EXISTS "{UNFINISHED}" (key TEXT PRIMARY KEY, definition TEXT NOT NULL, '
@@ -197,7 +201,7 @@ class RunFile:
         """
         found = None
         with told(self.path):
-            if self._keeps():
+            if keeps(self._connection):
                 found = self._connection.execute(
                     f'SELECT definition, state, seconds FROM "{UNFINISHED}" WHERE key = ?',
                     (json.dumps(list(key)),),
@@ -208,15 +212,7 @@ class RunFile:
             raise ValueError(
                 f"{self.path}: an unfinished run of another definition, {found[0]}; give another file"
             )
-        return bytes(found[1]), float(found[2])
-
-    def _keeps(self) -> bool:
-        """Whether there is a table of pieces that are not finished."""
-        return bool(
-            self._connection.execute(
-                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (UNFINISHED,)
-            ).fetchone()
-        )
+        return found[1][CHECKSUM:], found[2]
 
     def rows(self) -> list[tuple[Any, ...]]:
         """All rows in the order of their keys."""
@@ -341,6 +337,27 @@ def require_whole(connection: sqlite3.Connection, path: Path) -> None:
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise DamagedFile(f"{path}: damaged, {' '.join(found.split())}")
+
+
+def keeps(connection: sqlite3.Connection) -> bool:
+    """Whether a file has a table of pieces that are not finished."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(query, (UNFINISHED,)).fetchone() is not None
+
+
+def checksum(key: str, definition: str, state: bytes, seconds: float) -> bytes:
+    """What the state of an unfinished piece begins with in a file."""
+    return hashlib.sha256(repr((key, definition, state, float(seconds))).encode()).digest()
+
+
+def require_unchanged(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise DamagedFile if an unfinished piece is not as `RunFile.keep` has written it."""
+    for row in connection.execute(f'SELECT * FROM "{UNFINISHED}"') if keeps(connection) else ():
+        if [type(value) for value in row] == [str, str, bytes, float]:
+            key, definition, state, seconds = row
+            if state[:CHECKSUM] == checksum(key, definition, state[CHECKSUM:], seconds):
+                continue
+        raise DamagedFile(f"{path}: damaged, what is kept of {row[0]} has changed")
 
 
 def tables(connection: sqlite3.Connection) -> list[str]:

@@ -728,9 +728,14 @@ class NetworkScan:
         )
         self.memories = self.loads = 0
         if progress is not None:
+            error = f"what is kept of trial {trial} of n = {n} cannot be"
+            if len(progress) != len(self.progress):
+                raise ValueError(error)
             self.memories, self.loads, self.failing[0] = np.frombuffer(progress[:24], "<i8").tolist()
             failed = np.frombuffer(progress[24:], np.uint8)
             self.failed[:] = np.unpackbits(failed, count=max_patterns + 1)
+            if self.memories < 0 or not 1 <= self.failing[0] <= max_patterns + 1 or self.failed[0]:
+                raise ValueError(error)
 
     @property
     def progress(self):
