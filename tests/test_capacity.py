@@ -332,7 +332,7 @@ def test_large_networks_need_their_memory_once_or_in_each_process(monkeypatch):
     monkeypatch.setattr("fastrec.hopfield.capacity.scan", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fastrec.capacity(100_000, 64, backend="cpu")
-    with pytest.raises(ValueError, match=r"needs 6\.58 GB of memory, .*; use fewer workers"):
+    with pytest.raises(ValueError, match=r"needs 6\.64 GB of memory, .*; use fewer workers"):
         fastrec.capacity_scaling([100_000], 64, backend="cpu", workers=64)
     with pytest.raises(ValueError, match=r"needs 6\.9\d* GB of memory, 1 GB are available$"):
         fastrec.capacity(1_000_000, 64, backend="cpu")

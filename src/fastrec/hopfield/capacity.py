@@ -368,9 +368,9 @@ def scan_bytes(n: int, limit: int, lanes: int, backend: str) -> int:
     if backend == "reference":
         return 8 * n * (n + limit)
     p = 64 * words(limit)
-    # As in kernels/cpu/capacity.py: patterns, their transpose, and of a block of memories the overlaps and
-    # their digits.
-    return lanes * (n * p // 4 + 5 * min(p, 504) * p + 2**22)
+    # As in kernels/cpu/capacity.py: patterns, their transpose, and of a block of memories the overlaps, their
+    # digits, and a center for each step of 8 patterns or more.
+    return lanes * (n * p // 4 + 11 * min(p, 504) * p // 2 + 2**22)
 
 
 def trial_bytes(n: int, limit: int) -> int:
