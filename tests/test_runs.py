@@ -382,6 +382,12 @@ def test_what_is_kept_and_cannot_be_is_refused(unfinished):
     same(fastrec.capacity_scaling([200], 2, path, backend="cpu"), expected)
 
 
+def test_executors_scan_large_networks_too(one_by_one):
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        found = fastrec.capacity_scaling([200], 2, backend="cpu", executor=executor)
+    same(found, fastrec.capacity_scaling([200], 2, backend="reference"))
+
+
 LARGE_TRIAL = """
 import fastrec, sys
 from fastrec.hopfield import capacity

@@ -296,7 +296,7 @@ def scan_alone(task: Task) -> list[Part]:
 
 
 def scan(
-    task: Task, lanes: int, file: RunFile | None = None, advance: Callable[..., object] = lambda work: None
+    task: Task, lanes: int, file: RunFile | None = None, advance: Callable[..., object] = lambda *_: None
 ) -> Iterator[Part]:
     """Run the trials of a task, some at a time, on so many threads."""
     n, d = task.n, task.definition
