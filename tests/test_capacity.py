@@ -105,14 +105,17 @@ def test_a_network_on_all_threads_goes_on_where_it_was(
     assert turns > len(trials) or n < 100
 
 
-def test_notes_that_do_not_fit_are_done_without(threads, monkeypatch):
+@pytest.mark.parametrize(
+    ("n", "newest", "largest", "trials"), [(200, False, False, range(4)), (60, True, True, range(20))]
+)
+def test_notes_that_do_not_fit_are_done_without(threads, monkeypatch, n, newest, largest, trials):
     """A list that is full leaves more to be recalled, and nothing else."""
-    options = (False, False, 3, False, 100, 60)
-    expected = scan("reference", 200, range(4), *options)
+    options = (newest, largest, 3 - 2 * newest, False, 100, 60)
+    expected = scan("reference", n, trials, *options)
     for notes in (1, 2, 5):
         monkeypatch.setattr(cpu, "NOTES", notes)
         for trial, count in enumerate(expected[0]):
-            network = cpu.NetworkScan(KEY, 200, trial, *options)
+            network = cpu.NetworkScan(KEY, n, trial, *options)
             list(network)
             assert network.end == count
 
