@@ -56,6 +56,7 @@ BACK, LOST, UNKNOWN = 0, 1, 2  # ends of a recall
 CHUNK = 512  # patterns whose bits are held as bytes at a time
 BLOCK = 504  # memories of a block at most, whole tiles of `advance`
 FEWEST_NOTES, NOTES = 4096, 1 << 16  # units and loads to look at again that are kept of a block of memories
+MEMBERS = 2048  # units that the recall of a memory is followed on, at most
 FOUND = 64  # tiles with something near that are looked at together
 MOST_PATTERNS = 1 << 21
 FAR = 1 << 29  # of a height: no sum of the digits of so many patterns is so large
@@ -383,9 +384,8 @@ def scan_panel(panel, network, memories, options, tables, notes, scratch):
         begin, chunk = stop, last
         look_closer(panel, found, network, memories, options, gram, notes, scratch)
         found = 0
-        if (
-            not newest
-        ):  # the newest are looked at when all is added, however soon other threads end the search
+        # The newest are looked at when all is added, however soon other threads end the search.
+        if not newest:
             until = last_open(end, largest, failing, failed)
 
 
@@ -554,6 +554,8 @@ def follow(key, n, trial, mu, row, p, low, units, gram, synchronous, max_sweeps,
     the flipped units are followed, in their order among all units.
     """
     most = size = len(chosen)
+    if most + len(low) > MEMBERS:
+        return UNKNOWN
     members = empty((size + len(low),), np.int64)
     copy(chosen, members)
     for i in low:
