@@ -318,6 +318,22 @@ def recalled(net: fastrec.HopfieldNetwork, probes: np.ndarray, queue: object) ->
     queue.put(net.recall(probes).states)  # type: ignore[attr-defined]
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is one of the tools of Linux")
+def test_a_thread_of_the_pool_keeps_from_the_core_of_its_caller() -> None:
+    before, kept = os.sched_getaffinity(0), set()
+
+    def work() -> None:
+        core = threads.core_of_thread()
+        threads.leave_core(core)
+        kept.update(os.sched_getaffinity(0) ^ before if len(before) > 1 else {core})
+        assert kept == {core}
+        threads.leave_core(-1)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        executor.submit(work).result()
+    assert len(kept) == 1 and os.sched_getaffinity(0) == before
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_children_compute(method: str, threads: Threads) -> None:

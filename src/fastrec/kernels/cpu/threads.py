@@ -123,6 +123,7 @@ class Job:
         self.lock, self.ended = threading.Lock(), threading.Lock()
         self.ended.acquire()
         self.open, self.helpers = True, 0
+        self.core = core_of_thread()
         self.error: BaseException | None = None
 
     def help(self) -> None:
@@ -132,6 +133,7 @@ class Job:
                 return
             self.helpers += 1
         try:
+            leave_core(self.core)
             while self.take():
                 pass
         except BaseException as error:
@@ -169,6 +171,36 @@ class Job:
             with self.ended:
                 pass
         self.take = self.stop = nothing_left  # the pool may hold the job longer than its arrays are wanted
+
+
+@functools.cache
+def core_number() -> Callable[[], int] | None:
+    """The function of the C library that gives the core on which a thread runs, where there is one."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    import ctypes
+
+    try:
+        return ctypes.CDLL(None).sched_getcpu
+    except (AttributeError, OSError):
+        return None
+
+
+def core_of_thread() -> int:
+    """The core on which the calling thread runs, -1 if that is not known."""
+    number = core_number()
+    return -1 if number is None else number()
+
+
+def leave_core(core: int) -> None:
+    """Keep the calling thread, one of the pool, from a core, if that is where it runs.
+
+    After a pause Linux may wake a thread on the core of the one that woke it, and let both share that core
+    for some 50 ms before it moves one of them.
+    """
+    if core >= 0 and core_of_thread() == core and len(cores := os.sched_getaffinity(os.getpid())) > 1:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, cores - {core})
 
 
 def nothing_left() -> bool:
