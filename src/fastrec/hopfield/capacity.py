@@ -35,6 +35,7 @@ from .runs import Origin, RunFile, opened, origin, require_out, save_results
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MAX_LOAD = 2**21  # sums of more overlaps would not fit 32 bits, as in kernels/cpu/capacity.py
+SLOWEST = 2e9  # n p^2 at the search limit in a second, on one thread of a slow CPU
 KEEP_SECONDS = 10  # between notes of how far a large trial is
 CHUNK_SECONDS = 0.5  # work of one kernel call: how often progress is told and Ctrl-C heard
 MOST_AT_ONCE = 4096  # trials of one call on the gpu, all in memory at once
@@ -308,6 +309,8 @@ def scan(
     kernel, xp = module.capacity_scan, array_module(task.backend)
     fewest, most = at_once(n, d.max_patterns, task.backend, lanes)
     done, chunk = 0, fewest
+    if task.backend == "cpu":
+        chunk *= max(1, int(CHUNK_SECONDS * SLOWEST / task.work))
     while done < len(task.trials):
         begin = clock()
         trials = task.trials[done : done + chunk]
