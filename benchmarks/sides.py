@@ -178,6 +178,7 @@ AGAIN: dict[str, Callable[[], Task]] = {
     "10 trials, n = 10000, largest": partial(capacity, 10_000, 10, stop="largest"),
     "20 trials, n = 10000, newest": partial(capacity, 10_000, 20, "newest"),
     "2 trials, n = 20000": partial(capacity, 20_000, 2),
+    "2 trials, n = 30000": partial(capacity, 30_000, 2),
     "store and recall, n = 100, p = 8, 1 probe": partial(recall, 100, 8, 1),
     "store and recall, n = 10000, p = 1000, 100 probes": partial(recall, 10_000, 1000, 100),
     "store and recall, n = 100000, p = 3000, 16 probes": partial(recall, 100_000, 3000, 16),
