@@ -144,7 +144,7 @@ def capacity_scaling(
         sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
         definition = CapacityDefinition(criterion, stop, corruption, update, sweeps, limit, seed)
         stream_key(seed, n)
-        alone = executor is None and workers is None and n * limit**2 > 2e10  # on all threads
+        alone = executor is None and workers is None and n * limit**2 > 1e10  # on all threads
         needed = scan_bytes(n, limit, 1 if alone else min(lanes, trials), name)
         cure = "" if alone or name == "gpu" else f"; use fewer {'workers' if workers else 'threads'}"
         require_memory(f"capacity of n = {n}", needed, cure, name)

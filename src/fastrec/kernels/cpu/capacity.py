@@ -107,7 +107,7 @@ def capacity_scan(
 def one_by_one(n, max_patterns, trials):
     """Whether networks are so large, or so few, that all threads work on one at a time."""
     work = n * float(max_patterns) ** 2
-    return work > 2e10 or (trials < get_threads() and work > 3e8)
+    return work > 1e10 or (trials < get_threads() and work > 3e8)
 
 
 def certified_loads(n, corrupted, max_sweeps, max_patterns):
@@ -130,7 +130,7 @@ def step_ends(n, corrupted, certain, max_patterns, newest):
     """
     ends, end = [], 0
     while end < max_patterns:
-        size = MOST
+        size = 64 if newest else MOST
         while size > 8 and size * n >= 1 << 31:  # sums of the overlaps of a step have 32 bits
             size //= 2
         while size > 8 and not newest:
@@ -357,15 +357,19 @@ def scan_panel(panel, network, memories, options, tables, notes, scratch):
             at, here = begin, place + tile * UNITS
             if begin == 0:
                 clear(sums, here, ROWS * UNITS)
-            for step in range(chunk, last + (newest and stop >= until)):
+            # The newest need no patterns that come after them.
+            added = last
+            while newest and added > chunk and added > 1 and ends[added - 2] >= first + tile + ROWS:
+                added -= 1
+            for step in range(chunk, added + (newest and stop >= until)):
                 end = last_open(end, largest, failing, failed)
                 if (at >= end and not newest) or first + tile >= end:
                     break
-                idle = step + 1 < last and ends[step + 1] - at <= MOST
+                idle = step + 1 < added and ends[step + 1] - at <= MOST
                 if idle and widths[step, tile // ROWS] == widths[step + 1, tile // ROWS] == NEVER:
                     continue  # nothing to look at in both steps: they are done in one
                 # After the last step only: (newest) the fields at birth, from the sums when all is added.
-                row, next_at = (step, ends[step]) if step < last else (final, at)
+                row, next_at = (step, ends[step]) if step < added else (final, at)
                 digit = (tile // ROWS * digits.shape[1] + at // 4) * ROWS
                 known, groups = panels + (at - begin) // 4 * PANEL, (next_at - at) // 4
                 center, width = row * rows + tile, widths[row, tile // ROWS]
