@@ -105,6 +105,26 @@ def test_a_network_on_all_threads_goes_on_where_it_was(
     assert turns > len(trials) or n < 100
 
 
+@pytest.mark.parametrize("newest", [False, True])
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize("shift", [0, 3, 5])
+@pytest.mark.parametrize("safe", [-9.0, 9.0])
+def test_bounds_of_any_width_miss_nothing(threads, monkeypatch, newest, largest, shift, safe):
+    """Coarse digits leave large rests, and long steps a large spread: more is looked at, and nothing else."""
+    monkeypatch.setattr(cpu, "digit_shift", lambda n: shift)
+    monkeypatch.setattr(cpu, "SAFE", safe)
+    cpu.step_ends.cache_clear()
+    options = (newest, largest, 1, False, 100, 50)
+    trials = range(100, 106)
+    found = []
+    for trial in trials:
+        network = cpu.NetworkScan(KEY, 150, trial, *options)
+        list(network)
+        found.append(network.end)
+    cpu.step_ends.cache_clear()
+    assert found == scan("reference", 150, trials, *options)[0]
+
+
 @pytest.mark.parametrize(
     ("n", "newest", "largest", "trials"), [(200, False, False, range(4)), (60, True, True, range(20))]
 )
