@@ -135,7 +135,8 @@ def capacity_scaling(
     if out is not None:
         require_out(out)
     name = resolve(backend, domain="capacity")
-    lanes = get_threads() if executor is None and workers is None else workers or 1
+    here = executor is None and workers is None
+    lanes = get_threads() if here else workers or 1
     tallies = []
     for n in numbers:
         as_int("corruption", corruption, 0, n)
@@ -144,7 +145,7 @@ def capacity_scaling(
         sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
         definition = CapacityDefinition(criterion, stop, corruption, update, sweeps, limit, seed)
         stream_key(seed, n)
-        alone = executor is None and workers is None and n * limit**2 > 1e10  # on all threads
+        alone = here and name == "cpu" and kernels("capacity", name).one_by_one(n, limit, trials)
         needed = scan_bytes(n, limit, 1 if alone else min(lanes, trials), name)
         cure = "" if alone or name == "gpu" else f"; use fewer {'workers' if workers else 'threads'}"
         require_memory(f"capacity of n = {n}", needed, cure, name)
@@ -166,7 +167,7 @@ def capacity_scaling(
                 of[task.n].add(*part[:3], {backend}, seconds * len(part.trials))
                 advance(task.work * (len(part.trials) - part.shown), f"n = {task.n}")
 
-        if executor is None and workers is None:
+        if here:
             for task in todo:
                 for part in scan(task, lanes, file, advance) if task.cost else ():
                     finish(task, [part])

@@ -41,7 +41,7 @@ class Dot:
     """AVX-512 VNNI, AVX-VNNI: four products of bytes are added to each lane of 32 bits."""
 
     def __init__(self, width: int) -> None:
-        self.width, self.lane = width, I32
+        self.width = width
         self.name = f"llvm.x86.avx512.vpdpbusd.{8 * width}"
 
     def begin(self, before: ir.Value) -> ir.Value:
@@ -66,7 +66,7 @@ class Pairs:
     """Two products of bytes are added to each lane of 16 bits: AVX2's instruction, or what any CPU can do."""
 
     def __init__(self, width: int, name: str | None) -> None:
-        self.width, self.lane, self.name = width, I16, name
+        self.width, self.name = width, name
 
     def begin(self, before: ir.Value) -> ir.Value:
         return ir.Constant(ir.VectorType(I16, self.width // 2), None)
@@ -112,8 +112,13 @@ VECTORS = 2  # of a row in registers at a time
 
 
 def forget(builder: ir.IRBuilder) -> None:
-    """Let memory be read again, where LLVM would keep what it has read in registers that there are not."""
+    """Make LLVM read memory again, where it would keep what it has read in more registers than there are."""
     builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
+
+
+def row_length(context: Any, builder: ir.IRBuilder, type: types.Array, array: ir.Value) -> ir.Value:
+    """Numbers in a row of an array argument of two dimensions."""
+    return builder.extract_value(context.make_array(type)(context, builder, array).shape, 1)
 
 
 def lane_bits(builder: ir.IRBuilder, flags: ir.Value, first: int) -> ir.Value:
@@ -133,17 +138,13 @@ def split(typingctx, overlaps, row, begin, end, stop, shift, digits, at):
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         overlaps, row, begin, end, stop, shift, digits, at = args
-        columns = cgutils.unpack_tuple(
-            builder, context.make_array(signature.args[0])(context, builder, overlaps).shape
-        )[1]
+        columns = row_length(context, builder, signature.args[0], overlaps)
         overlaps, digits = (data(context, builder, signature.args[i], args[i]) for i in (0, 6))
         vector = ir.VectorType(I32, 8)
         line = builder.gep(overlaps, [builder.mul(row, columns)])
         shift = builder.trunc(shift, I32)
-        places, half = (
-            splat(builder, shift, 8),
-            splat(builder, builder.lshr(builder.shl(I32(1), shift), I32(1)), 8),
-        )
+        half = builder.lshr(builder.shl(I32(1), shift), I32(1))
+        places, half = splat(builder, shift, 8), splat(builder, half, 8)
         slots = [variable(builder, vector) for _ in range(3)]
         out = variable(builder, I64, at)
         with cgutils.for_range_slice(builder, begin, end, I64(8), inc=True) as (nu, _):
@@ -242,17 +243,19 @@ def advance(
     """Add products to the sums of ROWS memories at 32 units; whether a sum was near.
 
     sums[place:] (int32, ROWS x 32) grow by the products of digits[at:] (int32: four bytes of each memory in
-    turn, groups x ROWS) and the panel bits[first:] (uint8).  With z = before + after + centers[center + row],
-    a sum is near where the unit is up in the memory, row memory + row of packed x, and z < 0, or down and
-    z > width: near[note:] (uint32) then gets the units of each memory that are, and the memories that have
-    such units.  Where width is below NEVER all are looked at so, else those of a row with z outside of both.
+    turn, groups x ROWS) and the panel bits[first:] (uint8).
+
+    Let z = before + after + centers[center + row].  A sum is near if z < 0 where the memory, which is row
+    memory + row of packed x, has the unit up, or if z > width where it has it down.  near[note:] (uint32)
+    then gets a word of units for each memory, and a word of the memories that have any.  With the width NEVER
+    no sum is near; a width below that says that none may be passed over by its distance.
     """
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         digits, at, bits, first, groups, sums, place, centers, center, width, x, memory, panel, near, note = (
             args
         )
-        count = builder.extract_value(context.make_array(signature.args[10])(context, builder, x).shape, 1)
+        count = row_length(context, builder, signature.args[10], x)
         digits, bits, sums, centers, x, near = (
             data(context, builder, signature.args[i], args[i]) for i in (0, 2, 5, 7, 10, 13)
         )

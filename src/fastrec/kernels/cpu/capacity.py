@@ -266,6 +266,12 @@ def fail(p, largest, failing, failed):
 
 
 @jit
+def fails(p, largest, failing, failed):
+    """Whether load p is known to fail, or (first failure) lies at or above one that does."""
+    return failed[p] if largest else p >= failing[0]
+
+
+@jit
 def overlap_block(x, first, own, begin, end, n, mirror, gram):
     """Overlaps of memories first.. with patterns begin..end - 1, COLUMNS at most, into columns of gram.
 
@@ -495,30 +501,26 @@ def coupling(units, p, i, j):
 @jit
 def resolve(network, memories, options, gram, notes):
     """Recall the memories first.. at the loads at which `look_closer` has left a doubt."""
-    newest, largest, synchronous, max_sweeps, corrupted, certain = options
-    (key, trial, n, x, units), (first, own, most, ends) = network, memories
-    failing, failed, lows, doubts, noted = notes
+    newest, largest, _, _, corrupted, certain = options
+    (first, own, most, ends), (failing, failed, lows, doubts, noted) = memories, notes
     chosen = empty((corrupted,), np.int64)
     if noted[DOUBTS] > len(doubts):  # not all are known: all that are stable are recalled
         for p in range(first + 1, min(certain, most) + 1):
             for mu in range(p - 1 if newest else first, min(first + own, p)):
-                if not (failed[p] if largest else p >= failing[0]):
-                    choose(key, mu, trial, p, n, chosen)
-                    if not returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
-                        fail(p, largest, failing, failed)
+                if not fails(p, largest, failing, failed) and not returns(network, options, mu, p, chosen):
+                    fail(p, largest, failing, failed)
         return
     sort(doubts, noted[DOUBTS])
     for k in range(noted[DOUBTS]):
         p, mu = doubts[k] >> 32, doubts[k] & 0xFFFFFFFF
-        if (k and doubts[k] == doubts[k - 1]) or (failed[p] if largest else p >= failing[0]):
+        if (k and doubts[k] == doubts[k - 1]) or fails(p, largest, failing, failed):
             continue
-        choose(key, mu, trial, p, n, chosen)
         end = UNKNOWN
         if noted[LOWS] <= len(lows):
             step = len(ends) if newest else step_of(p - 1, ends)
             low = small_fields(mu, step, lows, noted[LOWS])
-            end = follow(key, n, trial, mu, mu - first, p, low, units, gram, synchronous, max_sweeps, chosen)
-        if end == UNKNOWN and returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
+            end = follow(network, options, mu, mu - first, p, low, gram, chosen)
+        if end == UNKNOWN and returns(network, options, mu, p, chosen):
             end = BACK
         if end != BACK:
             fail(p, largest, failing, failed)
@@ -550,16 +552,19 @@ def small_fields(mu, step, lows, noted):
 
 
 @jit
-def follow(key, n, trial, mu, row, p, low, units, gram, synchronous, max_sweeps, chosen):
-    """Where the recall of memory mu from its chosen units flipped ends at load p: BACK, LOST or UNKNOWN.
+def follow(network, options, mu, row, p, low, gram, chosen):
+    """Where the recall of memory mu with some units flipped ends at load p: BACK, LOST or UNKNOWN.
 
-    While no more units differ from the memory than were flipped, none turns the wrong way but the units low,
-    and none where others differ whose couplings to it sum up to no more than so many could.  So the low and
-    the flipped units are followed, in their order among all units.
+    Only the units `low`, whose fields are small, and the flipped ones are followed, in their order among all
+    units.  While no more units differ from the memory than were flipped, no other unit can turn the wrong
+    way; where more have differed, `harmless` tells whether that is still so.  chosen: room for those flipped.
     """
+    key, trial, n, _, units = network
+    _, _, synchronous, max_sweeps, _, _ = options
     most = size = len(chosen)
     if most + len(low) > MEMBERS:
         return UNKNOWN
+    choose(key, mu, trial, p, n, chosen)
     members = empty((size + len(low),), np.int64)
     copy(chosen, members)
     for i in low:
@@ -604,9 +609,9 @@ def follow(key, n, trial, mu, row, p, low, units, gram, synchronous, max_sweeps,
 
 @jit
 def harmless(p, n, most, units, members, ever):
-    """Whether flips of those of a few units that have `ever` differed turn none but these units.
+    """Whether no unit but the members can turn, however those of them that have `ever` differed are set.
 
-    They do not where they change its field by at most 2 most p.
+    Without these flips the field of another unit is above 2 most p: more than they change it by.
     """
     for i in range(n):
         change = 0
@@ -635,8 +640,14 @@ def sort_units(key, network, step, sweep, units, draws, order):
 
 
 @jit
-def returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
-    """Whether memory mu with its chosen units flipped comes to rest at itself, at load p."""
+def returns(network, options, mu, p, chosen):
+    """Whether memory mu with some units flipped comes to rest at itself, at load p.
+
+    chosen: room for those that are flipped.
+    """
+    key, trial, n, x, units = network
+    _, _, synchronous, max_sweeps, _, _ = options
+    choose(key, mu, trial, p, n, chosen)
     state, new = empty((x.shape[1],), np.uint64), empty((x.shape[1],), np.uint64)
     copy(x[mu], state)
     flip(chosen, state)
@@ -661,33 +672,21 @@ def returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
 
 
 @jit
-def all_return(network, p, options, chosen):
-    """Whether all memories that are probed at load p come back."""
-    newest, _, synchronous, max_sweeps, _, _ = options
-    key, trial, n, x, units = network
-    for mu in range(p - 1 if newest else 0, p):
-        choose(key, mu, trial, p, n, chosen)
-        if not returns(key, x, units, mu, p, n, chosen, trial, synchronous, max_sweeps):
-            return False
-    return True
-
-
-@jit
 def settle(network, most, options, notes):
     """Recall all memories at the loads that are not certified, until the count is known."""
-    _, largest, _, _, corrupted, certain = options
+    newest, largest, _, _, corrupted, certain = options
     failing, failed, _, _, _ = notes
-    chosen, load = empty((corrupted,), np.int64), certain
-    while certain < last_open(most, largest, failing, failed):
-        # From below up to the first that fails, or from above down to the first that passes.
-        load = last_open(most, largest, failing, failed) if largest else load + 1
-        if load > last_open(most, largest, failing, failed):
-            break
-        passes = all_return(network, load, options, chosen)
+    chosen, load, end = empty((corrupted,), np.int64), certain, last_open(most, largest, failing, failed)
+    # From below up to the first that fails, or from above down to the first that passes.
+    while certain < end and (largest or load < end):
+        load, passes = end if largest else load + 1, True
+        for mu in range(load - 1 if newest else 0, load):
+            passes = passes and returns(network, options, mu, load, chosen)
         if not passes:
             fail(load, largest, failing, failed)
         if passes == largest:
             break
+        end = last_open(end, largest, failing, failed)
 
 
 class NetworkScan:
@@ -768,15 +767,8 @@ class NetworkScan:
                 break
             lost = np.zeros(1, np.int64)
             first = load - 1 if newest else 0
-            recall_memories.deal(
-                load - first,
-                10.0 * self.n * load * (load - first),
-                first,
-                load,
-                self.network,
-                self.options,
-                lost,
-            )
+            work = 10.0 * self.n * load * (load - first)
+            recall_memories.deal(load - first, work, first, load, self.network, self.options, lost)
             if lost[0]:
                 self.failed[load] = True
                 self.failing[0] = min(self.failing[0], load)
@@ -838,13 +830,8 @@ def resolve_block(network, memories, options, gram, notes):
 @parallel
 def recall_memories(task, first, load, network, options, lost):
     """Note in lost (1,) if a memory, of those from `first` on, does not come back at a load."""
-    _, _, synchronous, max_sweeps, corrupted, _ = options
-    key, trial, n, x, units = network
-    mu = first + task
     if not look(lost, 0):
-        owned = empty((corrupted,), np.int64)
-        chosen = borrow(owned)
-        choose(key, mu, trial, load, n, chosen)
-        if not returns(key, x, units, mu, load, n, chosen, trial, synchronous, max_sweeps):
+        owned = empty((options[4],), np.int64)
+        if not returns(network, options, first + task, load, borrow(owned)):
             fetch_add(lost, 0, 1)
         keep(owned)

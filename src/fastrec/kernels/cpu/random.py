@@ -11,11 +11,11 @@ from .. import CORRUPT, ORDER, PATTERN
 from .arrays import empty, zeros
 from .jit import jit, kernel
 from .parallel import tasks
-from .simd import philox_blocks
+from .simd import MULTIPLIERS, WEYLS, philox_blocks
 
 U64 = np.uint64
-MULTIPLIER_0, MULTIPLIER_1 = U64(0xD2511F53), U64(0xCD9E8D57)
-WEYL_0, WEYL_1 = U64(0x9E3779B9), U64(0xBB67AE85)
+MULTIPLIER_0, MULTIPLIER_1 = map(U64, MULTIPLIERS)
+WEYL_0, WEYL_1 = map(U64, WEYLS)
 LOW, HALF, ONE = U64(0xFFFFFFFF), U64(32), U64(1)
 
 

@@ -18,6 +18,10 @@ from numba.extending import intrinsic
 I1, I8, I16, I32, I64 = (ir.IntType(b) for b in (1, 8, 16, 32, 64))
 
 
+# Of Philox4x32 (Salmon et al. 2011): what counters are multiplied by, and what is added to keys.
+MULTIPLIERS, WEYLS = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
+
+
 def cpu_features() -> set[str]:
     """Names of the CPU features that Numba compiles for."""
     if config.CPU_FEATURES is not None:
@@ -299,13 +303,14 @@ def philox_blocks(typingctx, key, first, c1, c2, c3, words, at):
         k1 = builder.lshr(vectors[4], half)
         c0, c1, c2, c3, k0 = (builder.and_(vector, low) for vector in vectors)
         for _ in range(10):
-            a = builder.mul(c0, constant(I64, 8, 0xD2511F53))
-            b = builder.mul(c2, constant(I64, 8, 0xCD9E8D57))
+            a, b = (builder.mul(c, constant(I64, 8, m)) for c, m in zip((c0, c2), MULTIPLIERS, strict=True))
             c0 = builder.xor(builder.xor(builder.lshr(b, half), c1), k0)
             c2 = builder.xor(builder.xor(builder.lshr(a, half), c3), k1)
             c1, c3 = builder.and_(b, low), builder.and_(a, low)
-            k0 = builder.and_(builder.add(k0, constant(I64, 8, 0x9E3779B9)), low)
-            k1 = builder.and_(builder.add(k1, constant(I64, 8, 0xBB67AE85)), low)
+            k0, k1 = (
+                builder.and_(builder.add(k, constant(I64, 8, weyl)), low)
+                for k, weyl in zip((k0, k1), WEYLS, strict=True)
+            )
         firsts, seconds = (builder.or_(x, builder.shl(y, half)) for x, y in ((c0, c1), (c2, c3)))
         mixed = [i // 2 + 8 * (i % 2) for i in range(16)]
         both = builder.shuffle_vector(firsts, seconds, ir.Constant(ir.VectorType(I32, 16), mixed))
