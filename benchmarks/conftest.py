@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def limits() -> dict[str, float]:
     """What inner loops reach, a second."""
-    from fastrec.kernels.cpu.limits import limits
+    from fastrec.bench.peak_rates import limits
 
     return limits()
 
@@ -43,7 +43,7 @@ def versus(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None
     ours and baseline are called without arguments; each: jobs in one call of either, as (ours, baseline).
     goal: the ratio asked for, if any.  against: what the baseline is.  work: seconds that the multiplications
     of a call would take at the rate of a large SGEMM, to tell what share of that rate ours reaches.
-    operations: of a job, by the rates of `fastrec.kernels.cpu.limits` that bound them; bytes: of a job.
+    operations: of a job, by the rates of `fastrec.bench.peak_rates` that bound them; bytes: of a job.
     """
 
     def run(

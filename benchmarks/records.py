@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fastrec.arguments import human
 from fastrec.bench.timing import human_count, human_seconds, human_share
+from fastrec.validation import human
 
 HERE = Path(__file__).parent
 RESULTS, README = HERE / "results", HERE / "README.md"

@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 import numpy as np
 
 import fastrec
-from fastrec.hopfield.executors import process_pool
+from fastrec.jobs.executors import process_pool
 
 SIZES, SECONDS = (3000, 10_000, 30_000, 100_000), 8.0
 

@@ -19,7 +19,7 @@ from emulator import errors, raw
 from hypothesis import settings
 from summary import Summary
 
-from fastrec import arguments
+from fastrec import validation as arguments
 from fastrec.backend import BACKENDS, array_module, lacking
 
 CHOSEN = tuple(filter(None, os.environ.get("FASTREC_TEST_BACKENDS", "").split(","))) or BACKENDS

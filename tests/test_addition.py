@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastrec
-from fastrec.rnn.addition import addition_task, count_errors
+from fastrec.tasks.addition import addition_task, count_errors
 
 
 def number(digits: np.ndarray) -> int:

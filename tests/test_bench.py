@@ -42,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(timing, "time", clock)
     names = ("bit products (popcount)", "overlaps added", "patterns added", "multiply-adds")
     rates = dict.fromkeys(names, 1e12)
-    monkeypatch.setattr("fastrec.kernels.cpu.limits.limits", lambda: rates)
+    monkeypatch.setattr("fastrec.bench.peak_rates.limits", lambda: rates)
     monkeypatch.setattr(report, "best", lambda task: 1.0)
     monkeypatch.setattr(cpu, "overlaps", lambda *arrays: clock.tick(1.5))
 

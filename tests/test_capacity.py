@@ -350,9 +350,9 @@ def test_bad_arguments(arguments, message):
 
 
 def test_large_networks_need_their_memory_once_or_in_each_process(monkeypatch):
-    monkeypatch.setattr("fastrec.arguments.available_memory", lambda _: 10**9)
-    monkeypatch.setattr("fastrec.hopfield.capacity.get_threads", lambda: 64)
-    monkeypatch.setattr("fastrec.hopfield.capacity.scan", lambda *_: 1 / 0)
+    monkeypatch.setattr("fastrec.validation.available_memory", lambda _: 10**9)
+    monkeypatch.setattr("fastrec.hopfield.storage_capacity.run.get_threads", lambda: 64)
+    monkeypatch.setattr("fastrec.hopfield.storage_capacity.run.scan", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fastrec.capacity(100_000, 64, backend="cpu")
     with pytest.raises(ValueError, match=r"needs 6\.64 GB of memory, .*; use fewer workers"):
@@ -371,7 +371,7 @@ def test_bad_scalings(tmp_path):
 
 
 def test_unwritable_out_is_refused_before_work(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastrec.hopfield.capacity.scan", lambda *_: pytest.fail("work started"))
+    monkeypatch.setattr("fastrec.hopfield.storage_capacity.run.scan", lambda *_: pytest.fail("work started"))
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(IsADirectoryError, match="is a folder"):
         fastrec.capacity_scaling([5], out=tmp_path / "a.csv")

@@ -13,7 +13,7 @@ import pytest
 import fastrec
 from fastrec import cli
 from fastrec.cli.options import parse_sizes
-from fastrec.hopfield.results import ScalingResult
+from fastrec.hopfield.storage_capacity.result import ScalingResult
 
 PNG = b"\x89PNG"
 COMMAND = [sys.executable, "-c", "from fastrec.cli import main; main()"]
@@ -65,7 +65,7 @@ def refused(result, folder, word=""):
 @pytest.fixture
 def no_work(monkeypatch):
     """Fails a test that starts the kernels."""
-    monkeypatch.setattr("fastrec.hopfield.capacity.scan", lambda *_: pytest.fail("work started"))
+    monkeypatch.setattr("fastrec.hopfield.storage_capacity.run.scan", lambda *_: pytest.fail("work started"))
 
 
 def test_capacity_writes_csv_and_picture(run, folder):

@@ -20,7 +20,14 @@ cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or 
 from devices import called_on_host, note_launches  # noqa: E402
 from gpu.cases_recurrent import PRECISION, fixed_plan  # noqa: E402
 
-from fastrec.kernels.gpu import elman, gru, jordan, lstm, recurrent, sequences  # noqa: E402
+from fastrec.kernels.gpu import (  # noqa: E402
+    elman,
+    gru,
+    jordan,
+    lstm,
+    recurrent,
+    time_loop,
+)
 from fastrec.kernels.gpu.module import CLUSTERED, ROWS  # noqa: E402
 from fastrec.kernels.gpu.recurrent import CELLS, CLUSTER, PRODUCTS, Card, Plan  # noqa: E402
 
@@ -267,7 +274,7 @@ def test_an_infinite_last_state_spoils_nothing() -> None:
     state, hidden, d = (np.ones(shape, np.float32) for shape in ((1, 2, 3), (1, 2, 4, 3), (1, 2, 4, 5)))
     hidden[:, :, -1] = np.inf
     found, before = np.empty((1, 3, 5), np.float32), (hidden.copy(), d.copy())
-    called_on_host(sequences.recurrent_products)(state, hidden, d, found, "float32")
+    called_on_host(time_loop.recurrent_products)(state, hidden, d, found, "float32")
     assert np.array_equal(found, np.full_like(found, 8))
     assert np.array_equal(hidden, before[0]) and np.array_equal(d, before[1])
 

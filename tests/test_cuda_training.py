@@ -21,7 +21,11 @@ from fastrec.kernels import TANH
 from fastrec.kernels.reference import rnn as reference
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from fastrec.kernels.gpu import affine, sequences, training  # noqa: E402
+from fastrec.kernels.gpu import (  # noqa: E402
+    affine,
+    time_loop,
+    training,
+)
 
 KERNEL, SOURCE = cuda.kernel, cuda.source
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
@@ -95,7 +99,7 @@ def test_project(size: tuple[int, ...], tokens: bool, dtype: type) -> None:
     """0 in the padding."""
     a = steps_of(size, dtype, tokens, gates=3)
     out = np.full((*a.d.shape[:3], a.width), np.nan, dtype)
-    called_on_host(sequences.project)(a.x, a.tokens, a.lengths, a.W_in, a.b, out)
+    called_on_host(time_loop.project)(a.x, a.tokens, a.lengths, a.W_in, a.b, out)
     same(out, np.where(a.on, reference.project(a.x, a.tokens, a.on, a.W_in) + a.b[:, None, None], 0))
 
 
@@ -107,7 +111,7 @@ def test_project(size: tuple[int, ...], tokens: bool, dtype: type) -> None:
 def test_input_gradients(size: tuple[int, ...], tokens: bool, want_x: bool, dtype: type) -> None:
     a = steps_of(size, dtype, tokens)
     made = []
-    kernel = called_on_host(sequences.input_gradients)
+    kernel = called_on_host(time_loop.input_gradients)
     for run, d, lengths in ((reference.input_gradients, a.d[..., : a.width], a.on), (kernel, a.d, a.lengths)):
         d_x = np.full((*a.d.shape[:3], a.x.shape[3] * want_x), np.nan, dtype)
         d_W_in = np.full(a.W_in.shape, np.nan, dtype)
@@ -122,13 +126,13 @@ def test_input_gradients(size: tuple[int, ...], tokens: bool, want_x: bool, dtyp
 @in_every_mode
 def test_runs_of_a_token_over_several_parts(monkeypatch: pytest.MonkeyPatch, runs: int, dtype: type) -> None:
     """Runs that fill parts, begin and end with them or go through them; the sums are exact."""
-    monkeypatch.setattr(sequences, "RUNS", runs)
+    monkeypatch.setattr(time_loop, "RUNS", runs)
     for counts in ([128, 128, 128], [1, 300, 2, 0, 200], [256, 0, 255, 1], [0, 0, 700], [127, 2, 127]):
         n, rng = sum(counts), np.random.default_rng(counts)
         tokens = rng.permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int32).reshape(1, 1, n)
         d = rng.integers(-9, 9, size=(2, 1, n, 131)).astype(dtype)
         found = np.full((2, len(counts), 129), np.nan, dtype)
-        called_on_host(sequences.token_gradient)(tokens, np.array([n]), d, found)
+        called_on_host(time_loop.token_gradient)(tokens, np.array([n]), d, found)
         expected = [
             [own[tokens[0, 0] == token, :129].sum(axis=0) for token in range(len(counts))] for own in d[:, 0]
         ]
@@ -144,7 +148,7 @@ def test_tokens_are_sorted(i: int) -> None:
     lengths = np.array([701, 0, 650])
     keys = np.where(np.arange(701) < lengths[:, None], tokens, i).reshape(2, -1)
     tokens[:, np.arange(701) >= lengths[:, None]] = -7
-    steps = sequences.sort_tokens(move(tokens, "gpu"), move(lengths, "gpu"), i)
+    steps = time_loop.sort_tokens(move(tokens, "gpu"), move(lengths, "gpu"), i)
     assert np.array_equal(move(steps, "cpu"), np.argsort(keys, axis=1, kind="stable"))
 
 
@@ -165,7 +169,7 @@ def test_products_of_what_steps_start_from(size: tuple[int, ...], dtype: type, p
     )
     given = [move(array, "gpu") for array in (state, hidden, d)]
     out = move(np.full((k, s, 3 * h), 7, dtype), "gpu")
-    sequences.recurrent_products(
+    time_loop.recurrent_products(
         given[0][..., :s], given[1], given[2][..., h:], out[..., h : 2 * h], precision
     )
     found, before = move(out, "cpu"), reference.before(state[..., :s], hidden)
@@ -184,13 +188,13 @@ def test_sums(monkeypatch: pytest.MonkeyPatch, size: tuple[int, ...], dtype: typ
     d, lengths = rng.normal(size=size).astype(dtype), rng.integers(t + 1, size=b)
     on = np.arange(t) < lengths[:, None]
     for part in (512, 11):
-        monkeypatch.setattr(sequences, "PART", part)
+        monkeypatch.setattr(time_loop, "PART", part)
         out, clean = np.full((k, h), np.nan, dtype), np.full(size, np.nan, dtype)
-        called_on_host(sequences.sums)(d, out)
+        called_on_host(time_loop.sums)(d, out)
         same(out, d.sum(axis=(1, 2)))
         broken = d.copy()
         spoil(broken, on)
-        called_on_host(sequences.sums)(broken, out, lengths, clean)
+        called_on_host(time_loop.sums)(broken, out, lengths, clean)
         assert np.array_equal(clean, np.where(on[..., None], d, 0))
         same(out, clean.sum(axis=(1, 2)))
 
@@ -292,10 +296,10 @@ def some_of_everything() -> list[np.ndarray]:
         np.zeros(2),
     ]
     d_W_in, d_b, entropies, errors, d, norms = made
-    called_on_host(sequences.input_gradients)(
+    called_on_host(time_loop.input_gradients)(
         a.x, a.tokens, a.lengths, a.W_in, a.d, a.d[..., :0].copy(), d_W_in
     )
-    called_on_host(sequences.sums)(y, d_b)
+    called_on_host(time_loop.sums)(y, d_b)
     MODULE.cross_entropy(y, np.maximum(a.tokens, 0), mask, scale, entropies, d)
     MODULE.squared_error(y, y[:1] ** 2, mask, scale, errors, d[..., :0].copy())
     MODULE.squared_norms(y.reshape(2, -1), norms)
@@ -303,7 +307,7 @@ def some_of_everything() -> list[np.ndarray]:
 
 
 def test_the_same_bits_under_every_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequences, "PART", 64)
+    monkeypatch.setattr(time_loop, "PART", 64)
     monkeypatch.setattr(training, "PART", 64)
     for report in (False, True):  # which also decides how floats are rounded
         with checked(report):
@@ -324,8 +328,8 @@ def test_nothing_is_waited_for() -> None:
     a = SimpleNamespace(**given)
     out = cupy.empty_like(a.W_in)
     cupy.traffic.reset()
-    sequences.input_gradients(a.x, a.tokens, a.lengths, a.W_in, a.d, a.d[..., :0], out)
-    sequences.recurrent_products(a.d[:, :, 0], a.d, a.d, cupy.empty((2, 12, 12), np.float32))
+    time_loop.input_gradients(a.x, a.tokens, a.lengths, a.W_in, a.d, a.d[..., :0], out)
+    time_loop.recurrent_products(a.d[:, :, 0], a.d, a.d, cupy.empty((2, 12, 12), np.float32))
     training.squared_norms(a.d.reshape(2, -1), cupy.zeros(2))
     assert (cupy.traffic.waits, cupy.traffic.to_host, cupy.traffic.to_device) == (0, 0, 0)
     assert training.all_finite(a.d)
@@ -334,15 +338,15 @@ def test_nothing_is_waited_for() -> None:
 
 BUGS = {  # file, what is replaced, what by, the test that notices
     "a run that is thought to begin in its part": (
-        *("sequences", "token == before", "false"),
+        *("time_loop", "token == before", "false"),
         lambda m: test_runs_of_a_token_over_several_parts(m, 3, np.float32),
     ),
     "an unstable sort": (
-        *("sequences", "equal & ((1u << lane) - 1)", "equal & ~((2u << lane) - 1)"),
+        *("time_loop", "equal & ((1u << lane) - 1)", "equal & ~((2u << lane) - 1)"),
         lambda m: test_tokens_are_sorted(255),
     ),
     "padding that is read": (
-        *("sequences", "on ? x[first + j] : T(0)", "x[first + j]"),
+        *("time_loop", "on ? x[first + j] : T(0)", "x[first + j]"),
         lambda m: test_input_gradients(SIZES[1], False, False, np.float64),
     ),
     "a wrong sign": (
@@ -375,5 +379,5 @@ def test_a_bug_shows(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
 def test_every_kernel_was_launched() -> None:
     if missing := {name for name in globals() if name.startswith("test_")} - RUN:
         pytest.skip(f"without {', '.join(sorted(missing))}")
-    files = ("sequences", "training")
+    files = ("time_loop", "training")
     assert {(file, kernel) for file in files for kernel in cuda.KERNELS[file]} == LAUNCHED

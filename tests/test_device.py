@@ -14,11 +14,11 @@ from fastrec import BackendError, HopfieldNetwork, PackedStates
 from fastrec.backend import device, device_memory, home, move, on_device
 from fastrec.cli import hopfield, machine
 from fastrec.cli.options import Backend
-from fastrec.hopfield import capacity as capacity_module
 from fastrec.hopfield import network as network_module
-from fastrec.hopfield import patterns as patterns_module
+from fastrec.hopfield import states as patterns_module
 from fastrec.hopfield.network import RecallResult
-from fastrec.hopfield.patterns import as_states
+from fastrec.hopfield.states import as_states
+from fastrec.hopfield.storage_capacity import run as capacity_module
 from fastrec.kernels import words
 
 METHODS = ("local_fields", "energy", "overlaps", "is_stable")

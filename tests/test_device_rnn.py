@@ -17,7 +17,7 @@ from fastrec import RNN, SGD, Adam, BackendError, History, addition, fit, gradie
 from fastrec.backend import home, move, on_device
 from fastrec.cli.addition import addition as addition_command
 from fastrec.cli.options import Backend, Cell
-from fastrec.rnn import addition as addition_module
+from fastrec.tasks import addition as addition_module
 
 # Cell, layers, output size.
 KINDS = [("elman", 1, 3), ("elman", 2, None), ("jordan", 1, 3), ("gru", 1, 3), ("lstm", 2, 3)]

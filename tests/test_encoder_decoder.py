@@ -11,8 +11,8 @@ import pytest
 
 import fastrec
 from fastrec.backend import home, move
-from fastrec.rnn.encoder_decoder import EncoderDecoder
 from fastrec.rnn.padding import pad_sequences, unpad
+from fastrec.text.encoder_decoder import EncoderDecoder
 
 KINDS = [("elman", 1), ("jordan", 1), ("gru", 2), ("lstm", 2)]
 SOURCES = ("tokens", "numbers", "contexts")

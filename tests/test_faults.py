@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import fastrec
-from fastrec.hopfield import runs
-from fastrec.hopfield.capacity import RUN
-from fastrec.hopfield.results import ScalingResult
-from fastrec.hopfield.runs import DamagedFile
+from fastrec.hopfield.storage_capacity.result import ScalingResult
+from fastrec.hopfield.storage_capacity.run import RUN
+from fastrec.jobs import store as runs
+from fastrec.jobs.store import DamagedFile
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,7 +35,8 @@ TEXT = "the word was short, and the word was the end.\n" * 8
 SERVER = """
 import json, os, resource, signal, sys
 from fastrec import cli
-import fastrec.hopfield.capacity, fastrec.hopfield.retrieval, fastrec.rnn.text, fastrec.rnn.ngrams
+import fastrec.hopfield.storage_capacity.run, fastrec.hopfield.retrieval.run
+import fastrec.text.language_model, fastrec.text.ngrams
 import matplotlib.backends.backend_agg, matplotlib.figure, matplotlib.font_manager, PIL.PngImagePlugin
 for line in sys.stdin:
     case = json.loads(line)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from fastrec import backend
-from fastrec.rnn.place import place
+from fastrec.rnn.device import place
 
 cupy = pytest.importorskip("cupy", reason="needs the emulator")
 if not devices.emulated("gpu"):

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastrec
-from fastrec import HopfieldNetwork, PackedStates, arguments
+from fastrec import HopfieldNetwork, PackedStates
+from fastrec import validation as arguments
 from fastrec.backend import move
 from fastrec.hopfield import network as network_module
-from fastrec.hopfield import patterns as patterns_module
+from fastrec.hopfield import states as patterns_module
 from fastrec.hopfield.network import RecallResult, cheaper, occurrence
-from fastrec.hopfield.patterns import as_states, stream_key, unpack_states
+from fastrec.hopfield.states import as_states, stream_key, unpack_states
 from fastrec.kernels import DERIVE
 from fastrec.kernels.reference.random import philox
 

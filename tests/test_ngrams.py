@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrec.rnn.ngrams import NGramModel, ngram_table
+from fastrec.text.ngrams import NGramModel, ngram_table
 
 TEXT = st.lists(st.integers(0, 3), min_size=1, max_size=60)
 

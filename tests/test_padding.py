@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import fastrec
-from fastrec.rnn.labels import classify, label_targets
+from fastrec.rnn.classification import classify, label_targets
 from fastrec.rnn.padding import pad_sequences, unpad
 
 TOKENS = st.lists(st.lists(st.integers(0, 9), max_size=7), min_size=1, max_size=6)

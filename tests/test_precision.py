@@ -20,7 +20,7 @@ import fastrec
 from fastrec import RNN
 from fastrec.kernels import RELU, TANH
 from fastrec.kernels.reference import rnn as reference
-from fastrec.rnn.place import place
+from fastrec.rnn.device import place
 
 DIGITS = {"bf16": 8, "tf32": 11}  # significant bits
 ROUNDED = tuple(DIGITS)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastrec.files import new_file, require_suffix
 from fastrec.hopfield import theory
-from fastrec.hopfield.results import (
+from fastrec.hopfield.storage_capacity.result import (
     COLUMNS,
     CapacityDefinition,
     CapacityResult,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import fastrec
-from fastrec.hopfield import retrieval, theory
-from fastrec.hopfield.patterns import PackedStates
-from fastrec.hopfield.retrieval import (
+from fastrec.hopfield import theory
+from fastrec.hopfield.retrieval import run as retrieval
+from fastrec.hopfield.retrieval.run import (
     COLUMNS,
     ENDS,
     Outcome,
@@ -24,7 +24,8 @@ from fastrec.hopfield.retrieval import (
     trial_seed,
     wilson,
 )
-from fastrec.hopfield.runs import export
+from fastrec.hopfield.states import PackedStates
+from fastrec.jobs.store import export
 
 DEFINITION = RetrievalDefinition(6, 0.1, "async", 100, 3)
 

@@ -16,7 +16,8 @@ import pytest
 from devices import to_host
 
 import fastrec
-from fastrec import RNN, Trace, arguments
+from fastrec import RNN, Trace
+from fastrec import validation as arguments
 
 CELLS = ("elman", "jordan", "gru", "lstm")
 # Cell, layers and output size of every way through the public code.

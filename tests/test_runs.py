@@ -23,12 +23,12 @@ import pytest
 
 import fastrec
 from fastrec import cli
-from fastrec.hopfield import capacity as capacity_module
-from fastrec.hopfield import runs
-from fastrec.hopfield.executors import process_pool, run_tasks
-from fastrec.hopfield.patterns import stream_key
-from fastrec.hopfield.results import COLUMNS, RUN, ScalingResult, from_trials
-from fastrec.hopfield.runs import DamagedFile, RunFile, Table, export, origin
+from fastrec.hopfield.states import stream_key
+from fastrec.hopfield.storage_capacity import run as capacity_module
+from fastrec.hopfield.storage_capacity.result import COLUMNS, RUN, ScalingResult, from_trials
+from fastrec.jobs import store as runs
+from fastrec.jobs.executors import process_pool, run_tasks
+from fastrec.jobs.store import DamagedFile, RunFile, Table, export, origin
 from fastrec.kernels.cpu import capacity as cpu
 
 COMMAND = [sys.executable, "-c", "from fastrec.cli import main; main()"]
@@ -390,7 +390,7 @@ def test_executors_scan_large_networks_too(one_by_one):
 
 LARGE_TRIAL = """
 import fastrec, sys
-from fastrec.hopfield import capacity
+from fastrec.hopfield.storage_capacity import run as capacity
 from fastrec.kernels.cpu import capacity as cpu
 cpu.one_by_one, cpu.BLOCK, capacity.KEEP_SECONDS = lambda *_: True, cpu.ROWS, -1
 print("begun", flush=True)
@@ -620,7 +620,9 @@ def test_killed_runs_resume(tmp_path, monkeypatch):
     sizes, trials = "10:30:lin11", 20
     expected = fastrec.capacity_scaling(range(10, 31, 2), trials, backend="reference")
     server = multiprocessing.get_context("forkserver")  # starts in milliseconds what takes seconds to import
-    server.set_forkserver_preload(["pytest", "fastrec.cli", "fastrec.hopfield.capacity", "fastrec.plot"])
+    server.set_forkserver_preload(
+        ["pytest", "fastrec.cli", "fastrec.hopfield.storage_capacity.run", "fastrec.plot"]
+    )
     chance, kills, files = random.Random(5), 0, 0
     while kills < 50:
         path, rows = tmp_path / f"{files}.db", 0

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastrec.kernels.cpu import limits
+from fastrec.bench import peak_rates as limits
 from fastrec.kernels.cpu.byte_products import (
     DIGIT,
     MOST,

@@ -10,7 +10,7 @@ import pytest
 
 import fastrec
 from fastrec import CharModel, Vocabulary
-from fastrec.rnn.text import PIECE, Reader
+from fastrec.text.language_model import PIECE, Reader
 
 TEXT = "in the beginning was the word, and the word was short. " * 30
 
@@ -300,7 +300,7 @@ def test_callbacks_that_raise_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_models_of_other_kinds_are_no_text_models(tmp_path: Path) -> None:
-    from fastrec.rnn import files
+    from fastrec.rnn import serialization as files
 
     model, path = fitted(), tmp_path / "m.npz"
     assert model.vocabulary is not None

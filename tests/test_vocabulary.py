@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrec.rnn.vocabulary import PIECE, Vocabulary
+from fastrec.text.vocabulary import PIECE, Vocabulary
 
 ANY = st.text(st.characters(), max_size=80)  # lone surrogates and U+0000 among them
 FEW = st.text("ab \n.,é\U0001f600\ud800", max_size=60)

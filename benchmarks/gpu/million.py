@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fastrec.arguments import available_memory
 from fastrec.backend import device_memory
+from fastrec.validation import available_memory
 
 from .measure import Counts, digest, equal, free_memory, host, measure, network, run_all, stored
 from .report import Report, Skipped

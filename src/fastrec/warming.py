@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from .backend import kernels
-from .hopfield.capacity import capacity
 from .hopfield.network import HopfieldNetwork, Representation
-from .hopfield.patterns import corrupt, random_patterns
+from .hopfield.states import corrupt, random_patterns
+from .hopfield.storage_capacity.run import capacity
 from .rnn.config import CELLS
-from .rnn.layers import RNN
-from .rnn.optim import SGD, Adam
-from .rnn.training import fit
+from .rnn.loop import fit
+from .rnn.network import RNN
+from .rnn.optimizers import SGD, Adam
 
 
 def warm_hopfield(backend: str) -> None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hopfield.capacity import capacity
 from ..hopfield.network import HopfieldNetwork
-from ..hopfield.patterns import corrupt, random_patterns
-from ..hopfield.results import CapacityResult
+from ..hopfield.states import corrupt, random_patterns
+from ..hopfield.storage_capacity.result import CapacityResult
+from ..hopfield.storage_capacity.run import capacity
 from ..hopfield.theory import capacity_bound
 from ..kernels.cpu.capacity import BLOCK
 from ..kernels.cpu.threads import limit_threads
-from ..rnn.layers import RNN
-from ..rnn.text import TextCell
+from ..rnn.network import RNN
+from ..text.language_model import TextCell
 from .baselines import field_recall, numpy_trial
 from .peers import fastest, peers
 from .timing import Task, repeated

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..rnn.layers import RNN
+from ..rnn.network import RNN
 from .timing import best, repeated
 
 

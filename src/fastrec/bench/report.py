@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..arguments import human
 from ..compilation import compiling_seconds
 from ..display import Displayed, Table, import_pandas
 from ..files import new_file
 from ..kernels.cpu.threads import get_threads
+from ..validation import human
 from .jobs import JOBS, Job
 from .timing import best, human_count, human_seconds, human_share, in_turn, kernel_times, machine, seconds
 
@@ -188,7 +188,7 @@ def run(
     told: gets the head, then the lines of each job when it is measured, compared with the report `before`.
     out: a JSON file for the report, whole after each job.
     """
-    from ..kernels.cpu.limits import limits
+    from .peak_rates import limits
 
     a = np.random.default_rng(0).random((2048, 2048), np.float32)
     began = compiling_seconds()

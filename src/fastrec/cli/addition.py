@@ -36,7 +36,7 @@ def addition(
     """Train many small recurrent networks to add binary numbers; test the best on far longer ones."""
     use_threads(threads)
     from ..plot import save_figure
-    from ..rnn.addition import addition as train
+    from ..tasks.addition import addition as train
 
     require_picture(plot)
     require_file_for(save, ".npz")

@@ -57,8 +57,8 @@ def capacity(
     """How many memories a Hopfield network holds, for a range of sizes: a table, a CSV file and a picture."""
     require_one_executor(workers, dask)
     use_threads(threads)
-    from ..hopfield.capacity import capacity_scaling
-    from ..hopfield.executors import dask_executor
+    from ..hopfield.storage_capacity.run import capacity_scaling
+    from ..jobs.executors import dask_executor
     from ..plot import capacity_scaling_figure, save_figure
 
     numbers = parse_sizes(sizes)
@@ -117,8 +117,8 @@ def retrieval(
 ) -> None:
     """How close to a memory recall ends, against the load: a table, a file of all trials and a picture."""
     use_threads(threads)
-    from ..hopfield.executors import dask_executor
-    from ..hopfield.retrieval import retrieval_scaling
+    from ..hopfield.retrieval.run import retrieval_scaling
+    from ..jobs.executors import dask_executor
     from ..plot import retrieval_figure, save_figure
 
     numbers, alphas = parse_sizes(sizes), parse_loads(loads)
@@ -161,7 +161,7 @@ def recall(
     """Store pictures of letters, corrupt them and recall them: a table of overlaps and a picture."""
     use_threads(threads)
     from ..hopfield.network import HopfieldNetwork
-    from ..hopfield.patterns import corrupt
+    from ..hopfield.states import corrupt
     from ..plot import glyphs, recall_figure, save_figure
 
     letters = list(dict.fromkeys(text))

@@ -9,10 +9,10 @@ import numpy as np
 import typer
 
 from .. import __version__
-from ..arguments import human
 from ..backend import BACKENDS, device, device_memory, lacking, resolve
 from ..compilation import compiling_seconds
 from ..progress import progress_bar
+from ..validation import human
 from .options import BackendOption, use_threads
 from .outputs import require_file_for, require_picture, written_to
 
@@ -95,7 +95,7 @@ def info() -> None:
         for key, value in describe().items():
             print(f"{key:<10}{value}")
     if lacking("gpu") is None:
-        from ..hopfield.capacity import room
+        from ..hopfield.storage_capacity.run import room
 
         scan, recall = room(device_memory()[0], device().multiprocessors)
         print(f"device    {describe_device()}")

@@ -17,7 +17,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="CSV or Parquet file.")],
 ) -> None:
     """Write every row of a run file, finished or not, to a CSV or Parquet file."""
-    from ..hopfield.runs import export as write
+    from ..jobs.store import export as write
 
     print(f"{write(run, out)} rows written to {out}")
 
@@ -28,9 +28,9 @@ def plot(
 ) -> None:
     """Table and picture of a run file, finished or not."""
     from ..files import require_writable
-    from ..hopfield.results import ScalingResult
-    from ..hopfield.retrieval import RetrievalResult
-    from ..hopfield.runs import read
+    from ..hopfield.retrieval.run import RetrievalResult
+    from ..hopfield.storage_capacity.result import ScalingResult
+    from ..jobs.store import read
     from ..plot import capacity_scaling_figure, retrieval_figure, save_figure
 
     require_picture(out)

@@ -61,9 +61,9 @@ def train(
     use_threads(threads)
     from ..plot import save_figure, text_curve_figure
     from ..rnn.history import TextHistory
-    from ..rnn.ngrams import ngram_table
-    from ..rnn.text import CharModel, example_text, hold_out, read_prompt
-    from ..rnn.vocabulary import Vocabulary
+    from ..text.language_model import CharModel, example_text, hold_out, read_prompt
+    from ..text.ngrams import ngram_table
+    from ..text.vocabulary import Vocabulary
 
     require_file_for(out, ".npz")
     require_picture(plot)
@@ -158,7 +158,7 @@ def sample(
 ) -> None:
     """Write text with a trained model, to the terminal as it comes."""
     use_threads(threads)
-    from ..rnn.text import CharModel
+    from ..text.language_model import CharModel
 
     name = resolve(backend and backend.value, domain="rnn")
     writer = CharModel.load(model, name)

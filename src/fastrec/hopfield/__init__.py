@@ -1,1 +1,5 @@
-"""Hopfield networks.  The public names are those of `fastrec`; here `capacity` is the module of that name."""
+"""Hopfield networks: associative memories of binary states with integer couplings."""
+
+from ..imports import import_when_used
+
+__getattr__, __dir__, __all__ = import_when_used(__name__)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int, available_memory, bring, human, require_memory, writable
 from ..backend import array_module, home, kernels, move, on_device, resolve
 from ..display import Displayed, span
 from ..kernels import words
-from .patterns import (
+from ..validation import as_int, available_memory, bring, human, require_memory, writable
+from .states import (
     MAX_UNITS,
     PackedStates,
     States,

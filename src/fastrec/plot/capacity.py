@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..hopfield import theory
-from ..hopfield.results import CapacityResult, ScalingResult
+from ..hopfield.storage_capacity.result import CapacityResult, ScalingResult
 from .figures import MEASURED, THEORY, new_figure, set_axes_title
 
 if TYPE_CHECKING:

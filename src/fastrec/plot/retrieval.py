@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..hopfield.retrieval import RetrievalPoint, RetrievalResult
+    from ..hopfield.retrieval.run import RetrievalPoint, RetrievalResult
 
 
 def retrieval_figure(result: RetrievalResult) -> Figure:

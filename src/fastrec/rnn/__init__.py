@@ -1,1 +1,5 @@
-"""Recurrent neural networks and backpropagation through time.  The public names are those of `fastrec`."""
+"""Recurrent neural networks, trained by backpropagation through time."""
+
+from ..imports import import_when_used
+
+__getattr__, __dir__, __all__ = import_when_used(__name__)

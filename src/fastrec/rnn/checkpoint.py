@@ -15,11 +15,11 @@ import numpy as np
 from ..backend import home, move
 from ..files import new_file
 from .config import Array
-from .files import open_archive, read_array
+from .dataset import Sequences
 from .history import Log
-from .layers import RNN
-from .optim import Optimizer
-from .sequences import Sequences
+from .network import RNN
+from .optimizers import Optimizer
+from .serialization import open_archive, read_array
 
 TEXT = "fastrec_training"  # the array that holds the text
 FORMAT = 1

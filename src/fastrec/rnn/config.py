@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import as_int
 from ..kernels import ACTIVATIONS
+from ..validation import as_int
 
 CellName = Literal["elman", "jordan", "gru", "lstm"]
 Activation = Literal["tanh", "relu", "logistic"]

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import move
 from ..display import Displayed
 from .config import CELLS, Array, suffix
-from .inputs import Loss, read_targets
-from .layers import RNN
+from .network import RNN
+from .validation import Loss, read_targets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arguments import as_int, number, require_memory
 from ..backend import kernels
+from ..validation import as_int, number, require_memory
 from .config import MAX_SIZE, Array
-from .initial import MAX_SEED
-from .inputs import Batch
-from .place import multiplying
+from .device import multiplying
+from .initialization import MAX_SEED
+from .validation import Batch
 
 if TYPE_CHECKING:
-    from .layers import RNN
+    from .network import RNN
 
 COLDEST, HOTTEST = 1e-6, 1e6  # temperatures besides 0, which float32 can divide by
 

@@ -14,7 +14,7 @@ from ..display import Displayed, Table, import_pandas
 from ..files import require_suffix, require_writable
 from ..tables import write_table
 from .config import Array, Config
-from .inputs import Loss
+from .validation import Loss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..arguments import require_memory
 from ..backend import move
+from ..validation import require_memory
 from .config import Array
-from .inputs import as_array, read_lengths, steps_before
+from .validation import as_array, read_lengths, steps_before
 
 
 def pad_sequences(

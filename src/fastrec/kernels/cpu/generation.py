@@ -18,20 +18,11 @@ from .functions import exp
 from .gru import gru_output
 from .jit import jit, kernel
 from .lstm import lstm_output
-from .matrix import (
-    has_halves,
-    multiply,
-    pack,
-    pack_panel,
-    packed,
-    padded,
-    pair,
-    panel_width,
-)
+from .matrix import has_halves, multiply, pack, pack_panel, packed, padded, pair, panel_width
 from .parallel import parallel
 from .random import HALF, LOW, ONE, U64, block
-from .sequences import activate, add, logistic_in_place
 from .threads import get_threads
+from .time_loop import activate, add, logistic_in_place
 
 __all__ = ["generate"]
 

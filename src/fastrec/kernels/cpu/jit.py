@@ -19,8 +19,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
-from ...arguments import human
 from ...compilation import Compilation, announcement, not_timed
+from ...validation import human
 from .cache import Cache, folder, size
 from .threads import get_threads
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .arrays import borrow, copy, empty, fill, keep, zeros
 from .matrix import multiply, pack, packed, padded, weight_gradient
 from .parallel import parallel
-from .sequences import (
+from .time_loop import (
     activate,
     add,
     begin_sums,

@@ -9,7 +9,7 @@ from .functions import tanh
 from .jit import jit
 from .matrix import multiply, pack, packed, padded, weight_gradient
 from .parallel import parallel
-from .sequences import (
+from .time_loop import (
     add,
     begin_sums,
     clear_after,

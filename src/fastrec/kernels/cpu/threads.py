@@ -43,7 +43,7 @@ def set_threads(n: int | None) -> int:
     """
     global _chosen
     if n is not None:
-        from ...arguments import as_int
+        from ...validation import as_int
 
         n = as_int("n", n, 1, MOST)
     _chosen = n

@@ -7,7 +7,7 @@ from typing import Any
 import cupy
 
 from .matrix import multiply
-from .sequences import add_bias, flat, products, sums
+from .time_loop import add_bias, flat, products, sums
 
 
 def affine_forward(a: Any, lengths: Any, W: Any, b: Any, out: Any, *, precision: str = "float32") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import recurrent
-from .sequences import input_gradients, project, recurrent_products, sums
+from .time_loop import input_gradients, project, recurrent_products, sums
 
 
 def elman_forward(

@@ -8,7 +8,7 @@ import cupy
 
 from .module import JORDAN_ROWS, launch, multiprocessors, pieces_a_launch, shared_limit
 from .recurrent import MULTIPLY_ADDS, PRODUCTS, STEP, THREADS, dealt, kind_of, layout, norms, pack, parts_for
-from .sequences import input_gradients, products, project, recurrent_products, sums
+from .time_loop import input_gradients, products, project, recurrent_products, sums
 
 
 def launch_rows(

@@ -7,7 +7,7 @@ from typing import Any
 import cupy
 
 from . import recurrent
-from .sequences import input_gradients, project, recurrent_products, sums
+from .time_loop import input_gradients, project, recurrent_products, sums
 
 
 def lstm_forward(

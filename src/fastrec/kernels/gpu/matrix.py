@@ -66,7 +66,7 @@ def rounded(x: Any, precision: str) -> Any:
     # All that lies between the first and the last element: kernels know no strides of arrays.
     span = (k - 1) * network + (rows - 1) * row + columns
     memory = cupy.lib.stride_tricks.as_strided(by_rows, (span,), (x.itemsize,))
-    launch("sequences", f"round_factor<{word}>", blocks(words.size), THREADS, memory, *sizes, words)
+    launch("time_loop", f"round_factor<{word}>", blocks(words.size), THREADS, memory, *sizes, words)
     return words.swapaxes(1, 2) if flip else words
 
 

@@ -73,7 +73,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         for rows in JORDAN_ROWS[product]
     ),
     "generation": tuple(f"generate<{product}, {rows}>" for product in ROWS for rows in TEXT_ROWS[product]),
-    "sequences": (
+    "time_loop": (
         *(
             f"{kernel}<{dtype}>"
             for kernel in (

@@ -24,7 +24,7 @@ from .module import (
     shared_limit,
 )
 from .random import blocks
-from .sequences import float_type
+from .time_loop import float_type
 
 logger = logging.getLogger("fastrec")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .module import launch
 from .random import THREADS, blocks
-from .sequences import float_type
+from .time_loop import float_type
 
 STRETCH = 1024  # as in cuda/training.cu
 PART = 4096  # numbers, at least, that a block sums

@@ -13,25 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import as_int, available_memory, require_memory
-from ..backend import array_module, device, kernels, move, resolve
-from ..compilation import clock
-from ..kernels import words
-from ..kernels.cpu.threads import get_threads, limit_threads
-from ..progress import progress_bar
-from . import theory
-from .executors import as_workers, process_pool, run_tasks
-from .patterns import MAX_UNITS, stream_key
-from .results import (
-    RUN,
-    CapacityDefinition,
-    CapacityResult,
-    Criterion,
-    ScalingResult,
-    Stop,
-    Update,
-)
-from .runs import Origin, RunFile, opened, origin, require_out, save_results
+from ...backend import array_module, device, kernels, move, resolve
+from ...compilation import clock
+from ...jobs.executors import as_workers, process_pool, run_tasks
+from ...jobs.store import Origin, RunFile, opened, origin, require_out, save_results
+from ...kernels import words
+from ...kernels.cpu.threads import get_threads, limit_threads
+from ...progress import progress_bar
+from ...validation import as_int, available_memory, require_memory
+from .. import theory
+from ..states import MAX_UNITS, stream_key
+from .result import RUN, CapacityDefinition, CapacityResult, Criterion, ScalingResult, Stop, Update
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MAX_LOAD = 2**21  # sums of more overlaps would not fit 32 bits, as in kernels/cpu/capacity.py

@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int
 from ..backend import move
-from .config import MAX_SIZE, Array, one_of
-from .inputs import as_array, first
+from ..rnn.config import MAX_SIZE, Array, one_of
+from ..rnn.validation import as_array, first
+from ..validation import as_int
 
 Unit = Literal["character", "word"]
 

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..arguments import as_int, bring, require_memory
 from ..backend import home, move, on_device, resolve
 from ..display import Displayed
 from ..kernels.reference.rnn import rounded as nearest
+from ..validation import as_int, bring, require_memory
 from .config import CELLS, Activation, Array, CellName, Config
-from .files import load, save
+from .device import Place, Precision, choose, place
 from .generation import generate
-from .initial import MAX_SEED, Initial, draw
-from .inputs import (
+from .initialization import MAX_SEED, Initial, draw
+from .serialization import load, save
+from .torch import from_torch, to_torch
+from .validation import (
     Batch,
     Dropout,
     Goal,
@@ -34,8 +36,6 @@ from .inputs import (
     read_targets,
     settled,
 )
-from .place import Place, Precision, choose, place
-from .torch import from_torch, to_torch
 
 if TYPE_CHECKING:
     import torch

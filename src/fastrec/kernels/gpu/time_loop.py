@@ -14,7 +14,7 @@ from .matrix import multiply
 from .module import FLOATS, launch
 from .random import THREADS, blocks
 
-# As in cuda/sequences.cu.
+# As in cuda/time_loop.cu.
 DIGITS, TILE = 256, 2048
 PIECE = 128
 
@@ -45,14 +45,14 @@ def project(
         k, rows, t, width = out.shape
         sizes = (len(tokens), W_in.shape[1], k, rows, t, width)
         kernel = f"gather<{float_type(out)}>"
-        launch("sequences", kernel, blocks(32 * k * rows * t), THREADS, tokens, lengths, W_in, b, *sizes, out)
+        launch("time_loop", kernel, blocks(32 * k * rows * t), THREADS, tokens, lengths, W_in, b, *sizes, out)
 
 
 def add_bias(lengths: Any, b: Any, out: Any) -> None:
     """Add b (k, h) to each step of out (k, b, t, h); what it holds in the padding becomes 0."""
     k, rows, t, width = out.shape
     kernel = f"add_bias<{float_type(out)}>"
-    launch("sequences", kernel, blocks(32 * k * rows * t), THREADS, lengths, b, k, rows, t, width, out)
+    launch("time_loop", kernel, blocks(32 * k * rows * t), THREADS, lengths, b, k, rows, t, width, out)
 
 
 def input_gradients(
@@ -73,7 +73,7 @@ def without_padding(x: Any, lengths: Any) -> Any:
     clean = cupy.empty(x.shape, x.dtype)
     m, b, t, i = x.shape
     kernel = f"clear_padding<{float_type(x)}>"
-    launch("sequences", kernel, blocks(32 * m * b * t), THREADS, x, lengths, m, b, t, i, clean)
+    launch("time_loop", kernel, blocks(32 * m * b * t), THREADS, x, lengths, m, b, t, i, clean)
     return clean
 
 
@@ -116,8 +116,8 @@ def sums(d: Any, out: Any, lengths: Any = None, clean: Any = None) -> None:
     partial = cupy.empty((k, parts, h), d.dtype)
     real, tiles = float_type(d), -(-h // 32)
     sizes = (b, t, h, part, parts)
-    launch("sequences", f"sum_steps<{real}>", k * parts * tiles, THREADS, d, lengths, *sizes, clean, partial)
-    launch("sequences", f"join_sums<{real}>", blocks(k * h), THREADS, partial, k, parts, h, out)
+    launch("time_loop", f"sum_steps<{real}>", k * parts * tiles, THREADS, d, lengths, *sizes, clean, partial)
+    launch("time_loop", f"join_sums<{real}>", blocks(k * h), THREADS, partial, k, parts, h, out)
 
 
 def token_gradient(tokens: Any, lengths: Any, d: Any, d_W_in: Any) -> None:
@@ -133,11 +133,11 @@ def token_gradient(tokens: Any, lengths: Any, d: Any, d_W_in: Any) -> None:
     sizes = (k, d.shape[3], width, part, parts)
     tiles, real = -(-width // PIECE), float_type(d)
     launch(
-        *("sequences", f"sum_runs<{real}>", k * parts * tiles, PIECE),
+        *("time_loop", f"sum_runs<{real}>", k * parts * tiles, PIECE),
         *(*sorted_steps, d, *sizes, partial, d_W_in),
     )
     launch(
-        *("sequences", f"join_runs<{real}>", k * i, PIECE),
+        *("time_loop", f"join_runs<{real}>", k * i, PIECE),
         *(*sorted_steps, partial, width, part, parts, d_W_in),
     )
 
@@ -151,7 +151,7 @@ def sort_tokens(tokens: Any, lengths: Any, i: int) -> Any:
     for shift in range(0, i.bit_length(), DIGITS.bit_length() - 1):
         counts = cupy.empty((m, tiles, DIGITS), dtype=np.int32)
         given, steps = (steps, tokens, lengths, m, n, t, i, shift, tiles), cupy.empty((m, n), dtype=np.int32)
-        launch("sequences", "count_digits", m * tiles, THREADS, *given, counts)
-        launch("sequences", "scan_digits", m if n else 0, DIGITS, tiles, counts)
-        launch("sequences", "scatter_steps", m * tiles, THREADS, *given, counts, steps)
+        launch("time_loop", "count_digits", m * tiles, THREADS, *given, counts)
+        launch("time_loop", "scan_digits", m if n else 0, DIGITS, tiles, counts)
+        launch("time_loop", "scatter_steps", m * tiles, THREADS, *given, counts, steps)
     return steps

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int
 from ..backend import array_module, home, move
+from ..validation import as_int
 from .config import MAX_SIZE, Array
-from .inputs import as_array, read_lengths
-from .layers import RNN
+from .network import RNN
+from .validation import as_array, read_lengths
 
 
 def label_targets(

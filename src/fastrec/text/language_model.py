@@ -14,22 +14,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..arguments import as_int, number
 from ..backend import move
 from ..compilation import clock
 from ..files import require_suffix, require_writable
 from ..progress import progress_bar
-from . import checkpoint as checkpoints
-from . import files
-from .config import MAX_SIZE, Array, Config
-from .history import Log, TextHistory
-from .initial import MAX_SEED
-from .inputs import read_dropout
-from .layers import RNN
-from .optim import Adam
-from .place import Precision, choose
-from .sequences import Sequences
-from .training import Run
+from ..rnn import checkpoint as checkpoints
+from ..rnn import serialization as files
+from ..rnn.config import MAX_SIZE, Array, Config
+from ..rnn.dataset import Sequences
+from ..rnn.device import Precision, choose
+from ..rnn.history import Log, TextHistory
+from ..rnn.initialization import MAX_SEED
+from ..rnn.loop import Run
+from ..rnn.network import RNN
+from ..rnn.optimizers import Adam
+from ..rnn.validation import read_dropout
+from ..validation import as_int, number
 from .vocabulary import Unit, Vocabulary
 
 TextCell = Literal["elman", "gru", "lstm"]

@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arguments import number, require_memory, writable
 from ..backend import array_module, home, move, on_device
+from ..validation import number, require_memory, writable
 from .config import Array, Config
-from .place import Place
+from .device import Place
 
 Loss = Literal["cross_entropy", "mse"]
 Reduction = Literal["mean", "sum"]

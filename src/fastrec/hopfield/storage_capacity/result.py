@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrec.files import require_suffix
-from fastrec.hopfield import runs, theory
+from fastrec.hopfield import theory
+from fastrec.jobs import store as runs
 
-from ..display import Displayed, Table, import_pandas, span
-from ..tables import write_table
+from ...display import Displayed, Table, import_pandas, span
+from ...tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arguments import require_memory
 from ..backend import home, move, on_device
+from ..validation import require_memory
 from .config import Array, Config
-from .inputs import Loss, as_inputs, check_targets, read_floats, read_integers, read_lengths, steps_before
-from .place import Place
+from .device import Place
+from .validation import Loss, as_inputs, check_targets, read_floats, read_integers, read_lengths, steps_before
 
 
 class Sequences(NamedTuple):

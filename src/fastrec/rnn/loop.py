@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arguments import as_int
 from ..backend import move
 from ..compilation import clock
 from ..files import require_suffix, require_writable
 from ..kernels.reference.random import derive
 from ..progress import progress_bar
+from ..validation import as_int
 from . import checkpoint as checkpoints
 from .config import MAX_SIZE, Array, Config
+from .dataset import Sequences, read_sequences
+from .device import Place
 from .history import History, Log
-from .initial import MAX_SEED
-from .inputs import Dropout, Loss, Reduction, check_reduction, read_dropout, read_state, read_targets
-from .layers import RNN, Trace, give_all_back, give_back
-from .optim import Adam, Optimizer
-from .place import Place
-from .sequences import Sequences, read_sequences
+from .initialization import MAX_SEED
+from .network import RNN, Trace, give_all_back, give_back
+from .optimizers import Adam, Optimizer
+from .validation import Dropout, Loss, Reduction, check_reduction, read_dropout, read_state, read_targets
 
 FACTOR, SLACK = 1e3, 10.0  # a loss that is above FACTOR times that of epoch 0 plus SLACK has diverged
 

@@ -9,11 +9,11 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int, bring, human, require_memory
 from ..backend import array_module, home, kernels, move, on_device, resolve
 from ..display import Displayed
 from ..kernels import words
 from ..kernels.reference.random import derive
+from ..validation import as_int, bring, human, require_memory
 
 CHUNK = 2**22  # units packed or unpacked in one kernel call: what the reference widens to int64 at a time
 DEVICE_CHUNK = 2**28  # the same on the gpu, where a call must be worth its launch

@@ -17,21 +17,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int, require_memory
-from ..backend import home, move, resolve
-from ..compilation import clock
-from ..display import Displayed, Table, import_pandas, span
-from ..files import require_suffix
-from ..kernels.cpu.threads import limit_threads
-from ..kernels.reference.random import derive
-from ..progress import progress_bar
-from ..tables import write_table
-from . import runs, theory
-from .executors import as_workers, process_pool, run_tasks
-from .network import HopfieldNetwork
-from .patterns import MAX_UNITS, PackedStates, corrupt, random_patterns, stream_key
-from .results import Update
-from .runs import Origin, origin
+from ...backend import home, move, resolve
+from ...compilation import clock
+from ...display import Displayed, Table, import_pandas, span
+from ...files import require_suffix
+from ...jobs import store as runs
+from ...jobs.executors import as_workers, process_pool, run_tasks
+from ...jobs.store import Origin, origin
+from ...kernels.cpu.threads import limit_threads
+from ...kernels.reference.random import derive
+from ...progress import progress_bar
+from ...tables import write_table
+from ...validation import as_int, require_memory
+from .. import theory
+from ..network import HopfieldNetwork
+from ..states import MAX_UNITS, PackedStates, corrupt, random_patterns, stream_key
+from ..storage_capacity.result import Update
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int, number
 from ..backend import array_module, move, on_device, resolve
+from ..validation import as_int, number
 from .config import Array
-from .inputs import as_array, contiguous, settled
-from .place import Place, place
+from .device import Place, place
+from .validation import as_array, contiguous, settled
 
 State = dict[str, dict[str, Array]]  # by name of `_kept`, then by key of the parameters
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from ..arguments import as_int
 from ..kernels.cpu.threads import set_threads
+from ..validation import as_int
 
 
 class Costed(Protocol):

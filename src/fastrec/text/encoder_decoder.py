@@ -12,16 +12,18 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..arguments import as_int, require_memory
 from ..backend import home, move
 from ..compilation import clock
 from ..files import new_file, require_suffix
 from ..progress import progress_bar
-from .config import MAX_SIZE, Activation, Array, CellName, Config, one_of
-from .files import FORMAT, open_archive, read_parameters, read_text, sizes_of
-from .history import History, Log
-from .initial import MAX_SEED
-from .inputs import (
+from ..rnn.config import MAX_SIZE, Activation, Array, CellName, Config, one_of
+from ..rnn.device import Place, place
+from ..rnn.history import History, Log
+from ..rnn.initialization import MAX_SEED
+from ..rnn.network import RNN
+from ..rnn.optimizers import Adam, Optimizer
+from ..rnn.serialization import FORMAT, open_archive, read_parameters, read_text, sizes_of
+from ..rnn.validation import (
     Reduction,
     as_array,
     as_inputs,
@@ -32,9 +34,7 @@ from .inputs import (
     settled,
     steps_before,
 )
-from .layers import RNN
-from .optim import Adam, Optimizer
-from .place import Place, place
+from ..validation import as_int, require_memory
 
 Sources = Literal["sequences", "contexts"]
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..arguments import require_memory
 from ..files import new_file, require_file, require_suffix
+from ..validation import require_memory
 from .config import Array, Config
 
 TEXT = "fastrec_rnn"  # the array that holds the text

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import as_int, require_memory
 from ..compilation import clock
 from ..display import Displayed
-from .config import Activation, Array, CellName
-from .history import History
-from .initial import MAX_SEED
-from .layers import RNN
-from .optim import Adam
-from .training import fit
+from ..rnn.config import Activation, Array, CellName
+from ..rnn.history import History
+from ..rnn.initialization import MAX_SEED
+from ..rnn.loop import fit
+from ..rnn.network import RNN
+from ..rnn.optimizers import Adam
+from ..validation import as_int, require_memory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..arguments import as_int, require_memory
+from ..validation import as_int, require_memory
 from .config import CELLS, Array, Config, one_of
 
 Initial = Literal["orthogonal", "uniform", "identity"]

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_int, require_memory
 from ..backend import move
-from .config import MAX_SIZE, Array
-from .inputs import as_array, read_integers
+from ..rnn.config import MAX_SIZE, Array
+from ..rnn.validation import as_array, read_integers
+from ..validation import as_int, require_memory
 
 MAX_ORDER = 1000
 

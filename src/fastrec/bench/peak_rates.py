@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from .byte_products import MOST, NEVER, PANEL, UNITS, advance
-from .byte_products import ROWS as MEMORIES
-from .hopfield import COLUMNS, PANELS, ROWS, full_tile
-from .matrix import ROWS as TILE_ROWS
-from .matrix import outer_tile, panel_width
-from .parallel import Parallel, tasks
-from .simd import LANES, masked_sum
-from .threads import get_threads
+from ..kernels.cpu.byte_products import MOST, NEVER, PANEL, UNITS, advance
+from ..kernels.cpu.byte_products import ROWS as MEMORIES
+from ..kernels.cpu.hopfield import COLUMNS, PANELS, ROWS, full_tile
+from ..kernels.cpu.matrix import ROWS as TILE_ROWS
+from ..kernels.cpu.matrix import outer_tile, panel_width
+from ..kernels.cpu.parallel import Parallel, tasks
+from ..kernels.cpu.simd import LANES, masked_sum
+from ..kernels.cpu.threads import get_threads
 
 DEPTH, WORDS, COUNT = 128, 64, 16  # steps of a product, words of a row, words of a row of units
 

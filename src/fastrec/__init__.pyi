@@ -1,0 +1,18 @@
+from . import hopfield as hopfield
+from . import plot as plot
+from . import rnn as rnn
+from . import tasks as tasks
+from . import text as text
+from .backend import BackendError as BackendError
+from .backend import available_backends as available_backends
+from .backend import get_backend as get_backend
+from .backend import set_backend as set_backend
+from .backend import use_backend as use_backend
+from .hopfield import *
+from .kernels.cpu.threads import get_threads as get_threads
+from .kernels.cpu.threads import set_threads as set_threads
+from .rnn import *
+from .tasks import *
+from .text import *
+
+__version__: str

@@ -1,0 +1,5 @@
+"""``python -m fastrec`` is the command ``fastrec``."""
+
+from .cli import main
+
+main()

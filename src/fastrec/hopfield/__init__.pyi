@@ -1,0 +1,17 @@
+from . import theory as theory
+from .network import HopfieldNetwork as HopfieldNetwork
+from .network import OscillationResult as OscillationResult
+from .network import RecallResult as RecallResult
+from .network import find_oscillation as find_oscillation
+from .retrieval.run import RetrievalResult as RetrievalResult
+from .retrieval.run import basin_map as basin_map
+from .retrieval.run import retrieval_curve as retrieval_curve
+from .retrieval.run import retrieval_scaling as retrieval_scaling
+from .states import PackedStates as PackedStates
+from .states import corrupt as corrupt
+from .states import pack as pack
+from .states import random_patterns as random_patterns
+from .storage_capacity.result import CapacityResult as CapacityResult
+from .storage_capacity.result import ScalingResult as ScalingResult
+from .storage_capacity.run import capacity as capacity
+from .storage_capacity.run import capacity_scaling as capacity_scaling

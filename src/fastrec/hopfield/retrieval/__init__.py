@@ -1,0 +1,1 @@
+"""Retrieval with errors: how close to a memory recall ends."""

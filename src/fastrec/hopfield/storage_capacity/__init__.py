@@ -1,0 +1,1 @@
+"""Storage capacity: how many memories a network holds, exactly, over many trials."""

@@ -1,0 +1,1 @@
+"""Long runs: files that keep finished work, executors that share it."""
