@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sides import AGAIN, ROOT, Side
 
-from fastrec.bench.timing import human_seconds
+from fastrec.bench.timing import format_seconds
 
 LEAST = 0.1  # seconds of the calls that are timed together
 IDLE = 0.2  # seconds before: threads of the call before have gone to sleep
@@ -58,7 +58,7 @@ def row(before: Side, after: Side, rounds: int) -> list[str]:
         order = (before, after) if number % 2 == 0 else (after, before)
         times = {side: idle_then(side, calls) for side in order}
         pairs.append((times[before], times[after]))
-    seconds = [human_seconds(statistics.median(pair[side][1] for pair in pairs)) for side in (0, 1)]
+    seconds = [format_seconds(statistics.median(pair[side][1] for pair in pairs)) for side in (0, 1)]
     return [*seconds, *(summary([new[which] / old[which] for old, new in pairs]) for which in (1, 0))]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from records import rows_of, runs_of, title
 
-from fastrec.bench.timing import human_seconds
+from fastrec.bench.timing import format_seconds
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,7 +51,7 @@ def table(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
             times, bases = (
                 [min(row[key] for row in rows) for rows in (old, new)] for key in ("ours_s", "baseline_s")
             )
-            shown = " ".join(f"{human_seconds(s):>8}" for s in times)
+            shown = " ".join(f"{format_seconds(s):>8}" for s in times)
             machine = f"({bases[0] / bases[1]:.2f})"
             lines.append(f"{name:<76} {shown} {times[0] / times[1]:7.2f} {machine:>10}")
     return "\n".join(lines)

@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fastrec.bench.timing import human_count, human_seconds, human_share
-from fastrec.validation import human
+from fastrec.bench.timing import format_count, format_seconds, format_share
+from fastrec.validation import format_bytes
 
 HERE = Path(__file__).parent
 RESULTS, README = HERE / "results", HERE / "README.md"
@@ -91,13 +91,13 @@ def job_table(rows: list[Row]) -> list[str]:
         [
             (
                 row["name"],
-                human_seconds(row["ours_s"]),
-                human_seconds(row["baseline_s"]),
+                format_seconds(row["ours_s"]),
+                format_seconds(row["baseline_s"]),
                 row["against"],
                 f"**{row['ratio']:.3g}**",
                 f"{row['goal']:.3g}" if row["goal"] else "",
                 f"{row['share']:.0%}" if row["share"] else "",
-                human_seconds(row["first_call_s"]),
+                format_seconds(row["first_call_s"]),
             )
             for row in rows
         ],
@@ -106,8 +106,8 @@ def job_table(rows: list[Row]) -> list[str]:
 
 def scan_cell(row: Row) -> str:
     """Time of a trial, shares of the measured inner loops, and how much faster it is than its baseline."""
-    shares = ", ".join(human_share(share) for share in row.get("shares", {}).values())
-    time = f"{human_seconds(row['ours_s'])} ({shares})" if shares else human_seconds(row["ours_s"])
+    shares = ", ".join(format_share(share) for share in row.get("shares", {}).values())
+    time = f"{format_seconds(row['ours_s'])} ({shares})" if shares else format_seconds(row["ours_s"])
     return f"{time}, **{row['ratio']:.3g}** x {row['against'].split(' incremental')[0]}"
 
 
@@ -122,7 +122,7 @@ def scan_table(machines: list[list[Run]]) -> list[str]:
             for n, (_, row) in scans.items():
                 cells[n, heads[-1]] = scan_cell(row)
                 if "operations" in row:
-                    counts[n] = (*map(human_count, row["operations"].values()), human(row["bytes"]))
+                    counts[n] = (*map(format_count, row["operations"].values()), format_bytes(row["bytes"]))
     rows = [
         (
             str(n),

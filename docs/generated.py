@@ -35,13 +35,14 @@ def kernel_table():
     """Rows of kernels by the file that holds them on the cpu, a column for each backend."""
     found = {backend: {k: v for d in DOMAINS for k, v in read(backend, d).items()} for backend in BACKENDS}
     rows = {}
-    for kernel, home in found["cpu"].items():
-        rows.setdefault(home, []).append(kernel)
+    for kernel, module in found["cpu"].items():
+        rows.setdefault(module, []).append(kernel)
     lines = ["| | kernels |" + "".join(f" {b} ({by}) |" for b, by in BACKENDS.items()), "|---" * 5 + "|"]
-    for home, names in rows.items():
+    for module, names in rows.items():
         shared = [sum(name in found[backend] for name in names) for backend in BACKENDS]
         marks = ["yes" if number == len(names) else f"{number} of {len(names)}" for number in shared]
-        lines.append(f"| {home} | {', '.join(f'`{name}`' for name in sorted(names))} | {' | '.join(marks)} |")
+        listed = ", ".join(f"`{name}`" for name in sorted(names))
+        lines.append(f"| {module} | {listed} | {' | '.join(marks)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,7 @@ from hypothesis import settings
 from summary import Summary
 
 from fastrec import validation as arguments
-from fastrec.backend import BACKENDS, array_module, lacking
+from fastrec.backend import BACKENDS, array_module, unavailable_reason
 
 CHOSEN = tuple(filter(None, os.environ.get("FASTREC_TEST_BACKENDS", "").split(","))) or BACKENDS
 if unknown := set(CHOSEN) - set(BACKENDS):
@@ -91,7 +91,7 @@ def parameters(item: pytest.Item) -> list[str]:
 
 def usable(name: str) -> str:
     """The name, or a skip that says what is missing."""
-    if missing := devices.fault() if name == "gpu" else lacking(name):
+    if missing := devices.fault() if name == "gpu" else unavailable_reason(name):
         pytest.skip(missing)
     return name
 

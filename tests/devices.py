@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from emulator import raw
 
-from fastrec.backend import kernels, lacking, move
+from fastrec.backend import kernels, move, unavailable_reason
 
 DOMAINS = ("hopfield", "capacity", "rnn", "generation")
 CALLED: set[str] = set()
@@ -31,9 +31,9 @@ MODES = {
 
 def prepare() -> None:
     """Have CUDA emulated from now on if it does not run here and can be emulated."""
-    if lacking("gpu") is not None and emulator.lacking() is None:
+    if unavailable_reason("gpu") is not None and emulator.unavailable_reason() is None:
         emulator.install()
-        lacking.cache_clear()
+        unavailable_reason.cache_clear()
         from fastrec.kernels.gpu import module
 
         # g++ takes seconds to begin with: all instances of a file at once.
@@ -42,8 +42,8 @@ def prepare() -> None:
 
 def fault() -> str | None:
     """What keeps "gpu" from running here, a sentence, or None."""
-    found = lacking("gpu")
-    return found and "; ".join(filter(None, (found, emulator.lacking())))
+    found = unavailable_reason("gpu")
+    return found and "; ".join(filter(None, (found, emulator.unavailable_reason())))
 
 
 def emulated(backend: str) -> bool:
@@ -111,7 +111,7 @@ def kernels_to_run(backends: Iterable[str]) -> set[str]:
         f"{backend} {domain}.{name}"
         for backend in backends
         for domain in DOMAINS
-        if lacking(backend, domain) is None
+        if unavailable_reason(backend, domain) is None
         for name in kernels(domain, backend).__all__
     }
     if "gpu" in backends and emulated("gpu"):

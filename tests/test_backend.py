@@ -39,9 +39,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No default, no environment variable, no remembered faults, before and after."""
     monkeypatch.delenv("FASTREC_BACKEND", raising=False)
     monkeypatch.setattr(switch, "_default", None)
-    switch.lacking.cache_clear()
+    switch.unavailable_reason.cache_clear()
     yield
-    switch.lacking.cache_clear()
+    switch.unavailable_reason.cache_clear()
 
 
 def pretend(
@@ -93,7 +93,7 @@ def pretend(
         core = SimpleNamespace(assemble_cupy_compiler_options=lambda options: look_for(headers))
         cupy = SimpleNamespace(cuda=cuda, _core=SimpleNamespace(core=core), __version__=version)
         monkeypatch.setitem(sys.modules, "cupy", cupy)
-    switch.lacking.cache_clear()
+    switch.unavailable_reason.cache_clear()
 
 
 def test_the_default_is_auto_and_resolved() -> None:
@@ -208,7 +208,7 @@ def test_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_later_cupy_may_look_for_headers_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, 1, headers=AttributeError("no such function"))
-    assert switch.lacking("gpu") is None
+    assert switch.unavailable_reason("gpu") is None
 
 
 def test_auto_takes_what_has_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,7 +240,7 @@ def test_a_folder_is_no_file(run, folder, option):
 
 def test_missing_backend(run, folder, monkeypatch):
     monkeypatch.setattr(
-        "fastrec.backend.lacking", lambda name, domain=None: "no gpu" if name == "gpu" else None
+        "fastrec.backend.unavailable_reason", lambda name, domain=None: "no gpu" if name == "gpu" else None
     )
     refused(run("capacity", "--sizes", "20", "--backend", "gpu"), folder, "gpu")
     refused(run("recall", "--backend", "gpu"), folder, "gpu")

@@ -179,7 +179,7 @@ def test_a_card_says_where_it_waits_without_a_warning() -> None:
     assert done.stdout == "in\nout\n", done.stderr
 
 
-@pytest.mark.skipif(emulator.lacking() is not None, reason=str(emulator.lacking()))
+@pytest.mark.skipif(emulator.unavailable_reason() is not None, reason=str(emulator.unavailable_reason()))
 def test_the_emulator_takes_the_place_of_a_cupy_that_finds_no_card() -> None:
     """Whoever looks at all modules then, as Hypothesis does, loads no more of the real one."""
     code = """

@@ -11,7 +11,7 @@ from devices import crossing
 
 import fastrec
 from fastrec import BackendError, HopfieldNetwork, PackedStates
-from fastrec.backend import device, device_memory, home, move, on_device
+from fastrec.backend import backend_of, device, device_memory, move, on_device
 from fastrec.cli import hopfield, machine
 from fastrec.cli.options import Backend
 from fastrec.hopfield import network as network_module
@@ -251,7 +251,7 @@ class TestNetwork:
         for patterns in (cp.asarray(more[..., :5, :]), more[..., 5:6, :]):
             network.forget(patterns)
             host.forget(move(patterns, "cpu"))
-        assert home(network._buffer) == "gpu"
+        assert backend_of(network._buffer) == "gpu"
         assert np.array_equal(network.patterns(), host.patterns())
         assert np.array_equal(network.couplings(), host.couplings())
         with pytest.raises(ValueError, match="is not stored"):
@@ -269,7 +269,9 @@ class TestNetwork:
             with fastrec.use_backend(name):
                 network.store(x[..., 4 * turn : 4 * turn + 4, :])
                 network.recall(probes)
-                assert home(network._buffer) == home(network._units) == home(network._weights)
+                assert (
+                    backend_of(network._buffer) == backend_of(network._units) == backend_of(network._weights)
+                )
                 assert on_device(network._buffer) == (name == gpu)
                 assert np.array_equal(network.patterns(), x[..., : 4 * turn + 4, :])
                 assert isinstance(network.couplings(), np.ndarray)

@@ -14,7 +14,7 @@ from devices import crossing, to_host
 
 import fastrec
 from fastrec import RNN, SGD, Adam, BackendError, History, addition, fit, gradient_flow, truncated_bptt
-from fastrec.backend import home, move, on_device
+from fastrec.backend import backend_of, move, on_device
 from fastrec.cli.addition import addition as addition_command
 from fastrec.cli.options import Backend, Cell
 from fastrec.tasks import addition as addition_module
@@ -54,7 +54,7 @@ def close(ours: Any, expected: Any, where: str = "gpu") -> None:
         for key, array in expected.items():
             close(ours[key], array, where)
         return
-    assert home(ours) == where
+    assert backend_of(ours) == where
     assert (ours.dtype, ours.shape) == (np.asarray(expected).dtype, np.shape(expected))
     np.testing.assert_allclose(move(ours, "cpu"), move(expected, "cpu"), rtol=1e-9, atol=1e-11)
 
@@ -174,8 +174,8 @@ class TestNetwork:
         for name in (gpu, "cpu", gpu, "reference", gpu):
             with fastrec.use_backend(name):
                 close(rnn.forward(x).outputs, expected, "cpu")
-                assert {home(array) for array in rnn.parameters.values()} == {home_of(name)}
-                assert home(rnn.copy().parameters["W_in"]) == home_of(name)
+                assert {backend_of(array) for array in rnn.parameters.values()} == {home_of(name)}
+                assert backend_of(rnn.copy().parameters["W_in"]) == home_of(name)
         assert equal(rnn.parameters, host.parameters)
 
     def test_bits_repeat(self, gpu: str, cell: str, layers: int, o: int | None, models: int | None) -> None:

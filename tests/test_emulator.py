@@ -14,7 +14,9 @@ import nvrtc
 import pytest
 from emulator import cupy, errors, raw
 
-pytestmark = pytest.mark.skipif(emulator.lacking() is not None, reason=str(emulator.lacking()))
+pytestmark = pytest.mark.skipif(
+    emulator.unavailable_reason() is not None, reason=str(emulator.unavailable_reason())
+)
 
 RIGHT = r"""
 template <class T>

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastrec
-from fastrec.backend import home, move
+from fastrec.backend import backend_of, move
 from fastrec.rnn.padding import pad_sequences, unpad
 from fastrec.text.encoder_decoder import EncoderDecoder
 
@@ -62,7 +62,7 @@ def test_gradients(backend: str, cell: str, layers: int, kind: str) -> None:
     for key, gradient in gradients.items():
         array = model.parameters[key]
         direction = random.standard_normal(array.shape)
-        step = move(1e-5 * direction, home(array))
+        step = move(1e-5 * direction, backend_of(array))
         array += step
         above = model.loss(*data, reduction="sum")
         array -= 2 * step

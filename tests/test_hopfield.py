@@ -16,7 +16,7 @@ from fastrec import validation as arguments
 from fastrec.backend import move
 from fastrec.hopfield import network as network_module
 from fastrec.hopfield import states as patterns_module
-from fastrec.hopfield.network import RecallResult, cheaper, occurrence
+from fastrec.hopfield.network import RecallResult, choose_representation, occurrence
 from fastrec.hopfield.states import as_states, stream_key, unpack_states
 from fastrec.kernels import DERIVE
 from fastrec.kernels.reference.random import philox
@@ -722,26 +722,26 @@ class TestRecall:
 
 
 def test_choice_of_representation(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cheaper(1, 100, 1000, 50, "async", False) == "patterns"
-    assert cheaper(1, 100, 1000, 1000, "async", False) == "weights"
-    assert cheaper(1, 1, 1000, 1000, "async", False) == "patterns"
-    assert cheaper(1, 1, 1000, 1000, "async", True) == "weights"
-    assert cheaper(1, 100, 1000, 1000, "sync", False) == "patterns"
+    assert choose_representation(1, 100, 1000, 50, "async", False) == "patterns"
+    assert choose_representation(1, 100, 1000, 1000, "async", False) == "weights"
+    assert choose_representation(1, 1, 1000, 1000, "async", False) == "patterns"
+    assert choose_representation(1, 1, 1000, 1000, "async", True) == "weights"
+    assert choose_representation(1, 100, 1000, 1000, "sync", False) == "patterns"
     monkeypatch.setattr(network_module, "available_memory", lambda backend: 10**6)
-    assert cheaper(1, 100, 1000, 1000, "async", False) == "patterns"
+    assert choose_representation(1, 100, 1000, 1000, "async", False) == "patterns"
     monkeypatch.setattr(network_module, "available_memory", lambda backend: None)
-    assert cheaper(1, 100, 1000, 1000, "async", False) == "weights"
+    assert choose_representation(1, 100, 1000, 1000, "async", False) == "weights"
 
 
 def test_choice_of_representation_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     free = {"gpu": 2 * (1000**2 + 9 * 1000), "cpu": 0}
     monkeypatch.setattr(network_module, "available_memory", free.__getitem__)
-    assert cheaper(1, 1, 1000, 50, "async", False, "gpu") == "weights"
-    assert cheaper(1, 2, 1000, 50, "async", False, "gpu") == "patterns"
-    assert cheaper(1, 1, 1000, 128, "async", False, "gpu") == "patterns"  # of 16 bits
-    assert cheaper(2, 1, 1000, 50, "async", False, "gpu") == "patterns"
-    assert cheaper(2, 1, 1000, 50, "async", True, "gpu") == "weights"
-    assert cheaper(1, 1, 1000, 50, "sync", True, "gpu") == "patterns"
+    assert choose_representation(1, 1, 1000, 50, "async", False, "gpu") == "weights"
+    assert choose_representation(1, 2, 1000, 50, "async", False, "gpu") == "patterns"
+    assert choose_representation(1, 1, 1000, 128, "async", False, "gpu") == "patterns"  # of 16 bits
+    assert choose_representation(2, 1, 1000, 50, "async", False, "gpu") == "patterns"
+    assert choose_representation(2, 1, 1000, 50, "async", True, "gpu") == "weights"
+    assert choose_representation(1, 1, 1000, 50, "sync", True, "gpu") == "patterns"
 
 
 @pytest.mark.parametrize(("n", "p"), [(2, 1), (10, 3), (65, 20), (100, 100)])

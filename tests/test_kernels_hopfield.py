@@ -11,7 +11,7 @@ from devices import host_kernels
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrec.backend import kernels, lacking
+from fastrec.backend import kernels, unavailable_reason
 from fastrec.kernels import CORRUPT, ORDER, PATTERN, words
 
 KEY = np.uint64(0x9E3779B97F4A7C15)
@@ -85,7 +85,7 @@ def draws(row: int, network: int, stream: int, step: int, count: int) -> list[in
 @pytest.mark.parametrize("domain", ["hopfield", "capacity", "rnn"])
 def test_signatures_are_those_of_the_reference(compiled: str, domain: str) -> None:
     """What a kernel is called and how must not depend on the backend, but that the cpu has one precision."""
-    if fault := lacking(compiled, domain):
+    if fault := unavailable_reason(compiled, domain):
         pytest.skip(fault)
     reference, module = kernels(domain, "reference"), kernels(domain, compiled)
     assert sorted(module.__all__) == sorted(reference.__all__)

@@ -72,9 +72,9 @@ def cuda() -> dict[str, Any]:
     except Exception as error:  # whatever is missing, the sentence below is better where there is one
         info["unavailable"] = one_line(f"CuPy cannot use the card: {error}")
     try:
-        from fastrec.backend import lacking
+        from fastrec.backend import unavailable_reason
 
-        if reason := lacking("gpu"):
+        if reason := unavailable_reason("gpu"):
             info["unavailable"] = reason
     except ImportError as error:
         info["unavailable"] = f"fastrec cannot be imported: {error}"

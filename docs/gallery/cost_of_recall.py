@@ -10,7 +10,7 @@ where memories are lost already; at any load below 4 they take more memory.
 import numpy as np
 from matplotlib.figure import Figure
 
-from fastrec.hopfield.network import cheaper, narrowest
+from fastrec.hopfield.network import choose_representation, narrowest
 from fastrec.plot import save_figure
 
 
@@ -18,7 +18,9 @@ def main(n=10_000, b=1000, path="cost_of_recall.svg"):
     p = np.unique(np.geomspace(max(1, n / 1000), n, 200).astype(int))
     sweeps = np.where(p < 0.1 * n, 4, 30)
     patterns, made, ready = b * sweeps * n * p, b * 7 * n * n + n * n * p // 8, b * 7 * n * n + 0 * p
-    chosen = np.array([cheaper(1, b, n, int(load), "async", False, "cpu") == "weights" for load in p])
+    chosen = np.array(
+        [choose_representation(1, b, n, int(load), "async", False, "cpu") == "weights" for load in p]
+    )
 
     figure = Figure(figsize=(6.4, 6.0), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)

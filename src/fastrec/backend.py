@@ -55,7 +55,7 @@ def get_backend() -> str:
 
 def available_backends() -> tuple[str, ...]:
     """The backends that can run here, of "reference", "cpu" and "gpu"."""
-    return tuple(name for name in BACKENDS if lacking(name) is None)
+    return tuple(name for name in BACKENDS if unavailable_reason(name) is None)
 
 
 def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> str:
@@ -74,8 +74,8 @@ def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> 
         raise BackendError(f'{source} is {name!r}; it must be "cpu", "gpu", "reference" or "auto"')
     given = any(map(on_device, arrays))
     if name == "auto":
-        name = "gpu" if given or lacking("gpu", domain) is None else "cpu"
-    if fault := lacking(name, domain):
+        name = "gpu" if given or unavailable_reason("gpu", domain) is None else "cpu"
+    if fault := unavailable_reason(name, domain):
         raise BackendError(fault)
     if given and name != "gpu":
         raise BackendError(f'a CuPy array was given to backend "{name}"; use "gpu" or cupy.asnumpy(array)')
@@ -84,7 +84,7 @@ def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> 
 
 def kernels(domain: str, backend: str) -> ModuleType:
     """The kernel module of a domain ("hopfield", "rnn") on a backend that `resolve` returned."""
-    if fault := lacking(backend, domain):
+    if fault := unavailable_reason(backend, domain):
         raise BackendError(fault)
     return importlib.import_module(f"fastrec.kernels.{backend}.{domain}")
 
@@ -105,7 +105,7 @@ def on_device(array: object) -> bool:
     return type(array).__module__.partition(".")[0] == "cupy"
 
 
-def home(array: object) -> str:
+def backend_of(array: object) -> str:
     """A backend that computes where this array is: "gpu" for a CuPy array, else "cpu"."""
     return "gpu" if on_device(array) else "cpu"
 
@@ -144,10 +144,10 @@ def device_memory() -> tuple[int, int]:
 
 
 @functools.cache
-def lacking(backend: str, domain: str | None = None) -> str | None:
+def unavailable_reason(backend: str, domain: str | None = None) -> str | None:
     """What keeps a known backend, or its kernels of a domain, from running here, a sentence, or None."""
     if domain is not None:
-        if fault := lacking(backend):
+        if fault := unavailable_reason(backend):
             return fault
         found = importlib.util.find_spec(f"fastrec.kernels.{backend}.{domain}")
         return None if found else f'backend "{backend}" has no {domain} kernels in this version'

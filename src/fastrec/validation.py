@@ -65,17 +65,19 @@ def require_memory(what: str, nbytes: int, cure: str = "", backend: str = "cpu")
     """
     if nbytes > 2**26 and (free := available_memory(backend)) is not None and nbytes > free:
         memory = "memory of the device" if backend == "gpu" else "memory"
-        raise ValueError(f"{what} needs {human(nbytes)} of {memory}, {human(free)} are available{cure}")
+        raise ValueError(
+            f"{what} needs {format_bytes(nbytes)} of {memory}, {format_bytes(free)} are available{cure}"
+        )
 
 
-def bring(what: str, array: Any, backend: str) -> Any:
+def move_checked(what: str, array: Any, backend: str) -> Any:
     """`move` to where a backend computes, if memory suffices there; else ValueError."""
     if on_device(array) != (backend == "gpu"):
         require_memory(what, array.nbytes, backend=backend)
     return move(array, backend)
 
 
-def human(nbytes: float) -> str:
+def format_bytes(nbytes: float) -> str:
     """Bytes in decimal units, as "1.5 GB"."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if nbytes < 1000 or unit == "TB":

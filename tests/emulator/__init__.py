@@ -7,7 +7,7 @@ import shutil
 import sys
 
 
-def lacking() -> str | None:
+def unavailable_reason() -> str | None:
     """What keeps the emulator from running here, a sentence, or None."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         return "CUDA is emulated on x86-64 Linux only"

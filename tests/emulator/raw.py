@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from . import cupy, errors, lacking
+from . import cupy, errors, unavailable_reason
 from .errors import CUDADriverError, EmulationError, LaunchError
 
 HERE = Path(__file__).parent
@@ -280,7 +280,7 @@ class RawModule:
     def library(self, check: bool) -> tuple[Path, ctypes.CDLL]:
         """The compiled module with or without checks, and its file."""
         if check not in self.libraries:
-            if (fault := lacking()) is not None:
+            if (fault := unavailable_reason()) is not None:
                 raise EmulationError(fault)
             for match in DYNAMIC.finditer(self.code):
                 if self.code.count("{", 0, match.start()) == self.code.count("}", 0, match.start()):

@@ -17,9 +17,9 @@ from ..compilation import compiling_seconds
 from ..display import Displayed, Table, import_pandas
 from ..files import new_file
 from ..kernels.cpu.threads import get_threads
-from ..validation import human
+from ..validation import format_bytes
 from .jobs import JOBS, Job
-from .timing import best, human_count, human_seconds, human_share, in_turn, kernel_times, machine, seconds
+from .timing import best, format_count, format_seconds, format_share, in_turn, kernel_times, machine, seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,11 +56,11 @@ class Row(Displayed):
     def counts(self, limits: Mapping[str, float]) -> str:
         """Shares of the rates that bound it, with the operations and bytes."""
         counts = [
-            f"{human_share(number / limits[name] / self.seconds)} of {name}: {human_count(number)}"
+            f"{format_share(number / limits[name] / self.seconds)} of {name}: {format_count(number)}"
             for name, number in self.operations.items()
         ]
         return ", ".join(counts or [f"{self.share:.0%} of {self.limit}"]) + (
-            f", {human(self.bytes)}" if self.bytes else ""
+            f", {format_bytes(self.bytes)}" if self.bytes else ""
         )
 
 
@@ -124,7 +124,7 @@ class Report(Displayed):
         earlier = {row.name: row.seconds for row in before.rows} if before else {}
         lines = []
         for row in self.rows:
-            line = f"{row.name:<52} {human_seconds(row.seconds):>8}  {row.times:5.1f} x {row.against}"
+            line = f"{row.name:<52} {format_seconds(row.seconds):>8}  {row.times:5.1f} x {row.against}"
             if row.name in earlier:
                 line += f"; {earlier[row.name] / row.seconds:.2f} x earlier"
             total = sum(row.spent.values())
@@ -148,7 +148,7 @@ class Report(Displayed):
         rows = [
             [
                 row.name,
-                human_seconds(row.seconds),
+                format_seconds(row.seconds),
                 f"{row.times:.1f}",
                 row.against,
                 f"{row.share:.0%}",

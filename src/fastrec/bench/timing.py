@@ -106,15 +106,15 @@ def machine() -> str:
     return f"{cpu}, {len(affinity(0)) if affinity else os.cpu_count()} cores"
 
 
-def human_seconds(s: float) -> str:
+def format_seconds(s: float) -> str:
     return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} µs"
 
 
-def human_share(share: float) -> str:
+def format_share(share: float) -> str:
     return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
 
 
-def human_count(number: float) -> str:
+def format_count(number: float) -> str:
     """A number of operations, as "1.43 G"."""
     for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if number >= size:

@@ -9,10 +9,10 @@ import numpy as np
 import typer
 
 from .. import __version__
-from ..backend import BACKENDS, device, device_memory, lacking, resolve
+from ..backend import BACKENDS, device, device_memory, resolve, unavailable_reason
 from ..compilation import compiling_seconds
 from ..progress import progress_bar
-from ..validation import human
+from ..validation import format_bytes
 from .options import BackendOption, use_threads
 from .outputs import require_file_for, require_picture, written_to
 
@@ -87,14 +87,14 @@ def info() -> None:
     default = resolve(None)
     print(f"fastrec   {__version__} (Python {platform.python_version()}, NumPy {np.__version__})")
     for name in BACKENDS:
-        print(f"{name:<10}{lacking(name) or 'available'}")
+        print(f"{name:<10}{unavailable_reason(name) or 'available'}")
     print(f"default   {default}")
-    if lacking("cpu") is None:
+    if unavailable_reason("cpu") is None:
         from ..kernels.cpu.jit import describe
 
         for key, value in describe().items():
             print(f"{key:<10}{value}")
-    if lacking("gpu") is None:
+    if unavailable_reason("gpu") is None:
         from ..hopfield.storage_capacity.run import room
 
         scan, recall = room(device_memory()[0], device().multiprocessors)
@@ -105,6 +105,5 @@ def info() -> None:
 def describe_device() -> str:
     """The device that "gpu" runs on, its compute capability and its memory."""
     found, (free, total) = device(), device_memory()
-    return (
-        f"{found.name}, compute capability {found.capability}, {human(free)} of {human(total)} of memory free"
-    )
+    memory = f"{format_bytes(free)} of {format_bytes(total)} of memory free"
+    return f"{found.name}, compute capability {found.capability}, {memory}"

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import array_module, home, kernels, move, on_device, resolve
+from ..backend import array_module, backend_of, kernels, move, on_device, resolve
 from ..display import Displayed, span
 from ..kernels import words
-from ..validation import as_int, available_memory, bring, human, require_memory, writable
+from ..validation import as_int, available_memory, format_bytes, move_checked, require_memory, writable
 from .states import (
     MAX_UNITS,
     PackedStates,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Representation = Literal["auto", "patterns", "weights"]
 Update = Literal["async", "sync"]
 
-FEW_UNITS, FEW_ROWS = 2**14, 64  # of recall on the gpu: see `cheaper`
+FEW_UNITS, FEW_ROWS = 2**14, 64  # of recall on the gpu: see `choose_representation`
 BLOCK_OVERLAPS = 2**26  # overlaps (int32) held at a time where they are only a step to something else
 
 
@@ -186,7 +186,7 @@ class HopfieldNetwork:
     def __repr__(self) -> str:
         arrays = (self._buffer, self._units, self._weights)
         k = f", k={self._lead[0]}" if self._lead else ""
-        memory = human(sum(a.nbytes for a in arrays if a is not None))
+        memory = format_bytes(sum(a.nbytes for a in arrays if a is not None))
         return (
             f"HopfieldNetwork(n={self._n}, p={self._p}{k}, load={self._p / self._n:.3g}, "
             f'backend="{self.backend}", memory={memory})'
@@ -236,7 +236,10 @@ class HopfieldNetwork:
         self._require_patterns()
         name = resolve(self._backend, storage(patterns))
         given, shape = self._read("patterns", patterns, name)
-        removed, packed = bring("forget", given, "cpu"), bring("forget", self._packed(name), "cpu")
+        removed, packed = (
+            move_checked("forget", given, "cpu"),
+            move_checked("forget", self._packed(name), "cpu"),
+        )
         k, q, w = removed.shape
         # Equal rows have equal hashes; only stored rows whose hash is among the removed ones are compared.
         factors = np.random.default_rng(w).integers(0, 2**64, w, dtype=np.uint64) | np.uint64(1)
@@ -277,7 +280,7 @@ class HopfieldNetwork:
             made, name = self._weights, self.backend
             if made is None:
                 made = self._compute_weights("couplings()", name)
-            weights = bring("couplings()", made, "cpu")
+            weights = move_checked("couplings()", made, "cpu")
             weights = weights.copy() if weights is self._weights else weights
         else:
             weights = np.zeros((self._buffer.shape[0], self._n, self._n), dtype=np.int8)
@@ -321,13 +324,13 @@ class HopfieldNetwork:
             max_sweeps = min(max_sweeps, len(orders))
         states, shape = self._read("probes", probes, name)
         k, b, _ = states.shape
-        where = home(storage(probes))
+        where = backend_of(storage(probes))
         if not isinstance(probes, PackedStates):
             require_memory(f"recall of {k * b} states", k * b * self._n, backend=where)
         if record_energy:
             energy_bytes = 8 * k * b * (max_sweeps + 1)
             require_memory(f"record_energy with max_sweeps = {max_sweeps}", energy_bytes, backend=name)
-        if isinstance(probes, PackedStates) and where == home(states):
+        if isinstance(probes, PackedStates) and where == backend_of(states):
             states = states.copy()
         stopped = xp.empty((k, b), dtype=bool if update == "async" else np.int32)
         sweeps, flips = xp.empty((k, b), dtype=np.int32), xp.empty((k, b), dtype=np.int64)
@@ -401,7 +404,7 @@ class HopfieldNetwork:
     def _by_rows(self, job: str, states: States, kernel: Callable[[str, Any, Any], Any]) -> Any:
         """kernel(backend, s (k, c, w), overlaps (k, c, p)) over blocks of c rows that bound the overlaps."""
         self._require_patterns()
-        name, where = resolve(self._backend, storage(states)), home(storage(states))
+        name, where = resolve(self._backend, storage(states)), backend_of(storage(states))
         probes, shape = self._read("states", states, name)
         packed = self._packed(name)
         k, b, _ = probes.shape
@@ -433,7 +436,7 @@ class HopfieldNetwork:
             takes = several if self._lead else plain if self._lead == () else f"{plain} or {several}"
             raise ValueError(f"{name} has shape {shape}; this network takes {takes}")
         if isinstance(checked, PackedStates):
-            packed = bring(name, writable(checked.words), backend)
+            packed = move_checked(name, writable(checked.words), backend)
         else:
             packed = pack_states(checked, backend)
         return packed.reshape(*[1] * (3 - packed.ndim), *packed.shape), shape
@@ -448,7 +451,7 @@ class HopfieldNetwork:
     def _settle(self, backend: str) -> None:
         """Have the stored patterns where a backend computes; what is derived from them is left behind."""
         if on_device(self._buffer) != (backend == "gpu"):
-            buffer = bring("the stored patterns", self._buffer, backend)
+            buffer = move_checked("the stored patterns", self._buffer, backend)
             self._buffer, self._units, self._weights = buffer, None, None
 
     def _packed(self, backend: str) -> Any:
@@ -482,7 +485,7 @@ class HopfieldNetwork:
     def _choose(self, b: int, update: Update, backend: str) -> Literal["patterns", "weights"]:
         if self._representation == "auto":
             made = self._weights is not None
-            return cheaper(self._buffer.shape[0], b, self._n, self._p, update, made, backend)
+            return choose_representation(self._buffer.shape[0], b, self._n, self._p, update, made, backend)
         return self._representation
 
     def _energies(self, form: Any) -> Any:
@@ -505,7 +508,7 @@ class HopfieldNetwork:
             raise ValueError(
                 f"order has shape {array.shape}, dtype {array.dtype}; it must be integers (sweeps, {n})"
             )
-        xp = array_module(home(array))
+        xp = array_module(backend_of(array))
         wrong = (xp.sort(array, axis=1) != xp.arange(n)).any(axis=1)
         if wrong.any():
             raise ValueError(f"order[{int(wrong.argmax())}] is not a permutation of 0..{n - 1}")
@@ -517,7 +520,7 @@ def narrowest(p: int) -> np.dtype[Any]:
     return np.min_scalar_type(-p - 1)  # the narrowest that holds -p-1 holds +p too
 
 
-def cheaper(
+def choose_representation(
     k: int, b: int, n: int, p: int, update: Update, have_weights: bool, backend: str = "cpu"
 ) -> Literal["patterns", "weights"]:
     """The representation that recalls b rows of k networks with fewer operations, if it fits in memory.

@@ -9,11 +9,11 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import array_module, home, kernels, move, on_device, resolve
+from ..backend import array_module, backend_of, kernels, move, on_device, resolve
 from ..display import Displayed
 from ..kernels import words
 from ..kernels.reference.random import derive
-from ..validation import as_int, bring, human, require_memory
+from ..validation import as_int, format_bytes, move_checked, require_memory
 
 CHUNK = 2**22  # units packed or unpacked in one kernel call: what the reference widens to int64 at a time
 DEVICE_CHUNK = 2**28  # the same on the gpu, where a call must be worth its launch
@@ -53,7 +53,7 @@ class PackedStates(Displayed):
         object.__setattr__(self, "n", n)
 
     def _summary(self) -> dict[str, Any]:
-        return {"shape": self.shape, "size": human(self.words.nbytes)}
+        return {"shape": self.shape, "size": format_bytes(self.words.nbytes)}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ def pack(states: ArrayLike, backend: str | None = None) -> PackedStates:
     """
     name = resolve(backend, states)
     array = as_states("states", states)
-    return PackedStates(move(pack_states(array, name), home(states)), array.shape[-1])
+    return PackedStates(move(pack_states(array, name), backend_of(states)), array.shape[-1])
 
 
 @overload
@@ -170,7 +170,7 @@ def corrupt(
         count = as_int("flips", flips, 0, n)
     key = stream_key(seed, n)
     if isinstance(checked, PackedStates):
-        packed = bring("states", checked.words, name)
+        packed = move_checked("states", checked.words, name)
         packed = packed.copy() if packed is checked.words else packed
     else:
         packed = pack_states(checked, name)
@@ -239,7 +239,7 @@ def are_states(array: Any) -> bool:
     Three passes without a temporary array of the size of the input, but for the magnitudes of floats.
     """
     if array.dtype.kind == "f":
-        require_memory("checking states", array.nbytes, backend=home(array))
+        require_memory("checking states", array.nbytes, backend=backend_of(array))
         array = abs(array)
     low = -1 if array.dtype.kind == "i" else 1
     return bool((array.min() >= low) & (array.max() <= 1) & array.all())
@@ -259,14 +259,18 @@ def pack_states(states: Any, backend: str | None = None) -> Any:
 
 def unpack_states(packed: Any, n: int, backend: str | None = None, where: str | None = None) -> Any:
     """States (..., n) int8 of packed words (..., w): where the backend `where` computes, else beside them."""
-    name, where = resolve(backend, packed), where or home(packed)
+    name, where = resolve(backend, packed), where or backend_of(packed)
     kernel, rows = kernels("hopfield", name).unpack, packed.reshape(-1, packed.shape[-1])
     require_memory("unpacking states", len(rows) * n, backend=where)
     states = array_module(where).empty((len(rows), n), dtype=np.int8)
     step = rows_at_once(n, name)
     for i in range(0, len(rows), step):
         given, part = readable(move(rows[i : i + step], name)), states[i : i + step]
-        into = part if home(part) == home(given) else array_module(name).empty(part.shape, dtype=np.int8)
+        into = (
+            part
+            if backend_of(part) == backend_of(given)
+            else array_module(name).empty(part.shape, dtype=np.int8)
+        )
         kernel(given, into)
         if into is not part:
             into.get(out=part)
@@ -281,8 +285,8 @@ def rows_at_once(n: int, backend: str) -> int:
 def give_states(packed: Any, n: int, backend: str, given: States) -> Any:
     """The states of words that a backend computed, packed as those given are and where those are."""
     if isinstance(given, PackedStates):
-        return PackedStates(move(packed, home(given.words)), n)
-    return unpack_states(packed, n, backend, home(given))
+        return PackedStates(move(packed, backend_of(given.words)), n)
+    return unpack_states(packed, n, backend, backend_of(given))
 
 
 def readable(array: Any) -> Any:

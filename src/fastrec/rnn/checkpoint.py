@@ -12,7 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
-from ..backend import home, move
+from ..backend import backend_of, move
 from ..files import new_file
 from .config import Array
 from .dataset import Sequences
@@ -88,7 +88,7 @@ def read(
             {name.removeprefix(begin): array for name, array in found.items() if name.startswith(begin)}
         )
     for name, array in listing(rnn, optimizer, log, beside).items():
-        array[...] = move(found[name], home(array))
+        array[...] = move(found[name], backend_of(array))
 
 
 def read_archive(

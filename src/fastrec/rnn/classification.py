@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import array_module, home, move
+from ..backend import array_module, backend_of, move
 from ..validation import as_int
 from .config import MAX_SIZE, Array
 from .network import RNN
@@ -55,11 +55,11 @@ def classify(rnn: RNN, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[
         given = as_array("lengths", lengths)
         lengths = read_ends(given, len(given) if given.ndim else 0, MAX_SIZE)
     outputs, _ = rnn.predict(x, lengths=lengths)
-    xp, n = array_module(home(outputs)), outputs.shape[-3]
+    xp, n = array_module(backend_of(outputs)), outputs.shape[-3]
     if lengths is None:
         last = outputs[..., -1, :]
     else:
-        last = outputs[..., xp.arange(n), move(lengths, home(outputs)) - 1, :]
+        last = outputs[..., xp.arange(n), move(lengths, backend_of(outputs)) - 1, :]
     shifted = last - last.max(axis=-1, keepdims=True)
     chances = shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
     return chances.argmax(axis=-1), chances

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..backend import home, move, on_device
+from ..backend import backend_of, move, on_device
 from ..validation import require_memory
 from .config import Array, Config
 from .device import Place
@@ -31,7 +31,7 @@ class Sequences(NamedTuple):
         there = {"cpu": rows}
         if on_device(self.x) or on_device(self.targets):
             there["gpu"] = move(rows, "gpu")
-        x, targets = (a[:, :, :stop].take(there[home(a)], axis=1) for a in (self.x, self.targets))
+        x, targets = (a[:, :, :stop].take(there[backend_of(a)], axis=1) for a in (self.x, self.targets))
         return Sequences(
             x, targets, self.counted[rows, :stop], None if self.lengths is None else self.lengths[rows]
         )
@@ -61,7 +61,7 @@ def read_sequences(
     array, are_tokens, led = as_inputs(c, x, "n", "sequence")
     n, t = array.shape[led : led + 2]
     dtype = np.dtype(np.int32) if are_tokens else c.dtype
-    require_memory("x", array.size * dtype.itemsize * (array.dtype != dtype), backend=home(array))
+    require_memory("x", array.size * dtype.itemsize * (array.dtype != dtype), backend=backend_of(array))
     ends = None if lengths is None else move(read_lengths(lengths, n, t), "cpu")
     valid = None if ends is None else steps_before(ends, t)
     if are_tokens:

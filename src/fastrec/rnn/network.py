@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..backend import home, move, on_device, resolve
+from ..backend import backend_of, move, on_device, resolve
 from ..display import Displayed
 from ..kernels.reference.rnn import rounded as nearest
-from ..validation import as_int, bring, require_memory
+from ..validation import as_int, move_checked, require_memory
 from .config import CELLS, Activation, Array, CellName, Config
 from .device import Place, Precision, choose, place
 from .generation import generate
@@ -23,8 +23,8 @@ from .torch import from_torch, to_torch
 from .validation import (
     Batch,
     Dropout,
-    Goal,
     Loss,
+    LossSpec,
     Reduction,
     as_numbers,
     embed_back,
@@ -277,7 +277,7 @@ class RNN:
         network = self.copy()
         for key, array in network.parameters.items():
             if key.startswith(("W", "E")):
-                array[...] = move(nearest(move(array, "cpu"), "bf16"), home(array))
+                array[...] = move(nearest(move(array, "cpu"), "bf16"), backend_of(array))
         return network
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -501,14 +501,14 @@ class RNN:
         value = self._public_loss(losses)
         return value, give_all_back(batch, gradients), give_back(batch, trace.state)
 
-    def _evaluate(self, batch: Batch, goal: Goal) -> tuple[Array, Trace]:
+    def _evaluate(self, batch: Batch, goal: LossSpec) -> tuple[Array, Trace]:
         """Losses (k,) and a trace of which only `state` is good, where they were computed."""
         trace = self._forward(batch, keep=False)
         outputs = self._outputs(trace)
         unwanted = batch.place.xp.empty((*outputs.shape[:3], 0), dtype=self.dtype)
         return self._losses(batch, goal, outputs, unwanted), trace
 
-    def _learn(self, batch: Batch, goal: Goal, want_x: bool) -> tuple[Array, dict[str, Array], Trace]:
+    def _learn(self, batch: Batch, goal: LossSpec, want_x: bool) -> tuple[Array, dict[str, Array], Trace]:
         """Losses (k,), gradients, and a trace of which only `state` and `state_at` are still good.
 
         All are where they were computed, and nobody has waited for them.
@@ -652,7 +652,7 @@ class RNN:
         """The outputs (k, b, t, o) of a trace."""
         return trace.outputs if self._config.models else trace.outputs[None]
 
-    def _losses(self, batch: Batch, goal: Goal, outputs: Array, d_outputs: Array) -> Array:
+    def _losses(self, batch: Batch, goal: LossSpec, outputs: Array, d_outputs: Array) -> Array:
         """Losses (k,) float64."""
         losses = batch.place.xp.empty(outputs.shape[:2])
         goal.kernel(outputs, goal.targets, goal.mask, goal.scale, losses, d_outputs)
@@ -753,7 +753,7 @@ class RNN:
 
 def give_back(batch: Batch, array: Array) -> Array:
     """A result where x was given."""
-    return array if batch.back is None else bring("the result", array, batch.back)
+    return array if batch.back is None else move_checked("the result", array, batch.back)
 
 
 def give_all_back(batch: Batch, arrays: dict[str, Array]) -> dict[str, Array]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..backend import array_module, home, move, on_device
+from ..backend import array_module, backend_of, move, on_device
 from ..validation import number, require_memory, writable
 from .config import Array, Config
 from .device import Place
@@ -39,7 +39,7 @@ class Dropout(NamedTuple):
     key: np.uint64  # Numba would compile kernels twice for ints, below 2^63 and above
 
 
-class Goal(NamedTuple):
+class LossSpec(NamedTuple):
     """A loss as its kernel takes it."""
 
     kernel: Any
@@ -117,7 +117,7 @@ def read_batch(
     else:
         floats = place.take(read_floats("x", array, c.dtype, valid, place, trusted))
         floats, tokens = floats if led else floats[None], place.no_tokens
-    back = None if there else home(array)
+    back = None if there else backend_of(array)
     embedded = None
     if c.embedding_size is not None:
         embedded, weights = weights["W_in"], weights | {"W_in": embed(c, place, weights)}
@@ -182,7 +182,7 @@ def check_targets(
             raise ValueError(f"mask has {found}; it must be bool {shape}, True where a step counts")
         counted = given if valid is None else together(given, valid)
     b, t = shape
-    count = b * t if counted is None else int(array_module(home(counted)).count_nonzero(counted))
+    count = b * t if counted is None else int(array_module(backend_of(counted)).count_nonzero(counted))
     if count == 0:
         raise ValueError("mask and lengths leave no step to take the loss of; let at least one count")
     array = as_array("targets", targets)
@@ -210,7 +210,7 @@ def read_targets(
     reduction: str,
     mask: ArrayLike | None,
     trusted: bool = False,
-) -> Goal:
+) -> LossSpec:
     """The arguments of `fastrec.RNN.loss_and_gradients` that are not those of forward, checked."""
     check_reduction(reduction)
     place, shape = batch.place, batch.x.shape[1:3]
@@ -219,7 +219,7 @@ def read_targets(
         steps = place.xp.ones(shape, dtype=np.bool_)
     else:
         steps = place.take(contiguous(counted, counted.dtype))
-    return Goal(
+    return LossSpec(
         place.kernels.cross_entropy if loss == "cross_entropy" else place.kernels.squared_error,
         place.take(checked),
         steps,
@@ -250,7 +250,7 @@ def initial_parts(c: Config, state: Array) -> Array:
 
 def steps_before(lengths: Array, t: int) -> Array:
     """(b, t) bool, where the lengths (b,) are: the steps before each."""
-    return array_module(home(lengths)).arange(t) < lengths[:, None]
+    return array_module(backend_of(lengths)).arange(t) < lengths[:, None]
 
 
 def together(a: Array, b: Array) -> Array:
@@ -303,9 +303,9 @@ def read_floats(
     floats = contiguous(array, dtype)
     if (trusted and on_device(floats)) or place.all_finite(floats):
         return floats
-    xp = array_module(home(floats))
+    xp = array_module(backend_of(floats))
     bad = ~xp.isfinite(floats)
-    inside = None if valid is None else move(valid, home(floats))[..., None]
+    inside = None if valid is None else move(valid, backend_of(floats))[..., None]
     if inside is not None:
         bad &= inside
     if inside is None or bad.any():
@@ -324,11 +324,11 @@ def read_integers(name: str, array: Array, size: int, valid: Array | None, trust
     if not (trusted and on_device(array)) and ((array.min() < 0) | (array.max() > most)):
         bad = out = (array < 0) | (array > most)
         if valid is not None:
-            bad = out & move(valid, home(array))
+            bad = out & move(valid, backend_of(array))
         if bad.any():
             value, position = first(array, bad)
             raise ValueError(f"{name} holds {value} at {position}; it must be from 0 to {size - 1}")
-        array = array_module(home(array)).where(out, 0, array)
+        array = array_module(backend_of(array)).where(out, 0, array)
     return contiguous(array, np.dtype(np.int32))
 
 

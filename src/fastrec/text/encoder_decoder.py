@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..backend import home, move
+from ..backend import backend_of, move
 from ..compilation import clock
 from ..files import new_file, require_suffix
 from ..progress import progress_bar
@@ -226,7 +226,7 @@ class EncoderDecoder:
             found = read_parameters(archive, TEXT, sizes.shapes, sizes.dtype)
         model = cls(**{field.name: getattr(sizes, field.name) for field in fields(sizes)}, backend=backend)
         for key, array in model.parameters.items():
-            array[...] = move(found[key], home(array))
+            array[...] = move(found[key], backend_of(array))
         return model
 
     def encode(self, sources: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -418,7 +418,7 @@ class EncoderDecoder:
         state = at.xp.empty((1, n, 1, layers * sizes.decoder.state), dtype=sizes.dtype)
         at.kernels.affine_forward(*self._affine(at, sources), state)
         state = at.xp.ascontiguousarray(state.reshape(n, layers, -1).swapaxes(0, 1))
-        return move(state, home(sources))
+        return move(state, backend_of(sources))
 
     def _affine(self, at: Place, sources: Array) -> tuple[Array, ...]:
         """Contexts as a step each, their lengths, and the weights, as the kernels of an output layer take
@@ -468,7 +468,9 @@ class EncoderDecoder:
         d_out = at.xp.ascontiguousarray(at.take(d_state).swapaxes(0, 1)).reshape(1, len(sources), 1, -1)
         found = [at.xp.empty_like(array) for array in (given[0], given[2], given[3])]
         at.kernels.affine_backward(*given[:3], d_out, *found)
-        return {f"context.{key}": move(a[0], home(sources)) for key, a in zip("Wb", found[1:], strict=True)}
+        return {
+            f"context.{key}": move(a[0], backend_of(sources)) for key, a in zip("Wb", found[1:], strict=True)
+        }
 
     def _require_finite(self, what: str, array: Array) -> None:
         if not place(self.backend).all_finite(array):

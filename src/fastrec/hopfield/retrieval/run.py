@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...backend import home, move, resolve
+from ...backend import backend_of, move, resolve
 from ...compilation import clock
 from ...display import Displayed, Table, import_pandas, span
 from ...files import require_suffix
@@ -581,7 +581,7 @@ def ends(m: NDArray[np.int64], memories: PackedStates, states: PackedStates) -> 
         for k in range(3):  # largest first, and the first of equal ones, which no partial sort promises
             three[:, k] = size.argmax(1)
             size[np.arange(len(rest)), three[:, k]] = -1
-        where = home(states.words)
+        where = backend_of(states.words)
         chosen = move(memories.words[move(three, where)], "cpu")
         ends_at = move(states.words[move(rest, where)], "cpu")
         every = np.full(ends_at.shape[1], 2**64 - 1, dtype=np.uint64)

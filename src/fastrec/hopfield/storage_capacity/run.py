@@ -141,7 +141,7 @@ def capacity_scaling(
         needed = scan_bytes(n, limit, 1 if alone else min(lanes, trials), name)
         cure = "" if alone or name == "gpu" else f"; use fewer {'workers' if workers else 'threads'}"
         require_memory(f"capacity of n = {n}", needed, cure, name)
-        tallies.append(Tally(n, definition, trials))
+        tallies.append(TrialAccumulator(n, definition, trials))
     with ExitStack() as stack:
         file, of = stack.enter_context(opened(out, RUN)), {tally.n: tally for tally in tallies}
         if file is not None:
@@ -221,7 +221,7 @@ class Part(NamedTuple):
             yield task.n, *values, *given, *self.origin
 
 
-class Tally:
+class TrialAccumulator:
     """What is known of the trials of one size so far."""
 
     def __init__(self, n: int, definition: CapacityDefinition, trials: int) -> None:
@@ -254,7 +254,7 @@ class Tally:
         return CapacityResult(self.n, self.counts, self.censored, self.definition, backend, self.seconds)
 
 
-def resume(file: RunFile, of: Mapping[int, Tally]) -> None:
+def resume(file: RunFile, of: Mapping[int, TrialAccumulator]) -> None:
     """Take in the trials that a run file has, by n.  Raises ValueError if its definition is another."""
     for tally in of.values():
         file.require({"n": tally.n, **asdict(tally.definition)})

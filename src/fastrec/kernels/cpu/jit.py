@@ -20,7 +20,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 from ...compilation import Compilation, announcement, not_timed
-from ...validation import human
+from ...validation import format_bytes
 from .cache import Cache, folder, size
 from .threads import get_threads
 
@@ -154,5 +154,5 @@ def describe() -> dict[str, str]:
         "cpu name": llvm.get_host_cpu_name(),
         "vectors": f"{64 * LANES} bits, {', '.join(vectors) or 'portable'}",
         "threads": f"{get_threads()}",
-        "cache": f"{kept.parent}, {human(size())}" if kept else "none",
+        "cache": f"{kept.parent}, {format_bytes(size())}" if kept else "none",
     }

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import recurrent
 from .module import TEXT_ROWS, launch, multiprocessors, pieces_a_launch, shared_limit
-from .recurrent import PRODUCTS, THREADS, Layout, Product, Work, dealt, kind_of, layout, pack, parts_for
+from .recurrent import PRODUCTS, THREADS, Layout, Product, Work, kind_of, layout, pack, parts_for, split_work
 
 __all__ = ["generate"]
 
@@ -62,8 +62,8 @@ def works(net: Net, product: Product, members: int) -> tuple[Work, Work]:
     """A member's part of a product with hidden units, or what a Jordan network feeds back, and with W_out."""
     back = net.i if net.cell == "jordan" else net.h
     return (
-        dealt(product, back, net.h, CELLS[net.cell][0], members, 1, False),
-        dealt(product, net.h, net.i, 1, members, 1, False),
+        split_work(product, back, net.h, CELLS[net.cell][0], members, 1, False),
+        split_work(product, net.h, net.i, 1, members, 1, False),
     )
 
 

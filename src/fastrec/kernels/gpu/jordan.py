@@ -7,7 +7,18 @@ from typing import Any
 import cupy
 
 from .module import JORDAN_ROWS, launch, multiprocessors, pieces_a_launch, shared_limit
-from .recurrent import MULTIPLY_ADDS, PRODUCTS, STEP, THREADS, dealt, kind_of, layout, norms, pack, parts_for
+from .recurrent import (
+    MULTIPLY_ADDS,
+    PRODUCTS,
+    STEP,
+    THREADS,
+    kind_of,
+    layout,
+    norms,
+    pack,
+    parts_for,
+    split_work,
+)
 from .time_loop import input_gradients, products, project, recurrent_products, sums
 
 
@@ -30,7 +41,7 @@ def launch_rows(
     k, b, t, h = rows.shape
     kind, back = kind_of(rows, precision), way == "backward"
     product = PRODUCTS[kind]
-    works = [dealt(product, n, u, 1, 1, 1, back) for n, u in ((o, h), (h, o))]  # with W_rec and W_out
+    works = [split_work(product, n, u, 1, 1, 1, back) for n, u in ((o, h), (h, o))]  # with W_rec and W_out
     parts = [parts_for(product, work.inputs, work.columns)[-1] for work in works]
     placed = [layout(product, w.inputs, w.columns, p) for w, p in zip(works, parts, strict=True)]
     sums = max(part * each.width for part, each in zip(parts, placed, strict=True)) + o * back

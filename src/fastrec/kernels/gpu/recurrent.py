@@ -103,7 +103,7 @@ def pack(W: Any, product: str, gates: int, members: int, parts: int, times: int,
     """Weights (k, n, gates u) as (k, members, times, depth, jobs), for products from n to gates u or back."""
     (k, n, width), kind = W.shape, PRODUCTS[product]
     u = width // gates
-    part = dealt(kind, n, u, gates, members, times, back)
+    part = split_work(kind, n, u, gates, members, times, back)
     placed = layout(kind, part.inputs, part.columns, parts)
     entries = k * members * times * placed.depth * placed.jobs
     packed = cupy.empty(entries * kind.entry // kind.real, W.dtype)
@@ -144,7 +144,7 @@ class Work(NamedTuple):
     columns: int
 
 
-def dealt(product: Product, n: int, u: int, gates: int, members: int, times: int, back: bool) -> Work:
+def split_work(product: Product, n: int, u: int, gates: int, members: int, times: int, back: bool) -> Work:
     """The work of one of so many members in a product from n to gates u units, or back."""
     share_in, share_out = -(-n // members), -(-u // members)
     handed, columns = (gates * share_out, share_in) if back else (share_in, gates * share_out)
@@ -154,7 +154,7 @@ def dealt(product: Product, n: int, u: int, gates: int, members: int, times: int
 
 def work(cell: str, product: Product, h: int, members: int, times: int, backward: bool) -> Work:
     """The work of one of so many members in the recurrence of a cell."""
-    return dealt(product, h, h, CELLS[cell][0], members, times, backward)
+    return split_work(product, h, h, CELLS[cell][0], members, times, backward)
 
 
 def shared_bytes(cell: str, product: Product, h: int, plan: Plan, backward: bool) -> int:
