@@ -14,26 +14,24 @@ from .process import fail
 
 
 def addition(
-    networks: Annotated[
-        int, typer.Option(min=1, help="Networks to train at once, each with its own seed.")
-    ] = 64,
-    cell: Annotated[Cell, typer.Option(help="Kind of hidden units.")] = Cell.lstm,
-    hidden: Annotated[int, typer.Option(min=1, help="Hidden units.")] = 3,
-    columns: Annotated[int, typer.Option(help="Columns of the numbers to train on.")] = 8,
-    delay: Annotated[int, typer.Option(help="Steps from a column to the digit of its sum.")] = 2,
-    epochs: Annotated[int, typer.Option(help="Passes over the 2048 pairs to train on.")] = 40,
-    learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 0.03,
-    test_pairs: Annotated[int, typer.Option(help="Pairs to test the best network on.")] = 1000,
-    test_columns: Annotated[int, typer.Option(help="Columns of those.")] = 1000,
+    networks: Annotated[int, typer.Option(min=1, help="Number of networks, each with its own seed.")] = 64,
+    cell: Annotated[Cell, typer.Option(help="Type of recurrent cell.")] = Cell.lstm,
+    hidden: Annotated[int, typer.Option(min=1, help="Number of hidden units.")] = 3,
+    columns: Annotated[int, typer.Option(help="Binary digits of the training numbers.")] = 8,
+    delay: Annotated[int, typer.Option(help="Steps from two digits to the digit of their sum.")] = 2,
+    epochs: Annotated[int, typer.Option(help="Passes over the 2048 training pairs.")] = 40,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 0.03,
+    test_pairs: Annotated[int, typer.Option(help="Number of pairs to test the best network.")] = 1000,
+    test_columns: Annotated[int, typer.Option(help="Binary digits of the test numbers.")] = 1000,
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
     plot: Annotated[Path | None, typer.Option(help="Learning curves (png, pdf, svg).")] = Path(
         "addition.png"
     ),
-    save: Annotated[Path | None, typer.Option(help="Keep the best network (.npz).")] = None,
+    save: Annotated[Path | None, typer.Option(help="File for the best network (.npz).")] = None,
 ) -> None:
-    """Train many small recurrent networks to add binary numbers; test the best on far longer ones."""
+    """Train many small recurrent networks to add binary numbers, then test the best on far longer ones."""
     use_threads(threads)
     from ..plot import save_figure
     from ..tasks.addition import addition as train

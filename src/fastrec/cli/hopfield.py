@@ -33,18 +33,18 @@ from .outputs import require_picture, written_to
 
 def capacity(
     sizes: Annotated[
-        str, typer.Option(help="Units: a list 200,400,800, or first:last:logK or :linK for K sizes.")
+        str, typer.Option(help="Units: a list 200,400,800, or first:last:logK (:linK) for K sizes.")
     ] = "10:10000:log13",
-    trials: Annotated[int, typer.Option(help="Independent networks of each size.")] = 100,
-    criterion: Annotated[Criterion, typer.Option(help="Which memories must come back.")] = Criterion.all,
+    trials: Annotated[int, typer.Option(help="Number of independent networks of each size.")] = 100,
+    criterion: Annotated[Criterion, typer.Option(help="Memories that must be recalled.")] = Criterion.all,
     stop: Annotated[
         Stop, typer.Option(help="Count up to the first load that fails, or to the largest that passes.")
     ] = Stop.first_failure,
-    corruption: Annotated[int, typer.Option(help="Bits flipped in each probe.")] = 1,
+    corruption: Annotated[int, typer.Option(help="Number of bits flipped in each probe.")] = 1,
     update: UpdateOption = Update.asynchronous,
-    max_sweeps: Annotated[int, typer.Option(help="Sweeps before a recall is given up.")] = 100,
+    max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
     max_patterns: Annotated[
-        int | None, typer.Option(help="Where the search ends.  [default: a chance below 1e-9 to pass]")
+        int | None, typer.Option(help="Most memories to try.  [default: until success is below 1e-9]")
     ] = None,
     seed: SeedOption = 0,
     backend: BackendOption = None,
@@ -52,9 +52,9 @@ def capacity(
     workers: WorkersOption = None,
     dask: DaskOption = None,
     out: OutOption = Path("capacity.csv"),
-    plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("capacity.png"),
+    plot: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("capacity.png"),
 ) -> None:
-    """How many memories a Hopfield network holds, for a range of sizes: a table, a CSV file and a picture."""
+    """Measure how many memories Hopfield networks of several sizes hold: a table, a CSV file and a figure."""
     require_one_executor(workers, dask)
     use_threads(threads)
     from ..hopfield.storage_capacity.run import capacity_scaling
@@ -95,27 +95,27 @@ def capacity(
 
 
 def retrieval(
-    sizes: Annotated[str, typer.Option(help="Units: as of `fastrec capacity`.")] = "1000,2000,5000",
+    sizes: Annotated[str, typer.Option(help="Units, as in `fastrec capacity`.")] = "1000,2000,5000",
     loads: Annotated[
-        str, typer.Option(help="p/n: a list 0.1,0.12, or first:last:linK for K of them.")
+        str, typer.Option(help="p/n: a list 0.1,0.12, or first:last:linK for K loads.")
     ] = "0.08:0.16:lin17",
     trials: Annotated[int, typer.Option(help="Independent networks of each size and load.")] = 10,
-    probes: Annotated[int, typer.Option(help="Memories of each that are probed.")] = 100,
-    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of the units flipped in a probe.")] = 0.0,
+    probes: Annotated[int, typer.Option(help="Number of memories probed in each network.")] = 100,
+    noise: Annotated[float, typer.Option(min=0, max=1, help="Fraction of units flipped in a probe.")] = 0.0,
     tolerance: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the units that may be wrong in the end.")
+        float, typer.Option(min=0, max=1, help="Fraction of units that may be wrong after recall.")
     ] = 0.05,
     update: UpdateOption = Update.asynchronous,
-    max_sweeps: Annotated[int, typer.Option(help="Sweeps before a recall is given up.")] = 100,
+    max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
     out: OutOption = Path("retrieval.csv"),
-    plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("retrieval.png"),
+    plot: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("retrieval.png"),
 ) -> None:
-    """How close to a memory recall ends, against the load: a table, a file of all trials and a picture."""
+    """Measure how close to a memory recall ends, against the load: a table, all trials and a figure."""
     use_threads(threads)
     from ..hopfield.retrieval.run import retrieval_scaling
     from ..jobs.executors import dask_executor
@@ -149,16 +149,16 @@ def retrieval(
 
 
 def recall(
-    text: Annotated[str, typer.Argument(help="Letters, digits: each is a memory.")] = "ATOM",
-    side: Annotated[int, typer.Option(min=4, max=512, help="Pictures are side x side units.")] = 32,
-    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of the units flipped.")] = 0.25,
+    text: Annotated[str, typer.Argument(help="Letters and digits, each one memory.")] = "ATOM",
+    side: Annotated[int, typer.Option(min=4, max=512, help="Pictures have side x side units.")] = 32,
+    noise: Annotated[float, typer.Option(min=0, max=1, help="Fraction of units flipped.")] = 0.25,
     update: UpdateOption = Update.asynchronous,
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
-    out: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = Path("recall.png"),
+    out: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("recall.png"),
 ) -> None:
-    """Store pictures of letters, corrupt them and recall them: a table of overlaps and a picture."""
+    """Store pictures of letters, corrupt and recall them; print the overlaps and draw a figure."""
     use_threads(threads)
     from ..hopfield.network import HopfieldNetwork
     from ..hopfield.states import corrupt

@@ -1,4 +1,4 @@
-"""`fastrec bench` and `info`: what this machine has and can do."""
+"""`fastrec bench`, `compile` and `info`: the machine, its speed and its compiled kernels."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .outputs import require_file_for, require_picture, written_to
 def bench(
     only: Annotated[
         str | None,
-        typer.Option(help="Some of overlaps,store,recall,capacity,elman,gru,lstm.  [default: all]"),
+        typer.Option(help="Any of overlaps,store,recall,capacity,elman,gru,lstm.  [default: all]"),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Times that each job is timed.")] = 5,
-    out: Annotated[Path | None, typer.Option(help="Keep the report (.json), job by job.")] = None,
-    against: Annotated[Path | None, typer.Option(help="An earlier report to compare with.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of timings of each job.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="Report (.json), updated after each job.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Earlier report to compare with.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = None,
 ) -> None:
-    """How fast fastrec is on this machine, beside NumPy, PyTorch and JAX, and how near its limit."""
+    """Compare fastrec on this machine with NumPy, PyTorch and JAX, and with the limit of the hardware."""
     use_threads(None)
     from ..bench.jobs import JOBS
     from ..bench.report import Report, run
@@ -54,10 +54,10 @@ def compile(
     parts: Annotated[list[str] | None, typer.Argument(metavar="[PART]...")] = None,
     backend: BackendOption = None,
 ) -> None:
-    """Compile kernels now, so that nothing waits for it later: they are kept on disk.
+    """Compile kernels now and keep them on disk, so that later calls start at once.
 
-    PART is hopfield, capacity, elman, jordan, gru, lstm or text; without any, all are compiled. Kernels of
-    recurrent networks are those for float32.
+    PART is hopfield, capacity, elman, jordan, gru, lstm or text; by default all are compiled. Kernels of
+    recurrent networks are compiled for float32.
     """
     use_threads(None)
     from ..warming import PARTS
@@ -80,7 +80,7 @@ def compile(
 
 
 def info() -> None:
-    """Version, backends, devices, threads and the cache of compiled kernels."""
+    """Show the version, the backends and devices, the threads and the cache of compiled kernels."""
     import platform
 
     use_threads(None)

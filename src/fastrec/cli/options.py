@@ -1,4 +1,4 @@
-"""Options that several commands have, and how they are read."""
+"""Options shared by several commands, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -54,22 +54,20 @@ class Update(StrEnum):
 
 
 BackendOption = Annotated[
-    Backend | None, typer.Option(help="Where the kernels run.  [default: FASTREC_BACKEND, else auto]")
+    Backend | None, typer.Option(help="Where kernels run.  [default: FASTREC_BACKEND, else auto]")
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers, 0 to 2^64-1.")]
-UpdateOption = Annotated[Update, typer.Option(help="One unit after another, or all at once.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers, from 0 to 2^64-1.")]
+UpdateOption = Annotated[Update, typer.Option(help="Update units one after another or all at once.")]
 ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, help="Most threads on the CPU.  [default: all cores]")
+    int | None, typer.Option(min=1, help="Maximum number of CPU threads.  [default: all cores]")
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Run in so many processes of one thread each.")
+    int | None, typer.Option(min=1, help="Number of worker processes, of one thread each.")
 ]
-DaskOption = Annotated[
-    str | None, typer.Option(help="Run on the Dask cluster with this scheduler, tcp://host:8786.")
-]
+DaskOption = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, such as tcp://host:8786.")]
 OutOption = Annotated[
     Path | None,
-    typer.Option(help="Every trial: a CSV file, or a run file (.db) that a second start resumes."),
+    typer.Option(help="All trials: a CSV file, or a run file (.db) that a second start resumes."),
 ]
 
 

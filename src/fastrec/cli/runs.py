@@ -1,4 +1,4 @@
-"""`fastrec export` and `plot`: what is in a run file."""
+"""`fastrec export` and `plot`: the contents of a run file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RunArgument = Annotated[Path, typer.Argument(help="Run file (.db, .sqlite).")]
 
 def export(
     run: RunArgument,
-    out: Annotated[Path, typer.Argument(help="CSV or Parquet file.")],
+    out: Annotated[Path, typer.Argument(help="CSV or Parquet file to write.")],
 ) -> None:
     """Write every row of a run file, finished or not, to a CSV or Parquet file."""
     from ..jobs.store import export as write
@@ -24,9 +24,9 @@ def export(
 
 def plot(
     run: RunArgument,
-    out: Annotated[Path | None, typer.Option(help="Picture (png, pdf, svg).  [default: KIND.png]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).  [default: KIND.png]")] = None,
 ) -> None:
-    """Table and picture of a run file, finished or not."""
+    """Print the table and draw the figure of a run file, finished or not."""
     from ..files import require_writable
     from ..hopfield.retrieval.run import RetrievalResult
     from ..hopfield.storage_capacity.result import ScalingResult

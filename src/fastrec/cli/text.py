@@ -13,7 +13,7 @@ from ..backend import resolve
 from .options import BackendOption, SeedOption, TextCell, ThreadsOption, Unit, use_threads
 from .outputs import require_file_for, require_picture, written_to
 
-app = typer.Typer(help="Models of text: train one on a file, write with it.", no_args_is_help=True)
+app = typer.Typer(help="Language models: train one on a text, generate text with it.", no_args_is_help=True)
 
 
 @app.command()
@@ -21,43 +21,43 @@ def train(
     file: Annotated[
         Path | None, typer.Argument(help="Text to learn from, UTF-8.  [default: Romeo and Juliet]")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The model (.npz).")] = Path("model.npz"),
-    hidden: Annotated[int, typer.Option(min=1, help="Hidden units of a layer.")] = 512,
-    layers: Annotated[int, typer.Option(min=1, help="Layers.")] = 2,
-    cell: Annotated[TextCell, typer.Option(help="Kind of hidden units.")] = TextCell.gru,
-    embedding: Annotated[int | None, typer.Option(min=1, help="Size of embeddings.  [default: none]")] = None,
-    unit: Annotated[Unit, typer.Option(help="What the text is cut into.")] = Unit.character,
+    out: Annotated[Path, typer.Option(help="File for the model (.npz).")] = Path("model.npz"),
+    hidden: Annotated[int, typer.Option(min=1, help="Number of hidden units of each layer.")] = 512,
+    layers: Annotated[int, typer.Option(min=1, help="Number of layers.")] = 2,
+    cell: Annotated[TextCell, typer.Option(help="Type of recurrent cell.")] = TextCell.gru,
+    embedding: Annotated[int | None, typer.Option(min=1, help="Embedding size.  [default: none]")] = None,
+    unit: Annotated[Unit, typer.Option(help="Symbols of the text.")] = Unit.character,
     vocabulary: Annotated[
-        int | None, typer.Option(min=2, help="Most symbols to keep, the rest is unknown.  [default: all]")
+        int | None, typer.Option(min=2, help="Number of symbols to keep; others are unknown.  [default: all]")
     ] = None,
-    held_out: Annotated[float, typer.Option(min=0, max=0.9, help="Share at the end not to train on.")] = 0.1,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Fraction held out, at the end of the text.")
+    ] = 0.1,
     epochs: Annotated[float | None, typer.Option(help="Passes through the text.  [default: 20]")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Train for so long instead.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Places read side by side.")] = 32,
-    steps: Annotated[int, typer.Option(min=1, help="Symbols of each before an update.")] = 100,
-    learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 2e-3,
+    minutes: Annotated[float | None, typer.Option(help="Training time, instead of --epochs.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Places read in parallel.")] = 32,
+    steps: Annotated[int, typer.Option(min=1, help="Symbols of each place per update.")] = 100,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 2e-3,
     decay: Annotated[
-        float, typer.Option(min=0, max=1, help="Last part of the training, in which that falls to 0.")
+        float, typer.Option(min=0, max=1, help="Last fraction of the training, in which the rate falls to 0.")
     ] = 0.6,
-    clip: Annotated[float, typer.Option(help="Largest norm of a gradient.")] = 1.0,
-    dropout: Annotated[
-        float, typer.Option(min=0, max=0.99, help="Chance of a hidden unit to be left out.")
-    ] = 0.5,
-    weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.0,
+    clip: Annotated[float, typer.Option(help="Maximum norm of a gradient.")] = 1.0,
+    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Probability to drop a hidden unit.")] = 0.5,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Weight decay of AdamW.")] = 0.0,
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Go on from this file (.npz) if it is there; kept up to date.")
+        Path | None, typer.Option(help="Resume from this file (.npz) if it exists, and keep it up to date.")
     ] = None,
-    curve: Annotated[Path | None, typer.Option(help="Losses (.csv).")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Their picture (png, pdf, svg).")] = Path("text.png"),
+    curve: Annotated[Path | None, typer.Option(help="File for the losses (.csv).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Their figure (png, pdf, svg).")] = Path("text.png"),
     prompt: Annotated[
-        str | None, typer.Option(help="What samples begin with.  [default: a new line]")
+        str | None, typer.Option(help="Text that samples continue.  [default: a new line]")
     ] = None,
-    baselines: Annotated[bool, typer.Option(help="Count n-grams to compare with.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Compare with n-gram models.")] = True,
 ) -> None:
-    """Train a recurrent network to predict the next character of a text: a model, a table and a picture."""
+    """Train a recurrent network to predict the next character of a text; write the model and a figure."""
     use_threads(threads)
     from ..plot import save_figure, text_curve_figure
     from ..rnn.history import TextHistory
@@ -137,26 +137,26 @@ def train(
 
 @app.command()
 def sample(
-    model: Annotated[Path, typer.Argument(help="A model that `fastrec text train` wrote.")],
-    prompt: Annotated[str | None, typer.Option(help="What to go on with.  [default: a new line]")] = None,
-    length: Annotated[int, typer.Option(min=1, help="Symbols to write.")] = 1000,
+    model: Annotated[Path, typer.Argument(help="Model written by `fastrec text train`.")],
+    prompt: Annotated[str | None, typer.Option(help="Text to continue.  [default: a new line]")] = None,
+    length: Annotated[int, typer.Option(min=1, help="Number of symbols to generate.")] = 1000,
     temperature: Annotated[
-        float, typer.Option(help="0 takes the likeliest, 1 draws as the model says.")
+        float, typer.Option(help="0 takes the likeliest symbol, 1 draws as the model predicts.")
     ] = 0.8,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the so many likeliest only.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest symbols only.")] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Draw from the likeliest with this probability.")
+        float | None, typer.Option(help="Draw from the likeliest symbols of this total probability.")
     ] = None,
-    greedy: Annotated[bool, typer.Option(help="The likeliest, as --temperature 0.")] = False,
-    samples: Annotated[int, typer.Option(min=1, help="Texts to write.")] = 1,
+    greedy: Annotated[bool, typer.Option(help="Like --temperature 0.")] = False,
+    samples: Annotated[int, typer.Option(min=1, help="Number of texts to generate.")] = 1,
     rounded: Annotated[
-        bool, typer.Option("--rounded", help="Weights of 16 bits, faster on the CPU.")
+        bool, typer.Option("--rounded", help="Use 16-bit weights, faster on the CPU.")
     ] = False,
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Write text with a trained model, to the terminal as it comes."""
+    """Generate text with a trained model and print it as it is drawn."""
     use_threads(threads)
     from ..text.language_model import CharModel
 
