@@ -12,7 +12,7 @@ from .backend import kernels
 from .hopfield.network import HopfieldNetwork, Representation
 from .hopfield.states import corrupt, random_patterns
 from .hopfield.storage_capacity.run import capacity
-from .rnn.config import CELLS
+from .rnn.cells import CELLS
 from .rnn.loop import fit
 from .rnn.network import RNN
 from .rnn.optimizers import SGD, Adam
@@ -47,8 +47,7 @@ def warm_capacity(backend: str) -> None:
 
 def warm_cell(cell: Any, backend: str) -> None:
     """Forward, backward and training of numbers and of tokens, in float32."""
-    layers = 1 if cell == "jordan" else 2
-    dropout = 0.0 if cell == "jordan" else 0.5
+    layers, dropout = (1, 0.0) if CELLS[cell].feeds_back_output else (2, 0.5)
     x, tokens = np.zeros((2, 3, 2), np.float32), np.zeros((2, 3), np.int64)
     for optimizer in (Adam(clip=1.0), SGD(0.01, momentum=0.9)):
         net = RNN(2, 4, 3, cell, num_layers=layers, backend=backend)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,13 @@ from ..hopfield.storage_capacity.run import capacity
 from ..hopfield.theory import capacity_bound
 from ..kernels.cpu.capacity import BLOCK
 from ..kernels.cpu.threads import limit_threads
+from ..rnn.cells import CELLS, CellName
 from ..rnn.network import RNN
-from ..text.language_model import TextCell
 from .baselines import field_recall, numpy_trial
 from .peers import fastest, peers
 from .timing import Task, repeated
 
 T = 100
-GATES = {"elman": 1, "gru": 3, "lstm": 4}
 BITS = "bit products (popcount)"
 SCANS = {  # by units: networks of a call, networks that NumPy scans, and rounds
     100: (2000, 20, 2),
@@ -166,7 +166,7 @@ def scans() -> Iterator[Job]:
             yield scan(n)
 
 
-def recurrent(cell: TextCell) -> Iterator[Job]:
+def recurrent(cell: CellName) -> Iterator[Job]:
     b, i, h = 32, 64, 256
     net = RNN(i, h, cell=cell, initial="uniform", backend="cpu")
     rng = np.random.default_rng(0)
@@ -181,7 +181,7 @@ def recurrent(cell: TextCell) -> Iterator[Job]:
         for rival in rivals:
             check(np.allclose(found, getattr(rival, job)(), atol=2e-4), f"{cell} of {rival.name}")
         steps = "forward" if job == "forward" else "forward and BPTT"
-        operations = b * T * (i + h) * h * GATES[cell] * (1 if job == "forward" else 3)
+        operations = b * T * (i + h) * h * CELLS[cell].gates * (1 if job == "forward" else 3)
         name = f"{cell}, {b} rows, {T} steps, {h} units, {steps}"
         with fastest(rivals, job) as rival:
             (mine, n), (theirs, m) = repeated(task), repeated(getattr(rival, job))
@@ -193,7 +193,5 @@ JOBS: dict[str, Callable[[], Iterator[Job]]] = {
     "store": store,
     "recall": recall,
     "capacity": scans,
-    "elman": lambda: recurrent("elman"),
-    "gru": lambda: recurrent("gru"),
-    "lstm": lambda: recurrent("lstm"),
+    **{name: partial(recurrent, name) for name, cell in CELLS.items() if cell.torch},  # type: ignore[arg-type]
 }

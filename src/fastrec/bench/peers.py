@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..rnn.cells import CELLS
 from ..rnn.network import RNN
 from .timing import best, repeated
 
@@ -27,7 +28,7 @@ class Torch:
         self.x = torch.tensor(x.swapaxes(0, 1).copy(), requires_grad=True)
         self.d = torch.tensor(d.swapaxes(0, 1).copy())
         shape = (1, len(x), net.hidden_size)
-        parts = [torch.zeros(shape, requires_grad=True) for _ in range(1 + (net.cell == "lstm"))]
+        parts = [torch.zeros(shape, requires_grad=True) for _ in CELLS[net.cell].initial]
         self.state: Any = tuple(parts) if len(parts) == 2 else parts[0]
 
     def forward(self) -> np.ndarray:
@@ -56,7 +57,7 @@ class Jax:
         self.b_n = jax.device_put(p.get("b_n", np.zeros(h, np.float32)), host)
         self.x, self.d = (jax.device_put(a.swapaxes(0, 1), host) for a in (x, d))
         zeros = jax.device_put(np.zeros((len(x), h), np.float32), host)
-        self.state = (zeros, zeros) if net.cell == "lstm" else zeros
+        self.state = (zeros, zeros) if len(CELLS[net.cell].initial) == 2 else zeros
         sigmoid, tanh, split = jax.nn.sigmoid, jax.numpy.tanh, jax.numpy.split
 
         def elman(state: Any, inward: Any, W: Any, b_n: Any) -> Any:
@@ -75,7 +76,7 @@ class Jax:
             h = sigmoid(o) * tanh(c)
             return (h, c), h
 
-        step = {"elman": elman, "gru": gru, "lstm": lstm}[net.cell]
+        step = {f.__name__: f for f in (elman, gru, lstm)}[net.cell]
 
         def run(weights: Any, b_n: Any, x: Any, state: Any) -> Any:
             W_in, W_rec, b = weights

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from ..backend import resolve
-from .options import BackendOption, Cell, SeedOption, ThreadsOption, use_threads
+from .options import BackendOption, CellOption, SeedOption, ThreadsOption, use_threads
 from .outputs import require_file_for, require_picture, written_to
 from .process import fail
 
 
 def addition(
     networks: Annotated[int, typer.Option(min=1, help="Number of networks, each with its own seed.")] = 64,
-    cell: Annotated[Cell, typer.Option(help="Type of recurrent cell.")] = Cell.lstm,
+    cell: CellOption = "lstm",
     hidden: Annotated[int, typer.Option(min=1, help="Number of hidden units.")] = 3,
     columns: Annotated[int, typer.Option(help="Binary digits of the training numbers.")] = 8,
     delay: Annotated[int, typer.Option(help="Steps from two digits to the digit of their sum.")] = 2,
@@ -41,7 +41,7 @@ def addition(
     try:
         result = train(
             networks,
-            cell.value,
+            cell,
             hidden_size=hidden,
             columns=columns,
             delay=delay,

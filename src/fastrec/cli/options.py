@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
 from ..kernels.cpu.threads import set_threads
+from ..rnn.cells import CELLS, STACKABLE, CellName
+
+if TYPE_CHECKING:  # a type checker cannot read which members they have
+    Cell = CellName
+    TextCell = CellName
+else:
+    Cell, TextCell = StrEnum("Cell", list(CELLS)), StrEnum("TextCell", STACKABLE)
 
 
 class Backend(StrEnum):
@@ -30,19 +37,6 @@ class Stop(StrEnum):
     largest = "largest"
 
 
-class Cell(StrEnum):
-    elman = "elman"
-    jordan = "jordan"
-    gru = "gru"
-    lstm = "lstm"
-
-
-class TextCell(StrEnum):
-    elman = "elman"
-    gru = "gru"
-    lstm = "lstm"
-
-
 class Unit(StrEnum):
     character = "character"
     word = "word"
@@ -53,6 +47,8 @@ class Update(StrEnum):
     synchronous = "sync"
 
 
+CellOption = Annotated[Cell, typer.Option(help="Type of recurrent cell.")]
+TextCellOption = Annotated[TextCell, typer.Option(help="Type of recurrent cell.")]
 BackendOption = Annotated[
     Backend | None, typer.Option(help="Where kernels run.  [default: FASTREC_BACKEND, else auto]")
 ]

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from ..backend import resolve
-from .options import BackendOption, SeedOption, TextCell, ThreadsOption, Unit, use_threads
+from .options import BackendOption, SeedOption, TextCellOption, ThreadsOption, Unit, use_threads
 from .outputs import require_file_for, require_picture, written_to
 
 app = typer.Typer(help="Language models: train one on a text, generate text with it.", no_args_is_help=True)
@@ -24,7 +24,7 @@ def train(
     out: Annotated[Path, typer.Option(help="File for the model (.npz).")] = Path("model.npz"),
     hidden: Annotated[int, typer.Option(min=1, help="Number of hidden units of each layer.")] = 512,
     layers: Annotated[int, typer.Option(min=1, help="Number of layers.")] = 2,
-    cell: Annotated[TextCell, typer.Option(help="Type of recurrent cell.")] = TextCell.gru,
+    cell: TextCellOption = "gru",
     embedding: Annotated[int | None, typer.Option(min=1, help="Embedding size.  [default: none]")] = None,
     unit: Annotated[Unit, typer.Option(help="Symbols of the text.")] = Unit.character,
     vocabulary: Annotated[
@@ -74,7 +74,7 @@ def train(
     if prompt is not None:
         read_prompt(Vocabulary.of(read, unit.value, vocabulary), prompt)
     name = resolve(backend and backend.value, domain="rnn")
-    model = CharModel(hidden, cell.value, layers, embedding, unit.value, vocabulary, seed=seed, backend=name)
+    model = CharModel(hidden, cell, layers, embedding, unit.value, vocabulary, seed=seed, backend=name)
     begin = shown = time.monotonic()
     headed = False
 
@@ -86,7 +86,7 @@ def train(
         if not headed:
             headed = True
             size = f"{len(read)} characters, {len(model.vocabulary)} symbols"
-            print(f"{title}: {size}; {layers} x {hidden} {cell.value}, {model.rnn.n_parameters} parameters\n")
+            print(f"{title}: {size}; {layers} x {hidden} {cell!s}, {model.rnn.n_parameters} parameters\n")
             head = f"{'passes':>7} {'seconds':>8} {'symbols/s':>10} {'train':>7}"
             print(head if curves.held_out is None else f"{head} {'held out':>9} {'bits':>6}")
         held, rate = curves.held_out, curves.symbols[-1] / curves.seconds[-1]

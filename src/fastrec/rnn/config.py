@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import ACTIVATIONS
 from ..validation import as_int
+from .cells import CELLS, CellName
+from .cells.cell import Cell, measure
 
-CellName = Literal["elman", "jordan", "gru", "lstm"]
 Activation = Literal["tanh", "relu", "logistic"]
 Array = NDArray[Any]
 
 MAX_SIZE = 2**31 - 1  # tokens and targets are int32
 MAX_LAYERS = 1000
-
-
-class Cell(NamedTuple):
-    """What the kernels of a cell take, in their order.
-
-    parameters: of a layer, as forward reads and backward returns them; backward reads those called W.
-    saved: widths of the arrays (k, b, t, width) that forward writes and backward reads.
-    state: which of those make the state of a step.
-    """
-
-    gates: int
-    parameters: tuple[str, ...]
-    saved: tuple[str, ...]
-    state: slice
-
-
-CELLS = {
-    "elman": Cell(1, ("W_in", "W_rec", "b"), ("h",), slice(0, 1)),
-    "jordan": Cell(1, ("W_in", "W_rec", "b", "W_out", "b_out"), ("h", "o"), slice(1, 2)),
-    "gru": Cell(3, ("W_in", "W_rec", "b", "b_n"), ("h", "4h"), slice(0, 1)),
-    "lstm": Cell(4, ("W_in", "W_rec", "b"), ("h", "h", "4h"), slice(0, 2)),
-}
 
 
 @dataclass(frozen=True)
@@ -70,8 +50,10 @@ class Config:
             if not (optional and value is None):
                 object.__setattr__(self, name, as_int(name, value, 1, high))
         for name, known in (("cell", tuple(CELLS)), ("activation", ACTIVATIONS)):
-            if not (isinstance(getattr(self, name), str) and getattr(self, name) in known):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be {one_of(known)}")
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value in known):
+                raise ValueError(f"{name} is {value!r}; it must be {one_of(known)}")
+            object.__setattr__(self, name, known[known.index(value)])  # members of enums become plain text
         try:
             dtype = np.dtype(self.dtype).newbyteorder("=")
         except TypeError:
@@ -79,14 +61,19 @@ class Config:
         if self.dtype is None or dtype not in (np.float32, np.float64):  # np.dtype(None) is float64
             raise ValueError(f"dtype is {self.dtype!r}; it must be np.float32 or np.float64")
         object.__setattr__(self, "dtype", dtype)
-        if self.cell in ("gru", "lstm") and self.activation != "tanh":
+        if not self.kind.has_activation and self.activation != "tanh":
             raise ValueError(
                 f'activation is "{self.activation}"; cell="{self.cell}" has tanh and logistic gates, leave it'
             )
-        if self.cell == "jordan" and self.output_size is None:
-            raise ValueError('output_size is None; cell="jordan" feeds its output back, give its size')
-        if self.cell == "jordan" and self.num_layers != 1:
-            raise ValueError(f'num_layers is {self.num_layers}; cell="jordan" has one layer')
+        if self.kind.feeds_back_output and self.output_size is None:
+            raise ValueError(f'output_size is None; cell="{self.cell}" feeds its output back, give its size')
+        if self.kind.feeds_back_output and self.num_layers != 1:
+            raise ValueError(f'num_layers is {self.num_layers}; cell="{self.cell}" has one layer')
+
+    @property
+    def kind(self) -> Cell:
+        """The description of the cell."""
+        return CELLS[self.cell]
 
     @property
     def k(self) -> int:
@@ -106,28 +93,28 @@ class Config:
     @property
     def has_output_layer(self) -> bool:
         """Whether outputs are computed from the hidden units afterwards: not by the cell, and at all."""
-        return self.output_size is not None and self.cell != "jordan"
+        return self.output_size is not None and not self.kind.feeds_back_output
 
     @cached_property
     def saved(self) -> tuple[int, ...]:
         """Widths of the arrays that a layer's forward kernel writes."""
-        widths = {"h": self.hidden_size, "4h": 4 * self.hidden_size, "o": self.outputs_width}
-        return tuple(widths[width] for width in CELLS[self.cell].saved)
+        sizes = {"h": self.hidden_size, "o": self.outputs_width}
+        return tuple(measure(width, sizes) for width in self.kind.saved)
 
     @cached_property
     def state(self) -> int:
         """Width s of a state."""
-        return sum(self.saved[CELLS[self.cell].state])
+        return sum(self.saved[self.kind.state])
 
     @cached_property
     def activation_code(self) -> tuple[int, ...]:
         """The argument of the kernels that says which activation, for the cells that have a choice."""
-        return (ACTIVATIONS.index(self.activation),) if self.cell in ("elman", "jordan") else ()
+        return (ACTIVATIONS.index(self.activation),) if self.kind.has_activation else ()
 
     @cached_property
     def layers(self) -> tuple[tuple[str, ...], ...]:
         """Keys of each layer's parameters, in the order of the kernels' arguments."""
-        names = CELLS[self.cell].parameters
+        names = self.kind.arguments
         return tuple(
             tuple(name + suffix(layer) for name in names) if layer else names
             for layer in range(self.num_layers)
@@ -135,27 +122,25 @@ class Config:
 
     @cached_property
     def initial(self) -> tuple[tuple[str, ...], ...]:
-        """Keys of each layer's initial state: h0, and c0 of an LSTM, which are [h | c] side by side."""
-        names = ("h0", "c0") if self.cell == "lstm" else ("h0",)
-        return tuple(tuple(name + suffix(layer) for name in names) for layer in range(self.num_layers))
+        """Keys of each layer's initial state, a key for each of the parts that lie side by side in it."""
+        return tuple(
+            tuple(name + suffix(layer) for name in self.kind.initial) for layer in range(self.num_layers)
+        )
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter, in the order of the keys."""
-        h, o, columns = self.hidden_size, self.outputs_width, CELLS[self.cell].gates * self.hidden_size
-        fed_back = o if self.cell == "jordan" else h
+        h, o = self.hidden_size, self.outputs_width
+        sizes = {"i": self.embedding_size or self.input_size, "h": h, "o": o}
         shapes: dict[str, tuple[int, ...]] = {}
         if self.embedding_size is not None:
             shapes["E"] = (self.input_size, self.embedding_size)
         for layer in range(self.num_layers):
-            end = suffix(layer)
-            shapes["W_in" + end] = (h if layer else self.embedding_size or self.input_size, columns)
-            shapes["W_rec" + end] = (fed_back, columns)
-            shapes["b" + end] = (columns,)
-            if self.cell == "gru":
-                shapes["b_n" + end] = (h,)
-            for name in self.initial[layer]:
-                shapes[name] = (fed_back,)
+            for name, widths in self.kind.parameters.items():
+                shapes[name + suffix(layer)] = tuple(measure(width, sizes) for width in widths)
+            for name, width in zip(self.initial[layer], self.saved[self.kind.state], strict=True):
+                shapes[name] = (width,)
+            sizes["i"] = h
         if self.output_size is not None:
             shapes["W_out"], shapes["b_out"] = (h, o), (o,)
         return {key: (*self.lead, *shape) for key, shape in shapes.items()}
@@ -171,7 +156,12 @@ def suffix(layer: int) -> str:
     return f"_l{layer}" if layer else ""
 
 
-def one_of(names: tuple[str, ...]) -> str:
+def one_of(names: Sequence[str]) -> str:
     """The names in quotes, as '"a", "b" or "c"'."""
-    *most, last = (f'"{name}"' for name in names)
-    return f"{', '.join(most)} or {last}"
+    return listed([f'"{name}"' for name in names])
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names as 'a, b or c'."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last

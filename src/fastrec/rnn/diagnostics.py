@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
 from ..display import Displayed
-from .config import CELLS, Array, suffix
+from .config import Array, suffix
 from .network import RNN
 from .validation import Loss, read_targets
 
@@ -93,14 +93,14 @@ def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
     rnn._check()
     parameters, radii = rnn._on_host(), []
     for layer in range(c.num_layers):
-        keys = ["W_rec" + suffix(layer)] + ["W_out"] * (c.cell == "jordan")
+        keys = ["W_rec" + suffix(layer)] + ["W_out"] * c.kind.feeds_back_output
         for key in keys:
             if not np.isfinite(parameters[key]).all():
                 raise ValueError(f'parameters["{key}"] is not finite everywhere; there are no eigenvalues')
         weights = parameters[keys[0]].astype(np.float64)
-        if c.cell == "jordan":
+        if c.kind.feeds_back_output:
             weights = weights @ parameters["W_out"]
-        blocks = np.stack(np.split(weights, CELLS[c.cell].gates, axis=-1), axis=-3)
+        blocks = np.stack(np.split(weights, c.kind.gates, axis=-1), axis=-3)
         radii.append(np.abs(np.linalg.eigvals(blocks)).max(axis=-1))
     found: Array = np.stack(radii, axis=-2)
-    return found[..., 0] if CELLS[c.cell].gates == 1 else found
+    return found[..., 0] if c.kind.gates == 1 else found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from ..validation import as_int, require_memory
-from .config import CELLS, Array, Config, one_of
+from .cells import CELLS
+from .config import Array, Config, one_of, suffix
 
 Initial = Literal["orthogonal", "uniform", "identity"]
 
@@ -20,24 +21,28 @@ def draw(
     config: Config, initial: Initial, seed: int | Sequence[int], forget_bias: float | None
 ) -> dict[str, Array]:
     """Parameters as `fastrec.RNN` describes them.  Raises ValueError for arguments that cannot be."""
-    if not isinstance(initial, str) or initial not in ("orthogonal", "uniform", "identity"):
-        names = one_of(("orthogonal", "uniform", "identity"))
-        raise ValueError(f"initial is {initial!r}; it must be {names}")
-    if initial == "identity" and config.cell != "elman":
+    if not isinstance(initial, str) or initial not in get_args(Initial):
+        raise ValueError(f"initial is {initial!r}; it must be {one_of(get_args(Initial))}")
+    cell, h = config.kind, config.hidden_size
+    if initial not in cell.weights:
+        suited = one_of([name for name, other in CELLS.items() if initial in other.weights])
         raise ValueError(
-            f'initial is "identity", which is for cell="elman"; with "{config.cell}" use another'
+            f'initial is "{initial}", which is for cell={suited}; with "{cell.name}" use another'
         )
-    if forget_bias is not None and config.cell != "lstm":
-        raise ValueError(f'forget_bias is {forget_bias!r}; only cell="lstm" has a forget gate, leave it out')
+    if forget_bias is not None and cell.forget_gate is None:
+        having = one_of([name for name, other in CELLS.items() if other.forget_gate is not None])
+        raise ValueError(
+            f"forget_bias is {forget_bias!r}; only cell={having} has a forget gate, leave it out"
+        )
     if forget_bias is None:
-        forget_bias = 1.0 if config.cell == "lstm" and initial != "uniform" else None
+        forget_bias = 1.0 if cell.forget_gate is not None and initial != "uniform" else None
     elif isinstance(forget_bias, bool) or not (
         isinstance(forget_bias, (int, float, np.number)) and np.isfinite(forget_bias)
     ):
         raise ValueError(f"forget_bias is {forget_bias!r}; it must be a finite number")
     seeds = read_seeds(config.models, seed)
     # Drawn in float64, one array at a time; `orthogonal` holds four matrices.
-    gate = config.shapes["W_rec"][-2] * config.hidden_size if initial == "orthogonal" else 0
+    gate = config.shapes["W_rec"][-2] * h if initial == "orthogonal" else 0
     drawn = max(8 * max(map(prod, config.shapes.values())) // config.k, 32 * gate)
     require_memory("the network", config.k * config.n_parameters * config.dtype.itemsize + drawn)
     parameters = {key: np.zeros(shape, config.dtype) for key, shape in config.shapes.items()}
@@ -46,8 +51,9 @@ def draw(
         network = {key: array[j] if config.models else array for key, array in parameters.items()}
         for key, array in network.items():
             fill(rng, config, initial, key, array)
-            if forget_bias is not None and key.startswith("b") and key != "b_out":
-                array[config.hidden_size : 2 * config.hidden_size] = forget_bias
+        if cell.forget_gate is not None and forget_bias is not None:
+            for layer in range(config.num_layers):
+                network["b" + suffix(layer)][cell.forget_gate * h :][:h] = forget_bias
     return parameters
 
 
@@ -66,7 +72,7 @@ def read_seeds(models: int | None, seed: int | Sequence[int]) -> list[int]:
 def fill(rng: np.random.Generator, config: Config, initial: Initial, key: str, array: Array) -> None:
     """Write the first values of one parameter of one network, if they are not the zeros it has."""
     h = config.hidden_size
-    if key.startswith(("h0", "c0")):
+    if key.startswith(config.kind.initial):
         return
     if key == "E":
         array[...] = rng.standard_normal(array.shape)
@@ -74,7 +80,7 @@ def fill(rng: np.random.Generator, config: Config, initial: Initial, key: str, a
     if initial == "uniform":
         array[...] = rng.uniform(-(h**-0.5), h**-0.5, array.shape)
     elif key.startswith("W_rec"):
-        for column in range(0, CELLS[config.cell].gates * h, h):
+        for column in range(0, config.kind.gates * h, h):
             block = array[:, column : column + h]
             block[...] = orthogonal(rng, *block.shape) if initial == "orthogonal" else np.eye(h)
     elif key.startswith("W") and initial == "identity":

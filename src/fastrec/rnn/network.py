@@ -14,7 +14,8 @@ from ..backend import backend_of, move, on_device, resolve
 from ..display import Displayed
 from ..kernels.reference.rnn import rounded as nearest
 from ..validation import as_int, move_checked, require_memory
-from .config import CELLS, Activation, Array, CellName, Config
+from .cells import CellName
+from .config import Activation, Array, Config
 from .device import Place, Precision, choose, place
 from .generation import generate
 from .initialization import MAX_SEED, Initial, draw
@@ -435,7 +436,7 @@ class RNN:
         self._check()
         resolve(batch.place.backend, d_outputs, d_hidden, d_state)
         _, b, t, h = trace._saved[0][0].shape
-        width = h * min(c.num_layers, 3) + c.saved[-1] * (c.cell in ("gru", "lstm"))
+        width = h * min(c.num_layers, 3) + c.saved[-1] * c.kind.overwrites_saved
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
         require_memory("backward", c.k * b * t * width * c.dtype.itemsize, backend=batch.place.backend)
         outputs = self._read_gradient("d_outputs", d_outputs, (b, t, c.outputs_width), batch)
@@ -532,7 +533,7 @@ class RNN:
         layers, passed = [], []
         for layer, keys in enumerate(c.layers):
             # What only gradients need of a step is overwritten by the next one.
-            steps = (shape[2], *[shape[2] if keep or c.cell == "jordan" else 1] * (len(c.saved) - 1))
+            steps = (shape[2], *[shape[2] if keep or c.kind.feeds_back_output else 1] * (len(c.saved) - 1))
             saved = tuple(
                 xp.empty((*shape[:2], t, width), dtype=c.dtype)
                 for t, width in zip(steps, c.saved, strict=True)
@@ -545,7 +546,7 @@ class RNN:
                 x = x.copy()
                 module.dropout(batch.dropout.key, layer, batch.dropout.threshold, x)
             passed.append(x)
-        outputs = layers[0][1] if c.cell == "jordan" else x
+        outputs = layers[0][1] if c.kind.feeds_back_output else x
         if c.has_output_layer:
             outputs = xp.empty((*shape, c.outputs_width), dtype=c.dtype)
             module.affine_forward(x, lengths, weights["W_out"], weights["b_out"], outputs)
@@ -616,7 +617,7 @@ class RNN:
                 d_top += d_hidden
             d_hidden = d_top
         through = [xp.zeros_like(hidden) if d_hidden is None else d_hidden]
-        if c.cell == "jordan":
+        if c.kind.feeds_back_output:
             through.append(xp.zeros_like(trace._saved[0][1]) if d_outputs is None else d_outputs)
         return through
 
@@ -637,7 +638,7 @@ class RNN:
         c, batch, saved = self._config, trace._batch, trace._saved
         _, xp, module, _, no_tokens = batch.place
         x, tokens = (trace._passed[layer - 1], no_tokens) if layer else (batch.x, batch.tokens)
-        if c.cell in ("gru", "lstm"):
+        if c.kind.overwrites_saved:
             gates = saved[layer][-1]
             work = [gates if own else xp.empty_like(gates)]
         else:
@@ -767,7 +768,7 @@ def last_state(c: Config, batch: Batch, saved: tuple[tuple[Array, ...], ...], t:
     steps = None if batch.valid is None else xp.minimum(batch.lengths, t)
     rows = slice(None) if steps is None else xp.arange(len(steps))
     begin = 0
-    for part in range(*CELLS[c.cell].state.indices(len(c.saved))):
+    for part in range(*c.kind.state.indices(len(c.saved))):
         end = begin + c.saved[part]
         for layer, arrays in enumerate(saved):
             # An array of a single step holds the last.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from .config import Activation, Array, CellName, Config, suffix
+from .cells import CELLS, CellName
+from .config import Activation, Array, Config, listed, suffix
 
 if TYPE_CHECKING:
     import torch
@@ -24,12 +25,11 @@ def import_torch() -> ModuleType:
 def from_torch(module: torch.nn.RNNBase, output: torch.nn.Linear | None) -> tuple[Config, dict[str, Array]]:
     """Sizes and copies of the weights; see `fastrec.RNN.from_torch`."""
     nn = import_torch().nn
-    cells: dict[Any, CellName] = {nn.RNN: "elman", nn.GRU: "gru", nn.LSTM: "lstm"}
-    cell = next((name for kind, name in cells.items() if isinstance(module, kind)), None)
+    known = {cell.torch: cell for cell in CELLS.values() if cell.torch}
+    cell = next((cell for name, cell in known.items() if isinstance(module, getattr(nn, name))), None)
     if cell is None:
-        raise ValueError(
-            f"module is a {type(module).__name__}; it must be a torch.nn.RNN, torch.nn.GRU or torch.nn.LSTM"
-        )
+        modules = listed([f"torch.nn.{name}" for name in known])
+        raise ValueError(f"module is a {type(module).__name__}; it must be a {modules}")
     for fault in ("bidirectional", "proj_size", "dropout"):
         if getattr(module, fault):
             raise ValueError(f"module has {fault}={getattr(module, fault)}, which fastrec does not have")
@@ -53,9 +53,9 @@ def from_torch(module: torch.nn.RNNBase, output: torch.nn.Linear | None) -> tupl
     dtypes = {value.dtype for value in weights.values()}
     if len(dtypes) > 1:
         raise ValueError(f"the weights have dtypes {', '.join(sorted(map(str, dtypes)))}; make them one")
-    activation: Activation = module.nonlinearity if cell == "elman" else "tanh"
+    activation: Activation = module.nonlinearity if cell.has_activation else "tanh"
     sizes = (module.input_size, h, output.out_features if output is not None else None)
-    config = Config(*sizes, cell, activation, module.num_layers, None, dtypes.pop())
+    config = Config(*sizes, cast(CellName, cell.name), activation, module.num_layers, None, dtypes.pop())
     parameters = {key: np.zeros(shape, config.dtype) for key, shape in config.shapes.items()}
     for layer in range(config.num_layers):
         end = suffix(layer)
@@ -64,11 +64,10 @@ def from_torch(module: torch.nn.RNNBase, output: torch.nn.Linear | None) -> tupl
         if module.bias:
             b, recurrent = parameters["b" + end], weights[f"bias_hh_l{layer}"]
             b[...] = weights[f"bias_ih_l{layer}"]
-            if cell == "gru":
-                parameters["b_n" + end][...] = recurrent[2 * h :]
-                b[: 2 * h] += recurrent[: 2 * h]
-            else:
-                b += recurrent
+            apart = parameters[cell.recurrent_bias + end] if cell.recurrent_bias else b[:0]
+            added = len(b) - len(apart)
+            b[:added] += recurrent[:added]
+            apart[...] = recurrent[added:]
     if output is not None:
         parameters["W_out"][...] = weights["output.weight"].T
         if output.bias is not None:
@@ -85,11 +84,12 @@ def to_torch(
         raise ValueError(f"PyTorch has no {config.models} networks in one; copy(model=j) makes one of them")
     if config.embedding_size is not None:
         raise ValueError("PyTorch's recurrent modules have no embedding; make a network whose W_in is E W_in")
-    if config.cell == "jordan" or config.activation == "logistic":
-        fault = 'cell="jordan"' if config.cell == "jordan" else 'activation="logistic"'
+    cell = config.kind
+    if cell.torch is None or config.activation == "logistic":
+        fault = f'cell="{cell.name}"' if cell.torch is None else 'activation="logistic"'
         raise ValueError(f"PyTorch has no network with {fault}")
-    kind = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[config.cell]
-    options = {"nonlinearity": config.activation} if config.cell == "elman" else {}
+    kind = getattr(torch.nn, cell.torch)
+    options = {"nonlinearity": config.activation} if cell.has_activation else {}
     dtype = getattr(torch, config.dtype.name)
     h, shared = config.hidden_size, {"device": "cpu", "dtype": dtype}
     with torch.random.fork_rng(devices=[]):  # the modules draw weights from PyTorch's global generator
@@ -102,8 +102,9 @@ def to_torch(
         weights[f"weight_hh_l{layer}"] = parameters["W_rec" + end].T
         weights[f"bias_ih_l{layer}"] = parameters["b" + end]
         recurrent = weights[f"bias_hh_l{layer}"] = np.zeros_like(parameters["b" + end])
-        if config.cell == "gru":
-            recurrent[2 * h :] = parameters["b_n" + end]
+        if cell.recurrent_bias:
+            apart = parameters[cell.recurrent_bias + end]
+            recurrent[-len(apart) :] = apart
     fill(torch, module, weights)
     if config.output_size is None:
         return module

@@ -88,13 +88,14 @@ def read_batch(
     """
     array, are_tokens, led = as_inputs(c, x, "b", "row")
     b, t = array.shape[led : led + 2]
-    saved = sum(c.saved) if keep or c.cell == "jordan" else c.saved[0]
+    cell = c.kind
+    saved = sum(c.saved) if keep or cell.feeds_back_output else c.saved[0]
     width = c.num_layers * saved + c.outputs_width * c.has_output_layer
     if gradients:
-        width += c.hidden_size * min(c.num_layers, 3) + c.outputs_width * (c.cell == "jordan")
+        width += c.hidden_size * min(c.num_layers, 3) + c.outputs_width * cell.feeds_back_output
     width += c.num_layers * c.hidden_size * (dropout is not None)
-    if place.backend == "gpu":  # the inputs of gates, where the gates themselves have no room for them
-        width += {"gru": 3, "lstm": 0 if keep else 4}.get(c.cell, 0) * c.hidden_size
+    if place.backend == "gpu" and (cell.inputs_in is None or (cell.inputs_in and not keep)):
+        width += cell.gates * c.hidden_size  # x W_in + b, for which the saved arrays have no room
     there, xp = place.has(array), place.xp
     copied = 0 if there and (are_tokens or array.dtype == c.dtype) else array.size
     job = f"a batch of {b} rows and {t} steps"
@@ -152,8 +153,8 @@ def read_dropout(c: Config, dropout: float, key: int | np.uint64) -> Dropout | N
         raise ValueError(
             f"dropout is {dropout!r}, which acts on what layers hand on; this network has one layer and no "
             "output layer after it, leave it out"
-            if c.cell != "jordan"
-            else f'dropout is {dropout!r}; cell="jordan" feeds its output back and has none, leave it out'
+            if not c.kind.feeds_back_output
+            else f'dropout is {dropout!r}; cell="{c.cell}" feeds its output back and has none, leave it out'
         )
     return Dropout(threshold, np.uint64(key)) if threshold else None
 

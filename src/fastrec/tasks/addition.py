@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..compilation import clock
 from ..display import Displayed
-from ..rnn.config import Activation, Array, CellName
+from ..rnn.cells import CellName
+from ..rnn.config import Activation, Array
 from ..rnn.history import History
 from ..rnn.initialization import MAX_SEED
 from ..rnn.loop import fit

@@ -16,7 +16,8 @@ from ..backend import backend_of, move
 from ..compilation import clock
 from ..files import new_file, require_suffix
 from ..progress import progress_bar
-from ..rnn.config import MAX_SIZE, Activation, Array, CellName, Config, one_of
+from ..rnn.cells import CELLS, CellName
+from ..rnn.config import MAX_SIZE, Activation, Array, Config, one_of
 from ..rnn.device import Place, place
 from ..rnn.history import History, Log
 from ..rnn.initialization import MAX_SEED
@@ -60,7 +61,7 @@ class Sizes:
             object.__setattr__(self, name, as_int(name, getattr(self, name), 1, high))
         if not (isinstance(self.sources, str) and self.sources in SOURCES):
             raise ValueError(f"sources is {self.sources!r}; it must be {one_of(SOURCES)}")
-        for name in ("hidden_size", "num_layers", "dtype"):
+        for name in ("hidden_size", "cell", "activation", "num_layers", "dtype"):
             object.__setattr__(self, name, getattr(self.decoder, name))
 
     def config(self, input_size: int, output_size: int | None) -> Config:
@@ -81,8 +82,9 @@ class Sizes:
 
     @property
     def encoder(self) -> Config:
-        """That of an encoder without output layer, but for "jordan", whose state is the output."""
-        return self.config(self.source_size, self.target_size + 1 if self.cell == "jordan" else None)
+        """That of an encoder without output layer, unless its state is the output."""
+        feeds_back = CELLS[self.cell].feeds_back_output
+        return self.config(self.source_size, self.target_size + 1 if feeds_back else None)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -20,7 +20,8 @@ from ..files import require_suffix, require_writable
 from ..progress import progress_bar
 from ..rnn import checkpoint as checkpoints
 from ..rnn import serialization as files
-from ..rnn.config import MAX_SIZE, Array, Config
+from ..rnn.cells import STACKABLE, CellName
+from ..rnn.config import MAX_SIZE, Array, Config, one_of
 from ..rnn.dataset import Sequences
 from ..rnn.device import Precision, choose
 from ..rnn.history import Log, TextHistory
@@ -31,8 +32,6 @@ from ..rnn.optimizers import Adam
 from ..rnn.validation import read_dropout
 from ..validation import as_int, number
 from .vocabulary import Unit, Vocabulary
-
-TextCell = Literal["elman", "gru", "lstm"]
 
 OFTEN, SELDOM = 20, 250  # updates between evaluations: a pass through the text, within these bounds
 STRETCH = 256  # steps of a text that are scored at a time
@@ -58,7 +57,7 @@ class CharModel:
     def __init__(
         self,
         hidden_size: int = 512,
-        cell: TextCell = "gru",
+        cell: CellName = "gru",
         num_layers: int = 1,
         embedding_size: int | None = None,
         unit: Unit = "character",
@@ -68,8 +67,8 @@ class CharModel:
         backend: str | None = None,
         precision: Precision = "float32",
     ) -> None:
-        if cell not in ("elman", "gru", "lstm"):
-            raise ValueError(f'cell is {cell!r}; a model of text has "elman", "gru" or "lstm"')
+        if cell not in STACKABLE:
+            raise ValueError(f"cell is {cell!r}; a model of text has {one_of(STACKABLE)}")
         config = Config(1, hidden_size, 1, cell, "tanh", num_layers, None, dtype, embedding_size)  # type: ignore[arg-type]
         choose(backend, precision, config.dtype)
         if vocabulary_size is not None:
@@ -286,7 +285,7 @@ class CharModel:
                 raise ValueError(f"damaged, its network does not go with {len(vocabulary)} symbols")
             sizes = (config.hidden_size, config.cell, config.num_layers, config.embedding_size)
             rest = (config.dtype, settings["seed"], backend, precision)
-            model = cls(*sizes, vocabulary.unit, None, *rest)  # type: ignore[arg-type]
+            model = cls(*sizes, vocabulary.unit, None, *rest)
         model.vocabulary, model.rnn = vocabulary, RNN._of(config, parameters, backend, precision)
         return model
 

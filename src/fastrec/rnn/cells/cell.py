@@ -1,0 +1,92 @@
+"""What a kind of hidden unit is described by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# A width is a letter, i inputs, h hidden units or o outputs, with a factor before it: "h", "4h".
+Width = str
+
+
+def measure(width: Width, sizes: Mapping[str, int]) -> int:
+    """Return the number that a width is for given sizes.
+
+    Parameters
+    ----------
+    width : str
+        A letter with an optional factor before it.
+    sizes : mapping of str to int
+        The number that each letter stands for.
+
+    Examples
+    --------
+    >>> measure("4h", {"h": 10})
+    40
+    """
+    return int(width[:-1] or 1) * sizes[width[-1]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cell:
+    """The description of a cell: all that code outside its kernels needs to know.
+
+    Kernels are found by name: ``kernels/<backend>/<name>.py`` holds ``<name>_forward`` and
+    ``<name>_backward``.
+
+    Parameters
+    ----------
+    name : str
+        The value of the argument `cell` of `fastrec.RNN`, and the name of the kernel files.
+    description : str
+        One sentence with the equations and their source.
+    gates : int
+        Number of blocks of h columns in "W_in" and "W_rec".
+    parameters : mapping of str to tuple of str
+        Shape of each parameter of a layer, in the order in which the kernels take them.
+    saved : tuple of str
+        Widths of the arrays (k, b, t, width) that forward fills and backward reads, hidden units first.
+    state : slice
+        Which of the saved arrays make up the state of a step.
+    initial : tuple of str
+        Key of the initial value of each part of the state.
+    has_activation : bool
+        Whether the cell has a function f that the user chooses.
+    feeds_back_output : bool
+        Whether the output takes the place of the hidden units in the next step.  Such a cell computes its
+        outputs itself: its kernels take "W_out" and "b_out" too, and it is a single layer.
+    overwrites_saved : bool
+        Whether backward can write its gradients over the last of the saved arrays; otherwise it writes them
+        over those it is given.
+    inputs_in : int or None
+        Which of the saved arrays holds x W_in + b on the gpu until the step is done, None if none has room.
+    recurrent_bias : str or None
+        The parameter that is added to the recurrent products of the last gates only, not to the inputs.
+    weights : tuple of str
+        The values of `initial` of `fastrec.RNN` that suit the cell.
+    forget_gate : int or None
+        Which block of "b" is the bias of a forget gate.
+    torch : str or None
+        The class of torch.nn with the same equations and order of gates.
+    """
+
+    name: str
+    description: str
+    gates: int
+    parameters: Mapping[str, tuple[Width, ...]]
+    saved: tuple[Width, ...]
+    state: slice
+    initial: tuple[str, ...] = ("h0",)
+    has_activation: bool = False
+    feeds_back_output: bool = False
+    overwrites_saved: bool = False
+    inputs_in: int | None = 0
+    recurrent_bias: str | None = None
+    weights: tuple[str, ...] = ("orthogonal", "uniform")
+    forget_gate: int | None = None
+    torch: str | None = None
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of the parameters that the kernels take, in their order."""
+        return (*self.parameters, *(("W_out", "b_out") if self.feeds_back_output else ()))
