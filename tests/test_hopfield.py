@@ -17,9 +17,10 @@ from fastrec.backend import move
 from fastrec.hopfield import network as network_module
 from fastrec.hopfield import states as patterns_module
 from fastrec.hopfield.network import RecallResult, choose_representation, occurrence
-from fastrec.hopfield.states import as_states, stream_key, unpack_states
+from fastrec.hopfield.states import as_states, unpack_states
 from fastrec.kernels import DERIVE
 from fastrec.kernels.reference.random import philox
+from fastrec.streams import stream_key
 
 
 def spins(seed: int, *shape: int) -> np.ndarray:

@@ -23,13 +23,13 @@ import pytest
 
 import fastrec
 from fastrec import cli
-from fastrec.hopfield.states import stream_key
 from fastrec.hopfield.storage_capacity import run as capacity_module
 from fastrec.hopfield.storage_capacity.result import COLUMNS, RUN, ScalingResult, from_trials
 from fastrec.jobs import store as runs
 from fastrec.jobs.executors import process_pool, run_tasks
 from fastrec.jobs.store import DamagedFile, RunFile, Table, export, origin
 from fastrec.kernels.cpu import capacity as cpu
+from fastrec.streams import stream_key
 
 COMMAND = [sys.executable, "-c", "from fastrec.cli import main; main()"]
 TABLE = Table(

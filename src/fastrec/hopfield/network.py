@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import array_module, backend_of, kernels, move, on_device, resolve
 from ..display import Displayed, span
 from ..kernels import words
+from ..streams import stream_key
 from ..validation import as_int, available_memory, format_bytes, move_checked, require_memory, writable
 from .states import (
     MAX_UNITS,
@@ -23,7 +24,6 @@ from .states import (
     give_states,
     pack_states,
     storage,
-    stream_key,
     unpack_states,
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import array_module, backend_of, kernels, move, on_device, resolve
 from ..display import Displayed
 from ..kernels import words
-from ..kernels.reference.random import derive
+from ..streams import stream_key
 from ..validation import as_int, format_bytes, move_checked, require_memory
 
 CHUNK = 2**22  # units packed or unpacked in one kernel call: what the reference widens to int64 at a time
@@ -183,21 +182,6 @@ def draw_patterns(key: np.uint64, first: int, k: int, p: int, n: int, backend: s
     packed = array_module(backend).empty((k, p, words(n)), dtype=np.uint64)
     kernels("hopfield", backend).random_patterns(key, first, n, packed)
     return packed
-
-
-def stream_key(seed: int, n: int) -> np.uint64:
-    """The key of every random stream of networks of n units under a seed, so that sizes are independent.
-
-    The first 64 bits of the Philox block with counter (n mod 2^32, n div 2^32, 0, DERIVE) and key `seed`.  A
-    uint64, because Numba would compile every kernel twice for ints, below 2^63 and above.
-    Raises ValueError if seed is not an integer from 0 to 2^64-1.
-    """
-    return _stream_key(as_int("seed", seed, 0, 2**64 - 1), n)
-
-
-@functools.lru_cache(maxsize=1024)
-def _stream_key(seed: int, n: int) -> np.uint64:
-    return derive(seed, n)
 
 
 def as_states(name: str, value: ArrayLike, n: int | None = None) -> Any:

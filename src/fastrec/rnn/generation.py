@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import kernels
+from ..streams import MAX_SEED
 from ..validation import as_int, number, require_memory
 from .config import MAX_SIZE, Array
 from .device import multiplying
-from .initialization import MAX_SEED
 from .validation import Batch
 
 if TYPE_CHECKING:

@@ -8,13 +8,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from ..streams import MAX_SEED
 from ..validation import as_int, require_memory
 from .cells import CELLS
 from .config import Array, Config, one_of, suffix
 
 Initial = Literal["orthogonal", "uniform", "identity"]
-
-MAX_SEED = 2**64 - 1
 
 
 def draw(

@@ -14,15 +14,14 @@ from numpy.typing import ArrayLike
 from ..backend import move
 from ..compilation import clock
 from ..files import require_suffix, require_writable
-from ..kernels.reference.random import derive
 from ..progress import progress_bar
+from ..streams import MAX_SEED, derive
 from ..validation import as_int
 from . import checkpoint as checkpoints
 from .config import MAX_SIZE, Array, Config
 from .dataset import Sequences, read_sequences
 from .device import Place
 from .history import History, Log
-from .initialization import MAX_SEED
 from .network import RNN, Trace, give_all_back, give_back
 from .optimizers import Adam, Optimizer
 from .validation import Dropout, Loss, Reduction, check_reduction, read_dropout, read_state, read_targets

@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..backend import backend_of, move, on_device, resolve
 from ..display import Displayed
-from ..kernels.reference.rnn import rounded as nearest
+from ..kernels.precision import rounded as nearest
+from ..streams import MAX_SEED
 from ..validation import as_int, move_checked, require_memory
 from .cells import CellName
 from .config import Activation, Array, Config
 from .device import Place, Precision, choose, place
 from .generation import generate
-from .initialization import MAX_SEED, Initial, draw
+from .initialization import Initial, draw
 from .serialization import load, save
 from .torch import from_torch, to_torch
 from .validation import (

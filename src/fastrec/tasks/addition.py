@@ -13,10 +13,10 @@ from ..display import Displayed
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array
 from ..rnn.history import History
-from ..rnn.initialization import MAX_SEED
 from ..rnn.loop import fit
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
+from ..streams import MAX_SEED
 from ..validation import as_int, require_memory
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ from ..rnn.cells import CELLS, CellName
 from ..rnn.config import MAX_SIZE, Activation, Array, Config, one_of
 from ..rnn.device import Place, place
 from ..rnn.history import History, Log
-from ..rnn.initialization import MAX_SEED
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam, Optimizer
 from ..rnn.serialization import FORMAT, open_archive, read_parameters, read_text, sizes_of
@@ -35,6 +34,7 @@ from ..rnn.validation import (
     settled,
     steps_before,
 )
+from ..streams import MAX_SEED
 from ..validation import as_int, require_memory
 
 Sources = Literal["sequences", "contexts"]

@@ -25,11 +25,11 @@ from ..rnn.config import MAX_SIZE, Array, Config, one_of
 from ..rnn.dataset import Sequences
 from ..rnn.device import Precision, choose
 from ..rnn.history import Log, TextHistory
-from ..rnn.initialization import MAX_SEED
 from ..rnn.loop import Run
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..rnn.validation import read_dropout
+from ..streams import MAX_SEED
 from ..validation import as_int, number
 from .vocabulary import Unit, Vocabulary
 

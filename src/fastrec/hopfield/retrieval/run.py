@@ -25,13 +25,13 @@ from ...jobs import store as runs
 from ...jobs.executors import as_workers, process_pool, run_tasks
 from ...jobs.store import Origin, origin
 from ...kernels.cpu.threads import limit_threads
-from ...kernels.reference.random import derive
 from ...progress import progress_bar
+from ...streams import derive, stream_key
 from ...tables import write_table
 from ...validation import as_int, require_memory
 from .. import theory
 from ..network import HopfieldNetwork
-from ..states import MAX_UNITS, PackedStates, corrupt, random_patterns, stream_key
+from ..states import MAX_UNITS, PackedStates, corrupt, random_patterns
 from ..storage_capacity.result import Update
 
 if TYPE_CHECKING:

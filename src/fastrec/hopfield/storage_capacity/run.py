@@ -20,9 +20,10 @@ from ...jobs.store import Origin, RunFile, opened, origin, require_out, save_res
 from ...kernels import words
 from ...kernels.cpu.threads import get_threads, limit_threads
 from ...progress import progress_bar
+from ...streams import stream_key
 from ...validation import as_int, available_memory, require_memory
 from .. import theory
-from ..states import MAX_UNITS, stream_key
+from ..states import MAX_UNITS
 from .result import RUN, CapacityDefinition, CapacityResult, Criterion, ScalingResult, Stop, Update
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter

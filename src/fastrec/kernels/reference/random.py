@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import CORRUPT, DERIVE, ORDER, PATTERN
+from .. import CORRUPT, ORDER, PATTERN
 
 MULTIPLIER = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
 WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64)
@@ -38,13 +38,6 @@ def draws(key: int, count: int, row: int, network: int, stream: int, step: int) 
     philox(key, counters, words)
     low, high = words[:, 0::2].astype(np.uint64), words[:, 1::2].astype(np.uint64)
     return (low | high << HALF).reshape(-1)[:count]
-
-
-def derive(key: int, number: int, other: int = 0) -> np.uint64:
-    """A key for another purpose: the first 64 bits of the block that number, below 2^64, and other tell."""
-    words = np.empty((1, 4), dtype=np.uint32)
-    philox(key, np.array([[number & 0xFFFFFFFF, number >> 32, other, DERIVE]], dtype=np.uint32), words)
-    return np.uint64(int(words[0, 0]) | int(words[0, 1]) << 32)
 
 
 def random_patterns(key: int, first: int, n: int, packed: np.ndarray) -> None:

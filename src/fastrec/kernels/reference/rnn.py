@@ -23,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import DROPOUT, RELU, TANH
+from ..precision import rounded
 from .random import draws
 
 __all__ = [
@@ -69,18 +70,6 @@ def slope(h: np.ndarray, activation: int) -> np.ndarray:
     if activation == TANH:
         return 1 - h * h
     return (h > 0).astype(h.dtype) if activation == RELU else h * (1 - h)
-
-
-def rounded(a: np.ndarray, precision: str) -> np.ndarray:
-    """The nearest numbers of a precision, infinite past the largest of them; NaN stays NaN."""
-    if precision == "float32":
-        return a
-    bits: np.ndarray = a.view(np.uint32)
-    if precision == "bf16":
-        bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
-    else:
-        bits = (bits + 0x1000) & 0xFFFFE000
-    return np.where(np.isnan(a), a, bits.view(np.float32))
 
 
 def product(a: np.ndarray, b: np.ndarray, precision: str) -> np.ndarray:
