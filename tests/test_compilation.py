@@ -16,7 +16,8 @@ import pytest
 
 import fastrec
 from fastrec import compilation, progress
-from fastrec.compilation import Announcement, Compilation, clock, not_timed
+from fastrec.compilation import Announcement, clock
+from fastrec.kernels.compilation import Compilation, listeners, not_timed
 from fastrec.warming import PARTS
 
 
@@ -28,7 +29,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[io.StringIO, float, int], str]]:
     """What is said on a stream while so many kernels are compiled, each for so many seconds."""
-    monkeypatch.setattr(compilation, "announcement", made := Announcement())
+    monkeypatch.setattr("fastrec.kernels.compilation.listeners", [made := Announcement()])
     for name, seconds in (("PATIENCE", 0.2), ("REFRESH", 0.02), ("PAUSE", 0.1)):
         monkeypatch.setattr(compilation, name, seconds)
     monkeypatch.setenv("TERM", "xterm")
@@ -109,7 +110,7 @@ def test_a_closed_standard_error_is_no_error(said: Callable[..., str]) -> None:
 def test_an_error_ends_a_compilation(said: Callable[..., str]) -> None:
     with pytest.raises(ZeroDivisionError), Compilation("part", "kernel", 1):
         raise ZeroDivisionError
-    assert compilation.announcement.current is None
+    assert isinstance(announcement := listeners[0], Announcement) and announcement.current is None
 
 
 def test_seconds_do_not_count_compilation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ from .backend import get_backend as get_backend
 from .backend import set_backend as set_backend
 from .backend import use_backend as use_backend
 from .hopfield import *
-from .kernels.cpu.threads import get_threads as get_threads
-from .kernels.cpu.threads import set_threads as set_threads
 from .rnn import *
 from .tasks import *
 from .text import *
+from .threads import get_threads as get_threads
+from .threads import set_threads as set_threads
 
 __version__: str

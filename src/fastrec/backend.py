@@ -12,10 +12,15 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from .compilation import announcement
+from .kernels.compilation import listeners
+
 BACKENDS = ("reference", "cpu", "gpu")
 
 _default: str | None = None
 _scoped: contextvars.ContextVar[str | None] = contextvars.ContextVar("fastrec_backend", default=None)
+
+listeners.append(announcement)  # before any kernel is compiled: public code reaches them through this module
 
 
 class BackendError(RuntimeError):

@@ -1,84 +1,44 @@
-"""A word on what is being compiled, for compilation that takes more than two seconds, and a clock without it.
+"""Messages about compilation that takes more than two seconds, and a clock that leaves compilation out.
 
-A terminal and a notebook show one line while it lasts, other outputs get a line when it has lasted that long
-and one at its end.  The logger "fastrec" gets a record for each kernel.  Nothing is said of what is read from
-disk, nor with FASTREC_QUIET.
+A terminal and a notebook show one line while kernels are compiled; other outputs get a line when compilation
+has taken that long and one at its end.  The logger "fastrec" gets a record for each kernel.  Nothing is
+printed for kernels that are read from disk, nor if FASTREC_QUIET is set.
 """
 
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import TracebackType
+from contextlib import suppress
 
+from .kernels.compilation import Compilation, compiling_seconds
 from .progress import describe, in_notebook, is_quiet, on_terminal
-
-log = logging.getLogger("fastrec")
 
 PATIENCE = 2.0  # seconds of compilation in silence
 REFRESH = 0.25  # seconds between two states of the line
 PAUSE = 1.0  # seconds without compilation after which it has ended
 
-_of_thread = threading.local()
-
 
 def clock() -> float:
-    """Seconds since any time, without those in which this thread compiled kernels or read them from disk."""
+    """Return a time in seconds that does not count what this thread spent on compiling or loading kernels.
+
+    Only differences mean something.
+
+    Examples
+    --------
+    >>> from fastrec.compilation import clock
+    >>> begin = clock()
+    >>> clock() - begin < 1
+    True
+    """
     return time.perf_counter() - compiling_seconds()
 
 
-def compiling_seconds() -> float:
-    """Seconds that this thread has spent until it had the kernels that it called."""
-    return float(getattr(_of_thread, "seconds", 0.0))
-
-
-class Compilation:
-    """A ``with`` block in which a kernel is compiled.
-
-    part: what it belongs to, such as "capacity".  functions: how many it consists of, if that is known; those
-    of them that have begun are in `begun`.
-    """
-
-    def __init__(self, part: str, name: str, functions: int = 0) -> None:
-        self.part, self.name, self.functions = part, name, functions
-        self.begun: set[object] = set()
-
-    def __enter__(self) -> Compilation:
-        self.begin = time.perf_counter()
-        announcement.start(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        seconds = time.perf_counter() - self.begin
-        announcement.stop(self, seconds)
-        if error is None:
-            log.info("compiled %s of %s in %.1f s", self.name, self.part, seconds)
-
-    def __str__(self) -> str:
-        begun = min(len(self.begun), self.functions)
-        return f"{self.part}, {begun} of {self.functions} functions" if self.functions else self.part
-
-
-@contextmanager
-def not_timed() -> Iterator[None]:
-    """A ``with`` block whose time does not count for `clock`."""
-    begin = time.perf_counter()
-    try:
-        yield
-    finally:
-        _of_thread.seconds = compiling_seconds() + time.perf_counter() - begin
-
-
 class Announcement:
-    """What is said of the compilations of a process, which come one at a time."""
+    """Shows the compilations of this process, which come one at a time."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -87,22 +47,22 @@ class Announcement:
         self.forget()
 
     def forget(self) -> None:
-        """Begin to count anew."""
+        """Reset the counts."""
         self.seconds, self.kernels, self.ended, self.said = 0.0, 0, 0.0, False
         self.parts: dict[str, None] = {}
 
     def start(self, compilation: Compilation) -> None:
-        """Take note of a compilation that begins, and watch how long it lasts."""
+        """Note that a compilation begins, and start a thread that watches how long it takes."""
         with self.lock:
             self.parts[compilation.part] = None
             if not self.watching and not is_quiet():
                 self.watching = True
-                with suppress(RuntimeError):  # no more threads: nothing is said then
+                with suppress(RuntimeError):  # no more threads: nothing is shown then
                     threading.Thread(target=self.watch, name="fastrec compiling", daemon=True).start()
-            self.current = compilation  # last, or an interrupt before would leave it to be announced for ever
+            self.current = compilation  # last: after an interrupt before, it would be shown for ever
 
     def stop(self, compilation: Compilation, seconds: float) -> None:
-        """Take note of one that has ended."""
+        """Note that a compilation has ended."""
         with self.lock:
             self.seconds += seconds
             self.kernels += 1
@@ -113,7 +73,7 @@ class Announcement:
                 write("\r\x1b[K" if on_terminal() else "\r" + " " * 79 + "\r")
 
     def watch(self) -> None:
-        """Say what there is to say until compilation has ended."""
+        """Show the current compilation until none has run for a while."""
         while True:
             time.sleep(REFRESH)
             with self.lock:
@@ -128,6 +88,7 @@ class Announcement:
                     return
 
     def say(self, compilation: Compilation, seconds: float) -> None:
+        """Show a compilation on the progress bar, as a changing line, or as one line for a log."""
         if describe(f"compiling {compilation}, {seconds:.0f} s"):
             return
         if is_live():
@@ -138,7 +99,7 @@ class Announcement:
         self.said = True
 
     def end(self) -> None:
-        """Say how long it took."""
+        """Write to a log how long compilation took."""
         if self.said and not is_live():
             parts = ", ".join(self.parts)
             kernels = "1 kernel" if self.kernels == 1 else f"{self.kernels} kernels"
@@ -147,12 +108,12 @@ class Announcement:
 
 
 def is_live() -> bool:
-    """Whether standard error shows one line that changes."""
+    """Whether standard error can show a line that changes."""
     return on_terminal() or in_notebook()
 
 
 def write(text: str) -> None:
-    """Write to standard error, whatever has become of it."""
+    """Write to standard error, also if it is missing or closed."""
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(text)
         sys.stderr.flush()

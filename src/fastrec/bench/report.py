@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..compilation import compiling_seconds
 from ..display import Displayed, Table, import_pandas
 from ..files import new_file
+from ..kernels.compilation import compiling_seconds
 from ..kernels.cpu.threads import get_threads
 from ..validation import format_bytes
 from .jobs import JOBS, Job

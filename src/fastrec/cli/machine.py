@@ -10,8 +10,9 @@ import typer
 
 from .. import __version__
 from ..backend import BACKENDS, device, device_memory, resolve, unavailable_reason
-from ..compilation import compiling_seconds
+from ..kernels.compilation import compiling_seconds
 from ..progress import progress_bar
+from ..threads import get_threads
 from ..validation import format_bytes
 from .options import BackendOption, use_threads
 from .outputs import require_file_for, require_picture, written_to
@@ -74,9 +75,7 @@ def compile(
             advance(1, f"compiling {part}")
     print(f"compiled {', '.join(chosen)} in {compiling_seconds() - begin:.1f} s")
     if name == "cpu":
-        from ..kernels.cpu.jit import describe
-
-        print(f"kept in {describe()['cache']}")
+        print(f"kept in {describe_cpu()['cache']}")
 
 
 def info() -> None:
@@ -90,9 +89,7 @@ def info() -> None:
         print(f"{name:<10}{unavailable_reason(name) or 'available'}")
     print(f"default   {default}")
     if unavailable_reason("cpu") is None:
-        from ..kernels.cpu.jit import describe
-
-        for key, value in describe().items():
+        for key, value in describe_cpu().items():
             print(f"{key:<10}{value}")
     if unavailable_reason("gpu") is None:
         from ..hopfield.storage_capacity.run import room
@@ -100,6 +97,23 @@ def info() -> None:
         scan, recall = room(device_memory()[0], device().multiprocessors)
         print(f"device    {describe_device()}")
         print(f"room      for a capacity trial of n = {scan}, async recall at load 0.1 of n = {recall}")
+
+
+def describe_cpu() -> dict[str, str]:
+    """The CPU, its vectors, the threads in use, and the folder of compiled kernels."""
+    import llvmlite.binding as llvm
+
+    from ..kernels.cpu import cache
+    from ..kernels.cpu.simd import FEATURES, LANES
+
+    vectors = [name for name in ("avx512vpopcntdq", "avx512bw", "avx2", "neon") if name in FEATURES]
+    folder = cache.folder()
+    return {
+        "cpu name": llvm.get_host_cpu_name(),
+        "vectors": f"{64 * LANES} bits, {', '.join(vectors) or 'portable'}",
+        "threads": f"{get_threads()}",
+        "cache": f"{folder.parent}, {format_bytes(cache.size())}" if folder else "none",
+    }
 
 
 def describe_device() -> str:

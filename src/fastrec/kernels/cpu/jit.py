@@ -12,17 +12,14 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-import llvmlite.binding as llvm
 from numba import types
 from numba.core import compiler, sigutils
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
-from ...compilation import Compilation, announcement, not_timed
-from ...validation import format_bytes
-from .cache import Cache, folder, size
-from .threads import get_threads
+from ..compilation import Compilation, not_timed, note_function
+from .cache import Cache
 
 # IEEE arithmetic in order, and no exception where a divisor is 0.
 OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy"}
@@ -77,8 +74,7 @@ class Function(CPUDispatcher):
     def compile(self, sig):
         args, result = sigutils.normalize_signature(sig)
         with global_compiler_lock:
-            if announcement.current is not None:
-                announcement.current.begun.add(self)
+            note_function(self)
             if args not in self.overloads:
                 target = self.targetdescr.target_context
                 flags = compiler.Flags()
@@ -142,17 +138,3 @@ def called(function: FunctionType) -> set[Function]:
         found |= new
         waiting += [each.py_func for each in new]
     return found
-
-
-def describe() -> dict[str, str]:
-    """What `fastrec info` tells of the CPU: threads, vectors, where compiled kernels are kept."""
-    from .simd import FEATURES, LANES
-
-    vectors = [name for name in ("avx512vpopcntdq", "avx512bw", "avx2", "neon") if name in FEATURES]
-    kept = folder()
-    return {
-        "cpu name": llvm.get_host_cpu_name(),
-        "vectors": f"{64 * LANES} bits, {', '.join(vectors) or 'portable'}",
-        "threads": f"{get_threads()}",
-        "cache": f"{kept.parent}, {format_bytes(size())}" if kept else "none",
-    }

@@ -30,22 +30,8 @@ _scoped: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastrec_th
 
 
 def set_threads(n: int | None) -> int:
-    """Set the number of threads that kernels on the CPU use, and return it.
-
-    n: 1 to 1024, or None for what FASTREC_NUM_THREADS says, else NUMBA_NUM_THREADS, else the cores that this
-    process may use. It holds in all of the process; results do not depend on it. Raises ValueError for
-    another number.
-
-    >>> import fastrec
-    >>> fastrec.set_threads(2)
-    2
-    >>> _ = fastrec.set_threads(None)
-    """
+    """Set the number of threads of this process and return it; `fastrec.threads` has checked it."""
     global _chosen
-    if n is not None:
-        from ...validation import as_int
-
-        n = as_int("n", n, 1, MOST)
     _chosen = n
     for known in (chosen_outside, usable_cores):
         known.cache_clear()
@@ -53,9 +39,23 @@ def set_threads(n: int | None) -> int:
 
 
 def get_threads() -> int:
-    """The number of threads that kernels on the CPU use.
+    """Return the number of threads that kernels on the CPU use.
 
-    Raises ValueError where an environment variable that says it is not a whole number.
+    Returns
+    -------
+    int
+        The number that `fastrec.set_threads` set, else that of the environment, else the usable cores.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable that gives the number does not hold a whole number.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> fastrec.get_threads() >= 1
+    True
     """
     return _scoped.get() or _chosen or chosen_outside() or usable_cores()
 

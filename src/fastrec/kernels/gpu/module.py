@@ -14,7 +14,7 @@ from typing import Any
 
 import cupy
 
-from ...compilation import Compilation, not_timed
+from ..compilation import Compilation, not_timed
 
 OPTIONS = ("-std=c++17",)
 
