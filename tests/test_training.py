@@ -78,14 +78,13 @@ def same(a: tuple[History, RNN], b: tuple[History, RNN]) -> bool:
 def noting(monkeypatch: pytest.MonkeyPatch, rnn: RNN) -> list[int]:
     """The numbers of steps that a network reads from now on."""
     steps: list[int] = []
-    read = rnn._read
+    forward = rnn._forward
 
-    def note(x: Any, *arguments: Any, **more: Any) -> Any:
-        batch = read(x, *arguments, **more)
+    def note(batch: Any, *arguments: Any, **more: Any) -> Any:
         steps.append(batch.x.shape[2])
-        return batch
+        return forward(batch, *arguments, **more)
 
-    monkeypatch.setattr(rnn, "_read", note)
+    monkeypatch.setattr(rnn, "_forward", note)
     return steps
 
 

@@ -11,7 +11,23 @@ from ..backend import backend_of, move, on_device
 from ..validation import require_memory
 from .config import Array, Config
 from .device import Place
-from .validation import Loss, as_inputs, check_targets, read_floats, read_integers, read_lengths, steps_before
+from .validation import (
+    Batch,
+    Dropout,
+    Loss,
+    LossSpec,
+    Reduction,
+    as_inputs,
+    check_targets,
+    contiguous,
+    make_batch,
+    make_loss_spec,
+    read_floats,
+    read_integers,
+    read_lengths,
+    require_batch_memory,
+    steps_before,
+)
 
 
 class Sequences(NamedTuple):
@@ -42,10 +58,29 @@ class Sequences(NamedTuple):
         x, targets = self.x[:, :, begin:end], self.targets[:, :, begin:end]
         return Sequences(x, targets, self.counted[:, begin:end], lengths)
 
-    def public(self, c: Config) -> tuple[Array, Array]:
-        """x and targets as the methods of the network take them."""
-        x, targets = (a if len(a) == c.models else a[0] for a in (self.x, self.targets))
-        return x, targets
+    def batch(
+        self,
+        c: Config,
+        place: Place,
+        weights: dict[str, Array],
+        start: Array | None,
+        gradients: bool,
+        keep: bool,
+        dropout: Dropout | None,
+    ) -> Batch:
+        """The inputs as kernels take them; start (layers, k, b, s) as in `make_batch`."""
+        x, ends = contiguous(self.x, self.x.dtype), self.lengths
+        b, t = x.shape[1:3]
+        require_batch_memory(c, place, x, b, t, gradients, keep, dropout)
+        valid = None if ends is None else steps_before(ends, t)
+        return make_batch(c, place, weights, x, ends, valid, start, dropout)
+
+    def loss_spec(
+        self, c: Config, place: Place, counted: Array, count: int, loss: Loss, reduction: Reduction
+    ) -> LossSpec:
+        """The targets as kernels take them; only the steps `counted` (n, t) count, which are `count`."""
+        targets = contiguous(self.targets, self.targets.dtype)
+        return make_loss_spec(c, place, targets, counted, count, loss, reduction)
 
 
 def read_sequences(

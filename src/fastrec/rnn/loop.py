@@ -24,7 +24,7 @@ from .device import Place
 from .history import History, Log
 from .network import RNN, Trace, give_all_back, give_back
 from .optimizers import Adam, Optimizer
-from .validation import Dropout, Loss, Reduction, check_reduction, read_dropout, read_state, read_targets
+from .validation import Dropout, Loss, Reduction, check_reduction, read_dropout, read_state
 
 FACTOR, SLACK = 1e3, 10.0  # a loss that is above FACTOR times that of epoch 0 plus SLACK has diverged
 
@@ -62,15 +62,14 @@ def truncated_bptt(
     rnn._weights(at.backend)
     check_reduction(reduction)
     data = read_sequences(c, at, x, targets, loss, lengths, mask)
-    if state is not None:
-        read_state(c, "state", state, len(data.counted), at)
+    start = None if state is None else read_state(c, "state", state, len(data.counted), at)
     return (
         (
             rnn._public_loss(losses),
             give_all_back(trace._batch, gradients),
             give_back(trace._batch, trace.state),
         )
-        for losses, gradients, trace, _ in windows(rnn, at, data, k1, k2, loss, reduction, state)
+        for losses, gradients, trace, _ in windows(rnn, at, data, k1, k2, loss, reduction, start)
     )
 
 
@@ -247,11 +246,11 @@ class Run:
         self.log.append(curves, clock() - start)
 
     def learn(
-        self, epoch: int, batch: int, part: Sequences, truncation: tuple[int, int], state: Array | None
+        self, epoch: int, batch: int, part: Sequences, truncation: tuple[int, int], start: Array | None
     ) -> Iterator[tuple[Array, Array, int, Array]]:
         """Update for each window of a batch: its losses and gradient norms (k,), how many steps counted, the
         last state."""
-        cut = windows(self.rnn, self.at, part, *truncation, self.loss, "mean", state, self.left_out)
+        cut = windows(self.rnn, self.at, part, *truncation, self.loss, "mean", start, self.left_out)
         for value, gradients, trace, count in cut:
             if count:
                 yield *self.update(epoch, batch, value, gradients), count, trace.state
@@ -296,9 +295,10 @@ class Run:
         for first in range(0, len(held.counted), batch_size):
             part = held.rows(np.arange(first, min(first + batch_size, len(held.counted))))
             if part.counted.any():
-                x, targets = part.public(c)
-                batch = self.rnn._read(x, None, part.lengths, self.at, False, keep=False, trusted=True)
-                goal = read_targets(c, batch, targets, self.loss, "sum", part.counted, trusted=True)
+                weights = self.rnn._weights(self.at.backend)
+                batch = part.batch(c, self.at, weights, None, gradients=False, keep=False, dropout=None)
+                count = int(np.count_nonzero(part.counted))
+                goal = part.loss_spec(c, self.at, part.counted, count, self.loss, "sum")
                 total += self.rnn._evaluate(batch, goal)[0]
         return move(total, "cpu") / np.count_nonzero(held.counted)
 
@@ -316,7 +316,7 @@ def windows(
     k2: int,
     loss: Loss,
     reduction: Reduction,
-    state: ArrayLike | None,
+    start: Array | None,
     left_out: Callable[[], Dropout | None] = lambda: None,
 ) -> Iterator[tuple[Array, dict[str, Array], Trace, int]]:
     """The windows of `truncated_bptt`: losses (k,), gradients, trace, and how many steps count in each.
@@ -331,10 +331,10 @@ def windows(
         mask = part.counted.copy()
         mask[:, : done - begin] = False
         count = int(np.count_nonzero(mask))
-        x, targets = part.public(c)
-        batch = rnn._read(x, state, part.lengths, at, count > 0, trusted=True, dropout=left_out())
+        weights = rnn._weights(at.backend)
+        batch = part.batch(c, at, weights, start, gradients=count > 0, keep=True, dropout=left_out())
         if count:
-            goal = read_targets(c, batch, targets, loss, reduction, mask, trusted=True)
+            goal = part.loss_spec(c, at, mask, count, loss, reduction)
             value, gradients, trace = rnn._learn(batch, goal, want_x=False)
         else:
             trace, value = rnn._forward(batch), xp.zeros(c.k)
@@ -348,6 +348,6 @@ def windows(
             reached = trace._state_at(after - begin)
             bad = ~xp.isfinite(reached).all(axis=(0, 2, 3))
             lost = bad if lost is None else lost | bad
-            state = rnn._public_state(xp.where(lost[:, None, None], 0, reached))  # which it can be given
+            start = xp.where(lost[:, None, None], 0, reached)
             begin = after
         yield value, gradients, trace, count

@@ -736,11 +736,10 @@ class RNN:
         at: Place,
         gradients: bool,
         keep: bool = True,
-        trusted: bool = False,
         dropout: Dropout | None = None,
     ) -> Batch:
         weights = self._weights(at.backend)
-        return read_batch(self._config, at, weights, x, state, lengths, gradients, keep, trusted, dropout)
+        return read_batch(self._config, at, weights, x, state, lengths, gradients, keep, dropout)
 
     def _read_gradient(
         self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch

@@ -78,16 +78,32 @@ def read_batch(
     lengths: ArrayLike | None,
     gradients: bool,
     keep: bool,
-    trusted: bool,
     dropout: Dropout | None = None,
 ) -> Batch:
-    """The arguments of `fastrec.RNN.forward`, checked, where the backend computes.
+    """Check the arguments of `fastrec.RNN.forward` and send them to where the backend computes.
 
-    What needs memory: gradients, whether they will be asked for; keep, whether what they need is kept.
-    trusted: as in `read_floats`.
+    gradients and keep: as in `require_batch_memory`.
     """
     array, are_tokens, led = as_inputs(c, x, "b", "row")
     b, t = array.shape[led : led + 2]
+    require_batch_memory(c, place, array, b, t, gradients, keep, dropout)
+    ends = None if lengths is None else read_lengths(lengths, b, t)
+    valid = None if ends is None else steps_before(ends, t)
+    start = None if state is None else read_state(c, "state", state, b, place)
+    if are_tokens:
+        checked = read_integers("x", array, c.input_size, valid)
+    else:
+        checked = read_floats("x", array, c.dtype, valid, place)
+    return make_batch(c, place, weights, checked if led else checked[None], ends, valid, start, dropout)
+
+
+def require_batch_memory(
+    c: Config, place: Place, x: Array, b: int, t: int, gradients: bool, keep: bool, dropout: Dropout | None
+) -> None:
+    """Raise MemoryError unless a batch of b rows and t steps fits.
+
+    gradients: whether they will be computed.  keep: whether the arrays that they need are kept.
+    """
     cell = c.kind
     saved = sum(c.saved) if keep or cell.feeds_back_output else c.saved[0]
     width = c.num_layers * saved + c.outputs_width * c.has_output_layer
@@ -96,33 +112,41 @@ def read_batch(
     width += c.num_layers * c.hidden_size * (dropout is not None)
     if place.backend == "gpu" and (cell.inputs_in is None or (cell.inputs_in and not keep)):
         width += cell.gates * c.hidden_size  # x W_in + b, for which the saved arrays have no room
-    there, xp = place.has(array), place.xp
-    copied = 0 if there and (are_tokens or array.dtype == c.dtype) else array.size
+    copied = 0 if place.has(x) and (x.dtype.kind in "iu" or x.dtype == c.dtype) else x.size
     job = f"a batch of {b} rows and {t} steps"
     require_memory(job, (c.k * b * t * width + copied) * c.dtype.itemsize, backend=place.backend)
-    valid = None
-    if lengths is None:
-        ends = xp.full(b, t, dtype=np.int64)
-    else:
-        given = read_lengths(lengths, b, t)
-        ends, valid = place.take(given), steps_before(given, t)
-    start = read_state(c, "state", state, b, place, trusted)
-    if state is None:
+
+
+def make_batch(
+    c: Config,
+    place: Place,
+    weights: dict[str, Array],
+    x: Array,
+    lengths: Array | None,
+    valid: Array | None,
+    start: Array | None,
+    dropout: Dropout | None,
+) -> Batch:
+    """Make a batch of arrays that have been checked, which are sent to where the backend computes.
+
+    x: numbers (m, b, t, i) or int32 tokens (m, b, t), C-contiguous.  lengths: (b,) int64, None if all are t.
+    start: (layers, k, b, s) where the backend computes, None for the learned initial state.
+    """
+    xp, (b, t), are_tokens = place.xp, x.shape[1:3], x.ndim == 3
+    back = None if place.has(x) else backend_of(x)
+    ends = xp.full(b, t, dtype=np.int64) if lengths is None else place.take(lengths)
+    learned = start is None
+    if start is None:
+        start = xp.empty((c.num_layers, c.k, b, c.state), dtype=c.dtype)
         for layer, keys in enumerate(c.initial):
             for key, part in zip(keys, initial_parts(c, start[layer]), strict=True):
                 part[...] = weights[key][:, None]
-    if are_tokens:
-        tokens = place.take(read_integers("x", array, c.input_size, valid, trusted))
-        tokens = tokens if led else tokens[None]
-        floats = xp.empty((*tokens.shape, 0), dtype=c.dtype)
-    else:
-        floats = place.take(read_floats("x", array, c.dtype, valid, place, trusted))
-        floats, tokens = floats if led else floats[None], place.no_tokens
-    back = None if there else backend_of(array)
+    x = place.take(x)
+    floats, tokens = (xp.empty((*x.shape, 0), dtype=c.dtype), x) if are_tokens else (x, place.no_tokens)
     embedded = None
     if c.embedding_size is not None:
         embedded, weights = weights["W_in"], weights | {"W_in": embed(c, place, weights)}
-    return Batch(place, weights, embedded, floats, tokens, ends, valid, start, state is None, back, dropout)
+    return Batch(place, weights, embedded, floats, tokens, ends, valid, start, learned, back, dropout)
 
 
 def embed(c: Config, place: Place, weights: dict[str, Array]) -> Array:
@@ -167,11 +191,10 @@ def check_targets(
     targets: ArrayLike,
     loss: str,
     mask: ArrayLike | None,
-    trusted: bool = False,
 ) -> tuple[Array, Array | None, int]:
     """Targets (m, b, t, ...) as kernels take them, the steps (b, t) that count, None for all, and how many.
 
-    Both are where they were given.  shape: (b, t) of x.  trusted: as in `read_floats`.
+    Both are where they were given.  shape: (b, t) of x.
     """
     if loss not in ("cross_entropy", "mse"):
         raise ValueError(f'loss is {loss!r}; it must be "cross_entropy" or "mse"')
@@ -197,32 +220,35 @@ def check_targets(
             f'loss="{loss}" takes {"integers" if entropy else "numbers"} {one}{or_led}'
         )
     if entropy:
-        checked = read_integers("targets", array, c.outputs_width, counted, trusted)
+        checked = read_integers("targets", array, c.outputs_width, counted)
     else:
-        checked = read_floats("targets", array, c.dtype, counted, place, trusted)
+        checked = read_floats("targets", array, c.dtype, counted, place)
     return checked if led else checked[None], counted, count
 
 
 def read_targets(
-    c: Config,
-    batch: Batch,
-    targets: ArrayLike,
-    loss: str,
-    reduction: str,
-    mask: ArrayLike | None,
-    trusted: bool = False,
+    c: Config, batch: Batch, targets: ArrayLike, loss: str, reduction: str, mask: ArrayLike | None
 ) -> LossSpec:
     """The arguments of `fastrec.RNN.loss_and_gradients` that are not those of forward, checked."""
     check_reduction(reduction)
     place, shape = batch.place, batch.x.shape[1:3]
-    checked, counted, count = check_targets(c, place, shape, batch.valid, targets, loss, mask, trusted)
+    return make_loss_spec(
+        c, place, *check_targets(c, place, shape, batch.valid, targets, loss, mask), loss, reduction
+    )
+
+
+def make_loss_spec(
+    c: Config, place: Place, targets: Array, counted: Array | None, count: int, loss: str, reduction: str
+) -> LossSpec:
+    """A loss of checked arguments; targets, counted and count are what `check_targets` returns."""
+    shape = targets.shape[1:3]
     if counted is None or count == shape[0] * shape[1]:
         steps = place.xp.ones(shape, dtype=np.bool_)
     else:
         steps = place.take(contiguous(counted, counted.dtype))
     return LossSpec(
         place.kernels.cross_entropy if loss == "cross_entropy" else place.kernels.squared_error,
-        place.take(checked),
+        place.take(targets),
         steps,
         place.xp.full(c.k, 1 / count if reduction == "mean" else 1.0),
     )
@@ -233,14 +259,12 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f'reduction is {reduction!r}; it must be "mean" or "sum"')
 
 
-def read_state(
-    c: Config, name: str, value: ArrayLike | None, b: int, place: Place, trusted: bool = False
-) -> Array:
+def read_state(c: Config, name: str, value: ArrayLike | None, b: int, place: Place) -> Array:
     """A copy of a state, or of a gradient of one, as (layers, k, b, s); zeros for None."""
     if value is None:
         return place.xp.zeros((c.num_layers, c.k, b, c.state), dtype=c.dtype)
     array = as_numbers(name, value, (*c.lead, c.num_layers, b, c.state))
-    array = read_floats(name, array, c.dtype, None, place, trusted)
+    array = read_floats(name, array, c.dtype, None, place)
     return place.xp.array(array.swapaxes(0, 1) if c.models else array[:, None], order="C")
 
 
@@ -293,16 +317,13 @@ def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
     return array if array.flags.writeable else writable(array)
 
 
-def read_floats(
-    name: str, array: Array, dtype: np.dtype[Any], valid: Array | None, place: Place, trusted: bool = False
-) -> Array:
+def read_floats(name: str, array: Array, dtype: np.dtype[Any], valid: Array | None, place: Place) -> Array:
     """Numbers (..., width) of a dtype; those at steps that are not valid (b, t) may be anything.
 
-    They stay where they are.  trusted: they have been looked at before; on the device, where the verdict must
-    be waited for, they are not again.  Raises ValueError naming one that is not finite.
+    They stay where they are.  Raises ValueError naming one that is not finite.
     """
     floats = contiguous(array, dtype)
-    if (trusted and on_device(floats)) or place.all_finite(floats):
+    if place.all_finite(floats):
         return floats
     xp = array_module(backend_of(floats))
     bad = ~xp.isfinite(floats)
@@ -316,13 +337,13 @@ def read_floats(
     return xp.where(inside, floats, 0)  # not left to the kernels: 0 times NaN is NaN
 
 
-def read_integers(name: str, array: Array, size: int, valid: Array | None, trusted: bool = False) -> Array:
+def read_integers(name: str, array: Array, size: int, valid: Array | None) -> Array:
     """Integers (..., b, t) from 0 to size - 1, int32; those at steps that are not valid may be anything.
 
-    They stay where they are; trusted as in `read_floats`.  Raises ValueError naming one that is out of range.
+    They stay where they are.  Raises ValueError naming one that is out of range.
     """
     most = largest(array, size - 1)
-    if not (trusted and on_device(array)) and ((array.min() < 0) | (array.max() > most)):
+    if (array.min() < 0) | (array.max() > most):
         bad = out = (array < 0) | (array > most)
         if valid is not None:
             bad = out & move(valid, backend_of(array))

@@ -420,7 +420,7 @@ class Training:
             left = 1.0 if made < falls else (last - made) / (last - falls)
             run.optimizer.learning_rate = max(self.rate * left, np.finfo(float).tiny)
             part, window = self.reader.part(made), (self.reader.steps, self.reader.steps)
-            state = self.state if made else None
+            state = run.at.take(self.state)[:, None] if made else None
             with np.errstate(over="ignore", invalid="ignore"):
                 for loss, norm, _, reached in run.learn(log.epochs, made - first, part, window, state):
                     losses, norms = losses + loss, norms + norm
