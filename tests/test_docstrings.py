@@ -35,12 +35,12 @@ PENDING = {
         RetrievalResult SGD ScalingResult TextHistory Trace Vocabulary addition addition_task
         available_backends basin_map capacity capacity_scaling classify corrupt example_text
         find_oscillation fit get_backend get_threads gradient_flow label_targets ngram_table pack
-        pad_sequences plot.basin_figure plot.bench_figure plot.capacity_figure
+        pad_sequences plot.basin_figure plot.capacity_figure
         plot.capacity_scaling_figure plot.draw_basins plot.draw_capacity plot.draw_capacity_scaling
         plot.draw_energy plot.draw_gradient_flow plot.draw_learning_curve plot.draw_oscillation
         plot.draw_retrieval plot.draw_success plot.draw_text_curve plot.energy_figure plot.glyphs
         plot.gradient_flow_figure plot.learning_curve_figure plot.oscillation_figure
-        plot.recall_figure plot.require_format plot.retrieval_figure plot.save_figure
+        plot.recall_figure plot.retrieval_figure
         plot.success_figure plot.text_curve_figure random_patterns retrieval_curve retrieval_scaling
         set_backend set_threads spectral_radius theory.ags_overlap theory.all_stable_probability
         theory.amari_maginu_overlaps theory.capacity_bound theory.capacity_quantile

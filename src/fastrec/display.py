@@ -1,4 +1,4 @@
-"""How results are shown: a line in a shell, a table and a figure in a notebook, a DataFrame of pandas."""
+"""Display of results: a line in a shell, a table and a figure in a notebook, a pandas DataFrame."""
 
 from __future__ import annotations
 
@@ -12,26 +12,45 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PIXELS_PER_INCH = 160  # of figures in notebooks, shown at half their size in pixels: sharp on any screen
-MOST_PIXELS = 2400  # along an edge of such a figure
-MOST_ROWS = 12  # of a table in a notebook; the middle rows of a longer one are left out
+PIXELS_PER_INCH = 160  # of figures in notebooks, displayed at half size so that they are sharp on any screen
+MOST_PIXELS = 2400  # along an edge of a figure in a notebook
+MOST_ROWS = 12  # of a table in a notebook; a longer one loses its middle rows
 
 
 class Table(NamedTuple):
-    """A caption, the heads of the columns, and rows of text."""
+    """A table of text with a caption.
+
+    Parameters
+    ----------
+    caption : str
+        Text above the table.
+    heads : sequence of str
+        Heads of the columns.
+    rows : sequence of sequences of str
+        The cells, one string per column in each row.
+
+    Examples
+    --------
+    >>> from fastrec.display import Table
+    >>> print(Table("capacity", ["n", "median"], [["100", "10"], ["1000", "56"]]).text())
+    capacity
+       n  median
+     100      10
+    1000      56
+    """
 
     caption: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def text(self) -> str:
-        """The caption, and below it the columns, aligned to the right."""
+        """Return the caption and, below it, the columns aligned to the right."""
         widths = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)]
         lines = ["  ".join(map(str.rjust, cells, widths)) for cells in (self.heads, *self.rows)]
         return "\n".join([self.caption, *lines])
 
     def html(self) -> str:
-        """The caption as a paragraph, and a table of at most `MOST_ROWS` rows."""
+        """Return HTML: the caption as a paragraph, and a table of at most `MOST_ROWS` rows."""
         rows = list(self.rows)
         if len(rows) > MOST_ROWS:
             rows[MOST_ROWS // 2 : -MOST_ROWS // 2] = [["⋮"] * len(self.heads)]
@@ -45,22 +64,22 @@ def html_row(tag: str, cells: Sequence[str]) -> str:
 
 
 class Displayed:
-    """Base class of results, which say what their line, their table and their figure hold.
+    """Base class of results, which define what their line, their table and their figure show.
 
-    A data class needs ``repr=False``, so that it does not write a `__repr__` of its own.
+    A dataclass must be declared with ``repr=False``, or its own `__repr__` would take the place of this one.
     """
 
     def _summary(self) -> Mapping[str, Any]:
-        """What the line says: short values by name."""
+        """Return the values shown in the line, by name."""
         raise NotImplementedError
 
     def _table(self) -> Table:
-        """The table that a notebook shows."""
+        """Return the table that a notebook shows."""
         rows = [[name.replace("_", " "), short(value)] for name, value in self._summary().items()]
         return Table(type(self).__name__, ["", ""], rows)
 
     def _figure(self) -> Figure | None:
-        """The figure that a notebook shows below the table."""
+        """Return the figure that a notebook shows below the table, or None."""
         return None
 
     def __repr__(self) -> str:
@@ -73,18 +92,18 @@ class Displayed:
 
 
 def short(value: Any) -> str:
-    """A value as text, floats to four digits."""
+    """Return a value as text, with floats to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def span(values: Sequence[float]) -> str:
-    """The least and the greatest of values, as "1..9", or the one that all are equal to."""
+    """Return the range of values as "1..9", or the value if all are equal."""
     low, high = min(values), max(values)
     return short(low) if low == high else f"{short(low)}..{short(high)}"
 
 
 def png(figure: Figure) -> tuple[bytes, dict[str, int]]:
-    """The figure as a PNG file, with the width and the height at which a notebook shows it."""
+    """Return the figure as a PNG file, with the width and height at which a notebook shows it."""
     inches = figure.get_size_inches()
     dpi = min(PIXELS_PER_INCH, MOST_PIXELS / max(inches))
     file = io.BytesIO()
@@ -94,14 +113,14 @@ def png(figure: Figure) -> tuple[bytes, dict[str, int]]:
 
 
 def html_image(figure: Figure, alt: str) -> str:
-    """The figure as an HTML element that holds its pixels."""
+    """Return the figure as an HTML element with its pixels embedded."""
     data, shown = png(figure)
     source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     return f'<img src="{source}" width="{shown["width"]}" alt="{escape(alt)}">'
 
 
 def import_pandas() -> ModuleType:
-    """The module pandas, or an ImportError that says how to install it."""
+    """Import pandas, or raise an ImportError that says how to install it."""
     try:
         import pandas
     except ImportError:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Writing files so that they are whole or not there."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
-    """Raise OSError unless a file can be written at path, in a folder that exists; leaves nothing there."""
+    """Raise OSError unless a file can be written at path, in a folder that exists; no file is left behind."""
     path = Path(path)
     try:
         require_file(path)
@@ -21,10 +21,10 @@ def require_writable(path: str | os.PathLike[str]) -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        if error.errno != errno.EACCES:  # its mode may forbid to write to it, but not to replace it
+        if error.errno != errno.EACCES:  # its mode forbids writing to it, but perhaps not replacing it
             raise type(error)(f"{path}: cannot be written: {error.strerror}; give another name") from None
     try:
-        # Made, not asked for with os.access, which knows neither read-only file systems nor quotas.
+        # A real file, because os.access knows neither read-only file systems nor quotas.
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
@@ -32,7 +32,7 @@ def require_writable(path: str | os.PathLike[str]) -> None:
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
-    """Raise OSError unless path is a file: to open a pipe would wait for its other end."""
+    """Raise OSError unless path is a regular file: opening a pipe would block until its other end is open."""
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(f"{path} is a folder; give the name of a file")
@@ -42,23 +42,23 @@ def require_file(path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside path: moved to path at the end, removed instead if the body raises."""
+    """Yield a temporary path beside path; it replaces path at the end, or is removed if the body raises."""
     target = Path(path)
-    # Not mkstemp, whose files nobody else may read. The suffix stays, as writers choose the format by it.
-    # Not the whole stem, which may be as long as a name can be.
+    # Not mkstemp, whose files only the user can read. Writers choose the format by the suffix, so it is kept;
+    # the stem is cut, because it may have the maximum length of a name already.
     temporary = target.with_name(f".{target.stem[:32]}.{secrets.token_hex(4)}{target.suffix}")
     try:
         yield temporary
         os.replace(temporary, target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.strerror:  # of a full disk, which has no name
+        if isinstance(error, OSError) and error.strerror:  # a full disk raises an error without a file name
             raise type(error)(f"{path}: cannot be written: {error.strerror}") from None
         raise
 
 
 def require_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:
-    """Raise ValueError unless path ends in one of suffixes, FileNotFoundError unless its folder exists."""
+    """Raise ValueError unless path has one of the suffixes, FileNotFoundError unless its folder exists."""
     if Path(path).suffix.lower() not in suffixes:
         raise ValueError(f"{path}: the suffix must be {' or '.join(suffixes)}, got {Path(path).suffix!r}")
     if not Path(path).parent.is_dir():

@@ -1,1 +1,1 @@
-"""`fastrec bench`: how fast this machine is, and how far that is from what it can do."""
+"""`fastrec bench`: how fast jobs run on this machine, and how close that is to its limits."""

@@ -1,4 +1,4 @@
-"""What people write without fastrec: the loops and products that its jobs are compared with."""
+"""Baselines of the jobs: the loops and matrix products that people write without fastrec."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 
 def numpy_trial(patterns: np.ndarray) -> int:
-    """Largest load before a stored pattern (p, n) is unstable: the incremental rank-one scan.
+    """Return the largest load before a stored pattern (p, n) is unstable, by incremental rank-one updates.
 
-    In float32, so that products of matrices are BLAS's; its integers are exact up to 2^24.
+    Computed in float32, so that BLAS does the matrix products; integers are exact there up to 2^24.
     """
     limit, n = patterns.shape
     fields = np.empty((limit, n), dtype=patterns.dtype)
@@ -27,9 +27,9 @@ def numpy_trial(patterns: np.ndarray) -> int:
 
 @numba.njit(cache=True)
 def loop_recall(weights: Any, states: Any, orders: Any) -> None:
-    """The textbook loop: every row, every sweep, every unit of its order, a sum over all units; in place.
+    """Recall by the textbook loop over rows, sweeps and units, with a sum over all units for each; in place.
 
-    weights (n, n) and states (b, n) float32, orders (sweeps, n).
+    weights (n, n) and states (b, n) are float32, orders is (sweeps, n).
     """
     n = states.shape[1]
     for row in range(len(states)):
@@ -49,7 +49,7 @@ def loop_recall(weights: Any, states: Any, orders: Any) -> None:
 
 @numba.njit(cache=True)
 def field_recall(weights: Any, states: Any, fields: Any, orders: Any) -> None:
-    """The same with fields (b, n), at first states @ weights, kept: a flip adds its row of the weights."""
+    """Recall as `loop_recall`, but update fields (b, n), at first states @ weights, at each flip."""
     n = states.shape[1]
     for row in range(len(states)):
         s, h = states[row], fields[row]

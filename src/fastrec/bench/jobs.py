@@ -1,4 +1,4 @@
-"""The jobs of `fastrec bench`.  Each is compared with its baseline before it is timed, or while it is."""
+"""The jobs of `fastrec bench`; results are compared with those of the baseline before or during timing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .timing import Task, repeated
 
 T = 100
 BITS = "bit products (popcount)"
-SCANS = {  # by units: networks of a call, networks that NumPy scans, and rounds
+SCANS = {  # number of units: networks per call, networks scanned by NumPy, and rounds
     100: (2000, 20, 2),
     1000: (100, 20, 100),
     3000: (100, 2, 2),
@@ -36,12 +36,25 @@ SCANS = {  # by units: networks of a call, networks that NumPy scans, and rounds
 
 @dataclass(frozen=True)
 class Job:
-    """Something to time: ours and what it is compared with, both called without arguments.
+    """A job to be timed and its baseline.
 
-    each: how many pieces of work a call of either does.
-    operations: of a piece at least, by the rate of `Report.limits` that bounds them, the slowest first.
-    bytes: that a piece writes and reads at least, 0 if they are not counted.
-    rounds: how often the two are timed at most.
+    Attributes
+    ----------
+    name : str
+        The job.
+    ours, baseline : callable
+        The job in fastrec and in what it is compared with, called without arguments.
+    against : str
+        Name of the baseline.
+    each : tuple of two ints
+        Units of work that one call of ours and of the baseline does.
+    operations : dict of str to float
+        Minimum number of operations for one unit of work, by the rate of `Report.limits` that bounds them;
+        the slowest come first.
+    bytes : float
+        Minimum number of bytes read and written for one unit of work, or 0 if not counted.
+    rounds : int
+        Maximum number of timings.
     """
 
     name: str
@@ -103,20 +116,20 @@ def recall() -> Iterator[Job]:
         field_recall(weights, states, states @ weights, orders)
         return states
 
-    found = net.recall(probes, order=orders)
-    check(np.array_equal(baseline(), found.states), "recall")
+    result = net.recall(probes, order=orders)
+    check(np.array_equal(baseline(), result.states), "recall")
     yield Job(
         f"recall, n = {n}, p = {p}, 10 % flipped, a probe",
         lambda: net.recall(probes, order=orders),
         baseline,
         "NumPy and Numba, fields kept",
         (b, b),
-        {"overlaps added": float(found.sweeps.mean()) * n * p},
+        {"overlaps added": float(result.sweeps.mean()) * n * p},
     )
 
 
 def scan(n: int) -> Job:
-    """Networks of n units, one of `SCANS`, beside NumPy, or beside one thread where NumPy takes too long."""
+    """Return the scan of n units, a key of `SCANS`; its baseline is NumPy, or one thread if n is large."""
     trials, sample, rounds = SCANS[n]
 
     def ours() -> CapacityResult:
@@ -128,7 +141,7 @@ def scan(n: int) -> Job:
         patterns = random_patterns(limit, n, networks=sample, backend="cpu").astype(np.float32)
         exact = capacity(n, sample, corruption=0, backend="cpu").counts.tolist()
 
-    # The baselines take so long that they are checked when they are timed.
+    # The baselines are slow, so they are checked during timing and not in a call of their own.
     def in_numpy() -> None:
         check([numpy_trial(x) for x in patterns] == exact, "capacity")
 
@@ -148,10 +161,10 @@ def scan(n: int) -> Job:
 
 
 def scan_cost(n: int, counts: NDArray[np.int64]) -> tuple[dict[str, float], float]:
-    """Operations and bytes of a scan of n units, means over networks of these capacities.
+    """Return operations and bytes of a scan of n units, averaged over networks with these capacities.
 
-    All patterns are added to all fields; overlaps are symmetric where one block of memories is all.  Patterns
-    and their transpose are bits, the overlaps of a block 32 bits each and their digits 8.
+    All patterns are added to all fields. Overlaps are symmetric if the memories fit in one block. Patterns
+    and their transpose take one bit per unit, the overlaps of a block 32 bits each and their digits 8.
     """
     p = counts.astype(float)
     added, rows = n * p**2, np.minimum(p, BLOCK)
@@ -162,7 +175,7 @@ def scan_cost(n: int, counts: NDArray[np.int64]) -> tuple[dict[str, float], floa
 
 def scans() -> Iterator[Job]:
     for n in SCANS:
-        if n < 100_000:  # takes a minute
+        if n < 100_000:  # which would take a minute
             yield scan(n)
 
 
@@ -177,9 +190,9 @@ def recurrent(cell: CellName) -> Iterator[Job]:
         "both": lambda: net.backward(net.forward(x), d_hidden=d)["x"],
     }
     for job, task in ours.items():
-        found = task()
+        outputs = task()
         for rival in rivals:
-            check(np.allclose(found, getattr(rival, job)(), atol=2e-4), f"{cell} of {rival.name}")
+            check(np.allclose(outputs, getattr(rival, job)(), atol=2e-4), f"{cell} of {rival.name}")
         steps = "forward" if job == "forward" else "forward and BPTT"
         operations = b * T * (i + h) * h * CELLS[cell].gates * (1 if job == "forward" else 3)
         name = f"{cell}, {b} rows, {T} steps, {h} units, {steps}"

@@ -1,6 +1,7 @@
-"""What inner loops reach with their operands in the first cache and nothing else to do, on all threads.
+"""Peak rates of the inner loops of kernels, on all threads, with operands in the first-level cache.
 
-Each runs `rounds` times on every thread, on arrays (threads, ..) of its own; `measured` makes a rate of it.
+Each loop runs `rounds` times on every thread, on that thread's part of arrays (threads, ..); `measured`
+returns its rate.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from ..kernels.cpu.parallel import Parallel, tasks
 from ..kernels.cpu.simd import LANES, masked_sum
 from ..kernels.cpu.threads import get_threads
 
-DEPTH, WORDS, COUNT = 128, 64, 16  # steps of a product, words of a row, words of a row of units
+DEPTH, WORDS, COUNT = 128, 64, 16  # depth of a product, words of a row, words of a row of units
 
 
 def one_each(arrays, *rest):
-    """A task for each thread, which keeps it busy for long."""
+    """Return one task per thread, of a second, so that all threads are used."""
     return len(arrays), 1e9
 
 
 @tasks(one_each)
 def multiply_adds(thread, a, b, c, rounds):
-    """c (threads, rows, panel) += a b of a (threads, depth, rows) and a panel b (threads, depth, panel)."""
+    """Add a b to c (threads, rows, panel); a is (threads, depth, rows), b (threads, depth, panel)."""
     _, depth, rows = a.shape
     width = c.shape[2]
     left, right, out = a[thread], b[thread], c[thread]
@@ -39,7 +40,7 @@ def multiply_adds(thread, a, b, c, rounds):
 
 @tasks(one_each)
 def popcounts(thread, a, b, counts, rounds):
-    """Differing bits of rows a (threads, rows, words) and columns b (threads, panels, words, lanes)."""
+    """Count differing bits of rows a (threads, rows, words) and columns b (threads, panels, words, lanes)."""
     w = a.shape[2]
     left, right, out = a[thread], b[thread], counts[thread]
     for _ in range(rounds):
@@ -48,38 +49,41 @@ def popcounts(thread, a, b, counts, rounds):
 
 @tasks(one_each)
 def pattern_additions(thread, digits, bits, x, sums, centers, near, rounds):
-    """256 patterns added to the sums (threads, memories, 32) of a tile, from digits and a panel of bits."""
-    own, panel, out, middle, signs = digits[thread], bits[thread], sums[thread], centers[thread], x[thread]
+    """Add 256 patterns to the sums (threads, memories, 32) of a tile, from digits and a panel of bits."""
+    row, panel, out, middle, signs = digits[thread], bits[thread], sums[thread], centers[thread], x[thread]
     for _ in range(rounds):
-        advance(own, 0, panel, 0, MOST // 4, out, 0, middle, 0, np.int32(NEVER), signs, 0, 0, near[thread], 0)
+        advance(row, 0, panel, 0, MOST // 4, out, 0, middle, 0, np.int32(NEVER), signs, 0, 0, near[thread], 0)
 
 
 @tasks(one_each)
 def masked_additions(thread, words, values, sums, rounds):
-    """Sums (threads,) of values (threads, 64 words) where words (threads, words) have a 1."""
+    """Sum values (threads, 64 words) where the bits of words (threads, words) are 1, into sums (threads,)."""
     count = words.shape[1]
-    mask, own, total = words[thread], values[thread], np.int64(0)
+    mask, terms, total = words[thread], values[thread], np.int64(0)
     for _ in range(rounds):
-        total += masked_sum(mask, 0, count, own, 0)
+        total += masked_sum(mask, 0, count, terms, 0)
     sums[thread] = total
 
 
 def measured(kernel: Parallel, arrays: tuple[Any, ...], operations: int) -> float:
-    """Operations a second of a kernel that does so many in a round of all threads."""
+    """Return the peak operations per second of a kernel that does `operations` in a round of all threads."""
     kernel(*arrays, 1)  # compiles
-    rounds, rates, taken = 1, [0.0], 0.0
-    while taken < 0.02 or len(rates) < 20:
-        rounds *= 1 if taken >= 0.02 else 2
+    rounds, rates, elapsed = 1, [0.0], 0.0
+    while elapsed < 0.02 or len(rates) < 20:
+        rounds *= 1 if elapsed >= 0.02 else 2
         begin = time.perf_counter()
         kernel(*arrays, rounds)
-        taken = time.perf_counter() - begin
-        rates.append(rounds * operations / taken)
+        elapsed = time.perf_counter() - begin
+        rates.append(rounds * operations / elapsed)
     return max(rates)
 
 
 def limits() -> dict[str, float]:
-    """Rates of the inner loops of the kernels, a second: multiply-adds of float32, products of bits,
-    patterns added to the sums of a unit (digits of 8 bits) and overlaps added to a unit's field (int32)."""
+    """Return the peak rates of the inner loops of the kernels, in operations per second.
+
+    They are multiply-adds in float32, products of bits, patterns added to the sum of 8-bit digits of a unit,
+    and overlaps added to the field of a unit (int32).
+    """
     threads = get_threads()
 
     def zeros(*shape: int, dtype: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The same network in PyTorch and in JAX, forward and with all gradients."""
+"""The same network in PyTorch and in JAX: forward pass, and forward pass with all gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .timing import best, repeated
 
 
 class Torch:
-    """x (b, t, i) and gradients d (b, t, h) of the hidden units, through torch.nn."""
+    """torch.nn, for inputs x (b, t, i) and gradients d (b, t, h) of the hidden units."""
 
     name = "torch"
 
@@ -43,7 +43,7 @@ class Torch:
 
 
 class Jax:
-    """The same through jax.jit(lax.scan), compiled in the first call."""
+    """jax.jit(lax.scan), compiled in the first call, with the arguments of `Torch`."""
 
     name = "jax"
 
@@ -89,12 +89,12 @@ class Jax:
         return np.asarray(self.run(self.weights, self.b_n, self.x, self.state)).swapaxes(0, 1)
 
     def both(self) -> np.ndarray:
-        found = self.jax.block_until_ready(self.gradients(self.weights, self.b_n, self.x, self.state))
-        return np.asarray(found[2]).swapaxes(0, 1)
+        gradients = self.jax.block_until_ready(self.gradients(self.weights, self.b_n, self.x, self.state))
+        return np.asarray(gradients[2]).swapaxes(0, 1)
 
 
 class Reference:
-    """NumPy, a product of matrices a step: what is compared with where no peer is installed."""
+    """NumPy, with one matrix product per step: the baseline where neither library is installed."""
 
     name = "NumPy"
 
@@ -114,28 +114,28 @@ Peer = Torch | Jax | Reference
 
 
 def peers(net: RNN, x: np.ndarray, d: np.ndarray) -> list[Peer]:
-    """The network in every library that is installed and can be imported, else in NumPy."""
-    found: list[Peer] = []
+    """Return the network in each library that can be imported, or in NumPy if there is none."""
+    available: list[Peer] = []
     for kind in (Torch, Jax):
         try:
             importlib.import_module(kind.name)
-        except Exception:  # not there, or broken in one of many ways
+        except Exception:  # not installed, or broken in one of many ways
             continue
-        found.append(kind(net, x, d))
-    return found or [Reference(net, x, d)]
+        available.append(kind(net, x, d))
+    return available or [Reference(net, x, d)]
 
 
 @contextmanager
-def fastest(found: list[Peer], job: str) -> Iterator[Peer]:
-    """The faster one at "forward" or "both", PyTorch at its better number of threads in the `with` block."""
+def fastest(candidates: list[Peer], job: str) -> Iterator[Peer]:
+    """Yield the peer that is fastest at "forward" or "both"; PyTorch uses the better number of threads."""
     times = {}
-    torch = next((peer.torch for peer in found if isinstance(peer, Torch)), None)
+    torch = next((peer.torch for peer in candidates if isinstance(peer, Torch)), None)
     before = torch.get_num_threads() if torch else 1
     try:
         for threads in sorted({1, before}):
             if torch:
                 torch.set_num_threads(threads)
-            for peer in found:
+            for peer in candidates:
                 many, count = repeated(getattr(peer, job))
                 times[peer, threads] = best(many, 3) / count
         peer, threads = min(times, key=lambda key: times[key])

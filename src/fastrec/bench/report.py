@@ -1,4 +1,4 @@
-"""Runs jobs beside their baselines: how fast each is, where its time goes, how near its limit it is."""
+"""Timing of jobs next to their baselines: speed, where the time goes, and distance from the limit."""
 
 from __future__ import annotations
 
@@ -30,13 +30,28 @@ KIND = "fastrec bench 1"
 
 @dataclass(frozen=True, repr=False)
 class Row(Displayed):
-    """A job as it was timed.
+    """Timing of one job.
 
-    seconds, baseline_seconds: medians, of a piece of work.
-    times: median of the ratios, times that fastrec is faster than what it is compared with, `against`.
-    share: of the rate that limits it, `limit`.
-    spent: seconds in each kernel, and outside of kernels, of one call.
-    operations, bytes: of a piece, by the rate of `Report.limits` that bounds them; none if not counted.
+    Attributes
+    ----------
+    name : str
+        The job.
+    seconds, baseline_seconds : float
+        Median times of fastrec and of the baseline for one unit of work.
+    times : float
+        Median ratio of the two: how many times faster than the baseline fastrec is.
+    against : str
+        The baseline.
+    limit : str
+        Name of the rate in `Report.limits` that limits the job.
+    share : float
+        Fraction of that rate which the job reaches.
+    spent : dict of str to float
+        Seconds of one call spent in each kernel, and outside of kernels.
+    operations : dict of str to float
+        Operations for one unit of work, by the rate that bounds them; empty if not counted.
+    bytes : float
+        Bytes read and written for one unit of work, or 0 if not counted.
     """
 
     name: str
@@ -54,7 +69,7 @@ class Row(Displayed):
         return {name: value for name, value in vars(self).items() if name not in ("spent", "operations")}
 
     def counts(self, limits: Mapping[str, float]) -> str:
-        """Shares of the rates that bound it, with the operations and bytes."""
+        """Return the fractions of the limiting rates that are reached, with the operations and bytes."""
         counts = [
             f"{format_share(number / limits[name] / self.seconds)} of {name}: {format_count(number)}"
             for name, number in self.operations.items()
@@ -66,8 +81,20 @@ class Row(Displayed):
 
 @dataclass(frozen=True, repr=False)
 class Report(Displayed):
-    """What `run` measured.  limits: rates a second, see `fastrec.kernels.cpu.limits`, and "SGEMM" of NumPy.
-    compiling: seconds that Numba compiled, which no time of a job includes; 0 if all was on disk.
+    """Report of `fastrec bench`, as measured by `run`.
+
+    Attributes
+    ----------
+    machine, version, date : str
+        Processor and cores, version of fastrec, and time of the measurement in ISO format.
+    threads : int
+        Number of threads in use.
+    limits : dict of str to float
+        Rates per second, see `fastrec.bench.peak_rates.limits`, and "SGEMM" of NumPy.
+    rows : list of Row
+        One row for each job.
+    compiling : float
+        Seconds of compilation, which no time of a job includes; 0 if all kernels were on disk.
     """
 
     machine: str
@@ -79,20 +106,20 @@ class Report(Displayed):
     compiling: float = 0.0
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a JSON file, replacing path in one step."""
+        """Write the report as JSON, replacing the file in one step."""
         with new_file(path) as temporary:
             text = json.dumps({"kind": KIND, **asdict(self)}, indent=1)
             temporary.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Report:
-        """Read a file of `save`; ValueError naming it if it is none."""
+        """Read a report written by `save`; ValueError, naming the file, if it is not one."""
         with open(path, "rb") as file:
             content = file.read()
         try:
-            found = json.loads(content)
-            kind = found.pop("kind")
-            report = cls(**{**found, "rows": [Row(**row) for row in found["rows"]]})
+            values = json.loads(content)
+            kind = values.pop("kind")
+            report = cls(**{**values, "rows": [Row(**row) for row in values["rows"]]})
             report.table(report)
             report.head()
             if kind != KIND or not all(0 < row.seconds < math.inf for row in report.rows):
@@ -104,7 +131,7 @@ class Report(Displayed):
         return report
 
     def head(self) -> str:
-        """What the machine is, and what it can do."""
+        """Return the machine and its measured limits, as text."""
         lines = [
             self._title(),
             "",
@@ -117,9 +144,9 @@ class Report(Displayed):
         return "\n".join(lines)
 
     def table(self, before: Report | None = None) -> str:
-        """Two lines for each job, the second for what it computes and where its time goes.
+        """Return two lines for each job: its time, then its operations and where the time goes.
 
-        before: an earlier report.
+        With an earlier report `before`, the ratio of the earlier time to this one is added.
         """
         earlier = {row.name: row.seconds for row in before.rows} if before else {}
         lines = []
@@ -156,21 +183,21 @@ class Report(Displayed):
             ]
             for row in self.rows
         ]
-        heads = ["job", "time", "times faster than", "", "share of the rate of", ""]
+        heads = ["job", "time", "times faster than", "", "fraction of the rate of", ""]
         return Table(self._title(), heads, rows)
 
     def _figure(self) -> Figure | None:
         return self.figure() if self.rows else None
 
     def to_frame(self) -> DataFrame:
-        """A pandas DataFrame with a row for each job, without the time spent in each kernel.
+        """Return a pandas DataFrame with a row for each job, without the time spent in each kernel.
 
-        Raises ImportError where pandas is not installed.
+        Raises ImportError if pandas is not installed.
         """
         return import_pandas().DataFrame([row._summary() for row in self.rows])
 
     def figure(self) -> Figure:
-        """How many times faster than what it is compared with, and how near its limit, each job is."""
+        """Return `fastrec.plot.bench_figure` of this report."""
         from ..plot import bench_figure
 
         return bench_figure(self)
@@ -179,14 +206,29 @@ class Report(Displayed):
 def run(
     jobs: Sequence[str] = tuple(JOBS),
     rounds: int = 5,
-    told: Callable[[str], Any] = lambda lines: None,
+    show: Callable[[str], Any] = lambda lines: None,
     before: Report | None = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Report:
-    """Time jobs, some of `JOBS`, `rounds` times each in turn with their baselines.
+    """Time jobs in alternation with their baselines.
 
-    told: gets the head, then the lines of each job when it is measured, compared with the report `before`.
-    out: a JSON file for the report, whole after each job.
+    Parameters
+    ----------
+    jobs : sequence of str
+        Names of jobs in `fastrec.bench.jobs.JOBS`; by default all.
+    rounds : int, default 5
+        Number of timings of each job; slow jobs are timed less often.
+    show : callable, optional
+        Called with the head of the report, then with the lines of each job once it is measured.
+    before : Report, optional
+        An earlier report, with which the lines given to `show` are compared.
+    out : path-like, optional
+        JSON file for the report, written again after each job.
+
+    Returns
+    -------
+    Report
+        The measurements.
     """
     from .peak_rates import limits
 
@@ -195,14 +237,14 @@ def run(
     rates = {"SGEMM": 2048**3 / best(lambda: a @ a), **limits()}
     date = datetime.now(UTC).isoformat(timespec="seconds")
     report = Report(machine(), __version__, date, get_threads(), rates)
-    told(report.head() + "\n")
+    show(report.head() + "\n")
     for job in (job for name in jobs for job in JOBS[name]()):
         report = replace(
             report,
             rows=[*report.rows, timed(job, rates, rounds)],
             compiling=compiling_seconds() - began,
         )
-        told(replace(report, rows=report.rows[-1:]).table(before))
+        show(replace(report, rows=report.rows[-1:]).table(before))
         if out is not None:
             report.save(out)
     return report

@@ -1,4 +1,4 @@
-"""Times of jobs, of their baselines in turn with them, and of the kernels inside them."""
+"""Timing of jobs, in alternation with their baselines, and of the kernels inside them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ DOMAINS = ("hopfield", "capacity", "rnn", "generation")
 
 
 def seconds(task: Task) -> float:
-    time.sleep(0.2)  # idle BLAS and OpenMP threads of the job before spin for a while
+    time.sleep(0.2)  # threads of BLAS and OpenMP spin for a while after the previous job
     begin = time.perf_counter()
     task()
     return time.perf_counter() - begin
 
 
 def best(task: Task, rounds: int = 5) -> float:
-    """The least of several times, after a first call that does not count."""
+    """Return the minimum time of several calls, after a first one that is not counted."""
     task()
     times = []
     for _ in range(rounds):
@@ -39,7 +39,7 @@ def best(task: Task, rounds: int = 5) -> float:
 
 
 def repeated(task: Task, least: float = 0.1) -> tuple[Task, int]:
-    """A task of `least` seconds, so that waking threads does not count, and how often it does this one."""
+    """Return a task repeated to take `least` seconds, so that waking threads is negligible, and the count."""
     times = 1
     while True:
 
@@ -55,7 +55,7 @@ def repeated(task: Task, least: float = 0.1) -> tuple[Task, int]:
 def in_turn(
     ours: Task, baseline: Task, each: tuple[int, int] = (1, 1), rounds: int = 5
 ) -> tuple[float, float, float]:
-    """Medians of the seconds of both, divided by `each`, and of their ratio."""
+    """Return the median times of both in seconds, divided by `each`, and the median of their ratio."""
     times = [(seconds(ours) / each[0], seconds(baseline) / each[1]) for _ in range(rounds)]
     mine, theirs = zip(*times, strict=True)
     return statistics.median(mine), statistics.median(theirs), statistics.median(b / a for a, b in times)
@@ -63,7 +63,7 @@ def in_turn(
 
 @contextmanager
 def kernel_times(backend: str) -> Iterator[dict[str, float]]:
-    """Seconds spent in each kernel that objects call in the `with` block, without those that it calls."""
+    """Yield the seconds spent in each kernel during the `with` block, excluding nested kernel calls."""
     from ..kernels.cpu.parallel import Parallel
 
     spent: dict[str, float] = defaultdict(float)
@@ -99,9 +99,9 @@ def kernel_times(backend: str) -> Iterator[dict[str, float]]:
 def machine() -> str:
     cpu = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists() and (
-        found := re.search(r"model name\s*: (.*)", info.read_text())
+        model := re.search(r"model name\s*: (.*)", info.read_text())
     ):
-        cpu = found[1]
+        cpu = model[1]
     affinity = getattr(os, "sched_getaffinity", None)
     return f"{cpu}, {len(affinity(0)) if affinity else os.cpu_count()} cores"
 
@@ -115,7 +115,7 @@ def format_share(share: float) -> str:
 
 
 def format_count(number: float) -> str:
-    """A number of operations, as "1.43 G"."""
+    """Return a number of operations as text, such as "1.43 G"."""
     for size, letter in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if number >= size:
             return f"{number / size:.3g}{letter}"

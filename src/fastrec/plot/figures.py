@@ -1,4 +1,4 @@
-"""What figures share: colours, titles, files and their formats."""
+"""Colours, titles, curves and files shared by all figures."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-MEASURED = "#0072B2"  # blue and vermilion of Okabe and Ito, told apart by every kind of colour vision
-COLOURS = (MEASURED, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "black")  # all of theirs
+MEASURED = "#0072B2"  # blue of Okabe and Ito, whose palette colour-blind readers can tell apart
+COLOURS = (MEASURED, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "black")  # their whole palette
 DASHES = ("-", "--", "-.", ":")
 MARKERS = "os^Dvp"
 THEORY = "0.4"
-MOST_LINES = 500  # thin ones of a curve
+MOST_LINES = 500  # thin lines drawn for one curve
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, of no pyplot state, which a notebook shows."""
+    """Return an empty figure, in inches, that a notebook shows and pyplot does not know."""
     from .notebook import NotebookFigure
 
     return NotebookFigure(figsize=(width, height), layout="constrained")
 
 
 def set_axes_title(ax: Axes, text: str) -> None:
-    """The text over ax, in lines of about equal length that end within its width."""
+    """Set the title of the axes, wrapped into lines of about equal length that fit their width."""
     size = 9
     inches = ax.get_window_extent().width / ax.figure.get_dpi()
     columns = max(20, int(inches * 72 / (0.5 * size)))  # a character is about half as wide as its font size
@@ -44,9 +44,10 @@ def set_axes_title(ax: Axes, text: str) -> None:
 
 
 def draw_curve(ax: Axes, values: NDArray[np.float64], label: str, style: int) -> None:
-    """values (steps,), or (steps, k): thin lines and their median, of the finite values only.
+    """Draw values (steps,) as a curve, or (steps, k) as k thin lines and their median.
 
-    Of more than `MOST_LINES` thin lines so many are drawn, evenly chosen; the median is of all.
+    At most `MOST_LINES` thin lines are drawn, evenly spaced among the k; the median is that of all finite
+    values.
     """
     colour, dashes = COLOURS[style % len(COLOURS)], DASHES[style % len(DASHES)]
     steps = np.arange(len(values))
@@ -56,14 +57,37 @@ def draw_curve(ax: Axes, values: NDArray[np.float64], label: str, style: int) ->
         alive = np.isfinite(values).any(axis=1)
         steps, values = steps[alive], np.nanmedian(values[alive], axis=1)
         label = f"{label}: median".removeprefix(": ") if label else "median"
-    marker = "o" if len(steps) == 1 else None  # a line of one point is not seen
+    marker = "o" if len(steps) == 1 else None  # a line through one point would be invisible
     ax.plot(steps, values, dashes, color=colour, linewidth=2, marker=marker, label=label or None)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = 200) -> None:
-    """Write a figure in the format of the suffix (png, pdf, svg, ...), replacing path in one step.
+    """Write a figure to a file, in the format given by its suffix.
 
-    dpi: dots per inch of pixel formats. Raises as `require_format` does.
+    The file is written under a temporary name and moved into place, so that it is whole or not there.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure to write.
+    path : path-like
+        The file, with the suffix of a format that matplotlib can write (.png, .pdf, .svg, ...).
+    dpi : float, default 200
+        Dots per inch, for pixel formats.
+
+    Raises
+    ------
+    ValueError
+        If the suffix names no format.
+    FileNotFoundError
+        If the folder of the file does not exist.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> result = fastrec.capacity(50, trials=20)
+    >>> fastrec.plot.save_figure(fastrec.plot.capacity_figure(result), "capacity.png")
     """
     suffix = require_format(path)
     with new_file(path) as temporary:
@@ -71,9 +95,29 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = 200) 
 
 
 def require_format(path: str | os.PathLike[str]) -> str:
-    """The format of the suffix of path, for a check before the work.
+    """Return the format of a figure file, so that a bad name is refused before a long computation.
 
-    Raises ValueError naming the formats for an unknown suffix, FileNotFoundError for a missing folder.
+    Parameters
+    ----------
+    path : path-like
+        The file that is to be written later.
+
+    Returns
+    -------
+    str
+        The format, which is the suffix in lower case without its dot.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib cannot write the format; the message lists those that it can.
+    FileNotFoundError
+        If the folder of the file does not exist.
+
+    Examples
+    --------
+    >>> fastrec.plot.require_format("capacity.SVG")
+    'svg'
     """
     from matplotlib.backend_bases import FigureCanvasBase
 

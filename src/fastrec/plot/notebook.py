@@ -1,4 +1,4 @@
-"""Figures and axes that a notebook shows by themselves, without pyplot and without a magic command."""
+"""Figures and axes that a notebook displays by itself, without pyplot or a magic command."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..display import png
 
 
 class NotebookAxes(Axes):
-    """Axes that a notebook shows as the figure that they are in."""
+    """Axes that a notebook displays as the figure to which they belong."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
         figure = self.get_figure()
-        return png(figure.figure) if figure is not None else None  # None once they are removed from it
+        return png(figure.figure) if figure is not None else None  # None once removed from their figure
 
 
 class NotebookFigure(Figure):
-    """A figure that a notebook shows, and whose axes it shows."""
+    """A figure that a notebook displays, and so do its axes."""
 
     def add_subplot(self, *args: Any, **options: Any) -> Axes:
         if not options.keys() & {"axes_class", "projection", "polar"}:
