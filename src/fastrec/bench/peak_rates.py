@@ -35,7 +35,7 @@ def multiply_adds(thread, a, b, c, rounds):
     width = c.shape[2]
     left, right, out = a[thread], b[thread], c[thread]
     for _ in range(rounds):
-        outer_tile(left, 0, rows, right, 0, depth, out, 0, width)
+        outer_tile(left, 0, rows, right, 0, width, 0, depth, out, 0, width)
 
 
 @tasks(one_each)

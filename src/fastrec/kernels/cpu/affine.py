@@ -5,21 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import copy, fill, zeros
-from .matrix import RATE, multiply, pack, packed, padded, weight_gradient
+from .matrix import (
+    RATE,
+    multiply,
+    multiply_in_place,
+    pack,
+    pack_below,
+    packed,
+    padded,
+    read_in_place,
+    weight_gradient,
+)
 from .parallel import tasks
 
 STEPS = 64  # of a row at a time
 
 
-def step_blocks(a, lengths, b, out, panels):
+def step_blocks(a, lengths, b, out, in_place, weights):
     """Blocks of the steps of all rows."""
     k, rows, steps, o = out.shape
     return k * rows * -(-steps // STEPS), k * rows * steps * o * a.shape[3] / RATE
 
 
 @tasks(step_blocks)
-def affine_parts(task, a, lengths, b, out, panels):
-    """out = a W + b with packed W, the steps of every row in blocks."""
+def affine_parts(task, a, lengths, b, out, in_place, weights):
+    """out = a W + b with packed W, or in place, the steps of every row in blocks."""
     rows, steps, n = a.shape[1:]
     o = out.shape[3]
     width, blocks = padded(o, out), -(-steps // STEPS)
@@ -29,7 +39,11 @@ def affine_parts(task, a, lengths, b, out, panels):
     sums = zeros((running, width), out)
     for s in range(running):
         copy(b[net], sums[s])
-    multiply(a, ((net * rows + row) * steps + begin) * n, n, running, panels[net], n, sums)
+    at = ((net * rows + row) * steps + begin) * n
+    if in_place:
+        multiply_in_place(a, at, n, running, weights[net], o, 0, n, o, sums)
+    else:
+        multiply(a, at, n, running, weights[net], n, sums)
     for s in range(running):
         copy(sums[s, :o], out[net, row, begin + s])
     for t in range(begin + running, end):
@@ -38,10 +52,9 @@ def affine_parts(task, a, lengths, b, out, panels):
 
 def affine_forward(a, lengths, W, b, out):
     """out = a W + b."""
-    n, o = W.shape[1:]
-    panels = packed(out, n, o)
-    pack(W, 0, False, n, o, panels, 0)
-    affine_parts(a, lengths, b, out, panels)
+    in_place = read_in_place(out, W)
+    (weights,) = in_place or [pack_below(0, W.shape[2], (W, W.shape[1]))]
+    affine_parts(a, lengths, b, out, in_place is not None, weights)
 
 
 def affine_backward(a, lengths, W, d_out, d_a, d_W, d_b):
@@ -49,5 +62,5 @@ def affine_backward(a, lengths, W, d_out, d_a, d_W, d_b):
     n, o = W.shape[1:]
     panels = packed(d_a, o, n)
     pack(W, 0, True, o, n, panels, 0)
-    affine_parts(d_out, lengths, np.zeros((len(W), n), d_a.dtype), d_a, panels)
+    affine_parts(d_out, lengths, np.zeros((len(W), n), d_a.dtype), d_a, False, panels)
     weight_gradient(a, a[:0, 0], d_out, lengths, 0, o, d_W, 0, d_b, 0)

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .arrays import borrow, copy, empty, fill, keep, zeros
-from .matrix import multiply, pack, packed, padded, weight_gradient
+from .matrix import (
+    multiply,
+    multiply_in_place,
+    pack,
+    pack_below,
+    packed,
+    padded,
+    read_in_place,
+    weight_gradient,
+)
 from .parallel import parallel
 from .time_loop import (
     activate,
@@ -22,7 +31,22 @@ from .time_loop import (
 
 
 @parallel
-def elman_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, activation, hidden, panels):
+def elman_forward_rows(
+    task,
+    order,
+    parts,
+    x,
+    tokens,
+    lengths,
+    state,
+    W_in,
+    b,
+    activation,
+    hidden,
+    in_place,
+    inward,
+    recurrent,
+):
     """elman_forward of a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], x.shape[3]
@@ -39,7 +63,11 @@ def elman_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, a
         for s in range(running):
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, :h])
-        multiply(left, 0, i + h, running, panels[net], i + h, z)
+        if in_place:
+            multiply_in_place(left, 0, i + h, running, inward[net], h, 0, i, h, z)
+            multiply_in_place(left, i, i + h, running, recurrent[net], h, 0, h, h, z)
+        else:
+            multiply(left, 0, i + h, running, inward[net], i + h, z)
         for s in range(running):
             out = hidden[net, order[s], t]
             activate(activation, z[s], out)
@@ -50,10 +78,9 @@ def elman_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, a
 def elman_forward(x, tokens, lengths, state, W_in, W_rec, b, activation, hidden):
     """h_t = f(x_t W_in + h_{t-1} W_rec + b)."""
     h, i = hidden.shape[3], x.shape[3]
-    panels = packed(hidden, i + h, h)
-    pack(W_in, 0, False, i, h, panels, 0)
-    pack(W_rec, 0, False, h, h, panels, i)
-    args = (x, tokens, lengths, state, W_in, b, activation, hidden, panels)
+    in_place = read_in_place(hidden, W_in, W_rec)
+    weights = in_place or [pack_below(0, h, (W_in, i), (W_rec, h))] * 2
+    args = (x, tokens, lengths, state, W_in, b, activation, hidden, in_place is not None, *weights)
     spread(elman_forward_rows, hidden, lengths, (i + h) * h, args)
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from .arrays import borrow, copy, empty, fill, keep, zeros
 from .functions import tanh
 from .jit import jit
-from .matrix import column_sums, multiply, pack, packed, padded, weight_gradient
+from .matrix import (
+    column_sums,
+    multiply,
+    multiply_in_place,
+    pack,
+    pack_below,
+    packed,
+    padded,
+    read_in_place,
+    weight_gradient,
+)
 from .parallel import parallel
 from .time_loop import (
     add,
@@ -24,7 +34,22 @@ from .time_loop import (
 
 @parallel
 def gru_forward_rows(
-    task, order, parts, x, tokens, lengths, state, W_in, b, b_n, hidden, gates, both, new, recurrent
+    task,
+    order,
+    parts,
+    x,
+    tokens,
+    lengths,
+    state,
+    W_in,
+    b,
+    b_n,
+    hidden,
+    gates,
+    in_place,
+    inward,
+    recurrent,
+    both,
 ):
     """gru_forward of a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
@@ -46,9 +71,15 @@ def gru_forward_rows(
             begin_sums(tokens, net, order[s], t, W_in, b, 0, rz[s, : 2 * h])
             begin_sums(tokens, net, order[s], t, W_in, b, 2 * h, n[s, :h])
             copy(b_n[net], n_rec[s, :h])
-        multiply(left, 0, i + h, running, both[net], i + h, rz)
-        multiply(left, 0, i + h, running, new[net], i, n)
-        multiply(left, i, i + h, running, recurrent[net], h, n_rec)
+        if in_place:
+            multiply_in_place(left, 0, i + h, running, inward[net], 3 * h, 0, i, 2 * h, rz)
+            multiply_in_place(left, i, i + h, running, recurrent[net], 3 * h, 0, h, 2 * h, rz)
+            multiply_in_place(left, 0, i + h, running, inward[net], 3 * h, 2 * h, i, h, n)
+            multiply_in_place(left, i, i + h, running, recurrent[net], 3 * h, 2 * h, h, h, n_rec)
+        else:
+            multiply(left, 0, i + h, running, both[net], i + h, rz)
+            multiply(left, 0, i + h, running, inward[net], i, n)
+            multiply(left, i, i + h, running, recurrent[net], h, n_rec)
         for s in range(running):
             row, now, last = order[s], n[s, :h], left[s, i:]
             logistic_in_place(rz[s, : 2 * h])
@@ -74,12 +105,13 @@ def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates):
     """r, z = logistic(x_t W_in + h_{t-1} W_rec + b); n = tanh(x_t W_in + b + r (h_{t-1} W_rec + b_n));
     h_t = (1 - z) n + z h_{t-1}."""
     h, i = hidden.shape[3], x.shape[3]
-    both, new, recurrent = packed(hidden, i + h, 2 * h), packed(hidden, i, h), packed(hidden, h, h)
-    pack(W_in, 0, False, i, 2 * h, both, 0)
-    pack(W_rec, 0, False, h, 2 * h, both, i)
-    pack(W_in, 2 * h, False, i, h, new, 0)
-    pack(W_rec, 2 * h, False, h, h, recurrent, 0)
-    args = (x, tokens, lengths, state, W_in, b, b_n, hidden, gates, both, new, recurrent)
+    in_place = read_in_place(hidden, W_in, W_rec)
+    if in_place:
+        weights = (*in_place, in_place[0])
+    else:
+        weights = [pack_below(2 * h, h, (W, depth)) for W, depth in ((W_in, i), (W_rec, h))]
+        weights.append(pack_below(0, 2 * h, (W_in, i), (W_rec, h)))
+    args = (x, tokens, lengths, state, W_in, b, b_n, hidden, gates, in_place is not None, *weights)
     spread(gru_forward_rows, hidden, lengths, 3 * (i + h) * h, args)
 
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .arrays import borrow, copy, empty, fill, keep, zeros
-from .matrix import multiply, pack, packed, padded, weight_gradient
+from .matrix import (
+    multiply,
+    multiply_in_place,
+    pack,
+    pack_below,
+    packed,
+    padded,
+    read_in_place,
+    weight_gradient,
+)
 from .parallel import parallel
 from .time_loop import (
     activate,
@@ -36,7 +45,9 @@ def jordan_forward_rows(
     activation,
     hidden,
     outputs,
-    panels,
+    in_place,
+    inward,
+    recurrent,
     readout,
 ):
     """jordan_forward of a part of the rows of a network."""
@@ -58,12 +69,19 @@ def jordan_forward_rows(
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, :h])
             copy(b_out[net], y[s])
-        multiply(left, 0, i + o, running, panels[net], i + o, z)
+        if in_place:
+            multiply_in_place(left, 0, i + o, running, inward[net], h, 0, i, h, z)
+            multiply_in_place(left, i, i + o, running, recurrent[net], h, 0, o, h, z)
+        else:
+            multiply(left, 0, i + o, running, inward[net], i + o, z)
         for s in range(running):
             out = hidden[net, order[s], t]
             activate(activation, z[s], out)
             copy(out, z[s])
-        multiply(z, 0, z.shape[1], running, readout[net], h, y)
+        if in_place:
+            multiply_in_place(z, 0, z.shape[1], running, readout[net], o, 0, h, o, y)
+        else:
+            multiply(z, 0, z.shape[1], running, readout[net], h, y)
         for s in range(running):
             copy(y[s, :o], left[s, i:])
             copy(y[s, :o], outputs[net, order[s], t])
@@ -73,11 +91,10 @@ def jordan_forward_rows(
 def jordan_forward(x, tokens, lengths, state, W_in, W_rec, b, W_out, b_out, activation, hidden, outputs):
     """h_t = f(x_t W_in + y_{t-1} W_rec + b); y_t = h_t W_out + b_out."""
     h, i, o = hidden.shape[3], x.shape[3], outputs.shape[3]
-    panels, readout = packed(hidden, i + o, h), packed(hidden, h, o)
-    pack(W_in, 0, False, i, h, panels, 0)
-    pack(W_rec, 0, False, o, h, panels, i)
-    pack(W_out, 0, False, h, o, readout, 0)
-    args = (x, tokens, lengths, state, W_in, b, b_out, activation, hidden, outputs, panels, readout)
+    in_place = read_in_place(hidden, W_in, W_rec, W_out)
+    weights = in_place or [pack_below(0, h, (W_in, i), (W_rec, o))] * 2 + [pack_below(0, o, (W_out, h))]
+    flags = (activation, hidden, outputs, in_place is not None)
+    args = (x, tokens, lengths, state, W_in, b, b_out, *flags, *weights)
     spread(jordan_forward_rows, hidden, lengths, (i + 2 * o) * h, args)
 
 

@@ -7,7 +7,16 @@ import numpy as np
 from .arrays import borrow, copy, empty, fill, keep, zeros
 from .functions import tanh
 from .jit import jit
-from .matrix import multiply, pack, packed, padded, weight_gradient
+from .matrix import (
+    multiply,
+    multiply_in_place,
+    pack,
+    pack_below,
+    packed,
+    padded,
+    read_in_place,
+    weight_gradient,
+)
 from .parallel import parallel
 from .time_loop import (
     add,
@@ -25,7 +34,23 @@ from .time_loop import (
 
 
 @parallel
-def lstm_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, hidden, cells, gates, panels):
+def lstm_forward_rows(
+    task,
+    order,
+    parts,
+    x,
+    tokens,
+    lengths,
+    state,
+    W_in,
+    b,
+    hidden,
+    cells,
+    gates,
+    in_place,
+    inward,
+    recurrent,
+):
     """lstm_forward of a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], x.shape[3]
@@ -44,7 +69,11 @@ def lstm_forward_rows(task, order, parts, x, tokens, lengths, state, W_in, b, hi
         for s in range(running):
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, : 4 * h])
-        multiply(left, 0, i + h, running, panels[net], i + h, z)
+        if in_place:
+            multiply_in_place(left, 0, i + h, running, inward[net], 4 * h, 0, i, 4 * h, z)
+            multiply_in_place(left, i, i + h, running, recurrent[net], 4 * h, 0, h, 4 * h, z)
+        else:
+            multiply(left, 0, i + h, running, inward[net], i + h, z)
         for s in range(running):
             row, made = order[s], z[s, : 4 * h]
             lstm_output(
@@ -74,10 +103,9 @@ def lstm_forward(x, tokens, lengths, state, W_in, W_rec, b, hidden, cells, gates
     """i, f, g, o = logistic, logistic, tanh, logistic of x_t W_in + h_{t-1} W_rec + b;
     c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
     h, i = hidden.shape[3], x.shape[3]
-    panels = packed(hidden, i + h, 4 * h)
-    pack(W_in, 0, False, i, 4 * h, panels, 0)
-    pack(W_rec, 0, False, h, 4 * h, panels, i)
-    args = (x, tokens, lengths, state, W_in, b, hidden, cells, gates, panels)
+    in_place = read_in_place(hidden, W_in, W_rec)
+    weights = in_place or [pack_below(0, 4 * h, (W_in, i), (W_rec, h))] * 2
+    args = (x, tokens, lengths, state, W_in, b, hidden, cells, gates, in_place is not None, *weights)
     spread(lstm_forward_rows, hidden, lengths, 4 * (i + h) * h, args)
 
 

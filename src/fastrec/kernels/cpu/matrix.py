@@ -31,25 +31,28 @@ VECTORS = 2  # of a panel
 RATE = 40  # multiply-adds a nanosecond of one core, about
 GROUP = 4  # panels of a weight gradient to gather at a time, so that whole stretches are read
 CHUNK = 128  # steps of a weight gradient at a time: a panel of them stays in the first cache
-ROW_PANELS = 2  # panels at a time for a single row, whose sums would wait for each other
+FEW = 8  # steps of all rows up to which a product reads a matrix as it is: packing costs as much as seven
 
 
 def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
-    """Intrinsic (a, a_at, a_stride, b, b_at, depth, c, c_at, c_stride): c += a b in registers.
+    """Intrinsic (a, a_at, a_stride, b, b_at, b_stride, b_panel, depth, c, c_at, c_stride): c += a b in
+    registers.
 
     a: element (r, k) at a_at + r a_stride + k of a flat view, or r + k a_stride if transposed.
-    b: consecutive packed panels (depth, VECTORS * lanes) at b_at; uint32 hold two numbers each, see `pair`.
+    b: panels (depth, VECTORS * lanes), element (k, j) of panel q at b_at + q b_panel + k b_stride + j; uint32
+        hold two numbers each, see `pair`.
     c: element (r, j) at c_at + r c_stride + j.
     """
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         held = 2 if isinstance(signature.args[3].dtype, types.Integer) else 1
+        b_at, b_stride, b_panel = (builder.sdiv(args[i], I64(held)) for i in (4, 5, 6))
         a, b, c = (
             builder.gep(data(context, builder, signature.args[i], args[i]), [at], inbounds=True)
-            for i, at in ((0, args[1]), (3, builder.sdiv(args[4], I64(held))), (6, args[7]))
+            for i, at in ((0, args[1]), (3, b_at), (8, args[9]))
         )
-        a_stride, depth, c_stride = args[2], args[5], args[8]
-        lanes = lanes_in(signature.args[6].dtype)
+        a_stride, depth, c_stride = args[2], args[7], args[10]
+        lanes = lanes_in(signature.args[8].dtype)
         vector = ir.VectorType(c.type.pointee, lanes)
 
         def at(pointer: ir.Value, offset: ir.Value) -> ir.Value:
@@ -64,10 +67,11 @@ def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
         ]
         sums = [[variable(builder, vector, load(builder, cell, vector)) for cell in row] for row in cells]
         starts = [a if transposed else at(a, builder.mul(a_stride, I64(r))) for r in range(rows)]
-        tops = [at(b, builder.mul(depth, I64(q * VECTORS * lanes // held))) for q in range(panels)]
+        tops = [at(b, builder.mul(b_panel, I64(q))) for q in range(panels)]
         with cgutils.for_range(builder, depth) as loop:
             k = loop.index
-            columns = [column for top in tops for column in load_panel(builder, top, k, vector)]
+            row = builder.mul(k, b_stride)
+            columns = [column for top in tops for column in load_row(builder, at(top, row), vector)]
             for r, (start, own) in enumerate(zip(starts, sums, strict=True)):
                 place = builder.add(builder.mul(k, a_stride), I64(r)) if transposed else k
                 factor = splat(builder, builder.load(at(start, place)), lanes)
@@ -79,24 +83,24 @@ def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
         return context.get_dummy_value()
 
     @intrinsic
-    def tile(typingctx, a, a_at, a_stride, b, b_at, depth, c, c_at, c_stride):
+    def tile(typingctx, a, a_at, a_stride, b, b_at, b_stride, b_panel, depth, c, c_at, c_stride):
         i = types.int64
-        return types.void(a, i, i, b, i, i, c, i, i), body
+        return types.void(a, i, i, b, i, i, i, i, c, i, i), body
 
     return tile
 
 
-def load_panel(builder: ir.IRBuilder, top: ir.Value, k: ir.Value, vector: ir.VectorType) -> list[ir.Value]:
-    """The vectors of row k of a panel."""
-    if isinstance(top.type.pointee, ir.IntType):
-        words = ir.VectorType(I32, vector.count)
-        both = load(builder, builder.gep(top, [builder.mul(k, I64(vector.count))], inbounds=True), words)
+def load_row(builder: ir.IRBuilder, row: ir.Value, vector: ir.VectorType) -> list[ir.Value]:
+    """The vectors of a row of a panel."""
+    if isinstance(row.type.pointee, ir.IntType):
+        both = load(builder, row, ir.VectorType(I32, vector.count))
         low = builder.shl(both, constant(I32, vector.count, 16))
         high = builder.and_(both, constant(I32, vector.count, 0xFFFF0000))
         return [builder.bitcast(half, vector) for half in (low, high)]
-    first = builder.mul(k, I64(VECTORS * vector.count))
-    places = [builder.add(first, I64(v * vector.count)) for v in range(VECTORS)]
-    return [load(builder, builder.gep(top, [place], inbounds=True), vector) for place in places]
+    return [
+        load(builder, builder.gep(row, [I64(v * vector.count)], inbounds=True), vector)
+        for v in range(VECTORS)
+    ]
 
 
 def lanes_in(dtype: types.Float) -> int:
@@ -105,7 +109,7 @@ def lanes_in(dtype: types.Float) -> int:
 
 
 tile_8, tile_4, tile_2, tile_1 = (multiply_tile(r, 1) for r in (8, 4, 2, 1))
-long_1 = multiply_tile(1, ROW_PANELS)
+long_1, wide_1 = multiply_tile(1, 2), multiply_tile(1, 4)
 outer_tile = multiply_tile(ROWS, 1, transposed=True)
 
 
@@ -123,6 +127,16 @@ def move(typingctx, source, source_at, target, target_at):
         return context.get_dummy_value()
 
     return types.void(source, types.int64, target, types.int64), body
+
+
+@intrinsic
+def panel_step(typingctx, array):
+    """`panel_width` as a constant, without a division by the size of a number."""
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        return I64(VECTORS * lanes_in(array.dtype))
+
+    return types.int64(array), body
 
 
 @jit
@@ -150,6 +164,9 @@ def pack_panel(source, net, first, transposed, depth, columns, panels, offset, b
         if transposed:
             for j in range(held):
                 panel[j] = source[net, begin + j, first + k]
+        elif held == width:
+            row = net * source.shape[1] + k
+            move(source, row * source.shape[2] + first + begin, panels, net * panels.shape[1] + at)
         else:
             copy(source[net, k, first + begin : first + begin + held], panel)
         for j in range(held, width):
@@ -159,6 +176,25 @@ def pack_panel(source, net, first, transposed, depth, columns, panels, offset, b
 def packed(like, depth, columns):
     """Room for packed matrices (depth, columns) of as many networks as the array has, in its dtype."""
     return np.empty((len(like), depth * padded(columns, like)), like.dtype)
+
+
+def read_in_place(outputs, *matrices):
+    """The matrices (k, .., columns) as (k, size) if products that make outputs (k, b, t, ..) should read them
+    with `multiply_in_place`, else None: steps must be few, and panels not reach beyond the next row."""
+    few = outputs.shape[1] * outputs.shape[2] <= FEW
+    if few and all(W.shape[2] >= panel_width(W) for W in matrices):
+        return [W.reshape(len(W), -1) for W in matrices]
+    return None
+
+
+def pack_below(first, columns, *matrices):
+    """Columns of matrices (W, depth), of their first rows, packed one below the other."""
+    panels = packed(matrices[0][0], sum(depth for _, depth in matrices), columns)
+    offset = 0
+    for W, depth in matrices:
+        pack(W, first, False, depth, columns, panels, offset)
+        offset += depth
+    return panels
 
 
 def has_halves(W):
@@ -196,27 +232,50 @@ def multiply(a, a_at, a_stride, rows, b, depth, c):
 
     Row r of a begins at a_at + r a_stride of its flat view.
     """
-    width, step, even = c.shape[1], panel_width(c), rows // 2 * 2
+    width = panel_step(c)
+    multiply_panels(a, a_at, a_stride, rows, b, 0, width, depth * width, depth, c)
+
+
+@jit
+def multiply_panels(a, a_at, a_stride, rows, b, b_at, b_stride, b_panel, depth, c):
+    """`multiply` for panels of b that begin at b_at + q b_panel, with rows b_stride apart."""
+    width, step, even, panel = c.shape[1], panel_step(c), rows & ~1, b_at
     for column in range(0, width if even else 0, step):
-        panel, left, out = column * depth, a_at, column
-        row = 0
+        row, left, out = 0, a_at, column
         if ROWS == 8:
             while row + 8 <= rows:
-                tile_8(a, left, a_stride, b, panel, depth, c, out, width)
+                tile_8(a, left, a_stride, b, panel, b_stride, b_panel, depth, c, out, width)
                 row, left, out = row + 8, left + 8 * a_stride, out + 8 * width
         while row + 4 <= rows:
-            tile_4(a, left, a_stride, b, panel, depth, c, out, width)
+            tile_4(a, left, a_stride, b, panel, b_stride, b_panel, depth, c, out, width)
             row, left, out = row + 4, left + 4 * a_stride, out + 4 * width
         if row + 2 <= rows:
-            tile_2(a, left, a_stride, b, panel, depth, c, out, width)
-    if even < rows:
-        left, out, column = a_at + even * a_stride, even * width, 0
-        while column + ROW_PANELS * step <= width:
-            long_1(a, left, a_stride, b, column * depth, depth, c, out + column, width)
-            column += ROW_PANELS * step
-        while column < width:
-            tile_1(a, left, a_stride, b, column * depth, depth, c, out + column, width)
-            column += step
+            tile_2(a, left, a_stride, b, panel, b_stride, b_panel, depth, c, out, width)
+        panel += b_panel
+    if even < rows:  # several panels at a time, as the sums of one would wait for each other
+        left, out, panel = a_at + even * a_stride, even * width, b_at
+        end = out + width
+        while out + 4 * step <= end:
+            wide_1(a, left, a_stride, b, panel, b_stride, b_panel, depth, c, out, width)
+            out, panel = out + 4 * step, panel + 4 * b_panel
+        if out + 2 * step <= end:
+            long_1(a, left, a_stride, b, panel, b_stride, b_panel, depth, c, out, width)
+            out, panel = out + 2 * step, panel + 2 * b_panel
+        if out < end:
+            tile_1(a, left, a_stride, b, panel, b_stride, b_panel, depth, c, out, width)
+
+
+@jit
+def multiply_in_place(a, a_at, a_stride, rows, b, stride, first, depth, columns, c):
+    """`multiply` for the columns from `first` on of a flat matrix b (depth, stride) that is not packed."""
+    over = 1 if columns < c.shape[1] and depth else 0
+    multiply_panels(a, a_at, a_stride, rows, b, first, stride, panel_step(c), depth - over, c)
+    if over:  # the last panel of the last row may end behind the matrix
+        scratch = zeros((c.shape[1],), c)
+        last, begin = borrow(scratch), first + (depth - 1) * stride
+        copy(b[begin : begin + columns], last)
+        multiply(a, a_at + depth - 1, a_stride, rows, last, 1, c)
+        keep(scratch)
 
 
 @jit
@@ -276,9 +335,9 @@ def weight_gradient_rows(
             for column in range(group, end, panel):
                 at = column * chunk
                 for k in range(0, depth, ROWS):
-                    outer_tile(a, k, depth, panels, at, count, total, k * width + column, width)
+                    outer_tile(a, k, depth, panels, at, panel, 0, count, total, k * width + column, width)
                 if summed:
-                    tile_1(ones, 0, 0, panels, at, count, total, depth * width + column, width)
+                    tile_1(ones, 0, 0, panels, at, panel, 0, count, total, depth * width + column, width)
     for k in range(k1 - k0):
         copy(total[k, :columns], out[net, k0 + k, out_first:])
     if summed:
