@@ -10,7 +10,8 @@ import pytest
 
 import fastrec
 from fastrec import CharModel, Vocabulary
-from fastrec.text.language_model import PIECE, Reader
+from fastrec.text.language_model import PIECE
+from fastrec.text.training import TextReader
 
 TEXT = "in the beginning was the word, and the word was short. " * 30
 
@@ -47,8 +48,8 @@ def test_example_text() -> None:
 @pytest.mark.parametrize("n", [2, 3, 11, 100])
 @pytest.mark.parametrize(("rows", "steps"), [(1, 1), (3, 4), (5, 100)])
 def test_reader_goes_round_the_whole_text(n: int, rows: int, steps: int) -> None:
-    reader = Reader.of(np.arange(n, dtype=np.int32), rows, steps)
-    parts = [reader.part(update) for update in range(2 * n)]
+    reader = TextReader.fitting(np.arange(n, dtype=np.int32), rows, steps)
+    parts = [reader.window(update) for update in range(2 * n)]
     x = np.concatenate([part.x[0] for part in parts], axis=1)
     assert all((part.targets == part.x + 1).all() for part in parts)
     assert x.shape[0] == reader.rows <= rows
@@ -65,14 +66,14 @@ def test_state_is_carried_from_update_to_update() -> None:
     assert model.rnn is not None
     assert model.vocabulary is not None
     tokens = model.vocabulary.encode(TEXT)[: -int(0.1 * len(TEXT))]
-    reader = Reader.of(tokens, 4, 10)
+    reader = TextReader.fitting(tokens, 4, 10)
     first = CharModel(12, seed=3)
     first.vocabulary, first.rnn = model.vocabulary, first._network(len(model.vocabulary))
     optimizer, state, losses = fastrec.Adam(2e-3, clip=1.0), None, []
-    total = max(1, round(0.05 * reader.updates))
+    total = max(1, round(0.05 * reader.updates_per_pass))
     falls = round(0.4 * total)
     for update in range(total):
-        part = reader.part(update)
+        part = reader.window(update)
         optimizer.learning_rate = 2e-3 * (1 if update < falls else (total - update) / (total - falls))
         loss, gradients, state = first.rnn.loss_and_gradients(part.x[0], part.targets[0], state=state)
         optimizer.step(first.rnn.parameters, gradients)

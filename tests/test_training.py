@@ -14,7 +14,7 @@ from devices import to_host
 
 from fastrec import RNN, SGD, Adam, History, fit, truncated_bptt
 from fastrec.rnn import checkpoint as checkpoints
-from fastrec.rnn.history import Log
+from fastrec.rnn.training_log import TrainingLog
 
 KINDS = [("elman", 1), ("jordan", 1), ("gru", 1), ("lstm", 1), ("elman", 2), ("lstm", 2)]
 T = 7
@@ -733,15 +733,15 @@ class TestHistory:
         return History("mse", curve, held, curve, np.ones(len(curve)), None)
 
     def test_waiting_is_for_all_networks_that_have_not_diverged(self) -> None:
-        log = Log(small(models=3)._config, "mse", True)
-        assert log.waited() == 0
+        log = TrainingLog(3, "mse", True)
+        assert log.epochs_since_best() == 0
         for values in ([1, 3, 3], [2, 2, 2], [3, 1, 1], [4, 2, 2], [5, 3, 0]):
             log.append({"train": np.zeros(3), "gradient_norm": np.ones(3), "validation": values}, 1.0)
-        assert log.waited() == 0
+        assert log.epochs_since_best() == 0
         log.diverged[2] = 4
-        assert log.waited() == 2
+        assert log.epochs_since_best() == 2
         log.diverged[1] = 4
-        assert log.waited() == 4
+        assert log.epochs_since_best() == 4
 
     def test_best_epoch(self) -> None:
         assert self.make([3, 1, 2, 1]).best_epoch == 1

@@ -33,7 +33,7 @@ MOVED = {
     "rnn.place": ("rnn.device",),
     "rnn.sequences": ("rnn.dataset",),
     "rnn.text": ("text.language_model",),
-    "rnn.training": ("rnn.loop",),
+    "rnn.training": ("rnn.fitting", "rnn.truncation", "rnn.loop"),
     "rnn.vocabulary": ("text.vocabulary",),
 }
 

@@ -13,7 +13,7 @@ from .hopfield.network import HopfieldNetwork, Representation
 from .hopfield.states import corrupt, random_patterns
 from .hopfield.storage_capacity.run import capacity
 from .rnn.cells import CELLS
-from .rnn.loop import fit
+from .rnn.fitting import fit
 from .rnn.network import RNN
 from .rnn.optimizers import SGD, Adam
 

@@ -61,8 +61,9 @@ def train(
     use_threads(threads)
     from ..plot import save_figure, text_curve_figure
     from ..rnn.history import TextHistory
-    from ..text.language_model import CharModel, example_text, hold_out, read_prompt
+    from ..text.language_model import CharModel, example_text, read_prompt
     from ..text.ngrams import ngram_table
+    from ..text.training import hold_out, score
     from ..text.vocabulary import Vocabulary
 
     require_file_for(out, ".npz")
@@ -116,7 +117,7 @@ def train(
     if curve is not None:
         curves.save(curve)
     trained = time.monotonic() - begin
-    assert model.vocabulary is not None
+    assert model.rnn is not None and model.vocabulary is not None
     tokens = model.vocabulary.encode(read)
     known, held = hold_out(tokens, held_out)
     found: dict[str, float] = {}
@@ -126,7 +127,7 @@ def train(
         if baselines:
             table = ngram_table(known, held, len(model.vocabulary))
             found = {f"{n}-gram": value for n, value in table.items()}
-        found["this model"] = model._score(held, 1 + len(held) // 2**20)
+        found["this model"] = score(model.rnn, held, 1 + len(held) // 2**20)
         print(f"\n{'held out':>12} {'nats/symbol':>12} {'bits/symbol':>12}")
         for key, value in found.items():
             print(f"{key:>12} {value:12.4f} {value / np.log(2):12.4f}")

@@ -3,13 +3,13 @@ from .classification import label_targets as label_targets
 from .diagnostics import GradientFlow as GradientFlow
 from .diagnostics import gradient_flow as gradient_flow
 from .diagnostics import spectral_radius as spectral_radius
+from .fitting import fit as fit
 from .history import History as History
 from .history import TextHistory as TextHistory
-from .loop import fit as fit
-from .loop import truncated_bptt as truncated_bptt
 from .network import RNN as RNN
 from .network import Trace as Trace
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
 from .padding import pad_sequences as pad_sequences
 from .padding import unpad as unpad
+from .truncation import truncated_bptt as truncated_bptt

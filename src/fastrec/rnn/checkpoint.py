@@ -6,25 +6,25 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from ..backend import backend_of, move
 from ..files import new_file
-from .config import Array
+from .config import MAX_SIZE, Array
 from .dataset import Sequences
-from .history import Log
-from .network import RNN
 from .optimizers import Optimizer
 from .serialization import open_archive, read_array
+from .training_log import TrainingLog
 
 TEXT = "fastrec_training"  # the array that holds the text
 FORMAT = 1
 LONGEST = 400  # characters of a setting
-NOTHING: Mapping[str, Array] = MappingProxyType({})
+OPTIMIZER = "optimizer."  # what the names of the arrays of an optimiser begin with
 
 
 def describe(data: Sequences | None) -> str:
@@ -42,7 +42,7 @@ def checksum(*arrays: Array) -> str:
     return f"{', '.join(str(array.shape) for array in arrays)} with checksum {total:08x}"
 
 
-def shortened(settings: dict[str, Any]) -> dict[str, str]:
+def shorten(settings: dict[str, Any]) -> dict[str, str]:
     """The settings as texts, of which long ones (a learning rate for each of many networks) are cut."""
     texts = {key: str(value) for key, value in settings.items()}
     return {
@@ -51,91 +51,87 @@ def shortened(settings: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def write(
-    path: str | os.PathLike[str],
-    settings: dict[str, str],
-    rnn: RNN,
-    optimizer: Optimizer,
-    log: Log,
-    beside: Mapping[str, Array] = NOTHING,
-) -> None:
-    """Write all that `read` needs to go on from here, also the arrays `beside`, replacing path in one
-    step."""
-    text = json.dumps({"format": FORMAT, "epochs": log.epochs, "settings": settings})
-    arrays = {name: move(array, "cpu") for name, array in listing(rnn, optimizer, log, beside).items()}
-    with new_file(path) as temporary, temporary.open("xb") as file:
-        np.savez(file, **{TEXT: np.array(text)}, **arrays)  # type: ignore[arg-type]
+class TrainingState(NamedTuple):
+    """What the epochs to come depend on besides settings and data."""
+
+    parameters: Mapping[str, Array]
+    models: int | None
+    optimizer: Optimizer
+    log: TrainingLog
+    extra: Mapping[str, Array]
+
+    def arrays(self) -> dict[str, Array]:
+        """All arrays by name; those of the optimiser are copies, the others can be filled in place."""
+        slots = self.optimizer._slots(self.parameters, self.models, "cpu")
+        return {
+            **{f"parameters.{key}": array for key, array in self.parameters.items()},
+            **{f"{OPTIMIZER}{name}": array for name, array in self.optimizer._state_dict(slots).items()},
+            **{f"history.{name}": curve for name, curve in self.log.curves.items()},
+            "history.seconds": self.log.seconds,
+            "history.diverged": self.log.diverged,
+            "history.highest": self.log.highest,
+            **self.extra,
+        }
 
 
-def read(
-    path: str | os.PathLike[str],
-    settings: dict[str, str],
-    epochs: int,
-    rnn: RNN,
-    optimizer: Optimizer,
-    log: Log,
-    beside: Mapping[str, Array] = NOTHING,
-) -> None:
-    """Fill network, optimiser, log and the arrays `beside` from a checkpoint.
+@dataclass(frozen=True)
+class Checkpoint:
+    """The file of a training with such settings, written every so many epochs."""
 
-    Raises ValueError naming the file if it is not one, is damaged, is that of other settings, or holds more
-    epochs than those; network and optimiser are not changed then.
-    """
-    begin = "optimizer."
-    with open_archive(path, "checkpoint") as archive:
-        found = read_archive(archive, settings, epochs, rnn, optimizer, log, beside)
-        optimizer.load_state_dict(
-            {name.removeprefix(begin): array for name, array in found.items() if name.startswith(begin)}
-        )
-    for name, array in listing(rnn, optimizer, log, beside).items():
-        array[...] = move(found[name], backend_of(array))
+    path: str | os.PathLike[str]
+    settings: dict[str, str]
+    every: int = 1
+    most_epochs: int = MAX_SIZE
 
+    def resume(self, state: TrainingState) -> None:
+        """Fill the state from the file if it is there, else write it.
 
-def read_archive(
-    archive: zipfile.ZipFile,
-    settings: dict[str, str],
-    epochs: int,
-    rnn: RNN,
-    optimizer: Optimizer,
-    log: Log,
-    beside: Mapping[str, Array],
-) -> dict[str, Array]:
-    """The arrays of a checkpoint; ValueError, or whatever zipfile and NumPy raise, if it is none."""
-    if f"{TEXT}.npy" not in archive.namelist():
-        raise ValueError("not a fastrec checkpoint")
-    head = json.loads(str(read_array(archive, TEXT, 0)))
-    if head["format"] != FORMAT:
-        raise ValueError(f"format {head['format']!r}, but this fastrec reads format {FORMAT}")
-    for key in sorted(settings.keys() | head["settings"].keys()):
-        there, here = (some.get(key, "not set") for some in (head["settings"], settings))
-        if there != here:
+        Raises ValueError naming the file if it is no checkpoint, is damaged, is that of other settings, or
+        holds more epochs than `most_epochs`; parameters and optimiser are not changed then.
+        """
+        if not Path(self.path).exists():
+            self.write(state)  # so that a start after an interrupted first epoch finds the first parameters
+            return
+        with open_archive(self.path, "checkpoint") as archive:
+            stored = self._read(archive, state)
+            names = {name: name.removeprefix(OPTIMIZER) for name in stored if name.startswith(OPTIMIZER)}
+            state.optimizer.load_state_dict({short: stored[name] for name, short in names.items()})
+        for name, array in state.arrays().items():
+            array[...] = move(stored[name], backend_of(array))
+
+    def write(self, state: TrainingState) -> None:
+        """Write all that `resume` needs to go on from here, replacing the file in one step."""
+        text = json.dumps({"format": FORMAT, "epochs": state.log.epochs, "settings": self.settings})
+        arrays = {name: move(array, "cpu") for name, array in state.arrays().items()}
+        with new_file(self.path) as temporary, temporary.open("xb") as file:
+            np.savez(file, **{TEXT: np.array(text)}, **arrays)  # type: ignore[arg-type]
+
+    def _read(self, archive: zipfile.ZipFile, state: TrainingState) -> dict[str, Array]:
+        """The arrays of the file; ValueError, or whatever zipfile and NumPy raise, if it is no checkpoint."""
+        if f"{TEXT}.npy" not in archive.namelist():
+            raise ValueError("not a fastrec checkpoint")
+        head = json.loads(str(read_array(archive, TEXT, 0)))
+        if head["format"] != FORMAT:
+            raise ValueError(f"format {head['format']!r}, but this fastrec reads format {FORMAT}")
+        for key in sorted(self.settings.keys() | head["settings"].keys()):
+            there, here = (some.get(key, "not set") for some in (head["settings"], self.settings))
+            if there != here:
+                raise ValueError(
+                    f"this is the checkpoint of another training: {key} is {there} there, and here it is "
+                    f"{here}; use the same, or another file"
+                )
+        if not 0 <= head["epochs"] <= self.most_epochs:
             raise ValueError(
-                f"this is the checkpoint of another training: {key} is {there} there, and here it is {here}; "
-                "use the same, or another file"
+                f"this checkpoint holds {head['epochs']} epochs; epochs is {self.most_epochs}, give as many"
             )
-    if not 0 <= head["epochs"] <= epochs:
-        raise ValueError(f"this checkpoint holds {head['epochs']} epochs; epochs is {epochs}, give as many")
-    log.resize(head["epochs"])
-    found, c = {}, rnn._config
-    for name, array in listing(rnn, optimizer, log, beside).items():
-        shapes, nbytes = [array.shape], array.nbytes
-        if name == "optimizer.learning_rate":  # callbacks may set one for all networks, or one for each
-            shapes, nbytes = [(), c.lead], min(8 * c.k, archive.getinfo(f"{name}.npy").file_size)
-        found[name] = read_array(archive, name, nbytes)
-        if found[name].shape not in shapes or found[name].dtype != array.dtype:
-            raise ValueError(f"damaged, {name} is {found[name].shape}, {found[name].dtype}")
-    return found
-
-
-def listing(rnn: RNN, optimizer: Optimizer, log: Log, beside: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays of a checkpoint by name; those of network and log are no copies, to be filled in place."""
-    kept = optimizer._beside(rnn.parameters, rnn._config.models, "cpu")
-    return {
-        **{f"parameters.{key}": array for key, array in rnn.parameters.items()},
-        **{f"optimizer.{name}": array for name, array in optimizer._state_dict(kept).items()},
-        **{f"history.{name}": curve for name, curve in log.curves.items()},
-        "history.seconds": log.seconds,
-        "history.diverged": log.diverged,
-        "history.highest": log.highest,
-        **beside,
-    }
+        state.log.resize(head["epochs"])
+        stored = {}
+        for name, array in state.arrays().items():
+            shapes, nbytes = [array.shape], array.nbytes
+            if name == f"{OPTIMIZER}learning_rate":  # callbacks may set one for all networks, or one for each
+                shapes = [()] if state.models is None else [(), (state.models,)]
+                nbytes = min(8 * (state.models or 1), archive.getinfo(f"{name}.npy").file_size)
+            stored[name] = read_array(archive, name, nbytes)
+            if stored[name].shape not in shapes or stored[name].dtype != array.dtype:
+                raise ValueError(f"damaged, {name} is {stored[name].shape}, {stored[name].dtype}")
+        return stored

@@ -58,29 +58,31 @@ class Sequences(NamedTuple):
         x, targets = self.x[:, :, begin:end], self.targets[:, :, begin:end]
         return Sequences(x, targets, self.counted[:, begin:end], lengths)
 
-    def batch(
-        self,
-        c: Config,
-        place: Place,
-        weights: dict[str, Array],
-        start: Array | None,
-        gradients: bool,
-        keep: bool,
-        dropout: Dropout | None,
-    ) -> Batch:
-        """The inputs as kernels take them; start (layers, k, b, s) as in `make_batch`."""
-        x, ends = contiguous(self.x, self.x.dtype), self.lengths
-        b, t = x.shape[1:3]
-        require_batch_memory(c, place, x, b, t, gradients, keep, dropout)
-        valid = None if ends is None else steps_before(ends, t)
-        return make_batch(c, place, weights, x, ends, valid, start, dropout)
-
     def loss_spec(
-        self, c: Config, place: Place, counted: Array, count: int, loss: Loss, reduction: Reduction
+        self, c: Config, place: Place, counted: Array, loss: Loss, reduction: Reduction
     ) -> LossSpec:
-        """The targets as kernels take them; only the steps `counted` (n, t) count, which are `count`."""
+        """The targets as kernels take them; only the steps `counted` (n, t) count."""
+        count = int(np.count_nonzero(counted))
         targets = contiguous(self.targets, self.targets.dtype)
         return make_loss_spec(c, place, targets, counted, count, loss, reduction)
+
+
+def checked_batch(
+    c: Config,
+    place: Place,
+    weights: dict[str, Array],
+    x: Array,
+    lengths: Array | None,
+    start: Array | None,
+    gradients: bool,
+    keep: bool,
+    dropout: Dropout | None = None,
+) -> Batch:
+    """Inputs that have been checked, numbers (m, b, t, i) or int32 tokens (m, b, t), as kernels take them."""
+    x, (b, t) = contiguous(x, x.dtype), x.shape[1:3]
+    require_batch_memory(c, place, x, b, t, gradients, keep, dropout)
+    valid = None if lengths is None else steps_before(lengths, t)
+    return make_batch(c, place, weights, x, lengths, valid, start, dropout)
 
 
 def read_sequences(

@@ -8,12 +8,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..display import Displayed, Table, import_pandas
 from ..files import require_suffix, require_writable
 from ..tables import write_table
-from .config import Array, Config
+from .config import Array
 from .validation import Loss
 
 if TYPE_CHECKING:
@@ -199,53 +198,3 @@ class TextHistory(Displayed):
 def median_of_finite(curve: Array) -> Array:
     """Medians over k networks (epochs, k) whose values are finite, nan where there is none."""
     return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in curve])
-
-
-class Log:
-    """The curves of a running training; all have the axis k, also for a single network."""
-
-    def __init__(self, c: Config, loss: Loss, validated: bool) -> None:
-        self.curves = {
-            name: np.empty((0, c.k)) for name in ("train", "gradient_norm", *["validation"] * validated)
-        }
-        self.seconds = np.empty(0)
-        self.diverged = np.full(c.k, -1)
-        self.highest = np.zeros(c.k)  # loss of a batch of epoch 0
-        self._models, self._loss = c.models, loss
-
-    @property
-    def epochs(self) -> int:
-        """Number of epochs."""
-        return len(self.seconds)
-
-    @property
-    def moving(self) -> NDArray[np.bool_]:
-        """Which networks (k,) have not diverged."""
-        return self.diverged < 0
-
-    def append(self, curves: dict[str, Array], seconds: float) -> None:
-        """Note the values (k,) of one more epoch, nan for networks that have diverged."""
-        for name, values in curves.items():
-            self.curves[name] = np.vstack([self.curves[name], np.where(self.moving, values, np.nan)])
-        self.seconds = np.append(self.seconds, seconds)
-
-    def resize(self, epochs: int) -> None:
-        """Make the curves so long, their values to be filled in."""
-        self.curves = {name: np.empty((epochs, curve.shape[1])) for name, curve in self.curves.items()}
-        self.seconds = np.empty(epochs)
-
-    def history(self) -> History:
-        """A copy, as the user gets it."""
-        curves = {name: curve[:, ... if self._models else 0].copy() for name, curve in self.curves.items()}
-        diverged = self.diverged.copy() if self._models else None
-        validation = curves.pop("validation", None)
-        return History(
-            loss=self._loss, validation=validation, seconds=self.seconds.copy(), diverged=diverged, **curves
-        )
-
-    def waited(self) -> int:
-        """How many epochs have passed since any network was at its best."""
-        if not self.epochs:
-            return 0
-        best = np.atleast_1d(self.history().best_epoch)
-        return self.epochs - 1 - int(best[self.moving].max())

@@ -147,7 +147,7 @@ class Optimizer:
         """Call the kernel; arrays as in `Update`, scale and rate (k,) float64."""
         raise NotImplementedError
 
-    def _beside(self, parameters: Mapping[str, Array], models: int | None, backend: str) -> State:
+    def _slots(self, parameters: Mapping[str, Array], models: int | None, backend: str) -> State:
         """What is kept beside parameters, which it checks: zeros before the first step.
 
         The arrays are where the backend computes, copies of those that are not.
@@ -188,7 +188,7 @@ class Optimizer:
         models: int | None,
         at: Place,
     ) -> Update:
-        state = self._beside(parameters, models, at.backend)
+        state = self._slots(parameters, models, at.backend)
         k = models or 1
         arrays, squares = {}, at.xp.zeros((len(parameters), k))
         for (key, parameter), square in zip(parameters.items(), squares, strict=True):
@@ -204,28 +204,28 @@ class Optimizer:
             arrays[key] = (at.take(parameter).reshape(k, -1), rows, *kept)
         return Update(at, parameters, arrays, squares, at.xp.sqrt(squares.sum(axis=0)), state)
 
-    def _apply(self, update: Update, moving: NDArray[np.bool_]) -> None:
-        """Make the step in those of k networks that are moving (k,); the gradients of the others become 0."""
+    def _apply(self, update: Update, active: NDArray[np.bool_]) -> None:
+        """Make the step in those of k networks that are active (k,); the gradients of the others become 0."""
         at, norms = update.place, update.norms
         if self.clip is None:
-            scale = at.xp.ones(len(moving))
+            scale = at.xp.ones(len(active))
         else:
             scale = self.clip / at.xp.fmax(norms, self.clip)  # also of a norm that is NaN a number
-        rate = self._rate(moving, at.backend)
+        rate = self._rate(active, at.backend)
         self._step, self._state = self._step + 1, update.state
         for key, arrays in update.arrays.items():
-            if not moving.all():
+            if not active.all():
                 arrays[1][rate == 0] = 0  # they may hold NaN, which a rate of 0 does not stop
             self._run(at, arrays, scale, rate)
             if not at.has(update.parameters[key]):
                 update.parameters[key][...] = move(arrays[0], "cpu").reshape(update.parameters[key].shape)
 
-    def _rate(self, moving: NDArray[np.bool_], backend: str) -> Array:
+    def _rate(self, active: NDArray[np.bool_], backend: str) -> Array:
         """Learning rates (k,) where a backend computes, 0 of networks that do not move.
 
         They are sent to the device only if they changed.
         """
-        rate = np.where(moving, self._learning_rate, 0.0)
+        rate = np.where(active, self._learning_rate, 0.0)
         key = (rate.tobytes(), backend)
         if key != self._sent[0]:
             self._sent = (key, move(rate, backend))

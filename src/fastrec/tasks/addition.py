@@ -12,8 +12,8 @@ from ..compilation import clock
 from ..display import Displayed
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array
+from ..rnn.fitting import fit
 from ..rnn.history import History
-from ..rnn.loop import fit
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..streams import MAX_SEED

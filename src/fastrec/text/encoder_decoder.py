@@ -4,118 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import prod
-from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..backend import backend_of, move
-from ..compilation import clock
 from ..files import new_file, require_suffix
-from ..progress import progress_bar
-from ..rnn.cells import CELLS, CellName
-from ..rnn.config import MAX_SIZE, Activation, Array, Config, one_of
+from ..rnn.batches import BatchLearner, check_optimizer, read_options
+from ..rnn.cells import CellName
+from ..rnn.config import Activation, Array, Config
+from ..rnn.dataset import checked_batch
 from ..rnn.device import Place, place
-from ..rnn.history import History, Log
-from ..rnn.network import RNN
+from ..rnn.history import History
+from ..rnn.loop import EpochMeans, Step, train
+from ..rnn.network import RNN, Trace
 from ..rnn.optimizers import Adam, Optimizer
 from ..rnn.serialization import FORMAT, open_archive, read_parameters, read_text, sizes_of
-from ..rnn.validation import (
-    Reduction,
-    as_array,
-    as_inputs,
-    as_numbers,
-    read_floats,
-    read_integers,
-    read_lengths,
-    settled,
-    steps_before,
-)
+from ..rnn.validation import Batch, LossSpec, Reduction, settled
 from ..streams import MAX_SEED
 from ..validation import as_int, require_memory
+from .pairs import Pairs, read_pairs, read_sources, read_validation
+from .sizes import Sizes, Sources
 
-Sources = Literal["sequences", "contexts"]
-
-SOURCES = ("sequences", "contexts")
 TEXT = "fastrec_encoder_decoder"  # the array of a file that holds the sizes
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The checked arguments of `EncoderDecoder` that stay fixed."""
-
-    source_size: int
-    target_size: int
-    hidden_size: int
-    cell: CellName
-    activation: Activation
-    num_layers: int
-    sources: Sources
-    dtype: np.dtype[Any]
-
-    def __post_init__(self) -> None:
-        for name, high in (("source_size", MAX_SIZE), ("target_size", MAX_SIZE - 1)):
-            object.__setattr__(self, name, as_int(name, getattr(self, name), 1, high))
-        if not (isinstance(self.sources, str) and self.sources in SOURCES):
-            raise ValueError(f"sources is {self.sources!r}; it must be {one_of(SOURCES)}")
-        for name in ("hidden_size", "cell", "activation", "num_layers", "dtype"):
-            object.__setattr__(self, name, getattr(self.decoder, name))
-
-    def config(self, input_size: int, output_size: int | None) -> Config:
-        return Config(
-            input_size=input_size,
-            hidden_size=self.hidden_size,
-            output_size=output_size,
-            cell=self.cell,
-            activation=self.activation,
-            num_layers=self.num_layers,
-            models=None,
-            dtype=self.dtype,
-        )
-
-    @property
-    def decoder(self) -> Config:
-        return self.config(self.target_size + 1, self.target_size + 1)
-
-    @property
-    def encoder(self) -> Config:
-        """That of an encoder without output layer, unless its state is the output."""
-        feeds_back = CELLS[self.cell].feeds_back_output
-        return self.config(self.source_size, self.target_size + 1 if feeds_back else None)
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every parameter."""
-        width = self.num_layers * self.decoder.state
-        first = {"W": (self.source_size, width), "b": (width,)}
-        if self.sources == "sequences":
-            first = dict(self.encoder.shapes)
-        name = "encoder" if self.sources == "sequences" else "context"
-        return {f"{name}.{key}": shape for key, shape in first.items()} | {
-            f"decoder.{key}": shape for key, shape in self.decoder.shapes.items()
-        }
-
-
-class Pairs(NamedTuple):
-    """n checked pairs of a source and a target."""
-
-    sources: Array  # (n, t) int32, (n, t, i) or, contexts, (n, c)
-    lengths: Array | None  # (n,) int64, of the sources; None if all are t
-    written: Array  # (n, u + 1) int32: the start symbol, then the target
-    wanted: Array  # (n, u + 1) int32: the target, then the stop symbol
-    ends: Array  # (n,) int64: steps of the two
-
-    def rows(self, rows: Array, backend: str) -> Pairs:
-        """Some of them, of which the longest decide t and u, sent to where a backend computes."""
-        sources, lengths, ends = self.sources[rows], self.lengths, self.ends[rows]
-        if lengths is not None:
-            lengths = lengths[rows]
-            sources = sources[:, : max(1, int(lengths.max()))]
-        written, wanted = (move(array[rows, : ends.max()], backend) for array in (self.written, self.wanted))
-        return Pairs(move(sources, backend), lengths, written, wanted, ends)
 
 
 class EncoderDecoder:
@@ -237,7 +151,8 @@ class EncoderDecoder:
         sources: tokens (n, t) or numbers (n, t, i) with lengths (n,), as `RNN.forward` takes them, or
             contexts (n, c), which have no lengths.
         """
-        return self._encode(*self._read_sources(sources, lengths))
+        at = place(self.backend)
+        return move(self._encode(at, *read_sources(self._sizes, at, sources, lengths))[0][:, 0], "cpu")
 
     def loss(
         self,
@@ -248,7 +163,9 @@ class EncoderDecoder:
         reduction: Reduction = "mean",
     ) -> float:
         """The loss of `loss_and_gradients`, without gradients."""
-        return self._loss(self._read(sources, targets, lengths, target_lengths), reduction)
+        at = place(self.backend)
+        pairs = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
+        return self.decoder._public_loss(self._losses(at, pairs, reduction))
 
     def loss_and_gradients(
         self,
@@ -267,7 +184,10 @@ class EncoderDecoder:
         The decoder reads the targets, not what it would have written (teacher forcing: Williams & Zipser,
         Neural Computation 1, 270, 1989).
         """
-        return self._learn(self._read(sources, targets, lengths, target_lengths), reduction)
+        at = place(self.backend)
+        pairs = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
+        losses, gradients = self._learn(at, pairs, reduction)
+        return self.decoder._public_loss(losses), {key: move(a, "cpu") for key, a in gradients.items()}
 
     def generate(
         self,
@@ -320,109 +240,32 @@ class EncoderDecoder:
 
         Raises FloatingPointError if a gradient is not finite; the parameters are those before that batch.
         """
-        data = self._read(sources, targets, lengths, target_lengths)
-        held = None if validation is None else self._read_validation(validation)
-        epochs = as_int("epochs", epochs, 1, MAX_SIZE)
-        batch_size = as_int("batch_size", batch_size, 1, MAX_SIZE)
-        seed = as_int("seed", seed, 0, MAX_SEED)
-        if patience is not None:
-            patience = as_int("patience", patience, 1, MAX_SIZE)
-        optimizer = Adam(clip=1.0) if optimizer is None else optimizer
-        if not isinstance(optimizer, Optimizer):
-            raise ValueError(f"optimizer is {optimizer!r}; it must be an SGD or an Adam")
-        if callback is not None and not callable(callback):
-            raise ValueError(f"callback is {callback!r}; it must be a function of an epoch and a History")
-        log, n = Log(self._sizes.decoder, "cross_entropy", held is not None), len(data.ends)
-        with progress_bar("training", n * epochs, progress) as advance:
-            while log.epochs < epochs and not (patience is not None and log.waited() >= patience):
-                epoch, begin = log.epochs, clock()
-                draw = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
-                order, losses, steps, norms = draw.permutation(n), 0.0, 0, []
-                for first in range(0, n, batch_size):
-                    part = data.rows(order[first : first + batch_size], self.backend)
-                    value, gradients = self._learn(part, "mean")
-                    norms.append(optimizer.step(self.parameters, gradients, backend=self.backend))
-                    count = int(part.ends.sum())
-                    losses, steps = losses + value * count, steps + count
-                    advance(len(part.ends), f"epoch {epoch}, loss {losses / steps:.4g}")
-                curves = {"train": losses / steps, "gradient_norm": np.mean(norms)}
-                if held is not None:
-                    curves["validation"] = self._validate(held, batch_size)
-                log.append({key: np.array([value]) for key, value in curves.items()}, clock() - begin)
-                if callback is not None:
-                    callback(epoch, log.history())
-        return log.history()
+        options = read_options(epochs, batch_size, seed, patience, callback)
+        optimizer = check_optimizer(Adam(clip=1.0) if optimizer is None else optimizer)
+        at = place(self.backend)
+        data = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
+        held = None if validation is None else read_validation(self._sizes, at, validation)
+        shared = (at, None, "cross_entropy", optimizer, held, data.sources.shape[1])
+        learner = PairLearner(*shared, **options, model=self, data=data)  # type: ignore[arg-type]
+        train(learner, None, progress)
+        return learner.log.history()
 
-    def _read(
-        self,
-        sources: ArrayLike,
-        targets: ArrayLike,
-        lengths: ArrayLike | None,
-        target_lengths: ArrayLike | None,
-    ) -> Pairs:
-        """The arguments of `loss_and_gradients`, checked, on the host."""
-        given, ends = self._read_sources(sources, lengths)
-        n, stop = len(given), self.target_size
-        array = move(as_array("targets", targets), "cpu")
-        if array.ndim != 2 or array.dtype.kind not in "iu" or len(array) != n or not array.shape[1]:
-            raise ValueError(
-                f"targets has shape {array.shape} and dtype {array.dtype}; "
-                f"it must be integers (n, u) for the {n} sources, with u from 1"
-            )
-        u = array.shape[1]
-        try:
-            until = read_lengths(np.full(n, u) if target_lengths is None else target_lengths, n, u)
-        except ValueError as error:
-            raise ValueError(f"targets: {error}") from None
-        valid = steps_before(until := move(until, "cpu"), u)
-        tokens = read_integers("targets", array, stop, valid)
-        edge = np.full((n, 1), stop, np.int32)
-        wanted = np.where(np.hstack([valid, edge < 0]), np.hstack([tokens, edge]), stop)
-        return Pairs(given, ends, np.hstack([edge, tokens]), wanted, until + 1)
-
-    def _read_sources(self, sources: ArrayLike, lengths: ArrayLike | None) -> tuple[Array, Array | None]:
-        """The arguments of `encode`, checked, on the host."""
-        at, array = place(self.backend), move(as_array("sources", sources), "cpu")
-        if self.encoder is None:
-            if lengths is not None:
-                raise ValueError("lengths is given, and contexts have none; leave it out")
-            if array.ndim != 2 or not len(array):
-                raise ValueError(f"sources has shape {array.shape}; give contexts (n, {self.source_size})")
-            array = as_numbers("sources", array, (len(array), self.source_size))
-            return read_floats("sources", array, self._sizes.dtype, None, at), None
-        try:
-            array, are_tokens, _ = as_inputs(self.encoder._config, array, "n", "sequence")
-            ends = None if lengths is None else move(read_lengths(lengths, *array.shape[:2]), "cpu")
-            valid = None if ends is None else steps_before(ends, array.shape[1])
-            if are_tokens:
-                return read_integers("x", array, self.source_size, valid), ends
-            return read_floats("x", array, self._sizes.dtype, valid, at), ends
-        except ValueError as error:
-            raise ValueError(f"sources: {error}") from None
-
-    def _read_validation(self, validation: Sequence[ArrayLike | None]) -> Pairs:
-        parts = tuple(validation) if np.iterable(validation) else ()
-        if not 2 <= len(parts) <= 4:
-            raise ValueError(
-                f"validation has {len(parts)} parts; "
-                "give a tuple of sources, targets, and perhaps lengths, target_lengths"
-            )
-        try:
-            return self._read(*(*parts, None, None)[:4])  # type: ignore[arg-type]
-        except ValueError as error:
-            raise ValueError(f"validation: {error}") from None
-
-    def _encode(self, sources: Array, lengths: Array | None) -> Array:
+    def _encode(
+        self, at: Place, sources: Array, lengths: Array | None, keep: bool = False
+    ) -> tuple[Array, Trace | None]:
+        """The states (layers, 1, n, s) of checked sources, where computed, and the trace of an encoder."""
         if self.encoder is not None:
-            return self.encoder.predict(sources, lengths=lengths)[1]
-        at, sizes = place(self.backend), self._sizes
-        n, layers = len(sources), sizes.num_layers
-        state = at.xp.empty((1, n, 1, layers * sizes.decoder.state), dtype=sizes.dtype)
+            weights = self.encoder._weights(at.backend)
+            config = self.encoder._config
+            batch = checked_batch(config, at, weights, sources, lengths, None, gradients=False, keep=keep)
+            trace = self.encoder._forward(batch, keep=keep)
+            return trace.state[:, None], trace
+        n, layers = sources.shape[1], self._sizes.num_layers
+        state = at.xp.empty((1, n, 1, layers * self._sizes.decoder.state), dtype=self._sizes.dtype)
         at.kernels.affine_forward(*self._affine(at, sources), state)
-        state = at.xp.ascontiguousarray(state.reshape(n, layers, -1).swapaxes(0, 1))
-        return move(state, backend_of(sources))
+        return at.xp.ascontiguousarray(state.reshape(n, layers, 1, -1).transpose(1, 2, 0, 3)), None
 
-    def _affine(self, at: Place, sources: Array) -> tuple[Array, ...]:
+    def _affine(self, at: Place, contexts: Array) -> tuple[Array, ...]:
         """Contexts as a step each, their lengths, and the weights, as the kernels of an output layer take
         them."""
         for key in ("W", "b"):
@@ -437,53 +280,73 @@ class EncoderDecoder:
                     f'context["{key}"] must be an array {shape}, {self._sizes.dtype}, C-contiguous, writable'
                 )
             self.context[key] = move(array, at.backend)
-        steps = at.xp.ones(len(sources), dtype=np.int64)
-        return at.take(sources)[None, :, None], steps, self.context["W"][None], self.context["b"][None]
+        steps = at.xp.ones(contexts.shape[1], dtype=np.int64)
+        return at.take(contexts)[:, :, None], steps, self.context["W"][None], self.context["b"][None]
 
-    def _loss(self, pairs: Pairs, reduction: Reduction) -> float:
-        state = self._encode(pairs.sources, pairs.lengths)
-        given = (pairs.written, pairs.wanted)
-        return self.decoder.loss(*given, reduction=reduction, lengths=pairs.ends, state=state)[0]
+    def _decoder_batch(
+        self, at: Place, pairs: Pairs, state: Array, reduction: Reduction, gradients: bool
+    ) -> tuple[Batch, LossSpec]:
+        """What the decoder reads, from the states of the encoder, and its loss."""
+        self._require_finite(at, "the state of the encoder", state)
+        config, targets, weights = self.decoder._config, pairs.targets, self.decoder._weights(at.backend)
+        batch = checked_batch(config, at, weights, targets.x, targets.lengths, state, gradients, gradients)
+        return batch, targets.loss_spec(config, at, targets.counted, "cross_entropy", reduction)
 
-    def _learn(self, pairs: Pairs, reduction: Reduction) -> tuple[float, dict[str, Array]]:
-        """Loss and gradients, where the pairs are."""
-        trace = None
-        if self.encoder is not None:
-            trace = self.encoder.forward(pairs.sources, lengths=pairs.lengths)
-        state = self._encode(pairs.sources, None) if trace is None else trace.state
-        self._require_finite("the state of the encoder", state)
-        value, found, _ = self.decoder.loss_and_gradients(
-            pairs.written, pairs.wanted, reduction=reduction, lengths=pairs.ends, state=state
-        )
-        self._require_finite("the gradient of the state of the encoder", found["state"])
-        gradients = {f"decoder.{key}": found[key] for key in self.decoder.parameters}
+    def _losses(self, at: Place, pairs: Pairs, reduction: Reduction) -> Array:
+        """The loss (1,), where computed."""
+        state, _ = self._encode(at, pairs.sources, pairs.lengths)
+        return self.decoder._evaluate(*self._decoder_batch(at, pairs, state, reduction, gradients=False))[0]
+
+    def _learn(self, at: Place, pairs: Pairs, reduction: Reduction) -> tuple[Array, dict[str, Array]]:
+        """The loss (1,) and the gradients, where computed."""
+        state, trace = self._encode(at, pairs.sources, pairs.lengths, keep=True)
+        batch, spec = self._decoder_batch(at, pairs, state, reduction, gradients=True)
+        losses, decoder, _ = self.decoder._learn(batch, spec, want_x=False)
+        d_state = decoder["state"]
+        self._require_finite(at, "the gradient of the state of the encoder", d_state)
+        gradients = {f"decoder.{key}": decoder[key] for key in self.decoder.parameters}
         if self.encoder is not None and trace is not None:
-            before = self.encoder.backward(trace, d_state=found["state"])
-            gradients |= {f"encoder.{key}": before[key] for key in self.encoder.parameters}
-        else:
-            gradients |= self._learn_context(pairs.sources, found["state"])
-        return value, gradients
+            encoder = self.encoder._gradients(trace, d_state=d_state)
+            return losses, gradients | {f"encoder.{key}": encoder[key] for key in self.encoder.parameters}
+        x, steps, W, b = self._affine(at, pairs.sources)
+        d_out = at.xp.ascontiguousarray(d_state.swapaxes(0, 1)).reshape(1, len(steps), 1, -1)
+        d_x, d_W, d_b = at.xp.empty_like(x), at.xp.empty_like(W), at.xp.empty_like(b)
+        at.kernels.affine_backward(x, steps, W, d_out, d_x, d_W, d_b)
+        return losses, gradients | {"context.W": d_W[0], "context.b": d_b[0]}
 
-    def _learn_context(self, sources: Array, d_state: Array) -> dict[str, Array]:
-        at = place(self.backend)
-        given = self._affine(at, sources)
-        d_out = at.xp.ascontiguousarray(at.take(d_state).swapaxes(0, 1)).reshape(1, len(sources), 1, -1)
-        found = [at.xp.empty_like(array) for array in (given[0], given[2], given[3])]
-        at.kernels.affine_backward(*given[:3], d_out, *found)
-        return {
-            f"context.{key}": move(a[0], backend_of(sources)) for key, a in zip("Wb", found[1:], strict=True)
-        }
-
-    def _require_finite(self, what: str, array: Array) -> None:
-        if not place(self.backend).all_finite(array):
+    def _require_finite(self, at: Place, what: str, array: Array) -> None:
+        if not at.all_finite(at.xp.ascontiguousarray(array)):
             raise FloatingPointError(f"{what} is not finite; use a smaller learning_rate or clip")
 
-    def _validate(self, held: Pairs, batch_size: int) -> float:
-        total = 0.0
-        for first in range(0, len(held.ends), batch_size):
-            rows = np.arange(first, min(first + batch_size, len(held.ends)))
-            total += self._loss(held.rows(rows, self.backend), "sum")
-        return total / int(held.ends.sum())
+
+@dataclass
+class PairLearner(BatchLearner):
+    """The learner of `EncoderDecoder.fit`."""
+
+    model: EncoderDecoder
+    data: Pairs
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        return self.model.parameters
+
+    def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
+        epoch = self.log.epochs
+        for batch, rows in self.batches():
+            part = self.data.rows(rows)
+            losses, gradients = self.model._learn(self.place, part, "mean")
+            yield Step(batch, losses, gradients, int(np.count_nonzero(part.targets.counted)))
+            advance(len(rows), f"epoch {epoch}, loss {means.losses[0]:.4g}")
+
+    def mean_norm(self, norms: list[Array]) -> Array:
+        return np.mean(np.concatenate(norms), keepdims=True)  # in pairs, as ever: other bits than one by one
+
+    def validate(self) -> Array:
+        counted, total = self.held.targets.counted, 0.0
+        for rows in self.split(np.arange(len(counted))):
+            part = self.held.rows(rows)
+            total += self.model.decoder._public_loss(self.model._losses(self.place, part, "sum"))
+        return np.array([total / np.count_nonzero(counted)])
 
 
 def network(config: Config, seed: int, backend: str | None) -> RNN:

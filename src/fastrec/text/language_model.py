@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
 from importlib import resources
-from math import ceil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..backend import move
-from ..compilation import clock
 from ..files import require_suffix, require_writable
-from ..progress import progress_bar
-from ..rnn import checkpoint as checkpoints
 from ..rnn import serialization as files
 from ..rnn.cells import STACKABLE, CellName
-from ..rnn.config import MAX_SIZE, Array, Config, one_of
-from ..rnn.dataset import Sequences
+from ..rnn.checkpoint import Checkpoint, checksum, shorten
+from ..rnn.config import MAX_SIZE, Config, one_of
 from ..rnn.device import Precision, choose
-from ..rnn.history import Log, TextHistory
-from ..rnn.loop import Run
+from ..rnn.history import TextHistory
+from ..rnn.loop import train
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..rnn.validation import read_dropout
 from ..streams import MAX_SEED
 from ..validation import as_int, number
+from .training import TextLearner, TextReader, hold_out, score
 from .vocabulary import Unit, Vocabulary
 
-OFTEN, SELDOM = 20, 250  # updates between evaluations: a pass through the text, within these bounds
-STRETCH = 256  # steps of a text that are scored at a time
-JUDGED = 4  # symbols learnt from for each that is scored, at least
-PIECES = 64  # that the held-out text is cut into at most, to be scored side by side
+FIRST_PIECE, PIECE = 8, 256  # symbols of the first and of the other pieces that `stream` yields
 LONGEST = 2**28  # bytes that a vocabulary in a file may have
-FIRST, PIECE = 8, 256  # tokens of the first and the other pieces that `stream` gives out
 
 
 class CharModel:
@@ -135,7 +127,7 @@ class CharModel:
             raise ValueError("epochs and minutes are both given; give one of them")
         total = None if minutes is not None else number("epochs", 20 if epochs is None else epochs, 0)
         budget = None if minutes is None else 60 * number("minutes", minutes, 0)
-        reader = Reader.of(
+        reader = TextReader.fitting(
             tokens, as_int("batch_size", batch_size, 1, MAX_SIZE), as_int("steps", steps, 1, MAX_SIZE)
         )
         rate = number("learning_rate", learning_rate, 0)
@@ -149,9 +141,14 @@ class CharModel:
             raise ValueError(f"callback is {callback!r}; it must be a function of a model and a TextHistory")
         rnn = self.rnn or self._network(len(vocabulary))
         read_dropout(rnn._config, dropout, 0)
-        settings = checkpoints.shortened(
-            asdict(rnn._config)
-            | {
+        notify = None if callback is None else partial(callback, self)
+        validation = held if len(held) > 1 else None
+        shared = (rnn._place(), None, "cross_entropy", optimizer, validation)
+        rest = (self._seed, dropout, decay, total, budget, notify)
+        learner = TextLearner(*shared, rnn, reader, *rest)  # type: ignore[arg-type]
+        file = None
+        if checkpoint is not None:
+            settings = asdict(rnn._config) | {
                 "vocabulary": vocabulary,
                 "optimizer": optimizer,
                 "epochs": total,
@@ -160,16 +157,15 @@ class CharModel:
                 "decay": decay,
                 "dropout": dropout,
                 "seed": self._seed,
-                "text": checkpoints.checksum(tokens),
-                "held out": checkpoints.checksum(held),
+                "text": checksum(tokens),
+                "held out": checksum(held),
             }
-        )
-        training = Training(self, rnn, reader, held, optimizer, dropout, decay, total, budget)
-        if checkpoint is not None:
-            training.keep(checkpoint, settings)
+            file = Checkpoint(checkpoint, shorten(settings))
+            file.resume(learner.state())
         self.vocabulary, self.rnn = vocabulary, rnn
-        training.go(progress, callback)
-        return training.history()
+        train(learner, file, progress)
+        learner.restore_best()
+        return learner.history()
 
     def _network(self, size: int) -> RNN:
         c = self._config
@@ -228,35 +224,22 @@ class CharModel:
         def pieces() -> Iterator[str]:
             tokens, state, done = start, None, 0
             while done < length:
-                piece = min(PIECE if done else FIRST, length - done)
-                given = (tokens, piece, temperature, top_k, top_p, seed)
-                tokens, state = rnn.generate(*given, state=state, first=done)
+                steps = min(PIECE if done else FIRST_PIECE, length - done)
+                options = (tokens, steps, temperature, top_k, top_p, seed)
+                tokens, state = rnn.generate(*options, state=state, first=done)
                 yield vocabulary.decode(tokens[0])
-                tokens, done = tokens[:, -1:], done + piece
+                tokens, done = tokens[:, -1:], done + steps
 
         return pieces()
 
     def score(self, text: str) -> float:
         """The mean cross entropy of a text, nats a symbol (divide by ln 2 for bits): of each symbol but the
         first, given all before it."""
-        vocabulary, _ = self._fitted()
+        vocabulary, rnn = self._fitted()
         tokens = vocabulary.encode(text)
         if len(tokens) < 2:
             raise ValueError(f"text has {len(tokens)} symbols; give at least two")
-        return self._score(tokens, 1)
-
-    def _score(self, tokens: NDArray[np.int32], pieces: int) -> float:
-        """The loss of tokens, cut into pieces side by side; what remains at the end is left out."""
-        _, rnn = self._fitted()
-        rows = max(1, min(pieces, len(tokens) // STRETCH))
-        steps = (len(tokens) - 1) // rows
-        x, targets = (tokens[i : i + rows * steps].reshape(rows, steps) for i in (0, 1))
-        total, state = 0.0, None
-        for begin in range(0, steps, STRETCH):
-            part = slice(begin, begin + STRETCH)
-            loss, state = rnn.loss(x[:, part], targets[:, part], reduction="sum", state=state)
-            total += loss
-        return total / (rows * steps)
+        return score(rnn, tokens, 1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a NumPy .npz file with vocabulary and network, replacing path in one step; `RNN.load` reads
@@ -290,12 +273,6 @@ class CharModel:
         return model
 
 
-def hold_out(tokens: NDArray[np.int32], share: float) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """What a model is trained on, and a share at the end that it is not."""
-    end = len(tokens) - int(share * len(tokens))
-    return tokens[:end], tokens[end:]
-
-
 def read_prompt(vocabulary: Vocabulary, prompt: str | None) -> NDArray[np.int32]:
     """The tokens of a prompt, as `CharModel.sample` takes it; ValueError if it is none."""
     if prompt is None:
@@ -315,157 +292,3 @@ def example_text() -> str:
     It ships with fastrec, and is in the public domain.
     """
     return (resources.files(__package__) / "data" / "romeo_and_juliet.txt").read_text(encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Reader:
-    """Reads a text (n,) int32 at `rows` places side by side, round and round, `steps` symbols at a time."""
-
-    tokens: NDArray[np.int32]
-    rows: int
-    steps: int
-
-    @classmethod
-    def of(cls, tokens: NDArray[np.int32], rows: int, steps: int) -> Reader:
-        """With fewer places or steps where a text is too short for them."""
-        steps = min(steps, len(tokens) - 1)
-        return cls(tokens, min(rows, (len(tokens) - 1) // steps), steps)
-
-    @property
-    def updates(self) -> float:
-        """Of a pass through the text."""
-        return (len(self.tokens) - 1) / (self.rows * self.steps)
-
-    def part(self, update: int) -> Sequences:
-        """What an update learns from."""
-        n = len(self.tokens) - 1
-        begin = np.arange(self.rows)[:, None] * (n // self.rows) + update * self.steps
-        at = (begin + np.arange(self.steps)) % n
-        counted = np.ones(at.shape, np.bool_)
-        return Sequences(self.tokens[at][None], self.tokens[at + 1][None], counted, None)
-
-
-class Training:
-    """A training of `CharModel.fit`, from where a checkpoint left it."""
-
-    def __init__(
-        self,
-        model: CharModel,
-        rnn: RNN,
-        reader: Reader,
-        held: NDArray[np.int32],
-        optimizer: Adam,
-        dropout: float,
-        decay: float,
-        epochs: float | None,
-        budget: float | None,
-    ) -> None:
-        at = rnn._place()
-        log = Log(rnn._config, "cross_entropy", len(held) > 1)
-        self.model, self.reader, self.held, self.decay, self.budget = model, reader, held, decay, budget
-        self.run = Run(rnn, at, "cross_entropy", optimizer, log, dropout, model._seed)
-        self.rate = float(optimizer.learning_rate)
-        self.every = int(min(max(ceil(reader.updates), OFTEN), SELDOM))
-        self.path: str | os.PathLike[str] | None = None
-        # What the updates to come depend on besides parameters, optimiser and curves, for checkpoints.
-        c = rnn._config
-        last = MAX_SIZE if epochs is None else max(1, round(epochs * reader.updates))
-        falls = MAX_SIZE if epochs is None else round((1 - decay) * last)
-        self.plan = np.array([0, falls, last])  # updates made, those after which the rate falls, and in all
-        self.timed: tuple[int, float] | None = None  # updates and clock after the first, which may compile
-        self.state = np.zeros((c.num_layers, reader.rows, c.state), c.dtype)
-        self.best = {key: move(array, "cpu").copy() for key, array in rnn.parameters.items()}
-        self.least = np.array(np.inf)
-
-    @property
-    def beside(self) -> Mapping[str, Array]:
-        best = {f"best.{key}": array for key, array in self.best.items()}
-        return {"plan": self.plan, "state": self.state, "least": self.least, **best}
-
-    def keep(self, path: str | os.PathLike[str], settings: dict[str, str]) -> None:
-        """Go on from a checkpoint if it is there, and write it from now on."""
-        self.path, self.settings = path, settings
-        run = self.run
-        if Path(path).exists():
-            checkpoints.read(path, settings, MAX_SIZE, run.rnn, run.optimizer, run.log, self.beside)
-        else:
-            self.write()
-
-    def write(self) -> None:
-        if self.path is not None:
-            run = self.run
-            checkpoints.write(self.path, self.settings, run.rnn, run.optimizer, run.log, self.beside)
-
-    def go(self, progress: bool, callback: Callable[[CharModel, TextHistory], object] | None) -> None:
-        """Train to the end, and give the network the best parameters."""
-        log, parameters = self.run.log, self.run.rnn.parameters
-        total = self.plan[2] if self.budget is None else self.budget
-        done = self.plan[0] if self.budget is None else log.seconds.sum()
-        with progress_bar("training", float(total), progress, float(done)) as advance:
-            while self.plan[0] < self.plan[2]:
-                self.period(advance)
-                self.write()  # first: what a callback raises must lose nothing
-                if callback is not None:
-                    callback(self.model, self.history())
-        for key, array in self.best.items():
-            parameters[key][...] = move(array, "gpu") if self.run.at.backend == "gpu" else array
-
-    def period(self, advance: Callable[[float, str], None]) -> None:
-        """Updates up to the next evaluation, and that."""
-        start, log, plan, run = clock(), self.run.log, self.plan, self.run
-        spent, lap = float(log.seconds.sum()), start
-        losses, norms, first = np.zeros(1), np.zeros(1), int(plan[0])
-        while plan[0] < min(plan[2], (first // self.every + 1) * self.every):
-            made, falls, last = map(int, plan)
-            left = 1.0 if made < falls else (last - made) / (last - falls)
-            run.optimizer.learning_rate = max(self.rate * left, np.finfo(float).tiny)
-            part, window = self.reader.part(made), (self.reader.steps, self.reader.steps)
-            state = run.at.take(self.state)[:, None] if made else None
-            with np.errstate(over="ignore", invalid="ignore"):
-                for loss, norm, _, reached in run.learn(log.epochs, made - first, part, window, state):
-                    losses, norms = losses + loss, norms + norm
-                    self.state[...] = move(reached, "cpu")
-            plan[0] += 1
-            now = clock()
-            if self.timed is None:
-                self.timed = (made + 1, now)
-            elif self.budget is not None and last == MAX_SIZE:
-                self.settle(spent + now - start, now)
-            speed = self.reader.rows * self.reader.steps * (plan[0] - first) / (now - start)
-            told = f"{speed:,.0f} symbols/s, loss {losses[0] / (plan[0] - first):.3f}"
-            advance(1 if self.budget is None else now - lap, told)
-            lap = now
-        made = int(plan[0]) - first
-        curves = {"train": losses / made, "gradient_norm": norms / made}
-        if len(self.held) > 1:
-            # A long text would take longer to judge than to learn from.
-            judged = self.held[: max(STRETCH, self.every * self.reader.rows * self.reader.steps // JUDGED)]
-            curves["validation"] = np.array([self.model._score(judged, PIECES)])
-        log.append(curves, clock() - start)
-        lowest = float(curves.get("validation", curves["train"])[0])
-        if lowest < self.least:
-            self.least[...] = lowest
-            for key, array in self.best.items():
-                array[...] = move(run.rnn.parameters[key], "cpu")
-
-    def settle(self, spent: float, now: float) -> None:
-        """Once the time before the learning rate falls is over, settle how many updates the rest takes."""
-        assert self.budget is not None
-        assert self.timed is not None
-        if spent >= (1 - self.decay) * self.budget:
-            made, (before, clock) = int(self.plan[0]), self.timed
-            left = (self.budget - spent) * (made - before) / (now - clock)
-            self.plan[1:] = made, made + max(1, round(left))
-
-    def history(self) -> TextHistory:
-        curves = self.run.log.history()
-        made = np.minimum(np.arange(1, curves.epochs + 1) * self.every, self.plan[0])
-        read = made * self.reader.rows * self.reader.steps
-        return TextHistory(
-            read,
-            read / (len(self.reader.tokens) - 1),
-            curves.train,
-            curves.validation,
-            curves.gradient_norm,
-            curves.seconds.cumsum(),
-        )

@@ -1,0 +1,108 @@
+"""Pairs of a source and a target: what an encoder reads and a decoder writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..backend import move
+from ..rnn.config import Array
+from ..rnn.dataset import Sequences
+from ..rnn.device import Place
+from ..rnn.validation import (
+    as_array,
+    as_inputs,
+    as_numbers,
+    read_floats,
+    read_integers,
+    read_lengths,
+    steps_before,
+)
+from .sizes import Sizes
+
+
+class Pairs(NamedTuple):
+    """n checked pairs of a source and a target, on the host."""
+
+    sources: Array  # (1, n, t) int32, (1, n, t, i) or, contexts, (1, n, c)
+    lengths: Array | None  # (n,) int64, of the sources; None if all are t
+    targets: Sequences  # the start symbol before each target, and the stop symbol after it
+
+    def rows(self, rows: Array) -> Pairs:
+        """Some of the pairs, of which the longest decide the numbers of steps."""
+        sources, lengths = self.sources[:, rows], self.lengths
+        if lengths is not None:
+            lengths = lengths[rows]
+            sources = sources[:, :, : max(1, int(lengths.max()))]
+        return Pairs(sources, lengths, self.targets.rows(rows))
+
+
+def read_pairs(
+    sizes: Sizes,
+    at: Place,
+    sources: ArrayLike,
+    targets: ArrayLike,
+    lengths: ArrayLike | None,
+    target_lengths: ArrayLike | None,
+) -> Pairs:
+    """The arguments of `EncoderDecoder.loss_and_gradients`, checked."""
+    checked, ends = read_sources(sizes, at, sources, lengths)
+    n, stop = checked.shape[1], sizes.target_size
+    array = move(as_array("targets", targets), "cpu")
+    if array.ndim != 2 or array.dtype.kind not in "iu" or len(array) != n or not array.shape[1]:
+        raise ValueError(
+            f"targets has shape {array.shape} and dtype {array.dtype}; "
+            f"it must be integers (n, u) for the {n} sources, with u from 1"
+        )
+    u = array.shape[1]
+    try:
+        until = read_lengths(np.full(n, u) if target_lengths is None else target_lengths, n, u)
+    except ValueError as error:
+        raise ValueError(f"targets: {error}") from None
+    until = move(until, "cpu")
+    tokens = read_integers("targets", array, stop, steps_before(until, u))
+    edge = np.full((n, 1), stop, np.int32)
+    written = np.hstack([edge, tokens])
+    wanted = np.where(steps_before(until, u + 1), np.hstack([tokens, edge]), stop)
+    counted = steps_before(until + 1, u + 1)
+    return Pairs(checked, ends, Sequences(written[None], wanted[None], counted, until + 1))
+
+
+def read_sources(
+    sizes: Sizes, at: Place, sources: ArrayLike, lengths: ArrayLike | None
+) -> tuple[Array, Array | None]:
+    """The arguments of `EncoderDecoder.encode`, checked, as `Pairs` holds them."""
+    array, size = move(as_array("sources", sources), "cpu"), sizes.source_size
+    if sizes.sources == "contexts":
+        if lengths is not None:
+            raise ValueError("lengths is given, and contexts have none; leave it out")
+        if array.ndim != 2 or not len(array):
+            raise ValueError(f"sources has shape {array.shape}; give contexts (n, {size})")
+        array = as_numbers("sources", array, (len(array), size))
+        return read_floats("sources", array, sizes.dtype, None, at)[None], None
+    try:
+        array, are_tokens, _ = as_inputs(sizes.encoder, array, "n", "sequence")
+        ends = None if lengths is None else move(read_lengths(lengths, *array.shape[:2]), "cpu")
+        valid = None if ends is None else steps_before(ends, array.shape[1])
+        if are_tokens:
+            return read_integers("x", array, size, valid)[None], ends
+        return read_floats("x", array, sizes.dtype, valid, at)[None], ends
+    except ValueError as error:
+        raise ValueError(f"sources: {error}") from None
+
+
+def read_validation(sizes: Sizes, at: Place, validation: Sequence[ArrayLike | None]) -> Pairs:
+    """The argument `validation` of `EncoderDecoder.fit`, checked."""
+    parts = tuple(validation) if np.iterable(validation) else ()
+    if not 2 <= len(parts) <= 4:
+        raise ValueError(
+            f"validation has {len(parts)} parts; "
+            "give a tuple of sources, targets, and perhaps lengths, target_lengths"
+        )
+    try:
+        return read_pairs(sizes, at, *(*parts, None, None)[:4])  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"validation: {error}") from None
