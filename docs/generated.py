@@ -1,7 +1,6 @@
-"""Pages that follow from the code: the command line, the gallery, which kernel there is on which backend,
-the machine code of GPU kernels.
+"""Pages generated from the code: command line, gallery, kernels by backend, machine code of GPU kernels.
 
-`python docs/generated.py` writes the table of kernels into README.md; a test tells when it is stale.
+`python docs/generated.py` writes the table of kernels into README.md; a test fails if the table is stale.
 """
 
 import ast
@@ -20,7 +19,7 @@ DOMAINS = ("hopfield", "capacity", "rnn", "generation")
 
 
 def read(backend, domain):
-    """Kernels of a domain on a backend, each with the name of the file that it is in; nothing is imported."""
+    """Return the kernels of a domain on a backend, each with the name of its file, without importing them."""
     tree = ast.parse((KERNELS / backend / f"{domain}.py").read_text(encoding="utf-8"))
     names, homes = [], {}
     for node in tree.body:
@@ -32,7 +31,7 @@ def read(backend, domain):
 
 
 def kernel_table():
-    """Rows of kernels by the file that holds them on the cpu, a column for each backend."""
+    """Return the table of kernels: a row for each file of backend "cpu", a column for each backend."""
     found = {backend: {k: v for d in DOMAINS for k, v in read(backend, d).items()} for backend in BACKENDS}
     rows = {}
     for kernel, module in found["cpu"].items():
@@ -47,7 +46,7 @@ def kernel_table():
 
 
 def with_table(page):
-    """A page with the table between its marks."""
+    """Return a page with the table between its marks."""
     before, _, after = re.split(r"(?<=<!-- kernels -->\n)(.*)(?=<!-- end -->)", page, flags=re.DOTALL)
     return before + kernel_table() + after
 
@@ -69,10 +68,8 @@ def command_line_page():
 
 
 def gallery_page():
-    """A section for each script of docs/gallery and examples: its docstring, its picture, how it is made."""
-    page = [
-        "# Gallery\n\nEach picture is made by one command in a clean checkout, `./scripts/gallery NAME`.\n"
-    ]
+    """Return a section for each script of docs/gallery and examples, with docstring, figure and command."""
+    page = ["# Gallery\n\nThe command `./scripts/gallery NAME` draws a figure in a clean checkout.\n"]
     scripts = [*sorted(ROOT.glob("docs/gallery/*.py")), *sorted(ROOT.glob("examples/*.py"))]
     for script in sorted(scripts, key=lambda script: script.stem != "overview"):
         title, _, rest = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))).partition("\n")
@@ -87,35 +84,36 @@ def gallery_page():
 
 
 COUNTS = """
-- `registers` and `stack`, bytes, of a thread; `spilled`: bytes stored and loaded because registers do not
-  suffice; `shared`: static bytes of a block.
-- `instructions` in all.
-- `divisions` of integers, and remainders, in steps, counted in PTX. The *steps* of a kernel are its outermost
-  loops in which threads wait for others, at a barrier or asleep between two looks at memory. For a recurrence
-  that is the loop over time.
-- `reciprocals` that are computed for these divisions in steps, and calls for those of 64 bits.
-- `conversions` of integers to floats, also for divisions, in *polls*: the innermost loops that sleep between
-  two looks at memory.
+- `registers` and `stack` (bytes) of a thread; `spilled`: bytes stored and loaded because there are not
+  enough registers; `shared`: static shared memory of a block, in bytes.
+- `instructions`: total number.
+- `divisions`: integer divisions and remainders in steps, counted in PTX. The *steps* of a kernel are its
+  outermost loops in which threads wait for others, at a barrier or sleeping between two reads of memory.
+  For a recurrence this is the loop over time.
+- `reciprocals`: computed for these divisions in steps, including calls for 64-bit divisions.
+- `conversions`: of integers to floats, including those for divisions, in *polls*, the innermost loops that
+  sleep between two reads of memory.
 - `per_look`: instructions of a poll for each of its loads.
-- `per_copy`: instructions of a loop, without the loops within, for each asynchronous copy to shared memory.
+- `per_copy`: instructions of a loop, without inner loops, for each asynchronous copy to shared memory.
 - `fences`: instructions that wait until other blocks see what was stored; `system_fences`: those that wait
-  for the host and other devices to see it; `per_barrier`: fences of a barrier of the grid or of a cluster;
-  `step_fences`: those in steps.
-- `constant`: loads through the read-only path, which may miss what the same launch stores. The source asks
-  for them by `__ldg`, but a compiler may also infer them.
+  until the host and other devices see it; `per_barrier`: fences of a barrier of the grid or of a cluster;
+  `step_fences`: fences in steps.
+- `constant`: loads through the read-only path, which may miss values stored by the same launch. The source
+  requests them by `__ldg`, but a compiler may also infer them.
 """
 
 
 def gpu_kernels_page():
-    """The counts of docs/reference/gpu-kernels.csv, a table for each source file."""
+    """Return the counts of docs/reference/gpu-kernels.csv, with a table for each source file."""
     with (ROOT / "docs/reference/gpu-kernels.csv").open(encoding="utf-8") as file:
         arch, version = next(file)[2:].strip().split(", ")
         header, *rows = csv.reader(file)
     page = [
-        "# Machine code of the GPU kernels\n\nWhat the compiler makes of each CUDA kernel, "
-        f"here {version} for compute capability {arch[3:-1]}.{arch[-1]}. A test\n"
-        "fails where a kernel becomes worse; `python tests/kernel_table.py` writes the table,\n"
-        f"which is {{download}}`also a file <gpu-kernels.csv>`. Numbers are better when smaller.\n{COUNTS}"
+        "# Machine code of the GPU kernels\n\nThe machine code generated for each CUDA kernel by "
+        f"{version} for compute capability {arch[3:-1]}.{arch[-1]}.\nThe kernels are experimental: "
+        "they have [not run on a card yet](../install.md#what-has-been-run-where). A test\n"
+        "fails if a kernel becomes worse; `python tests/kernel_table.py` writes the table, which is\n"
+        f"{{download}}`also a file <gpu-kernels.csv>`. Smaller numbers are better.\n{COUNTS}"
     ]
     for name, group in itertools.groupby(rows, key=lambda row: row[0]):
         lines = [

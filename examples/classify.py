@@ -1,11 +1,11 @@
-"""Many to one: name the process that made a sequence of coin tosses.
+"""Many to one: identify the process that generated a sequence of coin tosses.
 
-Three coins show heads as often as tails.  One forgets (each toss is new), one repeats its last side with
-chance 0.7, one with chance 0.3; counting heads does not tell them apart, counting changes does.  A network
-reads sequences of 1 to 40 tosses and is told the coin after the last one: `label_targets` makes the loss of
-that step the only one that counts, and `classify` reads the outputs there.  No judge can be right more often
-than the one who knows the three chances and names the likeliest coin (Bayes); the network comes close, from
-examples alone.
+Three coins show heads as often as tails. One has no memory (each toss is independent), one repeats its last
+side with probability 0.7, one with probability 0.3; counting heads does not distinguish them, counting
+changes does. A network reads sequences of 1 to 40 tosses and has the coin as its target after the last
+toss: `label_targets` restricts the loss to that step, and `classify` reads the outputs there. No classifier
+can be right more often than one that knows the three probabilities and names the most likely coin (Bayes);
+the network comes close, from examples alone.
 """
 
 from itertools import pairwise

@@ -1,9 +1,10 @@
 """Say "hello": the smallest task that needs a state.
 
-Shown h, e, l, l, a network predicts the next letter of each: e, l, l, o.  After an l comes an l or an o, so
-the letter alone does not tell; what came before it does.  A recurrent network of three hidden units learns
-it. The same network, shown each letter as a sequence of its own, has no state to carry from one to the next:
-it learns that an l is followed by either with chance 1/2, and no training takes it further.
+Given h, e, l, l, a network predicts the next letter of each: e, l, l, o. After an l comes an l or an o, so
+the letter alone does not determine the next one; the letters before it do. A recurrent network of three
+hidden units learns it. The same network, given each letter as a separate sequence, has no state to carry
+from one letter to the next: it learns that an l is followed by either with probability 1/2, and no training
+can improve on that.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
-"""Jordan against Elman: what is fed back decides what can be remembered.
+"""Jordan and Elman networks: what is fed back determines what can be remembered.
 
-A Jordan network reads its last output, an Elman network its last hidden units.  For a running parity (has
-the number of -1s so far been odd?) the output is all that must be remembered, and either will do.  To repeat
-the input of d steps ago, the last d of them must be remembered, which hidden units can; an output that also
-held them would not be right, and the Jordan network finds no more than a compromise.  Five networks of each
-kind are trained at once on each task.
+A Jordan network feeds back its last output, an Elman network its last hidden state. For a running parity
+(has the number of -1s so far been odd?) only the output must be remembered, and both networks succeed. To
+repeat the input of d steps ago, the last d inputs must be remembered. Hidden units can do this; an output
+that also stored them would not be the right answer, and the Jordan network finds only a compromise. Five
+networks of each kind are trained at once on each task.
 """
 
 import numpy as np

@@ -1,9 +1,10 @@
-"""What memory buys: n-grams of 1 to 6 characters beside a small recurrent network.
+"""The value of memory: n-grams of 1 to 6 characters and a small recurrent network.
 
-An n-gram model knows the last n - 1 characters, a network whatever its state can hold.  The text made here
-has sentences whose last word depends on one much earlier, and a name that comes back at the end: no n-gram of
-a few characters reaches so far.  Its entropy is known, as the sentences are drawn with known chances; nobody
-can predict it better.  Give a file to see the same for a text of your own:
+An n-gram model sees the last n - 1 characters, a network everything that its state can store. The text
+generated here has sentences whose last word depends on a much earlier one, and a name that reappears at the
+end: no n-gram of a few characters reaches that far. Its entropy is known, because the sentences are drawn
+with known probabilities; no model can predict it better. Give a file to see the same for a text of your
+own:
 
     python examples/ngrams.py FILE
 """

@@ -1,9 +1,9 @@
 """From a context vector to a sequence: spell numbers in English.
 
-The digits of a number, one-hot, are 30 numbers of which 3 are 1.  An affine map of them is the state in which
-a network begins to write: "four hundred seven".  It is trained on 800 of the numbers from 0 to 999, all below
-100 and the round hundreds among them, and tested on the others, whose names it has never seen: to be right,
-every letter must be.
+The digits of a number, one-hot, are 30 numbers of which 3 are 1. An affine map turns them into the state
+from which a network begins to write: "four hundred seven". It is trained on 800 of the numbers from 0 to
+999, including all below 100 and the round hundreds, and tested on the others, whose names it has never
+seen. A name counts as right only if every letter is.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
 """Many to many: predict a chaotic series, some steps ahead, at every step.
 
-The Mackey-Glass equation (Science 197, 287, 1977) makes a series that is smooth, never repeats, and depends
-on itself in a way that is not linear.  A network reads it value by value, with a little noise, and at each
-step predicts the values 1, 5, 10, 20 and 40 steps later, all five by one output each.  The linear predictor
-is the best weighted sum of the last 50 values, fitted by least squares to the same data: it has more to look
-at than one value, but not more than a network can remember.
+The Mackey-Glass equation (Science 197, 287, 1977) generates a series that is smooth, never repeats, and
+depends nonlinearly on its past. A network reads it value by value, with a little noise, and at each step
+predicts the values 1, 5, 10, 20 and 40 steps later, with one output for each. The linear predictor is the
+best weighted sum of the last 50 values, fitted by least squares to the same data: it sees more than one
+value at a time, but no more than a network can remember.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
 """Sequence to sequence: read digits, write them backwards.
 
-One network reads a string of digits, another begins in its last state and writes.  While it learns, the
-second reads the right digits (teacher forcing); to be tested it must read its own.  Strings have 1 to 8
-digits, but none that is trained on has 4 or 6: a network that has learnt to reverse, and not each length by
-heart, does those as well.  Longer strings than any it was trained on are another matter, and the picture
-shows them too.
+One network reads a string of digits; a second starts in the last state of the first and writes. During
+training the second network reads the right digits (teacher forcing); in the test it must read its own.
+Strings have 1 to 8 digits, but none of the training strings has 4 or 6: a network that has learnt to
+reverse, instead of memorizing each length, can do those as well. The figure also shows strings longer than
+any in the training, which are much harder.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
-"""Learn to write: a recurrent network reads a text, character by character, and goes on by itself.
+"""Learn to write: a recurrent network reads a text, character by character, and continues it.
 
-It is asked for the next character all the time, and told which one it was.  What it has learnt shows in three
-ways: in the loss on text it has not seen, beside those of n-grams; in what it writes at different
-temperatures (at 0 always the likeliest character, which soon goes round in circles; at 1 as uncertain as it
-is); and in how the chances of the next character change as it reads.  Without a file the text is what
-Python's help says about Python:
+At every character the network predicts the next one, and is then given the right answer. What it has learnt
+shows in three ways: in the loss on unseen text, compared with n-grams; in the text that it writes at
+different temperatures (at 0 it always takes the most likely character, and soon repeats itself; at 1 it
+draws with the predicted probabilities); and in how the probabilities of the next character change as it
+reads. Without a file, the text is Python's own help on Python:
 
     python examples/write.py FILE
 """

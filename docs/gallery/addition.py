@@ -1,10 +1,10 @@
-"""Adding binary numbers is learnt sooner with gates.
+"""Gated networks learn to add binary numbers sooner.
 
-Networks read two binary numbers column by column, the least significant first, and say each digit of the
-sum two steps later: they must carry, and remember two digits.  Twelve networks of six hidden units are
-trained at once for each cell; thin lines are networks, thick ones medians.  The loss of those that find the
-carry falls from ln 2, that of guessing, by orders of magnitude.  Elman networks take longest, and some are
-still without the rule at the end.
+Networks read two binary numbers column by column, the least significant first, and output each digit of the
+sum two steps later, so they must remember a carry and two digits. Twelve networks of six hidden units are
+trained at once for each cell; thin lines are networks, thick lines medians. When a network finds the rule
+for the carry, its loss falls by orders of magnitude from ln 2, the loss of guessing. Elman networks take
+longest, and some have not found the rule at the end.
 """
 
 import numpy as np

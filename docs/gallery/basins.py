@@ -1,9 +1,9 @@
 """How far from a memory may a probe start?  The basin of attraction shrinks with the load.
 
 Each cell is the mean overlap with the memory after recall (dark: recalled) at one load p / n and one
-overlap of the start, in networks of 1000 units.  At a low load a probe with an overlap of 0.2, 40 % of its
-units wrong, comes back; near the load 0.138 only starts close to the memory do.  The dashed line is the
-edge by the approximation of Amari and Maginu (1988), which is known to be too optimistic.
+overlap of the start, in networks of 1000 units. At a low load a probe with an overlap of 0.2, 40 % of its
+units wrong, is recalled; near the load 0.138 only starts close to the memory are. The dashed line is the
+edge according to the approximation of Amari and Maginu (1988), which is known to be too optimistic.
 """
 
 import numpy as np

@@ -1,11 +1,11 @@
-"""Between two looks: what the capacity scan knows of a field, and where it sums it exactly.
+"""Bounds between two steps: what the capacity scan knows about a field, and where it sums it exactly.
 
-Memories are added to a network of 10 000 units.  Orange: the unit that is the first to become unstable, in a
-memory that was stored early.  Blue: another unit of that memory.  The scan knows their fields at the ends of
-steps (dots), but for the rests that digits of eight bits leave; in between they stay in the boxes, which are
-as high as the overlaps of the step allow.  Below the dashed line, 3 p, one flipped bit could matter; below
-the solid one, p, a unit is unstable.  Only where a box reaches down to 3 p the field is summed exactly, load
-by load (black).
+Memories are added to a network of 10 000 units. Orange: the unit that is the first to become unstable, in a
+memory that was stored early. Blue: another unit of that memory. At the ends of steps (dots) the scan knows
+their fields, except for the remainders of the 8-bit digits; in between, the fields stay inside the boxes,
+whose heights follow from the overlaps of the step. Below the dashed line, 3 p, one flipped bit could
+matter; below the solid line, p, a unit is unstable. Only where a box reaches down to 3 p is the field
+summed exactly, load by load (black).
 """
 
 from itertools import pairwise

@@ -1,9 +1,9 @@
 """Capacity against the number of units, from 10 to 10 000: nearly n / (4 ln n), and how it differs.
 
-Points are medians of 100 networks of each size, the band holds 80 % of them.  The solid grey line is the
-load at which half of all networks are stable, from the binomial law of the crosstalk on a bit at finite n;
-broken lines are the limits of McEliece and others (1987) for large n.  Below, the same over n / (4 ln n):
-the limit is approached slowly, and at n = 10 000 the networks still hold 1.37 times as much.
+Points are medians of 100 networks of each size; the band contains 80 % of them. The solid grey line is the
+load at which half of all networks are stable, by the binomial law of the crosstalk on a bit at finite n;
+broken lines are the limits of McEliece and others (1987) for large n. Below, the ratio to n / (4 ln n): the
+limit is approached slowly, and at n = 10 000 the networks still hold 1.37 times as much.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """Networks of one size differ: how many memories 1000 networks of 1000 units hold before the first failure.
 
 Memories are stored one at a time, and after each all are probed with one bit flipped; the capacity is the
-load before the first that fails.  Blue: 1000 networks.  Grey: what follows from the binomial law of the
-crosstalk on a bit, its n p bits taken as independent; nothing is fitted.  The capacity of "a" network of
-1000 units is a distribution, and a number for it needs many networks.
+load before the first that fails. Blue: 1000 networks. Grey: the prediction of the binomial law of the
+crosstalk, with all n p bits treated as independent and no fitted parameter. The capacity of networks of
+1000 units is a distribution; to state it as a number, many networks are needed.
 """
 
 import fastrec

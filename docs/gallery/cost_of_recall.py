@@ -1,10 +1,10 @@
 """Patterns or weights: bytes and operations of recall, 1000 probes in 10 000 units, against the load.
 
-Counted by the formulas with which `HopfieldNetwork` chooses on the CPU, not measured.  Above, memory:
+Calculated with the formulas by which `HopfieldNetwork` chooses on the CPU, not measured. Above, memory:
 patterns and their transpose take n p / 4 bytes, couplings n^2 integers of the narrowest type that holds p.
-Below, operations of asynchronous recall: from patterns n p in each of 4 sweeps, or of 30 where memories are
-lost; from weights 7 n^2 a probe, and n^2 p / 8 to make them.  Weights begin to pay at a load of about 1/4,
-where memories are lost already; at any load below 4 they take more memory.
+Below, operations of asynchronous recall: from patterns, n p in each of 4 sweeps, or of 30 where memories
+are lost; from weights, 7 n^2 per probe plus n^2 p / 8 to compute the weights. Weights need fewer operations
+from a load of about 1/4 on, where memories are already lost; at any load below 4 they take more memory.
 """
 
 import numpy as np

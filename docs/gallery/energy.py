@@ -1,10 +1,10 @@
 """Recall goes downhill: each flip of a unit lowers the energy, until none can.
 
 A network of 500 units with 25 memories is started 10, 20, 30 and 50 % away from a memory (the last start is
-random), and its units are updated one at a time.  Below, the energy after each update; circles are the
-energies that `recall(..., record_energy=True)` gives after each sweep of all units.  Above, the overlap
-with the memory.  Three starts end in the memory, at an energy near the -n/2 of a memory without crosstalk.
-The random start goes downhill as well, to a state that is no memory.
+random), and its units are updated one at a time. Below, the energy after each update; circles are the
+energies that `recall(..., record_energy=True)` gives after each sweep of all units. Above, the overlap with
+the memory. Three starts end in the memory, at an energy near the -n/2 of a memory without crosstalk. The
+random start goes downhill as well, to a state that is not a memory.
 """
 
 import numpy as np

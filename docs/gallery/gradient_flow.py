@@ -1,10 +1,10 @@
 """Gradients that vanish, keep their size, or explode.
 
-Only the last of 50 steps is judged.  |dE/dh_t|, the size of the gradient of the loss with respect to the
-hidden units of each step, shows what is left of it on its way back.  In Elman networks whose recurrent
-weights are 0.9, 1 or 1.1 times a rotation it falls or grows as that power of the distance.  A GRU whose
-update gates are nearly shut (a bias of 4) hands most of it on, whatever its weights are; with a bias of 0
-it loses it faster than any.
+Only the last of 50 steps contributes to the loss. |dE/dh_t|, the norm of the gradient with respect to the
+hidden state of each step, shows how much of it remains on its way back. In Elman networks whose recurrent
+weights are a rotation times 0.9, 1 or 1.1, it falls or grows as the power of that factor. A GRU whose
+update gates are nearly saturated (a bias of 4) passes most of the gradient on, whatever its weights are;
+with a bias of 0 its gradient falls fastest of all.
 """
 
 import numpy as np

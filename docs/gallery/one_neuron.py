@@ -1,9 +1,9 @@
 """The gradient of one unit, by hand.
 
-A single logistic unit reads three numbers, its state coming back to it, and is judged after each.  On the
-left its loss E against the weight of its input: the line with the slope that backpropagation through time
-gives touches the curve; the slope without what a step does to the next one does not.  On the right where
-the gradient of each step's argument z comes from: its own output, and the step after it.
+A single logistic unit with feedback reads three numbers and has a target after each. Left: its loss E
+against its input weight. The line with the slope computed by backpropagation through time is tangent to the
+curve; the line that ignores the effect of a step on the next one is not. Right: the two contributions to
+the gradient of the argument z of each step, from the output of that step and from the following step.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """With a few wrong bits allowed, recall ends abruptly near a load of 0.138.
 
-Recall starts at a memory and ends at overlap m with it.  Above, m against the load p / n for networks of
-500, 1000 and 2000 units; bars are 95 % intervals over the networks.  Below, what is missing, 1 - m, on a
-logarithmic scale.  Grey is the theory of Amit, Gutfreund and Sompolinsky (1985) for n to infinity, which
-ends at 0.1379 with an overlap of 0.967.  The larger the network, the sharper the fall.
+Recall starts at a memory and ends at overlap m with it. Above, m against the load p / n for networks of
+500, 1000 and 2000 units; bars are 95 % intervals over the networks. Below, the difference 1 - m on a
+logarithmic scale. Grey is the theory of Amit, Gutfreund and Sompolinsky (1985) for n to infinity, which
+ends at 0.1379 with an overlap of 0.967. The larger the network, the sharper the fall.
 """
 
 import fastrec

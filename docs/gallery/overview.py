@@ -1,8 +1,8 @@
-"""What fastrec does: memories recalled, capacities counted, sequences learnt, and how fast.
+"""What fastrec does: recall memories, measure capacities, learn sequences, and how fast.
 
-Left: letters are stored, a quarter of their pixels is flipped (orange), and recall brings them back.  Middle:
-how many random memories networks of 10 to 30 000 units hold, every one exactly, on the line of theory.
-Right: how many times faster that is than what people use instead, from benchmarks/results/amd-epyc.json.
+Left: letters are stored, a quarter of their pixels is flipped (orange), and recall brings them back.
+Middle: how many random memories networks of 10 to 30 000 units hold, every one exactly, on the line of
+theory. Right: speed relative to common alternatives, from benchmarks/results/amd-epyc.json.
 """
 
 import json

@@ -1,9 +1,9 @@
 """Four letters are stored, a quarter of their pixels is flipped, and recall brings them back.
 
-Each letter is a pattern of 32 x 32 = 1024 units.  Top: what is stored.  Middle: the probe, with the flipped
-units in orange.  Bottom: where asynchronous recall comes to rest.  The overlap above each column goes from
-about 1/2 to 1.  Letters are not random patterns: they overlap with one another by up to 0.25, for all are
-ink on paper.
+Each letter is a pattern of 32 x 32 = 1024 units. Top: the stored patterns. Middle: the probes, with flipped
+units in orange. Bottom: the states in which asynchronous recall stops. The overlap above each column goes
+from about 1/2 to 1. Letters are not random patterns: they overlap with one another by up to 0.25, because
+all are ink on paper.
 """
 
 import numpy as np

@@ -1,10 +1,10 @@
 """Most memories need no recall: how many the scan certifies, finds unstable or must simulate at each load.
 
-Forty networks of 200 units, memories added one at a time, every memory probed with one bit flipped.  Dark
-blue: the margin of every unit exceeds 2 p, more than any flipped bit can change.  Light blue: certified by
-the couplings of the units below that margin to the bit that is flipped.  Vermilion: a unit of the memory is
-unstable.  Orange: what is left, where the recall itself decides.  The dashed line is the median capacity,
-where a run by the first failure ends.
+Forty networks of 200 units, memories added one at a time, every memory probed with one bit flipped. Dark
+blue: the margin of every unit exceeds 2 p, more than any flipped bit can change. Light blue: certified by
+the couplings of the units below that margin to the bit that is flipped. Vermilion: a unit of the memory is
+unstable. Orange: the rest, which must be simulated. The dashed line is the median capacity, at which a run
+with stop="first_failure" ends.
 """
 
 import numpy as np

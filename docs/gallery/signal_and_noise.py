@@ -1,9 +1,9 @@
 """The local field on a bit of a memory is a signal of n - 1 and the crosstalk of the other memories.
 
-Histograms of h x over all bits of all memories of one network of 1000 units, at three loads: the field
-times the bit, over n - 1.  Positive holds the bit, negative (vermilion) turns it.  Grey is the normal
-density with mean 1 and variance (p - 1) / (n - 1).  At p = 30 no bit of 30 000 is below 0; at 100 a few in
-ten thousand are; at 200 more than one in a hundred.
+Histograms of h x / (n - 1), the field times the bit, over all bits of all memories of one network of 1000
+units, at three loads. A positive value stabilizes the bit, a negative value (vermilion) flips it. Grey is
+the normal density with mean 1 and variance (p - 1) / (n - 1). At p = 30 no bit of 30 000 is below 0; at 100
+a few in ten thousand are; at 200 more than one in a hundred.
 """
 
 import math

@@ -1,9 +1,10 @@
-"""Recurrent steps of fastrec beside PyTorch and JAX, on two cores.
+"""Recurrent steps of fastrec compared with PyTorch and JAX, on two cores.
 
-Each bar is the time of the faster of PyTorch and JAX, at its better number of threads, over that of
-fastrec, for 100 steps in one call.  What is won is what a framework spends around the arithmetic of each
-step, and least where arithmetic is most: in wide networks, and in an LSTM, whose multiply-adds oneDNN does
-near the limit of the machine, too.  Drawn from benchmarks/results/amd-epyc.json; nothing is timed here.
+Each bar is the time of the faster of PyTorch and JAX, at its better number of threads, divided by that of
+fastrec, for 100 steps in one call. The gain is the overhead of a framework around the arithmetic of each
+step. It is smallest where arithmetic dominates: in wide networks, and in an LSTM, whose multiply-adds
+oneDNN also does near the limit of the machine. Drawn from benchmarks/results/amd-epyc.json; nothing is
+timed here.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""What temperature, top-k and top-p make of the chances of the next symbol.
+"""Effect of temperature, top-k and top-p on the probabilities of the next symbol.
 
-Ten symbols with given chances (grey: at temperature 1).  On the left a low temperature gives more to the
-likeliest, a high one evens the chances out.  On the right top_k = 3 keeps the three likeliest, top_p = 0.8
-the fewest that hold more than 0.8; what is kept is scaled up to sum to 1.  Bars are computed, points are
-shares of tokens that `RNN.generate` has drawn.
+Ten symbols with given probabilities (grey: at temperature 1). Left: a low temperature favours the most
+likely symbols, a high temperature makes probabilities more equal. Right: top_k = 3 keeps the three most
+likely symbols, top_p = 0.8 the smallest set with a total above 0.8; the remaining probabilities are
+rescaled to sum to 1. Bars are computed; points are frequencies of tokens drawn by `RNN.generate`.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
-"""A small network passes the n-grams where memory begins to tell.
+"""A small network is better than n-grams where memory is needed.
 
-Sentences of a little language: "the dogs here sleep. the bird outside sings. ", whose verb agrees with a
-noun eleven characters before its end.  An n-gram of up to six characters cannot see so far, and ends at the
-entropy of the language for one who does not know the number of the noun; the network goes below it, to the
-entropy itself, which nobody can pass.
+Sentences of a small language: "the dogs here sleep. the bird outside sings. ", whose verb agrees with a
+noun eleven characters before its end. An n-gram of up to six characters cannot see that far, and ends at
+the entropy for a model that does not know whether the noun is singular or plural; the network goes below
+it, to the entropy of the language itself, which no model can beat.
 """
 
 from dataclasses import replace

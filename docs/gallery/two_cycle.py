@@ -1,10 +1,10 @@
-"""Updated all at once a network can go back and forth for ever; unit by unit it comes to rest.
+"""Updated all at once, a network can oscillate forever; unit by unit, it comes to rest.
 
 Each column of the pictures is the state of 100 units, black for +1, after one more step; below, the energy.
 Left: a start, found by `find_oscillation(100, 5, seed=4)`, from which every synchronous step flips all
-units.  Middle: the more common case, of `find_oscillation(100, 20, seed=1)`: most units settle, and seven
-go on flipping.  With symmetric couplings nothing longer than two steps can happen.  Right: asynchronous
-sweeps from the same start as in the middle.  Each flip lowers the energy, and the network comes to rest.
+units. Middle: the more common case, of `find_oscillation(100, 20, seed=1)`: most units settle, and seven go
+on flipping. With symmetric couplings no longer cycle is possible. Right: asynchronous sweeps from the same
+start as in the middle. Each flip lowers the energy, and the network comes to rest.
 """
 
 import numpy as np
