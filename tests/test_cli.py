@@ -294,6 +294,13 @@ def test_recall_refuses_before_work(run, folder, out):
     refused(run("recall", "--out", out), folder)
 
 
+def test_module_is_the_command(folder):
+    command = [sys.executable, "-m", "fastrec"]
+    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "Usage" in shown and all(name in shown for name in ("capacity", "retrieval", "text", "info"))
+    assert subprocess.run([*command, "nonsense"], capture_output=True).returncode == 2
+
+
 def test_info_version_help(run):
     code, out, _ = run("info")
     assert code == 0 and all(name in out for name in ("reference", "cpu", "gpu", fastrec.__version__))

@@ -110,6 +110,45 @@ def test_wheel_works_in_a_clean_environment(built: Path, tmp_path: Path, version
     assert reference == cpu
 
 
+def test_dir_shows_public_names_only() -> None:
+    code = (
+        "import fastrec, fastrec.kernels.cpu.rnn, fastrec.rnn.loop\n"
+        "for room in (fastrec, fastrec.hopfield, fastrec.rnn, fastrec.text, fastrec.tasks, fastrec.plot):\n"
+        "    assert dir(room) == sorted(room.__all__), room\n"
+        "    both = {*dir(room)} & {*dir(fastrec)}\n"
+        "    assert all(getattr(room, name) is getattr(fastrec, name) for name in both), room\n"
+        "print(*dir(fastrec))"
+    )
+    names = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"RNN", "HopfieldNetwork", "capacity", "fit", "hopfield", "plot", "rnn", "__version__"} <= {*names}
+    assert not {"kernels", "imports", "import_when_used", "accept_old_places", "loop", "annotations"} & {
+        *names
+    }
+
+
+@pytest.mark.slow
+def test_type_checkers_know_the_public_names(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    lines = {
+        "fastrec.RNN(2, 3).hidden_size + 1": "",
+        "fastrec.rnn.RNN(2, 3).hidden_size + 1": "",
+        "fastrec.nothing": "attr-defined",
+        "fastrec.hopfield.nothing": "attr-defined",
+        "fastrec.RNN(2, 3).nothing": "attr-defined",
+        "fastrec.capacity(10, trails=3)": "call-arg",
+    }
+    page = tmp_path / "page.py"
+    page.write_text("\n".join(["import fastrec", *lines, ""]))
+    command = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml"]
+    command += ["--cache-dir", ROOT / ".mypy_cache", page]
+    environment = {**os.environ, "MYPYPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    found = {int(line): code for line, code in re.findall(r"^page\.py:(\d+):.*\[(.*)\]$", done.stdout, re.M)}
+    assert found == {i: code for i, code in enumerate(lines.values(), 2) if code}, done.stdout + done.stderr
+
+
 def test_version_is_told_once() -> None:
     changes, citation = (
         (ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff")

@@ -52,8 +52,11 @@ def options(
 
 
 def main() -> None:
-    """Run the command line: exit code 0, 1 for an error (one line), 2 for wrong usage, 130 for Ctrl-C, 143
-    for SIGTERM."""
+    """Run the command line.
+
+    The exit code is 0, or 1 after an error (reported in one line), 2 for wrong usage, 130 after Ctrl-C and
+    143 after SIGTERM.
+    """
     try:
         prepare_streams()
         hear_interrupts()
@@ -61,7 +64,7 @@ def main() -> None:
             try:
                 app()
             except OSError as error:
-                if hasattr(error, "result"):  # of a job whose file could not be written in the end
+                if hasattr(error, "result"):  # the job is done, only its file could not be written
                     with suppress(OSError):
                         print(error.result)
                         flush_output()
@@ -69,10 +72,10 @@ def main() -> None:
             finally:
                 flush_output()
         except BaseException:
-            if Interrupted.number:  # lost in compilation, see `tell`, which then failed for want of its work
+            if Interrupted.number:  # compilation swallowed the interrupt, see `tell`, and then failed
                 raise Interrupted from None
             raise
-    except BrokenPipeError:  # the reader of the output left (`| head`)
+    except BrokenPipeError:  # the reader of the output has exited (`| head`)
         sys.exit(1)
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error) or type(error).__name__)

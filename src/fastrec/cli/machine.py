@@ -96,7 +96,7 @@ def info() -> None:
 
         scan, recall = room(device_memory()[0], device().multiprocessors)
         print(f"device    {describe_device()}")
-        print(f"room      for a capacity trial of n = {scan}, async recall at load 0.1 of n = {recall}")
+        print(f"room      for a capacity trial with n = {scan}, async recall at load 0.1 with n = {recall}")
 
 
 def describe_cpu() -> dict[str, str]:
@@ -117,7 +117,7 @@ def describe_cpu() -> dict[str, str]:
 
 
 def describe_device() -> str:
-    """The device that "gpu" runs on, its compute capability and its memory."""
-    found, (free, total) = device(), device_memory()
+    """Return the name, compute capability and memory of the device of backend "gpu"."""
+    card, (free, total) = device(), device_memory()
     memory = f"{format_bytes(free)} of {format_bytes(total)} of memory free"
-    return f"{found.name}, compute capability {found.capability}, {memory}"
+    return f"{card.name}, compute capability {card.capability}, {memory}"

@@ -1,4 +1,4 @@
-"""Files that commands write: whether they can be, asked before the work, and their names, told after it."""
+"""Output files of commands: checked before the work, and named after it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def require_file_for(path: Path | None, suffix: str) -> None:
-    """Raise ValueError or OSError unless path, if any, has the suffix and can be written."""
+    """Raise ValueError or OSError unless path is None, or has the suffix and can be written."""
     from ..files import require_suffix, require_writable
 
     if path is not None:
@@ -15,7 +15,7 @@ def require_file_for(path: Path | None, suffix: str) -> None:
 
 
 def require_picture(path: Path | None) -> None:
-    """Raise ValueError or OSError unless path, if any, is of a format of pictures and can be written."""
+    """Raise ValueError or OSError unless path is None, or names a figure format and can be written."""
     from ..files import require_writable
     from ..plot import require_format
 
@@ -25,5 +25,5 @@ def require_picture(path: Path | None) -> None:
 
 
 def written_to(*paths: Path | None) -> str:
-    """ "written to A and B" of what is not None."""
+    """Return "written to A and B", without paths that are None."""
     return "written to " + " and ".join(str(path) for path in paths if path is not None)

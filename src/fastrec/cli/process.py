@@ -1,4 +1,4 @@
-"""How a command ends: signals, closed and full streams, one line for an error."""
+"""Ends of a command: signals, closed and full streams, one-line error messages."""
 
 from __future__ import annotations
 
@@ -21,41 +21,46 @@ ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 def fail(message: str, status: int = 1) -> NoReturn:
     if sys.stderr is not None:
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)  # names of files have any
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)  # file names may contain any
         try:
             print(f"fastrec: {line}", file=sys.stderr)
-        except OSError:  # the reader left, and Python would try again as it ends
+        except OSError:  # the reader has exited, and Python would try again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.exit(status)
 
 
 class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM, which batch systems send, under a name that typer does not turn into an exit code
-    of its own.
+    """Ctrl-C, or the SIGTERM of a batch system, as an exception that typer does not convert to an exit code.
 
-    number: of the signal, once it came.  lost: raised where no exception can go on.  told: whether it was
-    said that it came.
+    Attributes
+    ----------
+    number : int
+        Number of the signal, or 0 before it arrives.
+    lost : bool
+        Whether it was raised inside a callback, through which no exception propagates.
+    told : bool
+        Whether the user has been told.
     """
 
     number, lost, told = 0, False, False
 
 
 def hear_interrupts() -> None:
-    """Let Ctrl-C and SIGTERM end the process, within about a second even from inside a long kernel call.
+    """Make Ctrl-C and SIGTERM end the process within about a second, even during a long kernel call.
 
-    Python runs a signal's handler between byte codes, so never during a kernel.  The wakeup socket is
-    written at once, and the thread that waits for it ends a process that a second later has not begun to end
-    by itself, or has not done so ten seconds later.
+    Python runs signal handlers between bytecodes, so never during a kernel. The wakeup socket, however, is
+    written at once. A thread waits for it, and ends the process if it has not started to end by itself
+    after one second, or has not finished after ten more.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        for each in ENDS:  # a second one would cut the end of the first short
+        for each in ENDS:  # a second signal would interrupt the cleanup after the first
             signal.signal(each, signal.SIG_IGN)
         Interrupted.number = number
         raise Interrupted
 
     def tell(lost: sys.UnraisableHookArgs) -> None:
-        # Compilation calls back into Python, where no exception can go on: the thread below ends the process.
+        # No exception propagates through callbacks of the compiler: the thread below ends the process.
         if issubclass(lost.exc_type, Interrupted):
             Interrupted.lost = True
         else:
@@ -66,7 +71,7 @@ def hear_interrupts() -> None:
             pass
         time.sleep(1)
         if Interrupted.number and not Interrupted.lost:
-            time.sleep(10)  # files are put in order and workers ended, which a busy machine takes long for
+            time.sleep(10)  # time to close files and end workers, which takes long on a busy machine
         if sys.stderr is not None and not Interrupted.told:
             end = "\r\x1b[K\x1b[?25h" if on_terminal() else ""  # clear the bar, show the cursor
             with suppress(OSError):
@@ -83,7 +88,7 @@ def hear_interrupts() -> None:
 
 
 def flush_output() -> None:
-    """Write what was printed; if that fails raise and drop it, or Python would try again as it ends."""
+    """Flush standard output; if that fails, discard it, or Python would retry at exit, and raise OSError."""
     if sys.stdout is None:
         return
     try:
@@ -94,19 +99,19 @@ def flush_output() -> None:
 
 
 def prepare_streams() -> None:
-    """Keep what is printed, warned and written apart, whatever the command was started with."""
+    """Keep output, warnings and files apart, whichever streams the command was started with."""
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # closed: the next file to be opened would get its number and what is printed
+        except OSError:  # closed: the next file opened would take its number, and receive the output
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     show_what_can_be()
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(logging.Formatter("fastrec: %(message)s"))
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # warns of a home that it cannot write to
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home folder that is not writable
 
 
 def show_what_can_be() -> None:
-    """Print "?" for characters of a text, or of the name of a file, that the terminal does not have."""
+    """Print "?" for characters of a text or of a file name that the terminal cannot show."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
