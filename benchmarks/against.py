@@ -1,4 +1,4 @@
-"""The jobs of README.md in another checkout and in this tree, in turn, each version in a process of its own.
+"""Time the jobs of README.md alternately in another checkout and in this tree, each in its own process.
 
 python benchmarks/against.py CHECKOUT [--rounds 7] [PART OF A NAME ...]
 """
@@ -27,7 +27,7 @@ LOADED = "addition, 64 networks, 1 epoch of 512 pairs"
 
 @contextlib.contextmanager
 def both(trees: dict[str, Path], caches: Path, name: str) -> Iterator[tuple[Side, Side]]:
-    """A process for each version, with the job ready; both have given the same result."""
+    """Start a process for each version with the job ready, and check that both give the same result."""
     sides = [Side(tree, name, caches / label) for label, tree in trees.items()]
     try:
         before, after = sides
@@ -40,7 +40,7 @@ def both(trees: dict[str, Path], caches: Path, name: str) -> Iterator[tuple[Side
 
 
 def summary(ratios: list[float]) -> str:
-    """The median and the quartiles."""
+    """Return the median and the quartiles as text."""
     low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return f"**{median:.3f}** ({low:.3f} to {high:.3f})"
 
@@ -51,7 +51,7 @@ def idle_then(side: Side, calls: int) -> tuple[float, float]:
 
 
 def row(before: Side, after: Side, rounds: int) -> list[str]:
-    """Seconds of a call of both versions, the ratio, and that of a first call after a pause."""
+    """Return seconds per call of both versions, their ratio, and the ratio of a first call after a pause."""
     calls = math.ceil(LEAST / min(before.seconds, after.seconds))
     pairs = []
     for number in range(rounds):
@@ -64,7 +64,7 @@ def row(before: Side, after: Side, rounds: int) -> list[str]:
 
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """So many processes that each keep a core busy."""
+    """Start this many processes that each keep a core busy."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         time.sleep(IDLE)
@@ -76,7 +76,7 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def beside_others(side: Side, rounds: int) -> str:
-    """How many times longer the training of `fastrec addition` takes beside two busy processes."""
+    """Return how many times longer the training of `fastrec addition` takes next to two busy processes."""
     ratios = []
     for _ in range(rounds):
         _, alone = idle_then(side, 2)
@@ -88,8 +88,10 @@ def beside_others(side: Side, rounds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("checkout", type=Path)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="of the names of the jobs to run")
-    parser.add_argument("--rounds", type=int, default=7, help="repetitions, at least 2; 7 if not given")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="parts of the names of the jobs to run")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="number of repetitions, at least 2 (default: 7)"
+    )
     options = parser.parse_intermixed_args()
     names = [name for name in AGAIN if not options.parts or any(part in name for part in options.parts)]
     trees = {"before": options.checkout.resolve(), "after": ROOT}

@@ -1,4 +1,4 @@
-"""First-failure trials, against the incremental rank-one scan in NumPy, the largest against one thread."""
+"""Trials up to the first failure; the baseline is the rank-one scan in NumPy, or one thread if n is large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asynchronous recall, against a loop over a float32 weight matrix compiled by Numba."""
+"""Asynchronous recall, compared with a Numba loop over a float32 weight matrix."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Forward and BPTT over whole sequences against PyTorch and jax.jit(lax.scan), whichever is faster there.
+"""Forward and BPTT over whole sequences, compared with the faster of PyTorch and jax.jit(lax.scan).
 
-float32, T = 100.  "forward" keeps nothing for a reverse pass (`predict`; torch under no_grad); "both" adds
-all gradients: weights, inputs, initial state.  Needs PyTorch and JAX, which fastrec itself does not.
+All runs use float32 and T = 100. "forward" stores nothing for a backward pass (`predict`; torch under
+no_grad); "both" adds all gradients: weights, inputs, initial state. PyTorch and JAX must be installed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ JOBS = dict(zip(RECURRENT, GOALS, strict=True))
 
 @pytest.fixture(scope="module")
 def sgemm():
-    """Multiply-adds a second of PyTorch's product of 4096 x 4096 float32 matrices."""
+    """Return the multiply-adds per second of PyTorch's product of 4096 x 4096 float32 matrices."""
     a = torch.rand(4096, 4096)
     return 4096**3 / best(lambda: a @ a)
 
@@ -53,7 +53,7 @@ def bench_rnn(versus, sgemm, cell, b, i, h, job):
 
 @pytest.mark.parametrize("job", ["forward", "both"])
 def bench_lengths(versus, job):
-    """Lengths uniform in 1..100 against full ones: the goal is at most 0.6 of the time."""
+    """Compare lengths uniform in 1..100 with full lengths; the goal is at most 0.6 of the time."""
     net = fastrec.RNN(64, 256, backend="cpu")
     rng = np.random.default_rng(0)
     x, d = (rng.standard_normal((32, T, width)).astype(np.float32) for width in (64, 256))

@@ -1,4 +1,4 @@
-"""Binary matrix products: overlaps and Hebbian couplings, against SGEMM of the same numbers."""
+"""Binary matrix products, overlaps and Hebbian couplings, compared with SGEMM of the same numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the first call costs, with nothing compiled: another checkout and this tree in turn.
+"""Measure the cost of a first call with nothing compiled, alternately in another checkout and in this tree.
 
 python benchmarks/cold_start.py CHECKOUT [--rounds 3] [JOB ...]
 """
@@ -22,7 +22,7 @@ GOALS = {"capacity": 0.35, "store and recall": 0.4} | {
 
 
 def numba_alone() -> float:
-    """CPU seconds of a process that imports Numba and does nothing."""
+    """Return the CPU seconds of a process that only imports Numba."""
     before = os.times()
     subprocess.run([sys.executable, "-c", "import numba"], check=True)
     after = os.times()
@@ -30,7 +30,7 @@ def numba_alone() -> float:
 
 
 def measure(trees: dict[str, Path], name: str, rounds: int) -> dict[str, list[dict[str, Any]]]:
-    """What `first_call` found for each tree in each round, each time with an empty cache."""
+    """Return the results of `first_call` for each tree and round, each with an empty cache."""
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in trees}
     for _ in range(rounds):
         for side, tree in trees.items():
@@ -42,7 +42,7 @@ def measure(trees: dict[str, Path], name: str, rounds: int) -> dict[str, list[di
 
 
 def summary(ratios: list[float]) -> str:
-    """The median, the least and the greatest."""
+    """Return the median, the minimum and the maximum as text."""
     return f"**{statistics.median(ratios):.3f}** ({min(ratios):.3f} to {max(ratios):.3f})"
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("checkout", type=Path)
     parser.add_argument("jobs", nargs="*", metavar="JOB", help=", ".join(FIRST))
-    parser.add_argument("--rounds", type=int, default=3, help="repetitions; 3 if not given")
+    parser.add_argument("--rounds", type=int, default=3, help="number of repetitions (default: 3)")
     options = parser.parse_intermixed_args()
     if unknown := set(options.jobs) - set(FIRST):
         parser.error(f"there is no job {unknown.pop()!r}; there are {', '.join(FIRST)}")

@@ -1,4 +1,4 @@
-"""An earlier commit and this tree in turn on this machine: `./scripts/bench --against REVISION`.
+"""Benchmark an earlier commit and this tree alternately: `./scripts/bench --against REVISION`.
 
 python benchmarks/compare.py REVISION [PYTEST ARGUMENT ...]   runs both, twice
 python benchmarks/compare.py BEFORE.json AFTER.json           compares what --record wrote in results/
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def measured(tree: Path, arguments: list[str]) -> list[dict[str, Any]]:
-    """Rows of the benchmarks of a tree, which writes its own results."""
+    """Run the benchmarks of a tree, which writes its own results, and return their rows."""
     environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
     command = [sys.executable, "-m", "pytest", "-q", "benchmarks", "--record", *arguments]
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
@@ -40,8 +40,8 @@ def git(*arguments: str | Path) -> str:
 
 
 def table(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
-    """Least times of each job in both, and how much faster it is now; beside it by how much the baseline is,
-    which only the machine can have changed."""
+    """Return a table of the minimum times of each job in both and their ratio, next to that of the baseline,
+    in which only the machine can make a difference."""
     lines = [f"{'job':<76} {'before':>8} {'after':>8} {'faster':>7} {'(baseline)':>10}"]
     for name in dict.fromkeys(row["name"] for row in (*before, *after)):
         old, new = ([row for row in rows if row["name"] == name] for rows in (before, after))

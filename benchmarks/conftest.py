@@ -1,6 +1,6 @@
-"""`versus`: time a job and its baseline in turn in one process, after checking that they agree.
+"""Fixture `versus`: time a job and its baseline alternately in one process, after checking that they agree.
 
-What was measured is compared with the record of this machine in results/.  `--record` puts it there, into
+Measurements are compared with the record of this machine in results/. `--record` writes them there, into
 history/, and into the tables of README.md.
 """
 
@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def limits() -> dict[str, float]:
-    """What inner loops reach, a second."""
+    """Peak rates of inner loops, per second."""
     from fastrec.bench.peak_rates import limits
 
     return limits()
@@ -38,12 +38,13 @@ def limits() -> dict[str, float]:
 
 @pytest.fixture
 def versus(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
-    """versus(name, ours, baseline, goal, against, ..): time both in turn, record the ratio.
+    """Return a function that times a job and its baseline alternately and records the ratio.
 
-    ours and baseline are called without arguments; each: jobs in one call of either, as (ours, baseline).
-    goal: the ratio asked for, if any.  against: what the baseline is.  work: seconds that the multiplications
-    of a call would take at the rate of a large SGEMM, to tell what share of that rate ours reaches.
-    operations: of a job, by the rates of `fastrec.bench.peak_rates` that bound them; bytes: of a job.
+    `ours` and `baseline` are called without arguments; `each` is the number of jobs that a call of either
+    does. `goal` is the ratio to reach, or None, and `against` the name of the baseline. `work` is the time
+    in seconds that the multiplications of a call would take at the rate of a large SGEMM. `operations` are
+    those of a job, by the rates of `fastrec.bench.peak_rates` that bound them, and `bytes` the bytes of a
+    job.
     """
 
     def run(
@@ -82,7 +83,7 @@ def versus(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None
 
 
 def this_run() -> records.Run:
-    """What was measured, when, where and of what."""
+    """Return this run: measurements, date, machine and versions."""
     git = ["git", "describe", "--always", "--dirty"]
     commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
     return {

@@ -1,4 +1,4 @@
-"""What it costs to share a kernel's tasks between two threads, beside what it costs to wake one up.
+"""Measure the cost of sharing the tasks of a kernel between two threads, and of waking a thread.
 
 python benchmarks/dispatch.py
 """
@@ -24,7 +24,7 @@ PAUSE = 1e-3  # seconds after which the other thread sleeps
 
 @parallel.parallel
 def count_up(task, rounds, sums):
-    """Work that takes time in proportion to its rounds."""
+    """Do work that takes time in proportion to its rounds."""
     value = task
     for _ in range(rounds):
         value = value * 6364136223846793005 + 1442695040888963407
@@ -42,7 +42,7 @@ def median_seconds(task: Callable[[], object]) -> float:
 
 
 def hand_over() -> float:
-    """Seconds in which one Python thread wakes another and waits for it: half of the way there and back."""
+    """Return the seconds for one Python thread to wake another: half of a round trip."""
     there, back = threading.Semaphore(0), threading.Semaphore(0)
 
     def answer() -> None:
@@ -62,7 +62,8 @@ def hand_over() -> float:
 
 
 def wake_up() -> float:
-    """Seconds until another Python thread runs beside the one that woke it, which goes on without the GIL."""
+    """Return the seconds until a Python thread runs in parallel to the one that woke it and released the
+    GIL."""
     call, work, times = threading.Semaphore(0), bytes(2**20), []
 
     def answer() -> None:

@@ -1,8 +1,8 @@
-"""What --record has measured, a file of results/ for each machine, and the tables that README.md has of it.
+"""Records of measurements, one file of results/ for each machine, and the tables made of them in README.md.
 
-python benchmarks/records.py   brings README.md up to date
+python benchmarks/records.py   updates README.md
 
-A record holds runs, each with the rows that no later run has measured again.
+A record holds runs, each with the rows that no later run has replaced.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Run = dict[str, Any]
 
 
 def machine_name(machine: str) -> str:
-    """What the record of a machine is called: its model, without what says nothing.
+    """Return the name of the record of a machine: its model, without uninformative parts.
 
     >>> machine_name("Intel(R) Xeon(R) Platinum 8488C CPU @ 2.40GHz, 2 cores")
     'intel-xeon-platinum-8488c'
@@ -36,28 +36,28 @@ def machine_name(machine: str) -> str:
 
 
 def record_of(machine: str) -> Path:
-    """Where the record of a machine is, or would be."""
+    """Return the path of the record of a machine, which need not exist."""
     return RESULTS / f"{machine_name(machine)}.json"
 
 
 def runs_of(path: Path) -> list[Run]:
-    """The runs in a file: a record, or a single run as in history/."""
+    """Return the runs in a file: a record, or a single run as in history/."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return content.get("runs", [content])
 
 
 def records() -> list[list[Run]]:
-    """The runs of each machine, by the names of the machines."""
+    """Return the runs of each machine, by name of the machine."""
     return [runs_of(path) for path in sorted(RESULTS.glob("*.json"))]
 
 
 def rows_of(path: Path) -> list[Row]:
-    """All rows of the runs in a file."""
+    """Return all rows of the runs in a file."""
     return [row for run in runs_of(path) for row in run["rows"]]
 
 
 def title(run: Run) -> str:
-    """The machine of a run, the version of fastrec, and the date."""
+    """Return the machine of a run, the version of fastrec and the date, as text."""
     return f"{run['machine']}; fastrec {run['version']} ({run['commit']}), {run['date']}"
 
 
@@ -67,7 +67,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def add(run: Run) -> Path:
-    """Put a run into the record of its machine, in the place of what had been measured of these jobs."""
+    """Add a run to the record of its machine, replacing earlier measurements of the same jobs."""
     path = record_of(run["machine"])
     names = {row["name"] for row in run["rows"]}
     runs = [
@@ -85,7 +85,7 @@ def lines_of(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]
 
 
 def job_table(rows: list[Row]) -> list[str]:
-    """A row for each job of a run."""
+    """Return a table with a row for each job of a run."""
     return lines_of(
         JOB_COLUMNS,
         [
@@ -105,14 +105,14 @@ def job_table(rows: list[Row]) -> list[str]:
 
 
 def scan_cell(row: Row) -> str:
-    """Time of a trial, shares of the measured inner loops, and how much faster it is than its baseline."""
+    """Return the time of a trial, the fractions of the peak rates, and the ratio to the baseline, as text."""
     shares = ", ".join(format_share(share) for share in row.get("shares", {}).values())
     time = f"{format_seconds(row['ours_s'])} ({shares})" if shares else format_seconds(row["ours_s"])
     return f"{time}, **{row['ratio']:.3g}** x {row['against'].split(' incremental')[0]}"
 
 
 def scan_table(machines: list[list[Run]]) -> list[str]:
-    """A row for each size, and a column for each machine."""
+    """Return a table with a row for each size and a column for each machine."""
     heads, cells, counts = [], {}, {}
     for runs in machines:
         found = [(run, row, SCAN.match(row["name"])) for run in runs for row in run["rows"]]
@@ -135,7 +135,7 @@ def scan_table(machines: list[list[Run]]) -> list[str]:
 
 
 def with_tables(page: str, machines: list[list[Run]]) -> str:
-    """README.md with the tables of these records."""
+    """Return README.md with the tables of these records."""
     jobs = []
     for run in (run for runs in machines for run in runs):
         rows = [row for row in run["rows"] if not SCAN.match(row["name"])]

@@ -1,4 +1,4 @@
-"""Cost of the full capacity job: its exponent in n, and what a second worker brings.
+"""Measure how the time of the capacity job grows with n, and the gain from a second worker.
 
     python benchmarks/scaling.py
 
@@ -21,14 +21,14 @@ SIZES, SECONDS = (3000, 10_000, 30_000, 100_000), 8.0
 
 
 def seconds_of(n: int, trials: int, executor: Executor | None = None) -> float:
-    """Wall time of some trials."""
+    """Return the wall time of some trials."""
     begin = time.perf_counter()
     fastrec.capacity_scaling([n], trials, progress=False, seed=1, backend="cpu", executor=executor)
     return time.perf_counter() - begin
 
 
 def exponent() -> None:
-    """Print the time of a trial at each size, and the exponents between."""
+    """Print the time of a trial at each size, and the exponents between sizes."""
     cores, times = os.cpu_count() or 1, []
     for n in SIZES[:3]:  # compiles what trials side by side need, and one on all threads
         seconds_of(n, cores)
@@ -50,7 +50,7 @@ def exponent() -> None:
 
 
 def strong_scaling(n: int = 10_000, trials: int = 400) -> None:
-    """Print the time of one job on 1 and on 2 processes of one thread, after both have compiled."""
+    """Print the time of a job with 1 and with 2 processes of one thread, after compilation."""
     took = []
     for workers in (1, 2):
         with process_pool(workers) as pool:

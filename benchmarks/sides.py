@@ -1,6 +1,6 @@
-"""Jobs that two versions of fastrec are compared in, and the child process in which one version does them.
+"""Jobs for comparing two versions of fastrec, and the child process in which one version runs them.
 
-The child runs this file too, with the fastrec of its checkout, so jobs use only what both versions have.
+The child also runs this file, with the fastrec of its checkout, so jobs use only features of both versions.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def training_step() -> Task:
 
 
 def train_addition(models: int, pairs: int) -> Task:
-    """The training of `fastrec addition`, for one epoch."""
+    """Run the training of `fastrec addition` for one epoch."""
     x, targets, mask = fastrec.addition_task(pairs, 8)
     held = fastrec.addition_task(256, 8, seed=1)
 
@@ -157,7 +157,7 @@ def first_character() -> Task:
 
 
 def sequences(b: int, t: int, width: int) -> Any:
-    """Random numbers (b, t, width) from -1 to 1."""
+    """Return random numbers (b, t, width) between -1 and 1."""
     return np.random.default_rng(width).uniform(-1, 1, (b, t, width)).astype(np.float32)
 
 
@@ -208,7 +208,7 @@ AGAIN: dict[str, Callable[[], Task]] = {
 
 
 class Side:
-    """A child process that has a job of `AGAIN` ready, with the fastrec of a checkout."""
+    """A child process that is ready to run a job of `AGAIN` with the fastrec of a checkout."""
 
     def __init__(self, tree: Path, name: str, cache: Path) -> None:
         command = [sys.executable, __file__, "again", name]
@@ -217,13 +217,13 @@ class Side:
         self.digest, self.seconds = self.read()
 
     def time(self, calls: int) -> tuple[float, float]:
-        """Seconds of a first call, and of each of as many others as are asked for."""
+        """Return the seconds of a first call, and per call of the given number of others."""
         print(calls, file=self.process.stdin, flush=True)
         first, rest = self.read()
         return first, rest / calls
 
     def read(self) -> Any:
-        """What the process answers."""
+        """Read an answer of the process."""
         if not (line := self.process.stdout.readline()):
             raise ChildProcessError(
                 f"{self.process.args[-1]}: the process ended, exit status {self.process.wait()}"
@@ -235,11 +235,13 @@ class Side:
 
 
 def first_call(tree: Path, name: str, cache: Path) -> dict[str, Any]:
-    """What a job of `FIRST` costs in a process that has nothing compiled, with the fastrec of a checkout.
+    """Return the cost of a job of `FIRST` in a process with nothing compiled, with the fastrec of a
+    checkout.
 
-    cpu: seconds of user and system of the process and its children that compilation took, the difference
-    between the first call and the second.  wall: the same by the clock.  imports: CPU seconds before the
-    first call.  compiled: how often Numba compiled a function in the process.  digest: of the result.
+    The result has `cpu`, the user and system seconds of compilation in the process and its children, which
+    is the difference between the first call and the second; `wall`, the same in wall time; `imports`, the
+    CPU seconds before the first call; `compiled`, the number of functions compiled by Numba; and `digest`,
+    of the result.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, __file__, "first", name]
@@ -254,20 +256,21 @@ def first_call(tree: Path, name: str, cache: Path) -> dict[str, Any]:
 
 
 def environment(tree: Path, cache: Path) -> dict[str, str]:
-    """Of a child that imports the fastrec of a checkout and keeps kernels in a folder of its own."""
+    """Return the environment of a child that imports the fastrec of a checkout and has its own kernel
+    cache."""
     folder = str(cache)
     keys = {"PYTHONPATH": str(tree / "src"), "FASTREC_CACHE_DIR": folder, "NUMBA_CACHE_DIR": folder}
     return os.environ | keys | {"FASTREC_QUIET": "1", "FASTREC_BACKEND": "cpu"}
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those of its children that have ended, user and system."""
+    """Return the user and system CPU seconds of this process and of its finished children."""
     both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 def run_first(name: str) -> None:
-    """The child of `first_call`."""
+    """Run the child of `first_call`."""
     import digests
     from numba.core import event
 
@@ -296,7 +299,7 @@ def run_first(name: str) -> None:
 
 
 def run_again(name: str) -> None:
-    """The child of `Side`."""
+    """Run the child of `Side`."""
     import digests
 
     task = AGAIN[name]()

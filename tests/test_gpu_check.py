@@ -215,7 +215,7 @@ def test_card_that_does_not_answer(tmp_path):
     ("fault", "said"),
     [
         ("no driver", "no usable CUDA device: cudaErrorInsufficientDriver"),
-        ("broken", "cannot run it, which takes CuPy, NumPy and Numba: ImportError: libnvrtc.so.13"),
+        ("broken", "cannot run it; it needs CuPy, NumPy and Numba: ImportError: libnvrtc.so.13"),
     ],
 )
 def test_refuses_without_cuda(tmp_path, fault, said):

@@ -1,1 +1,1 @@
-"""Checks and measures backend "gpu" on a card, one process a step: what scripts/gpu-check runs."""
+"""Checks and measurements of backend "gpu" on a card, with one process per step; run by scripts/gpu-check."""

@@ -1,8 +1,8 @@
-"""Check and measure backend "gpu" on the card of this machine, one process a step.
+"""Check and measure backend "gpu" on the card of this machine, with one process per step.
 
-Writes gpu-<card>.jsonl, a line as soon as something is known, gpu-<card>.md, the table made of it, and
-gpu-<card>.log, what the steps print.  Steps that are not run keep their results.  Ends with 0 if all steps
-are ok or skipped, 1 if one is not or a result was not checked, 2 if nothing could be tried.
+Writes gpu-<card>.jsonl, one line for each result at once, gpu-<card>.md, the table of the results, and
+gpu-<card>.log, the output of the steps. Steps that are not run keep their results. The exit status is 0 if
+all steps are ok or skipped, 1 if one is not or a result was not checked, and 2 if nothing could be run.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ PROBE = 60  # seconds to ask what the card is
 
 
 class Refusal(Exception):
-    """Nothing can be tried, and why, in a sentence."""
+    """Raised with a one-sentence reason if nothing can be run."""
 
 
 class Interrupted(BaseException):
-    """The signal that ends the run."""
+    """Raised by a signal that ends the run."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the usage."""
+    """Argument parser that reports errors in one sentence, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         raise Refusal(message)
@@ -64,7 +64,7 @@ class Check:
         self.append(machine)
 
     def append(self, line: dict[str, Any]) -> None:
-        """Append a line to the results and make the table anew; a full disk ends nothing."""
+        """Append a line to the results and rewrite the table; a full disk does not end the run."""
         try:
             results.append(self.path, line)
             self.markdown.write_text(self.table(), encoding="utf-8")
@@ -72,14 +72,14 @@ class Check:
             self.log.say(f"gpu-check: results cannot be written: {error}")
 
     def table(self) -> str:
-        """The table of the results; what a step has written there by mistake ends nothing."""
+        """Return the table of the results; a faulty line written by a step does not end the run."""
         try:
             return table.table(results.read(self.path))
         except Exception:
             return f"The table could not be made:\n\n{traceback.format_exc()}"
 
     def run(self, step: Step) -> None:
-        """Run a step in a process of its own and append how it ended."""
+        """Run a step in a separate process and append its status."""
         left = self.end - time.monotonic()
         limit = min(self.options.limit or step.limit, left)
         line = {"step": step.name, "commit": self.machine.get("commit")}
@@ -115,7 +115,7 @@ class Check:
             self.finish({"seconds": time.monotonic() - begin} | line)
 
     def status(self, step: str, ended: Ended, limit: float, reader: int) -> dict[str, Any]:
-        """The status of a step from how its process ended and what it wrote about that to a pipe."""
+        """Return the status of a step, from the end of its process and from what it wrote to a pipe."""
         try:
             outcome = json.loads(os.read(reader, 1 << 16).splitlines()[-1])
         except (BlockingIOError, ValueError):
@@ -140,7 +140,7 @@ class Check:
         return line
 
     def finish(self, line: dict[str, Any]) -> None:
-        """Append and say how a step ended."""
+        """Append and print the status of a step."""
         self.statuses[line["step"]] = line["status"]
         self.append(line | {"date": now()})
         seconds = f", {line['seconds']:.1f} s" if "seconds" in line else ""
@@ -148,7 +148,7 @@ class Check:
         self.log.say(f"gpu-check: {line['step']}: {line['status']}{seconds}{error}")
 
     def summary(self) -> int:
-        """Say the table and where it is; the exit status."""
+        """Print the table and its path, and return the exit status."""
         self.log.say(f"\n{self.table()}\ngpu-check: results are in {self.path} and {self.markdown}")
         written = results.read(self.path)
         rows = [row for step in self.statuses for row in written.rows_of(step)]
@@ -198,13 +198,25 @@ def parse() -> argparse.Namespace:
         "scripts/gpu-check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--list", action="store_true", help="print the steps and end")
-    add("--table", action="store_true", help="put the tables in FOLDER into benchmarks/README.md and end")
-    add("--only", nargs="+", action="extend", metavar="STEP", help="run these steps, not the default ones")
-    add("--out", type=Path, default=BENCHMARKS / "results", metavar="FOLDER", help="where results go")
-    add("--small", action="store_true", help="small sizes, to see that everything works")
-    add("--limit", type=seconds, metavar="SECONDS", help="time limit of each step in place of its own")
-    add("--total", type=seconds, default=TOTAL, metavar="SECONDS", help="of all steps; default: %(default)s")
+    add("--list", action="store_true", help="print the steps and exit")
+    add("--table", action="store_true", help="copy the tables in FOLDER to benchmarks/README.md, exit")
+    add(
+        "--only",
+        nargs="+",
+        action="extend",
+        metavar="STEP",
+        help="run these steps instead of the default ones",
+    )
+    add("--out", type=Path, default=BENCHMARKS / "results", metavar="FOLDER", help="folder of results")
+    add("--small", action="store_true", help="use small sizes, as a quick test")
+    add("--limit", type=seconds, metavar="SECONDS", help="time limit of every step")
+    add(
+        "--total",
+        type=seconds,
+        default=TOTAL,
+        metavar="SECONDS",
+        help="limit of all steps (default: %(default)s)",
+    )
     add("--steps", default="gpu.steps", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -227,7 +239,7 @@ def listing(steps: tuple[Step, ...]) -> str:
 
 
 def choose(steps: tuple[Step, ...], names: list[str] | None) -> list[Step]:
-    """The steps of these names, by default the default ones, in their order."""
+    """Return the steps with these names, or the default steps, in their order."""
     known = [step.name for step in steps]
     if unknown := [name for name in names or () if name not in known]:
         raise Refusal(f"no step is named {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
@@ -235,7 +247,7 @@ def choose(steps: tuple[Step, ...], names: list[str] | None) -> list[Step]:
 
 
 def require_folder(out: Path) -> None:
-    """Make the folder of results and see that files can be made in it."""
+    """Create the folder of results and check that it is writable."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -245,7 +257,7 @@ def require_folder(out: Path) -> None:
 
 
 def probe() -> dict[str, Any]:
-    """What a process of its own says about the card: it can hang or die where this one must not."""
+    """Return what a separate process reports about the card; unlike this process, it may hang or die."""
     printed = bytearray()
     ended = run_limited([sys.executable, "-m", f"{__package__}.machine"], PROBE, printed.extend)
     machine: dict[str, Any] = {"date": now()}
@@ -275,7 +287,7 @@ def now() -> str:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """End the step at hand; further signals do not keep the table from being written."""
+    """End the current step; further signals do not prevent the table from being written."""
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise Interrupted(number)

@@ -1,4 +1,5 @@
-"""Capacity at n = 10 000 and 100 000: the counts of backend cpu, and medians as theory has them."""
+"""Capacity at n = 10 000 and 100 000, compared with the counts of backend cpu and with theoretical
+medians."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def capacity(report: Report) -> None:
 
 
 def check(n: int, counts: np.ndarray) -> None:
-    """Trials of which no count is stored are judged by their median."""
+    """Compare trials with the stored counts, or their median with theory if there is none."""
     expected = np.array(stored(f"capacity, n = {n}")[: len(counts)])
     equal(counts[: len(expected)], expected)
     least, most = MEDIANS.get(n, (0, n))

@@ -1,4 +1,4 @@
-"""The card: why backend "gpu" cannot run on it, its attributes, and how fast it copies and multiplies."""
+"""The card: whether backend "gpu" can run on it, its attributes, and its rates of copies and products."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def card(report: Report) -> None:
 
 
 def copied(report: Report) -> float:
-    """Bytes read and written in a second by a copy on the device."""
+    """Return the bytes read and written per second by a copy on the device."""
     size = report.size(4 * 10**9, 10**6)
     a, b = cupy.zeros(size, dtype=np.uint8), cupy.empty(size, dtype=np.uint8)
     return 2 * size / timed(lambda: cupy.copyto(b, a))[1]
 
 
 def issued(unit: str, report: Report) -> float:
-    """Operations in a second of instructions with operands in registers, which wait for nothing."""
+    """Return the operations per second of independent instructions with operands in registers."""
     blocks, rounds = 8 * device().multiprocessors, report.size(2000, 10)
     out = cupy.empty(blocks * 256, dtype=np.int32)
     name = f"issue_{unit}"

@@ -1,6 +1,6 @@
-"""Every kernel of Hopfield networks at awkward sizes, all bits beside the reference.
+"""All kernels of Hopfield networks at awkward sizes, compared with the reference to the bit.
 
-What only large networks take is forced: fields of 64 bits, rows in global memory, sweeps by the whole grid.
+Code paths of large networks are forced: 64-bit fields, rows in global memory, sweeps by the whole grid.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RECALLS = ((1, 1, 1, 1), (2, 3, 65, 64), (1, 5, 130, 33), (3, 1, 63, 70))  # k, 
 
 
 def compare(domain: str, kernel: str, *arguments: Any) -> None:
-    """Run a kernel and its twin of the reference on copies of the arguments, of which all must be equal."""
+    """Run a kernel and its reference on copies of the arguments, and compare all arrays afterwards."""
     theirs = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
     ours = [move(a, "gpu") if isinstance(a, np.ndarray) else a for a in arguments]
     getattr(kernels(domain, "gpu"), kernel)(*ours)
@@ -41,7 +41,7 @@ def compare(domain: str, kernel: str, *arguments: Any) -> None:
 
 
 def unset(shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    """An array that holds what no kernel would write."""
+    """Return an array filled with a value that no kernel writes."""
     return np.full(shape, 0x5A, np.uint8 if dtype is bool else dtype).astype(dtype)
 
 
@@ -50,7 +50,7 @@ def signs(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def packed(x: np.ndarray) -> np.ndarray:
-    """Signs (.., n) as bits (.., words(n))."""
+    """Return signs (.., n) as bits (.., words(n))."""
     n = x.shape[-1]
     out = np.zeros((*x.shape[:-1], words(n)), np.uint64)
     kernels("hopfield", "reference").pack(x.reshape(-1, n), out.reshape(-1, words(n)))
@@ -58,7 +58,7 @@ def packed(x: np.ndarray) -> np.ndarray:
 
 
 class Network:
-    """Patterns of k networks, and probes (k, b, n) that are like one of them in every other unit, or each."""
+    """Patterns of k networks, and probes (k, b, n) that equal a pattern in all or in every other unit."""
 
     def __init__(self, k: int, b: int, n: int, p: int, every: int = 2) -> None:
         x, s = signs(k, p, n), signs(k, b, n, seed=1)
@@ -80,7 +80,8 @@ def recall(
     weights: type | None = None,
     record: bool = True,
 ) -> None:
-    """orders: None is sync, 0 random ones.  weights: the type of couplings in memory, or from patterns."""
+    """Compare a recall; `orders` None is sync and 0 random, `weights` the dtype of couplings or None for
+    patterns."""
     net = network(*shape)
     (k, b, _), n = net.probes.shape, net.n
     head = () if orders is None else (KEY, np.array([np.arange(n), np.arange(n)[::-1]], np.int32)[:orders])
@@ -100,7 +101,7 @@ def recall_every_way(shape: tuple[int, ...], self_coupling: bool, weights: type 
 
 
 def patched(case: Callable[..., None], *arguments: Any, module: Any = hopfield, **replaced: Any) -> None:
-    """Run a case while names of a module stand for something else."""
+    """Run a case while names of a module are replaced."""
     with ExitStack() as stack:
         for name, value in replaced.items():
             stack.enter_context(patch.object(module, name, value))
@@ -123,7 +124,7 @@ def packing(k: int, p: int, n: int) -> None:
 
 
 def overlaps(k: int, b: int, n: int, p: int) -> None:
-    """Of probes, and of patterns with each other: half of a symmetric matrix, mirrored."""
+    """Compare overlaps of probes, and those among patterns, where half of a symmetric matrix is mirrored."""
     x, s = packed(signs(k, p, n)), packed(signs(k, b, n))
     compare("hopfield", "overlaps", x, s, n, unset((k, b, p), np.int32))
     gram, on_card = unset((k, p, p), np.int32), move(x, "gpu")
@@ -140,7 +141,7 @@ def couplings(k: int, n: int, p: int) -> None:
 
 
 def fields(groups: int, *shape: int) -> None:
-    """More bit planes than the overlaps need change nothing."""
+    """Compare fields; more bit planes than the overlaps need must not matter."""
     net, self_coupling = network(*shape), groups % 2 == 0
     (k, b, _), n = net.probes.shape, net.n
     inputs = (net.units, net.probes, net.overlaps, self_coupling)
@@ -184,7 +185,7 @@ def wide_scan(trials: int) -> None:
 
 
 def cases() -> Cases:
-    """Those without a barrier of the grid."""
+    """Return the cases without a barrier of the grid."""
     for n in (1, 63, 65, 130, 1500):
         yield f"random streams, n = {n}", partial(streams, n)
     for k, p, n in ((1, 1, 1), (2, 65, 63), (1, 130, 65), (1, 3, 1030), (3, 63, 300)):
@@ -229,7 +230,7 @@ def cases() -> Cases:
 
 
 def cases_of_the_grid() -> Cases:
-    """Sweeps by blocks that meet at a barrier of the grid."""
+    """Return the cases of sweeps by blocks that meet at a barrier of the grid."""
     for groups, shape in product(PLANES, RECALLS):
         forced = {"SMALL": 0, "plane_groups": lambda n, groups=groups: groups}
         yield (

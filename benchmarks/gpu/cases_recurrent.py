@@ -1,7 +1,7 @@
-"""Every kernel of recurrent networks at awkward sizes beside the reference in the same precision.
+"""All kernels of recurrent networks at awkward sizes, compared with the reference in the same precision.
 
-How the work of a step is shared is forced, so that each way to do it runs: in one block, in a cluster, by a
-team of blocks that meet in global memory, with weights that stay in shared memory or stream through it.
+Every way of sharing the work of a step is forced: one block, a cluster, a team of blocks that communicate
+through global memory, with weights kept in shared memory or streamed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
 
 
 def pair(product: str, *sizes: Any, **options: Any) -> tuple[fastrec.RNN, fastrec.RNN]:
-    """Equal networks of the device and of the reference."""
+    """Return equal networks on the device and on the reference."""
     dtype = np.float64 if product == "Double" else np.float32
     options |= {"dtype": dtype, "initial": "uniform", "seed": 1}
     ours, theirs = (
@@ -55,7 +55,8 @@ def pair(product: str, *sizes: Any, **options: Any) -> tuple[fastrec.RNN, fastre
 def both_ways(
     product: str, cell: str, size: tuple[int, ...], tokens: bool = False, flow: bool = True
 ) -> None:
-    """All that forward and backward give, of sequences of different lengths.  size: k, b, t, i, h, o."""
+    """Compare all results of forward and backward for sequences of different lengths; size is (k, b, t, i,
+    h, o)."""
     k, b, t, i, h, o = size
     rng, rnns = np.random.default_rng(size), pair(product, i, h, o, cell, models=k)
     lengths = np.array([t, 0, *rng.integers(t + 1, size=b)][:b])
@@ -76,7 +77,7 @@ def both_ways(
 def fixed_plan(
     rows: int, members: int, clustered: bool, times: int, resident: bool, turn: int = 0
 ) -> Callable[..., Plan]:
-    """What stands for `recurrent.plan` where all launches shall have one plan; turn chooses the parts."""
+    """Return a replacement of `recurrent.plan` that gives all launches one plan; `turn` chooses the parts."""
 
     def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Card) -> Plan:
         product = PRODUCTS[kind]
@@ -104,7 +105,7 @@ def planned(
 
 
 def updates(product: str, optimizer: Callable[[], Any], loss: str, o: int) -> None:
-    """A few updates with dropout and clipping: losses and the parameters after them."""
+    """Compare losses and parameters after a few updates with dropout and clipping."""
     rng = np.random.default_rng(o)
     x = rng.standard_normal((6, 5, 4)).astype(np.float64 if product == "Double" else np.float32)
     targets = rng.integers(o, size=(6, 5)) if loss == "cross_entropy" else rng.standard_normal((6, 5, o))
@@ -119,7 +120,8 @@ def updates(product: str, optimizer: Callable[[], Any], loss: str, o: int) -> No
 def fixed_text_plan(
     rows: int, members: int, resident: int, spilled: bool, turn: int = 0
 ) -> Callable[..., generation.Plan]:
-    """What stands for `generation.plan` where all launches shall have one plan; turn chooses the parts."""
+    """Return a replacement of `generation.plan` that gives all launches one plan; `turn` chooses the
+    parts."""
 
     def plan(net: generation.Net, kind: str, b: int, card: generation.Card) -> generation.Plan:
         product = PRODUCTS[kind]
@@ -136,7 +138,7 @@ def fixed_text_plan(
 
 
 def text(product: str, cell: str, kind: tuple[int, int, bool], multiprocessors: int | None = None) -> None:
-    """Tokens drawn by a plan, for each number of rows that a team has, of few tokens and of many."""
+    """Compare tokens drawn with a plan, for each number of rows of a team, with few and with many tokens."""
     count = multiprocessors or generation.multiprocessors()
     for turn, rows in enumerate(TEXT_ROWS[product]):
         with (
@@ -184,7 +186,7 @@ def texts(kinds: tuple[Any, ...], turns: int | None = None) -> Cases:
 
 
 def cases() -> Cases:
-    """Those in which no block waits for another but in its cluster."""
+    """Return the cases in which blocks wait for each other only inside a cluster."""
     for product, tokens, i in pairs(PRODUCTS, (False, True), (1, 65, 300)):
         case: Callable[[], None] = partial(both_ways, product, "elman", (3, 5, 7, i, 17, 33), tokens)
         yield f"{'tokens' if tokens else 'numbers'} of {i} inputs, {product}", case
@@ -203,7 +205,8 @@ def cases() -> Cases:
 
 
 def cases_of_teams() -> Cases:
-    """Those in which blocks wait for each other in global memory; what the planner chooses last."""
+    """Return the cases in which blocks wait for each other in global memory; those of the planner come
+    last."""
     yield from sharings(TEAMS, tuple(PRODUCTS))
     yield from sharings(TEAMS[:1], tuple(PRODUCTS), 3)
     yield from texts(TEXT_TEAMS)

@@ -1,4 +1,4 @@
-"""All kernels that the card can run, compiled into CuPy's cache on disk, where later steps find them."""
+"""Compile all kernels that the card can run into CuPy's cache on disk, for use by later steps."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ MOST_PROCESSES = 32  # each holds a context of the card, half a gigabyte
 
 
 def compiled(file: str, name: str) -> float:
-    """Seconds that it takes until a kernel can be launched."""
+    """Return the seconds until a kernel can be launched."""
     begin = time.perf_counter()
     cuda.kernel(file, name, 0, False)
     return time.perf_counter() - begin
 
 
 def compile_all(report: Report) -> None:
-    """As launches do it, the longest sources first; the error at the end names what failed.
+    """Compile as launches do, the longest sources first; an error at the end names what failed.
 
-    That blocks of a launch meet at a barrier changes nothing of what CuPy keeps.
+    Whether the blocks of a launch meet at a barrier does not affect what CuPy keeps.
     """
     begin = time.perf_counter()
     seconds, failed = defaultdict[str, list[float]](list), []

@@ -1,4 +1,4 @@
-"""Couplings of a network; checked by backend cpu, which compiles kernels for it."""
+"""Couplings of a network, checked by backend cpu, which compiles its kernels first."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The values that jobs compare with, made on the CPU: what scripts/gpu-expected runs, in about ten minutes.
+"""Expected values of jobs, computed on the CPU in about ten minutes; run by scripts/gpu-expected.
 
-With names as arguments, only these are made anew.
+With names as arguments, only these values are computed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Local fields of many states; checked by backend cpu, which compiles kernels for it."""
+"""Local fields of many states, checked by backend cpu, which compiles its kernels first."""
 
 from __future__ import annotations
 

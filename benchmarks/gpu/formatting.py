@@ -1,8 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers and errors as text."""
 
 
 def format_quantity(value: float, unit: str) -> str:
-    """Three digits and a prefix, as "1.23 TB/s"."""
+    """Return a quantity with three digits and a prefix, such as "1.23 TB/s"."""
     prefixes = ["", "k", "M", "G", "T", "P"]
     while abs(value) >= 999.5 and len(prefixes) > 1:
         value /= 1000
@@ -19,11 +19,11 @@ def format_duration(s: float) -> str:
 
 
 def error_line(error: BaseException) -> str:
-    """An exception with its type, in one line."""
+    """Return an exception with its type, in one line."""
     return one_line(f"{type(error).__name__}: {error}".rstrip(": "))
 
 
 def one_line(text: object, most: int = 300) -> str:
-    """The text without line breaks, cut to `most` characters."""
+    """Return the text without line breaks, cut to `most` characters."""
     line = " ".join(str(text).split())
     return line if len(line) <= most else line[: most - 1] + "…"

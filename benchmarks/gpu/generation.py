@@ -1,4 +1,4 @@
-"""Texts that a GRU draws, beside a loop over their tokens in PyTorch where that is installed."""
+"""Text generation by a GRU, compared with a loop over tokens in PyTorch if that is installed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def text(report: Report, precision: Any, h: int, b: int, step: float, ratio: flo
 
 
 def torch_text(rnn: Any, prompt: Any, t: int, precision: str) -> Callable[[], Any] | None:
-    """The same network drawing as many tokens in a loop of PyTorch on the card; None without PyTorch."""
+    """Return a loop in PyTorch that draws as many tokens on the card, or None without PyTorch."""
     if (peer := torch_on_card(precision)) is None:
         return None
     torch, dtype = peer

@@ -1,4 +1,4 @@
-"""Products of all patterns with each other; checked by backend cpu, which compiles kernels for it."""
+"""Products of all patterns with each other, checked by backend cpu, which compiles its kernels first."""
 
 from __future__ import annotations
 

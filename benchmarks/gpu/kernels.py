@@ -1,6 +1,6 @@
-"""Every kernel once at awkward sizes beside the reference, which is NumPy: a row a case.
+"""Run every kernel once at awkward sizes and compare it with the reference in NumPy, one row per case.
 
-Kernels in which blocks wait for each other can hang, and come last.
+Kernels in which blocks wait for each other can hang, and therefore come last.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FILES = {  # of which a step launches every kernel
 
 
 def instances(files: tuple[str, ...] = tuple(cuda.KERNELS)) -> list[tuple[str, str]]:
-    """File and name of all kernels that the current device can run: clusters are for 9.0 and later."""
+    """Return file and name of all kernels that the current device can run; clusters need 9.0 or later."""
     clusters = int(device().capability.partition(".")[0]) >= 9
     names = [(file, name) for file in files for name in cuda.KERNELS[file]]
     return [(file, name) for file, name in names if clusters or not name.startswith("cluster_")]
@@ -38,7 +38,7 @@ def instances(files: tuple[str, ...] = tuple(cuda.KERNELS)) -> list[tuple[str, s
 
 @contextmanager
 def noted() -> Iterator[set[tuple[str, str]]]:
-    """The files and names of the kernels that are launched meanwhile."""
+    """Yield the files and names of the kernels launched in the `with` block."""
     launched: set[tuple[str, str]] = set()
     kernel = cuda.kernel
 
@@ -51,8 +51,8 @@ def noted() -> Iterator[set[tuple[str, str]]]:
 
 
 def run(report: Report, files: tuple[str, ...], *cases: Cases) -> None:
-    """Each case with its row, which is there, not checked, before the case begins; at last one of the kernels
-    that no case has launched."""
+    """Run each case with its row, marked as not checked until the case ends; a last row has the kernels
+    that no case launched."""
 
     def tried(name: str, case: Callable[[], object]) -> None:
         report.row(name)

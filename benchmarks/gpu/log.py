@@ -1,4 +1,4 @@
-"""What steps print, on the terminal and in a file."""
+"""Output of the steps, on the terminal and in a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TAIL = 1 << 17  # characters of the end of a step that prints more
 
 
 class Log:
-    """Text that is written at once; of a step that prints without end, the beginning and the end."""
+    """A log that is written at once; it keeps the beginning and the end of a step with too much output."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -29,7 +29,7 @@ class Log:
         self.room, self.left_out, self.tail = HEAD, 0, ""
 
     def write(self, data: bytes) -> None:
-        """Write what a step has printed."""
+        """Write output of a step."""
         text = self.decoder.decode(data)
         self.say(text[: self.room], end="")
         tail = self.tail + text[self.room :]
@@ -38,7 +38,7 @@ class Log:
         self.left_out += len(tail) - len(self.tail)
 
     def end(self) -> None:
-        """Write the end of what a step has printed."""
+        """Write the end of the output of a step."""
         if self.left_out:
             self.say(f"\n[{self.left_out} characters left out]")
         self.say(self.tail, end="")
@@ -47,7 +47,7 @@ class Log:
         self.begin()
 
     def say(self, text: str, end: str = "\n") -> None:
-        """Write text; a full disk or a closed terminal ends nothing."""
+        """Write text; a full disk or a closed terminal does not end the run."""
         if text := text + end:
             self.at_line_start = text.endswith("\n")
         try:

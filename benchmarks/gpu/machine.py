@@ -1,4 +1,4 @@
-"""What the card and its software are.  Run as a program it prints that, a JSON object a line."""
+"""The card and its software; run as a program, it prints them as one JSON object per line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLOCKS = {  # of nvidia-smi: MHz, degrees Celsius, watts
 
 
 def main() -> None:
-    """Print what can be known without CUDA first, since that may hang or die."""
+    """Print first what is known without CUDA, which may hang or die."""
     print_json(software())
     print_json(smi(None, {"card": "name", "driver": "driver_version"}))
     info = cuda()
@@ -37,7 +37,7 @@ def print_json(info: dict[str, Any]) -> None:
 
 
 def software() -> dict[str, Any]:
-    """Versions, and the commit of the checkout; None for what there is not."""
+    """Return versions and the commit of the checkout, with None for what is missing."""
     info: dict[str, Any] = {"python": platform.python_version(), "host_cpus": cpus()}
     for package in ("numpy", "numba", "torch"):
         try:
@@ -53,7 +53,7 @@ def cpus() -> int | None:
 
 
 def cuda() -> dict[str, Any]:
-    """The device in use as CUDA has it, and why backend "gpu" cannot run here if so."""
+    """Return the current device according to CUDA, and the reason if backend "gpu" cannot run here."""
     info: dict[str, Any] = {}
     try:
         import cupy
@@ -86,7 +86,7 @@ def cuda_version(number: int) -> str:
 
 
 def clocks(bus: str | None) -> dict[str, float]:
-    """Clocks, temperature and power of a card by its PCI bus id, as far as nvidia-smi knows them."""
+    """Return clocks, temperature and power of a card by its PCI bus id, as far as nvidia-smi knows them."""
     info = {}
     for key, value in smi(bus, CLOCKS).items():
         try:
@@ -97,7 +97,7 @@ def clocks(bus: str | None) -> dict[str, float]:
 
 
 def smi(bus: str | None, fields: dict[str, str]) -> dict[str, str]:
-    """Values that nvidia-smi has of one card, the first one without a bus id; none where it does not run."""
+    """Return values of nvidia-smi for a card, by default the first; empty if nvidia-smi does not run."""
     which = [f"--id={bus}"] if bus else []
     query = [
         "nvidia-smi",
@@ -110,7 +110,7 @@ def smi(bus: str | None, fields: dict[str, str]) -> dict[str, str]:
 
 
 def output(command: list[str]) -> str:
-    """What a command prints, "" if it fails or takes longer than 5 s."""
+    """Return the output of a command, or "" if it fails or takes longer than 5 s."""
     if not shutil.which(command[0]):
         return ""
     try:

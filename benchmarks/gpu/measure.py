@@ -1,4 +1,4 @@
-"""How the jobs time and check what runs on the device."""
+"""Timing and checking of what runs on the device."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ Counts = tuple[float, float]  # bytes and operations
 
 
 def clock(run: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What `run` returns, its seconds by the wall until the device is done, and those between two events."""
+    """Return the result of `run`, its wall time until the device has finished, and that between two
+    events."""
     start, end = cupy.cuda.Event(), cupy.cuda.Event()
     cupy.cuda.Device().synchronize()
     begin = time.perf_counter()
@@ -42,7 +43,7 @@ def clock(run: Callable[[], Any]) -> tuple[Any, float, float]:
 
 
 def timed(run: Callable[[], Any], seconds: float = 1, most: int = 20) -> Counts:
-    """Medians of both times of `clock`, over up to so many runs or so many seconds."""
+    """Return the medians of both times of `clock`, over a limited number of runs or seconds."""
     times: list[Counts] = []
     while not times or (sum(t[0] for t in times) < seconds and len(times) < most):
         times.append(clock(run)[1:])
@@ -50,7 +51,7 @@ def timed(run: Callable[[], Any], seconds: float = 1, most: int = 20) -> Counts:
 
 
 def free_memory() -> None:
-    """Give back the device memory that nothing refers to."""
+    """Release unused device memory."""
     gc.collect()
     cupy.get_default_memory_pool().free_all_blocks()
 
@@ -67,14 +68,15 @@ def measure(
     steps: int = 1,
     **goals: float,
 ) -> None:
-    """Time what `run` returns once, check it, then time it again and beside the baseline.
+    """Time `run` once, check its result, time it again, then time the baseline; write the row after each
+    stage.
 
-    The row is written after each of these.  count: the bytes that must go through memory and the operations,
-    of a result.  unit: what does the operations.  repeat: False keeps the times of the first call, as happens
-    if that took 10 s.  baseline: its name, and what makes it when our own times are known, None if it cannot
-    be had.  steps: what the call does one after the other.
-    goals: seconds, those of a step and memory at most, share (of the limit of the unit) and, where there is a
-    baseline, ratio at least.
+    `count` returns, for a result, the minimum bytes of memory traffic and operations, and `unit` names the
+    unit that does the operations. With `repeat` False, or if the first call took 10 s, its times are kept.
+    `baseline` is a name and a function that makes the baseline once our times are known, or None if it
+    cannot run. `steps` is the number of sequential steps of a call. `goals` are upper limits for seconds,
+    seconds of a step and memory, and lower limits for the share of the limit of the unit and for the ratio
+    to the baseline.
     """
     free_memory()
     value, first, device = clock(run)
@@ -125,9 +127,9 @@ def measure(
 
 
 def run_all(report: Report, cases: Iterable[tuple[str, Callable[[], object]]]) -> None:
-    """Run the cases, also those after one that failed, unless CUDA itself fails from then on.
+    """Run all cases, even after a failure, unless CUDA itself fails from then on.
 
-    Raises an error that names those that failed.
+    Raises an error that names the failed cases.
     """
     failed = []
     for name, case in cases:
@@ -143,7 +145,7 @@ def run_all(report: Report, cases: Iterable[tuple[str, Callable[[], object]]]) -
 
 
 def device_fault() -> str | None:
-    """What CUDA says to any call after a kernel has gone wrong, or None."""
+    """Return the sticky error of CUDA after a kernel has failed, or None."""
     try:
         cupy.cuda.Device().synchronize()
         cupy.zeros(1, dtype=np.int32).fill(1)
@@ -154,12 +156,12 @@ def device_fault() -> str | None:
 
 
 def host(value: Any) -> Any:
-    """The NumPy array of a NumPy or CuPy array or of PackedStates."""
+    """Return a NumPy array of a NumPy or CuPy array or of PackedStates."""
     return move(value.words if isinstance(value, fastrec.PackedStates) else value, "cpu")
 
 
 def fields_of(value: Any) -> dict[str, Any]:
-    """The arrays of the host by name of an array or of the result of a recall."""
+    """Return host arrays by name, for an array or the result of a recall."""
     if isinstance(value, fastrec.RecallResult):
         return {n: host(getattr(value, n)) for n in ("states", "converged", "period", "sweeps", "flips")}
     return {"": host(value)}
@@ -183,7 +185,7 @@ def equal(ours: Any, theirs: Any, whose: str = "backend cpu") -> None:
 
 
 def close(ours: dict[str, Any], theirs: dict[str, Any], most: float, whose: str = "the reference") -> None:
-    """Fail unless arrays by name differ by at most a part of the largest magnitude in each."""
+    """Fail unless named arrays differ by at most a fraction of the largest magnitude in each."""
     for name, wanted in theirs.items():
         array = host(ours[name])
         assert array.shape == wanted.shape, f"{name} {array.shape}, not {wanted.shape}"
@@ -193,7 +195,7 @@ def close(ours: dict[str, Any], theirs: dict[str, Any], most: float, whose: str 
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of all bits of an array or of the result of a recall."""
+    """Return the SHA-256 of an array or of the result of a recall."""
     total = hashlib.sha256()
     for name, array in sorted(fields_of(value).items()):
         if array is not None:
@@ -203,7 +205,8 @@ def digest(value: Any) -> str:
 
 
 def network(backend: str, p: int, n: int, b: int, **options: Any) -> tuple[Any, Any]:
-    """A network of random patterns, and the first b of them with 10 % flipped, packed where it computes."""
+    """Return a network of random patterns and its first b patterns with 10 % flipped bits, packed on the
+    device."""
     networks = options.pop("networks", None)
     patterns = fastrec.random_patterns(p, n, networks=networks, backend=backend, packed=True)
     net = fastrec.HopfieldNetwork(n, backend=backend, **options)
@@ -213,5 +216,5 @@ def network(backend: str, p: int, n: int, b: int, **options: Any) -> tuple[Any, 
 
 
 def stored(name: str) -> Any:
-    """What backend cpu got, as scripts/gpu-expected has written it down."""
+    """Return the result of backend cpu, as stored by scripts/gpu-expected."""
     return json.loads(EXPECTED.read_text())[name]

@@ -1,4 +1,4 @@
-"""Networks of a million units: few patterns by digest, then as many as the card holds."""
+"""Networks of a million units: few patterns, compared by digest, then as many as fit on the card."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BYTES = 0.4  # of memory for each bit of a pattern, at most
 
 
 def recalled(backend: str, p: int, n: int) -> Any:
-    """The recall of the first of p patterns with 10 % flipped, from patterns."""
+    """Return the recall, from patterns, of the first of p patterns with 10 % flipped bits."""
     net, probe = network(backend, p, n, 1, representation="patterns")
     return net.recall(probe)
 
@@ -38,7 +38,7 @@ def swept(p: int, n: int, result: Any) -> Counts:
 
 
 def first_overlaps(backend: str, n: int, p: int = 16) -> list[float]:
-    """Those of the first pattern with 10 % flipped."""
+    """Return the overlaps of the first pattern with 10 % flipped bits."""
     net, probe = network(backend, p, n, 1)
     return host(net.overlaps(probe))[0].tolist()
 
@@ -58,7 +58,7 @@ def million(report: Report) -> None:
 
 
 def many(report: Report) -> None:
-    """A hundred thousand patterns, or as many as fit: made, swept once, and recalled twice, to equal bits."""
+    """Generate 100 000 patterns, or as many as fit, sweep once, and recall twice with equal bits."""
     free_memory()
     n = report.size(1_000_000, 400)
     p = report.size(min(100_000, int(device_memory()[0] / BYTES / n) // 64 * 64), 20)
@@ -120,7 +120,7 @@ def many(report: Report) -> None:
 
 
 def on_cpu(report: Report) -> None:
-    """The whole result beside that of backend cpu, which takes minutes and 50 GB; not a default step."""
+    """Compare the whole result with backend cpu, which takes minutes and 50 GB; not a default step."""
     p, n = report.size((100_000, 1_000_000), (20, 400))
     needed, free = n * p // 2, available_memory() or 0  # patterns and their transpose, twice for the making
     if free < needed:

@@ -1,4 +1,4 @@
-"""States packed, unpacked and transposed; checked by backend cpu, which compiles kernels for it."""
+"""Packing, unpacking and transposing states, checked by backend cpu, which compiles its kernels first."""
 
 from __future__ import annotations
 

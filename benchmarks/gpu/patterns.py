@@ -1,4 +1,4 @@
-"""Random patterns; checked by backend cpu, which compiles kernels for it."""
+"""Random patterns, checked by backend cpu, which compiles its kernels first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A command that can hang, print without end, leave children behind or die, and takes nobody with it."""
+"""Running a command that may hang, print endlessly, leave children behind or die, without harm to the
+caller."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ GRACE = 5.0  # seconds from SIGTERM to SIGKILL, and from there until a process i
 
 
 class Ended(NamedTuple):
-    """How a command ended: its exit status, negative of a signal, None if it could not even be killed."""
+    """End of a command: its exit status, minus the signal number, or None if it could not be killed."""
 
     exit: int | None
     timed_out: bool
@@ -25,10 +26,10 @@ class Ended(NamedTuple):
 def run_limited(
     command: Sequence[str], limit: float, write: Callable[[bytes], None], keep: Sequence[int] = ()
 ) -> Ended:
-    """Run a command in a process group of its own, which is ended after `limit` seconds.
+    """Run a command in its own process group, which is killed after `limit` seconds.
 
-    write: called with what the command prints.  When the command ends, all processes of its group are killed.
-    keep: file descriptors that it has too.
+    `write` is called with the output of the command, and `keep` lists file descriptors that it inherits. When
+    the command ends, all processes of its group are killed.
     """
     begin = time.monotonic()
     process = subprocess.Popen(
@@ -62,7 +63,7 @@ def run_limited(
 
 
 def pump(process: subprocess.Popen[bytes], pipe: int, until: float, write: Callable[[bytes], None]) -> bool:
-    """Hand over what a process prints until it ends, True, or until a time, False."""
+    """Pass on the output of a process; return True when it ends, or False at the deadline."""
     is_open = True
     while process.poll() is None and (left := until - time.monotonic()) > 0:
         if not is_open:
@@ -83,6 +84,6 @@ def pump(process: subprocess.Popen[bytes], pipe: int, until: float, write: Calla
 
 
 def send(process: subprocess.Popen[bytes], number: int) -> None:
-    """Send a signal to the group of a process, if there still is one."""
+    """Send a signal to the group of a process, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""Recall of many probes in every way; checked by backend cpu, which compiles kernels for it."""
+"""Recall of many probes in all modes, checked by backend cpu, which compiles its kernels first."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def recall(report: Report) -> None:
 
 
 def step_products(each: float, sweeps: int, flips: int) -> Counts:
-    """each: operations of a step of a probe."""
+    """Return the count of a recall, where `each` is the number of operations of a step of a probe."""
     return 0, each * sweeps
 
 

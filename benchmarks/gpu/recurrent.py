@@ -1,4 +1,4 @@
-"""Steps of recurrent networks, beside PyTorch (cuDNN) in the same precision where that is installed."""
+"""Steps of recurrent networks, compared with PyTorch (cuDNN) in the same precision if that is installed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ GATES = {"elman": 1, "gru": 3, "lstm": 4}
 
 @cache
 def arrays(b: int, t: int, h: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs, and gradients of hidden units, of which the first steps are those of longer ones."""
+    """Return inputs and gradients of hidden states; the first steps do not depend on the number of steps."""
     shape, generators = (t, b, h), (np.random.default_rng(seed) for seed in (0, 1))
     x, d = (g.standard_normal(shape, dtype=np.float32).swapaxes(0, 1).copy() for g in generators)
     return x, d
@@ -55,7 +55,7 @@ def both(rnn: fastrec.RNN, x: Any, d: Any) -> dict[str, Any]:
 
 @cache
 def reference(cell: str, b: int, h: int, t: int, precision: str) -> tuple[fastrec.RNN, Any]:
-    """The network of the reference, and what a way back from its first steps needs."""
+    """Return the network on the reference, and what a backward pass from its first steps needs."""
     rnn = network("reference", cell, h, precision)
     return rnn, rnn.forward(arrays(b, t, h)[0])
 
@@ -65,7 +65,7 @@ def tolerance(precision: str) -> float:
 
 
 def recurrent(report: Report) -> None:
-    """All rows forward before those with the way back."""
+    """Measure all forward rows before those with a backward pass."""
     run_all(report, [case for way in (0, 1) for case in rows(report, way)])
 
 
@@ -95,7 +95,8 @@ def row(
     steps = min(t, CHECKED)
 
     def check(result: Any) -> None:
-        """The first steps forward; the way back from there, which the whole does not hold."""
+        """Compare the first steps forward, and a backward pass from there, which the whole run does not
+        include."""
         other, trace = reference(cell, b, h, steps, precision)
         if way:
             x, d = arrays(b, steps, h)
@@ -124,7 +125,7 @@ def row(
 
 
 def torch_on_card(precision: str) -> tuple[Any, Any] | None:
-    """PyTorch and its dtype for a precision, if it is there and has a card."""
+    """Return PyTorch and its dtype for a precision, if it is installed and finds a card."""
     try:
         import torch
     except Exception:  # a broken one fails in many ways, and rows are worth their time without it
@@ -136,7 +137,7 @@ def torch_on_card(precision: str) -> tuple[Any, Any] | None:
 
 
 def torch_rnn(rnn: Any, x: Any, d: Any, precision: str, way: int) -> Callable[[], Any] | None:
-    """The same network forward, or forward and backward, in PyTorch on the card; None without PyTorch."""
+    """Return the same network in PyTorch on the card, forward or with backward; None without PyTorch."""
     if (peer := torch_on_card(precision)) is None:
         return None
     torch, dtype = peer

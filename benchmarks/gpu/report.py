@@ -1,4 +1,4 @@
-"""What a job is called with, and writes its rows through."""
+"""The object with which a job is called, and through which it writes its rows."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from .results import append
 
 
 class Skipped(Exception):
-    """Raised by a job that cannot run here, with a sentence that says why."""
+    """Raised, with a one-sentence reason, by a job that cannot run here."""
 
 
 class Report:
     """The rows of one step.
 
-    path: the file that they are appended to.  small: whether sizes are small, to see that all works.
-    limits: bytes/s of a copy ("copy") and operations/s of each unit of the card, if they have been measured.
-    deadline: when the step is ended, as `time.monotonic` counts.
+    `path` is the file to which they are appended, and `small` selects small sizes for a quick test.
+    `limits` are the bytes/s of a copy ("copy") and the operations/s of each unit of the card, if measured.
+    `deadline` is the time at which the step is killed, on the clock of `time.monotonic`.
     """
 
     def __init__(self, path: Path, step: str, small: bool, limits: dict[str, float], deadline: float) -> None:
         self.path, self.step, self.small, self.limits, self.deadline = path, step, small, limits, deadline
 
     def row(self, name: str, /, *, checked: bool = False, **fields: Any) -> None:
-        """Append a row to the file, at once.  Of several rows of the same name, the last counts.
+        """Append a row to the file at once. Of several rows with the same name, the last counts.
 
-        A row with `wall_s` appears in the table of measurements, others are counted beside their step; one
-        with `limits` sets those of the steps that follow.  checked: whether the result has been compared with
-        another; a step that leaves a row unchecked makes scripts/gpu-check fail.
+        A row with `wall_s` appears in the table of measurements, other rows are counted next to their step; a
+        row with `limits` sets those of later steps. `checked` says whether the result has been compared; an
+        unchecked row makes scripts/gpu-check fail.
         """
         known_by = {"step": self.step, "name": name, "checked": checked}
         append(self.path, {**known_by, **fields, **known_by})
 
     def note(self, text: str) -> None:
-        """Print a line, which goes to the log too."""
+        """Print a line, which also goes to the log."""
         print(text, flush=True)
 
     def size(self, full: Any, small: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The file of results of a card: a JSON object a line, only ever appended to."""
+"""The file of results of a card: one JSON object per line, append-only."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NUMBERS = (
 
 @dataclass
 class Results:
-    """What a file says: of several lines about the same thing the last.
+    """Contents of a file; of several lines about the same thing, the last counts.
 
-    machine: the card and the software.  steps: the status of each.  rows: those of the last run of each step,
-    by step and name.  limits: the rates of the card.
+    `machine` is the card and the software, `steps` the status of each step, `rows` the rows of the last
+    run of each step by step and name, and `limits` the rates of the card.
     """
 
     machine: Line = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Results:
 
 
 def append(path: Path, line: Line) -> None:
-    """Append a line and have it on disk before returning."""
+    """Append a line and sync it to disk."""
     text = json.dumps(line, default=plain) + "\n"
     with path.open("ab+") as file:
         # A process that was killed may have left half a line.
@@ -47,12 +47,12 @@ def append(path: Path, line: Line) -> None:
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold of a NumPy or CuPy scalar or array, else text."""
+    """Return a NumPy or CuPy scalar or array as a JSON value, and anything else as text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def read(path: Path) -> Results:
-    """The results in a file, without lines that are none; empty if there is no file."""
+    """Return the results in a file, ignoring invalid lines; empty if there is no file."""
     results = Results()
     for line in lines(path):
         match line:
@@ -82,7 +82,7 @@ def lines(path: Path) -> Iterator[Line]:
 
 
 def validated(line: Line) -> Line:
-    """A line without fields that are not of the type that tables rely on."""
+    """Return a line without fields of the wrong type for tables."""
     line = {key: value for key, value in line.items() if key not in NUMBERS or is_number(value)}
     goals = line.pop("goals", None)
     if isinstance(goals, dict):

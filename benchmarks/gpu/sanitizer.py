@@ -1,4 +1,4 @@
-"""compute-sanitizer on small sweeps, recalls, scans and products: accesses out of bounds, and races."""
+"""compute-sanitizer on small sweeps, recalls, scans and products, for accesses out of bounds and races."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCRIPT = "from gpu.sanitizer import small; small()"
 
 
 def small() -> None:
-    """What runs inside: each array has memory of its own, so that no access past its end stays unseen."""
+    """Run inside the sanitizer, with a separate allocation for each array so that overruns are detected."""
     cupy.cuda.set_allocator(None)
     hopfield.overlaps(1, 2, 700, 130)
     hopfield.couplings(1, 63, 65)

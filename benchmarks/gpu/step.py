@@ -19,7 +19,7 @@ from .report import Report, Skipped
 
 
 def main() -> None:
-    """Do the step and write how it ended, a JSON object a line, to the pipe that the task names."""
+    """Run the step and write its status, as one JSON object per line, to the pipe named in the task."""
     task = json.loads(sys.argv[1])
     # A crash, and the end of the time, show in the log where it happened.
     faulthandler.enable()
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """Call the job and return the status, with what went wrong as one line."""
+    """Call the job and return the status, with an error as one line."""
     path = Path(task["path"])
     report = Report(path, task["step"], task["small"], results.read(path).limits, task["deadline"])
     if fault := cuda_fault():
@@ -61,13 +61,13 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def module_name(steps: str, module: str) -> str:
-    """The full name of a module of jobs beside that of the steps."""
+    """Return the full name of a module of jobs in the package of the steps."""
     package = steps.rpartition(".")[0]
     return f"{package}.{module}" if package else module
 
 
 def cuda_fault() -> str | None:
-    """What keeps CUDA from starting in this process, a sentence, or None; without CuPy the job says it."""
+    """Return why CUDA cannot start in this process, or None; without CuPy, the job reports it."""
     try:
         import cupy
     except ImportError:

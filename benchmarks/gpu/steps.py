@@ -6,8 +6,8 @@ from typing import NamedTuple
 class Step(NamedTuple):
     """A step and its time.
 
-    job: "module:function" of this package, called with a `Report` in a process of its own.  expected, limit:
-    seconds that it is planned to take, and may.  default: whether it runs when no step is named.
+    `job` is "module:function" of this package, called with a `Report` in its own process. `expected` and
+    `limit` are the planned and the maximum seconds. `default` says whether it runs when no step is named.
     """
 
     name: str

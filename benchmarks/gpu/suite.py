@@ -1,4 +1,4 @@
-"""The project's tests of the kernels on this card, for the time that is left."""
+"""Run the project's tests of the kernels on this card, in the remaining time."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ STEPS = ("step", "status", "seconds", "rows checked", "clocks", "commit")
 
 
 def write_readme(readme: Path, folder: Path) -> None:
-    """Put the tables of all cards in a folder of results between the markers of a README."""
+    """Write the tables of all cards in a folder of results between the markers of a README."""
     files = sorted(file for file in folder.glob("gpu-*.jsonl") if not file.stem.endswith("-small"))
     tables = "\n".join(table(read(file)) for file in files) or "Not measured yet.\n"
     before, begin, _, end, after = re.split(
@@ -44,7 +44,7 @@ def write_readme(readme: Path, folder: Path) -> None:
 
 
 def table(results: Results) -> str:
-    """The card, its limits, what was measured on it, and how the steps ended."""
+    """Return the table of a card: its limits, measurements and the status of the steps."""
     order = {step: i for i, step in enumerate(results.steps)}
     rows = sorted(results.rows.values(), key=lambda row: order.get(row["step"], len(order)))
     measured = [row for row in rows if "wall_s" in row]
@@ -70,7 +70,7 @@ def escape(text: str) -> str:
 
 
 def unchecked(row: Line) -> bool:
-    """Whether a row was to be compared with something, and has not been."""
+    """Return whether a row should have been compared and was not."""
     return row.get("checked") is not True and "limits" not in row
 
 
@@ -80,7 +80,7 @@ def fault_line(row: Line) -> str:
 
 
 def describe(machine: Line) -> str:
-    """The card, its clocks and the software, in a line or two."""
+    """Return the card, its clocks and the software, in a line or two."""
     parts = [str(machine.get("card", "Unknown card"))]
     if has(machine, "capability"):
         parts.append(f"compute capability {machine['capability']}")
@@ -110,7 +110,7 @@ def has(machine: Line, key: str) -> bool:
 
 
 def format_clocks(clocks: dict[str, float]) -> str:
-    """Clocks of the multiprocessors and of memory, as "1980 / 2619 MHz"."""
+    """Return the clocks of the multiprocessors and of memory, such as "1980 / 2619 MHz"."""
     values = [f"{clocks[key]:.0f}" for key in ("sm", "memory") if key in clocks]
     return f"{' / '.join(values)} MHz" if values else ""
 
@@ -126,7 +126,7 @@ def describe_limits(results: Results) -> str:
 
 
 def rate(value: float, key: str) -> str:
-    """A rate of memory ("copy") or of a unit in words."""
+    """Return a rate of memory ("copy") or of a unit as text."""
     return format_quantity(value, "B/s" if key in ("copy", "memory") else "op/s")
 
 
@@ -153,7 +153,7 @@ def measured_cells(row: Line, limits: dict[str, float]) -> list[str]:
 
 
 def share_of(row: Line, key: str, reached: float, of: str, limits: dict[str, float]) -> str:
-    """The share of a limit that was reached, as the row says or from the limits of the card."""
+    """Return the fraction of a limit that was reached, from the row or the limits of the card."""
     share = row.get(key, reached / limits[of] if limits.get(of) else None)
     if share is None:
         return ""
@@ -161,7 +161,7 @@ def share_of(row: Line, key: str, reached: float, of: str, limits: dict[str, flo
 
 
 def format_time(row: Line, key: str) -> str:
-    """A time of a row, and that of a step where it has several."""
+    """Return a time of a row, and that of a step if it has several."""
     if key not in row:
         return ""
     steps = row.get("steps") or 1

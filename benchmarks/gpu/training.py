@@ -1,4 +1,4 @@
-"""Training on the device: losses as on backend cpu, the same bits after a checkpoint, a text that repeats."""
+"""Training on the device: losses as on backend cpu, equal bits after a checkpoint, a repeatable text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOSSES, NEAR_TIE = 2e-3, 0.1
 
 
 def fitted(backend: str, epochs: int, checkpoint: Path | None = None) -> tuple[Any, dict[str, Any]]:
-    """The curves and the parameters of a GRU of two layers that learns to tell random sequences."""
+    """Return the curves and parameters of a GRU of two layers that learns to classify random sequences."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((40, 7, 5)).astype(np.float32)
     targets, lengths = rng.integers(4, size=(40, 7)), rng.integers(1, 8, size=40)
@@ -46,7 +46,7 @@ def fit_losses(backend: str) -> list[float]:
 
 
 def resumed(report: Report) -> None:
-    """Stopped after half of the epochs and taken up from the checkpoint: the same bits as in one go."""
+    """Check that stopping after half of the epochs and resuming from the checkpoint gives the same bits."""
     whole, parameters = fitted("gpu", 6)
     close({"loss": whole.train}, {"loss": np.array(stored("losses of fit"))}, LOSSES, "backend cpu")
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +60,7 @@ def resumed(report: Report) -> None:
 
 
 def text() -> str:
-    """Sentences of few words."""
+    """Return sentences of few words."""
     rng = np.random.default_rng(0)
     nouns, verbs = ("dog", "cat", "old man", "child"), ("sees", "hears", "likes")
     sentence = "the {} {} the {}.\n".format
@@ -68,7 +68,7 @@ def text() -> str:
 
 
 def model(backend: str) -> tuple[fastrec.CharModel, Any]:
-    """A model of the text, and its curves."""
+    """Return a model of the text and its curves."""
     made = fastrec.CharModel(32, "gru", seed=1, backend=backend)
     return made, made.fit(text(), epochs=4, batch_size=16, steps=20, learning_rate=2e-2, progress=False)
 
@@ -80,7 +80,8 @@ def text_and_losses(backend: str) -> dict[str, Any]:
 
 
 def written(report: Report) -> None:
-    """A model trained end to end writes the same twice, and what backend cpu writes where no tie is near."""
+    """Check that a trained model generates the same text twice, and that of backend cpu unless a tie is
+    near."""
     expected = stored("text")
     made, history = model("gpu")
     close({"loss": history.train}, {"loss": np.array(expected["losses"])}, LOSSES, "backend cpu")
