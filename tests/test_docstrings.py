@@ -30,23 +30,23 @@ PENDING = {
     for name in re.findall(
         r"\S+",
         """
-        Adam AdditionResult BackendError CapacityResult CharModel EncoderDecoder GradientFlow
-        History HopfieldNetwork NGramModel OscillationResult PackedStates RNN RecallResult
-        RetrievalResult SGD ScalingResult TextHistory Trace Vocabulary addition addition_task
-        available_backends basin_map capacity capacity_scaling classify corrupt example_text
-        find_oscillation fit get_backend get_threads gradient_flow label_targets ngram_table pack
-        pad_sequences plot.basin_figure plot.capacity_figure
+        BackendError CapacityResult
+        HopfieldNetwork OscillationResult PackedStates RNN RecallResult
+        RetrievalResult ScalingResult Trace
+        available_backends basin_map capacity capacity_scaling corrupt
+        find_oscillation get_backend get_threads pack
+        plot.basin_figure plot.capacity_figure
         plot.capacity_scaling_figure plot.draw_basins plot.draw_capacity plot.draw_capacity_scaling
-        plot.draw_energy plot.draw_gradient_flow plot.draw_learning_curve plot.draw_oscillation
-        plot.draw_retrieval plot.draw_success plot.draw_text_curve plot.energy_figure plot.glyphs
-        plot.gradient_flow_figure plot.learning_curve_figure plot.oscillation_figure
+        plot.draw_energy plot.draw_oscillation
+        plot.draw_retrieval plot.draw_success plot.energy_figure plot.glyphs
+        plot.oscillation_figure
         plot.recall_figure plot.retrieval_figure
-        plot.success_figure plot.text_curve_figure random_patterns retrieval_curve retrieval_scaling
-        set_backend set_threads spectral_radius theory.ags_overlap theory.all_stable_probability
+        plot.success_figure random_patterns retrieval_curve retrieval_scaling
+        set_backend set_threads theory.ags_overlap theory.all_stable_probability
         theory.amari_maginu_overlaps theory.capacity_bound theory.capacity_quantile
         theory.critical_overlap theory.each_pattern_load theory.first_failure_distribution
         theory.first_step_overlap theory.mceliece_all theory.mceliece_most
-        theory.newest_stable_probability theory.unstable_bit_probability truncated_bptt unpad
+        theory.newest_stable_probability theory.unstable_bit_probability
         use_backend
         """,
     )

@@ -18,7 +18,27 @@ if TYPE_CHECKING:
 
 
 def learning_curve_figure(history: History) -> Figure:
-    """The losses of a training against the epoch, and below them the norm of the gradient, log scale."""
+    """Draw the losses of a training against the epoch, and the gradient norm below.
+
+    Parameters
+    ----------
+    history : History
+        What `fit` returned.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new figure of two panels.
+
+    Examples
+    --------
+    >>> x, targets, mask = fastrec.addition_task(32, 3)
+    >>> rnn = fastrec.RNN(2, 4, 2, seed=1)
+    >>> history = fastrec.fit(rnn, x, targets, epochs=3, mask=mask, progress=False)
+    >>> figure = fastrec.plot.learning_curve_figure(history)
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['cross entropy (nats per step)', 'gradient norm']
+    """
     figure = new_figure(6.4, 6.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.8, 1])
     draw_learning_curve(top, history)
@@ -33,11 +53,32 @@ def learning_curve_figure(history: History) -> Figure:
 
 
 def draw_learning_curve(ax: Axes, history: History) -> Axes:
-    """The upper panel of `learning_curve_figure`, drawn into ax; returns ax.
+    """Draw the upper panel of `learning_curve_figure`.
 
-    Of k networks each is a thin line, of more than 500 some are, and the median of those that go on is a
-    thick one. A cross marks the end of a network, before the epoch in which it diverged. The least loss of a
-    single network is marked. The scale is logarithmic where the losses span more than a decade.
+    Each of k networks is a thin line (of more than 500 only some are drawn), and the median of those that
+    have not diverged is a thick one. A cross marks the last epoch of a network that diverges. The least loss
+    of a single network is marked. The scale is logarithmic where the losses span more than a decade.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw into.
+    history : History
+        What `fit` returned.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes.
+
+    Examples
+    --------
+    >>> x, targets, mask = fastrec.addition_task(32, 3)
+    >>> history = fastrec.fit(fastrec.RNN(2, 4, 2, seed=1), x, targets, epochs=3, mask=mask, progress=False)
+    >>> ax = fastrec.plot.learning_curve_figure(history).axes[0]
+    >>> ax.clear()
+    >>> fastrec.plot.draw_learning_curve(ax, history).get_xlabel()
+    'epoch'
     """
     curves = {"training": history.train}
     if history.validation is not None:
@@ -64,17 +105,56 @@ def draw_learning_curve(ax: Axes, history: History) -> Axes:
 
 
 def text_curve_figure(history: TextHistory, baselines: Mapping[str, float]) -> Figure:
-    """The losses of a model of text against the passes through it, beside those of other models."""
+    """Draw the losses of a model of text against the passes through it, beside those of other models.
+
+    Parameters
+    ----------
+    history : TextHistory
+        What `CharModel.fit` returned.
+    baselines : mapping of str to float
+        Held-out losses of other models by name, nats per symbol.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new figure.
+
+    Examples
+    --------
+    >>> history = fastrec.CharModel(4, seed=1).fit("tick tock " * 60, epochs=1, progress=False)
+    >>> figure = fastrec.plot.text_curve_figure(history, {"2-gram": 1.5})
+    >>> figure.axes[0].get_xlabel()
+    'passes through the text'
+    """
     figure = new_figure(6.4, 4.2)
     draw_text_curve(figure.subplots(), history, baselines)
     return figure
 
 
 def draw_text_curve(ax: Axes, history: TextHistory, baselines: Mapping[str, float]) -> Axes:
-    """The curves of `text_curve_figure`, drawn into ax; returns ax. Bits are on the right.
+    """Draw the curves of `text_curve_figure`, with a second axis in bits on the right.
 
-    baselines: names of other models and their held-out losses, nats a symbol: dashed lines, but of those
-        above the curves.
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw into.
+    history : TextHistory
+        What `CharModel.fit` returned.
+    baselines : mapping of str to float
+        Held-out losses of other models by name, nats per symbol. They are dashed lines; those above the
+        curves are left out.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes.
+
+    Examples
+    --------
+    >>> history = fastrec.CharModel(4, seed=1).fit("tick tock " * 60, epochs=1, progress=False)
+    >>> ax = fastrec.plot.text_curve_figure(history, {}).axes[0]
+    >>> fastrec.plot.draw_text_curve(ax, history, {"2-gram": 1.5}).get_ylabel()
+    'cross entropy (nats per symbol)'
     """
     marker = "o" if len(history.passes) == 1 else None  # a line of one point is not seen
     ax.plot(history.passes, history.train, color=COLOURS[0], marker=marker, label="training")
@@ -110,17 +190,57 @@ def draw_text_curve(ax: Axes, history: TextHistory, baselines: Mapping[str, floa
 
 
 def gradient_flow_figure(flows: Mapping[str, GradientFlow]) -> Figure:
-    """Sizes of the gradients at each step, log scale, of networks by name: vanishing, healthy, exploding."""
+    """Draw the sizes of gradients at each step on a logarithmic scale: vanishing, healthy or exploding.
+
+    Parameters
+    ----------
+    flows : mapping of str to GradientFlow
+        Results of `gradient_flow`, by the name of the network.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A new figure.
+
+    Examples
+    --------
+    >>> rnn = fastrec.RNN(3, 8, 3, seed=1)
+    >>> tokens = np.arange(40).reshape(2, 20) % 3
+    >>> figure = fastrec.plot.gradient_flow_figure({"elman": fastrec.gradient_flow(rnn, tokens, tokens)})
+    >>> figure.axes[0].get_xlabel()
+    'time step t'
+    """
     figure = new_figure(6.4, 4.2)
     draw_gradient_flow(figure.subplots(), flows)
     return figure
 
 
 def draw_gradient_flow(ax: Axes, flows: Mapping[str, GradientFlow]) -> Axes:
-    """The curves of `gradient_flow_figure`, one a layer, drawn into ax; returns ax.
+    """Draw the curves of `gradient_flow_figure`, one for each layer.
 
-    Of k networks each is a thin line, of more than 500 some are, and the median of all is a thick one. Norms
-    of 0 have no place on the scale.
+    Each of k networks is a thin line (of more than 500 only some are drawn), and the median of all is a thick
+    one. Norms of 0 are not drawn.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw into.
+    flows : mapping of str to GradientFlow
+        Results of `gradient_flow`, by the name of the network.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes.
+
+    Examples
+    --------
+    >>> rnn = fastrec.RNN(3, 8, 3, seed=1)
+    >>> tokens = np.arange(40).reshape(2, 20) % 3
+    >>> flows = {"elman": fastrec.gradient_flow(rnn, tokens, tokens)}
+    >>> ax = fastrec.plot.gradient_flow_figure(flows).axes[0]
+    >>> fastrec.plot.draw_gradient_flow(ax, flows).get_yscale()
+    'log'
     """
     curves = []
     for name, flow in flows.items():

@@ -15,13 +15,37 @@ from .validation import as_array, read_lengths
 def label_targets(
     labels: ArrayLike, lengths: ArrayLike, steps: int | None = None
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Targets and mask for `fit`, `RNN.loss` and `RNN.loss_and_gradients`, with the same lengths.
+    """Turn one label per sequence into targets and a mask for `fit`, `RNN.loss` and `RNN.loss_and_gradients`.
 
-    labels: integers (n,) for "cross_entropy", or numbers (n, o) for "mse".
-    lengths: (n,) integers from 1; steps: t of the padded sequences, None is the longest.
+    Only the last step of each sequence counts (many to one). Use them with the same lengths.
 
-    Returns targets (n, t) int32 or (n, t, o), of use at the last step of each row only, and mask (n, t) bool,
-    True there.  Raises ValueError for arguments that do not go together.
+    Parameters
+    ----------
+    labels : array_like of shape (n,) or (n, o)
+        Integers for "cross_entropy", or numbers (n, o) for "mse".
+    lengths : array_like of shape (n,)
+        Steps of each sequence, integers from 1.
+    steps : int, optional
+        Steps t of the padded sequences; the default is the longest.
+
+    Returns
+    -------
+    targets : ndarray of shape (n, t) or (n, t, o)
+        The label at the last step of each row and 0 elsewhere; int32 for integers.
+    mask : ndarray of shape (n, t)
+        True at the last step of each row.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not go together.
+
+    Examples
+    --------
+    >>> targets, mask = fastrec.label_targets([2, 1], lengths=[3, 1])
+    >>> targets
+    array([[0, 0, 2],
+           [1, 0, 0]], dtype=int32)
     """
     array = move(as_array("labels", labels), "cpu")
     if not (
@@ -44,12 +68,35 @@ def label_targets(
 
 
 def classify(rnn: RNN, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[Array, Array]:
-    """The likeliest label of each sequence, by the softmax of the outputs at its last step.
+    """Find the most probable label of each sequence, by the softmax of the outputs at its last step.
 
-    x, lengths: as in `RNN.forward`; lengths from 1, None are all t.
+    Parameters
+    ----------
+    rnn : RNN
+        One network, or k at once.
+    x : array_like
+        As in `RNN.forward`.
+    lengths : array_like of shape (n,), optional
+        Steps of each sequence, from 1; the default is all t.
 
-    Returns labels (n,) int64 and the logarithms of the chances (n, o) of all labels, in the network's dtype;
-    for k networks (k, n) and (k, n, o); of CuPy if x is.  Raises ValueError as `RNN.predict`.
+    Returns
+    -------
+    labels : ndarray of shape (n,)
+        int64, for k networks (k, n); CuPy's if x is.
+    log_probabilities : ndarray of shape (n, o)
+        Logarithms of the probabilities of all labels, in the dtype of the network, for k networks (k, n, o).
+
+    Raises
+    ------
+    ValueError
+        As `RNN.predict`.
+
+    Examples
+    --------
+    >>> rnn = fastrec.RNN(4, 8, 3, seed=1)
+    >>> labels, log_probabilities = fastrec.classify(rnn, np.arange(8).reshape(2, 4) % 4)
+    >>> labels.shape, log_probabilities.shape
+    ((2,), (2, 3))
     """
     if lengths is not None:
         given = as_array("lengths", lengths)
@@ -66,7 +113,7 @@ def classify(rnn: RNN, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[
 
 
 def read_ends(lengths: ArrayLike, n: int, t: int) -> NDArray[np.int64]:
-    """Lengths (n,) of which none is 0."""
+    """Check lengths (n,), none of which may be 0."""
     ends = move(read_lengths(lengths, n, t), "cpu")
     if (ends == 0).any():
         raise ValueError(f"lengths[{int(ends.argmin())}] is 0; a sequence without steps has no last one")

@@ -24,9 +24,19 @@ if TYPE_CHECKING:
 class GradientFlow(Displayed):
     """Sizes of the gradients of a loss E with respect to the hidden units of each step.
 
-    norms: NumPy (layers, t) float64, of k networks (k, layers, t): root mean square over the sequences that
-        reach step t of |dE/dh_t|, the Euclidean norm of the whole derivative through all later steps; nan at
-        steps that none reaches.
+    Attributes
+    ----------
+    norms : ndarray of shape (layers, t)
+        Root mean square of |dE/dh_t| over the sequences that reach step t, the Euclidean norm of the whole
+        derivative through all later steps; nan where no sequence reaches. NumPy float64, for k networks
+        (k, layers, t).
+
+    Examples
+    --------
+    >>> rnn = fastrec.RNN(3, 8, 3, seed=1)
+    >>> tokens = np.arange(40).reshape(2, 20) % 3
+    >>> fastrec.gradient_flow(rnn, tokens, tokens).norms.shape
+    (1, 20)
     """
 
     norms: NDArray[np.float64]
@@ -41,7 +51,27 @@ class GradientFlow(Displayed):
         return plot.gradient_flow_figure({"": self})
 
     def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Axes:
-        """Draw the norms of each layer against time, log scale, and return the axes; as `History.plot`."""
+        """Draw the norms of each layer against time, with a logarithmic scale.
+
+        Parameters
+        ----------
+        path : path, optional
+            File to write the figure to, in the format of its suffix.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; the default is a new figure, as of `History.plot`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes drawn into.
+
+        Raises
+        ------
+        ValueError
+            If the suffix names no format.
+        OSError
+            If the file cannot be written.
+        """
         from .. import plot
 
         if path is not None:
@@ -61,11 +91,40 @@ def gradient_flow(
     mask: ArrayLike | None = None,
     state: ArrayLike | None = None,
 ) -> GradientFlow:
-    """How large the gradient of the loss is at each step (Pascanu, Mikolov & Bengio, ICML 2013).
+    """Measure the gradient of a loss at each step (Pascanu, Mikolov & Bengio, ICML 2013).
 
-    Arguments and what is raised: as `RNN.loss_and_gradients`, where E is the sum over the steps that count,
-    so that norms do not depend on the number of sequences.  A mask that leaves the last step only shows how
-    fast its gradient fades backwards.
+    The loss is the sum over the steps that count, so that norms do not depend on the number of sequences.
+    With a mask of the last step alone they show how fast its gradient vanishes or explodes backwards in time.
+
+    Parameters
+    ----------
+    rnn : RNN
+        One network, or k at once.
+    x, targets : array_like
+        As in `RNN.loss_and_gradients`.
+    loss : {"cross_entropy", "mse"}, default "cross_entropy"
+        As in `RNN.loss_and_gradients`.
+    lengths, mask, state : array_like, optional
+        As in `RNN.loss_and_gradients`.
+
+    Returns
+    -------
+    GradientFlow
+        The norms, for each layer and step.
+
+    Raises
+    ------
+    ValueError
+        As `RNN.loss_and_gradients`.
+
+    Examples
+    --------
+    >>> rnn = fastrec.RNN(3, 8, 3, seed=1)
+    >>> tokens = np.arange(40).reshape(2, 20) % 3
+    >>> last = np.arange(20) == 19
+    >>> norms = fastrec.gradient_flow(rnn, tokens, tokens, mask=np.tile(last, (2, 1))).norms
+    >>> bool(norms[0, 0] < norms[0, -1])
+    True
     """
     at = rnn._place(x, state, lengths, targets, mask)
     batch = rnn._read(x, state, lengths, at, gradients=True)
@@ -82,12 +141,34 @@ def gradient_flow(
 
 
 def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
-    """The largest absolute eigenvalue of the recurrent weights of each layer, float64.
+    """Return the largest absolute eigenvalue of the recurrent weights of each layer.
 
-    Above about 1 (times the slope of the activation) gradients can explode, below they vanish (Pascanu,
-    Mikolov & Bengio, ICML 2013).  "elman" (layers,): of W_rec; "gru" (layers, 3) and "lstm" (layers, 4): of
-    the block of W_rec of each gate; "jordan" (1,): of W_rec W_out, which takes an output to the next.
-    k networks have a leading axis k.  Raises ValueError if weights are not finite.
+    Gradients can explode if it is above about 1 (divided by the slope of the activation), and vanish below
+    (Pascanu, Mikolov & Bengio, ICML 2013).
+
+    Parameters
+    ----------
+    rnn : RNN
+        One network, or k at once.
+
+    Returns
+    -------
+    ndarray
+        float64. "elman" (layers,): of W_rec. "gru" (layers, 3) and "lstm" (layers, 4): of the block of W_rec
+        of each gate. "jordan" (1,): of W_rec W_out, which takes an output to the next. For k networks with a
+        leading axis k.
+
+    Raises
+    ------
+    ValueError
+        If weights are not finite.
+
+    Examples
+    --------
+    The first weights are orthogonal:
+
+    >>> fastrec.spectral_radius(fastrec.RNN(3, 8, num_layers=2, seed=1)).round(5)
+    array([1., 1.])
     """
     c = rnn._config
     rnn._check()

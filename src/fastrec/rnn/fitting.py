@@ -50,37 +50,91 @@ def fit(
 ) -> History:
     """Train a network in place on n sequences, or k networks at once on the same batches.
 
-    x (n, t, i) or tokens (n, t), targets, loss, lengths (n,), mask (n, t): as in `RNN.loss_and_gradients`;
-        for k networks x and targets may have a leading axis k.  On the gpu, CuPy x and targets are checked
-        once, at the call, and stay where they are; NumPy arrays are sent batch by batch.
-    validation: (x, targets), (x, targets, lengths) or (x, targets, lengths, mask) to take the loss of after
-        each epoch.
-    optimizer: an `SGD` or `Adam`, which goes on from where it is; None is a new `Adam`.  With learning rates
-        (k,) the networks are a sweep over them.
-    batch_size: sequences a batch; each makes one update, with the gradient of the mean over its steps that
-        count.  Sequences in which no step counts are left out.
-    k1, k2: truncate as `truncated_bptt` does, with an update for each window in which a step counts; None is
-        the whole sequence.
-    shuffle: draw a new order of the sequences every epoch, from seed (0..2^64-1) and the number of the epoch.
-    dropout: as in `RNN.loss_and_gradients`, other units in each update: they follow from seed and the number
-        of updates the optimizer has made.
-    checkpoint: a .npz file, replaced in one step every `checkpoint_every` epochs and at the end.  If it is
-        there, training goes on from it, and ends with the same bits as without the interruption (on the same
-        backend and in the same precision); the first parameters of the network then do not matter.  `epochs`
-        may have grown.
-    patience: stop after so many epochs without a new best of `History.best_epoch`, of any network.  The
-        parameters are those of the last epoch.
-    progress: show a bar with the time left, in a terminal or a notebook.
-    callback: called after each epoch, before its checkpoint, with the number of the epoch, from 0, and the
-        `History` so far; it may set `optimizer.learning_rate`, which checkpoints keep.
-
     A network has diverged when the loss or the gradient norm of a batch is not finite, or the loss is above
-    1000 times the largest of a batch in epoch 0, plus 10; the update is not made.  This raises
-    FloatingPointError, which leaves the parameters as the last good update made them; of k networks those
-    that diverge are left so (`History.diverged`) while others go on, and it is raised when all have.
+    1000 times the largest of a batch in epoch 0, plus 10. That update is not made, and the network is left as
+    the update before made it. Of k networks those that diverge stop there (`History.diverged`), and the
+    others go on.
 
-    Raises ValueError before any work for arguments that cannot be, and for a checkpoint that is damaged or
-    that of another training, which it names; OSError if the checkpoint cannot be written.
+    Do not change the arrays during the training: their values are checked once, at the call.
+
+    Parameters
+    ----------
+    rnn : RNN
+        One network, or k at once.
+    x : array_like of shape (n, t, i), or integer tokens of shape (n, t)
+        As in `RNN.loss_and_gradients`, for k networks also with a leading axis k. On the gpu, CuPy arrays
+        stay where they are, and NumPy arrays are sent batch by batch; the same goes for targets.
+    targets : array_like
+        As in `RNN.loss_and_gradients`.
+    validation : tuple, optional
+        (x, targets), (x, targets, lengths) or (x, targets, lengths, mask), whose loss is taken after each
+        epoch.
+    loss : {"cross_entropy", "mse"}, default "cross_entropy"
+        As in `RNN.loss_and_gradients`.
+    optimizer : SGD or Adam, optional
+        It goes on from its state; the default is a new `Adam`. With learning rates (k,) the networks are a
+        sweep over learning rates.
+    epochs : int, default 10
+        Number of passes over the sequences.
+    batch_size : int, default 32
+        Sequences per update. The gradient is that of the mean over their steps that count. Sequences in which
+        no step counts are dropped.
+    lengths : array_like of shape (n,), optional
+        Steps of each sequence, as in `RNN.loss_and_gradients`.
+    mask : array_like of shape (n, t), optional
+        Steps that count, as in `RNN.loss_and_gradients`.
+    k1, k2 : int, optional
+        Truncate as `truncated_bptt` does, with an update for each window in which a step counts. By default
+        gradients go through the whole sequence.
+    shuffle : bool, default True
+        Draw a new order of the sequences every epoch, from seed and the number of the epoch.
+    seed : int, default 0
+        From 0 to 2^64 - 1, for the order of the sequences and for dropout.
+    dropout : float, default 0.0
+        As in `RNN.loss_and_gradients`, with other units in each update: they follow from seed and the number
+        of updates that the optimiser has made.
+    checkpoint : path, optional
+        A .npz file, replaced in one step every `checkpoint_every` epochs and at the end. If it exists,
+        training resumes from it, and ends with the same bits as an uninterrupted one on the same backend and
+        in the same precision; the parameters at the call then do not matter, and epochs may be more than
+        before.
+    checkpoint_every : int, default 1
+        Epochs between two checkpoints.
+    patience : int, optional
+        Stop after this many epochs without a new `History.best_epoch` of any network. The parameters are
+        those of the last epoch.
+    progress : bool, default True
+        Show a bar with the time left, in a terminal or a notebook.
+    callback : callable, optional
+        Called after each epoch, before its checkpoint, with the number of the epoch, from 0, and the
+        `History` so far. It may set `optimizer.learning_rate`, which checkpoints keep.
+
+    Returns
+    -------
+    History
+        Losses and gradient norms of all epochs.
+
+    Raises
+    ------
+    ValueError
+        For invalid arguments, before any work, and for a checkpoint that is damaged or belongs to another
+        training, which the message names.
+    FloatingPointError
+        When the network, or the last of k, has diverged.
+    OSError
+        If the checkpoint cannot be written.
+
+    Examples
+    --------
+    Six random bits, whose targets are the bits of the step before:
+
+    >>> bits = np.random.default_rng(0).integers(0, 2, (256, 6))
+    >>> rnn = fastrec.RNN(2, 8, 2, seed=1)
+    >>> mask = np.ones(bits.shape, bool)
+    >>> mask[:, 0] = False
+    >>> history = fastrec.fit(rnn, bits, np.roll(bits, 1, axis=1), optimizer=fastrec.Adam(0.03), mask=mask)
+    >>> bool(history.train[-1] < 0.1 < history.train[0])
+    True
     """
     held_out = validation if isinstance(validation, Sequence) else ()
     c, at = rnn._config, rnn._place(x, targets, lengths, mask, *held_out)

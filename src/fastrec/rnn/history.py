@@ -23,15 +23,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class History(Displayed):
-    """Curves of a training, a value an epoch; those of k networks have a second axis k.  Epochs count from 0.
+    """Learning curves of `fit` and `EncoderDecoder.fit`, with one value per epoch.
 
-    loss: "cross_entropy" (nats) or "mse" (half the sum of squares), here the means over the steps that count.
-    train: (epochs,) float64, over the batches of an epoch, each before the update that it led to.
-    validation: (epochs,) float64 after the epoch, or None.
-    gradient_norm: (epochs,) float64, mean over the updates, before clipping.
-    seconds: (epochs,) float64 wall time, of all networks together.
-    diverged: None, or for k networks (k,) int64 the epoch in which each diverged, -1 for those that did not.
-        From then on a network has been left as it was, and its curves are nan.
+    Curves of k networks have a second axis k. Epochs are numbered from 0.
+
+    Attributes
+    ----------
+    loss : {"cross_entropy", "mse"}
+        What the curves show: nats, or half the sum of squares, as means over the steps that count.
+    train : ndarray of shape (epochs,)
+        Mean of the losses of the batches of an epoch, each before the update it leads to, float64.
+    validation : ndarray of shape (epochs,) or None
+        Loss after the epoch, float64.
+    gradient_norm : ndarray of shape (epochs,)
+        Mean over the updates of an epoch, before clipping, float64.
+    seconds : ndarray of shape (epochs,)
+        Wall time, of all networks together, float64.
+    diverged : ndarray of shape (k,) or None
+        For k networks the epoch in which each diverged, -1 for those that did not, int64. From then on a
+        network is left as it was, and its curves are nan.
+
+    Examples
+    --------
+    >>> tokens = np.arange(400).reshape(20, 20) % 3
+    >>> rnn = fastrec.RNN(3, 8, 3, seed=1)
+    >>> history = fastrec.fit(rnn, tokens[:, :-1], tokens[:, 1:], epochs=5, optimizer=fastrec.Adam(0.03))
+    >>> history.epochs, history.best_epoch
+    (5, 4)
+    >>> history.train.shape
+    (5,)
     """
 
     loss: Loss
@@ -48,9 +68,9 @@ class History(Displayed):
 
     @property
     def best_epoch(self) -> Any:
-        """The epoch with the least validation loss, without one training loss; the first of several.
+        """The epoch with the least validation loss, or training loss if there is none; the first of several.
 
-        An int, for k networks (k,) int64; -1 if there was no finite loss.
+        An int, or int64 of shape (k,) for k networks; -1 if no loss was finite.
         """
         curve = self.train if self.validation is None else self.validation
         finite = np.isfinite(curve)
@@ -86,10 +106,18 @@ class History(Displayed):
         return plot.learning_curve_figure(self)
 
     def to_frame(self) -> DataFrame:
-        """A pandas DataFrame with a row an epoch, of k networks a row for each epoch and network.
+        """Return the curves as a pandas DataFrame, with a row for each epoch and network.
 
-        Its columns are epoch, network (of k networks), train, validation (if any), gradient_norm and seconds.
-        Raises ImportError where pandas is not installed.
+        Returns
+        -------
+        pandas.DataFrame
+            Columns epoch, network (of k networks), train, validation (if there is one), gradient_norm,
+            seconds.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
         """
         curves = self._losses() | {"gradient_norm": self.gradient_norm}
         seconds = np.broadcast_to(self.seconds.reshape(-1, *[1] * (self.train.ndim - 1)), self.train.shape)
@@ -98,11 +126,29 @@ class History(Displayed):
         return import_pandas().DataFrame({name: values.ravel() for name, values in columns.items()})
 
     def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Axes:
-        """Draw the learning curve into ax, or into a new figure, and return the axes.
+        """Draw the learning curve.
 
-        path: also write the figure, in the format of the suffix.  A new figure is `.figure` of the axes; it
-        needs no display and is no pyplot state, and a notebook shows it where the axes are the value of a
-        cell.  Raises as `fastrec.plot.save_figure`.
+        A new figure is the `figure` of the axes returned. It needs no display and no pyplot, and a notebook
+        shows it when the axes are the value of a cell.
+
+        Parameters
+        ----------
+        path : path, optional
+            File to write the figure to, in the format of its suffix.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; the default is a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes drawn into.
+
+        Raises
+        ------
+        ValueError
+            If the suffix names no format.
+        OSError
+            If the file cannot be written.
         """
         from .. import plot
 
@@ -116,12 +162,29 @@ class History(Displayed):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TextHistory(Displayed):
-    """Curves of a training of `fastrec.CharModel`, a value an evaluation, float64; losses in nats a symbol.
+    """Learning curves of `CharModel.fit`, with one value per evaluation, float64; losses in nats per symbol.
 
-    symbols: how many were read until then; passes: the same in passes through the text; seconds: wall time.
-    train: mean over the updates since the last evaluation, each before its update, dropout included.
-    held_out: of the held-out text in up to 64 pieces side by side, each read from the initial state, or None.
-    gradient_norm: mean over those updates, before clipping.
+    Attributes
+    ----------
+    symbols : ndarray of shape (evaluations,)
+        Number of symbols read so far.
+    passes : ndarray of shape (evaluations,)
+        The same in passes through the text.
+    train : ndarray of shape (evaluations,)
+        Mean loss of the updates since the last evaluation, each before its update, with dropout.
+    held_out : ndarray of shape (evaluations,) or None
+        Loss of the held-out text, in up to 64 pieces, each read from the initial state.
+    gradient_norm : ndarray of shape (evaluations,)
+        Mean over those updates, before clipping.
+    seconds : ndarray of shape (evaluations,)
+        Wall time so far.
+
+    Examples
+    --------
+    >>> model = fastrec.CharModel(8, seed=1)
+    >>> curves = model.fit("tick tock " * 60, epochs=2, batch_size=4, steps=10, progress=False)
+    >>> curves.symbols
+    array([ 800, 1080])
     """
 
     symbols: Array
@@ -133,13 +196,23 @@ class TextHistory(Displayed):
 
     @property
     def best(self) -> int:
-        """The evaluation with the least held-out loss, without one training loss; the first of several."""
+        """The evaluation with the least held-out loss (or training loss), the first of several."""
         return int((self.train if self.held_out is None else self.held_out).argmin())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a CSV file with a row an evaluation, replacing path in one step.
+        """Write a CSV file with a row for each evaluation, replacing it in one step.
 
-        Raises ValueError unless path ends in .csv, OSError if it cannot be written.
+        Parameters
+        ----------
+        path : path
+            A name that ends in .csv.
+
+        Raises
+        ------
+        ValueError
+            If the suffix is another one.
+        OSError
+            If the file cannot be written.
         """
         require_suffix(path, ".csv")
         require_writable(path)
@@ -147,9 +220,17 @@ class TextHistory(Displayed):
         write_table(path, "text", "1", columns, zip(*columns.values(), strict=True))
 
     def to_frame(self) -> DataFrame:
-        """A pandas DataFrame with a row an evaluation, in the columns that `save` writes.
+        """Return the curves as a pandas DataFrame.
 
-        Raises ImportError where pandas is not installed.
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each evaluation, in the columns that `save` writes.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
         """
         return import_pandas().DataFrame(self._curves())
 
@@ -181,7 +262,29 @@ class TextHistory(Displayed):
         ax: Axes | None = None,
         baselines: Mapping[str, float] | None = None,
     ) -> Axes:
-        """Draw the losses against the passes, with losses of other models as lines; as `History.plot`."""
+        """Draw the losses against the passes through the text, as `History.plot` does.
+
+        Parameters
+        ----------
+        path : path, optional
+            File to write the figure to, in the format of its suffix.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; the default is a new figure.
+        baselines : mapping of str to float, optional
+            Losses of other models by name, drawn as lines.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes drawn into.
+
+        Raises
+        ------
+        ValueError
+            If the suffix names no format.
+        OSError
+            If the file cannot be written.
+        """
         from .. import plot
 
         if path is not None:
@@ -196,5 +299,5 @@ class TextHistory(Displayed):
 
 
 def median_of_finite(curve: Array) -> Array:
-    """Medians over k networks (epochs, k) whose values are finite, nan where there is none."""
+    """Return medians (epochs,) of the finite values of k networks (epochs, k), nan where there is none."""
     return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in curve])

@@ -18,7 +18,7 @@ State = dict[str, dict[str, Array]]  # by name of `_kept`, then by key of the pa
 
 
 class Update(NamedTuple):
-    """The checked arguments of a step, as the kernels take them."""
+    """The checked arguments of a step, as kernels take them."""
 
     place: Place
     parameters: Mapping[str, Array]  # as given, perhaps elsewhere
@@ -28,7 +28,7 @@ class Update(NamedTuple):
     state: State  # what is kept, to be bound by the step
 
     def fault(self, network: int) -> str:
-        """The gradient that makes the norm of a network not finite, in words."""
+        """Describe the gradient because of which the norm of a network is not finite."""
         squares = move(self.squares, "cpu")
         key = list(self.arrays)[squares[:, network].argmax()]  # NaN counts as largest
         return (
@@ -37,7 +37,7 @@ class Update(NamedTuple):
 
 
 class Optimizer:
-    """What `SGD` and `Adam` have in common; use one of those."""
+    """Base class of `SGD` and `Adam`."""
 
     _kept: ClassVar[tuple[str, ...]]  # arrays kept beside each parameter, in the order of the kernel
 
@@ -50,7 +50,11 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> NDArray[np.float64]:
-        """A copy, () or (k,) float64; may be set between steps, to positive numbers."""
+        """Step size, NumPy float64 of shape () or (k,).
+
+        Reading returns a copy. It may be set between steps, to a positive number or to one for each of k
+        networks.
+        """
         return self._learning_rate.copy()
 
     @learning_rate.setter
@@ -61,19 +65,19 @@ class Optimizer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The name of the rule and its arguments, in plain Python."""
+        """The name of the rule and its arguments, as plain Python values."""
         given = {key: value for key, value in vars(self).items() if not key.startswith("_")}
         return {"rule": type(self).__name__, "learning_rate": self.learning_rate.tolist(), **given}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: arrays of the device as NumPy's, which any machine can read."""
+        """Return what is copied and pickled: arrays of the device as NumPy's, which any machine can read."""
         return self.__dict__ | {"_state": moved(self._state, "cpu"), "_sent": (None, None)}
 
     def __repr__(self) -> str:
         return self._text(self._learning_rate)
 
     def _text(self, rate: NDArray[np.float64]) -> str:
-        """The rule and its arguments, with that learning rate."""
+        """Return the rule and its arguments, with that learning rate, as a call."""
         rule, *given = (self.settings | {"learning_rate": rate.tolist()}).items()
         return f"{rule[1]}({', '.join(f'{key}={value!r}' for key, value in given)})"
 
@@ -84,18 +88,32 @@ class Optimizer:
         models: int | None = None,
         backend: str | None = None,
     ) -> Any:
-        """Change parameters in place along gradients, those of a number that is to get smaller.
+        """Change parameters in place along the gradients of a number to be minimised.
 
-        parameters: C-contiguous writable arrays, float32 or float64, as `RNN.parameters` has them.
-        gradients: arrays of the same keys, shapes and dtypes; other keys, as "state", are not read.
-        models: k, if all arrays have a leading axis of k independent networks.
-        backend: as `RNN` takes it.  On the gpu what is kept beside parameters is there; CuPy arrays stay
-            there, NumPy arrays are sent, and such parameters copied back.
+        Parameters
+        ----------
+        parameters : mapping of str to array
+            C-contiguous, writable arrays, float32 or float64, such as `RNN.parameters`.
+        gradients : mapping of str to array
+            Arrays with the keys, shapes and dtypes of the parameters. Other keys, such as "state", are
+            ignored.
+        models : int, optional
+            Number k of independent networks, if all arrays have a leading axis for them.
+        backend : str, optional
+            Where to compute, as for `RNN`. On the gpu the state of the optimiser stays on the device; CuPy
+            arrays are used in place, NumPy arrays are sent and the parameters copied back.
 
-        Returns the norm of all gradients of a network together, before clipping: a float, or NumPy float64
-        (k,), for which the host waits.
-        Raises ValueError for arrays that do not fit, also not those of earlier steps, and FloatingPointError
-        naming the gradient if one is not finite; nothing is changed then.
+        Returns
+        -------
+        float or ndarray of shape (k,)
+            Norm of all gradients of a network together, before clipping, float64. The host waits for it.
+
+        Raises
+        ------
+        ValueError
+            If arrays do not match each other, or those of earlier steps. Nothing is changed.
+        FloatingPointError
+            If a gradient is not finite; the message names it. Nothing is changed.
         """
         given = [*parameters.values(), *(gradients.get(key) for key in parameters)]
         at = place(resolve(backend, *given, domain="rnn"))
@@ -110,10 +128,13 @@ class Optimizer:
         return float(norms[0]) if models is None else norms
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of what later steps depend on besides the arguments, NumPy arrays by name.
+        """Copy all that later steps depend on besides the arguments.
 
-        "step" () int64, "learning_rate" () or (k,) float64, and after the first step what is kept beside each
-        parameter, of its shape and dtype, as "mean.W_in".
+        Returns
+        -------
+        dict of str to ndarray
+            "step", () int64; "learning_rate", () or (k,) float64; after the first step also the arrays that
+            belong to each parameter, of its shape and dtype, such as "mean.W_in".
         """
         return self._state_dict(self._state)
 
@@ -126,9 +147,17 @@ class Optimizer:
         return {"step": np.array(self._step), "learning_rate": self.learning_rate, **kept}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Take over what `state_dict` of the same rule returned.
+        """Restore what `state_dict` of an optimiser of the same class returned.
 
-        Raises ValueError for what it cannot be; nothing is changed then.
+        Parameters
+        ----------
+        state : mapping of str to array
+            The arrays by name.
+
+        Raises
+        ------
+        ValueError
+            If names or values do not fit. Nothing is changed.
         """
         names = sorted({name.partition(".")[2] for name in state} - {""})
         wanted = ["step", "learning_rate", *(f"{slot}.{name}" for slot in self._kept for name in names)]
@@ -148,9 +177,9 @@ class Optimizer:
         raise NotImplementedError
 
     def _slots(self, parameters: Mapping[str, Array], models: int | None, backend: str) -> State:
-        """What is kept beside parameters, which it checks: zeros before the first step.
+        """Return the state that belongs to parameters, which are checked: zeros before the first step.
 
-        The arrays are where the backend computes, copies of those that are not.
+        The arrays are where the backend computes, copied there if need be.
         """
         if self.learning_rate.ndim and self.learning_rate.shape != (models,):
             raise ValueError(
@@ -205,7 +234,7 @@ class Optimizer:
         return Update(at, parameters, arrays, squares, at.xp.sqrt(squares.sum(axis=0)), state)
 
     def _apply(self, update: Update, active: NDArray[np.bool_]) -> None:
-        """Make the step in those of k networks that are active (k,); the gradients of the others become 0."""
+        """Make the step in the active ones of k networks (k,); the gradients of the others become 0."""
         at, norms = update.place, update.norms
         if self.clip is None:
             scale = at.xp.ones(len(active))
@@ -221,7 +250,7 @@ class Optimizer:
                 update.parameters[key][...] = move(arrays[0], "cpu").reshape(update.parameters[key].shape)
 
     def _rate(self, active: NDArray[np.bool_], backend: str) -> Array:
-        """Learning rates (k,) where a backend computes, 0 of networks that do not move.
+        """Return learning rates (k,) where a backend computes, 0 for networks that are not active.
 
         They are sent to the device only if they changed.
         """
@@ -233,14 +262,36 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Gradient descent: p -= learning_rate v with v = momentum v + g, v = 0 at first.
+    """Stochastic gradient descent with momentum.
 
-    learning_rate: positive, or (k,) one for each of k networks.
-    momentum: from 0 to below 1 (Polyak, USSR Comp. Math. 4, 1, 1964), as PyTorch's SGD has it.
-    nesterov: g + momentum v takes the place of v in the step (Sutskever et al., ICML 2013).
-    clip: gradients of a network whose norm is larger are scaled to this norm (Pascanu et al., ICML 2013).
+    A step changes a parameter p with gradient g by p -= learning_rate v, where the velocity is
+    v = momentum v + g, and 0 at first (Polyak, USSR Comp. Math. 4, 1, 1964), as in PyTorch.
 
-    Raises ValueError for other values.
+    Parameters
+    ----------
+    learning_rate : float or array_like of shape (k,)
+        Positive step size, or one for each of k networks.
+    momentum : float, default 0.0
+        From 0 to below 1.
+    nesterov : bool, default False
+        Step along g + momentum v instead of v (Sutskever et al., ICML 2013).
+    clip : float, optional
+        Largest norm of the gradient of a network; longer ones are scaled down to it (Pascanu, Mikolov &
+        Bengio, ICML 2013).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or if nesterov is True without momentum.
+
+    Examples
+    --------
+    >>> parameters = {"w": np.array([1.0, 2.0])}
+    >>> optimizer = fastrec.SGD(0.5)
+    >>> optimizer.step(parameters, {"w": np.array([0.6, 0.8])})
+    1.0
+    >>> parameters["w"]
+    array([0.7, 1.6])
     """
 
     _kept = ("velocity",)
@@ -263,15 +314,36 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma & Ba, ICLR 2015), with bias corrections; weight_decay makes it AdamW.
+    """The optimiser Adam (Kingma & Ba, ICLR 2015) with bias correction, or AdamW.
 
-    learning_rate: positive, or (k,) one for each of k networks.
-    betas: decay of the running means of g and g^2, each from 0 to below 1.  epsilon: added to the root.
-    weight_decay: p -= learning_rate weight_decay p besides, for every parameter (Loshchilov & Hutter, ICLR
-        2019).
-    clip: as for `SGD`.
+    Parameters
+    ----------
+    learning_rate : float or array_like of shape (k,), default 1e-3
+        Positive step size, or one for each of k networks.
+    betas : tuple of float, default (0.9, 0.999)
+        Decay of the running means of g and of g^2, each from 0 to below 1.
+    epsilon : float, default 1e-8
+        Added to the root of the mean of g^2.
+    weight_decay : float, default 0.0
+        Each step also changes every parameter by p -= learning_rate weight_decay p, which makes this AdamW
+        (Loshchilov & Hutter, ICLR 2019).
+    clip : float, optional
+        Largest norm of the gradient of a network; longer ones are scaled down to it (Pascanu, Mikolov &
+        Bengio, ICML 2013).
 
-    Raises ValueError for other values.
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> parameters = {"w": np.array([1.0, 2.0])}
+    >>> optimizer = fastrec.Adam(0.1)
+    >>> optimizer.step(parameters, {"w": np.array([3.0, -4.0])})
+    5.0
+    >>> parameters["w"].round(6)
+    array([0.9, 2.1])
     """
 
     _kept = ("mean", "square")
@@ -297,7 +369,7 @@ class Adam(Optimizer):
 
 
 def read_rate(value: ArrayLike) -> NDArray[np.float64]:
-    """A copy of a learning rate, or of k; ValueError if it is none."""
+    """Return a copy of a learning rate, or of k of them; ValueError unless all are positive."""
     rate = move(as_array("learning_rate", value), "cpu")
     if (
         rate.dtype.kind not in "fiu"
@@ -309,10 +381,10 @@ def read_rate(value: ArrayLike) -> NDArray[np.float64]:
 
 
 def moved(state: State, backend: str) -> State:
-    """What is kept, where a backend computes."""
+    """Return the state of an optimiser where a backend computes."""
     return {slot: {key: move(array, backend) for key, array in own.items()} for slot, own in state.items()}
 
 
 def alike(a: Array, b: Array) -> bool:
-    """Whether two arrays agree in shape and dtype."""
+    """Return whether two arrays agree in shape and dtype."""
     return a.shape == b.shape and a.dtype == b.dtype

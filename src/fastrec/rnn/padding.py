@@ -17,13 +17,38 @@ from .validation import as_array, read_lengths, steps_before
 def pad_sequences(
     sequences: Sequence[ArrayLike], value: float = 0, dtype: DTypeLike | None = None
 ) -> tuple[Array, NDArray[np.int64]]:
-    """n sequences in one array, each followed by `value`, and their lengths, as `RNN` takes the two.
+    """Put n sequences of different lengths into one array, each followed by `value`.
 
-    sequences: integers (t,) (tokens, targets) or numbers (t, i), of any lengths t, also 0.
-    dtype: None is int32 for integers, else the one that holds them all.
+    Parameters
+    ----------
+    sequences : sequence of array_like
+        Integers of shape (t,), such as tokens and targets, or numbers of shape (t, i), with any t, also 0.
+    value : float, default 0
+        What follows a sequence that is shorter than the longest.
+    dtype : dtype, optional
+        The default is int32 for integers, else the one that holds them all.
 
-    Returns an array (n, longest) or (n, longest, i), of at least one step, and lengths (n,) int64.
-    Raises ValueError for sequences that do not go together, or that the dtype does not hold.
+    Returns
+    -------
+    array : ndarray of shape (n, longest) or (n, longest, i)
+        The padded sequences, of at least one step.
+    lengths : ndarray of shape (n,)
+        Their lengths, int64, as `RNN` takes them.
+
+    Raises
+    ------
+    ValueError
+        If the sequences do not go together, or the dtype cannot represent them.
+
+    Examples
+    --------
+    >>> array, lengths = fastrec.pad_sequences([[1, 2, 3], [], [4]])
+    >>> array
+    array([[1, 2, 3],
+           [0, 0, 0],
+           [4, 0, 0]], dtype=int32)
+    >>> lengths
+    array([3, 0, 1])
     """
     parts = [move(as_array(f"sequences[{j}]", one), "cpu") for j, one in enumerate(sequences)]
     if not parts:
@@ -66,9 +91,29 @@ def held_by(name: str, values: Array, kind: np.dtype[Any]) -> Array:
 
 
 def unpad(array: ArrayLike, lengths: ArrayLike) -> list[Array]:
-    """The sequences that `pad_sequences` put into one array (n, t, ...): views of it.
+    """Return the sequences that `pad_sequences` put into one array.
 
-    Also those of outputs (n, t, o).  Raises ValueError unless lengths (n,) are integers from 0 to t.
+    Parameters
+    ----------
+    array : array_like of shape (n, t, ...)
+        Padded sequences, also outputs (n, t, o).
+    lengths : array_like of shape (n,)
+        Integers from 0 to t.
+
+    Returns
+    -------
+    list of ndarray
+        Views of the array without the padding.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or a length is out of range.
+
+    Examples
+    --------
+    >>> fastrec.unpad([[1, 2, 3], [4, 0, 0]], [3, 1])
+    [array([1, 2, 3]), array([4])]
     """
     padded = as_array("array", array)
     if padded.ndim < 2:

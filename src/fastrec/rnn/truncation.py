@@ -28,21 +28,55 @@ def truncated_bptt(
     mask: ArrayLike | None = None,
     state: ArrayLike | None = None,
 ) -> Iterator[tuple[Any, dict[str, Array], Array]]:
-    """Every k1 steps, backpropagate through the last k2 (Williams & Peng, Neural Computation 2, 490, 1990).
+    """Backpropagate every k1 steps through the last k2 (Williams & Peng, Neural Computation 2, 490, 1990).
 
-    rnn, x, targets, loss, lengths, mask, state: as in `RNN.loss_and_gradients`.
-    k1, k2: at least 1, k2 at least k1; None is k1, where windows do not overlap: no step is computed twice.
-    reduction: "mean" over the steps of the window whose loss counts, or their "sum".
+    The windows are [max(0, e - k2), e) for e = k1, 2 k1, ..., t. Each step counts once, in the first window
+    that holds it. Gradients stop at the beginning of a window, whose first state counts as a constant. With
+    k2 >= t and reduction="sum" they add up to the gradient of the whole. With k2 = k1 windows do not overlap,
+    and no step is computed twice.
 
-    Yields what `RNN.loss_and_gradients` returns, for the windows [max(0, e - k2), e) with e = k1, 2 k1, ...,
-    t: the loss of the steps after the last e, so that each counts once; its gradient, cut at the begin of the
-    window, whose first state is taken as given; the state after step e.  Where no step of a window counts,
-    loss and gradients are 0.  With k2 >= t and "sum" the gradients add up to that of the whole.
+    The network may be changed between windows: each is computed with the parameters at the time, from the
+    state that an earlier one reached where it begins. If that state is not finite, the loss of the network is
+    nan from then on. Do not change the other arrays before the last window: their values are checked once, at
+    the call, and all windows run on the backend of the call.
 
-    The network may be changed between windows: each is computed with the parameters it then has, from the
-    state that the one before reached at its begin.  If that state is not finite, the loss of the network is
-    nan from then on.  All windows run on the backend of the call; the values of CuPy arrays are checked
-    there once.  Raises ValueError as `RNN.loss_and_gradients`, before the first window.
+    Parameters
+    ----------
+    rnn : RNN
+        One network, or k at once.
+    x, targets : array_like
+        As in `RNN.loss_and_gradients`.
+    k1 : int
+        Steps from one window to the next, at least 1.
+    k2 : int, optional
+        Steps of a window, at least k1, which is the default.
+    loss : {"cross_entropy", "mse"}, default "cross_entropy"
+        As in `RNN.loss_and_gradients`.
+    reduction : {"mean", "sum"}, default "mean"
+        Mean over the steps of the window that count, or their sum.
+    lengths, mask, state : array_like, optional
+        As in `RNN.loss_and_gradients`.
+
+    Returns
+    -------
+    iterator of tuple
+        For each window what `RNN.loss_and_gradients` returns: the loss of its new steps, the gradients, and
+        the state after its last step. Loss and gradients are 0 where no step of a window counts.
+
+    Raises
+    ------
+    ValueError
+        As `RNN.loss_and_gradients`, at the call.
+
+    Examples
+    --------
+    >>> rnn = fastrec.RNN(3, 8, 3, "gru", seed=1)
+    >>> tokens = np.arange(101) % 3
+    >>> optimizer = fastrec.Adam(0.01)
+    >>> for loss, gradients, state in fastrec.truncated_bptt(rnn, tokens[None, :-1], tokens[None, 1:], k1=10):
+    ...     norm = optimizer.step(rnn.parameters, gradients)
+    >>> state.shape
+    (1, 1, 8)
     """
     k1, k2 = read_truncation(k1, k2)
     c, at = rnn._config, rnn._place(x, targets, lengths, mask, state)
@@ -61,6 +95,7 @@ def truncated_bptt(
 
 
 def read_truncation(k1: int, k2: int | None) -> tuple[int, int]:
+    """Check the arguments k1 and k2."""
     k1 = as_int("k1", k1, 1, MAX_SIZE)
     return k1, k1 if k2 is None else as_int("k2", k2, k1, MAX_SIZE)
 
@@ -76,9 +111,10 @@ def windows(
     start: Array | None,
     left_out: Callable[[], Dropout | None] = lambda: None,
 ) -> Iterator[tuple[Array, dict[str, Array], Trace, int]]:
-    """The windows of `truncated_bptt`: losses (k,), gradients, trace, and how many steps count in each.
+    """Yield losses (k,), gradients, trace and number of steps that count of each window of `truncated_bptt`.
 
-    All is where it was computed, and nobody has waited for it.
+    All is where it was computed, and the host has not waited for it. start: (layers, k, b, s), None for the
+    learned initial state. left_out: called for each window, for its dropout.
     """
     c, xp, steps = rnn._config, at.xp, data.counted.shape[1]
     begin, lost = 0, None  # lost (k,): the networks whose state was not finite
@@ -113,7 +149,7 @@ def windows(
 def evaluate(
     rnn: RNN, at: Place, data: Sequences, loss: Loss, start: Array | None = None
 ) -> tuple[Array, Trace]:
-    """The sum (k,) of the losses of some sequences, and a trace of which only `state` is good.
+    """Return the summed losses (k,) of sequences, and a trace of which only `state` is valid.
 
     start: (layers, k, b, s), None for the learned initial state.
     """

@@ -27,15 +27,36 @@ TRAINED, HELD, LONGER, PAIRS = 2048, 256, 10, 64  # pairs to train and test on; 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AdditionResult(Displayed):
-    """What `addition` found.
+    """Outcome of `addition`.
 
-    history: losses of all k networks, of pairs that were not trained on in `history.validation`.
-    solved: (k,) bool, which networks add those pairs without an error.
-    best: the network, of those that solve it, with the fewest errors, then the least loss, on pairs ten times
-        as long; it stands alone.  best_model: its number of 0..k-1.
-    columns: of the pairs that were trained on.  delay: steps from a column to its digit.
-    test_pairs, test_columns: the last test of `best`, in which it got test_errors digits wrong.
-    seconds: of the training, the last test.
+    Attributes
+    ----------
+    history : History
+        Losses of all k networks; `history.validation` is of pairs that were not trained on.
+    solved : ndarray of shape (k,)
+        Which networks add those pairs without an error, bool.
+    best : RNN
+        Of the networks that do, a copy of the one with the fewest errors, then the least loss, on pairs ten
+        times as long.
+    best_model : int
+        Its number, 0..k-1.
+    columns : int
+        Columns of the pairs that were trained on.
+    delay : int
+        Steps from a column to its digit.
+    test_pairs, test_columns : int
+        Size of the last test of `best`.
+    test_errors : int
+        Wrong digits in that test.
+    seconds : tuple of float
+        Of the training, and of the last test.
+
+    Examples
+    --------
+    >>> task = {"hidden_size": 5, "columns": 3, "delay": 0, "test_pairs": 10, "test_columns": 50}
+    >>> result = fastrec.addition(4, "elman", epochs=10, progress=False, **task)
+    >>> bool(result.solved[result.best_model])
+    True
     """
 
     history: History
@@ -70,7 +91,13 @@ class AdditionResult(Displayed):
         return self.figure()
 
     def figure(self) -> Figure:
-        """The learning curves of all networks."""
+        """Draw the learning curves of all networks.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            As `fastrec.plot.learning_curve_figure` makes it.
+        """
         from ..plot import learning_curve_figure
 
         return learning_curve_figure(self.history)
@@ -79,11 +106,43 @@ class AdditionResult(Displayed):
 def addition_task(
     pairs: int, columns: int, delay: int = 2, seed: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
-    """Random pairs of binary numbers, least significant column first, and the digits of their sums.
+    """Make random pairs of binary numbers and the digits of their sums.
 
-    Returns x (pairs, t, 2) float32 of 0 and 1, with t = columns + 1 + delay, the last 1 + delay steps 0;
-    targets (pairs, t) int32, at step t the digit of column t - delay, one digit more than there are columns;
-    mask (pairs, t) bool, False in the first `delay` steps.  Raises ValueError for sizes that cannot be.
+    Numbers begin with the least significant column.
+
+    Parameters
+    ----------
+    pairs : int
+        Number of pairs.
+    columns : int
+        Digits of each number.
+    delay : int, default 2
+        Steps from a column to its digit.
+    seed : int, default 0
+        From 0 to 2^64 - 1.
+
+    Returns
+    -------
+    x : ndarray of shape (pairs, t, 2)
+        float32 of 0 and 1, with t = columns + 1 + delay; the last 1 + delay steps are 0.
+    targets : ndarray of shape (pairs, t)
+        int32, at step t the digit of column t - delay. A sum has one digit more than there are columns.
+    mask : ndarray of shape (pairs, t)
+        bool, False in the first `delay` steps.
+
+    Raises
+    ------
+    ValueError
+        For sizes that are out of range or do not fit into memory.
+
+    Examples
+    --------
+    >>> x, targets, mask = fastrec.addition_task(1, columns=3, delay=1, seed=3)
+    >>> x[0].T.astype(int)
+    array([[1, 1, 0, 0, 0],
+           [1, 1, 0, 0, 0]])
+    >>> targets[0]
+    array([0, 0, 1, 1, 0], dtype=int32)
     """
     pairs, columns = as_int("pairs", pairs, 1, 2**31 - 1), as_int("columns", columns, 1, 2**31 - 1)
     delay, seed = as_int("delay", delay, 0, 2**16), as_int("seed", seed, 0, MAX_SEED)
@@ -100,7 +159,7 @@ def addition_task(
 
 
 def count_errors(rnn: RNN, task: tuple[Array, Array, Array]) -> NDArray[np.int64]:
-    """Wrong digits of each network, or () of one, the greater of two outputs being the digit."""
+    """Return the number of wrong digits of each network; the greater of two outputs is the digit."""
     x, targets, mask = task
     outputs, _ = rnn.predict(x)
     wrong = ((outputs[..., 1] > outputs[..., 0]) != targets) & mask
@@ -124,16 +183,53 @@ def addition(
 ) -> AdditionResult:
     """Train k networks at once to add binary numbers, and test the best on far longer ones.
 
-    models: k, network j has seed + j.  hidden_size, cell, activation: as in `RNN`.
-    columns: of the 2048 pairs to train on (and of 256 others to test on), in batches of 32.
-    delay: steps between a column and the digit of the sum that is asked for.
-    learning_rate: of `Adam`, the gradient norm clipped at 1.
-    test_pairs, test_columns: the last test.
-    backend, progress: as in `fit`.
+    They learn from 2048 pairs, in batches of 32, and are tested on 256 others. Elman networks of 3 hidden
+    units add with a delay of 0 or 1; besides the carry they cannot remember a digit for two steps, as gated
+    ones can.
 
-    Elman networks of 3 hidden units add with a delay of 0 or 1, but have no room to remember a digit for two
-    steps beside the carry; gated ones have.  Raises ValueError for arguments that cannot be, and
-    RuntimeError if no network adds the test pairs of the training length.
+    Parameters
+    ----------
+    models : int, default 64
+        Number k of networks. Network j has the seed seed + j.
+    cell, activation : str
+        As in `RNN`; by default "lstm" and "tanh".
+    hidden_size : int, default 3
+        Hidden units.
+    columns : int, default 8
+        Columns of the numbers to train on.
+    delay : int, default 2
+        Steps from a column to the digit of its sum.
+    epochs : int, default 40
+        Passes over the pairs.
+    learning_rate : float, default 0.03
+        Step size of `Adam`; the gradient norm is clipped at 1.
+    test_pairs, test_columns : int, default 1000
+        Size of the last test.
+    seed : int, default 0
+        From 0 to 2^64 - 4.
+    backend : str, optional
+        As in `RNN`.
+    progress : bool, default True
+        As in `fit`.
+
+    Returns
+    -------
+    AdditionResult
+        Learning curves, and the best network with its test.
+
+    Raises
+    ------
+    ValueError
+        For invalid arguments.
+    RuntimeError
+        If no network adds the test pairs of the training length without an error.
+
+    Examples
+    --------
+    >>> task = {"hidden_size": 5, "columns": 3, "delay": 0, "test_pairs": 10, "test_columns": 50}
+    >>> result = fastrec.addition(4, "elman", epochs=10, progress=False, **task)
+    >>> result.solved.shape, result.best
+    ((4,), RNN(input_size=2, hidden_size=5, ...))
     """
     seed = as_int("seed", seed, 0, MAX_SEED - 3)
     test_pairs = as_int("test_pairs", test_pairs, 1, 2**31 - 1)

@@ -35,21 +35,57 @@ TEXT = "fastrec_encoder_decoder"  # the array of a file that holds the sizes
 class EncoderDecoder:
     """A network that writes a sequence of symbols, given another sequence or a context vector.
 
-    The decoder begins in the last state of the encoder, a network of the same cell, size and layers
-    (Sutskever, Vinyals & Le, NIPS 2014), or in the state c W + b of a context c; it reads the symbol that
-    came before, and predicts the next one.  Both ends of a target are one more symbol, target_size: the
-    decoder reads it first and writes it last, and neither what is given nor what is returned holds it.
+    The decoder starts in the last state of the encoder, a network of the same cell, size and layers
+    (Sutskever, Vinyals & Le, NIPS 2014), or in the state c W + b of a context c. It reads the symbol before,
+    and predicts the next one. Both ends of a target are marked by one more symbol, target_size: the decoder
+    reads it first and writes it last. Targets given and sequences returned do not contain it.
 
-    source_size: inputs of the encoder, as of `RNN` (symbols, or numbers a step), or numbers of a context.
-    target_size: number of symbols of the targets, which are integers 0..target_size-1.
-    hidden_size, cell, activation, num_layers, dtype, backend: as of `RNN`, for both networks.
-    sources: "sequences" or "contexts".
-    seed: 0..2^64-2; the weights of the decoder have this one, those before it the next.
+    Parameters
+    ----------
+    source_size : int
+        Inputs of the encoder, as of `RNN` (symbols, or numbers per step), or numbers in a context.
+    target_size : int
+        Number of symbols of the targets, which are the integers 0..target_size-1.
+    hidden_size : int
+        Hidden units of each layer of both networks.
+    cell, activation : str
+        As in `RNN`; by default "gru" and "tanh".
+    num_layers : int, default 1
+        Layers of both networks.
+    sources : {"sequences", "contexts"}, default "sequences"
+        What sources are.
+    dtype : dtype, default np.float32
+        np.float32 or np.float64.
+    seed : int, default 0
+        From 0 to 2^64 - 2. It seeds the weights of the decoder, and seed + 1 those before it.
+    backend : str, optional
+        As in `RNN`.
 
-    decoder: an `RNN`, whose own "h0" (and "c0") is not used.  encoder: an `RNN`, or None.
-    context: the arrays "W" (c, layers s) and "b" (layers s,) with s the width of a state, or {}.
+    Attributes
+    ----------
+    decoder : RNN
+        Its own "h0" (and "c0") is not used.
+    encoder : RNN or None
+        None if sources are contexts.
+    context : dict of str to array
+        "W" (c, layers s) and "b" (layers s,), with s the width of a state; empty if sources are sequences.
 
-    Raises ValueError for arguments that cannot be.  So do all methods; nothing is changed then.
+    Raises
+    ------
+    ValueError
+        For invalid arguments. Methods raise it too, and change nothing then.
+
+    Examples
+    --------
+    >>> model = fastrec.EncoderDecoder(3, 3, 16, seed=1)
+    >>> sources = np.array([[0, 1], [1, 2], [2, 0]])
+    >>> optimizer = fastrec.Adam(0.05)
+    >>> history = model.fit(sources, sources[:, ::-1], optimizer=optimizer, epochs=60, progress=False)
+    >>> symbols, lengths = model.generate(sources, steps=2)
+    >>> symbols
+    array([[1, 0],
+           [2, 1],
+           [0, 2]], dtype=int32)
     """
 
     def __init__(
@@ -93,9 +129,9 @@ class EncoderDecoder:
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """All parameters, as "encoder.W_in" (or "context.W") and "decoder.W_in", for one `Optimizer`.
+        """All parameters by name, such as "encoder.W_in", "context.W" and "decoder.W_in", for an optimiser.
 
-        The dict is made anew, its arrays are those of `encoder`, `context` and `decoder`.
+        The dict is new; its arrays are those of `encoder`, `context` and `decoder`.
         """
         before = ("encoder", self.encoder.parameters) if self.encoder else ("context", self.context)
         both = (before, ("decoder", self.decoder.parameters))
@@ -121,9 +157,19 @@ class EncoderDecoder:
         return f"EncoderDecoder({', '.join(parts)})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a NumPy .npz file with sizes and parameters, replacing path in one step.
+        """Write sizes and parameters to a NumPy .npz file, replacing it in one step.
 
-        Raises ValueError unless path ends in .npz, OSError if it cannot be written.
+        Parameters
+        ----------
+        path : path
+            A name that ends in .npz.
+
+        Raises
+        ------
+        ValueError
+            If the suffix is another one.
+        OSError
+            If the file cannot be written.
         """
         require_suffix(path, ".npz")
         text = json.dumps({"format": FORMAT, **asdict(self._sizes), "dtype": self._sizes.dtype.name})
@@ -133,9 +179,26 @@ class EncoderDecoder:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> EncoderDecoder:
-        """Read what `save` wrote.  Nothing in the file is executed.
+        """Read a file that `save` wrote. Nothing in the file is executed.
 
-        Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
+        Parameters
+        ----------
+        path : path
+            The file.
+        backend : str, optional
+            As in `RNN`.
+
+        Returns
+        -------
+        EncoderDecoder
+            An equal model.
+
+        Raises
+        ------
+        ValueError
+            If the file is foreign, truncated or damaged; the message names it.
+        OSError
+            If it cannot be read.
         """
         with open_archive(path, "encoder-decoder") as archive:
             sizes = sizes_of(Sizes, read_text(archive, TEXT, "encoder-decoder file"))
@@ -146,10 +209,24 @@ class EncoderDecoder:
         return model
 
     def encode(self, sources: ArrayLike, lengths: ArrayLike | None = None) -> Array:
-        """The states (layers, n, s) in which the decoder begins.
+        """Return the states in which the decoder starts.
 
-        sources: tokens (n, t) or numbers (n, t, i) with lengths (n,), as `RNN.forward` takes them, or
-            contexts (n, c), which have no lengths.
+        Parameters
+        ----------
+        sources : array_like
+            Tokens (n, t) or numbers (n, t, i) as `RNN.forward` takes them, or contexts (n, c).
+        lengths : array_like of shape (n,), optional
+            Steps of each sequence; contexts have none.
+
+        Returns
+        -------
+        ndarray of shape (layers, n, s)
+            The states.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments.
         """
         at = place(self.backend)
         return move(self._encode(at, *read_sources(self._sizes, at, sources, lengths))[0][:, 0], "cpu")
@@ -162,7 +239,29 @@ class EncoderDecoder:
         target_lengths: ArrayLike | None = None,
         reduction: Reduction = "mean",
     ) -> float:
-        """The loss of `loss_and_gradients`, without gradients."""
+        """Return the loss of `loss_and_gradients`, without gradients.
+
+        Parameters
+        ----------
+        sources, targets : array_like
+            As in `loss_and_gradients`.
+        lengths, target_lengths : array_like of shape (n,), optional
+            As in `loss_and_gradients`.
+        reduction : {"mean", "sum"}, default "mean"
+            As in `loss_and_gradients`.
+
+        Returns
+        -------
+        float
+            The loss in nats.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments.
+        FloatingPointError
+            If the state of the encoder is not finite.
+        """
         at = place(self.backend)
         pairs = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
         return self.decoder._public_loss(self._losses(at, pairs, reduction))
@@ -175,14 +274,37 @@ class EncoderDecoder:
         target_lengths: ArrayLike | None = None,
         reduction: Reduction = "mean",
     ) -> tuple[float, dict[str, Array]]:
-        """The cross entropy of the targets, and its gradients, with the keys of `parameters`.
-
-        sources, lengths: as in `encode`.
-        targets: integers (n, u); target_lengths: (n,), from 0 to u, None are all u.
-        reduction: "mean" over the symbols of all targets and the ends, one for each, or their "sum", in nats.
+        """Return the cross entropy of the targets and its gradients.
 
         The decoder reads the targets, not what it would have written (teacher forcing: Williams & Zipser,
         Neural Computation 1, 270, 1989).
+
+        Parameters
+        ----------
+        sources : array_like
+            As in `encode`.
+        targets : array_like of shape (n, u)
+            Integers from 0 to target_size - 1.
+        lengths : array_like of shape (n,), optional
+            As in `encode`.
+        target_lengths : array_like of shape (n,), optional
+            Symbols of each target, from 0 to u; the default is all u.
+        reduction : {"mean", "sum"}, default "mean"
+            Mean over the symbols of all targets and their ends, one for each, or the sum.
+
+        Returns
+        -------
+        loss : float
+            In nats.
+        gradients : dict of str to ndarray
+            Gradients with the keys of `parameters`.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments.
+        FloatingPointError
+            If the state of the encoder or its gradient is not finite.
         """
         at = place(self.backend)
         pairs = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
@@ -199,13 +321,38 @@ class EncoderDecoder:
         top_p: float | None = None,
         seed: int = 0,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Write a sequence for each source: its likeliest symbols one by one, or with a temperature draws.
+        """Write a sequence for each source, symbol by symbol: the most probable ones, or random ones.
 
-        sources, lengths: as in `encode`.  steps: the most symbols of a sequence.
-        temperature, top_k, top_p, seed: as in `RNN.generate`.
+        Parameters
+        ----------
+        sources : array_like
+            As in `encode`.
+        steps : int
+            Largest number of symbols of a sequence.
+        lengths : array_like of shape (n,), optional
+            As in `encode`.
+        temperature : float, default 0.0
+            As in `RNN.generate`, like the three that follow.
+        top_k : int, optional
+            Draw from this many most probable symbols only.
+        top_p : float, optional
+            Draw from the fewest symbols with more than this probability together.
+        seed : int, default 0
+            From 0 to 2^64 - 1.
 
-        Returns symbols (n, steps), each row followed by target_size, and their numbers (n,), as `unpad` takes
-        them; rows that did not end have the length `steps`.
+        Returns
+        -------
+        symbols : ndarray of shape (n, steps)
+            int32, each row followed by target_size.
+        lengths : ndarray of shape (n,)
+            Symbols of each row, int64, as `unpad` takes them; `steps` for rows that did not end.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments.
+        FloatingPointError
+            If outputs are not finite.
         """
         state, stop = self.encode(sources, lengths), self.target_size
         start = np.full((state.shape[1], 1), stop, np.int32)
@@ -230,15 +377,42 @@ class EncoderDecoder:
         progress: bool = True,
         callback: Callable[[int, History], object] | None = None,
     ) -> History:
-        """Train in place on n pairs of a source and a target.
+        """Train in place on n pairs of a source and a target, in shuffled batches.
 
-        sources, targets, lengths, target_lengths: as in `loss_and_gradients`.
-        validation: (sources, targets), perhaps with lengths and target_lengths, to take the loss of after
-            each epoch.
-        optimizer: None is a new `Adam` with clip=1.
-        epochs, batch_size, seed, patience, progress, callback: as in `fastrec.fit`.
+        Parameters
+        ----------
+        sources, targets : array_like
+            As in `loss_and_gradients`.
+        validation : tuple, optional
+            (sources, targets), perhaps with lengths and target_lengths, whose loss is taken after each epoch.
+        optimizer : SGD or Adam, optional
+            The default is a new `Adam` with clip=1.
+        epochs : int, default 10
+            As in `fastrec.fit`.
+        batch_size : int, default 32
+            Pairs per update.
+        lengths, target_lengths : array_like of shape (n,), optional
+            As in `loss_and_gradients`.
+        seed : int, default 0
+            As in `fastrec.fit`.
+        patience : int, optional
+            As in `fastrec.fit`.
+        progress : bool, default True
+            As in `fastrec.fit`.
+        callback : callable, optional
+            As in `fastrec.fit`.
 
-        Raises FloatingPointError if a gradient is not finite; the parameters are those before that batch.
+        Returns
+        -------
+        History
+            Losses and gradient norms of all epochs.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments, before any work.
+        FloatingPointError
+            If the training diverges, as `fastrec.fit` says; the parameters are those before that batch.
         """
         options = read_options(epochs, batch_size, seed, patience, callback)
         optimizer = check_optimizer(Adam(clip=1.0) if optimizer is None else optimizer)
@@ -350,6 +524,6 @@ class PairLearner(BatchLearner):
 
 
 def network(config: Config, seed: int, backend: str | None) -> RNN:
-    """A single network of those sizes."""
+    """Make a single network of those sizes."""
     sizes = (config.input_size, config.hidden_size, config.output_size, config.cell, config.activation)
     return RNN(*sizes, config.num_layers, dtype=config.dtype, seed=seed, backend=backend)

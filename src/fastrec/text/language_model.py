@@ -36,11 +36,47 @@ LONGEST = 2**28  # bytes that a vocabulary in a file may have
 class CharModel:
     """A recurrent network that predicts the next character of a text, or its next word.
 
-    hidden_size, cell, num_layers, embedding_size, dtype, seed, backend, precision: as in `RNN`.
-    unit, vocabulary_size: what a text is cut into, and how many symbols are kept at most: see `Vocabulary`.
+    Parameters
+    ----------
+    hidden_size : int, default 512
+        Hidden units of each layer.
+    cell : {"gru", "elman", "lstm"}, default "gru"
+        As in `RNN`.
+    num_layers : int, default 1
+        Number of layers.
+    embedding_size : int, optional
+        As in `RNN`.
+    unit : {"character", "word"}, default "character"
+        What a text is split into, as in `Vocabulary`.
+    vocabulary_size : int, optional
+        Largest number of symbols to keep, as in `Vocabulary.of`.
+    dtype : dtype, default np.float32
+        np.float32 or np.float64.
+    seed : int, default 0
+        From 0 to 2^64 - 1, for the first weights and for dropout.
+    backend : str, optional
+        As in `RNN`.
+    precision : {"float32", "tf32", "bf16"}, default "float32"
+        As in `RNN`.
 
-    vocabulary, rnn: the symbols and the network, None before `fit` has seen a text.
-    Raises ValueError for arguments that cannot be, as all methods do; nothing is changed then.
+    Attributes
+    ----------
+    vocabulary : Vocabulary or None
+        The symbols, None before `fit` has seen a text.
+    rnn : RNN or None
+        The network, None before `fit` has seen a text.
+
+    Raises
+    ------
+    ValueError
+        For invalid arguments. Methods raise it too, and change nothing then.
+
+    Examples
+    --------
+    >>> model = fastrec.CharModel(16, seed=1)
+    >>> history = model.fit("tick tock " * 60, epochs=30, batch_size=4, steps=10, learning_rate=0.02)
+    >>> model.sample("tick to", 8, temperature=0)
+    'ck tick '
     """
 
     vocabulary: Vocabulary | None
@@ -98,22 +134,58 @@ class CharModel:
     ) -> TextHistory:
         """Train on a text by truncated backpropagation through time, with `Adam`.
 
-        held_out: the share of the text, at its end, that is not trained on, or another text; 0 for none.
-        epochs: passes through the text, also parts of one; minutes: train for so long instead.  20 epochs if
-            neither is given.
-        batch_size, steps: so many places of the text are read side by side, and so many symbols of each
-            before an update; states are carried on, and reading goes on where it was, through all passes.
-        learning_rate: falls linearly to 0 during the last part `decay` of the training.  clip: of the
-            gradient norm.  dropout: as in `RNN.loss_and_gradients`.  weight_decay: as in `Adam`.
-        checkpoint: a .npz file, replaced after every evaluation.  If it is there, training goes on from it,
-            to the same bits as without the interruption (with minutes: once the learning rate falls; how many
-            updates that takes follows from the time until then).
-        callback: called after every evaluation, a pass through the text or 250 updates, with the model and
-            the curves so far.
+        Afterwards the network has the parameters of the evaluation with the least held-out loss, or training
+        loss if nothing was held out. A second call continues with the network and the vocabulary of the
+        first.
 
-        A second call goes on with the network and the vocabulary of the first.  In the end the network has
-        the parameters of the evaluation with the least held-out loss (or training loss).  Raises
-        FloatingPointError if the training diverges, OSError if the checkpoint cannot be written.
+        Parameters
+        ----------
+        text : str
+            The text to learn from.
+        held_out : float or str, default 0.1
+            Share of the text, at its end, that is held out of training; or another text. 0 holds out nothing.
+        epochs : float, optional
+            Passes through the text, also fractions; 20 if minutes is not given either.
+        minutes : float, optional
+            Train for this long instead.
+        batch_size : int, default 32
+            Places of the text that are read side by side. The states are carried on from update to update,
+            and each place reads on where it was, through all passes.
+        steps : int, default 100
+            Symbols of each place per update.
+        learning_rate : float, default 2e-3
+            Step size, which falls linearly to 0 at the end.
+        decay : float, default 0.6
+            Last part of the training in which the learning rate falls, from 0 to 1.
+        clip : float, default 1.0
+            Largest norm of the gradient.
+        dropout : float, default 0.0
+            As in `RNN.loss_and_gradients`.
+        weight_decay : float, default 0.0
+            As in `Adam`.
+        checkpoint : path, optional
+            A .npz file, replaced after every evaluation. If it exists, training resumes from it, and ends
+            with the same bits as an uninterrupted one. With minutes this holds once the learning rate has
+            begun to fall: how many updates that takes follows from the time until then.
+        progress : bool, default True
+            Show a bar with the time left, in a terminal or a notebook.
+        callback : callable, optional
+            Called after every evaluation and its checkpoint, with the model and the curves so far. There is
+            an evaluation after each pass through the text, but at least 20 and at most 250 updates apart.
+
+        Returns
+        -------
+        TextHistory
+            The learning curves.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments, and for a checkpoint that is damaged or belongs to another training.
+        FloatingPointError
+            If the training diverges, as `fit` says.
+        OSError
+            If the checkpoint cannot be written.
         """
         vocabulary = self.vocabulary or Vocabulary.of(text, self._unit, self._size)
         tokens = vocabulary.encode(text)
@@ -193,11 +265,35 @@ class CharModel:
         seed: int = 0,
         samples: int | None = None,
     ) -> Any:
-        """Go on with a prompt for `length` symbols; returns the text without the prompt.
+        """Continue a prompt by drawing symbols one after the other.
 
-        prompt: None is a line break, if the model knows it.
-        temperature, top_k, top_p, seed: as in `RNN.generate`.
-        samples: None for one text, a str; else a list of so many.
+        Parameters
+        ----------
+        prompt : str, optional
+            What the text begins with; the default is a line break if the model knows it, else its first
+            symbol.
+        length : int, default 1000
+            Number of symbols to draw.
+        temperature : float, default 1.0
+            As in `RNN.generate`, like the three that follow.
+        top_k : int, optional
+            Draw from this many most probable symbols only.
+        top_p : float, optional
+            Draw from the fewest symbols with more than this probability together.
+        seed : int, default 0
+            From 0 to 2^64 - 1.
+        samples : int, optional
+            Number of texts.
+
+        Returns
+        -------
+        str or list of str
+            The text without the prompt, a list if samples is given.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments, and before `fit`.
         """
         vocabulary, rnn = self._fitted()
         length = as_int("length", length, 1, MAX_SIZE)
@@ -217,7 +313,33 @@ class CharModel:
         top_p: float | None = None,
         seed: int = 0,
     ) -> Iterator[str]:
-        """The text of `sample` in pieces, each given out as soon as it is drawn."""
+        """Yield the text of `sample` in pieces, each as soon as it is drawn.
+
+        Parameters
+        ----------
+        prompt : str, optional
+            As in `sample`, like all that follow.
+        length : int, default 1000
+            Number of symbols to draw.
+        temperature : float, default 1.0
+            As in `RNN.generate`.
+        top_k : int, optional
+            Draw from this many most probable symbols only.
+        top_p : float, optional
+            Draw from the fewest symbols with more than this probability together.
+        seed : int, default 0
+            From 0 to 2^64 - 1.
+
+        Returns
+        -------
+        iterator of str
+            The pieces.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments, and before `fit`.
+        """
         vocabulary, rnn = self._fitted()
         start, length = read_prompt(vocabulary, prompt)[None], as_int("length", length, 1, MAX_SIZE)
 
@@ -233,8 +355,23 @@ class CharModel:
         return pieces()
 
     def score(self, text: str) -> float:
-        """The mean cross entropy of a text, nats a symbol (divide by ln 2 for bits): of each symbol but the
-        first, given all before it."""
+        """Return the mean cross entropy of a text: of each symbol but the first, given all before it.
+
+        Parameters
+        ----------
+        text : str
+            At least two symbols.
+
+        Returns
+        -------
+        float
+            Nats per symbol; divide by ln 2 for bits.
+
+        Raises
+        ------
+        ValueError
+            If the text is too short or has unknown symbols, and before `fit`.
+        """
         vocabulary, rnn = self._fitted()
         tokens = vocabulary.encode(text)
         if len(tokens) < 2:
@@ -242,10 +379,21 @@ class CharModel:
         return score(rnn, tokens, 1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a NumPy .npz file with vocabulary and network, replacing path in one step; `RNN.load` reads
-        the network alone.
+        """Write vocabulary and network to a NumPy .npz file, replacing it in one step.
 
-        Raises ValueError unless path ends in .npz, OSError if it cannot be written.
+        `RNN.load` reads the network alone.
+
+        Parameters
+        ----------
+        path : path
+            A name that ends in .npz.
+
+        Raises
+        ------
+        ValueError
+            If the suffix is another one, and before `fit`.
+        OSError
+            If the file cannot be written.
         """
         vocabulary, rnn = self._fitted()
         rnn._check()
@@ -256,9 +404,26 @@ class CharModel:
     def load(
         cls, path: str | os.PathLike[str], backend: str | None = None, precision: Precision = "float32"
     ) -> CharModel:
-        """Read what `save` wrote; nothing in the file is executed.
+        """Read a file that `save` wrote. Nothing in the file is executed.
 
-        Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
+        Parameters
+        ----------
+        path : path
+            The file.
+        backend, precision : str, optional
+            As in `RNN`; files do not hold them.
+
+        Returns
+        -------
+        CharModel
+            An equal model.
+
+        Raises
+        ------
+        ValueError
+            If the file is foreign, truncated or damaged; the message names it.
+        OSError
+            If it cannot be read.
         """
         with files.open_archive(path, "text model") as archive:
             settings = files.read_text(archive, files.BESIDE, "text model", LONGEST)
@@ -274,7 +439,7 @@ class CharModel:
 
 
 def read_prompt(vocabulary: Vocabulary, prompt: str | None) -> NDArray[np.int32]:
-    """The tokens of a prompt, as `CharModel.sample` takes it; ValueError if it is none."""
+    """Return the tokens of a prompt as `CharModel.sample` takes it; ValueError if it is invalid."""
     if prompt is None:
         prompt = "\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0]
     try:
@@ -287,8 +452,18 @@ def read_prompt(vocabulary: Vocabulary, prompt: str | None) -> NDArray[np.int32]
 
 
 def example_text() -> str:
-    """A text to try models on: Shakespeare's Romeo and Juliet, 133465 characters of 61 kinds.
+    r"""Return a text to try models on: Shakespeare's Romeo and Juliet, 133465 characters of 61 kinds.
 
-    It ships with fastrec, and is in the public domain.
+    It ships with fastrec and is in the public domain.
+
+    Returns
+    -------
+    str
+        The text, with line breaks "\n".
+
+    Examples
+    --------
+    >>> fastrec.example_text()[:15]
+    'SAMPSON:\nGregor'
     """
     return (resources.files(__package__) / "data" / "romeo_and_juliet.txt").read_text(encoding="utf-8")

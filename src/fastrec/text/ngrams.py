@@ -20,9 +20,8 @@ class Level(NamedTuple):
     """The m-grams of a text, sorted; they are the contexts of the next level.
 
     keys: (grams,) int64, for each the number of its first m - 1 symbols among the grams below, times size,
-        plus its last symbol.
-    chance: (grams,) of its last symbol after the others, discounted.
-    rest: (contexts,) what is left for the level below, for each gram below; 1 if nothing followed it.
+    plus its last symbol. probability: (grams,) of its last symbol after the others, discounted. rest:
+    (contexts,) the probability left for the level below, for each gram below; 1 if nothing followed it.
     """
 
     keys: NDArray[np.int64]
@@ -30,7 +29,7 @@ class Level(NamedTuple):
     rest: NDArray[np.float64]
 
     def find(self, contexts: Array, tokens: Array, size: int) -> Array:
-        """The numbers of the grams made of contexts and a symbol each, -1 for those not in the text."""
+        """Return the numbers of grams, each a context and a symbol, -1 for those that are not in the text."""
         if not len(self.keys):
             return np.full(len(tokens), -1)
         wanted = contexts * size + tokens
@@ -39,16 +38,31 @@ class Level(NamedTuple):
 
 
 class NGramModel:
-    """The chance of a symbol after the `order` - 1 before it, by modified Kneser-Ney smoothing.
+    """An n-gram model with modified Kneser-Ney smoothing: a measure for the memory of networks.
 
-    order: from 1 (no context); size: symbols are 0..size-1.
+    It gives the probability of a symbol after the `order` - 1 before it. Probabilities of all orders are
+    interpolated, each with three discounts from its counts of counts; below the highest order, counts are
+    numbers of different symbols before (Chen & Goodman, Computer Speech and Language 13, 359, 1999, section
+    4.1). The lowest order is interpolated with 1/size, so that no symbol has probability 0. Where the counts
+    of counts give no discounts, they are 1/2, 1 and 3/2.
 
-    Chances of all orders are interpolated, each with three discounts from its counts of counts; below the
-    highest order, counts are those of different symbols before (Chen & Goodman, Computer Speech and Language
-    13, 359, 1999, section 4.1).  The lowest is interpolated with 1/size, so that no symbol has chance 0.
-    Where counts of counts give no discounts they are 1/2, 1 and 3/2.
+    Parameters
+    ----------
+    order : int
+        Symbols of an n-gram, from 1, which ignores the context.
+    size : int
+        Number of symbols, which are the integers 0..size-1.
 
-    Raises ValueError for arguments that cannot be; so do all methods.
+    Raises
+    ------
+    ValueError
+        For invalid arguments, also of methods.
+
+    Examples
+    --------
+    >>> model = fastrec.NGramModel(order=2, size=3).fit(np.arange(99) % 3)
+    >>> model.predict([0]).round(3)
+    array([0.015, 0.97 , 0.015])
     """
 
     def __init__(self, order: int, size: int) -> None:
@@ -60,7 +74,25 @@ class NGramModel:
         return f"NGramModel(order={self.order}, size={self.size}{f', grams={grams}' * bool(grams)})"
 
     def fit(self, tokens: ArrayLike) -> NGramModel:
-        """Count the n-grams of a text, integers (n,), in place of those counted before; returns self."""
+        """Count the n-grams of a text, which replace those counted before.
+
+        Parameters
+        ----------
+        tokens : array_like of shape (n,)
+            Integers from 0 to size - 1.
+
+        Returns
+        -------
+        NGramModel
+            The model itself.
+
+        Raises
+        ------
+        ValueError
+            If the text is empty or a token is out of range.
+        MemoryError
+            If the counts would not fit.
+        """
         text = self._read("tokens", tokens)
         if not len(text):
             raise ValueError("tokens is empty; give a text to count")
@@ -82,18 +114,66 @@ class NGramModel:
         return self
 
     def log_chances(self, tokens: ArrayLike) -> NDArray[np.float64]:
-        """The logarithm (n,) of the chance of each token of a text (n,) after those before it."""
+        """Return the logarithm of the probability of each token of a text, given those before it.
+
+        Parameters
+        ----------
+        tokens : array_like of shape (n,)
+            Integers from 0 to size - 1.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Natural logarithms, float64.
+
+        Raises
+        ------
+        ValueError
+            If a token is out of range, and before `fit`.
+        """
         text = self._read("tokens", tokens)
         return np.log(self._chances(self._contexts(text)[:, :-1], text))
 
     def score(self, tokens: ArrayLike) -> float:
-        """The cross entropy of a text, integers (n,), in nats a token, as the loss of a network."""
+        """Return the cross entropy of a text, comparable to the loss of a network.
+
+        Parameters
+        ----------
+        tokens : array_like of shape (n,)
+            Integers from 0 to size - 1.
+
+        Returns
+        -------
+        float
+            Nats per token.
+
+        Raises
+        ------
+        ValueError
+            If the text is empty or a token is out of range, and before `fit`.
+        """
         if not len(found := self.log_chances(tokens)):
             raise ValueError("tokens is empty; give a text to score")
         return float(-found.mean())
 
     def predict(self, context: ArrayLike) -> NDArray[np.float64]:
-        """The chances (size,) of the symbols after a context, integers (n,), of which the last few matter."""
+        """Return the probabilities of all symbols after a context.
+
+        Parameters
+        ----------
+        context : array_like of shape (n,)
+            Integers from 0 to size - 1, of which the last order - 1 matter.
+
+        Returns
+        -------
+        ndarray of shape (size,)
+            Probabilities, float64.
+
+        Raises
+        ------
+        ValueError
+            If a token is out of range, and before `fit`.
+        """
         text = self._read("context", context)[-self.order :]
         last = self._contexts(text)[:, -1:]
         return self._chances(np.repeat(last, self.size, axis=1), np.arange(self.size))
@@ -107,7 +187,7 @@ class NGramModel:
         return (read_integers(name, array, self.size, None) if array.size else array).astype(np.int64)
 
     def _contexts(self, text: Array) -> Array:
-        """The numbers (order, n + 1) of the 0, 1, ... symbols before each position, -1 where not known."""
+        """Return the number (order, n + 1) of the m - 1 symbols before each position, -1 if unknown."""
         if not self._levels:
             raise ValueError("nothing has been counted; call fit first")
         contexts = np.full((self.order, len(text) + 1), -1)
@@ -128,7 +208,7 @@ class NGramModel:
 
 
 def smoothed(keys: Array, counts: Array, contexts: int, size: int) -> Level:
-    """A level from its grams (grams,), their counts, and the number of grams below."""
+    """Make a level from its grams (grams,), their counts, and the number of grams below."""
     discount = discounts(counts)[np.minimum(counts, 3)]
     total = np.bincount(keys // size, counts, contexts)
     taken = np.bincount(keys // size, discount, contexts)
@@ -140,7 +220,7 @@ def smoothed(keys: Array, counts: Array, contexts: int, size: int) -> Level:
 
 
 def discounts(counts: Array) -> Array:
-    """What is taken from counts of 0, 1, 2, and 3 or more: equation 26 of Chen & Goodman."""
+    """Return what is subtracted from counts of 0, 1, 2, and 3 or more: equation 26 of Chen & Goodman."""
     n1, n2, n3, n4 = (float(np.count_nonzero(counts == count)) for count in range(1, 5))
     if n1 and n2 and n3:
         y = n1 / (n1 + 2 * n2)
@@ -153,5 +233,34 @@ def discounts(counts: Array) -> Array:
 def ngram_table(
     train: ArrayLike, held: ArrayLike, size: int, orders: Iterable[int] = range(1, 7)
 ) -> dict[int, float]:
-    """Nats a token on a held-out text of models of several orders, fitted to another; both integers (n,)."""
+    """Score a held-out text with n-gram models of several orders, fitted to another text.
+
+    Parameters
+    ----------
+    train : array_like of shape (n,)
+        The text to count, integers from 0 to size - 1.
+    held : array_like of shape (m,)
+        The text to score.
+    size : int
+        Number of symbols.
+    orders : iterable of int, default range(1, 7)
+        Orders of the models.
+
+    Returns
+    -------
+    dict of int to float
+        Nats per token, by order.
+
+    Raises
+    ------
+    ValueError
+        As `NGramModel`.
+
+    Examples
+    --------
+    >>> tokens = np.arange(99) % 3
+    >>> table = fastrec.ngram_table(tokens[:60], tokens[60:], 3, orders=[1, 2])
+    >>> bool(table[2] < table[1])
+    True
+    """
     return {order: NGramModel(order, size).fit(train).score(held) for order in orders}

@@ -28,12 +28,32 @@ CODES = ("utf-32-le", "surrogatepass")  # four bytes a character, lone surrogate
 class Vocabulary:
     """Symbols that stand for the integers 0, 1, ..., the tokens of a network.
 
-    symbols: distinct strings, for "character" of length 1.  len() is their number.
-    unit: what a text is cut into: "character" is a code point, "word" a run of letters, digits and "_", or
-        any other character alone, so that the pieces together are the text.
-    unknown: the token of all pieces that are no symbol; None refuses them.
+    ``len()`` is their number.
 
-    Raises ValueError for symbols that cannot be.
+    Parameters
+    ----------
+    symbols : sequence of str
+        Distinct strings, of length 1 for "character".
+    unit : {"character", "word"}, default "character"
+        What a text is split into. A character is a code point. A word is a run of letters, digits and "_", or
+        any other single character, so that the pieces together are the text.
+    unknown : int, optional
+        Token of all pieces that are not among the symbols, which are refused by default.
+
+    Raises
+    ------
+    ValueError
+        For invalid arguments.
+
+    Examples
+    --------
+    >>> vocabulary = fastrec.Vocabulary.of("a rose is a rose", "word")
+    >>> vocabulary.symbols
+    (' ', 'a', 'is', 'rose')
+    >>> vocabulary.encode("is a rose")
+    array([2, 0, 1, 0, 3], dtype=int32)
+    >>> vocabulary.decode([3, 0, 2])
+    'rose is'
     """
 
     symbols: tuple[str, ...]
@@ -59,11 +79,28 @@ class Vocabulary:
 
     @classmethod
     def of(cls, text: str, unit: Unit = "character", size: int | None = None) -> Vocabulary:
-        """The symbols of a text, sorted by code points.
+        """Make the vocabulary of a text, sorted by code points.
 
-        size: keep the most frequent, of equally frequent ones the first in that order, and add an unknown
-            symbol at the end, so that there are at most so many; None keeps all, and knows no others.
-        Raises ValueError for a unit or size that cannot be, and without size for an empty text.
+        Parameters
+        ----------
+        text : str
+            The text.
+        unit : {"character", "word"}, default "character"
+            What it is split into.
+        size : int, optional
+            Largest number of symbols: the most frequent ones, of equally frequent ones the first in the
+            order, and a symbol for all others at the end. By default all symbols are kept, and others are
+            refused.
+
+        Returns
+        -------
+        Vocabulary
+            The symbols.
+
+        Raises
+        ------
+        ValueError
+            If unit or size is invalid, or the text is empty and size not given.
         """
         if not (isinstance(unit, str) and unit in UNITS):
             raise ValueError(f"unit is {unit!r}; it must be {one_of(UNITS)}")
@@ -78,9 +115,23 @@ class Vocabulary:
         return cls((*sorted(kept), unknown), unit, len(kept))
 
     def encode(self, text: str) -> NDArray[np.int32]:
-        """The tokens (n,) of a text.
+        """Return the tokens of a text.
 
-        Raises ValueError naming (five of) the pieces that are no symbols, if there is no unknown symbol.
+        Parameters
+        ----------
+        text : str
+            The text.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Tokens, int32.
+
+        Raises
+        ------
+        ValueError
+            If a piece is not among the symbols and there is no unknown symbol; the message names five of
+            them.
         """
         unknown = -1 if self.unknown is None else self.unknown
         if self.unit == "character":
@@ -99,9 +150,22 @@ class Vocabulary:
         return tokens
 
     def decode(self, tokens: ArrayLike) -> str:
-        """The text of tokens (n,), the inverse of `encode` but for unknown symbols.
+        """Return the text of tokens, the inverse of `encode` except for unknown symbols.
 
-        Raises ValueError unless they are integers from 0 to len() - 1.
+        Parameters
+        ----------
+        tokens : array_like of shape (n,)
+            Integers from 0 to len() - 1.
+
+        Returns
+        -------
+        str
+            The text.
+
+        Raises
+        ------
+        ValueError
+            If the array has another shape or dtype, or an integer is out of range.
         """
         array: Array = move(as_array("tokens", tokens), "cpu")
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
@@ -145,12 +209,12 @@ class Vocabulary:
 
 
 def read_text(text: str) -> str:
-    """The text, if it is one."""
+    """Return the text; ValueError if it is not a str."""
     if not isinstance(text, str):
         raise ValueError(f"text is a {type(text).__name__}; give a str")
     return text
 
 
 def points(text: str) -> NDArray[np.uint32]:
-    """The code points (n,) of a text, not to be written to."""
+    """Return the code points (n,) of a text, read-only."""
     return np.frombuffer(text.encode(*CODES), "<u4").astype(np.uint32, copy=False)
