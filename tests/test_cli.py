@@ -13,7 +13,7 @@ import pytest
 import fastrec
 from fastrec import cli
 from fastrec.cli.options import parse_sizes
-from fastrec.hopfield.storage_capacity.result import ScalingResult
+from fastrec.hopfield.storage_capacity import ScalingResult
 
 PNG = b"\x89PNG"
 COMMAND = [sys.executable, "-c", "from fastrec.cli import main; main()"]

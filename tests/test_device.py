@@ -18,7 +18,7 @@ from fastrec.hopfield import network as network_module
 from fastrec.hopfield import states as patterns_module
 from fastrec.hopfield.network import RecallResult
 from fastrec.hopfield.states import as_states
-from fastrec.hopfield.storage_capacity import run as capacity_module
+from fastrec.hopfield.storage_capacity import memory
 from fastrec.kernels import words
 
 METHODS = ("local_fields", "energy", "overlaps", "is_stable")
@@ -371,33 +371,33 @@ class TestCapacity:
     def test_chunks_change_nothing(self, gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
         expected = fastrec.capacity(20, trials=50, max_patterns=5, backend="reference")
         for most in (4096, 1, 7):
-            monkeypatch.setattr(capacity_module, "MOST_AT_ONCE", most)
+            monkeypatch.setattr(memory, "MOST_AT_ONCE", most)
             found = fastrec.capacity(20, trials=50, max_patterns=5, backend=gpu)
             assert np.array_equal(found.counts, expected.counts)
             assert np.array_equal(found.censored, expected.censored)
             assert found.backend == gpu
 
     def test_trials_at_once(self, gpu: str, free: Any) -> None:
-        one = capacity_module.trial_bytes(1000, 90)
+        one = memory.trial_bytes(1000, 90)
         assert one == 1000 * 128 // 4 + 8 * 128**2 + 128**2 // 4
         lanes = device().multiprocessors
-        rows = capacity_module.rows_bytes(1000, 90, lanes)
+        rows = memory.rows_bytes(1000, 90, lanes)
         for room, expected in ((8 * one + rows, 8), (one, 1), (2**40, 4096)):
             free(room * 5 // 4 + 1)
-            assert capacity_module.at_once(1000, 90, gpu) == (min(lanes, expected), expected)
+            assert memory.trials_at_once(1000, 90, gpu) == (min(lanes, expected), expected)
 
-    def test_room(self) -> None:
-        scan, recall = capacity_module.room(10**9, 3)
+    def test_largest_that_fits(self) -> None:
+        scan, recall = memory.largest_that_fits(10**9, 3)
 
         def scan_bytes(n: int) -> int:
-            return capacity_module.one_trial_bytes(n, fastrec.theory.capacity_bound(n), 3)
+            return memory.one_trial_bytes(n, fastrec.theory.capacity_bound(n), 3)
 
         for n, needed in (
             (scan, scan_bytes),
             (recall, lambda n: n * (n // 10) // 4),
         ):
             assert needed(n) <= 10**9 < needed(n * 101 // 100)
-        assert capacity_module.room(1, 3) == (0, 7)
+        assert memory.largest_that_fits(1, 3) == (0, 7)
 
     def test_command(
         self, gpu: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Any

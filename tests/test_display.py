@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 import fastrec
 from fastrec.bench.report import Report, Row
 from fastrec.display import MOST_PIXELS, MOST_ROWS, Displayed, Table, png, span
-from fastrec.hopfield.retrieval.run import RetrievalPoint
+from fastrec.hopfield.retrieval import RetrievalPoint
 from fastrec.plot.figures import MOST_LINES, draw_curve, new_figure
 from fastrec.rnn.history import History, TextHistory
 

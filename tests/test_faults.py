@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 
 import fastrec
-from fastrec.hopfield.storage_capacity.result import ScalingResult
-from fastrec.hopfield.storage_capacity.run import RUN
+from fastrec.hopfield.storage_capacity.result import SCHEMA, ScalingResult
 from fastrec.jobs import store as runs
-from fastrec.jobs.store import DamagedFile
+from fastrec.jobs.database import DamagedFile
 
 pytestmark = [
     pytest.mark.slow,
@@ -453,7 +452,7 @@ def test_what_was_ended_goes_on(folder, run, job, number, code, word):
 def kept(path):
     """Rows of a run file that may just have been begun."""
     try:
-        return runs.read(path, RUN)[2]
+        return runs.read(path, SCHEMA)[2]
     except DamagedFile:
         return []
 

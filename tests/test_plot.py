@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 import fastrec
 from fastrec import plot
 from fastrec.hopfield import theory
-from fastrec.hopfield.storage_capacity.result import CapacityDefinition, CapacityResult, ScalingResult
+from fastrec.hopfield.storage_capacity import CapacityDefinition, CapacityResult, ScalingResult
 from fastrec.plot.recall import UNIT_COLOURS
 from fastrec.rnn.diagnostics import GradientFlow
 from fastrec.rnn.history import History
@@ -450,7 +450,7 @@ def test_matplotlib_and_numba_load_late_and_pyplot_never():
 import sys
 import numpy as np
 import fastrec.plot
-from fastrec.hopfield.storage_capacity.result import CapacityDefinition, CapacityResult
+from fastrec.hopfield.storage_capacity import CapacityDefinition, CapacityResult
 assert not {"matplotlib", "numba", "cupy"} & set(sys.modules)
 definition = CapacityDefinition("all", "first_failure", 1, "async", 100, 99, 0)
 CapacityResult(100, np.array([9, 10]), np.zeros(2, bool), definition, "cpu", 1.0).plot().figure.canvas.draw()

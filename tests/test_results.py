@@ -10,16 +10,14 @@ from hypothesis import strategies as st
 
 from fastrec.files import new_file, require_suffix
 from fastrec.hopfield import theory
-from fastrec.hopfield.storage_capacity.result import (
-    COLUMNS,
-    CapacityDefinition,
-    CapacityResult,
-    ScalingResult,
-    from_rows,
-    to_rows,
-)
+from fastrec.hopfield.storage_capacity import CapacityDefinition, CapacityResult, ScalingResult
+from fastrec.hopfield.storage_capacity.result import SCHEMA, build_results
 
 DEFINITION = CapacityDefinition("all", "first_failure", 1, "async", 100, 5000, 7)
+
+
+def from_rows(rows):
+    return build_results(SCHEMA.results(rows))
 
 
 def result(n, counts, definition=DEFINITION, censored=None, seconds=0.25):
@@ -224,11 +222,11 @@ def test_fit_leaves_out_what_it_cannot_weigh():
 
 
 def test_rows_are_plain_and_come_back(scaling):
-    rows = [row for r in scaling for row in to_rows(r)]
+    rows = [row for r in scaling for row in r._rows()]
     assert {tuple(map(type, row)) for row in rows} == {
         (int, int, int, int, str, str, int, str, int, int, int, str, float)
     }
-    assert len(rows[0]) == len(COLUMNS)
+    assert len(rows[0]) == len(SCHEMA.columns)
     assert from_rows(rows) == scaling.results
     assert {r.n: r for r in from_rows(rows[::-1])} == {r.n: r for r in scaling}
     assert from_rows([]) == ()
@@ -241,7 +239,7 @@ def test_file_is_tidy_csv(scaling, tmp_path):
     assert lines[0] == "# fastrec capacity 1"
     assert lines[-1] == "# end 100"
     table = list(csv.DictReader(line for line in lines if not line.startswith("#")))
-    assert tuple(table[0]) == tuple(COLUMNS)
+    assert tuple(table[0]) == tuple(SCHEMA.columns)
     for r in scaling:
         mine = [row for row in table if row["n"] == str(r.n)]
         assert [int(row["trial"]) for row in mine] == list(range(r.trials))

@@ -10,22 +10,20 @@ import pytest
 
 import fastrec
 from fastrec.hopfield import theory
-from fastrec.hopfield.retrieval import run as retrieval
-from fastrec.hopfield.retrieval.run import (
-    COLUMNS,
-    ENDS,
+from fastrec.hopfield.retrieval import (
     Outcome,
     RetrievalDefinition,
     RetrievalResult,
-    Task,
-    ends,
-    retrieve,
     student_t,
     trial_seed,
     wilson,
 )
+from fastrec.hopfield.retrieval import run as retrieval
+from fastrec.hopfield.retrieval.census import ENDS, count_ends
+from fastrec.hopfield.retrieval.result import SCHEMA
+from fastrec.hopfield.retrieval.run import Task, retrieve
 from fastrec.hopfield.states import PackedStates
-from fastrec.jobs.store import export
+from fastrec.jobs.export import export
 
 DEFINITION = RetrievalDefinition(6, 0.1, "async", 100, 3)
 
@@ -90,7 +88,7 @@ def test_census_of_all_states_of_tiny_networks():
         every = np.array(list(product([-1, 1], repeat=n)))
         for begin in range(0, len(every) - p + 1, p):  # row r counts as recall of memory r
             states = every[begin : begin + p]
-            found = ends(states @ patterns.T, packed, fastrec.pack(states))
+            found = count_ends(states @ patterns.T, packed, fastrec.pack(states))
             kinds = [end_of(s, mu, patterns) for mu, s in enumerate(states)]
             assert found == tuple(map(kinds.count, ENDS))
             seen |= set(kinds)
@@ -103,7 +101,7 @@ def test_census_knows_each_kind_of_end(n):
     x = rng.choice([-1, 1], (5, n))
 
     def census(*states):
-        return ends(np.array(states) @ x.T, fastrec.pack(x), fastrec.pack(np.array(states)))
+        return count_ends(np.array(states) @ x.T, fastrec.pack(x), fastrec.pack(np.array(states)))
 
     def nudged(state, share):
         state = state.copy()
@@ -116,7 +114,7 @@ def test_census_knows_each_kind_of_end(n):
     assert all(census(nudged(state, 0.04)) == (0, 0, 0, 1, 0) for state in mixtures)
     assert census(np.sign(x.sum(0))) == (0, 0, 0, 0, 1)  # of five
     same = np.repeat(x[:1], 5, axis=0)  # what is stored twice is its own mixture, but a memory first
-    assert ends(same @ same.T, fastrec.pack(same), fastrec.pack(same)) == (5, 0, 0, 0, 0)
+    assert count_ends(same @ same.T, fastrec.pack(same), fastrec.pack(same)) == (5, 0, 0, 0, 0)
 
 
 def test_results_are_the_same_on_every_backend():
@@ -230,7 +228,7 @@ def test_files_and_tables(tmp_path):
     result.save(tmp_path / "r.csv")
     assert RetrievalResult.load(tmp_path / "r.csv") == result
     first, head, *rows, end = (tmp_path / "r.csv").read_text().splitlines()
-    assert (first, head, end) == ("# fastrec retrieval 1", ",".join(COLUMNS), "# end 8")
+    assert (first, head, end) == ("# fastrec retrieval 1", ",".join(SCHEMA.columns), "# end 8")
     assert rows[0].startswith("30,3,3,0,3,")
     lines = result.table().splitlines()
     assert lines[0] == f"retrieval: {result.definition}"
@@ -298,7 +296,7 @@ def test_damaged_files_are_refused(tmp_path):
         (b"retrieval 1", b"capacity 1", "not a fastrec retrieval file"),
         (b"probed", b"asked", "line 2 should name the columns"),
         (b",cpu,", b",cpu,cpu,", "line 3 has"),
-        (b",async,", b",never,", "several definitions"),
+        (b",async,", b",never,", "trials disagree on update, 'never' and 'async'"),
         (b"\n30,3,0,0,2,", b"\n30,3,0,x,2,", "line 3 has 'x' for trial"),
         (b"\n30,3,0,0,2,", b"\n30,3,0,1,2,", "hold the trials 1"),
         (b"\n30,3,0,0,2,", b"\n30,3,0,0,1,", "cannot be together"),
@@ -370,7 +368,7 @@ def test_one_of_everything_and_more_patterns_than_units():
 def test_packed_states_of_all_words_are_looked_at():
     words = np.array([[2**64 - 1, 1]], np.uint64)
     state = PackedStates(words, 65)
-    assert ends(np.array([[65, 1, 1]]), PackedStates(np.zeros((3, 2), np.uint64), 65), state)[0] == 1
+    assert count_ends(np.array([[65, 1, 1]]), PackedStates(np.zeros((3, 2), np.uint64), 65), state)[0] == 1
 
 
 def test_progress_and_pictures():

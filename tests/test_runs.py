@@ -24,26 +24,43 @@ import pytest
 import fastrec
 from fastrec import cli
 from fastrec.hopfield.storage_capacity import run as capacity_module
-from fastrec.hopfield.storage_capacity.result import COLUMNS, RUN, ScalingResult, from_trials
+from fastrec.hopfield.storage_capacity.result import SCHEMA, ScalingResult, build_results
+from fastrec.jobs import run as jobs
 from fastrec.jobs import store as runs
+from fastrec.jobs.database import DamagedFile
 from fastrec.jobs.executors import process_pool, run_tasks
-from fastrec.jobs.store import DamagedFile, RunFile, Table, export, origin
+from fastrec.jobs.export import export, load_results
+from fastrec.jobs.schema import Schema, origin
+from fastrec.jobs.store import RunFile
 from fastrec.kernels.cpu import capacity as cpu
 from fastrec.streams import stream_key
 
 COMMAND = [sys.executable, "-c", "from fastrec.cli import main; main()"]
-TABLE = Table(
-    "retrieval",
-    key={"n": "INTEGER", "trial": "INTEGER"},
-    values={"overlap": "REAL"},
-    definition={"update": "TEXT", "seed": "TEXT", "limit": "INTEGER"},
-    own=("limit",),
-)
+
+
+class Record(NamedTuple):
+    n: int
+    trial: int
+    overlap: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    update: str
+    seed: int
+    limit: int
+
+
+TABLE = Schema("retrieval", Record, Definition, key=2, shared_key=1, by_size=("limit",))
 ORIGIN = origin("reference", 0.5)
 
 
 def row(n, trial, update="async", seed=0, limit=9, overlap=0.5):
     return (n, trial, overlap, update, str(seed), limit, *ORIGIN)
+
+
+def keys(file):
+    return {row[:2] for row in file.rows()}
 
 
 def command(*arguments, **options):
@@ -63,12 +80,12 @@ def same(scaling, expected):
 def test_rows_come_back(tmp_path):
     rows = [row(5, 1), row(5, 0, overlap=math.pi), row(3, 2**62, seed=0, limit=7)]
     with RunFile(tmp_path / "a.db", TABLE) as file:
-        assert file.rows() == [] and file.finished() == set()
+        assert file.rows() == [] and keys(file) == set()
         file.add(rows[:2])
         file.add([row(5, 0, overlap=9.0), rows[2]])  # a key that is known
     with RunFile(tmp_path / "a.db", TABLE) as file:
         assert file.rows() == sorted(rows)
-        assert file.finished() == {(5, 1), (5, 0), (3, 2**62)}
+        assert keys(file) == {(5, 1), (5, 0), (3, 2**62)}
     assert os.listdir(tmp_path) == ["a.db"]
 
 
@@ -88,7 +105,7 @@ def test_another_definition_is_refused(tmp_path):
             assert part in text
         with pytest.raises(ValueError, match="seed is 0 in the file, 1 is asked"):
             file.add([row(6, 0), row(6, 1, seed=1)])
-        assert file.finished() == {(5, 0)}
+        assert keys(file) == {(5, 0)}
 
 
 def foreign(path):
@@ -106,7 +123,7 @@ def newer(path):
 
 
 def another(path):
-    with RunFile(path, RUN):
+    with RunFile(path, SCHEMA):
         pass
 
 
@@ -242,7 +259,7 @@ def test_several_processes_write_one_file(tmp_path):
     ]
     assert [writer.wait() for writer in writers] == [0] * 4
     with RunFile(path, TABLE) as file:
-        assert file.finished() == {(1, trial) for trial in range(180)} | {(2, 7)}
+        assert keys(file) == {(1, trial) for trial in range(180)} | {(2, 7)}
     assert os.listdir(tmp_path) == ["a.db"]
 
 
@@ -301,23 +318,23 @@ def test_a_trial_goes_on_where_it_was(tmp_path, monkeypatch, one_by_one, stop):
             if left[0] < 0:
                 raise Stopped
 
-    monkeypatch.setattr(capacity_module, "progress_bar", Bar)
+    monkeypatch.setattr(jobs, "progress_bar", Bar)
     for turns in range(1, 40):
         left[0] = turns
         try:
             found = fastrec.capacity_scaling([200], 3, path, backend="cpu", stop=stop)
             break
         except Stopped:
-            with RunFile(path, RUN) as file:
+            with RunFile(path, SCHEMA) as file:
                 definition = {"n": 200, **dataclasses.asdict(expected[0].definition)}
-                kept = [file.kept((200, trial), definition) for trial in range(3)]
+                kept = [file.load_progress((200, trial), definition) for trial in range(3)]
                 other = definition | {"seed": 4}
                 assert sum(state is not None for state, _ in kept) <= 1
                 for trial, (state, seconds) in enumerate(kept):
                     if state is not None:
                         assert seconds > 0
                         with pytest.raises(ValueError, match="unfinished run of another definition"):
-                            file.kept((200, trial), other)
+                            file.load_progress((200, trial), other)
     assert turns > 3
     same(found, expected)
     same(ScalingResult.load(path), expected)
@@ -350,9 +367,9 @@ CHANGES = {
 @pytest.mark.parametrize(("column", "value"), [(name, value) for name in CHANGES for value in CHANGES[name]])
 def test_what_is_kept_and_has_changed_is_begun_again(unfinished, caplog, column, value):
     path, definition, state, expected = unfinished
-    with RunFile(path, RUN) as file:
-        file.keep((200, 1), definition, state, 2.5)
-        assert file.kept((200, 1), definition) == (state, 2.5)
+    with RunFile(path, SCHEMA) as file:
+        file.save_progress((200, 1), definition, state, 2.5)
+        assert file.load_progress((200, 1), definition) == (state, 2.5)
     with sqlite3.connect(path) as connection:
         connection.execute(f"UPDATE unfinished SET {column} = ?", (value,))
     connection.close()
@@ -372,8 +389,8 @@ def test_what_is_kept_and_cannot_be_is_refused(unfinished):
         wrong.append(changed.tobytes() + state[24:])
     wrong.append(state[:24] + b"\xff" * (len(state) - 24))
     for changed in (*wrong, state):
-        with RunFile(path, RUN) as file:
-            file.keep((200, 1), definition, changed, 1.0)
+        with RunFile(path, SCHEMA) as file:
+            file.save_progress((200, 1), definition, changed, 1.0)
         if changed is not state:
             with pytest.raises(
                 ValueError, match=r"a\.db: damaged, what is kept of trial 1 of n = 200 cannot be"
@@ -442,7 +459,7 @@ def test_progress_counts_what_was_there(tmp_path, monkeypatch):
         def __exit__(self, *_):
             pass
 
-    monkeypatch.setattr(capacity_module, "progress_bar", Bar)
+    monkeypatch.setattr(jobs, "progress_bar", Bar)
     fastrec.capacity_scaling([10, 20], 40, path, backend="reference")
     work = [n * fastrec.theory.capacity_bound(n) ** 2 for n in (10, 20)]
     assert told[0] == pytest.approx(30 * work[0] / (40 * sum(work)))
@@ -457,7 +474,7 @@ def test_unfinished_runs_load_up_to_the_first_gap(tmp_path):
     connection.close()
     loaded = ScalingResult.load(path)
     assert loaded.sizes == (10,) and loaded[0].trials == 4
-    with RunFile(tmp_path / "b.db", RUN):
+    with RunFile(tmp_path / "b.db", SCHEMA):
         pass
     with pytest.raises(ValueError, match=r"b\.db: no finished trials"):
         ScalingResult.load(tmp_path / "b.db")
@@ -471,11 +488,13 @@ def test_unfinished_runs_load_up_to_the_first_gap(tmp_path):
 def test_export(tmp_path, monkeypatch):
     path, out = tmp_path / "a.db", tmp_path / "b.csv"
     run = fastrec.capacity_scaling([10, 20], 6, path, backend="reference")
-    assert RUN.columns[: len(COLUMNS)] == tuple(COLUMNS)
+    assert list(SCHEMA.run_columns)[: len(SCHEMA.columns)] == list(SCHEMA.columns)
     assert export(path, out) == 12
     loaded = ScalingResult.load(out)
     same(loaded, run)
-    assert loaded == ScalingResult(from_trials(runs.read(path, RUN)[2]))
+    assert loaded == ScalingResult(
+        build_results(SCHEMA.results(SCHEMA.complete_trials(runs.read(path, SCHEMA)[2])))
+    )
     lines = out.read_text().splitlines()
     out.write_text("\n".join(lines[:-1]))
     with pytest.raises(ValueError, match="truncated"):
@@ -493,7 +512,7 @@ def test_export_to_parquet(tmp_path):
     fastrec.capacity_scaling([10], 6, tmp_path / "a.db", backend="reference")
     export(tmp_path / "a.db", tmp_path / "a.parquet")
     table = parquet.read_table(tmp_path / "a.parquet")
-    assert [tuple(r.values()) for r in table.to_pylist()] == runs.read(tmp_path / "a.db", RUN)[2]
+    assert [tuple(r.values()) for r in table.to_pylist()] == runs.read(tmp_path / "a.db", SCHEMA)[2]
 
 
 BLOCKED = {signal.SIGINT, signal.SIGTERM}
@@ -514,18 +533,17 @@ def work(job):
     return -job.cost
 
 
-@pytest.mark.parametrize("pool", [None, concurrent.futures.ThreadPoolExecutor])
-def test_tasks(pool):
+def test_tasks():
     jobs, found, begun = [Job(2), Job(5), Job(1)], [], []
 
     def begin(job):
         begun.append(job.cost)
         return work(job)
 
-    executor = pool and pool(1)
-    run_tasks(begin, jobs, executor, lambda job, result: found.append((job.cost, result)))
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        run_tasks(begin, jobs, executor, lambda job, result: found.append((job.cost, result)))
     assert sorted(found) == [(1, -1), (2, -2), (5, -5)]
-    assert begun == ([2, 5, 1] if pool is None else [5, 2, 1])
+    assert begun == [5, 2, 1]
 
 
 def test_an_error_cancels_what_has_not_begun():
@@ -597,7 +615,7 @@ def test_results_do_not_depend_on_the_executor(tmp_path):
     assert set(threads) == {before}
     path = tmp_path / "a.db"
     same(fastrec.capacity_scaling([20, 300, 130], 50, path, workers=2, backend="cpu"), expected)
-    assert len(runs.read(path, RUN)[2]) == 150
+    assert len(runs.read(path, SCHEMA)[2]) == 150
 
 
 @pytest.mark.parametrize(
@@ -652,7 +670,7 @@ def test_killed_runs_resume(tmp_path, monkeypatch):
 def rows_of(path):
     """Rows of a run file, none while a process has begun but not committed its table."""
     try:
-        return runs.read(path, RUN)[2]
+        return runs.read(path, SCHEMA)[2]
     except DamagedFile as error:
         if "no run has begun" in str(error):
             return []
@@ -703,7 +721,7 @@ def test_workers_end_with_the_run(tmp_path, what):
     while any(map(alive, pids)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(alive, pids))
-    assert runs.read(path, RUN)[0] == "capacity"
+    assert runs.read(path, SCHEMA)[0] == "capacity"
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -735,3 +753,45 @@ def test_dask_with_a_worker_killed(tmp_path):
         out, err = process.communicate()
         assert process.returncode == 0 and err == "" and "b.db" in out
     same(ScalingResult.load(tmp_path / "b.db"), fastrec.capacity_scaling([100], 9, backend="cpu"))
+
+
+@dataclasses.dataclass(frozen=True)
+class LaterDefinition(Definition):
+    rule: str = "hebb"
+
+
+LATER = dataclasses.replace(TABLE, definition=LaterDefinition, added={"rule": (2, "hebb")})
+
+
+def test_files_of_earlier_versions_are_read_and_resumed(tmp_path):
+    path, new = tmp_path / "a.db", tmp_path / "b.db"
+    definition = {"n": 5, "update": "async", "seed": 0, "limit": 9, "rule": "hebb"}
+    earlier = definition.copy()
+    del earlier["rule"]
+    with RunFile(path, TABLE) as file:
+        file.add([row(5, 0), row(5, 1)])
+        file.save_progress((5, 2), earlier, b"state", 1.5)
+    rows = list(LATER.rows([(5, trial, 0.5) for trial in range(2)], LaterDefinition("async", 0, 9), *ORIGIN))
+    stored = [(*values[:4], str(values[4]), *values[5:]) for values in rows]
+    with RunFile(path, LATER) as file:
+        assert file.rows() == stored
+        file.require(definition)
+        with pytest.raises(ValueError, match="rule is hebb in the file, storkey is asked"):
+            file.require(definition | {"rule": "storkey"})
+        assert file.load_progress((5, 2), definition) == (b"state", 1.5)
+        file.add(LATER.rows([(5, 2, 0.25)], LaterDefinition("async", 0, 9), *ORIGIN))
+    assert runs.read(path, LATER)[2][:2] == stored
+    with RunFile(path, TABLE) as file:  # as earlier versions left it
+        assert file.rows() == [row(5, 0), row(5, 1), row(5, 2, overlap=0.25)]
+    export(path, tmp_path / "a.csv")
+    expected = [(5, 0, 0.5), (5, 1, 0.5), (5, 2, 0.25)], LaterDefinition("async", 0, 9), "reference", 1.5
+    assert load_results(path, LATER, list) == load_results(tmp_path / "a.csv", LATER, list) == [expected]
+    path.write_bytes(path.read_bytes()[:-4096])  # salvaged into a file of the latest version
+    with RunFile(path, LATER) as file:
+        file.require(definition)
+    with RunFile(new, LATER) as file:
+        file.add(rows)
+    with pytest.raises(ValueError, match="format 2, but this fastrec reads format 1"):
+        runs.read(new, TABLE)
+    with pytest.raises(ValueError, match="format 2, but this fastrec reads format 1"):
+        RunFile(new, TABLE).__enter__()

@@ -13,7 +13,7 @@ from .files import new_file
 def write_table(
     path: str | os.PathLike[str], kind: str, form: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]
 ) -> int:
-    """Write rows of values without commas, replacing path in one step; give their number."""
+    """Write rows of values without commas, replacing path in one step, and return their number."""
     lines = [",".join(map(str, row)) for row in rows]
     text = "\n".join([f"# fastrec {kind} {form}", ",".join(columns), *lines, f"# end {len(lines)}", ""])
     with new_file(path) as temporary:
@@ -24,9 +24,21 @@ def write_table(
 def read_table(
     content: bytes, kind: str, forms: Mapping[str, Mapping[str, type]]
 ) -> tuple[str, list[list[Any]]]:
-    """Format and rows of a file of `write_table`; ValueError saying what is wrong with it.
+    """Return the format and the rows of a file of `write_table`.
 
-    forms: the types (int, float, str) of the columns of each format that is known.
+    Parameters
+    ----------
+    content : bytes
+        The file.
+    kind : str
+        What it must hold.
+    forms : mapping
+        Columns and their types (int, float, str) of each known format; those of result files are numbers.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong with the file.
     """
     head = f"# fastrec {kind} "
     lines = content.decode(errors="replace").splitlines()
@@ -35,7 +47,8 @@ def read_table(
     form = lines[0].removeprefix(head)
     types = forms.get(form)
     if types is None:
-        raise ValueError(f"format {form!r}, but this fastrec reads format 1")
+        known = " or ".join(name for name in forms if name.isdigit())
+        raise ValueError(f"format {form!r}, but this fastrec reads format {known}")
     end = re.fullmatch("# end ([0-9]{1,18})", lines[-1])
     if not end:
         raise ValueError("truncated, the end line is missing")
@@ -53,6 +66,7 @@ def read_table(
 
 
 def _value(column: tuple[str, type], text: str, line: int) -> int | str | float:
+    """The value of a field, or a ValueError that names the line and the column."""
     name, kind = column
     if kind is str:
         return text

@@ -11,20 +11,19 @@ import typer
 
 from ..backend import resolve
 from ..compilation import clock
+from ..hopfield.storage_capacity.definition import Criterion
 from .machine import describe_device
 from .options import (
     BackendOption,
-    Criterion,
     DaskOption,
     OutOption,
     SeedOption,
-    Stop,
     ThreadsOption,
-    Update,
     UpdateOption,
     WorkersOption,
     parse_loads,
     parse_sizes,
+    parse_stop,
     require_one_executor,
     use_threads,
 )
@@ -36,12 +35,16 @@ def capacity(
         str, typer.Option(help="Units: a list 200,400,800, or first:last:logK (:linK) for K sizes.")
     ] = "10:10000:log13",
     trials: Annotated[int, typer.Option(help="Number of independent networks of each size.")] = 100,
-    criterion: Annotated[Criterion, typer.Option(help="Memories that must be recalled.")] = Criterion.all,
+    criterion: Annotated[Criterion, typer.Option(help="Memories that must be recalled.")] = "all",
     stop: Annotated[
-        Stop, typer.Option(help="Count up to the first load that fails, or to the largest that passes.")
-    ] = Stop.first_failure,
+        str,
+        typer.Option(
+            metavar="<first-failure|largest>",
+            help="Count up to the first load that fails, or to the largest that passes.",
+        ),
+    ] = "first-failure",
     corruption: Annotated[int, typer.Option(help="Number of bits flipped in each probe.")] = 1,
-    update: UpdateOption = Update.asynchronous,
+    update: UpdateOption = "async",
     max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
     max_patterns: Annotated[
         int | None, typer.Option(help="Most memories to try.  [default: until success is below 1e-9]")
@@ -57,7 +60,7 @@ def capacity(
     """Measure how many memories Hopfield networks of several sizes hold: a table, a CSV file and a figure."""
     require_one_executor(workers, dask)
     use_threads(threads)
-    from ..hopfield.storage_capacity.run import capacity_scaling
+    from ..hopfield import capacity_scaling
     from ..jobs.executors import dask_executor
     from ..plot import capacity_scaling_figure, save_figure
 
@@ -72,10 +75,10 @@ def capacity(
             numbers,
             trials,
             out,
-            criterion=criterion.value,
-            stop="largest" if stop is Stop.largest else "first_failure",
+            criterion=criterion,
+            stop=parse_stop(stop),
             corruption=corruption,
-            update=update.value,
+            update=update,
             seed=seed,
             backend=name,
             max_sweeps=max_sweeps,
@@ -83,13 +86,13 @@ def capacity(
             executor=executor,
             workers=workers,
         )
-    if plot is not None:  # before the table, whose reader may leave (`| head`)
+    if plot is not None:  # before the table, as `| head` may end the program
         save_figure(capacity_scaling_figure(scaling), plot)
     print(scaling.table())
     if len(scaling) > 2:
         try:
             print(f"\n{scaling.fit()}")
-        except ValueError as error:  # such as one trial of each size: everything else is of use
+        except ValueError as error:  # such as one trial of each size; the rest is still useful
             print(f"\nno fit: {error}")
     print(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))
 
@@ -105,7 +108,7 @@ def retrieval(
     tolerance: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of units that may be wrong after recall.")
     ] = 0.05,
-    update: UpdateOption = Update.asynchronous,
+    update: UpdateOption = "async",
     max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
     seed: SeedOption = 0,
     backend: BackendOption = None,
@@ -117,7 +120,7 @@ def retrieval(
 ) -> None:
     """Measure how close to a memory recall ends, against the load: a table, all trials and a figure."""
     use_threads(threads)
-    from ..hopfield.retrieval.run import retrieval_scaling
+    from ..hopfield import retrieval_scaling
     from ..jobs.executors import dask_executor
     from ..plot import retrieval_figure, save_figure
 
@@ -125,13 +128,13 @@ def retrieval(
     require_one_executor(workers, dask)
     require_picture(plot)
     with nullcontext() if dask is None else dask_executor(dask) as executor:
-        found = retrieval_scaling(
+        result = retrieval_scaling(
             numbers,
             alphas,
             trials,
             probes,
             noise,
-            update.value,
+            update,
             seed,
             resolve(backend and backend.value, domain="hopfield"),
             tolerance=tolerance,
@@ -142,8 +145,8 @@ def retrieval(
             workers=workers,
         )
     if plot is not None:
-        save_figure(retrieval_figure(found), plot)
-    print(found.table())
+        save_figure(retrieval_figure(result), plot)
+    print(result.table())
     if out or plot:
         print(f"\n{written_to(out, plot)}")
 
@@ -152,7 +155,7 @@ def recall(
     text: Annotated[str, typer.Argument(help="Letters and digits, each one memory.")] = "ATOM",
     side: Annotated[int, typer.Option(min=4, max=512, help="Pictures have side x side units.")] = 32,
     noise: Annotated[float, typer.Option(min=0, max=1, help="Fraction of units flipped.")] = 0.25,
-    update: UpdateOption = Update.asynchronous,
+    update: UpdateOption = "async",
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
@@ -173,13 +176,11 @@ def recall(
     network = HopfieldNetwork(side * side, backend=resolve(backend and backend.value))
     network.store(memories)
     probes = corrupt(memories, noise, seed, network.backend)
-    result = network.recall(probes, update=update.value, seed=seed)
-    if out is not None:  # before the table, whose reader may leave
+    result = network.recall(probes, update=update, seed=seed)
+    if out is not None:  # before the table, as `| head` may end the program
         shape = pictures.shape
         save_figure(recall_figure(pictures, probes.reshape(shape), result.states.reshape(shape)), out)
-    print(
-        f"{len(letters)} memories of {side} x {side} = {network.n} units, {noise:.0%} flipped, {update.value}"
-    )
+    print(f"{len(letters)} memories of {side} x {side} = {network.n} units, {noise:.0%} flipped, {update}")
     print(f"{'memory':>6} {'overlap before':>15} {'after':>7} {'sweeps':>7} {'flips':>7}  stops at")
     before, after = (np.diagonal(network.overlaps(states)) for states in (probes, result.states))
     for i, letter in enumerate(letters):

@@ -92,9 +92,9 @@ def info() -> None:
         for key, value in describe_cpu().items():
             print(f"{key:<10}{value}")
     if unavailable_reason("gpu") is None:
-        from ..hopfield.storage_capacity.run import room
+        from ..hopfield.storage_capacity.memory import largest_that_fits
 
-        scan, recall = room(device_memory()[0], device().multiprocessors)
+        scan, recall = largest_that_fits(device_memory()[0], device().multiprocessors)
         print(f"device    {describe_device()}")
         print(f"room      for a capacity trial with n = {scan}, async recall at load 0.1 with n = {recall}")
 

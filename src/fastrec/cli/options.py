@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import numpy as np
 import typer
 
+from ..hopfield.storage_capacity.definition import Stop
+from ..hopfield.updates import Update
 from ..kernels.cpu.threads import set_threads
 from ..rnn.cells import CELLS, STACKABLE, CellName
 
@@ -27,24 +29,9 @@ class Backend(StrEnum):
     reference = "reference"
 
 
-class Criterion(StrEnum):
-    all = "all"
-    newest = "newest"
-
-
-class Stop(StrEnum):
-    first_failure = "first-failure"
-    largest = "largest"
-
-
 class Unit(StrEnum):
     character = "character"
     word = "word"
-
-
-class Update(StrEnum):
-    asynchronous = "async"
-    synchronous = "sync"
 
 
 CellOption = Annotated[Cell, typer.Option(help="Type of recurrent cell.")]
@@ -103,6 +90,14 @@ def parse_sizes(text: str) -> list[int]:
         ) from None
     space = np.geomspace if steps.startswith("log") else np.linspace
     return [int(n) for n in np.unique(np.rint(space(low, high, number)))]
+
+
+def parse_stop(text: str) -> Stop:
+    """The load that is counted, from its name with a hyphen."""
+    stops: dict[str, Stop] = {name.replace("_", "-"): name for name in get_args(Stop)}
+    if text not in stops:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, stops))}")
+    return stops[text]
 
 
 def use_threads(threads: int | None) -> None:

@@ -17,7 +17,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="CSV or Parquet file to write.")],
 ) -> None:
     """Write every row of a run file, finished or not, to a CSV or Parquet file."""
-    from ..jobs.store import export as write
+    from ..jobs.export import export as write
 
     print(f"{write(run, out)} rows written to {out}")
 
@@ -28,8 +28,7 @@ def plot(
 ) -> None:
     """Print the table and draw the figure of a run file, finished or not."""
     from ..files import require_writable
-    from ..hopfield.retrieval.run import RetrievalResult
-    from ..hopfield.storage_capacity.result import ScalingResult
+    from ..hopfield import RetrievalResult, ScalingResult
     from ..jobs.store import read
     from ..plot import capacity_scaling_figure, retrieval_figure, save_figure
 
@@ -41,7 +40,7 @@ def plot(
         scaling = ScalingResult.load(run)
         table, figure = scaling.table(), capacity_scaling_figure(scaling)
     else:
-        found = RetrievalResult.load(run)
-        table, figure = found.table(), retrieval_figure(found)
+        result = RetrievalResult.load(run)
+        table, figure = result.table(), retrieval_figure(result)
     save_figure(figure, picture)
     print(f"{table}\n\nwritten to {picture}")

@@ -26,13 +26,13 @@ from .states import (
     storage,
     unpack_states,
 )
+from .updates import Update
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Representation = Literal["auto", "patterns", "weights"]
-Update = Literal["async", "sync"]
 
 FEW_UNITS, FEW_ROWS = 2**14, 64  # of recall on the gpu: see `choose_representation`
 BLOCK_OVERLAPS = 2**26  # overlaps (int32) held at a time where they are only a step to something else

@@ -1,4 +1,4 @@
-"""Tasks on executors: in this process, in processes of this machine, on a Dask cluster."""
+"""Tasks on executors: processes of this machine, a Dask cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..validation import as_int
 
 
 class Costed(Protocol):
-    """A task that says how long it takes, in any unit."""
+    """A task with a cost, which is proportional to its time in any unit."""
 
     @property
     def cost(self) -> float: ...
@@ -30,24 +30,34 @@ P = ParamSpec("P")
 
 
 def run_tasks(
-    function: Callable[[T], R], tasks: Iterable[T], executor: Executor | None, done: Callable[[T, R], None]
+    function: Callable[[T], R], tasks: Iterable[T], executor: Executor, done: Callable[[T, R], None]
 ) -> None:
-    """Call function(task) for all tasks, and done(task, result) in this process as each finishes.
+    """Call function(task) for all tasks on an executor, and done(task, result) here as each finishes.
 
-    executor: any with the `submit` of `concurrent.futures`, such as a Dask client's `get_executor()`, which
-    begins with the largest cost (`Workers` after the least one); None calls them here, in their order.
     On an exception or Ctrl-C tasks that have not begun are cancelled (`Workers` end with their pool), those
-    that finished are handed over, and it is raised again; a worker that died is a ChildProcessError.
+    that finished are handed over, and the exception is raised again.
+
+    Parameters
+    ----------
+    function : callable
+        Called with a task, on the executor.
+    tasks : iterable
+        The most expensive ones begin first (on `Workers` after the cheapest one).
+    executor : Executor
+        Any object with the `submit` of `concurrent.futures`, such as a Dask client's `get_executor()`.
+    done : callable
+        Called with a task and its result, in this process.
+
+    Raises
+    ------
+    ChildProcessError
+        If a worker died.
     """
-    if executor is None:
-        for task in tasks:
-            done(task, function(task))
-        return
-    if isinstance(executor, Workers) and (todo := list(tasks)):
-        # The first is done here, where what it compiles is said, and read by the workers then.
-        first = todo.pop(min(range(len(todo)), key=lambda i: todo[i].cost))
-        done(first, function(first))
-        tasks = todo
+    if isinstance(executor, Workers) and (remaining := list(tasks)):
+        # The cheapest task runs here: its compilation is announced, and the workers then load the result.
+        cheapest = remaining.pop(min(range(len(remaining)), key=lambda i: remaining[i].cost))
+        done(cheapest, function(cheapest))
+        tasks = remaining
     waiting: dict[Future[R], T] = {}
     try:
         for task in sorted(tasks, key=lambda task: task.cost, reverse=True):
@@ -70,7 +80,7 @@ def run_tasks(
 
 
 def as_workers(workers: int | None, executor: Executor | None) -> int | None:
-    """The checked number of processes to start, if any."""
+    """Return the number of processes to start, checked, or None; ValueError beside an executor."""
     if workers is None:
         return None
     if executor is not None:
@@ -79,30 +89,30 @@ def as_workers(workers: int | None, executor: Executor | None) -> int | None:
 
 
 class Workers(ProcessPoolExecutor):
-    """Processes that never hear Ctrl-C or SIGTERM: the one that started them ends them."""
+    """Processes that ignore Ctrl-C and SIGTERM; the process that started them ends them."""
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         if not hasattr(signal, "pthread_sigmask"):
             return super().submit(function, *args, **kwargs)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
-            return super().submit(function, *args, **kwargs)  # starts one more process, until there are all
+            return super().submit(function, *args, **kwargs)  # starts a process, until all have started
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
 def process_pool(workers: int) -> Iterator[Executor]:
-    """Processes of this machine with one thread each; they end at once if the body raises or this one dies.
+    """Processes of this machine with one thread each, which end at once if the body raises or this one dies.
 
-    They are spawned: a script needs `if __name__ == "__main__":`.
+    They are spawned, so that a script needs ``if __name__ == "__main__":``.
     """
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
     with writer, reader:
         pool = Workers(workers, context, initializer=prepare, initargs=(reader,))
         try:
-            for _ in range(workers):  # all begin to start at once, while the first task is done here
+            for _ in range(workers):  # all start at once, while the first task runs here
                 pool.submit(int)
             yield pool
         except BaseException:
@@ -113,13 +123,13 @@ def process_pool(workers: int) -> Iterator[Executor]:
 
 
 def prepare(reader: Connection) -> None:
-    """Set up a worker: one thread, nothing said, and an end with that of the pipe."""
+    """Set up a worker: one thread, no notices, and an end when the pipe closes."""
     set_threads(1)
     os.environ["FASTREC_QUIET"] = "1"
-    logging.getLogger("fastrec").setLevel(logging.ERROR)  # or each would say that it cannot keep kernels
+    logging.getLogger("fastrec").setLevel(logging.ERROR)  # or each warns if it cannot save kernels
 
     def watch() -> None:
-        reader.poll(None)  # nothing is ever sent: this is the end of the pipe, closed or without its process
+        reader.poll(None)  # nothing is ever sent: the pipe was closed, or its process died
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

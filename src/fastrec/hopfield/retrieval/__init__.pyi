@@ -1,0 +1,10 @@
+from .census import Outcome as Outcome
+from .definition import RetrievalDefinition as RetrievalDefinition
+from .result import RetrievalPoint as RetrievalPoint
+from .result import RetrievalResult as RetrievalResult
+from .run import basin_map as basin_map
+from .run import retrieval_curve as retrieval_curve
+from .run import retrieval_scaling as retrieval_scaling
+from .run import trial_seed as trial_seed
+from .statistics import student_t as student_t
+from .statistics import wilson as wilson

@@ -1,0 +1,72 @@
+"""How retrieval with errors is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from ...validation import as_int
+from ..updates import Update
+
+
+@dataclass(frozen=True)
+class RetrievalDefinition:
+    """How retrieval is measured: part of every result.
+
+    Networks of random patterns without self-coupling are probed with their first memories, of which some
+    units are flipped, and recalled in random order until they stop.
+
+    Parameters
+    ----------
+    probes : int
+        Memories of each network that are probed; all, if it has fewer.
+    tolerance : float
+        Share of the units, round(tolerance n), that may be wrong where recall succeeds "within" it.
+    update : {"async", "sync"}
+        How recall updates the units.
+    max_sweeps : int
+        Most sweeps of a recall.
+    seed : int
+        Fixes patterns, flipped units and orders of updates.
+
+    Raises
+    ------
+    ValueError
+        For any other value.
+
+    Examples
+    --------
+    >>> print(RetrievalDefinition(100, 0.05, "async", 100, seed=0))
+    recall of at most 100 memories a network within 0.05 n wrong units (async updates, at most 100 sweeps)
+    """
+
+    probes: int
+    tolerance: float
+    update: Update
+    max_sweeps: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        as_int("probes", self.probes, 1, 2**31 - 1)
+        as_number("tolerance", self.tolerance, 0, 1)
+        if self.update not in get_args(Update):
+            raise ValueError(f'update is {self.update!r}; it must be "async" or "sync"')
+        as_int("max_sweeps", self.max_sweeps, 1, 2**31 - 1)
+        as_int("seed", self.seed, 0, 2**64 - 1)
+
+    def __str__(self) -> str:
+        """The definition as a phrase, without seed."""
+        wrong = f" within {self.tolerance:.3g} n wrong units" if self.tolerance else ""
+        return (
+            f"recall of at most {self.probes} memories a network{wrong} "
+            f"({self.update} updates, at most {self.max_sweeps} sweeps)"
+        )
+
+
+def as_number(name: str, value: float, low: float, high: float) -> float:
+    """Return value as a float; ValueError unless it is a number from low to high."""
+    if isinstance(value, (int, float, np.number)) and low <= value <= high:
+        return float(value)
+    raise ValueError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")

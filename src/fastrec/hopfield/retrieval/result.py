@@ -1,0 +1,307 @@
+"""Results of retrieval: outcomes at each load, size and start, as a table, a picture and a file."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...display import Displayed, Table, import_pandas, span
+from ...jobs.export import load_results, save_rows
+from ...jobs.schema import Schema, Trials
+from .. import theory
+from .census import ENDS, Outcome
+from .definition import RetrievalDefinition
+from .statistics import CONFIDENCE, student_t, wilson
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+SCHEMA: Schema = Schema("retrieval", Outcome, RetrievalDefinition, key=4)
+
+
+@dataclass(frozen=True, repr=False)
+class RetrievalPoint(Displayed):
+    """The trials of one n, p and number of flipped units; its numbers are over all their probes.
+
+    Parameters
+    ----------
+    outcomes : tuple of Outcome
+        One for each trial.
+    """
+
+    outcomes: tuple[Outcome, ...]
+
+    def _summary(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("n", "p", "flips", "trials", "probed", "overlap")}
+
+    @property
+    def n(self) -> int:
+        """Number of units."""
+        return self.outcomes[0].n
+
+    @property
+    def p(self) -> int:
+        """Number of stored patterns."""
+        return self.outcomes[0].p
+
+    @property
+    def alpha(self) -> float:
+        """Load p/n."""
+        return self.p / self.n
+
+    @property
+    def flips(self) -> int:
+        """Units flipped in each probe."""
+        return self.outcomes[0].flips
+
+    @property
+    def start(self) -> float:
+        """Overlap of the probes with their memories, 1 - 2 flips / n."""
+        return 1 - 2 * self.flips / self.n
+
+    @property
+    def trials(self) -> int:
+        """Number of independent networks."""
+        return len(self.outcomes)
+
+    @property
+    def probed(self) -> int:
+        """Number of probes of all trials."""
+        return self.count("probed")
+
+    @property
+    def overlap(self) -> float:
+        """Mean final overlap m = (1/n) sum_i x_i s_i with the probed memory."""
+        return self.count("overlap") / (self.probed * self.n)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of `overlap` by Student's t on the means of trials; nan for one trial."""
+        if self.trials == 1:
+            return math.nan, math.nan
+        means = np.array([o.overlap / (o.probed * o.n) for o in self.outcomes])
+        error = float(means.std(ddof=1)) / math.sqrt(self.trials)
+        reach = student_t(CONFIDENCE, self.trials - 1) * error
+        return self.overlap - reach, self.overlap + reach
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the final overlap m over all probes."""
+        # In integers: the difference would lose the digits of a deviation near 0.
+        spread = self.probed * self.count("squares") - self.count("overlap") ** 2
+        return math.sqrt(spread) / (self.probed * self.n)
+
+    def count(self, field: str) -> int:
+        """Return the sum of a field of `Outcome` over the trials."""
+        return sum(getattr(outcome, field) for outcome in self.outcomes)
+
+    def share(self, field: str) -> float:
+        """Return the share of the probes that a field of `Outcome` counts: "exact", "within", ..."""
+        return self.count(field) / self.probed
+
+    def share_interval(self, field: str) -> tuple[float, float]:
+        """Return the 95 % Wilson interval of `share`, with the probes of a network taken as independent."""
+        return wilson(self.count(field), self.probed)
+
+
+@dataclass(frozen=True, repr=False)
+class RetrievalResult(Displayed):
+    """Outcomes of retrieval at several loads, sizes or starts under one definition.
+
+    Parameters
+    ----------
+    definition : RetrievalDefinition
+        How they were measured.
+    outcomes : iterable of Outcome
+        In any order; kept ordered by n, p, flips and trial.
+    backend : str
+        Where the trials ran; several names are joined by "-".
+    seconds : float
+        Wall time of all trials, added up.
+
+    Raises
+    ------
+    ValueError
+        For outcomes that no trials can have.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> result = fastrec.retrieval_curve(100, [0.05, 0.2], trials=5, seed=1, backend="reference")
+    >>> [f"{point.overlap:.2f}" for point in result.points]
+    ['1.00', '0.90']
+    """
+
+    definition: RetrievalDefinition
+    outcomes: tuple[Outcome, ...]
+    backend: str
+    seconds: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes)))
+        if not self.outcomes:
+            raise ValueError("outcomes is empty; give at least one")
+        if not re.fullmatch("[A-Za-z0-9_-]+", self.backend):
+            raise ValueError(f"backend is {self.backend!r}; it must be the name of one")
+        if not (math.isfinite(self.seconds) and self.seconds >= 0):
+            raise ValueError(f"seconds is {self.seconds}; it must be at least 0")
+        for o in self.outcomes:
+            fits = (
+                min(o.n, o.p) >= 1
+                and 0 <= o.flips <= o.n
+                and o.probed == min(self.definition.probes, o.p)
+                and sum(o[-len(ENDS) :]) == o.probed
+                and min(o[-len(ENDS) :]) >= 0
+                and 0 <= o.exact <= o.within <= o.probed
+                and 0 <= o.converged <= o.probed
+                and o.probed <= o.sweeps <= o.probed * self.definition.max_sweeps
+                and o.overlap**2 <= o.squares * o.probed <= (o.probed * o.n) ** 2
+            )
+            if not fits:
+                raise ValueError(f"outcomes holds numbers that cannot be together: {o}")
+        for point in self.points:
+            if [o.trial for o in point.outcomes] != list(range(point.trials)):
+                numbers = ", ".join(str(o.trial) for o in point.outcomes[:20])
+                raise ValueError(
+                    f"outcomes of n = {point.n}, p = {point.p}, {point.flips} flips hold the trials "
+                    f"{numbers}; they must be 0, 1, 2, ... each once"
+                )
+
+    @cached_property
+    def points(self) -> tuple[RetrievalPoint, ...]:
+        """A point for each n, p and number of flipped units, in that order."""
+        return tuple(RetrievalPoint(tuple(group)) for _, group in groupby(self.outcomes, lambda o: o[:3]))
+
+    @property
+    def curves(self) -> dict[tuple[int, float], tuple[RetrievalPoint, ...]]:
+        """Points by n and start overlap, each in the order of the load."""
+        curves: dict[tuple[int, float], tuple[RetrievalPoint, ...]] = {}
+        for point in self.points:
+            key = (point.n, point.start)
+            curves[key] = (*curves.get(key, ()), point)
+        return curves
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _summary(self) -> dict[str, Any]:
+        ranges = {name: span([getattr(point, name) for point in self.points]) for name in ("n", "p", "start")}
+        return ranges | {"points": len(self.points), "trials": len(self.outcomes)}
+
+    def _figure(self) -> Figure:
+        from fastrec import plot
+
+        return plot.basin_figure(self) if self._has_basins else plot.retrieval_figure(self)
+
+    @property
+    def _has_basins(self) -> bool:
+        """Whether networks of one size were probed from several starts, which a map shows best."""
+        return len({point.n for point in self.points}) == 1 < len({point.start for point in self.points})
+
+    def table(self) -> str:
+        """Return one row for each point as aligned text, the definition in the first line.
+
+        m0 and m are the overlaps before and after recall, +- half the width of the confidence interval, and
+        m (AGS) the overlap by `theory.ags_overlap`.  Shares of the probes are in per cent, sweeps are means.
+        """
+        return self._table().text()
+
+    def _table(self) -> Table:
+        tolerant = ["within"] * bool(self.definition.tolerance)
+        shares = ("exact", *tolerant, "converged", *ENDS)
+        heads = ["n", "p", "p/n", "m0", "trials", "probes", "m", "+-", "m (AGS)", "sweeps", *shares]
+        rows = [
+            [
+                str(q.n),
+                str(q.p),
+                f"{q.alpha:.4f}",
+                f"{q.start:.3f}",
+                str(q.trials),
+                str(q.probed),
+                f"{q.overlap:.5f}",
+                "-" if q.trials == 1 else f"{q.interval[1] - q.overlap:.5f}",
+                "-" if q.alpha > theory.ALPHA_C else f"{theory.ags_overlap(q.alpha):.5f}",
+                f"{q.count('sweeps') / q.probed:.1f}",
+                *(f"{100 * q.share(name):.1f}" for name in shares),
+            ]
+            for q in self.points
+        ]
+        return Table(f"retrieval: {self.definition}", heads, rows)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw m against the load, or the map of basins if there are several starts.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        from fastrec import plot
+
+        if ax is None:
+            return self._figure().axes[0]
+        return plot.draw_basins(ax, self) if self._has_basins else plot.draw_retrieval(ax, self)
+
+    def to_frame(self) -> DataFrame:
+        """Return a pandas DataFrame with one row for each trial and the columns of `save`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return import_pandas().DataFrame(self._rows(), columns=list(SCHEMA.columns))
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        """A row of a file for each trial."""
+        return list(SCHEMA.rows(self.outcomes, self.definition, self.backend, self.seconds))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a CSV file, one row for each trial with the full definition, replacing path in one step.
+
+        ``pandas.read_csv(path, comment="#")`` reads it.
+
+        Raises
+        ------
+        ValueError
+            If path does not end in .csv.
+        FileNotFoundError
+            If its folder does not exist.
+        """
+        save_rows(path, SCHEMA, self._rows())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RetrievalResult:
+        """Read a file of `save`, as an equal object; nothing in the file is executed.
+
+        Run files and CSV files exported from them are read too: of each n, p and number of flipped units the
+        trials before the first missing one.
+
+        Raises
+        ------
+        ValueError
+            Naming the file and what is wrong, for one that is foreign, truncated or damaged.
+        """
+        return load_results(path, SCHEMA, build_result)
+
+
+def build_result(groups: Sequence[Trials]) -> RetrievalResult:
+    """The result of all trials of a file; ValueError if it holds none."""
+    if not groups:
+        raise ValueError("holds no rows")
+    ((outcomes, definition, backend, seconds),) = groups
+    return RetrievalResult(definition, tuple(outcomes), backend, seconds)

@@ -1,0 +1,122 @@
+"""Which number is called the storage capacity, in words and as arguments of the kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ..updates import Update
+
+Criterion = Literal["all", "newest"]
+"""Which memories must come back."""
+
+Stop = Literal["first_failure", "largest"]
+"""Which load is counted."""
+
+WORDS: dict[str, str] = {
+    "all": "every stored memory",
+    "newest": "the newest memory",
+    "first_failure": "most memories stored before the first failure",
+    "largest": "largest number of stored memories that passes",
+}
+
+
+@dataclass(frozen=True)
+class CapacityDefinition:
+    """Which number is called the capacity: part of every result.  Two results compare only if it agrees.
+
+    Memories are added one at a time.  After each, memories are probed with some random bits flipped, and must
+    be recalled exactly.
+
+    Parameters
+    ----------
+    criterion : {"all", "newest"}
+        Which memories are probed: all stored ones, or the newest only.
+    stop : {"first_failure", "largest"}
+        Count the most memories before the first failure, or the largest number that passes.
+    corruption : int
+        Random bits flipped in each probe.
+    update : {"async", "sync"}
+        How recall updates the units.
+    max_sweeps : int
+        Sweeps after which a recall has failed.
+    max_patterns : int
+        Most memories that are stored.
+    seed : int
+        Fixes the patterns, the flipped bits and the orders of updates.
+
+    Raises
+    ------
+    ValueError
+        For any other value.
+
+    Examples
+    --------
+    >>> print(CapacityDefinition("newest", "largest", 1, "sync", 100, 50, seed=0))
+    largest number of stored memories that passes: the newest memory, probed with 1 bit flipped, must be \
+recalled exactly (sync updates, at most 100 sweeps)
+    """
+
+    criterion: Criterion
+    stop: Stop
+    corruption: int
+    update: Update
+    max_sweeps: int
+    max_patterns: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("criterion", Criterion), ("stop", Stop), ("update", Update)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ValueError(f"{name} must be one of {get_args(allowed)}, got {getattr(self, name)!r}")
+        for name, least in (("corruption", 0), ("max_sweeps", 1), ("max_patterns", 1)):
+            if not least <= getattr(self, name) < 2**63:
+                raise ValueError(
+                    f"{name} must be an integer of at least {least}, got {getattr(self, name)!r}"
+                )
+
+    def __str__(self) -> str:
+        """The definition as a phrase, without search limit and seed."""
+        flips = {0: "unchanged", 1: "with 1 bit flipped"}.get(
+            self.corruption, f"with {self.corruption} bits flipped"
+        )
+        return (
+            f"{WORDS[self.stop]}: {WORDS[self.criterion]}, probed {flips}, must be recalled exactly "
+            f"({self.update} updates, at most {self.max_sweeps} sweeps)"
+        )
+
+    @property
+    def kernel_arguments(self) -> tuple[bool, bool, int, bool, int, int]:
+        """Arguments of the kernel `capacity_scan`, from `newest` to `max_patterns`."""
+        newest, largest, synchronous = (
+            self.criterion == "newest",
+            self.stop == "largest",
+            self.update == "sync",
+        )
+        return newest, largest, self.corruption, synchronous, self.max_sweeps, self.max_patterns
+
+    @property
+    def has_theory(self) -> bool:
+        """Whether `theory.capacity_quantile` describes it: stop at first failure, at most one flipped bit."""
+        return self.stop == "first_failure" and self.corruption <= 1
+
+    def theory_quantile(self, n: int, probability: float = 0.5) -> int | None:
+        """`theory.capacity_quantile` of this definition, or None where it has no theory (also for n < 2).
+
+        Parameters
+        ----------
+        n : int
+            Number of units.
+        probability : float
+            0.5 for the median.
+
+        Returns
+        -------
+        int or None
+            Number of patterns.
+        """
+        from .. import theory  # which names the criteria of this module
+
+        return (
+            theory.capacity_quantile(n, probability, self.criterion) if self.has_theory and n >= 2 else None
+        )

@@ -1,0 +1,14 @@
+from .capacity import all_stable_probability as all_stable_probability
+from .capacity import capacity_bound as capacity_bound
+from .capacity import capacity_quantile as capacity_quantile
+from .capacity import each_pattern_load as each_pattern_load
+from .capacity import first_failure_distribution as first_failure_distribution
+from .capacity import mceliece_all as mceliece_all
+from .capacity import mceliece_most as mceliece_most
+from .capacity import newest_stable_probability as newest_stable_probability
+from .capacity import unstable_bit_probability as unstable_bit_probability
+from .retrieval import ALPHA_C as ALPHA_C
+from .retrieval import ags_overlap as ags_overlap
+from .retrieval import amari_maginu_overlaps as amari_maginu_overlaps
+from .retrieval import critical_overlap as critical_overlap
+from .retrieval import first_step_overlap as first_step_overlap

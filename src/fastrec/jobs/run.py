@@ -1,0 +1,168 @@
+"""A long job from its start to its result: resume, compute here or elsewhere, commit, show progress, save."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any, NamedTuple, Protocol
+
+from ..kernels.cpu.threads import limit_threads
+from ..progress import progress_bar
+from .executors import as_workers, process_pool, run_tasks
+from .schema import Origin, Schema
+from .store import RunFile, open_run_file, require_out
+
+Advance = Callable[[float, str], object]
+
+
+class Part(NamedTuple):
+    """Trials that ended together.
+
+    Attributes
+    ----------
+    columns : tuple of sequences
+        What was found: the values of all trials for each field of the schema's record.
+    origin : Origin
+        Of each trial; its seconds are those of one.
+    work : float
+        Work that the progress bar has not shown yet, in the unit of `Task.cost`.
+    """
+
+    columns: tuple[Any, ...]
+    origin: Origin
+    work: float
+
+
+class Task(Protocol):
+    """Some trials of networks of one size, which can be computed anywhere."""
+
+    @property
+    def n(self) -> int:
+        """Number of units, the first field of the key."""
+
+    @property
+    def definition(self) -> Any:
+        """Definition of the job."""
+
+    @property
+    def cost(self) -> float:
+        """Work, in any unit that is proportional to time."""
+
+    @property
+    def label(self) -> str:
+        """What the progress bar says."""
+
+    def run(self, file: RunFile | None = None, advance: Advance | None = None) -> Iterable[Part]:
+        """Compute on all threads; a file may keep the progress of a long trial, `advance` may be told it."""
+
+
+class Job(Protocol):
+    """What differs between kinds of jobs."""
+
+    schema: Schema
+    tasks: list[Any]  # for all trials, those too that are in a run file
+
+    def is_asked(self, key: Sequence[int]) -> bool:
+        """Whether a trial in a run file belongs to the job."""
+
+    def take(self, columns: Sequence[Sequence[Any]], backends: Iterable[str], seconds: float) -> None:
+        """Take in finished trials of one result: columns as of `Part`, and their seconds in total."""
+
+    def missing(self) -> list[Any]:
+        """Tasks for the trials that were not taken in, in the order in which they run in this process."""
+
+    def split(self, tasks: list[Any], cost: float) -> list[Any]:
+        """Tasks of this total cost as smaller ones for an executor."""
+
+    def result(self) -> Any:
+        """The result, when nothing is missing."""
+
+
+class Execution(NamedTuple):
+    """How a job runs.
+
+    Attributes
+    ----------
+    out : path-like or None
+        A run file, which is resumed and gets every trial as it finishes, or a CSV file for the result.
+    progress : bool
+        Whether to show a bar.
+    executor, workers : Executor, int or None
+        Where the tasks run: on an executor, on that number of new processes, or else in this process.
+    """
+
+    out: str | os.PathLike[str] | None
+    progress: bool
+    executor: Executor | None
+    workers: int | None
+
+    def checked(self) -> Execution:
+        """The same, workers an int or None; ValueError or OSError for arguments that cannot be used."""
+        workers = as_workers(self.workers, self.executor)
+        if self.out is not None:
+            require_out(self.out)
+        return self._replace(workers=workers)
+
+    def run(self, job: Job) -> Any:
+        """Compute what is missing of a job, and return its result.
+
+        Raises ValueError, before any work, if `out` is a run of another definition; OSError if it cannot be
+        written, with the result as its attribute `result` if that was complete.
+        """
+        schema, executor = job.schema, self.executor
+        with ExitStack() as stack:
+            file = stack.enter_context(open_run_file(self.out, schema))
+            if file is not None:
+                for n, definition in dict.fromkeys((task.n, task.definition) for task in job.tasks):
+                    file.require({schema.keys[0]: n, **asdict(definition)})
+                resume(job, file.rows())
+            tasks = job.missing()
+            total, left = (sum(task.cost for task in some) for some in (job.tasks, tasks))
+            advance = stack.enter_context(progress_bar(schema.name, total, self.progress, total - left))
+
+            def finish(task: Task, parts: Sequence[Part]) -> None:
+                if file is not None:
+                    file.add(
+                        row
+                        for columns, origin, _ in parts
+                        for row in schema.rows(zip(*columns, strict=True), task.definition, *origin)
+                    )
+                for columns, origin, work in parts:
+                    job.take(columns, [origin.backend], origin.seconds * len(columns[0]))
+                    advance(work, task.label)
+
+            if executor is None and self.workers is None:
+                for task in tasks:
+                    for part in task.run(file, advance):
+                        finish(task, [part])
+            elif tasks:
+                executor = executor or stack.enter_context(process_pool(self.workers or 1))
+                run_tasks(run_on_one_thread, job.split(tasks, left), executor, finish)
+        result = job.result()
+        if self.out is not None and file is None:
+            try:
+                result.save(self.out)
+            except OSError as error:  # no work is lost
+                error.result = result  # type: ignore[attr-defined]
+                raise
+        return result
+
+
+def resume(job: Job, rows: Iterable[Sequence[Any]]) -> None:
+    """Let a job take in those rows of a run file that belong to it."""
+    schema = job.schema
+    asked = (row for row in rows if job.is_asked(row[: schema.key]))
+    for _, group in groupby(asked, key=lambda row: row[: schema.shared_key]):
+        columns = dict(zip(schema.run_columns, zip(*group, strict=True), strict=True))
+        records = [columns[name] for name in schema.record._fields]
+        job.take(records, columns["backend"], sum(columns["seconds"]))
+
+
+def run_on_one_thread(task: Task) -> list[Part]:
+    """Run a task of an executor, which has enough workers for all cores."""
+    with limit_threads(1):
+        return list(task.run())
