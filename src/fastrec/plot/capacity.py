@@ -1,4 +1,4 @@
-"""Figures of capacities: over the size of networks, over the networks of a size."""
+"""Figures of capacities: against the size of networks, and over the networks of one size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..hopfield import theory
-from ..hopfield.storage_capacity.result import CapacityResult, ScalingResult
+from ..hopfield.storage_capacity import CapacityResult, ScalingResult
 from .figures import MEASURED, THEORY, new_figure, set_axes_title
 
 if TYPE_CHECKING:
@@ -18,10 +18,26 @@ if TYPE_CHECKING:
 
 
 def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
-    """Capacity against n, and below it its ratio to n/(4 ln n), with the theory of exact recall in grey.
+    """Capacity against n, and below it the ratio to n/(4 ln n), with the theory of exact recall in grey.
 
-    Points are medians over trials, the band is their 10-90 % range. The finite-n theory, the median by
-    `theory.capacity_quantile`, is drawn where the definition has one. The figure has two axes.
+    Points are medians over trials, the band is their 10-90 % range.  The theory of finite n, the median by
+    `theory.capacity_quantile`, is drawn where the definition has one.
+
+    Parameters
+    ----------
+    scaling : ScalingResult
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With two axes.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> scaling = fastrec.capacity_scaling([20, 40], trials=5, backend="reference")
+    >>> len(capacity_scaling_figure(scaling).axes)
+    2
     """
     figure = new_figure(6.4, 7.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.6, 1])
@@ -35,7 +51,19 @@ def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
 
 
 def draw_capacity_scaling(ax: Axes, scaling: ScalingResult) -> Axes:
-    """The upper panel of `capacity_scaling_figure`, log-log, drawn into ax; returns ax."""
+    """Draw the upper panel of `capacity_scaling_figure`, log-log.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw into.
+    scaling : ScalingResult
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        `ax`.
+    """
     draw_sizes(ax, scaling, ratio=False)
     ax.set_xlabel("network size n (neurons)")
     ax.set_ylabel("capacity p (patterns)")
@@ -45,17 +73,44 @@ def draw_capacity_scaling(ax: Axes, scaling: ScalingResult) -> Axes:
 
 
 def capacity_figure(result: CapacityResult) -> Figure:
-    """How the capacities of the trials of one size are distributed, with theory in grey if there is one."""
+    """Distribution of the capacities of the trials of one size, with theory in grey if there is one.
+
+    Parameters
+    ----------
+    result : CapacityResult
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> figure = capacity_figure(fastrec.capacity(20, trials=5, backend="reference"))
+    >>> figure.axes[0].get_xlabel()
+    'capacity p (patterns)'
+    """
     figure = new_figure(6.4, 4.2)
     draw_capacity(figure.subplots(), result)
     return figure
 
 
 def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
-    """Histogram of `capacity_figure`, drawn into ax; returns ax.
+    """Draw the histogram of `capacity_figure`.
 
-    Bins hold equally many integers. Theory is the number of trials expected in each bin by
+    Bins hold equally many integers.  Theory is the number of trials expected in each bin by
     `theory.first_failure_distribution`.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw into.
+    result : CapacityResult
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        `ax`.
     """
     low, high = int(result.counts.min()), int(result.counts.max())
     cumulative = None
@@ -100,7 +155,7 @@ def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
 
 
 def draw_sizes(ax: Axes, scaling: ScalingResult, ratio: bool) -> None:
-    """Measured medians, their band and theory against n; as they are, log-log, or over n/(4 ln n)."""
+    """Draw medians, their band and theory against n: capacities, log-log, or ratios to n/(4 ln n)."""
     results = sorted((r for r in scaling if r.n >= 2 or not ratio), key=lambda r: r.n)
     n = np.array([r.n for r in results])
     measured = np.array([(r.median, r.low, r.high) for r in results]).reshape(-1, 3).T

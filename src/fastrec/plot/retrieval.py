@@ -16,11 +16,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..hopfield.retrieval.run import RetrievalPoint, RetrievalResult
+    from ..hopfield.retrieval import RetrievalPoint, RetrievalResult
 
 
 def retrieval_figure(result: RetrievalResult) -> Figure:
-    """Final overlap m against the load, and below it 1 - m where not 0, log scale, with AGS in grey."""
+    """Final overlap m against the load, and below it 1 - m on a log scale, with AGS in grey.
+
+    Parameters
+    ----------
+    result : RetrievalResult
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With two axes.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> result = fastrec.retrieval_curve(50, [0.1, 0.2], trials=2, backend="reference")
+    >>> len(retrieval_figure(result).axes)
+    2
+    """
     figure = new_figure(6.4, 7.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
     draw_retrieval(top, result)
@@ -31,10 +48,21 @@ def retrieval_figure(result: RetrievalResult) -> Figure:
 
 
 def draw_retrieval(ax: Axes, result: RetrievalResult) -> Axes:
-    """The upper panel of `retrieval_figure`, drawn into ax; returns ax.
+    """Draw the upper panel of `retrieval_figure`: a curve for each n and start.
 
-    A curve each n and start: means over all probes, bars are their 95 % intervals over trials. Theory is
-    `theory.ags_overlap`, up to the load where it ends.
+    Points are means over all probes, bars their 95 % intervals over trials.  Theory is `theory.ags_overlap`,
+    up to the load where it ends.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw into.
+    result : RetrievalResult
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        `ax`.
     """
     draw_overlaps(ax, result, error=False)
     ax.legend(frameon=False, fontsize=9, loc="lower left")
@@ -43,19 +71,46 @@ def draw_retrieval(ax: Axes, result: RetrievalResult) -> Axes:
 
 
 def success_figure(result: RetrievalResult) -> Figure:
-    """Share of the memories recalled against the load, a curve each n and start, with theory in grey."""
+    """Share of the memories that are recalled, against the load, a curve for each n and start.
+
+    Parameters
+    ----------
+    result : RetrievalResult
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> result = fastrec.retrieval_curve(50, [0.1, 0.2], trials=2, backend="reference")
+    >>> success_figure(result).axes[0].get_ylabel()
+    'memories recalled exactly'
+    """
     figure = new_figure(6.4, 4.4)
     draw_success(figure.subplots(), result)
     return figure
 
 
 def draw_success(ax: Axes, result: RetrievalResult) -> Axes:
-    """The curves of `success_figure`, drawn into ax; returns ax.
+    """Draw the curves of `success_figure`.
 
-    Success is a final state equal to the memory, or within the tolerance of the result if that is not 0. Bars
-    are 95 % Wilson intervals. Theory of recall from the memory itself without tolerance is the probability
-    that a memory is stable, exp(-n q) with q of `theory.unstable_bit_probability`, its bits taken as
-    independent, which puts it a little low; otherwise the load where AGS ends.
+    Success is a final state equal to the memory, or within the tolerance of the result if that is not 0.
+    Bars are 95 % Wilson intervals.  Theory of recall from the memory itself without tolerance is the
+    probability that a memory is stable, exp(-n q) with q of `theory.unstable_bit_probability`, its bits taken
+    as independent, which puts it a little low; otherwise the load where AGS ends.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw into.
+    result : RetrievalResult
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        `ax`.
     """
     field = "within" if result.definition.tolerance else "exact"
     draw_loads(ax, result, lambda point: (point.share(field), *point.share_interval(field)))
@@ -80,17 +135,50 @@ def draw_success(ax: Axes, result: RetrievalResult) -> Axes:
 
 
 def basin_figure(result: RetrievalResult) -> Figure:
-    """Final overlap for each load and start overlap, with the edge by Amari and Maginu in grey."""
+    """Final overlap for each load and start overlap, with the edge by Amari and Maginu in grey.
+
+    Parameters
+    ----------
+    result : RetrievalResult
+        Of one n.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> result = fastrec.basin_map(50, [0.1, 0.2], [0.3, 0.7], trials=2, backend="reference")
+    >>> basin_figure(result).axes[0].get_xlabel()
+    'load α = p / n (patterns per neuron)'
+    """
     figure = new_figure(6.4, 4.8)
     draw_basins(figure.subplots(), result)
     return figure
 
 
 def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
-    """The map of `basin_figure`, drawn into ax with a colour bar beside it; returns ax.
+    """Draw the map of `basin_figure`, with a colour bar beside it.
 
-    Each measured load and start fills the cell up to half way to its neighbours; what was not measured stays
-    empty. Theory is `theory.critical_overlap`. Raises ValueError for results of several n.
+    Each measured load and start fills the cell up to half way to its neighbours; the others stay empty.
+    Theory is `theory.critical_overlap`.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw into.
+    result : RetrievalResult
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        `ax`.
+
+    Raises
+    ------
+    ValueError
+        For results of several n.
     """
     from matplotlib.patheffects import withStroke
 
@@ -121,7 +209,7 @@ def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
 def draw_loads(
     ax: Axes, result: RetrievalResult, value: Callable[[RetrievalPoint], tuple[float, float, float]]
 ) -> None:
-    """A curve each n and start of a value, low and high against the load, labelled by what differs."""
+    """Draw a curve for each n and start: a value and its bar (low, high) against the load."""
     curves = result.curves
     several = len({start for _, start in curves}) > 1
     for style, ((n, start), points) in enumerate(curves.items()):
@@ -144,7 +232,7 @@ def draw_loads(
 
 
 def draw_overlaps(ax: Axes, result: RetrievalResult, error: bool) -> None:
-    """Mean final overlaps m with their intervals and AGS against the load; 1 - m on a log scale if error."""
+    """Draw mean final overlaps m with their intervals and AGS; 1 - m on a log scale if error."""
 
     def value(point: RetrievalPoint) -> tuple[float, float, float]:
         m, low, high = point.overlap, *point.interval
