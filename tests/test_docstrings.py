@@ -30,24 +30,10 @@ PENDING = {
     for name in re.findall(
         r"\S+",
         """
-        BackendError CapacityResult
-        HopfieldNetwork OscillationResult PackedStates RNN RecallResult
-        RetrievalResult ScalingResult Trace
-        available_backends basin_map capacity capacity_scaling corrupt
-        find_oscillation get_backend get_threads pack
-        plot.basin_figure plot.capacity_figure
-        plot.capacity_scaling_figure plot.draw_basins plot.draw_capacity plot.draw_capacity_scaling
-        plot.draw_energy plot.draw_oscillation
-        plot.draw_retrieval plot.draw_success plot.energy_figure plot.glyphs
-        plot.oscillation_figure
-        plot.recall_figure plot.retrieval_figure
-        plot.success_figure random_patterns retrieval_curve retrieval_scaling
-        set_backend set_threads theory.ags_overlap theory.all_stable_probability
-        theory.amari_maginu_overlaps theory.capacity_bound theory.capacity_quantile
-        theory.critical_overlap theory.each_pattern_load theory.first_failure_distribution
-        theory.first_step_overlap theory.mceliece_all theory.mceliece_most
-        theory.newest_stable_probability theory.unstable_bit_probability
-        use_backend
+        BackendError HopfieldNetwork OscillationResult PackedStates RNN RecallResult Trace
+        available_backends corrupt find_oscillation get_backend get_threads pack plot.draw_energy
+        plot.draw_oscillation plot.energy_figure plot.glyphs plot.oscillation_figure
+        plot.recall_figure random_patterns set_backend set_threads use_backend
         """,
     )
 }
@@ -57,9 +43,7 @@ def public_objects() -> dict[str, Any]:
     """Functions, classes and modules under their public names, the shortest where there are several."""
     rooms = [fastrec, fastrec.plot, fastrec.hopfield, fastrec.rnn, fastrec.text, fastrec.tasks]
     names = {f"{room.__name__}.{name}": getattr(room, name) for room in rooms for name in room.__all__}
-    for name, found in vars(fastrec.hopfield.theory).items():
-        if not name.startswith("_") and getattr(found, "__module__", "") == "fastrec.hopfield.theory":
-            names[f"fastrec.theory.{name}"] = found
+    names |= {f"fastrec.theory.{name}": getattr(fastrec.theory, name) for name in fastrec.theory.__all__}
     found = {id(value): (name, value) for name, value in reversed(names.items()) if callable(value)}
     return dict(sorted(found.values()))
 

@@ -26,6 +26,7 @@ def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
     Parameters
     ----------
     scaling : ScalingResult
+        Capacities of one or several sizes.
 
     Returns
     -------
@@ -36,7 +37,7 @@ def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
     --------
     >>> import fastrec
     >>> scaling = fastrec.capacity_scaling([20, 40], trials=5, backend="reference")
-    >>> len(capacity_scaling_figure(scaling).axes)
+    >>> len(fastrec.plot.capacity_scaling_figure(scaling).axes)
     2
     """
     figure = new_figure(6.4, 7.0)
@@ -58,11 +59,20 @@ def draw_capacity_scaling(ax: Axes, scaling: ScalingResult) -> Axes:
     ax : matplotlib.axes.Axes
         Axes to draw into.
     scaling : ScalingResult
+        Capacities of one or several sizes.
 
     Returns
     -------
     matplotlib.axes.Axes
         `ax`.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> scaling = fastrec.capacity_scaling([20, 40], trials=5, backend="reference")
+    >>> ax = fastrec.plot.draw_capacity_scaling(Figure().subplots(), scaling)
+    >>> ax.get_xlabel()
+    'network size n (neurons)'
     """
     draw_sizes(ax, scaling, ratio=False)
     ax.set_xlabel("network size n (neurons)")
@@ -78,15 +88,17 @@ def capacity_figure(result: CapacityResult) -> Figure:
     Parameters
     ----------
     result : CapacityResult
+        Capacities of one size.
 
     Returns
     -------
     matplotlib.figure.Figure
+        A new figure.
 
     Examples
     --------
     >>> import fastrec
-    >>> figure = capacity_figure(fastrec.capacity(20, trials=5, backend="reference"))
+    >>> figure = fastrec.plot.capacity_figure(fastrec.capacity(20, trials=5, backend="reference"))
     >>> figure.axes[0].get_xlabel()
     'capacity p (patterns)'
     """
@@ -106,11 +118,20 @@ def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
     ax : matplotlib.axes.Axes
         Axes to draw into.
     result : CapacityResult
+        Capacities of one size.
 
     Returns
     -------
     matplotlib.axes.Axes
         `ax`.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> result = fastrec.capacity(20, trials=5, backend="reference")
+    >>> ax = fastrec.plot.draw_capacity(Figure().subplots(), result)
+    >>> ax.get_xlabel()
+    'capacity p (patterns)'
     """
     low, high = int(result.counts.min()), int(result.counts.max())
     cumulative = None

@@ -25,6 +25,7 @@ def retrieval_figure(result: RetrievalResult) -> Figure:
     Parameters
     ----------
     result : RetrievalResult
+        Outcomes at several loads.
 
     Returns
     -------
@@ -35,7 +36,7 @@ def retrieval_figure(result: RetrievalResult) -> Figure:
     --------
     >>> import fastrec
     >>> result = fastrec.retrieval_curve(50, [0.1, 0.2], trials=2, backend="reference")
-    >>> len(retrieval_figure(result).axes)
+    >>> len(fastrec.plot.retrieval_figure(result).axes)
     2
     """
     figure = new_figure(6.4, 7.0)
@@ -58,11 +59,20 @@ def draw_retrieval(ax: Axes, result: RetrievalResult) -> Axes:
     ax : matplotlib.axes.Axes
         Axes to draw into.
     result : RetrievalResult
+        Outcomes at several loads.
 
     Returns
     -------
     matplotlib.axes.Axes
         `ax`.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> result = fastrec.retrieval_curve(50, [0.1, 0.2], trials=2, backend="reference")
+    >>> ax = fastrec.plot.draw_retrieval(Figure().subplots(), result)
+    >>> ax.get_ylabel()
+    'overlap m with the memory, after recall'
     """
     draw_overlaps(ax, result, error=False)
     ax.legend(frameon=False, fontsize=9, loc="lower left")
@@ -76,16 +86,18 @@ def success_figure(result: RetrievalResult) -> Figure:
     Parameters
     ----------
     result : RetrievalResult
+        Outcomes at several loads.
 
     Returns
     -------
     matplotlib.figure.Figure
+        A new figure.
 
     Examples
     --------
     >>> import fastrec
     >>> result = fastrec.retrieval_curve(50, [0.1, 0.2], trials=2, backend="reference")
-    >>> success_figure(result).axes[0].get_ylabel()
+    >>> fastrec.plot.success_figure(result).axes[0].get_ylabel()
     'memories recalled exactly'
     """
     figure = new_figure(6.4, 4.4)
@@ -106,11 +118,20 @@ def draw_success(ax: Axes, result: RetrievalResult) -> Axes:
     ax : matplotlib.axes.Axes
         Axes to draw into.
     result : RetrievalResult
+        Outcomes at several loads.
 
     Returns
     -------
     matplotlib.axes.Axes
         `ax`.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> result = fastrec.retrieval_curve(50, [0.1, 0.2], trials=2, backend="reference")
+    >>> ax = fastrec.plot.draw_success(Figure().subplots(), result)
+    >>> ax.get_ylabel()
+    'memories recalled exactly'
     """
     field = "within" if result.definition.tolerance else "exact"
     draw_loads(ax, result, lambda point: (point.share(field), *point.share_interval(field)))
@@ -140,17 +161,18 @@ def basin_figure(result: RetrievalResult) -> Figure:
     Parameters
     ----------
     result : RetrievalResult
-        Of one n.
+        Outcomes at several loads and starts of one n.
 
     Returns
     -------
     matplotlib.figure.Figure
+        A new figure.
 
     Examples
     --------
     >>> import fastrec
     >>> result = fastrec.basin_map(50, [0.1, 0.2], [0.3, 0.7], trials=2, backend="reference")
-    >>> basin_figure(result).axes[0].get_xlabel()
+    >>> fastrec.plot.basin_figure(result).axes[0].get_xlabel()
     'load α = p / n (patterns per neuron)'
     """
     figure = new_figure(6.4, 4.8)
@@ -169,6 +191,7 @@ def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
     ax : matplotlib.axes.Axes
         Axes to draw into.
     result : RetrievalResult
+        Outcomes at several loads.
 
     Returns
     -------
@@ -179,6 +202,14 @@ def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
     ------
     ValueError
         For results of several n.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> result = fastrec.basin_map(50, [0.1, 0.2], [0.3, 0.7], trials=2, backend="reference")
+    >>> ax = fastrec.plot.draw_basins(Figure().subplots(), result)
+    >>> ax.get_xlabel()
+    'load α = p / n (patterns per neuron)'
     """
     from matplotlib.patheffects import withStroke
 

@@ -38,6 +38,7 @@ class RetrievalDefinition:
 
     Examples
     --------
+    >>> from fastrec.hopfield.retrieval import RetrievalDefinition
     >>> print(RetrievalDefinition(100, 0.05, "async", 100, seed=0))
     recall of at most 100 memories a network within 0.05 n wrong units (async updates, at most 100 sweeps)
     """

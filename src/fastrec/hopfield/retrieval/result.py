@@ -213,6 +213,11 @@ class RetrievalResult(Displayed):
 
         m0 and m are the overlaps before and after recall, +- half the width of the confidence interval, and
         m (AGS) the overlap by `theory.ags_overlap`.  Shares of the probes are in per cent, sweeps are means.
+
+        Returns
+        -------
+        str
+            Lines without a newline at the end.
         """
         return self._table().text()
 
@@ -249,6 +254,7 @@ class RetrievalResult(Displayed):
         Returns
         -------
         matplotlib.axes.Axes
+            The axes that were drawn into.
         """
         from fastrec import plot
 
@@ -258,6 +264,11 @@ class RetrievalResult(Displayed):
 
     def to_frame(self) -> DataFrame:
         """Return a pandas DataFrame with one row for each trial and the columns of `save`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each trial.
 
         Raises
         ------
@@ -275,6 +286,11 @@ class RetrievalResult(Displayed):
 
         ``pandas.read_csv(path, comment="#")`` reads it.
 
+        Parameters
+        ----------
+        path : path-like
+            A .csv file.
+
         Raises
         ------
         ValueError
@@ -290,6 +306,16 @@ class RetrievalResult(Displayed):
 
         Run files and CSV files exported from them are read too: of each n, p and number of flipped units the
         trials before the first missing one.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        RetrievalResult
+            Equal to the one that was saved.
 
         Raises
         ------

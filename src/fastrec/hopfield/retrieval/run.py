@@ -123,12 +123,15 @@ def retrieval_scaling(
     ----------
     sizes : iterable of int
         Numbers of units.
-    alphas, ..., workers
+    alphas, trials, probes, noise, update, seed, backend
+        As of `retrieval_curve`.
+    tolerance, max_sweeps, out, progress, executor, workers
         As of `retrieval_curve`.
 
     Returns
     -------
     RetrievalResult
+        As of `retrieval_curve`.
 
     Examples
     --------
@@ -175,6 +178,7 @@ def basin_map(
     Returns
     -------
     RetrievalResult
+        As of `retrieval_curve`.
 
     Examples
     --------
@@ -213,6 +217,7 @@ def trial_seed(seed: int, n: int, p: int, trial: int) -> int:
 
     Examples
     --------
+    >>> from fastrec.hopfield.retrieval import trial_seed
     >>> trial_seed(0, 100, 10, trial=0) != trial_seed(0, 100, 10, trial=1)
     True
     """
@@ -227,7 +232,9 @@ class Task(NamedTuple):
     n, p, flips, trial : int
         As of `Outcome`.
     definition : RetrievalDefinition
+        How it is measured.
     backend : str
+        Where it runs.
     """
 
     n: int

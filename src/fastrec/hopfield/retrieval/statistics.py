@@ -28,9 +28,11 @@ def wilson(successes: int, n: int, z: float = Z) -> tuple[float, float]:
     Returns
     -------
     low, high : float
+        Its ends, 0 to 1.
 
     Examples
     --------
+    >>> from fastrec.hopfield.retrieval import wilson
     >>> low, high = wilson(90, 100)
     >>> print(f"{low:.3f} {high:.3f}")
     0.826 0.945
@@ -57,9 +59,11 @@ def student_t(confidence: float, freedom: int) -> float:
     Returns
     -------
     float
+        The quantile t.
 
     Examples
     --------
+    >>> from fastrec.hopfield.retrieval import student_t
     >>> print(f"{student_t(0.95, 9):.3f}")
     2.262
     """

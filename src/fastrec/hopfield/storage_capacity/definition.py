@@ -52,6 +52,7 @@ class CapacityDefinition:
 
     Examples
     --------
+    >>> from fastrec.hopfield.storage_capacity import CapacityDefinition
     >>> print(CapacityDefinition("newest", "largest", 1, "sync", 100, 50, seed=0))
     largest number of stored memories that passes: the newest memory, probed with 1 bit flipped, must be \
 recalled exactly (sync updates, at most 100 sweeps)

@@ -160,11 +160,23 @@ class CapacityResult(Displayed):
         return plot.capacity_figure(self)
 
     def table(self) -> str:
-        """Return the numbers as aligned text, the definition in the first line."""
+        """Return the numbers as aligned text, the definition in the first line.
+
+        Returns
+        -------
+        str
+            Lines without a newline at the end.
+        """
         return self._table().text()
 
     def to_frame(self) -> DataFrame:
-        """Return a pandas DataFrame; see `ScalingResult.to_frame`."""
+        """Return a pandas DataFrame; see `ScalingResult.to_frame`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each trial.
+        """
         return ScalingResult((self,)).to_frame()
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -179,18 +191,36 @@ class CapacityResult(Displayed):
         Returns
         -------
         matplotlib.axes.Axes
+            The axes that were drawn into.
         """
         from fastrec import plot
 
         return plot.draw_capacity(ax, self) if ax is not None else self._figure().axes[0]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a CSV file; see `ScalingResult.save`."""
+        """Write a CSV file; see `ScalingResult.save`.
+
+        Parameters
+        ----------
+        path : path-like
+            A .csv file.
+        """
         ScalingResult((self,)).save(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CapacityResult:
-        """Read a file of one size; see `ScalingResult.load`.  Raises ValueError if it holds several."""
+        """Read a file of one size; see `ScalingResult.load`.  Raises ValueError if it holds several.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        CapacityResult
+            Equal to the one that was saved.
+        """
         scaling = ScalingResult.load(path)
         if len(scaling) != 1:
             sizes = ", ".join(map(str, scaling.sizes))
@@ -274,6 +304,11 @@ class ScalingResult(Displayed):
         Capacities are in patterns; s.e. is the standard error of the mean.  The columns "theory" (the median
         by `theory.capacity_quantile`) and "censored" (trials that reached max_patterns) appear where they
         apply.
+
+        Returns
+        -------
+        str
+            Lines without a newline at the end.
         """
         return self._table().text()
 
@@ -304,6 +339,11 @@ class ScalingResult(Displayed):
 
     def to_frame(self) -> DataFrame:
         """Return a pandas DataFrame with one row for each trial and the columns of `save`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each trial.
 
         Raises
         ------
@@ -341,6 +381,7 @@ class ScalingResult(Displayed):
         Returns
         -------
         ScalingFit
+            Parameters of both laws and their errors.
 
         Raises
         ------
@@ -362,6 +403,11 @@ class ScalingResult(Displayed):
 
         ``pandas.read_csv(path, comment="#")`` reads it.
 
+        Parameters
+        ----------
+        path : path-like
+            A .csv file.
+
         Raises
         ------
         ValueError
@@ -377,6 +423,16 @@ class ScalingResult(Displayed):
 
         Run files and CSV files exported from them are read too: of each n, in ascending order, the trials
         before the first missing one.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        ScalingResult
+            Equal to the one that was saved.
 
         Raises
         ------

@@ -135,14 +135,16 @@ def capacity_scaling(
     ----------
     sizes : iterable of int
         Numbers of units, each once.
-    trials, criterion, stop, corruption, update, seed, backend, max_sweeps, max_patterns
-        As of `capacity`.
+    trials : int
+        Number of independent networks of each size.
     out : path-like, optional
         A .csv file, which is written at the end (`ScalingResult.save`), or a run file (.db, .sqlite), in
         which trials are committed as they finish and the progress of large ones is kept.  If the run file
         exists, only missing trials are run.
     progress : bool
         Whether to show a bar with the time left, in a terminal or a notebook.
+    criterion, stop, corruption, update, seed, backend, max_sweeps, max_patterns
+        As of `capacity`.
     executor : concurrent.futures.Executor, optional
         Where trials run, in tasks of one thread each: any object with its `submit`, such as a Dask client's
         ``get_executor()`` for several machines.  By default they run in this process on all threads.
@@ -236,7 +238,9 @@ class Task(NamedTuple):
     trials : ndarray of int64
         Numbers of the trials.
     definition : CapacityDefinition
+        What is counted.
     backend : str
+        Where they run.
     """
 
     n: int

@@ -29,6 +29,7 @@ def mceliece_most(n: ArrayLike) -> Floats:
     Returns
     -------
     ndarray of float64
+        Of the common shape of the arguments.
 
     Raises
     ------
@@ -37,7 +38,7 @@ def mceliece_most(n: ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> print(f"{mceliece_most(1000):.1f}")
+    >>> print(f"{fastrec.theory.mceliece_most(1000):.1f}")
     72.4
     """
     sizes = np.asarray(n, np.float64)
@@ -57,10 +58,11 @@ def mceliece_all(n: ArrayLike) -> Floats:
     Returns
     -------
     ndarray of float64
+        Of the common shape of the arguments.
 
     Examples
     --------
-    >>> print(f"{mceliece_all(1000):.1f}")
+    >>> print(f"{fastrec.theory.mceliece_all(1000):.1f}")
     36.2
     """
     return mceliece_most(n) / 2
@@ -93,7 +95,7 @@ def unstable_bit_probability(n: int, p: ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> print(f"{unstable_bit_probability(1000, 60):.2e}")
+    >>> print(f"{fastrec.theory.unstable_bit_probability(1000, 60):.2e}")
     1.90e-05
     """
     patterns = _patterns(n, p)
@@ -119,10 +121,11 @@ def all_stable_probability(n: int, p: ArrayLike) -> Floats:
     Returns
     -------
     ndarray of float64
+        Of the common shape of the arguments.
 
     Examples
     --------
-    >>> print(f"{all_stable_probability(1000, 60):.3f}")
+    >>> print(f"{fastrec.theory.all_stable_probability(1000, 60):.3f}")
     0.319
     """
     return np.exp(-n * np.asarray(p) * unstable_bit_probability(n, p))
@@ -143,10 +146,11 @@ def newest_stable_probability(n: int, p: ArrayLike) -> Floats:
     Returns
     -------
     ndarray of float64
+        Of the common shape of the arguments.
 
     Examples
     --------
-    >>> print(f"{newest_stable_probability(1000, 60):.3f}")
+    >>> print(f"{fastrec.theory.newest_stable_probability(1000, 60):.3f}")
     0.891
     """
     patterns = _patterns(n, p)
@@ -184,7 +188,7 @@ def capacity_quantile(n: int, probability: float = 0.5, criterion: Criterion = "
 
     Examples
     --------
-    >>> capacity_quantile(1000), capacity_quantile(1000, criterion="newest")
+    >>> fastrec.theory.capacity_quantile(1000), fastrec.theory.capacity_quantile(1000, criterion="newest")
     (56, 71)
     """
     _neurons(n, least=2)
@@ -223,7 +227,7 @@ def each_pattern_load(n: int, probability: float = 0.5) -> int:
 
     Examples
     --------
-    >>> each_pattern_load(1000)
+    >>> fastrec.theory.each_pattern_load(1000)
     98
     """
     _neurons(n, least=2)
@@ -260,7 +264,7 @@ def first_failure_distribution(n: int, criterion: Criterion = "all") -> tuple[ND
 
     Examples
     --------
-    >>> counts, cumulative = first_failure_distribution(1000)
+    >>> counts, cumulative = fastrec.theory.first_failure_distribution(1000)
     >>> print(counts[-1], cumulative[56].round(2))
     84 0.5
     """
@@ -297,7 +301,7 @@ def capacity_bound(n: int, tiny: float = 1e-9, criterion: Criterion = "all") -> 
 
     Examples
     --------
-    >>> capacity_bound(1000)
+    >>> fastrec.theory.capacity_bound(1000)
     85
     """
     _check_probability(tiny)

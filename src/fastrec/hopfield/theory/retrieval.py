@@ -37,7 +37,7 @@ def ags_overlap(alpha: ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> print(f"{ags_overlap(0.1):.4f} {ags_overlap(0.2):.4f}")
+    >>> print(f"{fastrec.theory.ags_overlap(0.1):.4f} {fastrec.theory.ags_overlap(0.2):.4f}")
     0.9980 nan
     """
     loads = _loads(alpha)
@@ -67,6 +67,7 @@ def first_step_overlap(m0: ArrayLike, alpha: ArrayLike) -> Floats:
     Returns
     -------
     ndarray of float64
+        Of the common shape of the arguments.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def first_step_overlap(m0: ArrayLike, alpha: ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> print(f"{first_step_overlap(0.5, 0.1):.3f}")
+    >>> print(f"{fastrec.theory.first_step_overlap(0.5, 0.1):.3f}")
     0.886
     """
     start, loads = np.broadcast_arrays(np.asarray(m0, np.float64), _loads(alpha))
@@ -104,6 +105,7 @@ def amari_maginu_overlaps(m0: ArrayLike, alpha: ArrayLike, steps: int) -> Floats
     Returns
     -------
     ndarray of float64, shape (..., steps + 1)
+        The overlaps.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def amari_maginu_overlaps(m0: ArrayLike, alpha: ArrayLike, steps: int) -> Floats
 
     Examples
     --------
-    >>> print(amari_maginu_overlaps(0.5, 0.1, 3).round(3))
+    >>> print(fastrec.theory.amari_maginu_overlaps(0.5, 0.1, 3).round(3))
     [0.5   0.886 0.943 0.98 ]
     """
     if steps != int(steps) or steps < 0:
@@ -151,7 +153,7 @@ def critical_overlap(alpha: ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> print(f"{critical_overlap(0.1):.2f}")
+    >>> print(f"{fastrec.theory.critical_overlap(0.1):.2f}")
     0.21
     """
     loads = _loads(alpha)
