@@ -26,7 +26,7 @@ MOVED = {
     ),
     "hopfield.runs": ("jobs.store", "jobs.schema", "jobs.export"),
     "rnn.addition": ("tasks.addition",),
-    "rnn.encoder_decoder": ("text.encoder_decoder",),
+    "rnn.encoder_decoder": ("text.encoder_decoder", "text.pairs"),
     "rnn.files": ("rnn.serialization",),
     "rnn.initial": ("rnn.initialization",),
     "rnn.inputs": ("rnn.validation",),
@@ -36,7 +36,7 @@ MOVED = {
     "rnn.optim": ("rnn.optimizers",),
     "rnn.place": ("rnn.device",),
     "rnn.sequences": ("rnn.dataset",),
-    "rnn.text": ("text.language_model",),
+    "rnn.text": ("text.language_model", "text.training", "text.example"),
     "rnn.training": ("rnn.fitting", "rnn.truncation", "rnn.loop"),
     "rnn.vocabulary": ("text.vocabulary",),
 }

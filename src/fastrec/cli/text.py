@@ -61,7 +61,8 @@ def train(
     use_threads(threads)
     from ..plot import save_figure, text_curve_figure
     from ..rnn.history import TextHistory
-    from ..text.language_model import CharModel, example_text, read_prompt
+    from ..text.example import example_text
+    from ..text.language_model import CharModel, read_prompt
     from ..text.ngrams import ngram_table
     from ..text.training import hold_out, score
     from ..text.vocabulary import Vocabulary
@@ -120,19 +121,19 @@ def train(
     assert model.rnn is not None and model.vocabulary is not None
     tokens = model.vocabulary.encode(read)
     known, held = hold_out(tokens, held_out)
-    found: dict[str, float] = {}
+    losses: dict[str, float] = {}
     if plot is not None:  # before what may take long
         save_figure(text_curve_figure(curves, {}), plot)
     if len(held) > 1:
         if baselines:
             table = ngram_table(known, held, len(model.vocabulary))
-            found = {f"{n}-gram": value for n, value in table.items()}
-        found["this model"] = score(model.rnn, held, 1 + len(held) // 2**20)
+            losses = {f"{n}-gram": value for n, value in table.items()}
+        losses["this model"] = score(model.rnn, held, 1 + len(held) // 2**20)
         print(f"\n{'held out':>12} {'nats/symbol':>12} {'bits/symbol':>12}")
-        for key, value in found.items():
+        for key, value in losses.items():
             print(f"{key:>12} {value:12.4f} {value / np.log(2):12.4f}")
     if plot is not None:
-        save_figure(text_curve_figure(curves, {key: found[key] for key in found if "gram" in key}), plot)
+        save_figure(text_curve_figure(curves, {key: losses[key] for key in losses if "gram" in key}), plot)
     print(f"\ntrained in {trained:.0f} s, {written_to(out, curve, plot)}")
 
 
@@ -165,24 +166,24 @@ def sample(
     writer = CharModel.load(model, name)
     if rounded and writer.rnn is not None:
         writer.rnn = writer.rnn.rounded()
-    given = (prompt, length, 0.0 if greedy else temperature, top_k, top_p, seed)
+    options = (prompt, length, 0.0 if greedy else temperature, top_k, top_p, seed)
     if samples == 1:
         shown = prompt or ""
-        for piece in writer.stream(*given):
+        for piece in writer.stream(*options):
             print(shown + piece, end="", flush=True)
             shown = ""
         print()
         return
-    for i, drawn in enumerate(writer.sample(*given, samples=samples)):
+    for i, drawn in enumerate(writer.sample(*options, samples=samples)):
         print(f"{'' if i == 0 else chr(10)}--- {i} ---\n{prompt or ''}{drawn}")
 
 
 def read_text(file: Path) -> str:
     """The text of a file without its byte order mark; line ends of all kinds become "\\n"."""
     try:
-        found = file.read_text(encoding="utf-8-sig")
+        text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 text: byte {error.start} cannot be read") from None
-    if not found:
+    if not text:
         raise ValueError(f"{file}: the text is empty; give one to learn from")
-    return found
+    return text

@@ -1,4 +1,4 @@
-"""One label for a sequence (many to one): only the last step of each row is learnt and read."""
+"""One label per sequence (many to one): only the last step of each row counts."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def classify(rnn: RNN, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[
     ((2,), (2, 3))
     """
     if lengths is not None:
-        given = as_array("lengths", lengths)
-        lengths = read_ends(given, len(given) if given.ndim else 0, MAX_SIZE)
+        ends = as_array("lengths", lengths)
+        lengths = read_ends(ends, len(ends) if ends.ndim else 0, MAX_SIZE)
     outputs, _ = rnn.predict(x, lengths=lengths)
     xp, n = array_module(backend_of(outputs)), outputs.shape[-3]
     if lengths is None:

@@ -1,4 +1,4 @@
-"""Sequences to train on: checked once and whole, then given out in batches and stretches of time."""
+"""A data set of sequences: checked once, then divided into batches and stretches of time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .validation import (
 class Sequences(NamedTuple):
     """n sequences with their targets; m = 1 for arrays that k networks share.
 
-    x and targets are where they were given, what says which steps count is on the host.
+    x and targets are on the device if they were given there; counted and lengths are on the host.
     """
 
     x: Array  # (m, n, t, i), or int32 tokens (m, n, t)
@@ -42,7 +42,7 @@ class Sequences(NamedTuple):
     lengths: Array | None  # (n,) int64, None if all are t
 
     def rows(self, rows: Array) -> Sequences:
-        """Some of the sequences, of which the longest decides t."""
+        """Select sequences, of which the longest decides t."""
         stop = None if self.lengths is None else max(1, int(self.lengths[rows].max()))
         there = {"cpu": rows}
         if on_device(self.x) or on_device(self.targets):
@@ -53,7 +53,7 @@ class Sequences(NamedTuple):
         )
 
     def stretch(self, begin: int, end: int) -> Sequences:
-        """The steps from begin to before end of each sequence."""
+        """Select the steps [begin, end) of each sequence."""
         lengths = None if self.lengths is None else np.clip(self.lengths - begin, 0, end - begin)
         x, targets = self.x[:, :, begin:end], self.targets[:, :, begin:end]
         return Sequences(x, targets, self.counted[:, begin:end], lengths)
@@ -105,6 +105,6 @@ def read_sequences(
         checked = read_integers("x", array, c.input_size, valid)
     else:
         checked = read_floats("x", array, c.dtype, valid, place)
-    given, counted, _ = check_targets(c, place, (n, t), valid, targets, loss, mask)
+    checked_targets, counted, _ = check_targets(c, place, (n, t), valid, targets, loss, mask)
     counted = np.ones((n, t), np.bool_) if counted is None else move(counted, "cpu")
-    return Sequences(checked if led else checked[None], given, counted, ends)
+    return Sequences(checked if led else checked[None], checked_targets, counted, ends)

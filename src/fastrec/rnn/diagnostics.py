@@ -128,13 +128,13 @@ def gradient_flow(
     """
     at = rnn._place(x, state, lengths, targets, mask)
     batch = rnn._read(x, state, lengths, at, gradients=True)
-    goal = read_targets(rnn._config, batch, targets, loss, "sum", mask)
+    spec = read_targets(rnn._config, batch, targets, loss, "sum", mask)
     trace = rnn._forward(batch)
     outputs = rnn._outputs(trace)
     d_outputs = at.xp.empty_like(outputs)
-    rnn._losses(batch, goal, outputs, d_outputs)
-    found = rnn._gradients(trace, rnn._public(d_outputs), flow=True)
-    squares = move(found["flow"], "cpu")
+    rnn._losses(batch, spec, outputs, d_outputs)
+    gradients = rnn._gradients(trace, rnn._public(d_outputs), flow=True)
+    squares = move(gradients["flow"], "cpu")
     reached = squares.shape[-2] if batch.valid is None else move(batch.valid, "cpu").sum(axis=0)
     with np.errstate(invalid="ignore"):  # 0 / 0 where no sequence is as long
         return GradientFlow(np.sqrt(squares.sum(axis=-2) / reached))
@@ -183,5 +183,5 @@ def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
             weights = weights @ parameters["W_out"]
         blocks = np.stack(np.split(weights, c.kind.gates, axis=-1), axis=-3)
         radii.append(np.abs(np.linalg.eigvals(blocks)).max(axis=-1))
-    found: Array = np.stack(radii, axis=-2)
-    return found[..., 0] if c.kind.gates == 1 else found
+    stacked: Array = np.stack(radii, axis=-2)
+    return stacked[..., 0] if c.kind.gates == 1 else stacked

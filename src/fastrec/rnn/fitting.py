@@ -153,8 +153,8 @@ def fit(
     data = read_sequences(c, at, x, targets, loss, lengths, mask)
     if not (counting := data.counted.any(axis=1)).all():
         data = data.rows(np.flatnonzero(counting))
-    held = None if validation is None else read_validation(c, at, validation, loss)
-    shared = (at, c.models, loss, optimizer, held, len(data.counted))
+    validation_data = None if validation is None else read_validation(c, at, validation, loss)
+    shared = (at, c.models, loss, optimizer, validation_data, len(data.counted))
     left_out = update_dropout(c, dropout, options["seed"], optimizer)
     learner = SequenceLearner(
         *shared, **options, rnn=rnn, data=data, truncation=truncation, shuffle=bool(shuffle), dropout=left_out
@@ -171,7 +171,7 @@ def fit(
                 "shuffle": bool(shuffle),
                 "seed": options["seed"],
                 "data": describe(data),
-                "validation": describe(held),
+                "validation": describe(validation_data),
             }
             | ({"dropout": dropout} if dropout else {})
         )
@@ -230,8 +230,8 @@ class SequenceLearner(BatchLearner):
             advance(len(rows), f"epoch {epoch}, loss {np.nanmean(means.losses):.4g}")
 
     def validate(self) -> Array:
-        counted, total = self.held.counted, self.place.xp.zeros(self.rnn._config.k)
+        counted, total = self.validation.counted, self.place.xp.zeros(self.rnn._config.k)
         for rows in self.split(np.arange(len(counted))):
             if counted[rows].any():
-                total += evaluate(self.rnn, self.place, self.held.rows(rows), self.loss)[0]
+                total += evaluate(self.rnn, self.place, self.validation.rows(rows), self.loss)[0]
         return move(total, "cpu") / np.count_nonzero(counted)

@@ -53,18 +53,18 @@ class Learner:
     """What `train` trains: parameters, how batches are drawn, and how they give losses and gradients.
 
     An epoch is what lies between two evaluations.  place: where losses and gradients are computed.
-    models: k, if all parameters have a leading axis of k independent networks.  held: the validation data, or
-    None.
+    models: k, if all parameters have a leading axis of k independent networks.  validation: checked data to
+    take the loss of after each epoch, or None.
     """
 
     place: Place
     models: int | None
     loss: Loss
     optimizer: Optimizer
-    held: Any
+    validation: Any
 
     def __post_init__(self) -> None:
-        self.log = TrainingLog(self.models, self.loss, self.held is not None)
+        self.log = TrainingLog(self.models, self.loss, self.validation is not None)
 
     @property
     def parameters(self) -> Mapping[str, Array]:
@@ -124,7 +124,7 @@ def train(learner: Learner, checkpoint: Checkpoint | None, progress: bool) -> No
                 for step in learner.steps(means, advance):
                     means.add(*update(learner, step), step.weight)
                 curves = {"train": means.losses, "gradient_norm": learner.mean_norm(means.norms)}
-                if learner.held is not None:
+                if learner.validation is not None:
                     curves["validation"] = learner.validate()
             log.append(curves, clock() - begin)
             learner.end_epoch()

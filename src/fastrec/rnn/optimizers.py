@@ -14,18 +14,18 @@ from .config import Array
 from .device import Place, place
 from .validation import as_array, contiguous, settled
 
-State = dict[str, dict[str, Array]]  # by name of `_kept`, then by key of the parameters
+State = dict[str, dict[str, Array]]  # by name of `_slot_names`, then by key of the parameters
 
 
 class Update(NamedTuple):
     """The checked arguments of a step, as kernels take them."""
 
     place: Place
-    parameters: Mapping[str, Array]  # as given, perhaps elsewhere
-    arrays: dict[str, tuple[Array, ...]]  # parameter, gradient and what is kept beside them, each (k, n)
+    parameters: Mapping[str, Array]  # the user's arrays, perhaps on another device
+    arrays: dict[str, tuple[Array, ...]]  # parameter, gradient and its slots, each (k, n)
     squares: Array  # (keys, k) float64, squared norm of each gradient
     norms: Array  # (k,) float64, norm of all gradients of a network together
-    state: State  # what is kept, to be bound by the step
+    state: State  # the slots, which the step makes those of the optimiser
 
     def fault(self, network: int) -> str:
         """Describe the gradient because of which the norm of a network is not finite."""
@@ -39,7 +39,7 @@ class Update(NamedTuple):
 class Optimizer:
     """Base class of `SGD` and `Adam`."""
 
-    _kept: ClassVar[tuple[str, ...]]  # arrays kept beside each parameter, in the order of the kernel
+    _slot_names: ClassVar[tuple[str, ...]]  # arrays kept for each parameter, in the order of the kernel
 
     def __init__(self, learning_rate: ArrayLike, clip: float | None) -> None:
         self._step = 0
@@ -66,8 +66,8 @@ class Optimizer:
     @property
     def settings(self) -> dict[str, Any]:
         """The name of the rule and its arguments, as plain Python values."""
-        given = {key: value for key, value in vars(self).items() if not key.startswith("_")}
-        return {"rule": type(self).__name__, "learning_rate": self.learning_rate.tolist(), **given}
+        arguments = {key: value for key, value in vars(self).items() if not key.startswith("_")}
+        return {"rule": type(self).__name__, "learning_rate": self.learning_rate.tolist(), **arguments}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is copied and pickled: arrays of the device as NumPy's, which any machine can read."""
@@ -78,8 +78,8 @@ class Optimizer:
 
     def _text(self, rate: NDArray[np.float64]) -> str:
         """Return the rule and its arguments, with that learning rate, as a call."""
-        rule, *given = (self.settings | {"learning_rate": rate.tolist()}).items()
-        return f"{rule[1]}({', '.join(f'{key}={value!r}' for key, value in given)})"
+        rule, *arguments = (self.settings | {"learning_rate": rate.tolist()}).items()
+        return f"{rule[1]}({', '.join(f'{key}={value!r}' for key, value in arguments)})"
 
     def step(
         self,
@@ -115,8 +115,8 @@ class Optimizer:
         FloatingPointError
             If a gradient is not finite; the message names it. Nothing is changed.
         """
-        given = [*parameters.values(), *(gradients.get(key) for key in parameters)]
-        at = place(resolve(backend, *given, domain="rnn"))
+        arrays = [*parameters.values(), *(gradients.get(key) for key in parameters)]
+        at = place(resolve(backend, *arrays, domain="rnn"))
         update = self._prepare(parameters, gradients, models, at)
         norms = move(update.norms, "cpu")
         if not np.isfinite(norms).all():
@@ -139,12 +139,12 @@ class Optimizer:
         return self._state_dict(self._state)
 
     def _state_dict(self, state: State) -> dict[str, Array]:
-        kept = {
+        slots = {
             f"{slot}.{key}": np.array(move(array, "cpu"))
-            for slot, own in state.items()
-            for key, array in own.items()
+            for slot, arrays in state.items()
+            for key, array in arrays.items()
         }
-        return {"step": np.array(self._step), "learning_rate": self.learning_rate, **kept}
+        return {"step": np.array(self._step), "learning_rate": self.learning_rate, **slots}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Restore what `state_dict` of an optimiser of the same class returned.
@@ -160,14 +160,14 @@ class Optimizer:
             If names or values do not fit. Nothing is changed.
         """
         names = sorted({name.partition(".")[2] for name in state} - {""})
-        wanted = ["step", "learning_rate", *(f"{slot}.{name}" for slot in self._kept for name in names)]
+        wanted = ["step", "learning_rate", *(f"{slot}.{name}" for slot in self._slot_names for name in names)]
         if odd := sorted(state.keys() ^ set(wanted)):
             raise ValueError(f"state is not that of {type(self).__name__}; check {', '.join(odd)}")
         rate = read_rate(state["learning_rate"])
         step = as_int("step", as_array("step", state["step"]).tolist(), 0, 2**63 - 1)
         self._state = {
             slot: {name: np.array(move(state[f"{slot}.{name}"], "cpu"), order="C") for name in names}
-            for slot in self._kept
+            for slot in self._slot_names
             if names
         }
         self._learning_rate, self._step = rate, step
@@ -198,15 +198,15 @@ class Optimizer:
             zeros = array_module(backend).zeros
             return {
                 slot: {key: zeros(array.shape, array.dtype) for key, array in parameters.items()}
-                for slot in self._kept
+                for slot in self._slot_names
             }
-        for own in self._state.values():
-            for key in sorted(own.keys() | parameters.keys()):
-                if not (key in own and key in parameters and alike(own[key], parameters[key])):
+        for slots in self._state.values():
+            for key in sorted(slots.keys() | parameters.keys()):
+                if not (key in slots and key in parameters and alike(slots[key], parameters[key])):
                     raise ValueError(
                         f'parameters["{key}"] is not as in earlier steps; use a new {type(self).__name__}'
                     )
-        array = next((array for own in self._state.values() for array in own.values()), None)
+        array = next((array for slots in self._state.values() for array in slots.values()), None)
         there = on_device(array) == (backend == "gpu")  # as all of them
         return self._state if there else moved(self._state, backend)
 
@@ -223,14 +223,14 @@ class Optimizer:
         for (key, parameter), square in zip(parameters.items(), squares, strict=True):
             gradient = gradients.get(key)
             if gradient is None or not alike(gradient, parameter):
-                found = "missing" if gradient is None else f"{gradient.shape}, {gradient.dtype}"
+                form = "missing" if gradient is None else f"{gradient.shape}, {gradient.dtype}"
                 raise ValueError(
-                    f'gradients["{key}"] is {found}; it must be {parameter.shape}, {parameter.dtype}'
+                    f'gradients["{key}"] is {form}; it must be {parameter.shape}, {parameter.dtype}'
                 )
             rows = at.take(contiguous(gradient, parameter.dtype)).reshape(k, -1)
             at.kernels.squared_norms(rows, square)
-            kept = [own[key].reshape(k, -1) for own in state.values()]
-            arrays[key] = (at.take(parameter).reshape(k, -1), rows, *kept)
+            slots = [of_slot[key].reshape(k, -1) for of_slot in state.values()]
+            arrays[key] = (at.take(parameter).reshape(k, -1), rows, *slots)
         return Update(at, parameters, arrays, squares, at.xp.sqrt(squares.sum(axis=0)), state)
 
     def _apply(self, update: Update, active: NDArray[np.bool_]) -> None:
@@ -294,7 +294,7 @@ class SGD(Optimizer):
     array([0.7, 1.6])
     """
 
-    _kept = ("velocity",)
+    _slot_names = ("velocity",)
 
     def __init__(
         self,
@@ -346,7 +346,7 @@ class Adam(Optimizer):
     array([0.9, 2.1])
     """
 
-    _kept = ("mean", "square")
+    _slot_names = ("mean", "square")
 
     def __init__(
         self,
@@ -382,7 +382,9 @@ def read_rate(value: ArrayLike) -> NDArray[np.float64]:
 
 def moved(state: State, backend: str) -> State:
     """Return the state of an optimiser where a backend computes."""
-    return {slot: {key: move(array, backend) for key, array in own.items()} for slot, own in state.items()}
+    return {
+        slot: {key: move(array, backend) for key, array in arrays.items()} for slot, arrays in state.items()
+    }
 
 
 def alike(a: Array, b: Array) -> bool:

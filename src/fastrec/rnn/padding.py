@@ -53,8 +53,8 @@ def pad_sequences(
     parts = [move(as_array(f"sequences[{j}]", one), "cpu") for j, one in enumerate(sequences)]
     if not parts:
         raise ValueError("sequences is empty; give at least one sequence")
-    given = [part for part in parts if part.shape != (0,)]  # [] goes with all
-    tail = given[0].shape[1:] if given else ()
+    filled = [part for part in parts if part.shape != (0,)]  # [] goes with all
+    tail = filled[0].shape[1:] if filled else ()
     for j, part in enumerate(parts):
         if part.shape != (0,) and (part.dtype.kind not in "fiub" or part.shape != (*part.shape[:1], *tail)):
             wanted = f"numbers (t, {', '.join(map(str, tail))})" if tail else "numbers (t,)"
@@ -62,32 +62,32 @@ def pad_sequences(
                 f"sequences[{j}] has shape {part.shape} and dtype {part.dtype}; "
                 f"all must be {wanted} as the first that is not empty"
             )
-    if given and not given[0].ndim:
-        raise ValueError(f"sequences holds {given[0]}; give sequences of numbers, not numbers")
-    common = np.result_type(*given) if given else np.dtype(np.int32)
+    if filled and not filled[0].ndim:
+        raise ValueError(f"sequences holds {filled[0]}; give sequences of numbers, not numbers")
+    common = np.result_type(*filled) if filled else np.dtype(np.int32)
     try:
         kind = np.dtype(dtype if dtype is not None else np.int32 if common.kind in "iu" else common)
     except TypeError:
         kind = np.dtype(object)
     if kind.kind not in "fiub":
         raise ValueError(f"dtype is {dtype!r}; it must be one of numbers")
-    filling = held_by("value", np.asarray(value), kind)
+    filling = as_dtype("value", np.asarray(value), kind)
     lengths = np.array([len(part) for part in parts], np.int64)
     shape = (len(parts), max(1, int(lengths.max())), *tail)
     require_memory("the padded array", int(np.prod(shape, dtype=np.float64)) * kind.itemsize)
     array = np.full(shape, filling, kind)
-    if given:
-        array[steps_before(lengths, shape[1])] = held_by("sequences", np.concatenate(given), kind)
+    if filled:
+        array[steps_before(lengths, shape[1])] = as_dtype("sequences", np.concatenate(filled), kind)
     return array, lengths
 
 
-def held_by(name: str, values: Array, kind: np.dtype[Any]) -> Array:
+def as_dtype(name: str, values: Array, kind: np.dtype[Any]) -> Array:
     """Numbers in a dtype; ValueError if it is one of integers that does not hold them."""
     with np.errstate(over="ignore", invalid="ignore"):
-        held = values.astype(kind) if values.dtype.kind in "fiub" else None
-    if held is None or (kind.kind in "iub" and not np.array_equal(held, values)):
+        converted = values.astype(kind) if values.dtype.kind in "fiub" else None
+    if converted is None or (kind.kind in "iub" and not np.array_equal(converted, values)):
         raise ValueError(f"{name} holds what {kind} does not; give another dtype")
-    return held
+    return converted
 
 
 def unpad(array: ArrayLike, lengths: ArrayLike) -> list[Array]:

@@ -127,8 +127,8 @@ def windows(
         weights = rnn._weights(at.backend)
         batch = checked_batch(c, at, weights, part.x, part.lengths, start, count > 0, True, left_out())
         if count:
-            goal = part.loss_spec(c, at, mask, loss, reduction)
-            value, gradients, trace = rnn._learn(batch, goal, want_x=False)
+            spec = part.loss_spec(c, at, mask, loss, reduction)
+            value, gradients, trace = rnn._learn(batch, spec, want_x=False)
         else:
             trace, value = rnn._forward(batch), xp.zeros(c.k)
             gradients = {key: xp.zeros_like(array) for key, array in rnn.parameters.items()}

@@ -237,7 +237,7 @@ def addition(
     rnn = RNN(
         2, hidden_size, 2, cell, activation, models=models, initial="uniform", seed=seed, backend=backend
     )
-    trained, held = (
+    training, validation = (
         addition_task(pairs, columns, delay, seed + i) for i, pairs in enumerate((TRAINED, HELD))
     )
     digits = max(test_pairs * (test_columns + 1 + delay), models * PAIRS * LONGER * (columns + 1 + delay))
@@ -246,16 +246,16 @@ def addition(
     begin = clock()
     history = fit(
         rnn,
-        *trained[:2],
-        (*held[:2], None, held[2]),
+        *training[:2],
+        (*validation[:2], None, validation[2]),
         optimizer=Adam(learning_rate, clip=1.0),
         epochs=epochs,
-        mask=trained[2],
+        mask=training[2],
         seed=seed,
         progress=progress,
     )
-    trained_in = clock() - begin
-    solved = count_errors(rnn, held) == 0
+    training_seconds = clock() - begin
+    solved = count_errors(rnn, validation) == 0
     if not solved.any():
         least = np.nanmin(history.validation[-1])  # type: ignore[index]
         raise RuntimeError(
@@ -267,7 +267,7 @@ def addition(
     order = np.lexsort((rnn.loss(x, targets, mask=mask)[0], count_errors(rnn, longer), ~solved))
     best = rnn.copy(model=int(order[0]))
     errors = count_errors(best, addition_task(test_pairs, test_columns, delay, seed + 3))
-    seconds = trained_in, clock() - begin
+    seconds = training_seconds, clock() - begin
     return AdditionResult(
         history, solved, best, int(order[0]), columns, delay, test_pairs, test_columns, int(errors), seconds
     )

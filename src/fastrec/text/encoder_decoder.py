@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -13,20 +14,21 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..backend import backend_of, move
 from ..files import new_file, require_suffix
-from ..rnn.batches import BatchLearner, check_optimizer, read_options
+from ..rnn.batches import check_optimizer, read_options
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array, Config
 from ..rnn.dataset import checked_batch
 from ..rnn.device import Place, place
 from ..rnn.history import History
-from ..rnn.loop import EpochMeans, Step, train
+from ..rnn.loop import train
 from ..rnn.network import RNN, Trace
 from ..rnn.optimizers import Adam, Optimizer
 from ..rnn.serialization import FORMAT, open_archive, read_parameters, read_text, sizes_of
-from ..rnn.validation import Batch, LossSpec, Reduction, settled
+from ..rnn.validation import Batch, LossSpec, Reduction
 from ..streams import MAX_SEED
-from ..validation import as_int, require_memory
-from .pairs import Pairs, read_pairs, read_sources, read_validation
+from ..validation import as_int
+from .context import context_gradients, context_states, draw_context
+from .pairs import PairLearner, Pairs, read_pairs, read_sources, read_validation
 from .sizes import Sizes, Sources
 
 TEXT = "fastrec_encoder_decoder"  # the array of a file that holds the sizes
@@ -101,8 +103,8 @@ class EncoderDecoder:
         seed: int = 0,
         backend: str | None = None,
     ) -> None:
-        given = (source_size, target_size, hidden_size, cell, activation, num_layers, sources, dtype)
-        self._sizes = sizes = Sizes(*given)  # type: ignore[arg-type]
+        arguments = (source_size, target_size, hidden_size, cell, activation, num_layers, sources, dtype)
+        self._sizes = sizes = Sizes(*arguments)  # type: ignore[arg-type]
         seed = as_int("seed", seed, 0, MAX_SEED - 1)
         self.decoder = network(sizes.decoder, seed, backend)
         self.encoder: RNN | None = None
@@ -110,12 +112,7 @@ class EncoderDecoder:
         if sizes.sources == "sequences":
             self.encoder = network(sizes.encoder, seed + 1, backend)
         else:
-            shapes = {key: sizes.shapes[f"context.{key}"] for key in ("W", "b")}
-            require_memory("the weights of the context", prod(shapes["W"]) * (8 + sizes.dtype.itemsize))
-            limit = (6 / (source_size + hidden_size)) ** 0.5  # as the other weights (Glorot & Bengio)
-            draw = np.random.Generator(np.random.Philox(key=seed + 1))
-            self.context["W"] = draw.uniform(-limit, limit, shapes["W"]).astype(sizes.dtype)
-            self.context["b"] = np.zeros(shapes["b"], sizes.dtype)
+            self.context = draw_context(sizes, seed + 1)
 
     @property
     def source_size(self) -> int:
@@ -202,10 +199,10 @@ class EncoderDecoder:
         """
         with open_archive(path, "encoder-decoder") as archive:
             sizes = sizes_of(Sizes, read_text(archive, TEXT, "encoder-decoder file"))
-            found = read_parameters(archive, TEXT, sizes.shapes, sizes.dtype)
+            stored = read_parameters(archive, TEXT, sizes.shapes, sizes.dtype)
         model = cls(**{field.name: getattr(sizes, field.name) for field in fields(sizes)}, backend=backend)
         for key, array in model.parameters.items():
-            array[...] = move(found[key], backend_of(array))
+            array[...] = move(stored[key], backend_of(array))
         return model
 
     def encode(self, sources: ArrayLike, lengths: ArrayLike | None = None) -> Array:
@@ -222,11 +219,6 @@ class EncoderDecoder:
         -------
         ndarray of shape (layers, n, s)
             The states.
-
-        Raises
-        ------
-        ValueError
-            For invalid arguments.
         """
         at = place(self.backend)
         return move(self._encode(at, *read_sources(self._sizes, at, sources, lengths))[0][:, 0], "cpu")
@@ -243,11 +235,7 @@ class EncoderDecoder:
 
         Parameters
         ----------
-        sources, targets : array_like
-            As in `loss_and_gradients`.
-        lengths, target_lengths : array_like of shape (n,), optional
-            As in `loss_and_gradients`.
-        reduction : {"mean", "sum"}, default "mean"
+        sources, targets, lengths, target_lengths, reduction
             As in `loss_and_gradients`.
 
         Returns
@@ -257,8 +245,6 @@ class EncoderDecoder:
 
         Raises
         ------
-        ValueError
-            For invalid arguments.
         FloatingPointError
             If the state of the encoder is not finite.
         """
@@ -301,8 +287,6 @@ class EncoderDecoder:
 
         Raises
         ------
-        ValueError
-            For invalid arguments.
         FloatingPointError
             If the state of the encoder or its gradient is not finite.
         """
@@ -331,14 +315,8 @@ class EncoderDecoder:
             Largest number of symbols of a sequence.
         lengths : array_like of shape (n,), optional
             As in `encode`.
-        temperature : float, default 0.0
-            As in `RNN.generate`, like the three that follow.
-        top_k : int, optional
-            Draw from this many most probable symbols only.
-        top_p : float, optional
-            Draw from the fewest symbols with more than this probability together.
-        seed : int, default 0
-            From 0 to 2^64 - 1.
+        temperature, top_k, top_p, seed : float or int, optional
+            As in `RNN.generate`, but the most probable symbols are taken by default.
 
         Returns
         -------
@@ -349,8 +327,6 @@ class EncoderDecoder:
 
         Raises
         ------
-        ValueError
-            For invalid arguments.
         FloatingPointError
             If outputs are not finite.
         """
@@ -387,19 +363,11 @@ class EncoderDecoder:
             (sources, targets), perhaps with lengths and target_lengths, whose loss is taken after each epoch.
         optimizer : SGD or Adam, optional
             The default is a new `Adam` with clip=1.
-        epochs : int, default 10
-            As in `fastrec.fit`.
-        batch_size : int, default 32
-            Pairs per update.
+        epochs, batch_size : int, optional
+            10 passes over the pairs by default, and 32 pairs per update.
         lengths, target_lengths : array_like of shape (n,), optional
             As in `loss_and_gradients`.
-        seed : int, default 0
-            As in `fastrec.fit`.
-        patience : int, optional
-            As in `fastrec.fit`.
-        progress : bool, default True
-            As in `fastrec.fit`.
-        callback : callable, optional
+        seed, patience, progress, callback : optional
             As in `fastrec.fit`.
 
         Returns
@@ -418,9 +386,16 @@ class EncoderDecoder:
         optimizer = check_optimizer(Adam(clip=1.0) if optimizer is None else optimizer)
         at = place(self.backend)
         data = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
-        held = None if validation is None else read_validation(self._sizes, at, validation)
-        shared = (at, None, "cross_entropy", optimizer, held, data.sources.shape[1])
-        learner = PairLearner(*shared, **options, model=self, data=data)  # type: ignore[arg-type]
+        validation_data = None if validation is None else read_validation(self._sizes, at, validation)
+        shared = (at, None, "cross_entropy", optimizer, validation_data, data.sources.shape[1])
+        learner = PairLearner(
+            *shared,  # type: ignore[arg-type]
+            **options,
+            data=data,
+            model_parameters=lambda: self.parameters,
+            learn=partial(self._learn, at),
+            losses=partial(self._losses, at),
+        )
         train(learner, None, progress)
         return learner.log.history()
 
@@ -434,28 +409,7 @@ class EncoderDecoder:
             batch = checked_batch(config, at, weights, sources, lengths, None, gradients=False, keep=keep)
             trace = self.encoder._forward(batch, keep=keep)
             return trace.state[:, None], trace
-        n, layers = sources.shape[1], self._sizes.num_layers
-        state = at.xp.empty((1, n, 1, layers * self._sizes.decoder.state), dtype=self._sizes.dtype)
-        at.kernels.affine_forward(*self._affine(at, sources), state)
-        return at.xp.ascontiguousarray(state.reshape(n, layers, 1, -1).transpose(1, 2, 0, 3)), None
-
-    def _affine(self, at: Place, contexts: Array) -> tuple[Array, ...]:
-        """Contexts as a step each, their lengths, and the weights, as the kernels of an output layer take
-        them."""
-        for key in ("W", "b"):
-            array, shape = self.context.get(key), self._sizes.shapes[f"context.{key}"]
-            if (
-                array is None
-                or array.shape != shape
-                or array.dtype != self._sizes.dtype
-                or not settled(array)
-            ):
-                raise ValueError(
-                    f'context["{key}"] must be an array {shape}, {self._sizes.dtype}, C-contiguous, writable'
-                )
-            self.context[key] = move(array, at.backend)
-        steps = at.xp.ones(contexts.shape[1], dtype=np.int64)
-        return at.take(contexts)[:, :, None], steps, self.context["W"][None], self.context["b"][None]
+        return context_states(self._sizes, at, self.context, sources), None
 
     def _decoder_batch(
         self, at: Place, pairs: Pairs, state: Array, reduction: Reduction, gradients: bool
@@ -482,45 +436,12 @@ class EncoderDecoder:
         if self.encoder is not None and trace is not None:
             encoder = self.encoder._gradients(trace, d_state=d_state)
             return losses, gradients | {f"encoder.{key}": encoder[key] for key in self.encoder.parameters}
-        x, steps, W, b = self._affine(at, pairs.sources)
-        d_out = at.xp.ascontiguousarray(d_state.swapaxes(0, 1)).reshape(1, len(steps), 1, -1)
-        d_x, d_W, d_b = at.xp.empty_like(x), at.xp.empty_like(W), at.xp.empty_like(b)
-        at.kernels.affine_backward(x, steps, W, d_out, d_x, d_W, d_b)
-        return losses, gradients | {"context.W": d_W[0], "context.b": d_b[0]}
+        context = context_gradients(self._sizes, at, self.context, pairs.sources, d_state)
+        return losses, gradients | {f"context.{key}": array for key, array in context.items()}
 
     def _require_finite(self, at: Place, what: str, array: Array) -> None:
         if not at.all_finite(at.xp.ascontiguousarray(array)):
             raise FloatingPointError(f"{what} is not finite; use a smaller learning_rate or clip")
-
-
-@dataclass
-class PairLearner(BatchLearner):
-    """The learner of `EncoderDecoder.fit`."""
-
-    model: EncoderDecoder
-    data: Pairs
-
-    @property
-    def parameters(self) -> dict[str, Array]:
-        return self.model.parameters
-
-    def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
-        epoch = self.log.epochs
-        for batch, rows in self.batches():
-            part = self.data.rows(rows)
-            losses, gradients = self.model._learn(self.place, part, "mean")
-            yield Step(batch, losses, gradients, int(np.count_nonzero(part.targets.counted)))
-            advance(len(rows), f"epoch {epoch}, loss {means.losses[0]:.4g}")
-
-    def mean_norm(self, norms: list[Array]) -> Array:
-        return np.mean(np.concatenate(norms), keepdims=True)  # in pairs, as ever: other bits than one by one
-
-    def validate(self) -> Array:
-        counted, total = self.held.targets.counted, 0.0
-        for rows in self.split(np.arange(len(counted))):
-            part = self.held.rows(rows)
-            total += self.model.decoder._public_loss(self.model._losses(self.place, part, "sum"))
-        return np.array([total / np.count_nonzero(counted)])
 
 
 def network(config: Config, seed: int, backend: str | None) -> RNN:

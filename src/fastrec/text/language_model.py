@@ -1,4 +1,4 @@
-"""Models of text: a recurrent network that has read a text, scores others, and writes."""
+"""Language models: a recurrent network that has read a text, scores others, and writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -274,14 +273,8 @@ class CharModel:
             symbol.
         length : int, default 1000
             Number of symbols to draw.
-        temperature : float, default 1.0
-            As in `RNN.generate`, like the three that follow.
-        top_k : int, optional
-            Draw from this many most probable symbols only.
-        top_p : float, optional
-            Draw from the fewest symbols with more than this probability together.
-        seed : int, default 0
-            From 0 to 2^64 - 1.
+        temperature, top_k, top_p, seed : float or int, optional
+            As in `RNN.generate`.
         samples : int, optional
             Number of texts.
 
@@ -317,18 +310,8 @@ class CharModel:
 
         Parameters
         ----------
-        prompt : str, optional
-            As in `sample`, like all that follow.
-        length : int, default 1000
-            Number of symbols to draw.
-        temperature : float, default 1.0
-            As in `RNN.generate`.
-        top_k : int, optional
-            Draw from this many most probable symbols only.
-        top_p : float, optional
-            Draw from the fewest symbols with more than this probability together.
-        seed : int, default 0
-            From 0 to 2^64 - 1.
+        prompt, length, temperature, top_k, top_p, seed : optional
+            As in `sample`.
 
         Returns
         -------
@@ -449,21 +432,3 @@ def read_prompt(vocabulary: Vocabulary, prompt: str | None) -> NDArray[np.int32]
     if not tokens.size:
         raise ValueError("prompt is empty; give at least one symbol, or leave it out")
     return tokens
-
-
-def example_text() -> str:
-    r"""Return a text to try models on: Shakespeare's Romeo and Juliet, 133465 characters of 61 kinds.
-
-    It ships with fastrec and is in the public domain.
-
-    Returns
-    -------
-    str
-        The text, with line breaks "\n".
-
-    Examples
-    --------
-    >>> fastrec.example_text()[:15]
-    'SAMPSON:\nGregor'
-    """
-    return (resources.files(__package__) / "data" / "romeo_and_juliet.txt").read_text(encoding="utf-8")

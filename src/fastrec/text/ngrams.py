@@ -1,4 +1,4 @@
-"""N-grams: what the last few symbols tell about the next one, to measure the memory of networks against."""
+"""N-gram models, which know the last few symbols only: a measure for the memory of networks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Level(NamedTuple):
     """
 
     keys: NDArray[np.int64]
-    chance: NDArray[np.float64]
+    probability: NDArray[np.float64]
     rest: NDArray[np.float64]
 
     def find(self, contexts: Array, tokens: Array, size: int) -> Array:
@@ -33,8 +33,8 @@ class Level(NamedTuple):
         if not len(self.keys):
             return np.full(len(tokens), -1)
         wanted = contexts * size + tokens
-        found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return np.where((contexts >= 0) & (self.keys[found] == wanted), found, -1)
+        grams = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        return np.where((contexts >= 0) & (self.keys[grams] == wanted), grams, -1)
 
 
 class NGramModel:
@@ -103,9 +103,9 @@ class NGramModel:
         for _ in range(self.order):
             # The gram that ends here is the one that ended a symbol before, and this symbol.
             pairs = ids[:-1] * self.size + text[len(text) - len(ids) + 1 :]
-            found, at, longer = np.unique(pairs, return_index=True, return_inverse=True)
-            keys.append(found)
-            ends.append(ids[1:][at])
+            grams, first, longer = np.unique(pairs, return_index=True, return_inverse=True)
+            keys.append(grams)
+            ends.append(ids[1:][first])
             ids = longer
         counts = [np.bincount(b, minlength=len(k)) for k, b in zip(keys, ends[1:], strict=False)]
         counts.append(np.bincount(ids, minlength=len(keys[-1])))  # how often the longest are there
@@ -132,7 +132,7 @@ class NGramModel:
             If a token is out of range, and before `fit`.
         """
         text = self._read("tokens", tokens)
-        return np.log(self._chances(self._contexts(text)[:, :-1], text))
+        return np.log(self._probabilities(self._contexts(text)[:, :-1], text))
 
     def score(self, tokens: ArrayLike) -> float:
         """Return the cross entropy of a text, comparable to the loss of a network.
@@ -152,9 +152,9 @@ class NGramModel:
         ValueError
             If the text is empty or a token is out of range, and before `fit`.
         """
-        if not len(found := self.log_chances(tokens)):
+        if not len(logarithms := self.log_chances(tokens)):
             raise ValueError("tokens is empty; give a text to score")
-        return float(-found.mean())
+        return float(-logarithms.mean())
 
     def predict(self, context: ArrayLike) -> NDArray[np.float64]:
         """Return the probabilities of all symbols after a context.
@@ -176,7 +176,7 @@ class NGramModel:
         """
         text = self._read("context", context)[-self.order :]
         last = self._contexts(text)[:, -1:]
-        return self._chances(np.repeat(last, self.size, axis=1), np.arange(self.size))
+        return self._probabilities(np.repeat(last, self.size, axis=1), np.arange(self.size))
 
     def _read(self, name: str, tokens: ArrayLike) -> Array:
         array = move(as_array(name, tokens), "cpu")
@@ -196,23 +196,23 @@ class NGramModel:
             above[1:] = level.find(below[:-1], text, self.size)
         return contexts
 
-    def _chances(self, contexts: Array, tokens: Array) -> Array:
-        chances = np.full(len(tokens), 1 / self.size)
+    def _probabilities(self, contexts: Array, tokens: Array) -> Array:
+        probabilities = np.full(len(tokens), 1 / self.size)
         for level, context in zip(self._levels, contexts, strict=True):
             grams = level.find(context, tokens, self.size)
             known = context >= 0
-            chances[known] *= level.rest[context[known]]
+            probabilities[known] *= level.rest[context[known]]
             seen = grams >= 0
-            chances[seen] += level.chance[grams[seen]]
-        return chances
+            probabilities[seen] += level.probability[grams[seen]]
+        return probabilities
 
 
 def smoothed(keys: Array, counts: Array, contexts: int, size: int) -> Level:
     """Make a level from its grams (grams,), their counts, and the number of grams below."""
     discount = discounts(counts)[np.minimum(counts, 3)]
     total = np.bincount(keys // size, counts, contexts)
-    taken = np.bincount(keys // size, discount, contexts)
-    rest = np.divide(taken, total, out=np.ones(contexts), where=total > 0)
+    subtracted = np.bincount(keys // size, discount, contexts)
+    rest = np.divide(subtracted, total, out=np.ones(contexts), where=total > 0)
     divisor = total[keys // size]
     return Level(
         keys, np.divide(counts - discount, divisor, out=np.zeros(len(keys)), where=divisor > 0), rest
@@ -224,9 +224,9 @@ def discounts(counts: Array) -> Array:
     n1, n2, n3, n4 = (float(np.count_nonzero(counts == count)) for count in range(1, 5))
     if n1 and n2 and n3:
         y = n1 / (n1 + 2 * n2)
-        found = np.array([0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-        if (found[1:] > 0).all():
-            return found
+        estimates = np.array([0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+        if (estimates[1:] > 0).all():
+            return estimates
     return np.array([0, 0.5, 1, 1.5])
 
 

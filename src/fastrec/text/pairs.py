@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import move
+from ..rnn.batches import BatchLearner
 from ..rnn.config import Array
 from ..rnn.dataset import Sequences
 from ..rnn.device import Place
+from ..rnn.loop import EpochMeans, Step
 from ..rnn.validation import (
+    Reduction,
     as_array,
     as_inputs,
     as_numbers,
@@ -106,3 +110,35 @@ def read_validation(sizes: Sizes, at: Place, validation: Sequence[ArrayLike | No
         return read_pairs(sizes, at, *(*parts, None, None)[:4])  # type: ignore[arg-type]
     except ValueError as error:
         raise ValueError(f"validation: {error}") from None
+
+
+@dataclass
+class PairLearner(BatchLearner):
+    """The learner of `EncoderDecoder.fit`, with the functions of the model that it calls."""
+
+    data: Pairs
+    model_parameters: Callable[[], dict[str, Array]]
+    learn: Callable[[Pairs, Reduction], tuple[Array, dict[str, Array]]]
+    losses: Callable[[Pairs, Reduction], Array]
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        return self.model_parameters()
+
+    def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
+        epoch = self.log.epochs
+        for batch, rows in self.batches():
+            pairs = self.data.rows(rows)
+            losses, gradients = self.learn(pairs, "mean")
+            yield Step(batch, losses, gradients, int(np.count_nonzero(pairs.targets.counted)))
+            advance(len(rows), f"epoch {epoch}, loss {means.losses[0]:.4g}")
+
+    def mean_norm(self, norms: list[Array]) -> Array:
+        # NumPy sums pairwise, to other bits than one by one: those of version 0.1.0.
+        return np.mean(np.concatenate(norms), keepdims=True)
+
+    def validate(self) -> Array:
+        counted, total = self.validation.targets.counted, 0.0
+        for rows in self.split(np.arange(len(counted))):
+            total += float(move(self.losses(self.validation.rows(rows), "sum"), "cpu")[0])
+        return np.array([total / np.count_nonzero(counted)])

@@ -160,7 +160,7 @@ class TextLearner(Learner):
             self.plan[1:] = made, made + max(1, round(rest))
 
     def validate(self) -> Array:
-        return np.array([score(self.rnn, self.held[: self.scored], PIECES)])
+        return np.array([score(self.rnn, self.validation[: self.scored], PIECES)])
 
     def end_epoch(self) -> None:
         curves = self.log.curves

@@ -137,12 +137,13 @@ class Vocabulary:
         if self.unit == "character":
             tokens = self._tokens.take(points(read_text(text)), mode="clip")
         else:
-            found = (self._numbers.get(piece, unknown) for piece in PIECE.findall(read_text(text)))
-            tokens = np.fromiter(found, np.int32)
+            numbers = (self._numbers.get(piece, unknown) for piece in PIECE.findall(read_text(text)))
+            tokens = np.fromiter(numbers, np.int32)
         if self.unknown is None and tokens.size and tokens.min() < 0:
             pieces = text if self.unit == "character" else PIECE.findall(text)
-            odd = sorted(set(pieces) - set(self.symbols))
-            named = ", ".join(map(repr, odd[:5])) + f" and {len(odd) - 5} more" * (len(odd) > 5)
+            unknown_pieces = sorted(set(pieces) - set(self.symbols))
+            more = len(unknown_pieces) - 5
+            named = ", ".join(map(repr, unknown_pieces[:5])) + f" and {more} more" * (more > 0)
             raise ValueError(
                 f"text holds {named}, not in this vocabulary of {len(self)} symbols; "
                 "leave them out, or make it with an unknown symbol (size=...)"
