@@ -14,6 +14,7 @@ from devices import to_host
 
 from fastrec import RNN, SGD, Adam, History, fit, truncated_bptt
 from fastrec.rnn import checkpoint as checkpoints
+from fastrec.rnn import dataset, validation
 from fastrec.rnn.training_log import TrainingLog
 
 KINDS = [("elman", 1), ("jordan", 1), ("gru", 1), ("lstm", 1), ("elman", 2), ("lstm", 2)]
@@ -346,6 +347,19 @@ class TestFit:
         steps = noting(monkeypatch, rnn)
         fit(rnn, **task(), lengths=LENGTHS, epochs=1, batch_size=1, shuffle=False)
         assert steps == LENGTHS
+
+    def test_values_are_checked_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        checked: list[str] = []
+
+        def note(name: str, *arguments: Any) -> Any:
+            checked.append(name)
+            return read_floats(name, *arguments)
+
+        read_floats = validation.read_floats
+        for module in (validation, dataset):
+            monkeypatch.setattr(module, "read_floats", note)
+        fit(network("elman", "reference"), **task(), lengths=LENGTHS, epochs=2, batch_size=2, k1=2)
+        assert checked == ["x", "targets"]
 
     def test_data_of_other_layouts(self, backend: str) -> None:
         data = task()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,3 +129,18 @@ def require_format(path: str | os.PathLike[str]) -> str:
     if not Path(path).parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {Path(path).parent} does not exist")
     return suffix
+
+
+def draw_and_save(
+    path: str | os.PathLike[str] | None,
+    ax: Axes | None,
+    make: Callable[[], Figure],
+    draw: Callable[[Axes], Axes],
+) -> Axes:
+    """Draw into ax, or make a new figure, and save it if there is a path: what `plot` of results does."""
+    if path is not None:
+        require_format(path)
+    axes = make().axes[0] if ax is None else draw(ax)
+    if path is not None:
+        save_figure(axes.figure.figure, path)
+    return axes

@@ -72,14 +72,10 @@ class GradientFlow(Displayed):
         OSError
             If the file cannot be written.
         """
-        from .. import plot
+        from ..plot import figures, training
 
-        if path is not None:
-            plot.require_format(path)
-        drawn = self._figure().axes[0] if ax is None else plot.draw_gradient_flow(ax, {"": self})
-        if path is not None:
-            plot.save_figure(drawn.figure.figure, path)
-        return drawn
+        draw = training.draw_gradient_flow
+        return figures.draw_and_save(path, ax, self._figure, lambda axes: draw(axes, {"": self}))
 
 
 def gradient_flow(

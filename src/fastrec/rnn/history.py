@@ -150,14 +150,10 @@ class History(Displayed):
         OSError
             If the file cannot be written.
         """
-        from .. import plot
+        from ..plot import figures, training
 
-        if path is not None:
-            plot.require_format(path)
-        drawn = self._figure().axes[0] if ax is None else plot.draw_learning_curve(ax, self)
-        if path is not None:
-            plot.save_figure(drawn.figure.figure, path)
-        return drawn
+        draw = training.draw_learning_curve
+        return figures.draw_and_save(path, ax, self._figure, lambda axes: draw(axes, self))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -285,17 +281,14 @@ class TextHistory(Displayed):
         OSError
             If the file cannot be written.
         """
-        from .. import plot
+        from ..plot import figures, training
 
-        if path is not None:
-            plot.require_format(path)
-        if ax is None:
-            drawn = plot.text_curve_figure(self, baselines or {}).axes[0]
-        else:
-            drawn = plot.draw_text_curve(ax, self, baselines or {})
-        if path is not None:
-            plot.save_figure(drawn.figure.figure, path)
-        return drawn
+        return figures.draw_and_save(
+            path,
+            ax,
+            lambda: training.text_curve_figure(self, baselines or {}),
+            lambda axes: training.draw_text_curve(axes, self, baselines or {}),
+        )
 
 
 def median_of_finite(curve: Array) -> Array:

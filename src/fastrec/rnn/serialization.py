@@ -18,7 +18,7 @@ from ..validation import require_memory
 from .config import Array, Config
 
 TEXT = "fastrec_rnn"  # the array that holds the text
-BESIDE = "fastrec_beside"  # an array of text that objects around a network may add to its file
+EXTRA_TEXT = "fastrec_beside"  # an array of text that models which hold a network add to its file
 FORMAT = 1
 LONGEST = 2**16  # bytes that the headers of arrays may have
 
@@ -26,13 +26,13 @@ Sizes = TypeVar("Sizes")
 
 
 def save(
-    path: str | os.PathLike[str], config: Config, parameters: dict[str, Array], beside: str | None = None
+    path: str | os.PathLike[str], config: Config, parameters: dict[str, Array], extra_text: str | None = None
 ) -> None:
     """Write a network; see `fastrec.RNN.save`."""
     require_suffix(path, ".npz")
     text = json.dumps({"format": FORMAT, **asdict(config), "dtype": config.dtype.name})
     with new_file(path) as temporary, temporary.open("xb") as file:
-        texts = {TEXT: np.array(text)} | ({} if beside is None else {BESIDE: np.array(beside)})
+        texts = {TEXT: np.array(text)} | ({} if extra_text is None else {EXTRA_TEXT: np.array(extra_text)})
         np.savez(file, **texts, **parameters)  # type: ignore[arg-type]
 
 
@@ -88,7 +88,7 @@ def read_parameters(
     archive: zipfile.ZipFile, text: str, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]
 ) -> dict[str, Array]:
     """The arrays in an archive that holds them and a text alone."""
-    if {*archive.namelist()} - {f"{BESIDE}.npy"} != {f"{key}.npy" for key in (text, *shapes)}:
+    if {*archive.namelist()} - {f"{EXTRA_TEXT}.npy"} != {f"{key}.npy" for key in (text, *shapes)}:
         raise ValueError(f"damaged, its arrays should be {text}, {', '.join(shapes)}")
     require_memory("the network", sum(map(prod, shapes.values())) * dtype.itemsize)
     parameters = {}

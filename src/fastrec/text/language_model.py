@@ -409,7 +409,7 @@ class CharModel:
             If it cannot be read.
         """
         with files.open_archive(path, "text model") as archive:
-            settings = files.read_text(archive, files.BESIDE, "text model", LONGEST)
+            settings = files.read_text(archive, files.EXTRA_TEXT, "text model", LONGEST)
             vocabulary = Vocabulary(tuple(settings["symbols"]), settings["unit"], settings["unknown"])
             config, parameters = files.read(archive)
             if config.models or not config.input_size == config.output_size == len(vocabulary):
