@@ -27,7 +27,7 @@ class GradientFlow(Displayed):
     Attributes
     ----------
     norms : ndarray of shape (layers, t)
-        Root mean square of |dE/dh_t| over the sequences that reach step t, the Euclidean norm of the whole
+        Root mean square of ``|dE/dh_t|`` over the sequences that reach step t, the Euclidean norm of the full
         derivative through all later steps; nan where no sequence reaches. NumPy float64, for k networks
         (k, layers, t).
 
