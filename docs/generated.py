@@ -26,7 +26,7 @@ def read(backend, domain):
         if isinstance(node, ast.ImportFrom):
             homes |= {alias.name: node.module for alias in node.names}
         elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
-            names = ast.literal_eval(node.value)
+            names = ast.literal_eval(node.value) if isinstance(node.value, ast.List) else homes
     return {name: homes.get(name, domain) for name in names}
 
 

@@ -14,7 +14,7 @@ import pytest
 from fastrec.kernels import words
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from fastrec.kernels.gpu import capacity, hopfield, random  # noqa: E402
+from fastrec.kernels.gpu import capacity, fields, hopfield, products, random, recall  # noqa: E402
 
 KEY = np.uint64(1)
 CARDS = {"8.0": (108, 166912), "8.6": (84, 101376), "9.0": (132, 232448)}  # multiprocessors, shared memory
@@ -297,7 +297,7 @@ class Device:
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
     """Each card in turn, as it is while nothing waits for it and rows remain."""
     device = Device(*CARDS[request.param])
-    for module in (cuda, random, hopfield, capacity):
+    for module in (cuda, random, products, fields, recall, capacity):
         monkeypatch.setattr(module, "cupy", device)
     monkeypatch.setattr(cuda, "attribute", device.attribute)
     monkeypatch.setattr(cuda, "kernel", device.kernel)
@@ -318,24 +318,24 @@ def test_constants_are_those_of_the_kernels() -> None:
     assert orders["BUCKET"] == random.BUCKET
     for file in ("product", "sweep"):
         known = constants(file)
-        assert (known["TILE"], known["TILE_THREADS"]) == (hopfield.TILE, hopfield.TILE_THREADS)
-        assert known["STAGES"] * 2 * known["TILE"] * known["DEPTH"] * 8 == hopfield.TILE_SHARED
-    assert sweep["BLOCK"] == hopfield.BLOCK
+        assert (known["TILE"], known["TILE_THREADS"]) == (products.TILE, products.TILE_THREADS)
+        assert known["STAGES"] * 2 * known["TILE"] * known["DEPTH"] * 8 == products.TILE_SHARED
+    assert sweep["BLOCK"] == recall.BLOCK
     assert sweep["BLOCK"] == sweep["OWN"] * sweep["TILE_THREADS"]
-    assert sweep["GROUP"] * 16 * 8 <= hopfield.TILE_SHARED
+    assert sweep["GROUP"] * 16 * 8 <= products.TILE_SHARED
     assert scan["SCAN_THREADS"] == capacity.SCAN_THREADS
     assert scan["CERTIFIED"] == capacity.CERTIFIED
     assert (scan["MEMORIES"], scan["STEP"]) == (capacity.MEMORIES, capacity.UNITS)
     most = {name: kernel.most_threads for file in DECLARED for name, kernel in DECLARED[file].items()}
-    assert hopfield.row_threads(10**6) == most["recall_async"] == most["recall_sync_weights"]
-    assert [hopfield.row_threads(n) for n in (1, 64, 65, 1024)] == [32, 32, 64, 512]
+    assert recall.row_threads(10**6) == most["recall_async"] == most["recall_sync_weights"]
+    assert [recall.row_threads(n) for n in (1, 64, 65, 1024)] == [32, 32, 64, 512]
 
 
 @pytest.mark.parametrize("border", [127, 32_767, 2**23 - 1, 2**31 - 1])
 def test_planes_hold_the_overlaps(border: int) -> None:
     """In binary with a sign, -n..n need bits enough for n and one more; never a group too many."""
     for n in (1, 2, border - 1, border, border + 1):
-        groups = hopfield.plane_groups(n)
+        groups = fields.plane_groups(n)
         assert n <= 2 ** (8 * groups - 1) - 1
         assert groups == 1 or n > 2 ** (8 * groups - 9) - 1
 
@@ -365,6 +365,7 @@ def test_kernels_of_networks(device: Device, k: int, b: int, n: int, p: int) -> 
     assert run(hopfield.philox, KEY, array((n, 4), np.uint32), array((n, 4), np.uint32)) == 1
     assert run(hopfield.random_patterns, KEY, 3, n, packed) == 1
     assert run(hopfield.corrupt, KEY, n // 10, n, probes) == 1
+    assert run(hopfield.corrupt_states, KEY, n // 10, array((k, b, n), np.int8)) == 1
     assert run(hopfield.random_order, KEY, 1, 2, 3, array((n,), np.int32)) == 2
     assert run(hopfield.pack, array((b, n), np.int8), array((b, w), np.uint64)) == 1
     assert run(hopfield.unpack, array((b, w), np.uint64), array((b, n), np.int8)) == 1
@@ -382,7 +383,7 @@ def test_kernels_of_networks(device: Device, k: int, b: int, n: int, p: int) -> 
 
 def parts(row_bytes: int, k: int, b: int) -> int:
     """In how many parts the rows of k networks are recalled for their scratch to be small."""
-    rows = max(1, hopfield.BATCH // row_bytes)
+    rows = max(1, recall.BATCH // row_bytes)
     return -(-k // (rows // b)) if rows >= b else k * -(-b // rows)
 
 
@@ -393,6 +394,8 @@ def test_recall_from_weights(device: Device, shape: tuple[int, ...], dtype: type
     k, b, n, _ = shape
     units, weights = device.array((k, n, 1), np.uint64), device.array((k, n, n), dtype)
     assert device.run(hopfield.couplings, units, 1, True, weights) == 2
+    probes, local = device.array((k, b, words(n)), np.uint64), device.array((k, b, n), np.int32)
+    assert device.run(hopfield.local_fields_weights, weights, probes, local) == 1
     expected = 2 * parts(26 * n, k, b)
     assert device.recall(hopfield.recall_async_weights, shape, dtype) == expected
     assert device.recall(hopfield.recall_async_weights, shape, dtype, orders=3) == expected + 1
@@ -416,7 +419,7 @@ def test_rows_are_in_shared_memory_while_they_fit(device: Device, dtype: type, u
 @pytest.mark.parametrize("shape", [shape for shape in RECALL_SHAPES if shape[2] <= 16_384])
 def test_recall_by_blocks(device: Device, shape: tuple[int, ...]) -> None:
     k, b, n, p = shape
-    count = parts(hopfield.pattern_bytes(n, p), k, b)
+    count = parts(recall.pattern_bytes(n, p), k, b)
     assert count == 1 + (b == 4096)
     assert device.recall(hopfield.recall_async, shape, None) == 6 * count
     assert device.recall(hopfield.recall_async, shape, None, orders=2) == 6 * count + 1
@@ -443,7 +446,7 @@ def test_recall_by_the_grid(device: Device, shape: tuple[int, ...]) -> None:
         grid = [launch.arguments for launch in device.launches[before:] if launch.file == "sweep"]
         assert [a["first"] for a in grid] == np.cumsum([0] + [a["sweeps"] for a in grid[:-1]]).tolist()
         assert sum(a["sweeps"] for a in grid) == sweeps
-        assert all(a["order"].size <= max(hopfield.DRAWN, shape[2]) for a in grid)
+        assert all(a["order"].size <= max(recall.DRAWN, shape[2]) for a in grid)
         assert device.recall(hopfield.recall_async, shape, None, 2, sweeps) == 6 + chunks
     assert device.recall(hopfield.recall_sync, shape, None) == 6
     assert device.recall(hopfield.recall_sync, shape, None, recorded=False) == 5
@@ -506,7 +509,7 @@ def test_a_display_gets_a_recall_in_parts(device: Device) -> None:
     grid = [launch.arguments for launch in device.launches if launch.file == "sweep"]
     assert [a["first"] for a in grid] == np.cumsum([0] + [a["sweeps"] for a in grid[:-1]]).tolist()
     assert sum(a["sweeps"] for a in grid) == 100
-    work = hopfield.sweep_clocks(1, 10**6, 10**5)
+    work = recall.sweep_clocks(1, 10**6, 10**5)
     assert all(a["sweeps"] == 1 or a["sweeps"] * work <= cuda.WATCHDOG_CLOCKS / 8 for a in grid)
     before = len(device.launches)
     device.recall(hopfield.recall_async, (1, 1, 10**6, 10**4), None, sweeps=32, recorded=False)
@@ -515,7 +518,7 @@ def test_a_display_gets_a_recall_in_parts(device: Device) -> None:
     before = len(device.launches)
     device.recall(hopfield.recall_async, (1, 4096, 16_384, 1000), None)
     rows = [launch.blocks for launch in device.launches[before:] if launch.file == "recall"]
-    assert sum(rows) == 4096 and max(rows) * hopfield.flip_clocks(16_384, 129) <= cuda.WATCHDOG_CLOCKS / 8
+    assert sum(rows) == 4096 and max(rows) * recall.flip_clocks(16_384, 129) <= cuda.WATCHDOG_CLOCKS / 8
 
 
 def test_work_that_the_watchdog_of_a_display_would_end_is_refused(device: Device) -> None:

@@ -21,7 +21,7 @@ from fastrec.backend import kernels
 from fastrec.kernels import words
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from fastrec.kernels.gpu import capacity, hopfield  # noqa: E402
+from fastrec.kernels.gpu import capacity, fields, recall  # noqa: E402
 
 FILES = ("random", "packing", "product", "fields", "recall", "sweep", "capacity")
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
@@ -39,6 +39,12 @@ def record(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
     """Notes what is launched."""
     devices.note_launches(monkeypatch, LAUNCHED)
     RUN.add(request.node.originalname)
+
+
+def force(monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
+    """Let names of the modules of networks stand for something else."""
+    for module, name in product((fields, recall), values):
+        monkeypatch.setattr(module, name, values[name], raising=False)
 
 
 def compare(domain: str, kernel: str, *arguments: Any) -> list[Any]:
@@ -133,7 +139,7 @@ def test_products_of_units(k: int, n: int, p: int) -> None:
 @pytest.mark.usefixtures("mode")
 def test_fields(monkeypatch: pytest.MonkeyPatch, groups: int, k: int, b: int, n: int, p: int) -> None:
     """More bit planes than the overlaps need change nothing."""
-    monkeypatch.setattr(hopfield, "plane_groups", lambda n: groups)
+    force(monkeypatch, plane_groups=lambda n: groups)
     case, self_coupling = Case(k, b, n, p), groups % 2 == 0
     inputs = (case.units, to_words(case.s), case.m.astype(np.int32), self_coupling)
     for dtype in (np.int32, np.int64):
@@ -164,10 +170,10 @@ def test_recall_by_blocks(k: int, b: int, n: int, p: int) -> None:
 @pytest.mark.usefixtures("mode")
 def test_recall_by_blocks_with_wide_fields_in_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for networks whose rows or fields are too large."""
-    fields = hopfield.fields_from_patterns
-    monkeypatch.setattr(hopfield, "fields_from_patterns", lambda *a: fields(*a).astype(np.int64))
+    narrow = fields.fields_from_patterns
+    force(monkeypatch, fields_from_patterns=lambda *a: narrow(*a).astype(np.int64))
     recall_every_way(Case(2, 3, 65, 64), False)
-    monkeypatch.setattr(hopfield, "shared_limit", lambda device: 2048)
+    force(monkeypatch, shared_limit=lambda device: 2048)
     recall_every_way(Case(2, 3, 63, 65, True), True)
 
 
@@ -177,15 +183,15 @@ def test_recall_from_weights(monkeypatch: pytest.MonkeyPatch, weights: type) -> 
     """Of every width, with fields of each width, in shared memory and in scratch."""
     recall_every_way(Case(2, 3, 65, 64), False, weights)
     recall_every_way(Case(1, 1, 1, 1, True), True, weights)
-    fields = hopfield.fields_from_weights
+    narrow = fields.fields_from_weights
 
     def wide(*arguments: Any) -> Any:
         with monkeypatch.context() as patch:
-            patch.setattr(hopfield, "np", SimpleNamespace(int32=np.int64, int64=np.int64))
-            return fields(*arguments)
+            patch.setattr(fields, "np", SimpleNamespace(int32=np.int64, int64=np.int64))
+            return narrow(*arguments)
 
-    monkeypatch.setattr(hopfield, "fields_from_weights", wide)
-    monkeypatch.setattr(hopfield, "shared_limit", lambda device: 2048)
+    force(monkeypatch, fields_from_weights=wide)
+    force(monkeypatch, shared_limit=lambda device: 2048)
     recall_every_way(Case(1, 5, 130, 33), False, weights)
 
 
@@ -197,15 +203,15 @@ def test_recall_from_weights(monkeypatch: pytest.MonkeyPatch, weights: type) -> 
 def test_recall_by_the_grid(
     monkeypatch: pytest.MonkeyPatch, groups: int, k: int, b: int, n: int, p: int
 ) -> None:
-    monkeypatch.setattr(hopfield, "SMALL", 0)
-    monkeypatch.setattr(hopfield, "plane_groups", lambda n: groups)
+    force(monkeypatch, SMALL=0)
+    force(monkeypatch, plane_groups=lambda n: groups)
     recall_every_way(Case(k, b, n, p, n == 65), n == 65)
 
 
 @pytest.mark.usefixtures("mode")
 def test_long_recall_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunk after chunk of sweeps, rows that stop at the first or never, an end long after the last row's."""
-    monkeypatch.setattr(hopfield, "SMALL", 0)
+    force(monkeypatch, SMALL=0)
     case = Case(1, 4, 63, 40)
     sweeps = compare_recall(case, False, random_orders(63), 200, recorded=False)[-3]
     assert sweeps.max() > 4
@@ -215,7 +221,7 @@ def test_long_recall_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("mode")
 def test_recall_of_many_rows_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """More rows than a block of threads sums at once."""
-    monkeypatch.setattr(hopfield, "SMALL", 0)
+    force(monkeypatch, SMALL=0)
     recall_every_way(Case(1, 35, 33, 6), False)
 
 
@@ -223,21 +229,21 @@ def test_recall_of_many_rows_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int) -> None:
     """Of rows or networks, where the scratch of all would be large; orders drawn two sweeps at a time."""
     k, b, n, p = 3, 5, 65, 40
-    monkeypatch.setattr(hopfield, "SMALL", small)
-    monkeypatch.setattr(hopfield, "BATCH", rows * hopfield.pattern_bytes(n, p))
-    monkeypatch.setattr(hopfield, "DRAWN", 2 * n)
+    force(monkeypatch, SMALL=small)
+    force(monkeypatch, BATCH=rows * recall.pattern_bytes(n, p))
+    force(monkeypatch, DRAWN=2 * n)
     recall_every_way(Case(k, b, n, p), False)
-    monkeypatch.setattr(hopfield, "BATCH", rows * 26 * n)
+    force(monkeypatch, BATCH=rows * 26 * n)
     recall_every_way(Case(k, b, n, p), False, np.int16)
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
     """Few sweeps, rows, blocks and recalls in doubt a launch, as where a watchdog ends long ones."""
-    for module in (hopfield, capacity):
+    for module in (recall, capacity):
         monkeypatch.setattr(module, "pieces_a_launch", lambda work, clocks: pieces)
     for small in (0, 99):
-        monkeypatch.setattr(hopfield, "SMALL", small)
+        force(monkeypatch, SMALL=small)
         recall_every_way(Case(2, 3, 65, 40), False)
     for flags in product((False, True), repeat=2):
         compare_scan(65, range(3), 9, 40, *flags, False)
@@ -246,8 +252,8 @@ def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: in
 
 @pytest.mark.usefixtures("mode")
 def test_recall_in_blocks_of_units_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hopfield, "SMALL", 0)
-    case = Case(1, 1, hopfield.BLOCK + 85, 5, far=False)
+    force(monkeypatch, SMALL=0)
+    case = Case(1, 1, recall.BLOCK + 85, 5, far=False)
     n = case.s.shape[2]
     for order, sweeps in ((random_orders(n), 2), (given_orders(n), 1), (None, 2)):
         flips = compare_recall(case, False, order, sweeps)[-2]
@@ -296,7 +302,7 @@ def test_capacity_with_wide_fields_in_scratch(monkeypatch: pytest.MonkeyPatch) -
     memory = capacity.row_memory
     monkeypatch.setattr(capacity, "row_memory", lambda n, _, *rest: memory(n, 8, *rest))
     compare_scan(63, range(3), 9, 12, False, True, False)
-    monkeypatch.setattr(hopfield, "shared_limit", lambda device: 2048)
+    force(monkeypatch, shared_limit=lambda device: 2048)
     compare_scan(63, range(3), 9, 12, False, True, True)
     compare_scan(130, range(2), 1, 12, False, False, False)
 
@@ -376,7 +382,7 @@ def test_a_bug_shows(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     file, kernels, before, after, run, message = BUGS[bug]
     right = cuda.source(file)
     assert right.count(before) == 1
-    monkeypatch.setattr(hopfield, "SMALL", 0)
+    force(monkeypatch, SMALL=0)
     run()
     options = {"options": cuda.OPTIONS, "enable_cooperative_groups": file == "sweep"}
     wrong = cuda.cupy.RawModule(code=right.replace(before, after), name_expressions=kernels, **options)

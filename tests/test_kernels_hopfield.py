@@ -159,6 +159,8 @@ def test_corrupt(module: Any, n: int, share: float) -> None:
             assert len(chosen) == flips
             assert set(np.flatnonzero(from_words(packed[network, row], n) != states[network, row])) == chosen
     assert np.array_equal(packed, to_words(from_words(packed, n)))  # the bits past n stay 0
+    module.corrupt_states(KEY, flips, states)
+    assert np.array_equal(to_words(states), packed)
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -225,6 +227,10 @@ def test_local_fields(module: Any, k: int, b: int, n: int, p: int, self_coupling
         fields = garbage((k, b, n), dtype)
         module.local_fields(case.units, to_words(case.s), case.m, self_coupling, fields)
         assert np.array_equal(fields, case.fields)
+        for weights in (np.int16, np.int64):
+            fields = garbage((k, b, n), dtype)
+            module.local_fields_weights(case.w.astype(weights), to_words(case.s), fields)
+            assert np.array_equal(fields, case.fields)
 
 
 @pytest.mark.usefixtures("quick")

@@ -21,10 +21,10 @@ from fastrec.kernels.cpu.byte_products import (
     spread_bits,
 )
 from fastrec.kernels.cpu.byte_products import ROWS as MEMORIES
-from fastrec.kernels.cpu.hopfield import COLUMNS, ROWS, full_tile, row_tile
 from fastrec.kernels.cpu.jit import Kernel
 from fastrec.kernels.cpu.matrix import ROWS as TILE_ROWS
 from fastrec.kernels.cpu.matrix import multiply, pack, packed, padded, pair, panel_width
+from fastrec.kernels.cpu.products import COLUMNS, ROWS, full_tile, row_tile
 from fastrec.kernels.cpu.simd import (
     LANES,
     add_signed,

@@ -18,6 +18,8 @@ import numpy as np
 from fastrec.backend import kernels, move
 from fastrec.kernels import words
 from fastrec.kernels.gpu import capacity, hopfield
+from fastrec.kernels.gpu import fields as field_kernels
+from fastrec.kernels.gpu import recall as recall_kernels
 from fastrec.kernels.gpu.module import PLANES
 
 from .measure import equal
@@ -93,6 +95,9 @@ def recall(
     results += (unset((k, b), np.int64), unset((k, b, (max_sweeps + 1) * record), np.int64))
     name = f"recall_{'sync' if orders is None else 'async'}{'' if weights is None else '_weights'}"
     compare("hopfield", name, *head, *inputs, max_sweeps, net.probes, *results)
+    if weights is not None:
+        for dtype in (np.int32, np.int64):
+            compare("hopfield", "local_fields_weights", *inputs, net.probes, unset((k, b, n), dtype))
 
 
 def recall_every_way(shape: tuple[int, ...], self_coupling: bool, weights: type | None = None) -> None:
@@ -100,11 +105,12 @@ def recall_every_way(shape: tuple[int, ...], self_coupling: bool, weights: type 
         recall(shape, self_coupling, orders, sweeps, weights, record)
 
 
-def patched(case: Callable[..., None], *arguments: Any, module: Any = hopfield, **replaced: Any) -> None:
-    """Run a case while names of a module are replaced."""
+def patched(case: Callable[..., None], *arguments: Any, **replaced: Any) -> None:
+    """Run a case while names of kernel modules are replaced."""
     with ExitStack() as stack:
-        for name, value in replaced.items():
-            stack.enter_context(patch.object(module, name, value))
+        for module, name in product((field_kernels, recall_kernels, capacity), replaced):
+            if hasattr(module, name):
+                stack.enter_context(patch.object(module, name, replaced[name]))
         case(*arguments)
 
 
@@ -113,6 +119,7 @@ def streams(n: int) -> None:
     compare("hopfield", "philox", KEY, counters, unset((n, 4), np.uint32))
     compare("hopfield", "random_patterns", KEY, 7, n, unset((3, 5, words(n)), np.uint64))
     compare("hopfield", "corrupt", KEY, (n + 1) // 2, n, packed(signs(2, 3, n)))
+    compare("hopfield", "corrupt_states", KEY, (n + 1) // 2, signs(2, 3, n))
     compare("hopfield", "random_order", KEY, 2, 3, 5, unset((n,), np.int32))
 
 
@@ -156,11 +163,11 @@ def wide_fields(*arguments: Any) -> Any:
 
 
 def wide_weight_fields(*arguments: Any) -> Any:
-    with patch.object(hopfield, "np", SimpleNamespace(int32=np.int64, int64=np.int64)):
+    with patch.object(field_kernels, "np", SimpleNamespace(int32=np.int64, int64=np.int64)):
         return NARROW_WEIGHT_FIELDS(*arguments)
 
 
-NARROW_FIELDS, NARROW_WEIGHT_FIELDS = hopfield.fields_from_patterns, hopfield.fields_from_weights
+NARROW_FIELDS, NARROW_WEIGHT_FIELDS = field_kernels.fields_from_patterns, field_kernels.fields_from_weights
 IN_GLOBAL_MEMORY = {"shared_limit": lambda device: 2048}
 
 
@@ -179,9 +186,9 @@ def scans(n: int, trials: int, corrupted: int, limit: int) -> None:
 def wide_scan(trials: int) -> None:
     memory = capacity.row_memory
     wide = {"INTEGERS": {4: "long long"}, "row_memory": lambda n, _, *rest: memory(n, 8, *rest)}
-    patched(scan, 63, trials, 9, 12, (False, True, False), module=capacity, **wide)
-    with patch.object(hopfield, "shared_limit", IN_GLOBAL_MEMORY["shared_limit"]):
-        patched(scan, 63, trials, 9, 12, (False, True, True), module=capacity, **wide)
+    patched(scan, 63, trials, 9, 12, (False, True, False), **wide)
+    with patch.object(recall_kernels, "shared_limit", IN_GLOBAL_MEMORY["shared_limit"]):
+        patched(scan, 63, trials, 9, 12, (False, True, True), **wide)
 
 
 def cases() -> Cases:
@@ -223,7 +230,7 @@ def cases() -> Cases:
         more = {"digits_of": lambda n, digits=digits: digits}
         yield (
             f"capacity, {digits} digits, n = {n}",
-            partial(patched, scans, n, 2, corrupted, limit, module=capacity, **more),
+            partial(patched, scans, n, 2, corrupted, limit, **more),
         )
     yield "capacity over several steps of patterns", partial(scan, 130, 4, 1, 36, (False, False, False))
     yield "capacity with wide fields", partial(wide_scan, 3)
@@ -237,7 +244,7 @@ def cases_of_the_grid() -> Cases:
             f"recall by the grid, {8 * groups} bit planes, (k, b, n, p) = {shape}",
             partial(patched, recall_every_way, shape, shape[2] == 65, **forced),
         )
-    large = 1, 1, hopfield.BLOCK + 85, 5, 1
+    large = 1, 1, recall_kernels.BLOCK + 85, 5, 1
     for orders in (0, 2, None):
         way = "sync" if orders is None else "async" if not orders else "async in fixed orders"
         case = partial(patched, recall, large, False, orders, 2, SMALL=0)

@@ -13,10 +13,10 @@ import numpy as np
 
 from ..kernels.cpu.byte_products import MOST, NEVER, PANEL, UNITS, advance
 from ..kernels.cpu.byte_products import ROWS as MEMORIES
-from ..kernels.cpu.hopfield import COLUMNS, PANELS, ROWS, full_tile
 from ..kernels.cpu.matrix import ROWS as TILE_ROWS
 from ..kernels.cpu.matrix import outer_tile, panel_width
 from ..kernels.cpu.parallel import Parallel, tasks
+from ..kernels.cpu.products import COLUMNS, PANELS, ROWS, full_tile
 from ..kernels.cpu.simd import LANES, masked_sum
 from ..kernels.cpu.threads import get_threads
 

@@ -1,7 +1,7 @@
-"""Compiled kernels on disk: one folder a user, shared by environments and processes.
+"""Compiled kernels on disk: one folder for each user, shared by environments and processes.
 
-The folder holds machine code that is run as it is found.  So nothing is read that anybody but the user and
-root could have written, and each file begins with the checksum of the rest.
+The folder holds machine code, which is run unchecked.  So nothing is read that anybody but the user and root
+could have written, and each file begins with the checksum of the rest.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from numba.core.registry import cpu_target
 
 log = logging.getLogger("fastrec")
 
-NAME = "kernels-"  # of a folder for each version of the sources and of what compiles them
-MOST, DAYS = 32, 30  # such folders that are kept, and how long they are without having been used
+NAME = "kernels-"  # prefix of a folder for each version of the sources and of the compiler
+MOST, DAYS = 32, 30  # number of such folders that are kept, and for how long if unused
 
 
 def location() -> Path:
-    """The folder of all that is kept: FASTREC_CACHE_DIR, a folder in NUMBA_CACHE_DIR, or the platform's."""
-    if given := os.environ.get("FASTREC_CACHE_DIR"):
-        return Path(given).absolute()
-    if given := os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(given).absolute() / "fastrec"
+    """The cache folder: FASTREC_CACHE_DIR, a folder in NUMBA_CACHE_DIR, or the platform's."""
+    if folder := os.environ.get("FASTREC_CACHE_DIR"):
+        return Path(folder).absolute()
+    if folder := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(folder).absolute() / "fastrec"
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fastrec" / "Cache"
     if sys.platform == "darwin":
@@ -45,12 +45,12 @@ def location() -> Path:
 
 
 def sources(place: Path) -> str:
-    """Checksum of the sources of all kernels, and of the constants in the folder above, which they hold."""
+    """Checksum of the sources of all kernels, and of the constants in the folder above, which they use."""
     files = [place.parent / "__init__.py", *sorted(place.glob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-# When they are imported: what is edited later is not what a running process compiles.
+# Read at import: a running process does not compile what is edited later.
 SOURCES = sources(Path(__file__).parent)
 
 
@@ -65,7 +65,7 @@ def key() -> str:
 
 
 def others_can_write(status: os.stat_result) -> bool:
-    """Whether anybody but this user and root may change what has this status."""
+    """Whether anybody but this user and root may change a file or folder of this status."""
     if not hasattr(os, "geteuid"):
         return False
     return status.st_uid not in (0, os.geteuid()) or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
@@ -73,14 +73,14 @@ def others_can_write(status: os.stat_result) -> bool:
 
 @functools.cache
 def folder() -> Path | None:
-    """The folder of kernels, made if it is missing, or None (said once) where none can be made or trusted."""
+    """The folder of kernels, made if it is missing, or None (warned once) if none can be made or trusted."""
     try:
         for path in (location(), location() / key()):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if others_can_write(path.stat()):
                 not_kept(f"{path} belongs to another user or can be written to by others")
                 return None
-        with suppress(OSError):  # on a medium that is only read, nothing is pruned either
+        with suppress(OSError):  # on a read-only medium nothing is pruned either
             os.utime(path)
             prune(path.parent)
     except (OSError, RuntimeError) as error:  # Path.home() raises RuntimeError
@@ -97,7 +97,7 @@ def location_name() -> str:
 
 
 def prune(place: Path) -> None:
-    """Remove folders of kernels that nothing has used for long, and the oldest if there are many."""
+    """Remove folders of kernels that have long been unused, and the oldest if there are many."""
     used = {path: path.stat().st_mtime for path in place.glob(NAME + "*")}
     newest = sorted(used, key=lambda path: used[path], reverse=True)
     for number, path in enumerate(newest):
@@ -106,14 +106,14 @@ def prune(place: Path) -> None:
 
 
 def not_kept(why: str) -> None:
-    """Say once that kernels cannot be kept."""
+    """Warn once that kernels cannot be kept."""
     if not Cache.said:
         Cache.said = True
         log.warning("compiled kernels are not kept: %s; set FASTREC_CACHE_DIR to a folder of your own", why)
 
 
 class Cache:
-    """What is kept of one kernel, a file for each types of arguments."""
+    """The files of one kernel, one for each combination of types of arguments."""
 
     said = False
 
@@ -131,7 +131,7 @@ class Cache:
         return kept and kept / f"{self.name}-{hashlib.sha256(repr(args).encode()).hexdigest()[:20]}"
 
     def load(self, args: tuple[Any, ...]) -> Any:
-        """The compiled kernel, or None if it is not kept or not to be trusted."""
+        """The compiled kernel, or None if there is no file or it cannot be trusted."""
         path = self.path(args)
         if path is None:
             return None
@@ -142,14 +142,14 @@ class Cache:
                 data = file.read()
             if hashlib.sha256(data[32:]).digest() != data[:32]:
                 return None
-            cpu_target.target_context.refresh()  # what machine code calls must be there
-            found = compiler.CompileResult._rebuild(cpu_target.target_context, *pickle.loads(data[32:]))
-            return found if found.signature.args == args else None
-        except Exception:  # there is hardly one that unpickling what another version wrote does not raise
+            cpu_target.target_context.refresh()  # what machine code calls must be loaded
+            kernel = compiler.CompileResult._rebuild(cpu_target.target_context, *pickle.loads(data[32:]))
+            return kernel if kernel.signature.args == args else None
+        except Exception:  # unpickling what another version wrote may raise any
             return None
 
     def save(self, args: tuple[Any, ...], compiled: Any) -> None:
-        """Keep a compiled kernel, or say why that cannot be."""
+        """Write a compiled kernel to disk, or warn why that is not possible."""
         path = self.path(args)
         if path is None:
             return
@@ -169,7 +169,7 @@ class Cache:
 
 
 def size() -> int:
-    """Bytes of all kernels that are kept."""
+    """Bytes of all kernels on disk."""
     with suppress(OSError, RuntimeError):
         return sum(path.stat().st_size for path in location().glob(f"{NAME}*/*"))
     return 0

@@ -1,4 +1,4 @@
-"""How kernels are compiled: inner functions only with the kernel that calls them, kernels once for all time.
+"""How kernels are compiled: inner functions only with the kernel that calls them, kernels once and for all.
 
 Numba compiles each function that a kernel calls as a module of its own: optimised, turned into machine code,
 and then optimised again inside its caller, at every level of calls.  Here a function that kernels call is
@@ -106,7 +106,7 @@ class KernelFunction(Function):
 
 
 class Kernel(CPUDispatcher):
-    """What Python calls: compiled on its first call, with all that it calls in turn, or read from disk."""
+    """A kernel called from Python: compiled on its first call with all that it calls, or read from disk."""
 
     def __init__(self, function):
         super().__init__(function, targetoptions=OPTIONS | {"no_cfunc_wrapper": True})
@@ -128,13 +128,13 @@ class Kernel(CPUDispatcher):
 
 def called(function: FunctionType) -> set[Function]:
     """All functions that a function calls, at any depth."""
-    found: set[Function] = set()
+    functions: set[Function] = set()
     waiting = [function]
     while waiting:
         function = waiting.pop()
         names = [function.__globals__.get(name) for name in function.__code__.co_names]
         cells = [cell.cell_contents for cell in function.__closure__ or ()]
-        new = {value for value in names + cells if isinstance(value, Function)} - found
-        found |= new
+        new = {value for value in names + cells if isinstance(value, Function)} - functions
+        functions |= new
         waiting += [each.py_func for each in new]
-    return found
+    return functions

@@ -29,27 +29,27 @@ def _deal(_counter, _tasks, _step, _rounds, {0}):
 
 
 def tasks(work: Callable[..., tuple[int, float]]) -> Callable[[Callable[..., Any]], Parallel]:
-    """`parallel`, for a kernel whose arguments tell how to deal it.
+    """`parallel`, for a kernel whose number of tasks follows from its arguments.
 
-    work(*args) gives how many tasks there are and about how many nanoseconds all of them take one core.
+    work(*args) returns the number of tasks, and about how many nanoseconds all of them take one core.
     """
     return lambda function: Parallel(function, work)
 
 
 def parallel(function: Callable[..., Any]) -> Parallel:
-    """A kernel that does one task, whose number is its first argument, and is dealt to the threads."""
+    """A kernel that does one task, whose number is its first argument; the tasks are dealt to the threads."""
     return Parallel(function, None)
 
 
 def describe(made: Any, function: Callable[..., Any]) -> None:
-    """Give what was made of a function its name and docstring, but not its signature."""
+    """Copy the name and docstring of a function, but not its signature, to what was made of it."""
     for name in functools.WRAPPER_ASSIGNMENTS:
         if hasattr(function, name):
             setattr(made, name, getattr(function, name))
 
 
 class Parallel:
-    """A kernel that is called without the number of a task, and does them all."""
+    """A kernel that is called without the number of a task, and does all tasks."""
 
     def __init__(self, function: Callable[..., Any], work: Callable[..., tuple[int, float]] | None) -> None:
         describe(self, function)
@@ -58,8 +58,8 @@ class Parallel:
         self.work = work
         # Numba takes arguments with names twice as fast as a tuple of them.
         names: dict[str, Any] = {"_task": jit(function), "_fetch_add": fetch_add, "_borrow": borrow}
-        given = list(self.__signature__.parameters)
-        exec(DEAL.format(", ".join(given), ", ".join(f"_borrow({name})" for name in given)), names)
+        arguments = list(self.__signature__.parameters)
+        exec(DEAL.format(", ".join(arguments), ", ".join(f"_borrow({name})" for name in arguments)), names)
         describe(names["_deal"], function)
         self.kernel = Kernel(names["_deal"])
 
@@ -71,7 +71,7 @@ class Parallel:
             self.deal(tasks, nanoseconds, *args)
 
     def deal(self, tasks: int, nanoseconds: float, *args: Any) -> None:
-        """Do so many tasks, which take one core about so many nanoseconds in all."""
+        """Do a number of tasks, which take one core about `nanoseconds` in all."""
         if not tasks:
             return
         kernel = self.kernel
@@ -94,5 +94,5 @@ class Parallel:
         def stop() -> None:
             counter[0] = tasks
 
-        kernel(counter, 0, step, 0, *args)  # compiles here, not in a helper, whom no Ctrl-C reaches
+        kernel(counter, 0, step, 0, *args)  # compiles here: no Ctrl-C reaches a helper
         threads.Job(take, stop).run(helpers)

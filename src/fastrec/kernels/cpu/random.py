@@ -142,16 +142,25 @@ def flip(chosen, packed):
         packed[unit >> 6] ^= ONE << U64(unit & 63)
 
 
-def corrupt_tasks(key, flips, n, packed):
+def corrupt_tasks(rows, flips, n):
     """Rows, and some nanoseconds for each flip and to clear the marks of units where there are many."""
-    rows = packed.shape[0] * packed.shape[1]
     return rows, rows * (100 + 20 * flips + (n / 20 if flips > 32 else 0))
 
 
-@tasks(corrupt_tasks)
+@tasks(lambda key, flips, n, packed: corrupt_tasks(packed.shape[0] * packed.shape[1], flips, n))
 def corrupt(row, key, flips, n, packed):
     """Flip `flips` distinct random units of every row of packed (k, b, w), in place."""
     b = packed.shape[1]
     chosen = empty((flips,), np.int64)
     choose(key, row % b, row // b, 0, n, chosen)
     flip(chosen, packed[row // b, row % b])
+
+
+@tasks(lambda key, flips, states: corrupt_tasks(states.shape[0] * states.shape[1], flips, states.shape[2]))
+def corrupt_states(row, key, flips, states):
+    """`corrupt` for states (k, b, n) int8."""
+    _, b, n = states.shape
+    chosen = empty((flips,), np.int64)
+    choose(key, row % b, row // b, 0, n, chosen)
+    for unit in chosen:
+        states[row // b, row % b, unit] = -states[row // b, row % b, unit]

@@ -22,8 +22,8 @@ from queue import Empty, SimpleQueue
 SMALL = 100_000  # nanoseconds of work that one thread has done before two would have
 SHARE = 20_000  # nanoseconds of tasks that are taken at a time, where there are enough
 BREATH = 50_000_000  # nanoseconds after which the caller looks for Ctrl-C
-MOST = 1024  # threads
-WAITING = 1000  # jobs in the queue of the pool before it looks for those that have ended
+MOST = 1024  # the largest number of threads
+WAITING = 1000  # jobs in the queue of the pool before those that have ended are looked for
 
 _chosen: int | None = None
 _scoped: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastrec_threads", default=None)
@@ -33,8 +33,8 @@ def set_threads(n: int | None) -> int:
     """Set the number of threads of this process and return it; `fastrec.threads` has checked it."""
     global _chosen
     _chosen = n
-    for known in (chosen_outside, usable_cores):
-        known.cache_clear()
+    for cached in (chosen_outside, usable_cores):
+        cached.cache_clear()
     return get_threads()
 
 
@@ -72,12 +72,12 @@ def limit_threads(n: int) -> Iterator[None]:
 
 @functools.cache
 def chosen_outside() -> int | None:
-    """What the environment says, the machine's cores at most."""
+    """The number that the environment asks for, at most the machine's cores, or None."""
     for name in ("FASTREC_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        if given := os.environ.get(name):
-            if not (given.isascii() and given.isdigit() and int(given[:9])):
-                raise ValueError(f"{name} is {given!r}; it must be a whole number, 1 or more")
-            return min(int(given[:9]), os.cpu_count() or 1)
+        if value := os.environ.get(name):
+            if not (value.isascii() and value.isdigit() and int(value[:9])):
+                raise ValueError(f"{name} is {value!r}; it must be a whole number, 1 or more")
+            return min(int(value[:9]), os.cpu_count() or 1)
     return None
 
 
@@ -116,7 +116,7 @@ def quota(root: Path) -> float:
 
 
 class Job:
-    """Tasks of one call of a kernel: some thread calls `take` until it says that nothing is left."""
+    """The tasks of one call of a kernel: threads call `take` until it returns that nothing is left."""
 
     def __init__(self, take: Callable[[], bool], stop: Callable[[], object]) -> None:
         self.take, self.stop = take, stop
@@ -145,9 +145,9 @@ class Job:
                 self.ended.release()
 
     def run(self, helpers: int) -> None:
-        """Do tasks in the calling thread, with so many threads of the pool, none of which outlasts this call.
+        """Do tasks in the calling thread and in helpers of the pool, which have ended when this returns.
 
-        Only a second Ctrl-C leaves them behind, at the tasks that they have begun.
+        Only a second Ctrl-C leaves helpers behind, at the tasks that they have begun.
         """
         try:
             pool.offer(self, helpers)
@@ -167,10 +167,10 @@ class Job:
             self.open = False
             waiting = self.helpers > 0
         if waiting:
-            # An interrupt that comes once the lock is there gives it back: it is waited for again.
+            # An interrupt after the lock is acquired releases it, so that it can be waited for again.
             with self.ended:
                 pass
-        self.take = self.stop = nothing_left  # the pool may hold the job longer than its arrays are wanted
+        self.take = self.stop = nothing_left  # the pool may hold the job longer than its arrays should live
 
 
 @functools.cache
@@ -187,13 +187,13 @@ def core_number() -> Callable[[], int] | None:
 
 
 def core_of_thread() -> int:
-    """The core on which the calling thread runs, -1 if that is not known."""
+    """The core on which the calling thread runs, -1 if unknown."""
     number = core_number()
     return -1 if number is None else number()
 
 
 def leave_core(core: int) -> None:
-    """Keep the calling thread, one of the pool, from a core, if that is where it runs.
+    """Keep the calling thread, one of the pool, off a core if it runs there.
 
     After a pause Linux may wake a thread on the core of the one that woke it, and let both share that core
     for some 50 ms before it moves one of them.
@@ -208,7 +208,7 @@ def nothing_left() -> bool:
 
 
 class Pool:
-    """Threads that wait for jobs, as many as were ever asked for."""
+    """Threads that wait for jobs; their number only grows."""
 
     def __init__(self) -> None:
         self.jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -218,7 +218,7 @@ class Pool:
         self.most = WAITING
 
     def offer(self, job: Job, helpers: int) -> None:
-        """Let so many threads help with a job."""
+        """Let a number of threads help with a job."""
         if len(self.threads) < helpers:
             self.grow(helpers)
         if self.jobs.qsize() > self.most:
@@ -237,7 +237,7 @@ class Pool:
                 self.threads.append(thread)
 
     def forget_ended(self) -> None:
-        """Drop jobs that ended while all threads were busy, perhaps for hours, with other callers."""
+        """Drop jobs that ended while all threads were busy with those of other callers."""
         with self.lock:
             waiting: list[Job | None] = []
             with contextlib.suppress(Empty):
@@ -249,7 +249,7 @@ class Pool:
             self.most = WAITING + 2 * self.jobs.qsize()
 
     def close(self) -> None:
-        """End the threads, so that none is inside of Python when that ends."""
+        """End the threads, so that none runs Python code when the interpreter ends."""
         with self.lock:
             self.closed = True
             for _ in self.threads:
@@ -271,7 +271,7 @@ pool = Pool()
 
 
 def renew_pool() -> None:
-    """Begin anew in a child of a fork, where no thread of the pool is."""
+    """Make a new pool in a child of a fork, which has none of the threads."""
     global pool
     pool = Pool()
 

@@ -7,9 +7,11 @@ from typing import Any
 import cupy
 import numpy as np
 
-from .hopfield import overlaps, row_memory, transpose
 from .module import INTEGERS, launch, multiprocessors, pieces_a_launch
+from .packing import transpose
+from .products import overlaps
 from .random import THREADS, blocks, draw_patterns
+from .recall import row_memory
 
 __all__ = ["capacity_scan"]
 

@@ -33,7 +33,7 @@ FIELDS = (INTEGERS[4], INTEGERS[8])
 WEIGHTS = tuple(INTEGERS.values())
 WEIGHT_TYPES = [f"int, {w}" for w in WEIGHTS[:2]] + [f"long long, {w}" for w in WEIGHTS]
 KERNELS: dict[str, tuple[str, ...]] = {
-    "random": ("philox", "random_patterns", "corrupt", "scatter_order", "sort_order"),
+    "random": ("philox", "random_patterns", "corrupt", "corrupt_states", "scatter_order", "sort_order"),
     "packing": ("pack", "unpack", "transpose"),
     "product": ("count_ones", *(f"sign_product<{w}>" for w in WEIGHTS)),
     "fields": (

@@ -45,6 +45,14 @@ def corrupt(key: int, flips: int, n: int, packed: Any) -> None:
     )
 
 
+def corrupt_states(key: int, flips: int, states: Any) -> None:
+    """`corrupt` for states (k, b, n) int8."""
+    k, b, n = states.shape
+    flipped = cupy.zeros((k, b, -(-n // 64)), dtype=np.uint64)
+    size = blocks(32 * k * b)
+    launch("random", "corrupt_states", size, THREADS, np.uint64(key), flips, n, k, b, flipped, states)
+
+
 def random_order(key: int, network: int, step: int, sweep: int, order: Any) -> None:
     """Fill order (n,) int32 with the random permutation of one sweep."""
     draw_orders(key, network, step, sweep, None, order[None])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .. import words
-from .hopfield import descend, spins
+from .packing import spins
 from .random import corruption, random_patterns
+from .recall import descend
 
 __all__ = ["capacity_scan"]
 

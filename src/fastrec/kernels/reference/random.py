@@ -71,3 +71,11 @@ def corrupt(key: int, flips: int, n: int, packed: np.ndarray) -> None:
         for row in range(b):
             for unit in corruption(key, row, network, 0, flips, n):
                 packed[network, row, unit // 64] ^= np.uint64(1 << unit % 64)
+
+
+def corrupt_states(key: int, flips: int, states: np.ndarray) -> None:
+    """`corrupt` for states (k, b, n) int8."""
+    k, b, n = states.shape
+    for network in range(k):
+        for row in range(b):
+            states[network, row, corruption(key, row, network, 0, flips, n)] *= -1

@@ -35,6 +35,16 @@ __global__ void corrupt(u64 key, i64 flips, i64 n, i64 k, i64 b, i64 w, u64* fli
   }
 }
 
+// The same for states (k, b, n); w is that of flipped.
+__global__ void corrupt_states(u64 key, i64 flips, i64 n, i64 k, i64 b, u64* flipped, signed char* states) {
+  i64 lane = threadIdx.x % WARP, w = (n + 63) / 64;
+  for (i64 row = thread_number() / WARP; row < k * b; row += thread_count() / WARP) {
+    choose_units(key, row % b, row / b, 0, flips, n, flipped + row * w);
+    for (i64 i = lane; i < n; i += WARP)
+      if (bit(flipped + row * w, i)) states[row * n + i] = -states[row * n + i];
+  }
+}
+
 constexpr int BUCKET = 1024;  // units that a bucket has room for, twice what it holds on average at most
 
 // The draws of the units in `sweeps` orders, thrown into buckets by their high bits: the first pass of a sort.

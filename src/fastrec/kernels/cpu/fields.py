@@ -1,0 +1,117 @@
+"""Local fields, energies and stability of states on the CPU.
+
+The field of a unit is the sum of the overlaps over the patterns, signed by the unit's own bits: p additions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .arrays import copy, empty, fill, sum_first, zeros
+from .jit import jit
+from .packing import bit, unpack_row
+from .parallel import tasks
+from .simd import masked_sum, popcount
+
+
+@jit
+def row_overlaps(packed, p, state, n, m):
+    """Fill m (64 u,) int32 with the overlaps of one packed state with p patterns, the rest with 0."""
+    for mu in range(p):
+        differing = 0
+        for word in range(len(state)):
+            differing += popcount(packed[mu, word] ^ state[word])
+        m[mu] = n - 2 * differing
+    fill(m, p, 0)
+
+
+@jit
+def unit_field(units, i, u, n, m, total):
+    """sum_mu m_mu x_mu_i of unit i of units (n, >= u), with overlaps m (64 u,) and total their sum."""
+    stride = units.shape[1]
+    span = max(1, (1 << 29) // n)
+    if u <= span:
+        return 2 * masked_sum(units, i * stride, u, m, 0) - total
+    plus = 0
+    for first in range(0, u, span):
+        plus += masked_sum(units, i * stride + first, min(span, u - first), m, 64 * first)
+    return 2 * plus - total
+
+
+@jit
+def sum_squares(m, p):
+    """Sum of squares of the first p overlaps, int64."""
+    total = 0
+    for mu in range(p):
+        total += np.int64(m[mu]) * m[mu]
+    return total
+
+
+@jit
+def padded_overlaps(m, u):
+    """A copy of overlaps m (p,) int32, filled up with 0 to whole words: (64 u,)."""
+    own = zeros((64 * u,), np.int32)
+    copy(m, own)
+    return own
+
+
+@jit
+def row_fields(weights, s, fields):
+    """Fill fields (n,) int64 with weights (n, n) times s (n,) int8."""
+    n = len(s)
+    for i in range(n):
+        field = 0
+        for j in range(n):
+            field += weights[i, j] if s[j] > 0 else -weights[i, j]
+        fields[i] = field
+
+
+def field_tasks(units, states, m, self_coupling, out):
+    """Rows, and for each unit 3 ns and 20 additions a nanosecond."""
+    k, b, p = m.shape
+    return k * b, k * b * units.shape[1] * (p / 20 + 3)
+
+
+@tasks(field_tasks)
+def local_fields(row, units, states, m, self_coupling, fields):
+    """Fill fields (k, b, n) int32 or int64 with W s from units (k, n, u) and overlaps m (k, b, p)."""
+    _, b, p = m.shape
+    n, u = units.shape[1:]
+    network, r = row // b, row % b
+    own, diagonal = padded_overlaps(m[network, r], u), 0 if self_coupling else p
+    total = sum_first(own, p)
+    for i in range(n):
+        s = 2 * bit(states[network, r], i) - 1
+        fields[network, r, i] = unit_field(units[network], i, u, n, own, total) - diagonal * s
+
+
+@tasks(lambda weights, states, fields: (fields.shape[0] * fields.shape[1], weights.shape[1] * fields.size))
+def local_fields_weights(row, weights, states, fields):
+    """Fill fields (k, b, n) int32 or int64 with W s from weights (k, n, n)."""
+    network, r, n = row // fields.shape[1], row % fields.shape[1], weights.shape[1]
+    s = empty((1, n), np.int8)
+    unpack_row(states[network, r], s, 0)
+    row_fields(weights[network], s[0], fields[network, r])
+
+
+@tasks(lambda m, n, self_coupling, form: (form.size, m.size))
+def quadratic_form(row, m, n, self_coupling, form):
+    """Fill form (k, b) int64 with s'W s = sum of squared overlaps m (k, b, p), less p n without diagonal."""
+    _, b, p = m.shape
+    form[row // b, row % b] = sum_squares(m[row // b, row % b], p) - (0 if self_coupling else p * n)
+
+
+@tasks(field_tasks)
+def is_stable(row, units, states, m, self_coupling, stable):
+    """Fill stable (k, b) bool: no unit has a field against it (a zero field keeps the state)."""
+    _, b, p = m.shape
+    n, u = units.shape[1:]
+    network, r = row // b, row % b
+    own, diagonal = padded_overlaps(m[network, r], u), 0 if self_coupling else p
+    total, i = sum_first(own, p), 0
+    while i < n:
+        s = 2 * bit(states[network, r], i) - 1
+        if unit_field(units[network], i, u, n, own, total) * s < diagonal:
+            break
+        i += 1
+    stable[network, r] = i == n

@@ -1,0 +1,104 @@
+"""Products of binary matrices as popcounts on the CPU: overlaps and couplings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .arrays import empty
+from .jit import jit, optimized
+from .parallel import parallel
+from .random import U64
+from .simd import LANES, popcount_tile
+from .threads import get_threads
+
+# 4 rows by 3 vectors of columns: 12 counts and 3 columns fit the 16 registers of AVX2 nearly, 32 easily,
+# and an instruction loads little for what it counts.
+ROWS, PANELS = 4, 3
+COLUMNS = PANELS * LANES
+full_tile, row_tile = popcount_tile(ROWS, PANELS), popcount_tile(1, PANELS)
+
+
+@jit
+def interleave(packed, first, last, panels):
+    """Lay rows first..last-1 of packed (r, w) side by side in panels (q, w, LANES), the rest 0."""
+    q, w, _ = panels.shape
+    for column in range(q * LANES):
+        for word in range(w):
+            value = packed[first + column, word] if first + column < last else U64(0)
+            panels[column // LANES, word, column % LANES] = value
+
+
+@optimized
+@jit
+def product(a, panels, bits, begin, end, first, last, mirror, out):
+    """out[first:last, begin:end] = bits - 2 popcount(a xor columns) for rows of a (r, w).
+
+    panels (PANELS, w, LANES) hold the columns, COLUMNS at most; mirror writes out[begin:end, first:last] too.
+    """
+    w = a.shape[1]
+    counts = empty((ROWS, COLUMNS), np.int32)
+    for i in range(first, last, ROWS):
+        rows = min(ROWS, last - i)
+        if rows == ROWS:
+            full_tile(a, i, w, panels, 0, w, counts)
+        else:
+            for r in range(rows):
+                row_tile(a, i + r, w, panels, 0, w, counts[r])
+        for r in range(rows):
+            for c in range(end - begin):
+                out[i + r, begin + c] = bits - 2 * counts[r, c]
+        if mirror:
+            for c in range(end - begin):
+                for r in range(rows):
+                    out[begin + c, i + r] = bits - 2 * counts[r, c]
+
+
+def columns_together(columns):
+    """Neighbouring columns that a task computes: threads that write to the same line hold each other up."""
+    groups = -(-columns // COLUMNS)
+    return COLUMNS * max(1, min(8, groups // (4 * get_threads())))
+
+
+def overlaps(packed, probes, n, m):
+    """Fill m (k, b, p) int32 with the overlaps of probes (k, b, w) with packed (k, p, w)."""
+    (k, b, p), columns = m.shape, columns_together(m.shape[2])
+    work = k * b * p * (n / 20_000 + 1) + 2 * packed.size  # 20 000 products of bits a nanosecond
+    overlap_columns.deal(k * -(-p // columns), work, columns, packed, probes, n, m)
+
+
+@parallel
+def overlap_columns(task, columns, packed, probes, n, m):
+    """`overlaps` with so many patterns of a network."""
+    _, p, w = packed.shape
+    parts = -(-p // columns)
+    network, first = task // parts, task % parts * columns
+    panels = empty((PANELS, w, LANES), np.uint64)
+    for begin in range(first, min(first + columns, p), COLUMNS):
+        end = min(begin + COLUMNS, p)
+        interleave(packed[network], begin, end, panels)
+        product(probes[network], panels, n, begin, end, 0, probes.shape[1], False, m[network])
+
+
+def couplings(units, p, self_coupling, weights):
+    """Fill weights (k, n, n), any signed integer dtype, with W = sum of outer products of the p patterns."""
+    (k, n, _), columns = units.shape, columns_together(units.shape[1])
+    work = k * n * n * (p / 40_000 + 1)
+    coupling_columns.deal(k * -(-n // columns), work, columns, units, p, self_coupling, weights)
+
+
+@parallel
+def coupling_columns(task, columns, units, p, self_coupling, weights):
+    """`couplings` in so many columns of a network."""
+    _, n, u = units.shape
+    parts = -(-n // columns)
+    own, out = units[task // parts], weights[task // parts]
+    first = (parts - 1 - task % parts) * columns  # of the triangle, so the longest come first
+    panels = empty((PANELS, u, LANES), np.uint64)
+    for begin in range(first, min(first + columns, n), COLUMNS):
+        end = min(begin + COLUMNS, n)
+        interleave(own, begin, end, panels)
+        product(own, panels, p, begin, end, 0, begin, True, out)
+        product(own, panels, p, begin, end, begin, end, False, out)
+        if not self_coupling:
+            for i in range(begin, end):
+                out[i, i] = 0

@@ -1,0 +1,324 @@
+"""Recall on the GPU: sweeps of updates until a row stops.
+
+One block keeps the local fields of a row where there are few units (`SMALL`) or the couplings are given; the
+whole grid works in pattern space where there are many.  Nothing here waits for the device, except
+`sweep_async` after `WATCHED` sweeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cupy
+import numpy as np
+
+from .fields import (
+    bit_planes,
+    fields_from_patterns,
+    fields_from_weights,
+    plane_groups,
+    quadratic_form,
+    weight_types,
+)
+from .module import INTEGERS, launch, multiprocessors, pieces_a_launch, shared_limit
+from .products import TILE_SHARED, TILE_THREADS, count_ones, overlaps
+from .random import THREADS, blocks, draw_orders
+
+BLOCK = 2048  # as in cuda/sweep.cu
+SMALL = (
+    16384  # units up to which recall from patterns keeps a row in a block: 14 bytes a unit of shared memory
+)
+BATCH = 2**30  # bytes of scratch of the rows that are recalled at once
+DRAWN = 2**25  # units in the random orders drawn at once: 26 bytes each
+WATCHED = 32  # sweeps after which recall of a large network asks whether there are rows left
+
+
+def row_threads(n: int) -> int:
+    """Threads of a block that keeps a row of n units: about two units each, 32 to 512."""
+    return min(512, max(32, 32 * -(-n // 64)))
+
+
+def row_memory(n: int, itemsize: int, rows: int, more: int = 0) -> tuple[Any, int]:
+    """Memory of a block that keeps a row with fields of itemsize bytes, and `more`: (scratch, bytes).
+
+    scratch is None if it fits in shared memory, else an array that holds it for all rows.
+    """
+    nbytes = -(-(n * (10 + itemsize) + more) // 8) * 8
+    # Static shared memory of these kernels is below 2 KiB.
+    if nbytes <= shared_limit(cupy.cuda.runtime.getDevice()) - 2048:
+        return None, nbytes
+    return cupy.empty((rows, nbytes), dtype=np.uint8), nbytes
+
+
+def each_batch(
+    row_bytes: int, row_clocks: float, recall: Callable[..., None], states: Any, *outputs: Any
+) -> None:
+    """recall(networks, states, *outputs) for parts of the rows (k, b) whose scratch is BATCH bytes at most,
+    and which take no longer than one launch may.
+
+    networks is a slice; most often there is one part, and nothing is copied.
+    """
+    k, b = states.shape[:2]
+    rows = min(max(1, BATCH // row_bytes), pieces_a_launch("recall of a probe", row_clocks))
+    if k * b <= rows:
+        recall(slice(None), states, *outputs)
+        return
+    networks, rows = max(1, rows // b), min(rows, b)
+    for first in range(0, k, networks):
+        for row in range(0, b, rows):
+            part = slice(first, first + networks), slice(row, row + rows)
+            pieces = [cupy.ascontiguousarray(array[part]) for array in (states, *outputs)]
+            recall(part[0], *pieces)
+            for array, piece in zip((states, *outputs), pieces, strict=True):
+                array[part] = piece
+
+
+def launch_rows(
+    kernel: str, head: tuple[Any, ...], limit: int, fields: Any, states: Any, *outputs: Any
+) -> None:
+    """Launch a kernel of recall.cu on states (k, b, w), a block for each row of their fields (k b, n)."""
+    rows, n = fields.shape
+    scratch, nbytes = row_memory(n, fields.dtype.itemsize, rows)
+    sizes = (states.shape[1], n, limit)
+    arguments = (*head, *sizes, fields, scratch, nbytes, states, *outputs, outputs[-1].shape[2])
+    launch("recall", kernel, rows, row_threads(n), *arguments, shared=0 if scratch is not None else nbytes)
+
+
+def ranks_of(order: Any) -> Any:
+    """The place of each unit in the orders order (r, n), int32 (r, n)."""
+    ranks = cupy.empty(order.shape, dtype=np.int32)
+    launch("recall", "rank_units", blocks(order.size), THREADS, order, *order.shape, ranks)
+    return ranks
+
+
+def recall_from_weights(
+    update: str, head: tuple[Any, ...], weights: Any, max_sweeps: int, states: Any, *outputs: Any
+) -> None:
+    """Recall with couplings weights (k, n, n); head: what the kernel of an update takes before them."""
+
+    def recall(networks: slice, states: Any, *outputs: Any) -> None:
+        own = weights[networks]
+        fields = fields_from_weights(own, states)
+        kernel = f"recall_{update}_weights<{weight_types(own, fields)}>"
+        launch_rows(kernel, (*head, own), max_sweeps, fields, states, *outputs)
+
+    n = weights.shape[1]
+    each_batch(26 * n, flip_clocks(n, 4), recall, states, *outputs)
+
+
+def flip_clocks(n: int, coupling: float) -> float:
+    """Clocks of the device that recall of a row of n units takes where a fourth of them flips, roughly.
+
+    coupling: instructions for each of the n couplings of a unit that flips.
+    """
+    return n * n / 4 * coupling / 128 / multiprocessors()
+
+
+def recall_async_weights(
+    key: int,
+    order: Any,
+    weights: Any,
+    max_sweeps: int,
+    states: Any,
+    converged: Any,
+    sweeps: Any,
+    flips: Any,
+    forms: Any,
+) -> None:
+    """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n): see the reference."""
+    head = (np.uint64(key), ranks_of(order), len(order))
+    recall_from_weights("async", head, weights, max_sweeps, states, converged, sweeps, flips, forms)
+
+
+def recall_sync_weights(
+    weights: Any, max_sweeps: int, states: Any, period: Any, sweeps: Any, flips: Any, forms: Any
+) -> None:
+    """Synchronous recall, states (k, b, w) in place, with couplings weights (k, n, n): see the reference."""
+    recall_from_weights("sync", (), weights, max_sweeps, states, period, sweeps, flips, forms)
+
+
+def recall_from_patterns(
+    update: str,
+    head: tuple[Any, ...],
+    packed: Any,
+    units: Any,
+    self_coupling: bool,
+    max_sweeps: int,
+    states: Any,
+    *outputs: Any,
+) -> None:
+    """Recall from packed (k, p, w) and units (k, n, u): in a block a row, or by the whole grid if n > SMALL.
+
+    head: what the kernel of an update, or its sweep by the grid, takes before the patterns.
+    """
+    (_, n, u), p = units.shape, packed.shape[1]
+    sweep: Callable[..., None] = sweep_async if update == "async" else sweep_sync
+
+    def recall(networks: slice, states: Any, *outputs: Any) -> None:
+        own = packed[networks], units[networks]
+        if n > SMALL:
+            sweep(*head, *own, self_coupling, max_sweeps, states, *outputs)
+            return
+        fields = fields_from_patterns(*own, self_coupling, states)
+        given = (*head, own[1], p, u, p if self_coupling else 0)
+        kernel = f"recall_{update}<{INTEGERS[fields.dtype.itemsize]}>"
+        launch_rows(kernel, given, max_sweeps, fields, states, *outputs)
+
+    clocks = 0 if n > SMALL else flip_clocks(n, 4 + p / 8)
+    each_batch(pattern_bytes(n, p), clocks, recall, states, *outputs)
+
+
+def recall_async(
+    key: int,
+    order: Any,
+    packed: Any,
+    units: Any,
+    self_coupling: bool,
+    max_sweeps: int,
+    states: Any,
+    converged: Any,
+    sweeps: Any,
+    flips: Any,
+    forms: Any,
+) -> None:
+    """Asynchronous recall, states (k, b, w) in place, from packed (k, p, w) and units (k, n, u), without
+    couplings in memory: see the reference."""
+    small = units.shape[1] <= SMALL
+    head = (np.uint64(key), ranks_of(order), len(order)) if small else (key, order)
+    given = (packed, units, self_coupling, max_sweeps, states)
+    recall_from_patterns("async", head, *given, converged, sweeps, flips, forms)
+
+
+def recall_sync(
+    packed: Any,
+    units: Any,
+    self_coupling: bool,
+    max_sweeps: int,
+    states: Any,
+    period: Any,
+    sweeps: Any,
+    flips: Any,
+    forms: Any,
+) -> None:
+    """Synchronous recall, states (k, b, w) in place, from packed (k, p, w) and units (k, n, u), without
+    couplings in memory: see the reference."""
+    given = (packed, units, self_coupling, max_sweeps, states)
+    recall_from_patterns("sync", (), *given, period, sweeps, flips, forms)
+
+
+def pattern_bytes(n: int, p: int) -> int:
+    """Scratch of a row that is recalled from patterns: overlaps and planes, fields and what a block keeps of
+    it, or the turns of a step."""
+    return (4 + plane_groups(n)) * p + (26 if n <= SMALL else 5) * n + 12 * BLOCK
+
+
+def sweep_async(
+    key: int,
+    order: Any,
+    packed: Any,
+    units: Any,
+    self_coupling: bool,
+    max_sweeps: int,
+    states: Any,
+    converged: Any,
+    sweeps: Any,
+    flips: Any,
+    forms: Any,
+) -> None:
+    """`recall_async` by the whole grid, in blocks of units, for networks of any size."""
+    (k, p, _), (_, n, u), b = packed.shape, units.shape, states.shape[1]
+    diagonal = 0 if self_coupling else p
+    m, planes, totals = pattern_space(packed, n, u, diagonal, states, forms)
+    left = cupy.full(k, b, dtype=np.int32)
+    remaining = cupy.full(1, k, dtype=np.int32)
+    sweep_flips = cupy.zeros((k, b), dtype=np.int64)
+    fields = cupy.empty((b, BLOCK), dtype=np.int64)
+    gram = cupy.empty((BLOCK, BLOCK), dtype=np.int32)
+    turned = cupy.empty((b, BLOCK), dtype=np.uint32)
+    turns = cupy.empty(b, dtype=np.int32)
+    ones = count_ones(units)
+    converged[...], sweeps[...], flips[...] = False, 0, 0
+    # Besides products of bits for the couplings inside the blocks, and about a thousand clocks for each flip.
+    clocks = sweep_clocks(k * b, n, p) + k * n * p * BLOCK / 8192 / multiprocessors() + k * b * n / 4 * 1000
+    most = min(WATCHED, max(1, DRAWN // n), pieces_a_launch("a sweep", clocks))
+    first, chunk = 0, min(4, most)
+    while first < max_sweeps:
+        count = min(chunk, max_sweeps - first)
+        wanted = cupy.zeros((k, count, -(-n // BLOCK)), dtype=np.int32)
+        if len(order):
+            orders, base = order, 0
+        else:
+            orders, base = cupy.empty((count, n), dtype=np.int32), first
+            draw_orders(key, 0, 0, first, remaining, orders)
+        launch_grid(
+            f"sweep_async<{plane_groups(n)}>",
+            (orders, len(orders), base, first, count, units, ones, k, b, n, p, u, diagonal),
+            (wanted, fields, gram, turned, turns, sweep_flips, left, remaining, states, m, planes, totals),
+            (converged, sweeps, flips, forms),
+        )
+        first, chunk = first + count, min(2 * chunk, most)
+        if first >= WATCHED and first < max_sweeps and int(remaining[0]) == 0:
+            break
+
+
+def sweep_sync(
+    packed: Any,
+    units: Any,
+    self_coupling: bool,
+    max_sweeps: int,
+    states: Any,
+    period: Any,
+    sweeps: Any,
+    flips: Any,
+    forms: Any,
+) -> None:
+    """`recall_sync` by the whole grid, for networks of any size."""
+    (k, p, _), (_, n, u), b = packed.shape, units.shape, states.shape[1]
+    diagonal = 0 if self_coupling else p
+    m, planes, totals = pattern_space(packed, n, u, diagonal, states, forms)
+    turned = cupy.empty((b, n), dtype=np.uint32)
+    turns, differing = cupy.zeros(b, dtype=np.int32), cupy.zeros(b, dtype=np.int32)
+    before = states.copy()
+    left = cupy.full(k, b, dtype=np.int32)
+    period[...], sweeps[...], flips[...] = 0, 0, 0
+    at_once = pieces_a_launch("a synchronous step", sweep_clocks(k * b, n, p))
+    for first in range(0, max_sweeps, at_once):
+        launch_grid(
+            f"sweep_sync<{plane_groups(n)}>",
+            (units, first, min(at_once, max_sweeps - first), k, b, n, p, u, diagonal),
+            (turned, turns, differing, before, left, states, m, planes, totals),
+            (period, sweeps, flips, forms),
+        )
+
+
+def sweep_clocks(rows: int, n: int, p: int) -> float:
+    """Clocks that the grid takes at most for a sweep of so many rows, roughly.
+
+    Counted are products of bits for the fields (4096 a clock and multiprocessor) and, where a fourth of the
+    units flips, the patterns' overlaps (a warp adds 32 of them, in 10 instructions, four warps a clock).
+    """
+    return rows * n * p * (8 * plane_groups(n) / 4096 + 10 / 512) / multiprocessors()
+
+
+def pattern_space(
+    packed: Any, n: int, u: int, diagonal: int, states: Any, forms: Any
+) -> tuple[Any, Any, Any]:
+    """Overlaps m (k, b, p) of states (k, b, w), their planes and sums; forms (k, b, r) begin."""
+    (k, p, _), b = packed.shape, states.shape[1]
+    m = cupy.empty((k, b, p), dtype=np.int32)
+    overlaps(packed, states, n, m)
+    if forms.shape[2]:
+        form = cupy.empty((k, b), dtype=np.int64)
+        quadratic_form(m, n, diagonal == 0, form)
+        forms[:, :, 0] = form
+    return m, *bit_planes(m, n, u)
+
+
+def launch_grid(
+    kernel: str, sizes: tuple[Any, ...], arrays: tuple[Any, ...], outputs: tuple[Any, ...]
+) -> None:
+    """Launch a kernel of sweep.cu: one block a multiprocessor, so that all run at once, and its barrier."""
+    arrived = cupy.zeros(1, dtype=np.uint32)
+    arguments = (*sizes, arrived, *arrays, *outputs, outputs[-1].shape[2])
+    launch("sweep", kernel, multiprocessors(), TILE_THREADS, *arguments, shared=TILE_SHARED, together=True)
