@@ -16,8 +16,8 @@ from fastrec.cli import hopfield, machine
 from fastrec.cli.options import Backend
 from fastrec.hopfield import network as network_module
 from fastrec.hopfield import states as patterns_module
-from fastrec.hopfield.network import RecallResult
-from fastrec.hopfield.states import as_states
+from fastrec.hopfield.recall import RecallResult
+from fastrec.hopfield.states import check_states
 from fastrec.hopfield.storage_capacity import memory
 from fastrec.kernels import words
 
@@ -54,7 +54,7 @@ class TestStates:
         x = spins(0, 3, 70)
         given = cp.asarray(x.astype(dtype))
         with crossing(waits=1):
-            states = as_states("x", given)
+            states = check_states("x", given)
         same([states], [x])
         assert (states is given) == (dtype == "i1")
 
@@ -62,11 +62,11 @@ class TestStates:
         x = spins(0, 3, 70)
         given = cp.asarray(x > 0)
         with crossing():
-            states = as_states("x", given)
+            states = check_states("x", given)
         same([states], [x])
 
     def test_unsigned(self, cp: Any) -> None:
-        same([as_states("x", cp.ones((2, 3), dtype=np.uint8))], [np.ones((2, 3), dtype=np.int8)])
+        same([check_states("x", cp.ones((2, 3), dtype=np.uint8))], [np.ones((2, 3), dtype=np.int8)])
 
     @pytest.mark.parametrize(
         "value",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ from hypothesis import strategies as st
 import fastrec
 from fastrec import HopfieldNetwork, PackedStates
 from fastrec import validation as arguments
-from fastrec.backend import move
+from fastrec.backend import kernels, move
 from fastrec.hopfield import network as network_module
+from fastrec.hopfield import recall as recall_module
 from fastrec.hopfield import states as patterns_module
-from fastrec.hopfield.network import RecallResult, choose_representation, occurrence
-from fastrec.hopfield.states import as_states, unpack_states
+from fastrec.hopfield.matching import count_earlier
+from fastrec.hopfield.recall import RecallResult, choose_representation
+from fastrec.hopfield.rules import HEBB
+from fastrec.hopfield.states import check_states, unpack_states
 from fastrec.kernels import DERIVE
 from fastrec.kernels.reference.random import philox
 from fastrec.streams import stream_key
@@ -54,14 +58,14 @@ class TestStates:
     )
     def test_dtypes(self, dtype: str) -> None:
         x = spins(0, 3, 70)
-        assert np.array_equal(as_states("x", x.astype(dtype)), x)
-        assert as_states("x", x.astype(dtype)).dtype == np.int8
-        assert np.array_equal(as_states("x", x > 0), x)
-        assert np.array_equal(as_states("x", x.tolist()), x)
+        assert np.array_equal(check_states("x", x.astype(dtype)), x)
+        assert check_states("x", x.astype(dtype)).dtype == np.int8
+        assert np.array_equal(check_states("x", x > 0), x)
+        assert np.array_equal(check_states("x", x.tolist()), x)
 
     def test_int8_is_not_copied(self) -> None:
         x = spins(0, 3, 70)
-        assert np.shares_memory(as_states("x", x[:, ::2]), x)
+        assert np.shares_memory(check_states("x", x[:, ::2]), x)
 
     @pytest.mark.parametrize(
         ("value", "message"),
@@ -397,9 +401,9 @@ class TestStore:
         assert network.couplings().shape == (3, 70, 70)
 
     @given(values=st.lists(st.integers(0, 5), max_size=30))
-    def test_occurrence(self, values: list[int]) -> None:
+    def test_count_earlier(self, values: list[int]) -> None:
         expected = [values[:i].count(value) for i, value in enumerate(values)]
-        assert occurrence(np.array(values, dtype=np.int64)).tolist() == expected
+        assert count_earlier(np.array(values, dtype=np.int64)).tolist() == expected
 
     def test_failures_change_nothing(self, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
         x = spins(0, 4, 50)
@@ -722,21 +726,83 @@ class TestRecall:
             network.recall(spins(1, 9000), max_sweeps=10**7, record_energy=True)
 
 
+def results(network: HopfieldNetwork, probes: np.ndarray) -> list[np.ndarray]:
+    """All that a network computes from probes."""
+    names = ("local_fields", "energy", "overlaps", "is_stable")
+    recalls = [network.recall(probes, update=update, record_energy=True) for update in ("async", "sync")]
+    return [
+        network.couplings(),
+        *(getattr(network, name)(probes) for name in names),
+        *(value for result in recalls for value in vars(result).values()),
+    ]
+
+
+@pytest.mark.parametrize("self_coupling", [False, True])
+@pytest.mark.parametrize(("n", "p", "k"), [(1, 1, None), (65, 9, 3), (130, 140, None)])
+def test_a_rule_that_has_only_couplings(
+    backend: str, n: int, p: int, k: int | None, self_coupling: bool
+) -> None:
+    """The Hebbian couplings, as a rule whose fields the patterns do not give."""
+    lead = (k,) if k else ()
+    x, probes = spins(0, *lead, p, n), spins(1, *lead, 5, n)
+    network = stored(x, backend=backend, self_coupling=self_coupling)
+    expected = results(network, probes)
+    network = stored(x, backend=backend, self_coupling=self_coupling)
+    network._rule = replace(HEBB, name="another", pattern_space=False)
+    for ours, theirs in zip(results(network, probes), expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f")
+    assert network._units is not None  # the kernel of the rule asks for it, nothing else does
+
+
+@pytest.fixture
+def conversions(backend: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The kernels that convert between bytes and bits, as they are called."""
+    module, called = kernels("hopfield", backend), []
+
+    def counted(name: str, kernel: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: object) -> None:
+            called.append(name)
+            kernel(*arguments)
+
+        return call
+
+    for name in ("pack", "unpack"):
+        monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
+    return called
+
+
+def test_states_are_converted_as_rarely_as_can_be(backend: str, conversions: list[str]) -> None:
+    """Patterns and probes are packed on the way in, and results unpacked, once each."""
+    x = fastrec.random_patterns(10, 500, seed=1, backend=backend)
+    assert conversions == ["unpack"]
+    network = stored(x, backend=backend)
+    probes = fastrec.corrupt(x, 0.1, seed=2, backend=backend)
+    assert conversions == ["unpack", "pack"]
+    network.recall(probes)
+    assert conversions == ["unpack", "pack", "pack", "unpack"]
+    network.energy(probes)
+    assert conversions[4:] == ["pack"]
+    packed = fastrec.random_patterns(10, 500, seed=1, backend=backend, packed=True)
+    stored(packed, backend=backend).recall(fastrec.corrupt(packed, 0.1, seed=2, backend=backend))
+    assert len(conversions) == 5
+
+
 def test_choice_of_representation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_representation(1, 100, 1000, 50, "async", False) == "patterns"
     assert choose_representation(1, 100, 1000, 1000, "async", False) == "weights"
     assert choose_representation(1, 1, 1000, 1000, "async", False) == "patterns"
     assert choose_representation(1, 1, 1000, 1000, "async", True) == "weights"
     assert choose_representation(1, 100, 1000, 1000, "sync", False) == "patterns"
-    monkeypatch.setattr(network_module, "available_memory", lambda backend: 10**6)
+    monkeypatch.setattr(recall_module, "available_memory", lambda backend: 10**6)
     assert choose_representation(1, 100, 1000, 1000, "async", False) == "patterns"
-    monkeypatch.setattr(network_module, "available_memory", lambda backend: None)
+    monkeypatch.setattr(recall_module, "available_memory", lambda backend: None)
     assert choose_representation(1, 100, 1000, 1000, "async", False) == "weights"
 
 
 def test_choice_of_representation_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     free = {"gpu": 2 * (1000**2 + 9 * 1000), "cpu": 0}
-    monkeypatch.setattr(network_module, "available_memory", free.__getitem__)
+    monkeypatch.setattr(recall_module, "available_memory", free.__getitem__)
     assert choose_representation(1, 1, 1000, 50, "async", False, "gpu") == "weights"
     assert choose_representation(1, 2, 1000, 50, "async", False, "gpu") == "patterns"
     assert choose_representation(1, 1, 1000, 128, "async", False, "gpu") == "patterns"  # of 16 bits
@@ -763,6 +829,13 @@ def test_find_oscillation(backend: str, n: int, p: int) -> None:
     again = fastrec.find_oscillation(n, p, seed=4, backend="reference")
     assert np.array_equal(again.network.patterns(), found.network.patterns())
     assert np.array_equal(again.start, found.start)
+
+
+def test_names_are_found_where_version_0_1_0_had_them() -> None:
+    for name in ("HopfieldNetwork", "OscillationResult", "RecallResult", "find_oscillation"):
+        assert getattr(network_module, name) is getattr(fastrec, name)
+    with pytest.raises(AttributeError, match=r"module 'fastrec.hopfield.network' has no attribute 'nothing'"):
+        _ = network_module.nothing
 
 
 def test_find_oscillation_errors(backend: str) -> None:

@@ -10,7 +10,7 @@ from a load of about 1/4 on, where memories are already lost; at any load below 
 import numpy as np
 from matplotlib.figure import Figure
 
-from fastrec.hopfield.network import choose_representation, narrowest
+from fastrec.hopfield.recall import choose_representation, narrowest
 from fastrec.plot import save_figure
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# Modules of version 0.1.0 that are elsewhere now, and where: pickles and users still name them.
+# Modules of version 0.1.0 whose names are elsewhere now, and where: pickles and users still name them.
 MOVED = {
     "arguments": ("validation",),
     "hopfield.capacity": ("hopfield.storage_capacity.run",),
     "hopfield.executors": ("jobs.executors",),
+    "hopfield.network": ("hopfield.oscillation",),
     "hopfield.patterns": ("hopfield.states",),
     "hopfield.results": (
         "hopfield.storage_capacity.definition",
@@ -96,14 +97,18 @@ class OldPlaces(MetaPathFinder, Loader):
         return spec_from_loader(name, self) if moved else None
 
     def exec_module(self, module: ModuleType) -> None:
-        places = MOVED[module.__name__.removeprefix("fastrec.")]
+        module.__getattr__ = names_from_new_places(module.__name__)  # type: ignore[method-assign]
 
-        def get(name: str) -> Any:
-            for place in places:
-                try:
-                    return getattr(importlib.import_module(f"fastrec.{place}"), name)
-                except AttributeError:
-                    pass
-            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
-        module.__getattr__ = get  # type: ignore[method-assign]
+def names_from_new_places(module: str) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` of a module that finds names in the new places that `MOVED` gives."""
+
+    def get(name: str) -> Any:
+        for place in MOVED[module.removeprefix("fastrec.")]:
+            try:
+                return getattr(importlib.import_module(f"fastrec.{place}"), name)
+            except AttributeError:
+                pass
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return get

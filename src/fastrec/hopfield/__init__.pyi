@@ -1,8 +1,8 @@
 from . import theory as theory
 from .network import HopfieldNetwork as HopfieldNetwork
-from .network import OscillationResult as OscillationResult
-from .network import RecallResult as RecallResult
-from .network import find_oscillation as find_oscillation
+from .oscillation import OscillationResult as OscillationResult
+from .oscillation import find_oscillation as find_oscillation
+from .recall import RecallResult as RecallResult
 from .retrieval import RetrievalResult as RetrievalResult
 from .retrieval import basin_map as basin_map
 from .retrieval import retrieval_curve as retrieval_curve

@@ -4,139 +4,94 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import array_module, backend_of, kernels, move, on_device, resolve
-from ..display import Displayed, span
+from ..imports import names_from_new_places
 from ..kernels import words
 from ..streams import stream_key
-from ..validation import as_int, available_memory, format_bytes, move_checked, require_memory, writable
+from ..validation import as_int, format_bytes, move_checked, require_memory, writable
+from .matching import match_rows
+from .recall import RecallResult, Update, choose_representation, narrowest, read_orders
+from .rules import HEBB, Rule
 from .states import (
     MAX_UNITS,
     PackedStates,
     States,
-    as_states,
-    draw_patterns,
-    give_states,
+    array_of,
+    check_states,
     pack_states,
-    storage,
+    states_like,
     unpack_states,
+    with_networks,
 )
 from .updates import Update
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+__getattr__ = names_from_new_places(__name__)
 
 Representation = Literal["auto", "patterns", "weights"]
 
-FEW_UNITS, FEW_ROWS = 2**14, 64  # of recall on the gpu: see `choose_representation`
 BLOCK_OVERLAPS = 2**26  # overlaps (int32) held at a time where they are only a step to something else
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class RecallResult(Displayed):
-    """What `HopfieldNetwork.recall` found.  Arrays have the shape of the probes without the last axis: (b,),
-    (k, b), or none (NumPy scalars) for a single probe (n,).  All are CuPy arrays if the probes were.
-
-    states: where the rows stopped, int8 (..., n); `PackedStates` for packed probes.
-    converged: bool, the row reached a fixed point.
-    period: int32, 1 at a fixed point, 2 in a two-cycle (sync only), 0 if max_sweeps ended the row.
-    sweeps: int32, sweeps done, with the one that found the stop: the last, without a flip, of a fixed point.
-    flips: int64, units flipped, counted each time.
-    energies: float64 (..., sweeps.max() + 1) if recorded, else None: before the first and after each sweep,
-        nan once the row has stopped.
-    """
-
-    states: Any
-    converged: Any
-    period: Any
-    sweeps: Any
-    flips: Any
-    energies: Any = None
-
-    def _summary(self) -> dict[str, Any]:
-        period, sweeps, flips = (
-            np.atleast_1d(move(array, "cpu")) for array in (self.period, self.sweeps, self.flips)
-        )
-        return {
-            "states": self.states.shape,
-            "fixed_points": np.count_nonzero(period == 1),
-            "two_cycles": np.count_nonzero(period == 2),
-            "unfinished": np.count_nonzero(period == 0),
-            "sweeps": span([sweeps.min(), sweeps.max()]),
-            "flips": span([flips.min(), flips.max()]),
-        }
-
-    def _figure(self) -> Figure | None:
-        from fastrec import plot
-
-        return None if self.energies is None else plot.energy_figure(self)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class OscillationResult(Displayed):
-    """A network and a start that cycles under sync and converges under async: see `find_oscillation`.
-
-    network: the `HopfieldNetwork`; start: (n,) int8.
-    sync, async_: `RecallResult` of both, with energies (steps + 1,) and (sweeps + 1,).
-    cycle: (2, n) int8, the two states that sync ends up alternating between.
-    """
-
-    network: HopfieldNetwork
-    start: NDArray[np.int8]
-    sync: RecallResult
-    async_: RecallResult
-    cycle: NDArray[np.int8]
-
-    def _summary(self) -> dict[str, Any]:
-        return {
-            "n": self.network.n,
-            "p": self.network.n_patterns,
-            "cycling_units": np.count_nonzero(self.cycle[0] != self.cycle[1]),
-            "sync_steps": int(self.sync.sweeps),
-            "async_sweeps": int(self.async_.sweeps),
-        }
-
-    def _figure(self) -> Figure:
-        from fastrec import plot
-
-        return plot.oscillation_figure(self)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the energies of both recalls into ax, or into a new figure, and return the axes.
-
-        As `CapacityResult.plot`.
-        """
-        from fastrec import plot
-
-        return plot.draw_oscillation(ax, self) if ax is not None else self._figure().axes[0]
-
-
 class HopfieldNetwork:
-    """A network of n binary units with couplings W = sum over patterns of their outer products.
+    """A network of n binary units with Hebbian couplings, an associative memory.
 
-    n: units, 1..2^31-1.
-    self_coupling: keep the diagonal of W (it is p); False sets it to zero.
-    backend: "cpu", "gpu", "reference" or "auto"; None follows `fastrec.get_backend` at every call.
-    representation: recall from packed "patterns" (n p / 4 bytes) or from "weights" (n^2 integers of the
-        narrowest dtype); "auto" takes the cheaper one that fits.  Both give equal bits.
+    The couplings W are the sum of the outer products of the stored patterns, unscaled integers; the usual
+    factor 1/n does not change the sign of a local field.  Everything is computed exactly: the same patterns
+    and seed give the same bits on every backend, machine and number of threads.
 
-    States are +1 and -1 of any integer or float dtype, bool (False = -1), or `PackedStates`.  Patterns
-    (k, p, n) make k independent networks of one shape, computed in one call; all arrays then have the leading
-    axis k.  On the gpu, NumPy arrays give NumPy arrays, and CuPy arrays give CuPy arrays.  The host waits for
-    the device only to check the values of CuPy states and of a CuPy order (packed ones are trusted), to know
-    how many energies were recorded, and in recall of more than 16384 units from patterns to ask, now and
-    again after some tens of sweeps, whether all have stopped.  Patterns are kept where the backend computes,
-    and move when it changes.  Every method raises ValueError for arguments it cannot use and then leaves the
-    network as it was.
+    Parameters
+    ----------
+    n : int
+        Number of units, 1 to 2^31 - 1.
+    self_coupling : bool, default False
+        Keep the diagonal of W, which is p; otherwise it is zero.
+    backend : str, optional
+        "cpu", "gpu", "reference" or "auto"; by default the one in force at each call (`get_backend`).
+    representation : {"auto", "patterns", "weights"}, default "auto"
+        Recall from packed patterns (n p / 4 bytes) or from weights (n^2 integers of the narrowest dtype);
+        "auto" takes the cheaper one that fits in memory.  Both give equal bits.
 
-    Hopfield, PNAS 79, 2554 (1982).
+    Raises
+    ------
+    ValueError
+        For invalid arguments.  So does every method, and then leaves the network as it was.
+    BackendError
+        If the backend is unknown or cannot run here.
+
+    Notes
+    -----
+    States are +1 and -1 of any integer or float dtype, bool (False is -1), or `PackedStates`.  Patterns
+    (k, p, n) make k independent networks of one shape, which are computed in one call; all arrays then have
+    the leading axis k.
+
+    On the gpu, NumPy arrays give NumPy arrays and CuPy arrays give CuPy arrays.  The host waits for the
+    device only to check the values of CuPy states and of a CuPy order (packed states are trusted), to know
+    how many energies were recorded, and in recall of more than 16384 units from patterns to ask, after some
+    tens of sweeps, whether all rows have stopped.  Patterns are kept where the backend computes, and move
+    when it changes.
+
+    References
+    ----------
+    J. J. Hopfield, Neural networks and physical systems with emergent collective computational abilities,
+    PNAS 79, 2554 (1982).
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> patterns = fastrec.random_patterns(p=5, n=100, seed=1)
+    >>> net = fastrec.HopfieldNetwork(100)
+    >>> net.store(patterns)
+    >>> probes = fastrec.corrupt(patterns, flips=10, seed=2)
+    >>> bool((net.recall(probes).states == patterns).all())
+    True
     """
+
+    _rule: Rule = HEBB
 
     def __init__(
         self,
@@ -157,7 +112,7 @@ class HopfieldNetwork:
         self._backend = backend
         self._representation = representation
         self._lead: tuple[int, ...] | None = None  # () or (k,), fixed by the first store
-        # Patterns (k, capacity, w), the first p in use; what recall derives from them is made when needed.
+        # Patterns (k, capacity, w), the first p in use; what follows from them is computed when needed.
         self._buffer: Any = np.empty((1, 0, words(self._n)), dtype=np.uint64)
         self._p = 0
         self._units: Any = None
@@ -175,12 +130,12 @@ class HopfieldNetwork:
 
     @property
     def n_networks(self) -> int | None:
-        """Number k of independent networks, None for one network without that axis."""
+        """Number k of independent networks, None for a single network without that axis."""
         return self._lead[0] if self._lead else None
 
     @property
     def backend(self) -> str:
-        """Name of the backend that the next call runs on."""
+        """Name of the backend on which the next call will run."""
         return resolve(self._backend)
 
     def __repr__(self) -> str:
@@ -193,7 +148,7 @@ class HopfieldNetwork:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: patterns of the device as NumPy's, which any machine can read."""
+        """The state to copy or pickle; patterns of a device become NumPy's, which any machine can read."""
         state = self.__dict__.copy()
         # Without the spare rows, into which `store` writes.
         stored = move(self._buffer[:, : self._p], "cpu")
@@ -202,15 +157,34 @@ class HopfieldNetwork:
         return state | {"_buffer": stored}
 
     def store(self, patterns: States) -> None:
-        """Add patterns (p, n), one pattern (n,), or (k, p, n) for k networks, to those stored before.
+        """Store patterns in addition to those stored before.
 
-        The first call fixes k.  `PackedStates` are taken over without a copy where the backend computes.
+        Parameters
+        ----------
+        patterns : array_like or PackedStates
+            One pattern (n,), patterns (p, n), or (k, p, n) for k networks; the first call fixes k.
+            `PackedStates` that are where the backend computes are not copied.
+
+        Raises
+        ------
+        ValueError
+            If patterns are no states of n units, have another k, do not fit in memory, or are so many that
+            sums would overflow: p n^2 must stay below 2^63.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork(4)
+        >>> net.store([[1, 1, -1, -1], [1, -1, 1, -1]])
+        >>> net.store([1, -1, -1, 1])
+        >>> net.n_patterns
+        3
         """
-        name = resolve(self._backend, storage(patterns))
+        name = resolve(self._backend, array_of(patterns))
         packed, shape = self._read("patterns", patterns, name)
         k, q, w = packed.shape
         p = self._p + q
-        if p * self._n**2 >= 2**63 or p >= 2**31:
+        if self._rule.bound(self._n, p) * self._n**2 >= 2**63 or p >= 2**31:
             raise ValueError(
                 f"patterns would make p = {p} of n = {self._n}: p n^2 must stay below 2^63, p below 2^31"
             )
@@ -227,55 +201,90 @@ class HopfieldNetwork:
         self._replace(buffer, p, shape[:-2])
 
     def forget(self, patterns: States) -> None:
-        """Remove patterns (p, n), (n,) or (k, p, n) that are stored, each as often as it is given.
+        """Remove stored patterns, each as often as it is given.
 
-        Of equal stored patterns the last go first, so that forgetting what was just stored restores the
-        network exactly.  The patterns are compared on the host, also those of the gpu.  Raises ValueError
-        naming the first that is not stored (often enough).
+        Of equal stored patterns the last are removed first, so that forgetting what was just stored restores
+        the network exactly.  The host compares the patterns, also those of the gpu.
+
+        Parameters
+        ----------
+        patterns : array_like or PackedStates
+            One pattern (n,), patterns (p, n), or (k, p, n) for k networks.
+
+        Raises
+        ------
+        ValueError
+            If a pattern is not stored, or not as often as it is to be forgotten; the message names the first.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork(4)
+        >>> net.store([[1, 1, -1, -1], [1, -1, 1, -1]])
+        >>> net.forget([1, 1, -1, -1])
+        >>> net.patterns()
+        array([[ 1, -1,  1, -1]], dtype=int8)
         """
         self._require_patterns()
-        name = resolve(self._backend, storage(patterns))
-        given, shape = self._read("patterns", patterns, name)
-        removed, packed = (
-            move_checked("forget", given, "cpu"),
-            move_checked("forget", self._packed(name), "cpu"),
-        )
+        name = resolve(self._backend, array_of(patterns))
+        packed, shape = self._read("patterns", patterns, name)
+        removed, stored = (move_checked("forget", rows, "cpu") for rows in (packed, self._packed(name)))
         k, q, w = removed.shape
-        # Equal rows have equal hashes; only stored rows whose hash is among the removed ones are compared.
-        factors = np.random.default_rng(w).integers(0, 2**64, w, dtype=np.uint64) | np.uint64(1)
-        network, row = np.nonzero(np.isin(packed @ factors, removed @ factors))
-        rows = np.empty((len(row) + k * q, w + 1), dtype=np.uint64)
-        rows[:, 0] = np.concatenate([network, np.repeat(np.arange(k), q)])
-        rows[: len(row), 1:] = packed[network, row]
-        rows[len(row) :, 1:] = removed.reshape(k * q, w)
-        kinds = np.unique(rows.view(f"V{8 * w + 8}")[:, 0], return_inverse=True)[1]
-        have, want = kinds[: len(row)], kinds[len(row) :]
-        number = int(kinds.max()) + 1
-        excess = occurrence(want) >= np.bincount(have, minlength=number)[want]
-        if excess.any():
-            first = int(excess.argmax())
-            index = divmod(first, q)[3 - len(shape) :]
-            name = f"patterns[{', '.join(map(str, index))}]" if index else "patterns"
-            raise ValueError(f"{name} is not stored, or not as often as it is to be forgotten")
-        taken = occurrence(have[::-1])[::-1] < np.bincount(want, minlength=number)[have]
+        dropped, missing = match_rows(stored, removed)
+        if missing is not None:
+            index = ", ".join(map(str, divmod(missing, q)[3 - len(shape) :]))
+            which = f"patterns[{index}]" if index else "patterns"
+            raise ValueError(f"{which} is not stored, or not as often as it is to be forgotten")
         require_memory("forget", 8 * k * (self._p - q) * w)
-        keep = np.ones(packed.shape[:2], dtype=bool)
-        keep[network[taken], row[taken]] = False
-        kept = move(packed[keep].reshape(k, self._p - q, w), name)
+        kept = move(stored[~dropped].reshape(k, self._p - q, w), name)
         self._replace(kept, self._p - q, shape[:-2])
 
     def patterns(self) -> NDArray[np.int8]:
-        """A copy of the stored patterns, int8 (p, n) or (k, p, n), in the order they were stored."""
-        lead = self._lead or ()
+        """Return a copy of the stored patterns.
+
+        Returns
+        -------
+        ndarray of int8, shape (p, n) or (k, p, n)
+            The patterns in the order in which they were stored.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork(4)
+        >>> net.store([True, True, False, False])
+        >>> net.patterns()
+        array([[ 1,  1, -1, -1]], dtype=int8)
+        """
+        k, lead = self._buffer.shape[0], (*(self._lead or ()), self._p)
         if not self._p:
-            return np.empty((*lead, 0, self._n), dtype=np.int8)
-        require_memory("patterns()", self._p * self._n * self._buffer.shape[0])
+            return np.empty((*lead, self._n), dtype=np.int8)
+        require_memory("patterns()", self._p * self._n * k)
         name = self.backend
-        states = unpack_states(self._packed(name), self._n, name, "cpu")
-        return states.reshape(*lead, self._p, self._n)
+        return in_shape(unpack_states(self._packed(name), self._n, name, "cpu"), lead)
 
     def couplings(self) -> NDArray[Any]:
-        """A copy of W, (n, n) or (k, n, n), unscaled: the narrowest of int8, int16, int32 that holds +-p."""
+        """Return a copy of the couplings W.
+
+        Returns
+        -------
+        ndarray of int8, int16 or int32, shape (n, n) or (k, n, n)
+            The unscaled couplings, in the narrowest of these dtypes that holds -p and p.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit in memory.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork(3)
+        >>> net.store([[1, 1, -1], [1, -1, -1]])
+        >>> net.couplings()
+        array([[ 0,  0, -2],
+               [ 0,  0,  0],
+               [-2,  0,  0]], dtype=int8)
+        """
         if self._p:
             made, name = self._weights, self.backend
             if made is None:
@@ -284,7 +293,7 @@ class HopfieldNetwork:
             weights = weights.copy() if weights is self._weights else weights
         else:
             weights = np.zeros((self._buffer.shape[0], self._n, self._n), dtype=np.int8)
-        return weights.reshape(*(self._lead or ()), self._n, self._n)
+        return in_shape(weights, (*(self._lead or ()), self._n))
 
     def recall(
         self,
@@ -295,36 +304,71 @@ class HopfieldNetwork:
         seed: int = 0,
         record_energy: bool = False,
     ) -> RecallResult:
-        """Run the dynamics from probes (b, n), (n,) or (k, b, n) until they stop or for max_sweeps sweeps.
+        """Run the dynamics from probes until it stops.
 
-        A unit takes the sign of its local field, and keeps its state where that is 0.
-        update: "async" updates the units one after the other, each seeing all earlier updates, and a row has
-            converged after a whole sweep without a flip; "sync" updates all at once and stops at a fixed
-            point or a two-cycle (symmetric couplings allow nothing longer: Bruck, Proc. IEEE 78, 1579, 1990).
-        order: of an async sweep.  "random" draws a permutation a sweep from seed, shared by all rows and
-            networks, so a row does not depend on those beside it; "sequential" is 0..n-1; an int array
-            (sweeps, n) holds one permutation a sweep and limits max_sweeps to their number.
-        seed: 0..2^64-1, of the random order.
-        record_energy: return the energies of every sweep too.
+        A unit takes the sign of its local field, and keeps its state where the field is 0.
 
-        Returns a `RecallResult`.  Raises ValueError if nothing is stored, for probes or arguments it cannot
-        use, or if representation="weights" does not fit in memory.
+        Parameters
+        ----------
+        probes : array_like or PackedStates
+            One state (n,), states (b, n), or (k, b, n) for k networks.
+        update : {"async", "sync"}, default "async"
+            "async" updates the units one after the other, each seeing all earlier updates; a row has
+            converged after a whole sweep without a flip.  "sync" updates all units at once and stops at a
+            fixed point or a two-cycle; symmetric couplings allow nothing longer [1]_.
+        order : {"random", "sequential"} or array_like of int, shape (sweeps, n), default "random"
+            Order of the units in asynchronous sweeps.  "random" draws a permutation for each sweep, shared by
+            all rows and networks, so that a row does not depend on those beside it.  "sequential" is
+            0, ..., n - 1.  An array holds a permutation for each sweep, and limits max_sweeps to their
+            number.
+        max_sweeps : int, default 100
+            Largest number of sweeps, 1 to 2^31 - 1.
+        seed : int, default 0
+            Seed of the random order, 0 to 2^64 - 1.
+        record_energy : bool, default False
+            Return the energies before the first and after each sweep too.
+
+        Returns
+        -------
+        RecallResult
+            The final states, how each row stopped, and after how many sweeps and flips.
+
+        Raises
+        ------
+        ValueError
+            If no pattern is stored, for invalid probes or arguments, or if ``representation="weights"`` does
+            not fit in memory.
+
+        References
+        ----------
+        .. [1] J. Bruck, On the convergence properties of the Hopfield model, Proc. IEEE 78, 1579 (1990).
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork(6)
+        >>> net.store([1, 1, 1, -1, -1, -1])
+        >>> result = net.recall([1, 1, -1, -1, -1, -1])
+        >>> result.states
+        array([ 1,  1,  1, -1, -1, -1], dtype=int8)
+        >>> int(result.flips), bool(result.converged)
+        (1, True)
         """
         self._require_patterns()
-        name = resolve(self._backend, storage(probes), order)
+        name = resolve(self._backend, array_of(probes), order)
         xp = array_module(name)
         if update not in ("async", "sync"):
             raise ValueError(f'update is {update!r}; it must be "async" or "sync"')
         max_sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
         key = stream_key(seed, self._n)
-        orders = self._orders(order, name)
+        orders = read_orders(order, self._n, name)
         if update == "sync" and not (isinstance(order, str) and order == "random"):
             raise ValueError('order is of async updates; update="sync" changes all units at once')
         if not isinstance(order, str):
             max_sweeps = min(max_sweeps, len(orders))
         states, shape = self._read("probes", probes, name)
         k, b, _ = states.shape
-        where = backend_of(storage(probes))
+        where = backend_of(array_of(probes))
         if not isinstance(probes, PackedStates):
             require_memory(f"recall of {k * b} states", k * b * self._n, backend=where)
         if record_energy:
@@ -337,9 +381,7 @@ class HopfieldNetwork:
         forms = xp.empty((k, b, max_sweeps + 1 if record_energy else 0), dtype=np.int64)
         self._settle(name)
         if self._choose(b, update, name) == "weights":
-            if self._weights is None:
-                self._weights = self._compute_weights('representation="weights"', name)
-            inputs: tuple[Any, ...] = (self._weights,)
+            inputs: tuple[Any, ...] = (self._coupling_weights('representation="weights"', name),)
             kernel = f"recall_{update}_weights"
         else:
             inputs = (self._packed(name), self._unit_words(name), self._self_coupling)
@@ -348,78 +390,184 @@ class HopfieldNetwork:
             inputs = (key, orders, *inputs)
         getattr(kernels("hopfield", name), kernel)(*inputs, max_sweeps, states, stopped, sweeps, flips, forms)
 
-        lead = shape[:-1]
         energies = None
         if record_energy:
             energies = self._energies(forms[..., : int(sweeps.max()) + 1])
             energies[xp.arange(energies.shape[2]) > sweeps[..., None]] = np.nan
-            energies = move(energies.reshape(*lead, -1), where)
-        stopped, sweeps, flips = (move(array, where).reshape(lead)[()] for array in (stopped, sweeps, flips))
-        return RecallResult(
-            give_states(states.reshape(*lead, -1), self._n, name, probes),
-            stopped == 1,
-            stopped.astype(np.int32),
-            sweeps,
-            flips,
-            energies,
+            energies = in_shape(move(energies, where), shape[:-1])
+        stopped, sweeps, flips = (
+            in_shape(move(array, where), shape[:-1]) for array in (stopped, sweeps, flips)
         )
+        final = states_like(probes, in_shape(states, shape[:-1]), self._n, name)
+        return RecallResult(final, stopped == 1, stopped.astype(np.int32), sweeps, flips, energies)
 
     def local_fields(self, states: States) -> Any:
-        """h = W s, unscaled integers (..., n) for states (..., n): int32 while n p < 2^31, else int64."""
+        """Return the local fields h = W s of states s.
 
-        def kernel(name: str, s: Any, m: Any) -> Any:
-            dtype = np.int32 if self._n * self._p < 2**31 else np.int64
-            fields = array_module(name).empty((*m.shape[:2], self._n), dtype=dtype)
-            units = self._unit_words(name)
-            kernels("hopfield", name).local_fields(units, s, m, self._self_coupling, fields)
+        Parameters
+        ----------
+        states : array_like or PackedStates, shape (n,), (b, n) or (k, b, n)
+            The states.
+
+        Returns
+        -------
+        ndarray of int32 or int64
+            Unscaled integers of the shape of the states; int32 if n p < 2^31.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork(3)
+        >>> net.store([1, 1, -1])
+        >>> net.local_fields([1, 1, 1])
+        array([ 0,  0, -2], dtype=int32)
+        """
+
+        def kernel(name: str, s: Any) -> Any:
+            dtype = np.int32 if self._n * self._rule.bound(self._n, self._p) < 2**31 else np.int64
+            fields = array_module(name).empty((*s.shape[:2], self._n), dtype=dtype)
+            module = kernels("hopfield", name)
+            if self._rule.pattern_space:
+                m = self._products(name, s)
+                module.local_fields(self._unit_words(name), s, m, self._self_coupling, fields)
+            else:
+                module.local_fields_weights(self._coupling_weights("local_fields", name), s, fields)
             return fields
 
-        return self._by_rows("local_fields", states, kernel)
+        return self._by_rows("local_fields", states, 8 * self._n, max(self._p, self._n), kernel)
 
     def energy(self, states: States) -> Any:
-        """E = -(1/2n) sum_ij W_ij s_i s_j, float64 (...) for states (..., n), from exact integers."""
+        """Return the energy E = -(1/2n) sum_ij W_ij s_i s_j of states s, from exact integers.
 
-        def kernel(name: str, s: Any, m: Any) -> Any:
-            form = array_module(name).empty(m.shape[:2], dtype=np.int64)
-            kernels("hopfield", name).quadratic_form(m, self._n, self._self_coupling, form)
-            return self._energies(form)
+        Parameters
+        ----------
+        states : array_like or PackedStates, shape (n,), (b, n) or (k, b, n)
+            The states.
 
-        return self._by_rows("energy", states, kernel)
+        Returns
+        -------
+        ndarray of float64
+            The energies, of the shape of the states without the last axis.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork(4)
+        >>> net.store([1, 1, -1, -1])
+        >>> float(net.energy([1, 1, -1, -1]))  # -(n - 1) / 2
+        -1.5
+        """
+
+        def kernel(name: str, s: Any) -> Any:
+            forms = array_module(name).empty((*s.shape[:2], 1), dtype=np.int64)
+            if self._rule.pattern_space:
+                m = self._products(name, s)
+                kernels("hopfield", name).quadratic_form(m, self._n, self._self_coupling, forms[..., 0])
+            else:
+                self._step_sync("energy", name, s, 0, forms)
+            return self._energies(forms[..., 0])
+
+        return self._by_rows("energy", states, 8, self._p, kernel)
 
     def overlaps(self, states: States) -> Any:
-        """m = (1/n) sum_i x_i s_i with every stored pattern x, float64 (..., p) for states (..., n)."""
-        return self._by_rows("overlaps", states, lambda name, s, m: m / self._n)
+        """Return the overlaps m = (1/n) sum_i x_i s_i of states s with every stored pattern x.
+
+        Parameters
+        ----------
+        states : array_like or PackedStates, shape (n,), (b, n) or (k, b, n)
+            The states.
+
+        Returns
+        -------
+        ndarray of float64, shape (p,), (b, p) or (k, b, p)
+            The overlaps, from -1 to 1.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork(4)
+        >>> net.store([[1, 1, -1, -1], [1, -1, 1, -1]])
+        >>> net.overlaps([1, 1, -1, -1])
+        array([1., 0.])
+        """
+        return self._by_rows(
+            "overlaps", states, 8 * self._p, self._p, lambda name, s: self._products(name, s) / self._n
+        )
+
+    def _integer_overlaps(self, states: States) -> Any:
+        """`overlaps` times n, exact: sum_i x_i s_i, int32 (..., p)."""
+        return self._by_rows("overlaps", states, 4 * self._p, self._p, self._products)
 
     def is_stable(self, states: States) -> Any:
-        """Whether no unit has a local field against its state, bool (...) for states (..., n)."""
+        """Return whether no unit of a state has a local field against it.
 
-        def kernel(name: str, s: Any, m: Any) -> Any:
-            stable = array_module(name).empty(m.shape[:2], dtype=bool)
-            units = self._unit_words(name)
-            kernels("hopfield", name).is_stable(units, s, m, self._self_coupling, stable)
+        Parameters
+        ----------
+        states : array_like or PackedStates, shape (n,), (b, n) or (k, b, n)
+            The states.
+
+        Returns
+        -------
+        ndarray of bool
+            Of the shape of the states without the last axis.  Recall leaves stable states as they are.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork(4)
+        >>> net.store([1, 1, -1, -1])
+        >>> net.is_stable([[1, 1, -1, -1], [-1, -1, 1, 1], [1, 1, 1, -1]])
+        array([ True,  True, False])
+        """
+
+        def kernel(name: str, s: Any) -> Any:
+            xp = array_module(name)
+            if not self._rule.pattern_space:
+                return self._step_sync("is_stable", name, s, 1, xp.empty((*s.shape[:2], 0), np.int64)) == 1
+            stable, m = xp.empty(s.shape[:2], dtype=bool), self._products(name, s)
+            kernels("hopfield", name).is_stable(self._unit_words(name), s, m, self._self_coupling, stable)
             return stable
 
-        return self._by_rows("is_stable", states, kernel)
+        return self._by_rows("is_stable", states, 8, self._p, kernel)
 
-    def _by_rows(self, job: str, states: States, kernel: Callable[[str, Any, Any], Any]) -> Any:
-        """kernel(backend, s (k, c, w), overlaps (k, c, p)) over blocks of c rows that bound the overlaps."""
-        self._require_patterns()
-        name, where = resolve(self._backend, storage(states)), backend_of(storage(states))
-        probes, shape = self._read("states", states, name)
-        packed = self._packed(name)
-        k, b, _ = probes.shape
-        row_bytes = {"local_fields": 8 * self._n, "overlaps": 8 * self._p}.get(job, 8)
-        require_memory(f"{job} of {k * b} states", k * b * row_bytes, backend=where)
+    def _products(self, name: str, s: Any) -> Any:
+        """Sums of products of packed states s (k, c, w) with the stored patterns, int32 (k, c, p)."""
+        m = array_module(name).empty((*s.shape[:2], self._p), dtype=np.int32)
+        kernels("hopfield", name).overlaps(self._packed(name), s, self._n, m)
+        return m
+
+    def _step_sync(self, job: str, name: str, s: Any, steps: int, forms: Any) -> Any:
+        """Periods (k, c) of packed states s (k, c, w) after some synchronous steps with the couplings.
+
+        forms (k, c, steps + 1 or 0) is filled with s'W s before and after each step.
+        """
         xp = array_module(name)
-        step = max(1, BLOCK_OVERLAPS // (k * max(self._p, self._n if job == "local_fields" else 1)))
-        blocks = []
-        for i in range(0, b, step):
-            s = xp.ascontiguousarray(probes[:, i : i + step])
-            m = xp.empty((k, s.shape[1], self._p), dtype=np.int32)
-            kernels("hopfield", name).overlaps(packed, s, self._n, m)
-            blocks.append(move(kernel(name, s, m), where))
+        period, sweeps = xp.empty((2, *s.shape[:2]), dtype=np.int32)
+        flips = xp.empty(s.shape[:2], dtype=np.int64)
+        weights = self._coupling_weights(job, name)
+        kernels("hopfield", name).recall_sync_weights(weights, steps, s.copy(), period, sweeps, flips, forms)
+        return period
+
+    def _by_rows(
+        self, job: str, states: States, row_bytes: int, row_numbers: int, kernel: Callable[[str, Any], Any]
+    ) -> Any:
+        """Results of kernel(backend, s (k, c, w)) over blocks of rows, of row_bytes bytes a row.
+
+        A block holds as many rows as keep row_numbers numbers for each of them within `BLOCK_OVERLAPS`.
+        """
+        self._require_patterns()
+        name, where = resolve(self._backend, array_of(states)), backend_of(array_of(states))
+        probes, shape = self._read("states", states, name)
+        self._settle(name)
+        k, b, _ = probes.shape
+        require_memory(f"{job} of {k * b} states", k * b * row_bytes, backend=where)
+        step, xp = max(1, BLOCK_OVERLAPS // (k * row_numbers)), array_module(name)
+        blocks = [
+            move(kernel(name, xp.ascontiguousarray(probes[:, i : i + step])), where)
+            for i in range(0, b, step)
+        ]
         result = blocks[0] if len(blocks) == 1 else array_module(where).concatenate(blocks, axis=1)
-        return result.reshape((*shape[:-1], *result.shape[2:]))[()]
+        return in_shape(result, shape[:-1])
 
     def _read(self, name: str, states: States, backend: str) -> tuple[Any, tuple[int, ...]]:
         """Checked states as words (k, rows, w) where the backend computes, and their shape.
@@ -427,7 +575,7 @@ class HopfieldNetwork:
         Packed states that are there are not copied.
         """
         n = self._n
-        checked = states if isinstance(states, PackedStates) else as_states(name, states, n)
+        checked = states if isinstance(states, PackedStates) else check_states(name, states, n)
         shape = checked.shape
         if shape[-1] != n:
             raise ValueError(f"{name} has n = {shape[-1]} units a state; the network has n = {n}")
@@ -439,7 +587,7 @@ class HopfieldNetwork:
             packed = move_checked(name, writable(checked.words), backend)
         else:
             packed = pack_states(checked, backend)
-        return packed.reshape(*[1] * (3 - packed.ndim), *packed.shape), shape
+        return with_networks(packed), shape
 
     def _replace(self, buffer: Any, p: int, lead: tuple[int, ...]) -> None:
         self._buffer, self._p, self._lead, self._units, self._weights = buffer, p, lead, None, None
@@ -449,7 +597,7 @@ class HopfieldNetwork:
             raise ValueError("the network holds no patterns; call store(patterns) first")
 
     def _settle(self, backend: str) -> None:
-        """Have the stored patterns where a backend computes; what is derived from them is left behind."""
+        """Move the stored patterns to where a backend computes, and drop what was derived from them."""
         if on_device(self._buffer) != (backend == "gpu"):
             buffer = move_checked("the stored patterns", self._buffer, backend)
             self._buffer, self._units, self._weights = buffer, None, None
@@ -463,7 +611,7 @@ class HopfieldNetwork:
         return packed
 
     def _unit_words(self, backend: str) -> Any:
-        """The transpose (k, n, u) of the stored patterns, made on first use."""
+        """The transpose (k, n, u) of the stored patterns, computed on first use."""
         packed = self._packed(backend)
         if self._units is None:
             k, p, _ = packed.shape
@@ -474,123 +622,34 @@ class HopfieldNetwork:
             self._units = units
         return self._units
 
+    def _coupling_weights(self, what: str, backend: str) -> Any:
+        """The couplings (k, n, n), computed on first use."""
+        if self._weights is None:
+            self._weights = self._compute_weights(what, backend)
+        return self._weights
+
     def _compute_weights(self, what: str, backend: str) -> Any:
-        shape, dtype = (self._buffer.shape[0], self._n, self._n), narrowest(self._p)
-        cure = '; representation="patterns" needs no weights'
+        bound = self._rule.bound(self._n, self._p)
+        shape, dtype = (self._buffer.shape[0], self._n, self._n), narrowest(bound)
+        cure = '; representation="patterns" needs no weights' if self._rule.pattern_space else ""
         require_memory(what, math.prod(shape) * dtype.itemsize, cure, backend)
-        units, weights = self._unit_words(backend), array_module(backend).empty(shape, dtype=dtype)
-        kernels("hopfield", backend).couplings(units, self._p, self._self_coupling, weights)
+        packed, units = self._packed(backend), self._unit_words(backend)
+        weights = array_module(backend).empty(shape, dtype=dtype)
+        self._rule.couplings(kernels("hopfield", backend), packed, units, self._self_coupling, weights)
         return weights
 
     def _choose(self, b: int, update: Update, backend: str) -> Literal["patterns", "weights"]:
+        if not self._rule.pattern_space:
+            return "weights"
         if self._representation == "auto":
             made = self._weights is not None
             return choose_representation(self._buffer.shape[0], b, self._n, self._p, update, made, backend)
         return self._representation
 
-    def _energies(self, form: Any) -> Any:
-        return form / (-2.0 * self._n) + 0.0  # + 0.0 turns -0.0 into 0.0
-
-    def _orders(self, order: Any, backend: str) -> Any:
-        """Orders (sweeps, n) for the kernels of a backend, no rows for random ones."""
-        n, xp = self._n, array_module(backend)
-        if isinstance(order, str):
-            if order == "random":
-                return xp.empty((0, n), dtype=np.int32)
-            if order == "sequential":
-                return xp.arange(n, dtype=np.int32)[None]
-            raise ValueError(f'order is {order!r}; it must be "random", "sequential" or integers (sweeps, n)')
-        try:
-            array = order if on_device(order) else np.asarray(order)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"order is not an array: {error}") from None
-        if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != n or not len(array):
-            raise ValueError(
-                f"order has shape {array.shape}, dtype {array.dtype}; it must be integers (sweeps, {n})"
-            )
-        xp = array_module(backend_of(array))
-        wrong = (xp.sort(array, axis=1) != xp.arange(n)).any(axis=1)
-        if wrong.any():
-            raise ValueError(f"order[{int(wrong.argmax())}] is not a permutation of 0..{n - 1}")
-        return move(xp.ascontiguousarray(array, dtype=np.int32), backend)
+    def _energies(self, forms: Any) -> Any:
+        return forms / (-2.0 * self._n) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
-def narrowest(p: int) -> np.dtype[Any]:
-    """The dtype of the couplings of p patterns."""
-    return np.min_scalar_type(-p - 1)  # the narrowest that holds -p-1 holds +p too
-
-
-def choose_representation(
-    k: int, b: int, n: int, p: int, update: Update, have_weights: bool, backend: str = "cpu"
-) -> Literal["patterns", "weights"]:
-    """The representation that recalls b rows of k networks with fewer operations, if it fits in memory.
-
-    Counted in one unit of one pattern, as the CPU kernels spend it: a sweep from patterns n p; from weights
-    4 (n^2 + n flips) in all if async, with about 3 n / 4 flips, or 2 n^2 a sweep if sync, and n^2 p / 8 to
-    make them.  Sweeps are few below the load where memories are lost, then tens.  On the gpu, where matrix
-    units make weights and sync fields in no time, weights serve async, whose flips then cost a row each, but
-    for few rows of large networks, each of which would keep one multiprocessor busy alone.
-    Weights that do not exist yet may take half of the memory there is, with the fields of all rows.
-    """
-    sweeps = 4 if p < 0.1 * n else 30
-    from_patterns = b * sweeps * n * p
-    from_weights = b * n * n * (7 if update == "async" else 2 * sweeps)
-    if backend == "gpu":
-        fewer = update == "async" and (have_weights or n <= FEW_UNITS or k * b >= FEW_ROWS)
-    else:
-        fewer = from_weights + (0 if have_weights else n * n * p // 8) < from_patterns
-    if not fewer:
-        return "patterns"
-    if have_weights or (free := available_memory(backend)) is None:
-        return "weights"
-    return "weights" if k * n * (n * narrowest(p).itemsize + 9 * b) <= free // 2 else "patterns"
-
-
-def occurrence(kinds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many equal values precede each value, (m,) for (m,)."""
-    order = np.argsort(kinds, kind="stable")
-    ranked = kinds[order]
-    start = np.flatnonzero(np.diff(ranked, prepend=-1))
-    result = np.empty(len(kinds), dtype=np.int64)
-    result[order] = np.arange(len(kinds)) - np.repeat(start, np.diff(np.r_[start, len(kinds)]))
-    return result
-
-
-def find_oscillation(n: int, p: int, seed: int = 0, backend: str | None = None) -> OscillationResult:
-    """Search for a start that ends in a two-cycle under sync updates and in a fixed point under async ones.
-
-    Random networks of p patterns and n units are tried in turn, each from 64 random starts, 4096 in all; the
-    first network is that of ``random_patterns(p, n, seed)``.  The async order has the same seed.  Cycles are
-    common except at loads below about 0.02; with p = 1 they need an even n.
-
-    Raises ValueError if no start is found, as for n = 1, or for arguments it cannot use.
-    """
-    n, p = as_int("n", n, 1, MAX_UNITS), as_int("p", p, 1, 2**31 - 1 - 64)
-    key, name = stream_key(seed, n), resolve(backend)
-    for first, k in ((0, 1), (1, 3), (4, 12), (16, 48)):  # the first network nearly always has one
-        require_memory("find_oscillation", 8 * k * (p + 64) * words(n), backend=name)
-        drawn = draw_patterns(key, first, k, p + 64, n, name)
-        patterns, starts = PackedStates(drawn[:, :p].copy(), n), PackedStates(drawn[:, p:].copy(), n)
-        networks = HopfieldNetwork(n, backend=name)
-        networks.store(patterns)
-        found = move(networks.recall(starts, update="sync").period, "cpu") == 2
-        if found.any():
-            found &= move(networks.recall(starts, seed=seed).converged, "cpu")
-        if not found.any():
-            continue
-        t, row = np.unravel_index(int(found.argmax()), found.shape)
-        start = unpack_states(starts.words[t, row], n, name, "cpu")
-        network = HopfieldNetwork(n, backend=backend)
-        network.store(PackedStates(patterns.words[t], n))
-        sync = network.recall(start, update="sync", record_energy=True)
-        other = network.recall(sync.states, update="sync", max_sweeps=1).states
-        return OscillationResult(
-            network,
-            start,
-            sync,
-            network.recall(start, seed=seed, record_energy=True),
-            np.stack([sync.states, other]),
-        )
-    raise ValueError(
-        f"none of 4096 starts oscillates with n = {n}, p = {p}, seed = {seed}; try a load p/n above 0.1"
-    )
+def in_shape(array: Any, lead: tuple[int, ...]) -> Any:
+    """An array (k, rows, ...) in the shape (*lead, ...) that the caller uses; a scalar if that is ()."""
+    return array.reshape((*lead, *array.shape[2:]))[()]

@@ -21,14 +21,33 @@ MAX_UNITS = 2**31 - 1  # orders and overlaps are int32
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PackedStates(Displayed):
-    """States in one bit a unit: what `pack` and ``random_patterns(..., packed=True)`` return.
+    """States of one bit a unit, as `pack` and ``random_patterns(..., packed=True)`` return them.
 
-    words: (..., w = ceil(n / 64)) uint64, C-contiguous, of NumPy or CuPy; bit j of word i is unit 64 i + j,
-        +1 as 1, -1 as 0, the bits past n are 0.  Not copied, here or in what takes it where the words are:
-        do not write to it afterwards.
-    n: units a state.
+    All of `HopfieldNetwork` and `corrupt` take them in place of arrays of +1 and -1.
 
-    Raises ValueError if `words` is anything else; bits past n are not looked for on the device.
+    Parameters
+    ----------
+    words : ndarray of uint64, shape (..., ceil(n / 64))
+        C-contiguous, of NumPy or CuPy.  Bit j of word i is unit 64 i + j, 1 for +1 and 0 for -1; the bits
+        past n are 0.  The array is not copied, neither here nor by functions that compute where it is: do
+        not write to it afterwards.
+    n : int
+        Number of units of a state.
+
+    Raises
+    ------
+    ValueError
+        If words or n is anything else.  Bits past n are not looked for on the device.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> packed = fastrec.pack([[1, 1, -1, -1], [1, -1, 1, -1]])
+    >>> packed.words
+    array([[3],
+           [5]], dtype=uint64)
+    >>> packed.shape
+    (2, 4)
     """
 
     words: Any
@@ -60,25 +79,58 @@ class PackedStates(Displayed):
         return (*self.words.shape[:-1], self.n)
 
     def unpack(self) -> Any:
-        """The states as +1 and -1, int8 (..., n), where the words are."""
+        """Return the states as an array.
+
+        Returns
+        -------
+        ndarray of int8, shape (..., n)
+            +1 and -1, of NumPy or CuPy as the words are.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> fastrec.pack([[1, 1, -1, -1]]).unpack()
+        array([[ 1,  1, -1, -1]], dtype=int8)
+        """
         return unpack_states(self.words, self.n, "gpu" if on_device(self.words) else None)
 
 
 States = ArrayLike | PackedStates
 
 
-def storage(states: States) -> Any:
-    """The array that says where states are: their words if packed."""
+def array_of(states: States) -> Any:
+    """The array that holds states: their words if they are packed."""
     return states.words if isinstance(states, PackedStates) else states
 
 
 def pack(states: ArrayLike, backend: str | None = None) -> PackedStates:
-    """Pack states (..., n) of +1 and -1 (or bool) to one bit a unit; CuPy states to CuPy words.
+    """Pack states to one bit a unit.
 
-    Raises ValueError if `states` holds anything else or is empty.
+    Parameters
+    ----------
+    states : array_like, shape (..., n)
+        +1 and -1 of any integer or float dtype, or bool (False is -1).
+    backend : str, optional
+        "cpu", "gpu", "reference" or "auto"; by default the one in force.
+
+    Returns
+    -------
+    PackedStates
+        An eighth of the bytes of int8; CuPy words for CuPy states.
+
+    Raises
+    ------
+    ValueError
+        If states holds anything else or is empty.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> fastrec.pack(fastrec.random_patterns(p=10, n=1000, seed=1))
+    PackedStates(shape=(10, 1000), size=1.28 kB)
     """
     name = resolve(backend, states)
-    array = as_states("states", states)
+    array = check_states("states", states)
     return PackedStates(move(pack_states(array, name), backend_of(states)), array.shape[-1])
 
 
@@ -111,14 +163,43 @@ def random_patterns(
     *,
     packed: bool = False,
 ) -> NDArray[np.int8] | PackedStates:
-    """Independent random patterns, every unit +1 or -1 with probability 1/2.
+    """Draw independent random patterns, each unit +1 or -1 with probability 1/2.
 
-    Returns int8 (p, n), or (networks, p, n) for that many independent networks; with packed=True the same as
-    `PackedStates`, on the gpu with CuPy words.  Pattern mu of network t depends on seed, n, mu and t alone: a
-    smaller p or `networks` gives the first of a larger one.
+    Pattern mu of network t depends on seed, n, mu and t alone: fewer patterns or networks are the first ones
+    of more.
 
-    Raises ValueError if p, n or networks is not a positive integer, if seed is not one of 0..2^64-1, or if
-    memory does not suffice.
+    Parameters
+    ----------
+    p : int
+        Number of patterns.
+    n : int
+        Number of units.
+    seed : int, default 0
+        0 to 2^64 - 1.
+    networks : int, optional
+        Number of independent networks.
+    backend : str, optional
+        "cpu", "gpu", "reference" or "auto"; by default the one in force.
+    packed : bool, default False
+        Return `PackedStates`, on the gpu with CuPy words.
+
+    Returns
+    -------
+    ndarray of int8 or PackedStates, shape (p, n) or (networks, p, n)
+        The patterns.
+
+    Raises
+    ------
+    ValueError
+        If p, n or networks is not a positive integer, seed not one of those above, or memory does not
+        suffice.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> fastrec.random_patterns(p=2, n=5, seed=1)
+    array([[ 1, -1,  1,  1,  1],
+           [-1, -1, -1,  1, -1]], dtype=int8)
     """
     p, n = as_int("p", p, 1, 2**31 - 1), as_int("n", n, 1, MAX_UNITS)
     k = 1 if networks is None else as_int("networks", networks, 1, 2**31 - 1)
@@ -144,20 +225,43 @@ def corrupt(
 def corrupt(
     states: States, flips: float, seed: int = 0, backend: str | None = None
 ) -> NDArray[np.int8] | PackedStates:
-    """Copies of states (n,), (b, n) or (k, b, n) with distinct random units flipped, int8 or packed as given.
+    """Return copies of states in which distinct random units are flipped.
 
-    CuPy arrays give CuPy arrays.
+    Parameters
+    ----------
+    states : array_like or PackedStates, shape (n,), (b, n) or (k, b, n)
+        The states.
+    flips : int or float
+        An int is a number of units, 0 to n; a float is a fraction of them, 0 to 1, rounded to a whole number
+        (halves to even): 1 flips one unit, 1.0 flips all.
+    seed : int, default 0
+        0 to 2^64 - 1.  The units of a row depend on seed, n, the number of the row, and for (k, b, n) that of
+        the network.
+    backend : str, optional
+        "cpu", "gpu", "reference" or "auto"; by default the one in force.
 
-    flips: an int is a number of units (0..n), a float a fraction of them (0..1, rounded to a whole number,
-        halves to even): 1 flips one unit, 1.0 flips all.
+    Returns
+    -------
+    ndarray of int8 or PackedStates
+        The corrupted states, in the shape of states; packed, or of CuPy, if states are.
 
-    The units of a row depend on seed, n, the number of the row and, for (k, b, n), that of the network.
-    Raises ValueError if an argument is none of these.
+    Raises
+    ------
+    ValueError
+        If an argument is invalid.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> patterns = fastrec.random_patterns(p=3, n=100, seed=1)
+    >>> probes = fastrec.corrupt(patterns, flips=0.1, seed=2)
+    >>> (probes != patterns).sum(axis=1)
+    array([10, 10, 10])
     """
-    name = resolve(backend, storage(states))
-    checked = states if isinstance(states, PackedStates) else as_states("states", states)
-    n, rank = checked.shape[-1], len(checked.shape)
-    if rank > 3:
+    name = resolve(backend, array_of(states))
+    checked = states if isinstance(states, PackedStates) else check_states("states", states)
+    n = checked.shape[-1]
+    if len(checked.shape) > 3:
         raise ValueError(f"states has shape {checked.shape}; corrupt takes (n,), (b, n) or (k, b, n)")
     if isinstance(flips, (float, np.floating)):
         if not 0 <= flips <= 1:
@@ -167,14 +271,16 @@ def corrupt(
         count = round(float(flips) * n)
     else:
         count = as_int("flips", flips, 0, n)
-    key = stream_key(seed, n)
+    key, module, array = stream_key(seed, n), kernels("hopfield", name), array_of(checked)
+    copy = move_checked("states", array, name)
+    if copy is array or not copy.flags.c_contiguous:
+        require_memory("corrupt", copy.nbytes, backend=name)
+        copy = array_module(name).array(copy, order="C")
     if isinstance(checked, PackedStates):
-        packed = move_checked("states", checked.words, name)
-        packed = packed.copy() if packed is checked.words else packed
-    else:
-        packed = pack_states(checked, name)
-    kernels("hopfield", name).corrupt(key, count, n, packed.reshape(*[1] * (3 - rank), *packed.shape))
-    return give_states(packed, n, name, states)
+        module.corrupt(key, count, n, with_networks(copy))
+        return PackedStates(move(copy, backend_of(array)), n)
+    module.corrupt_states(key, count, with_networks(copy))
+    return move(copy, backend_of(states))
 
 
 def draw_patterns(key: np.uint64, first: int, k: int, p: int, n: int, backend: str) -> Any:
@@ -184,10 +290,10 @@ def draw_patterns(key: np.uint64, first: int, k: int, p: int, n: int, backend: s
     return packed
 
 
-def as_states(name: str, value: ArrayLike, n: int | None = None) -> Any:
+def check_states(name: str, value: ArrayLike, n: int | None = None) -> Any:
     """`value` as states (..., n), int8 +1 and -1; int8 is not copied, bool is read as False = -1.
 
-    A CuPy array stays on the device, for whose verdict on its values it is waited once.
+    A CuPy array stays on the device; the host waits once for the result of the check.
     Raises ValueError naming the argument, the value found and the cure.
     """
     try:
@@ -212,15 +318,15 @@ def as_states(name: str, value: ArrayLike, n: int | None = None) -> Any:
     if not are_states(array):
         bad = abs(array) != 1
         at = np.unravel_index(int(bad.argmax()), bad.shape)
-        found = f"{move(array[at], 'cpu')[()]} at [{', '.join(map(str, at))}]"
-        raise ValueError(f"{name} holds {found}; states are +1 and -1 (map 0/1 with 2*x-1 or pass bool)")
+        example = f"{move(array[at], 'cpu')[()]} at [{', '.join(map(str, at))}]"
+        raise ValueError(f"{name} holds {example}; states are +1 and -1 (map 0/1 with 2*x-1 or pass bool)")
     return array.astype(np.int8, copy=False)
 
 
 def are_states(array: Any) -> bool:
     """Whether all numbers are +1 or -1: within -1..1 and none 0 if signed integers.
 
-    Three passes without a temporary array of the size of the input, but for the magnitudes of floats.
+    Three passes without a temporary array of the size of the input, except for the magnitudes of floats.
     """
     if array.dtype.kind == "f":
         require_memory("checking states", array.nbytes, backend=backend_of(array))
@@ -249,15 +355,13 @@ def unpack_states(packed: Any, n: int, backend: str | None = None, where: str | 
     states = array_module(where).empty((len(rows), n), dtype=np.int8)
     step = rows_at_once(n, name)
     for i in range(0, len(rows), step):
-        given, part = readable(move(rows[i : i + step], name)), states[i : i + step]
-        into = (
-            part
-            if backend_of(part) == backend_of(given)
-            else array_module(name).empty(part.shape, dtype=np.int8)
-        )
-        kernel(given, into)
-        if into is not part:
-            into.get(out=part)
+        source, target = readable(move(rows[i : i + step], name)), states[i : i + step]
+        if backend_of(target) == backend_of(source):
+            kernel(source, target)
+        else:
+            unpacked = array_module(name).empty(target.shape, dtype=np.int8)
+            kernel(source, unpacked)
+            unpacked.get(out=target)
     return states.reshape(*packed.shape[:-1], n)
 
 
@@ -266,15 +370,20 @@ def rows_at_once(n: int, backend: str) -> int:
     return max(1, (DEVICE_CHUNK if backend == "gpu" else CHUNK) // n)
 
 
-def give_states(packed: Any, n: int, backend: str, given: States) -> Any:
-    """The states of words that a backend computed, packed as those given are and where those are."""
-    if isinstance(given, PackedStates):
-        return PackedStates(move(packed, backend_of(given.words)), n)
-    return unpack_states(packed, n, backend, backend_of(given))
+def states_like(states: States, packed: Any, n: int, backend: str) -> Any:
+    """The states of words that a backend computed, packed if `states` are, and where those are."""
+    if isinstance(states, PackedStates):
+        return PackedStates(move(packed, backend_of(states.words)), n)
+    return unpack_states(packed, n, backend, backend_of(states))
+
+
+def with_networks(array: Any) -> Any:
+    """An array of one state, of rows, or of rows of k networks with all three axes, (k, rows, ...)."""
+    return array.reshape(*[1] * (3 - array.ndim), *array.shape)
 
 
 def readable(array: Any) -> Any:
-    """The array, or a copy of it that kernels can take: they are compiled for contiguous, writable ones."""
+    """The array, or a copy that kernels can take: they are compiled for contiguous, writable arrays."""
     if on_device(array):
         return array_module("gpu").ascontiguousarray(array)
     return np.require(array, requirements=("C", "W"))

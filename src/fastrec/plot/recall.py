@@ -15,18 +15,46 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..hopfield.network import OscillationResult, RecallResult
+    from ..hopfield.oscillation import OscillationResult
+    from ..hopfield.recall import RecallResult
 
 # Units of an image: -1 and +1 as stored, then -1 and +1 that differ from the stored pattern.
 UNIT_COLOURS = np.array([[255, 255, 255], [38, 38, 38], [247, 196, 158], [213, 94, 0]], np.uint8)
 
 
 def recall_figure(stored: ArrayLike, probes: ArrayLike, recalled: ArrayLike) -> Figure:
-    """Stored patterns as images, the corrupted probes below them, and what was recalled from those.
+    """Draw stored patterns as images, the corrupted probes below them, and the recalled states below those.
 
-    The three arrays are +1/-1, of one shape (p, h, w): p images of h by w units. Units that differ from the
-    stored pattern are orange; a column's title is the overlap <stored, state> / (h w) of the probe and of
-    what was recalled. Raises ValueError for other shapes or values.
+    Units that differ from the stored pattern are orange.  The title of a column gives the overlaps
+    <stored, state> / (h w) of the probe and of the recalled state.
+
+    Parameters
+    ----------
+    stored, probes, recalled : array_like, shape (p, h, w)
+        +1 and -1: p images of h by w units.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Raises
+    ------
+    ValueError
+        For other shapes or values.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> from fastrec import plot
+    >>> letters = plot.glyphs("AB", 16)
+    >>> net = fastrec.HopfieldNetwork(256)
+    >>> net.store(letters.reshape(2, 256))
+    >>> probes = fastrec.corrupt(letters.reshape(2, 256), flips=0.1, seed=1)
+    >>> recalled = net.recall(probes).states
+    >>> figure = plot.recall_figure(letters, probes.reshape(2, 16, 16), recalled.reshape(2, 16, 16))
+    >>> len(figure.axes)
+    6
     """
     stages = {"stored": np.asarray(stored), "corrupted": np.asarray(probes), "recalled": np.asarray(recalled)}
     shape = stages["stored"].shape
@@ -51,18 +79,60 @@ def recall_figure(stored: ArrayLike, probes: ArrayLike, recalled: ArrayLike) -> 
 
 
 def energy_figure(recall: RecallResult) -> Figure:
-    """Energy per neuron against the sweep, of a recall with record_energy=True."""
+    """Draw the energy per neuron against the sweep.
+
+    Parameters
+    ----------
+    recall : RecallResult
+        A recall with ``record_energy=True``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure: see `draw_energy`.
+
+    Raises
+    ------
+    ValueError
+        If no energies were recorded.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> from fastrec import plot
+    >>> patterns = fastrec.random_patterns(p=5, n=100, seed=1)
+    >>> net = fastrec.HopfieldNetwork(100)
+    >>> net.store(patterns)
+    >>> figure = plot.energy_figure(net.recall(patterns, record_energy=True))
+    """
     figure = new_figure(6.4, 4.2)
     draw_energy(figure.subplots(), recall)
     return figure
 
 
 def draw_energy(ax: Axes, recall: RecallResult) -> Axes:
-    """The curves of `energy_figure`, drawn into ax; returns ax.
+    """Draw the curves of `energy_figure` into axes.
 
-    Each recall is a thin line, of more than 500 some are; a thick line is the median over all, of which
-    those that have stopped keep their energy. Grey is the energy per neuron of a memory without crosstalk,
-    -1/2. Raises ValueError if no energies were recorded.
+    Each recall is a thin line (some of them, if there are more than 500).  The thick line is the median over
+    all recalls, where those that have stopped keep their energy.  The grey line is the energy per neuron of a
+    memory without crosstalk, -1/2.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        The axes to draw into.
+    recall : RecallResult
+        A recall with ``record_energy=True``.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes.
+
+    Raises
+    ------
+    ValueError
+        If no energies were recorded.
     """
     if recall.energies is None:
         raise ValueError("recall holds no energies; call recall(..., record_energy=True)")
@@ -81,14 +151,44 @@ def draw_energy(ax: Axes, recall: RecallResult) -> Axes:
 
 
 def oscillation_figure(found: OscillationResult) -> Figure:
-    """Energy per neuron of a recall that cycles and of one that converges, from the same start."""
+    """Draw the energies per neuron of a recall that cycles and of one that converges from the same start.
+
+    Parameters
+    ----------
+    found : OscillationResult
+        The result of `find_oscillation`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> from fastrec import plot
+    >>> figure = plot.oscillation_figure(fastrec.find_oscillation(n=50, p=10))
+    """
     figure = new_figure(6.4, 4.2)
     draw_oscillation(figure.subplots(), found)
     return figure
 
 
 def draw_oscillation(ax: Axes, found: OscillationResult) -> Axes:
-    """The curves of `oscillation_figure`, drawn into ax; returns ax."""
+    """Draw the curves of `oscillation_figure` into axes.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        The axes to draw into.
+    found : OscillationResult
+        The result of `find_oscillation`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The same axes.
+    """
     units = np.count_nonzero(found.cycle[0] != found.cycle[1])
     draw_curve(ax, found.async_.energies / found.network.n, "async: converges", 0)
     draw_curve(ax, found.sync.energies / found.network.n, f"sync: {units} units go on flipping", 1)
@@ -100,10 +200,30 @@ def draw_oscillation(ax: Axes, found: OscillationResult) -> Axes:
 
 
 def glyphs(letters: Sequence[str], side: int) -> NDArray[np.int8]:
-    """Pictures of letters, (p, side, side) int8: +1 for ink, -1 for paper, each letter as large as fits.
+    """Return pictures of letters as patterns, each letter as large as fits.
 
-    letters: p characters that matplotlib's default font draws. side: units along an edge, at least 4. Raises
-    ValueError for a smaller side and for a letter without ink, such as a space, or not in the font.
+    Parameters
+    ----------
+    letters : sequence of str
+        p characters of matplotlib's default font.
+    side : int
+        Units along an edge, at least 4.
+
+    Returns
+    -------
+    ndarray of int8, shape (p, side, side)
+        +1 for ink, -1 for paper.
+
+    Raises
+    ------
+    ValueError
+        For a smaller side, and for a letter without ink, such as a space, or one that is not in the font.
+
+    Examples
+    --------
+    >>> from fastrec import plot
+    >>> plot.glyphs("AB", 16).shape
+    (2, 16, 16)
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -277,8 +277,7 @@ def retrieve(task: Task) -> Outcome:
     b = min(d.probes, p)
     probes = corrupt(PackedStates(memories.words[:b], n), flips, seed, backend)
     recalled = network.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed)
-    # Overlaps are integers over n, from which the product with n is less than 1/2 away.
-    m = np.rint(n * move(network.overlaps(recalled.states), "cpu")).astype(np.int64)
+    m = move(network._integer_overlaps(recalled.states), "cpu").astype(np.int64)
     with_memory = m[np.arange(b), np.arange(b)]
     return Outcome(
         n,

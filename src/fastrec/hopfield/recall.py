@@ -1,0 +1,137 @@
+"""Recall: its result, the orders of its sweeps, and the choice between patterns and couplings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..backend import array_module, backend_of, move, on_device
+from ..display import Displayed, span
+from ..validation import available_memory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Update = Literal["async", "sync"]
+
+FEW_UNITS, FEW_ROWS = 2**14, 64  # of recall on the gpu: see `choose_representation`
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RecallResult(Displayed):
+    """The result of `HopfieldNetwork.recall`.
+
+    Arrays have the shape of the probes without the last axis: (b,), (k, b), or none (NumPy scalars) for a
+    single probe (n,).  All are CuPy arrays if the probes were.
+
+    Attributes
+    ----------
+    states : ndarray of int8 or PackedStates
+        The states at which the rows stopped, of the shape of the probes; packed if the probes were.
+    converged : ndarray of bool
+        Whether the row reached a fixed point.
+    period : ndarray of int32
+        1 at a fixed point, 2 in a two-cycle (synchronous updates only), 0 if max_sweeps ended the row.
+    sweeps : ndarray of int32
+        Number of sweeps, including the last one of a converged row, in which no unit flips.
+    flips : ndarray of int64
+        Number of flips of units; a unit that flips twice counts twice.
+    energies : ndarray of float64 or None
+        With ``record_energy=True`` the energy before the first and after each sweep, one more than the sweeps
+        of the longest row along the last axis, nan once a row has stopped.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> patterns = fastrec.random_patterns(p=5, n=100, seed=1)
+    >>> net = fastrec.HopfieldNetwork(100)
+    >>> net.store(patterns)
+    >>> net.recall(fastrec.corrupt(patterns, flips=10, seed=2))
+    RecallResult(states=(5, 100), fixed_points=5, two_cycles=0, unfinished=0, sweeps=2, flips=10)
+    """
+
+    states: Any
+    converged: Any
+    period: Any
+    sweeps: Any
+    flips: Any
+    energies: Any = None
+
+    def _summary(self) -> dict[str, Any]:
+        period, sweeps, flips = (
+            np.atleast_1d(move(array, "cpu")) for array in (self.period, self.sweeps, self.flips)
+        )
+        return {
+            "states": self.states.shape,
+            "fixed_points": np.count_nonzero(period == 1),
+            "two_cycles": np.count_nonzero(period == 2),
+            "unfinished": np.count_nonzero(period == 0),
+            "sweeps": span([sweeps.min(), sweeps.max()]),
+            "flips": span([flips.min(), flips.max()]),
+        }
+
+    def _figure(self) -> Figure | None:
+        from fastrec import plot
+
+        return None if self.energies is None else plot.energy_figure(self)
+
+
+def read_orders(order: Any, n: int, backend: str) -> Any:
+    """Orders of sweeps as the kernels take them: int32 (sweeps, n) where the backend computes.
+
+    There are no rows for "random" orders, which the kernels draw.
+    """
+    xp = array_module(backend)
+    if isinstance(order, str):
+        if order == "random":
+            return xp.empty((0, n), dtype=np.int32)
+        if order == "sequential":
+            return xp.arange(n, dtype=np.int32)[None]
+        raise ValueError(f'order is {order!r}; it must be "random", "sequential" or integers (sweeps, n)')
+    try:
+        array = order if on_device(order) else np.asarray(order)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"order is not an array: {error}") from None
+    if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != n or not len(array):
+        raise ValueError(
+            f"order has shape {array.shape}, dtype {array.dtype}; it must be integers (sweeps, {n})"
+        )
+    xp = array_module(backend_of(array))
+    wrong = (xp.sort(array, axis=1) != xp.arange(n)).any(axis=1)
+    if wrong.any():
+        raise ValueError(f"order[{int(wrong.argmax())}] is not a permutation of 0..{n - 1}")
+    return move(xp.ascontiguousarray(array, dtype=np.int32), backend)
+
+
+def narrowest(bound: int) -> np.dtype[Any]:
+    """The narrowest signed dtype that holds couplings from -bound to bound."""
+    return np.min_scalar_type(-bound - 1)  # what holds -bound - 1 holds bound too
+
+
+def choose_representation(
+    k: int, b: int, n: int, p: int, update: Update, have_weights: bool, backend: str = "cpu"
+) -> Literal["patterns", "weights"]:
+    """The representation that recalls b rows of k networks with fewer operations, if it fits in memory.
+
+    Operations are counted in additions of one unit of one pattern by the CPU kernels.  A sweep from patterns
+    takes n p.  From weights, asynchronous recall takes 4 (n^2 + n flips) in all, with about 3 n / 4 flips,
+    synchronous recall 2 n^2 a sweep, and weights that are missing n^2 p / 8.  Sweeps are few below the load
+    at which memories are lost, then tens.  On the gpu, matrix units make weights and synchronous fields in
+    no time: weights serve asynchronous recall, where a flip then costs one row, except for few rows of large
+    networks, each of which would keep one multiprocessor busy alone.  Weights that are missing may take half
+    of the free memory, with the fields of all rows.
+    """
+    sweeps = 4 if p < 0.1 * n else 30
+    from_patterns = b * sweeps * n * p
+    from_weights = b * n * n * (7 if update == "async" else 2 * sweeps)
+    if backend == "gpu":
+        fewer = update == "async" and (have_weights or n <= FEW_UNITS or k * b >= FEW_ROWS)
+    else:
+        fewer = from_weights + (0 if have_weights else n * n * p // 8) < from_patterns
+    if not fewer:
+        return "patterns"
+    if have_weights or (free := available_memory(backend)) is None:
+        return "weights"
+    return "weights" if k * n * (n * narrowest(p).itemsize + 9 * b) <= free // 2 else "patterns"
