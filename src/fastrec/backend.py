@@ -24,14 +24,43 @@ listeners.append(announcement)  # before any kernel is compiled: public code rea
 
 
 class BackendError(RuntimeError):
-    """The backend asked for is unknown, cannot run here, or cannot take these arrays."""
+    """The chosen backend is unknown, cannot run here, or cannot take the given arrays.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> fastrec.set_backend("tpu")
+    Traceback (most recent call last):
+        ...
+    fastrec.backend.BackendError: backend is 'tpu'; it must be "cpu", "gpu", "reference" or "auto"
+    """
 
 
 def set_backend(name: str) -> str:
-    """Set the default of the process to "cpu", "gpu", "reference" or "auto" and return what it resolves to.
+    """Set the default backend of this process.
 
-    It holds in every thread, except inside `use_backend` and where an object or a call names its own.
-    Raises BackendError, and changes nothing, if the backend is unknown or not usable here.
+    It holds in every thread, except inside `use_backend` and where an object or a call names a backend.
+
+    Parameters
+    ----------
+    name : {"cpu", "gpu", "reference", "auto"}
+        "auto" is "gpu" where that can run, else "cpu".
+
+    Returns
+    -------
+    str
+        The backend in force, "auto" resolved.
+
+    Raises
+    ------
+    BackendError
+        If the backend is unknown or cannot run here; nothing changes then.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> fastrec.set_backend("cpu")
+    'cpu'
     """
     global _default
     resolved = resolve(name)
@@ -41,9 +70,29 @@ def set_backend(name: str) -> str:
 
 @contextlib.contextmanager
 def use_backend(name: str) -> Iterator[str]:
-    """Use a backend inside a ``with`` block, which gets its resolved name, in this thread or task only.
+    """Use a backend inside a ``with`` block, in this thread or asyncio task only.
 
-    Raises BackendError on entry if the backend is unknown or not usable here.
+    Parameters
+    ----------
+    name : {"cpu", "gpu", "reference", "auto"}
+        "auto" is "gpu" where that can run, else "cpu".
+
+    Yields
+    ------
+    str
+        The backend in force, "auto" resolved.
+
+    Raises
+    ------
+    BackendError
+        On entry, if the backend is unknown or cannot run here.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> with fastrec.use_backend("reference"):
+    ...     fastrec.get_backend()
+    'reference'
     """
     resolved = resolve(name)
     token = _scoped.set(name)
@@ -54,21 +103,51 @@ def use_backend(name: str) -> Iterator[str]:
 
 
 def get_backend() -> str:
-    """The backend in force: of `use_backend`, else `set_backend`, else FASTREC_BACKEND, else of "auto"."""
+    """Return the backend in force.
+
+    Returns
+    -------
+    str
+        That of `use_backend`, else of `set_backend`, else of the environment variable FASTREC_BACKEND, else
+        "auto" resolved: "gpu" where that can run, else "cpu".
+
+    Raises
+    ------
+    BackendError
+        If FASTREC_BACKEND names a backend that is unknown or cannot run here.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> fastrec.get_backend() in fastrec.available_backends()
+    True
+    """
     return resolve(None)
 
 
 def available_backends() -> tuple[str, ...]:
-    """The backends that can run here, of "reference", "cpu" and "gpu"."""
+    """Return the backends that can run here.
+
+    Returns
+    -------
+    tuple of str
+        Some of "reference", "cpu" and "gpu".
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> "cpu" in fastrec.available_backends()
+    True
+    """
     return tuple(name for name in BACKENDS if unavailable_reason(name) is None)
 
 
 def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> str:
-    """The name of the backend to run on: `backend` if given, else the one in force.
+    """The name of the backend to run on: `backend`, or the one in force if that is None.
 
-    "auto" is "gpu" where that can run, and has kernels of the domain if one is given, else "cpu"; CuPy arrays
+    "auto" is "gpu" where that can run, and has kernels of the domain if one is named, else "cpu"; CuPy arrays
     among `arrays` make it "gpu".  Raises BackendError if the backend is unknown, cannot run here, has no such
-    kernels, or is not "gpu" and an array is CuPy's.
+    kernels, or is not "gpu" and an array is of CuPy.
     """
     name, source = backend, "backend"
     if name is None:
@@ -77,12 +156,12 @@ def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> 
         name, source = os.environ.get("FASTREC_BACKEND") or "auto", "FASTREC_BACKEND"
     if name != "auto" and name not in BACKENDS:
         raise BackendError(f'{source} is {name!r}; it must be "cpu", "gpu", "reference" or "auto"')
-    given = any(map(on_device, arrays))
+    device_arrays = any(map(on_device, arrays))
     if name == "auto":
-        name = "gpu" if given or unavailable_reason("gpu", domain) is None else "cpu"
+        name = "gpu" if device_arrays or unavailable_reason("gpu", domain) is None else "cpu"
     if fault := unavailable_reason(name, domain):
         raise BackendError(fault)
-    if given and name != "gpu":
+    if device_arrays and name != "gpu":
         raise BackendError(f'a CuPy array was given to backend "{name}"; use "gpu" or cupy.asnumpy(array)')
     return name
 
@@ -106,12 +185,12 @@ def array_module(backend: str) -> Any:
 
 
 def on_device(array: object) -> bool:
-    """Whether this is a CuPy array, known by the name of its module: looking must not import CuPy."""
+    """Whether this is a CuPy array, told by the name of its module so that CuPy is not imported."""
     return type(array).__module__.partition(".")[0] == "cupy"
 
 
 def backend_of(array: object) -> str:
-    """A backend that computes where this array is: "gpu" for a CuPy array, else "cpu"."""
+    """A backend that computes where an array is: "gpu" for a CuPy array, else "cpu"."""
     return "gpu" if on_device(array) else "cpu"
 
 
@@ -137,12 +216,12 @@ class Device(NamedTuple):
 def device() -> Device:
     """The device that "gpu" runs on."""
     runtime = array_module("gpu").cuda.runtime
-    found = runtime.getDeviceProperties(runtime.getDevice())
-    return Device(found["name"].decode(), f"{found['major']}.{found['minor']}", found["multiProcessorCount"])
+    card = runtime.getDeviceProperties(runtime.getDevice())
+    return Device(card["name"].decode(), f"{card['major']}.{card['minor']}", card["multiProcessorCount"])
 
 
 def device_memory() -> tuple[int, int]:
-    """Bytes of the device in use that can still be had, with the free blocks of CuPy's pool, and in all."""
+    """Free bytes of the device in use, including the free blocks of CuPy's pool, and its bytes in all."""
     cupy = array_module("gpu")
     free, total = cupy.cuda.runtime.memGetInfo()
     return free + cupy.get_default_memory_pool().free_bytes(), total
@@ -150,19 +229,19 @@ def device_memory() -> tuple[int, int]:
 
 @functools.cache
 def unavailable_reason(backend: str, domain: str | None = None) -> str | None:
-    """What keeps a known backend, or its kernels of a domain, from running here, a sentence, or None."""
+    """Why a backend, or its kernels of a domain, cannot run here, as a sentence, or None if they can."""
     if domain is not None:
         if fault := unavailable_reason(backend):
             return fault
-        found = importlib.util.find_spec(f"fastrec.kernels.{backend}.{domain}")
-        return None if found else f'backend "{backend}" has no {domain} kernels in this version'
+        spec = importlib.util.find_spec(f"fastrec.kernels.{backend}.{domain}")
+        return None if spec else f'backend "{backend}" has no {domain} kernels in this version'
     if backend == "reference":
         return None
     if importlib.util.find_spec(f"fastrec.kernels.{backend}") is None:
         return f'the kernels of backend "{backend}" are not part of this version of fastrec'
     if backend == "cpu":
-        found = importlib.util.find_spec("numba")
-        return None if found else 'backend "cpu" needs Numba, which is not installed: pip install numba'
+        spec = importlib.util.find_spec("numba")
+        return None if spec else 'backend "cpu" needs Numba, which is not installed: pip install numba'
     return gpu_unavailable_reason()
 
 

@@ -39,7 +39,7 @@ def is_quiet() -> bool:
 
 
 def describe(work: str) -> bool:
-    """Say on the bar that is shown, if there is one, what is done at the moment; whether there is one."""
+    """Show on the current progress bar what is being done; returns whether there is a bar."""
     for advance in _bars[-1:]:
         advance(0, work)
     return bool(_bars)
@@ -49,13 +49,13 @@ def describe(work: str) -> bool:
 def progress_bar(
     description: str, total: float, shown: bool = True, done: float = 0
 ) -> Iterator[Callable[[float, str], None]]:
-    """Give a function advance(amount, description), which moves the bar.
+    """A ``with`` block with a progress bar, which gets a function advance(amount, description) to move it.
 
     In a terminal the bar goes to standard error and leaves no trace, in a notebook its last state stays.
 
-    total, done and amounts: in any unit of work done in equal time.  done: of the total, before this began;
-    the time left follows from the rest.  Nothing is shown unless `shown` and `on_terminal` or `in_notebook`,
-    and not if `is_quiet`.
+    total, done and amounts: in any unit of which equal amounts take equal time.  done: the part of the total
+    that was done before; the time left is estimated from the rest.  Nothing is shown unless `shown` is true
+    and there is a terminal or a notebook, and nothing if `is_quiet`.
     """
     terminal = on_terminal()
     if not shown or is_quiet() or not (terminal or in_notebook()):
@@ -93,7 +93,7 @@ def progress_bar(
 
 
 def notebook_output(bar: Progress) -> Callable[[], None]:
-    """A function that writes the bar to the output of the running cell, each time over the last."""
+    """A function that shows the bar in the output of the running cell, replacing its last state."""
     from IPython.display import DisplayHandle
 
     handle = DisplayHandle()

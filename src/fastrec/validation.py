@@ -1,4 +1,4 @@
-"""Checks that the public objects share: whole numbers, writable views, memory."""
+"""Checks of arguments that public objects share: whole numbers, writable views, memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .backend import device_memory, move, on_device
 
 
 def as_int(name: str, value: Any, low: int, high: int) -> int:
-    """`value` as an int from low to high; NumPy integers pass, bool does not.  Raises ValueError."""
+    """`value` as an int from low to high, or ValueError; integers of NumPy are accepted, bool is not."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and low <= value <= high:
         return int(value)
     top = f"2^{high.bit_length()}-1" if high > 2**16 and high & high + 1 == 0 else high
@@ -20,7 +20,7 @@ def as_int(name: str, value: Any, low: int, high: int) -> int:
 
 
 def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool = False) -> float:
-    """`value` as a float above low, or low itself if closed, and below high.  Raises ValueError."""
+    """`value` as a float above low (or equal to it if closed) and below high, or ValueError."""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if real and (low < value < high or (closed and value == low)):
         return float(value)
@@ -31,8 +31,10 @@ def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool
 
 
 def writable(array: NDArray[Any]) -> NDArray[Any]:
-    """The same memory without the read-only flag, for kernels that only read (they are compiled for writable
-    arrays); a copy if it is read-only by nature.  CuPy arrays have no such flag."""
+    """The same memory without the read-only flag, or a copy where that cannot be removed.
+
+    For kernels that only read: they are compiled for writable arrays.  CuPy arrays have no such flag.
+    """
     if not isinstance(array, np.ndarray):
         return array
     view = array.view()
@@ -44,7 +46,7 @@ def writable(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def available_memory(backend: str = "cpu") -> int | None:
-    """Bytes that can be had where a backend computes, on the host without swapping; None if not told."""
+    """Free bytes where a backend computes, on the host without swapping, or None if unknown."""
     if backend == "gpu":
         return device_memory()[0]
     try:
@@ -59,9 +61,9 @@ def available_memory(backend: str = "cpu") -> int | None:
 
 
 def require_memory(what: str, nbytes: int, cure: str = "", backend: str = "cpu") -> None:
-    """Raise ValueError saying what is needed and there if nbytes do not fit where a backend computes.
+    """Raise ValueError, with the bytes needed and free, if nbytes do not fit where a backend computes.
 
-    Small needs pass unseen.
+    Up to 64 MiB the free memory is not looked up.
     """
     if nbytes > 2**26 and (free := available_memory(backend)) is not None and nbytes > free:
         memory = "memory of the device" if backend == "gpu" else "memory"
@@ -71,7 +73,7 @@ def require_memory(what: str, nbytes: int, cure: str = "", backend: str = "cpu")
 
 
 def move_checked(what: str, array: Any, backend: str) -> Any:
-    """`move` to where a backend computes, if memory suffices there; else ValueError."""
+    """`move` to where a backend computes, or ValueError if memory does not suffice there."""
     if on_device(array) != (backend == "gpu"):
         require_memory(what, array.nbytes, backend=backend)
     return move(array, backend)
