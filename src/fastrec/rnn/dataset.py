@@ -15,13 +15,10 @@ from .validation import (
     Batch,
     Dropout,
     Loss,
-    LossSpec,
-    Reduction,
     as_inputs,
     check_targets,
     contiguous,
     make_batch,
-    make_loss_spec,
     read_floats,
     read_integers,
     read_lengths,
@@ -57,14 +54,6 @@ class Sequences(NamedTuple):
         lengths = None if self.lengths is None else np.clip(self.lengths - begin, 0, end - begin)
         x, targets = self.x[:, :, begin:end], self.targets[:, :, begin:end]
         return Sequences(x, targets, self.counted[:, begin:end], lengths)
-
-    def loss_spec(
-        self, c: Config, place: Place, counted: Array, loss: Loss, reduction: Reduction
-    ) -> LossSpec:
-        """The targets as kernels take them; only the steps `counted` (n, t) count."""
-        count = int(np.count_nonzero(counted))
-        targets = contiguous(self.targets, self.targets.dtype)
-        return make_loss_spec(c, place, targets, counted, count, loss, reduction)
 
 
 def checked_batch(

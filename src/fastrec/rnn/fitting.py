@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import move
 from ..files import require_suffix, require_writable
-from ..streams import derive
+from ..streams import MAX_SEED, derive
 from ..validation import as_int
-from .batches import BatchLearner, check_optimizer, read_options
 from .checkpoint import Checkpoint, describe, shorten
 from .config import MAX_SIZE, Array, Config
 from .dataset import Sequences, read_sequences
 from .device import Place
 from .history import History
-from .loop import EpochMeans, Step, train
+from .loop import BatchLearner, Callback, EpochMeans, Step, train
 from .network import RNN
 from .optimizers import Adam, Optimizer
 from .truncation import evaluate, read_truncation, windows
@@ -46,7 +46,7 @@ def fit(
     checkpoint_every: int = 1,
     patience: int | None = None,
     progress: bool = True,
-    callback: Callable[[int, History], object] | None = None,
+    callback: Callback | None = None,
 ) -> History:
     """Train a network in place on n sequences, or k networks at once on the same batches.
 
@@ -179,6 +179,28 @@ def fit(
         file.resume(learner.state())
     train(learner, file, progress)
     return learner.log.history()
+
+
+def read_options(
+    epochs: int, batch_size: int, seed: int, patience: int | None, callback: Callback | None
+) -> dict[str, Any]:
+    """Check the arguments of `fastrec.fit` that are fields of a `BatchLearner`."""
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback is {callback!r}; it must be a function of an epoch and a History")
+    return {
+        "epochs": as_int("epochs", epochs, 1, MAX_SIZE),
+        "batch_size": as_int("batch_size", batch_size, 1, MAX_SIZE),
+        "seed": as_int("seed", seed, 0, MAX_SEED),
+        "patience": None if patience is None else as_int("patience", patience, 1, MAX_SIZE),
+        "callback": callback,
+    }
+
+
+def check_optimizer(optimizer: Any) -> Optimizer:
+    """Return the optimiser; ValueError if it is none."""
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(f"optimizer is {optimizer!r}; it must be an SGD or an Adam")
+    return optimizer
 
 
 def read_validation(c: Config, at: Place, validation: Sequence[ArrayLike | None], loss: Loss) -> Sequences:

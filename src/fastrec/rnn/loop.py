@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..compilation import clock
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, TrainingState
 from .config import Array
 from .device import Place
+from .history import History
 from .optimizers import Optimizer
 from .training_log import TrainingLog
 from .validation import Loss
+
+Callback = Callable[[int, History], object]
 
 FACTOR, SLACK = 1e3, 10.0  # a loss that is above FACTOR times that of epoch 0 plus SLACK has diverged
 
@@ -107,6 +111,38 @@ class Learner:
     def state(self) -> TrainingState:
         """All that the epochs to come depend on."""
         return TrainingState(self.parameters, self.models, self.optimizer, self.log, self.extra_arrays())
+
+
+@dataclass
+class BatchLearner(Learner):
+    """A learner whose epochs are passes through n examples, in batches of a new order each."""
+
+    n: int
+    epochs: int
+    batch_size: int
+    seed: int
+    patience: int | None
+    callback: Callback | None
+
+    def work(self) -> tuple[float, float]:
+        return self.n * (self.epochs - self.log.epochs), 0
+
+    def is_finished(self) -> bool:
+        out_of_patience = self.patience is not None and self.log.epochs_since_best() >= self.patience
+        return self.log.epochs >= self.epochs or out_of_patience
+
+    def batches(self, shuffle: bool = True) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Number and examples of each batch of the next epoch."""
+        draw = np.random.Generator(np.random.Philox(key=np.array([self.seed, self.log.epochs], np.uint64)))
+        yield from enumerate(self.split(draw.permutation(self.n) if shuffle else np.arange(self.n)))
+
+    def split(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """The rows in batches, of which the last may be smaller."""
+        return (rows[first : first + self.batch_size] for first in range(0, len(rows), self.batch_size))
+
+    def end_epoch(self) -> None:
+        if self.callback is not None:
+            self.callback(self.log.epochs - 1, self.log.history())
 
 
 def train(learner: Learner, checkpoint: Checkpoint | None, progress: bool) -> None:

@@ -13,7 +13,7 @@ from .config import MAX_SIZE, Array
 from .dataset import Sequences, checked_batch, read_sequences
 from .device import Place
 from .network import RNN, Trace, give_all_back, give_back
-from .validation import Dropout, Loss, Reduction, check_reduction, read_state
+from .validation import Dropout, Loss, Reduction, check_reduction, make_loss_spec, read_state
 
 
 def truncated_bptt(
@@ -127,7 +127,7 @@ def windows(
         weights = rnn._weights(at.backend)
         batch = checked_batch(c, at, weights, part.x, part.lengths, start, count > 0, True, left_out())
         if count:
-            spec = part.loss_spec(c, at, mask, loss, reduction)
+            spec = make_loss_spec(c, at, part.targets, mask, count, loss, reduction)
             value, gradients, trace = rnn._learn(batch, spec, want_x=False)
         else:
             trace, value = rnn._forward(batch), xp.zeros(c.k)
@@ -153,6 +153,7 @@ def evaluate(
 
     start: (layers, k, b, s), None for the learned initial state.
     """
-    c, weights = rnn._config, rnn._weights(at.backend)
+    c, weights, counted = rnn._config, rnn._weights(at.backend), data.counted
     batch = checked_batch(c, at, weights, data.x, data.lengths, start, gradients=False, keep=False)
-    return rnn._evaluate(batch, data.loss_spec(c, at, data.counted, loss, "sum"))
+    count = int(np.count_nonzero(counted))
+    return rnn._evaluate(batch, make_loss_spec(c, at, data.targets, counted, count, loss, "sum"))

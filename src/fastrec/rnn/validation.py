@@ -248,7 +248,7 @@ def make_loss_spec(
         steps = place.take(contiguous(counted, counted.dtype))
     return LossSpec(
         place.kernels.cross_entropy if loss == "cross_entropy" else place.kernels.squared_error,
-        place.take(targets),
+        place.take(contiguous(targets, targets.dtype)),
         steps,
         place.xp.full(c.k, 1 / count if reduction == "mean" else 1.0),
     )

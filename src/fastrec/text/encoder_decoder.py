@@ -14,17 +14,17 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..backend import backend_of, move
 from ..files import new_file, require_suffix
-from ..rnn.batches import check_optimizer, read_options
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array, Config
 from ..rnn.dataset import checked_batch
 from ..rnn.device import Place, place
+from ..rnn.fitting import check_optimizer, read_options
 from ..rnn.history import History
 from ..rnn.loop import train
 from ..rnn.network import RNN, Trace
 from ..rnn.optimizers import Adam, Optimizer
 from ..rnn.serialization import FORMAT, open_archive, read_parameters, read_text, sizes_of
-from ..rnn.validation import Batch, LossSpec, Reduction
+from ..rnn.validation import Batch, LossSpec, Reduction, make_loss_spec
 from ..streams import MAX_SEED
 from ..validation import as_int
 from .context import context_gradients, context_states, draw_context
@@ -360,7 +360,7 @@ class EncoderDecoder:
         sources, targets : array_like
             As in `loss_and_gradients`.
         validation : tuple, optional
-            (sources, targets), perhaps with lengths and target_lengths, whose loss is taken after each epoch.
+            (sources, targets), perhaps with lengths and target_lengths, to take the loss of.
         optimizer : SGD or Adam, optional
             The default is a new `Adam` with clip=1.
         epochs, batch_size : int, optional
@@ -404,8 +404,7 @@ class EncoderDecoder:
     ) -> tuple[Array, Trace | None]:
         """The states (layers, 1, n, s) of checked sources, where computed, and the trace of an encoder."""
         if self.encoder is not None:
-            weights = self.encoder._weights(at.backend)
-            config = self.encoder._config
+            config, weights = self.encoder._config, self.encoder._weights(at.backend)
             batch = checked_batch(config, at, weights, sources, lengths, None, gradients=False, keep=keep)
             trace = self.encoder._forward(batch, keep=keep)
             return trace.state[:, None], trace
@@ -418,7 +417,8 @@ class EncoderDecoder:
         self._require_finite(at, "the state of the encoder", state)
         config, targets, weights = self.decoder._config, pairs.targets, self.decoder._weights(at.backend)
         batch = checked_batch(config, at, weights, targets.x, targets.lengths, state, gradients, gradients)
-        return batch, targets.loss_spec(config, at, targets.counted, "cross_entropy", reduction)
+        counted, count = targets.counted, int(np.count_nonzero(targets.counted))
+        return batch, make_loss_spec(config, at, targets.targets, counted, count, "cross_entropy", reduction)
 
     def _losses(self, at: Place, pairs: Pairs, reduction: Reduction) -> Array:
         """The loss (1,), where computed."""

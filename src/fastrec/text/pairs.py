@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import move
-from ..rnn.batches import BatchLearner
 from ..rnn.config import Array
 from ..rnn.dataset import Sequences
 from ..rnn.device import Place
-from ..rnn.loop import EpochMeans, Step
+from ..rnn.loop import BatchLearner, EpochMeans, Step
 from ..rnn.validation import (
     Reduction,
     as_array,
