@@ -28,14 +28,14 @@ OPTIMIZER = "optimizer."  # what the names of the arrays of an optimiser begin w
 
 
 def describe(data: Sequences | None) -> str:
-    """Sequences in a line that tells them from others."""
+    """Identify sequences in a line."""
     if data is None:
         return "none"
     return checksum(*(array for array in data if array is not None))
 
 
 def checksum(*arrays: Array) -> str:
-    """Arrays in a line that tells them from others."""
+    """Identify arrays in a line, by their shapes and a checksum."""
     total = 0
     for array in arrays:
         total = crc32(np.ascontiguousarray(move(array, "cpu")).data, total)
@@ -43,7 +43,7 @@ def checksum(*arrays: Array) -> str:
 
 
 def shorten(settings: dict[str, Any]) -> dict[str, str]:
-    """The settings as texts, of which long ones (a learning rate for each of many networks) are cut."""
+    """Turn settings into texts, and cut long ones (such as a learning rate for each of many networks)."""
     texts = {key: str(value) for key, value in settings.items()}
     return {
         key: text if len(text) <= LONGEST else f"{text[:LONGEST]}... with checksum {crc32(text.encode()):08x}"

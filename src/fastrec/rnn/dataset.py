@@ -67,7 +67,7 @@ def checked_batch(
     keep: bool,
     dropout: Dropout | None = None,
 ) -> Batch:
-    """Inputs that have been checked, numbers (m, b, t, i) or int32 tokens (m, b, t), as kernels take them."""
+    """Turn checked inputs, numbers (m, b, t, i) or int32 tokens (m, b, t), into what kernels take."""
     x, (b, t) = contiguous(x, x.dtype), x.shape[1:3]
     require_batch_memory(c, place, x, b, t, gradients, keep, dropout)
     valid = None if lengths is None else steps_before(lengths, t)
@@ -83,7 +83,7 @@ def read_sequences(
     lengths: ArrayLike | None,
     mask: ArrayLike | None,
 ) -> Sequences:
-    """The arguments of `fastrec.RNN.loss_and_gradients`, checked without asking for the memory of a trace."""
+    """Check the arguments of `fastrec.RNN.loss_and_gradients`, without requiring the memory of a trace."""
     array, are_tokens, led = as_inputs(c, x, "n", "sequence")
     n, t = array.shape[led : led + 2]
     dtype = np.dtype(np.int32) if are_tokens else c.dtype

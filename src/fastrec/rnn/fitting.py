@@ -204,7 +204,7 @@ def check_optimizer(optimizer: Any) -> Optimizer:
 
 
 def read_validation(c: Config, at: Place, validation: Sequence[ArrayLike | None], loss: Loss) -> Sequences:
-    """The argument `validation` of `fit`, checked."""
+    """Check the argument `validation` of `fit`."""
     if not np.iterable(validation):
         raise ValueError(f"validation is {validation!r}; give a tuple of x, targets, perhaps lengths, mask")
     parts = tuple(validation)
@@ -220,7 +220,7 @@ def read_validation(c: Config, at: Place, validation: Sequence[ArrayLike | None]
 def update_dropout(
     c: Config, dropout: float, seed: int, optimizer: Optimizer
 ) -> Callable[[], Dropout | None]:
-    """A function that says which units the next update of an optimiser leaves out."""
+    """Return a function that says which units the next update of an optimiser leaves out."""
     if not dropout:
         return lambda: None
     return lambda: read_dropout(c, dropout, derive(seed, optimizer._step))

@@ -76,26 +76,26 @@ class Learner:
         raise NotImplementedError
 
     def work(self) -> tuple[float, float]:
-        """The length of the progress bar, and how much of it is done before the first epoch."""
+        """Return the length of the progress bar, and how much of it was done before."""
         raise NotImplementedError
 
     def is_finished(self) -> bool:
-        """Whether no more epochs are needed."""
+        """Return whether the training is over."""
         raise NotImplementedError
 
     def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
-        """The steps of the next epoch, each computed after the update that the step before it led to.
+        """Yield the steps of the next epoch, each computed after the update that the one before led to.
 
-        means: of the epoch so far.  advance: moves the progress bar.
+        means: of the epoch so far. advance: moves the progress bar.
         """
         raise NotImplementedError
 
     def mean_norm(self, norms: list[Array]) -> Array:
-        """The mean (k,) of the gradient norms of an epoch."""
+        """Return the mean (k,) of the gradient norms of an epoch."""
         return sum(norms, np.zeros(1)) / len(norms)
 
     def validate(self) -> Array:
-        """The validation losses (k,)."""
+        """Return the validation losses (k,)."""
         raise NotImplementedError
 
     def end_epoch(self) -> None:
@@ -105,11 +105,11 @@ class Learner:
         """Called when an epoch is over and its checkpoint, if there is one, is written."""
 
     def extra_arrays(self) -> dict[str, Array]:
-        """Arrays by name that checkpoints hold besides parameters, optimiser and log, not copied."""
+        """Return what checkpoints hold besides parameters, optimiser and log, by name and not copied."""
         return {}
 
     def state(self) -> TrainingState:
-        """All that the epochs to come depend on."""
+        """Return all that the epochs to come depend on."""
         return TrainingState(self.parameters, self.models, self.optimizer, self.log, self.extra_arrays())
 
 
@@ -132,12 +132,12 @@ class BatchLearner(Learner):
         return self.log.epochs >= self.epochs or out_of_patience
 
     def batches(self, shuffle: bool = True) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Number and examples of each batch of the next epoch."""
+        """Yield number and examples of each batch of the next epoch."""
         draw = np.random.Generator(np.random.Philox(key=np.array([self.seed, self.log.epochs], np.uint64)))
         yield from enumerate(self.split(draw.permutation(self.n) if shuffle else np.arange(self.n)))
 
     def split(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-        """The rows in batches, of which the last may be smaller."""
+        """Divide rows into batches, of which the last may be smaller."""
         return (rows[first : first + self.batch_size] for first in range(0, len(rows), self.batch_size))
 
     def end_epoch(self) -> None:
@@ -170,10 +170,10 @@ def train(learner: Learner, checkpoint: Checkpoint | None, progress: bool) -> No
 
 
 def update(learner: Learner, step: Step) -> tuple[Array, Array]:
-    """Update the networks that have not diverged; the losses and gradient norms (k,), as NumPy arrays.
+    """Update the networks that have not diverged; return losses and gradient norms (k,) as NumPy arrays.
 
-    A network has diverged when its loss or gradient norm is not finite, or its loss is far above those of
-    epoch 0.  It is not changed then, nor by later steps.
+    A network diverges when its loss or gradient norm is not finite, or its loss is far above those of epoch
+    0. It is not changed then, nor by later steps.
     """
     log, epoch = learner.log, learner.log.epochs
     prepared = learner.optimizer._prepare(learner.parameters, step.gradients, learner.models, learner.place)

@@ -82,7 +82,7 @@ def pad_sequences(
 
 
 def as_dtype(name: str, values: Array, kind: np.dtype[Any]) -> Array:
-    """Numbers in a dtype; ValueError if it is one of integers that does not hold them."""
+    """Convert numbers to a dtype; ValueError if it is one of integers that cannot represent them."""
     with np.errstate(over="ignore", invalid="ignore"):
         converted = values.astype(kind) if values.dtype.kind in "fiub" else None
     if converted is None or (kind.kind in "iub" and not np.array_equal(converted, values)):

@@ -44,7 +44,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Config, dict[str, Array]]:
 
 @contextmanager
 def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[zipfile.ZipFile]:
-    """An archive to read in a `with` block, whose exceptions become ValueErrors that name the file."""
+    """Open an archive in a `with` block, whose exceptions become ValueErrors that name the file."""
     require_file(path)
     with open(os.fspath(path), "rb") as file:
         try:
@@ -57,7 +57,7 @@ def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[zipfile.Zi
 
 
 def read(archive: zipfile.ZipFile) -> tuple[Config, dict[str, Array]]:
-    """The network in an archive; ValueError, or whatever zipfile and NumPy raise, if there is none."""
+    """Read the network in an archive; ValueError, or whatever zipfile and NumPy raise, if there is none."""
     settings = read_text(archive, TEXT, "network file")
     settings.setdefault("embedding_size", None)  # files of the first versions do not have it
     config = sizes_of(Config, settings)
@@ -65,7 +65,7 @@ def read(archive: zipfile.ZipFile) -> tuple[Config, dict[str, Array]]:
 
 
 def read_text(archive: zipfile.ZipFile, name: str, what: str, most: int = 0) -> dict[str, Any]:
-    """The settings in an array of text, which may have `most` bytes more than others."""
+    """Read the settings in an array of text, which may be `most` bytes longer than usual."""
     if f"{name}.npy" not in archive.namelist():
         raise ValueError(f"not a fastrec {what}")
     nbytes = min(most, max(0, archive.getinfo(f"{name}.npy").file_size - LONGEST))
@@ -78,7 +78,7 @@ def read_text(archive: zipfile.ZipFile, name: str, what: str, most: int = 0) -> 
 
 
 def sizes_of(kind: type[Sizes], settings: dict[str, Any]) -> Sizes:
-    """A dataclass of sizes from settings that have the names of its fields."""
+    """Make a dataclass of sizes from settings with the names of its fields."""
     if settings.keys() != {field.name for field in fields(kind)}:  # type: ignore[arg-type]
         raise ValueError(f"damaged, its sizes are {', '.join(settings)}")
     return kind(**settings)
@@ -87,7 +87,7 @@ def sizes_of(kind: type[Sizes], settings: dict[str, Any]) -> Sizes:
 def read_parameters(
     archive: zipfile.ZipFile, text: str, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]
 ) -> dict[str, Array]:
-    """The arrays in an archive that holds them and a text alone."""
+    """Read the arrays of an archive that holds nothing but them and a text."""
     if {*archive.namelist()} - {f"{EXTRA_TEXT}.npy"} != {f"{key}.npy" for key in (text, *shapes)}:
         raise ValueError(f"damaged, its arrays should be {text}, {', '.join(shapes)}")
     require_memory("the network", sum(map(prod, shapes.values())) * dtype.itemsize)
@@ -101,7 +101,7 @@ def read_parameters(
 
 
 def read_array(archive: zipfile.ZipFile, name: str, nbytes: int) -> Array:
-    """An array of nbytes, if the archive says it has as many: no small file asks for much memory."""
+    """Read an array of nbytes, if the archive says it has as many: no small file asks for much memory."""
     info = archive.getinfo(f"{name}.npy")
     if not nbytes <= info.file_size <= nbytes + LONGEST:
         raise ValueError(f"damaged, {name} has {info.file_size} bytes")

@@ -22,7 +22,8 @@ from ..validation import as_int, require_memory
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TRAINED, HELD, LONGER, PAIRS = 2048, 256, 10, 64  # pairs to train and test on; longer ones to choose by
+TRAINED, UNSEEN = 2048, 256  # pairs to train on, and to test on
+LONG, LENGTHENING = 64, 10  # longer pairs to choose the best network by, and how much longer
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,7 +74,7 @@ class AdditionResult(Displayed):
     def __str__(self) -> str:
         digits = self.test_pairs * (self.test_columns + 1)
         return (
-            f"{np.count_nonzero(self.solved)} of {len(self.solved)} networks add {HELD} unseen pairs of "
+            f"{np.count_nonzero(self.solved)} of {len(self.solved)} networks add {UNSEEN} unseen pairs of "
             f"{self.columns} columns without an error ({self.seconds[0]:.1f} s of training)\n"
             f"the best of them (number {self.best_model}) added {self.test_pairs} pairs of "
             f"{self.test_columns} columns with {self.test_errors} wrong digits of {digits} "
@@ -238,9 +239,9 @@ def addition(
         2, hidden_size, 2, cell, activation, models=models, initial="uniform", seed=seed, backend=backend
     )
     training, validation = (
-        addition_task(pairs, columns, delay, seed + i) for i, pairs in enumerate((TRAINED, HELD))
+        addition_task(pairs, columns, delay, seed + i) for i, pairs in enumerate((TRAINED, UNSEEN))
     )
-    digits = max(test_pairs * (test_columns + 1 + delay), models * PAIRS * LONGER * (columns + 1 + delay))
+    digits = max(test_pairs * (test_columns + 1 + delay), models * LONG * LENGTHENING * (columns + 1 + delay))
     for where in {"cpu", rnn.backend}:
         require_memory("the last test", digits * (24 + 4 * rnn.hidden_size), backend=where)
     begin = clock()
@@ -263,7 +264,7 @@ def addition(
             "give more networks, epochs or hidden units, or a shorter delay"
         )
     begin = clock()
-    x, targets, mask = longer = addition_task(PAIRS, LONGER * columns, delay, seed + 2)
+    x, targets, mask = longer = addition_task(LONG, LENGTHENING * columns, delay, seed + 2)
     order = np.lexsort((rnn.loss(x, targets, mask=mask)[0], count_errors(rnn, longer), ~solved))
     best = rnn.copy(model=int(order[0]))
     errors = count_errors(best, addition_task(test_pairs, test_columns, delay, seed + 3))

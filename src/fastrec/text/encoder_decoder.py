@@ -402,7 +402,7 @@ class EncoderDecoder:
     def _encode(
         self, at: Place, sources: Array, lengths: Array | None, keep: bool = False
     ) -> tuple[Array, Trace | None]:
-        """The states (layers, 1, n, s) of checked sources, where computed, and the trace of an encoder."""
+        """Return the states (layers, 1, n, s) of checked sources, and the trace of an encoder."""
         if self.encoder is not None:
             config, weights = self.encoder._config, self.encoder._weights(at.backend)
             batch = checked_batch(config, at, weights, sources, lengths, None, gradients=False, keep=keep)
@@ -413,7 +413,7 @@ class EncoderDecoder:
     def _decoder_batch(
         self, at: Place, pairs: Pairs, state: Array, reduction: Reduction, gradients: bool
     ) -> tuple[Batch, LossSpec]:
-        """What the decoder reads, from the states of the encoder, and its loss."""
+        """Return what the decoder reads when it starts in such states, and its loss."""
         self._require_finite(at, "the state of the encoder", state)
         config, targets, weights = self.decoder._config, pairs.targets, self.decoder._weights(at.backend)
         batch = checked_batch(config, at, weights, targets.x, targets.lengths, state, gradients, gradients)
@@ -421,12 +421,12 @@ class EncoderDecoder:
         return batch, make_loss_spec(config, at, targets.targets, counted, count, "cross_entropy", reduction)
 
     def _losses(self, at: Place, pairs: Pairs, reduction: Reduction) -> Array:
-        """The loss (1,), where computed."""
+        """Return the loss (1,), where computed."""
         state, _ = self._encode(at, pairs.sources, pairs.lengths)
         return self.decoder._evaluate(*self._decoder_batch(at, pairs, state, reduction, gradients=False))[0]
 
     def _learn(self, at: Place, pairs: Pairs, reduction: Reduction) -> tuple[Array, dict[str, Array]]:
-        """The loss (1,) and the gradients, where computed."""
+        """Return the loss (1,) and the gradients, where computed."""
         state, trace = self._encode(at, pairs.sources, pairs.lengths, keep=True)
         batch, spec = self._decoder_batch(at, pairs, state, reduction, gradients=True)
         losses, decoder, _ = self.decoder._learn(batch, spec, want_x=False)

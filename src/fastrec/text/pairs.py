@@ -35,7 +35,7 @@ class Pairs(NamedTuple):
     targets: Sequences  # the start symbol before each target, and the stop symbol after it
 
     def rows(self, rows: Array) -> Pairs:
-        """Some of the pairs, of which the longest decide the numbers of steps."""
+        """Select pairs, of which the longest decide the numbers of steps."""
         sources, lengths = self.sources[:, rows], self.lengths
         if lengths is not None:
             lengths = lengths[rows]
@@ -51,7 +51,7 @@ def read_pairs(
     lengths: ArrayLike | None,
     target_lengths: ArrayLike | None,
 ) -> Pairs:
-    """The arguments of `EncoderDecoder.loss_and_gradients`, checked."""
+    """Check the arguments of `EncoderDecoder.loss_and_gradients`."""
     checked, ends = read_sources(sizes, at, sources, lengths)
     n, stop = checked.shape[1], sizes.target_size
     array = move(as_array("targets", targets), "cpu")
@@ -77,7 +77,7 @@ def read_pairs(
 def read_sources(
     sizes: Sizes, at: Place, sources: ArrayLike, lengths: ArrayLike | None
 ) -> tuple[Array, Array | None]:
-    """The arguments of `EncoderDecoder.encode`, checked, as `Pairs` holds them."""
+    """Check the arguments of `EncoderDecoder.encode`; they are returned as `Pairs` holds them."""
     array, size = move(as_array("sources", sources), "cpu"), sizes.source_size
     if sizes.sources == "contexts":
         if lengths is not None:
@@ -98,7 +98,7 @@ def read_sources(
 
 
 def read_validation(sizes: Sizes, at: Place, validation: Sequence[ArrayLike | None]) -> Pairs:
-    """The argument `validation` of `EncoderDecoder.fit`, checked."""
+    """Check the argument `validation` of `EncoderDecoder.fit`."""
     parts = tuple(validation) if np.iterable(validation) else ()
     if not 2 <= len(parts) <= 4:
         raise ValueError(

@@ -26,13 +26,13 @@ PIECES = 64  # that the held-out text is cut into at most, to be scored side by 
 
 
 def hold_out(tokens: NDArray[np.int32], share: float) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The tokens to train on, and a share at the end that is held out."""
+    """Return the tokens to train on, and those of a share at the end that is held out."""
     end = len(tokens) - int(share * len(tokens))
     return tokens[:end], tokens[end:]
 
 
 def score(rnn: RNN, tokens: NDArray[np.int32], pieces: int) -> float:
-    """The mean loss of tokens that a vocabulary made, cut into pieces side by side; the rest is left out."""
+    """Return the mean loss of encoded tokens, cut into pieces side by side; a rest is left out."""
     rows = max(1, min(pieces, len(tokens) // STRETCH))
     steps = (len(tokens) - 1) // rows
     x, targets = (tokens[i : i + rows * steps].reshape(1, rows, steps) for i in (0, 1))
@@ -56,7 +56,7 @@ class TextReader:
 
     @classmethod
     def fitting(cls, tokens: NDArray[np.int32], rows: int, steps: int) -> TextReader:
-        """A reader with fewer places or steps where a text is too short for them."""
+        """Make a reader, with fewer places or steps where a text is too short for them."""
         steps = min(steps, len(tokens) - 1)
         return cls(tokens, min(rows, (len(tokens) - 1) // steps), steps)
 
@@ -71,7 +71,7 @@ class TextReader:
         return self.rows * self.steps
 
     def window(self, update: int) -> Sequences:
-        """The symbols that an update learns from."""
+        """Return the symbols that an update learns from."""
         n = len(self.tokens) - 1
         begin = np.arange(self.rows)[:, None] * (n // self.rows) + update * self.steps
         at = (begin + np.arange(self.steps)) % n
@@ -153,7 +153,7 @@ class TextLearner(Learner):
             before = now
 
     def plan_decay(self, budget: float, spent: float, now: float) -> None:
-        """When the time before the learning rate falls is over, plan how many updates fit into the rest."""
+        """Once the time before the learning rate falls is over, plan how many updates fit into the rest."""
         if spent >= (1 - self.decay) * budget and self.first_update is not None:
             made, (first, then) = int(self.plan[0]), self.first_update
             rest = (budget - spent) * (made - first) / (now - then)
@@ -181,7 +181,7 @@ class TextLearner(Learner):
             self.parameters[key][...] = move(array, self.place.backend)
 
     def history(self) -> TextHistory:
-        """The curves so far."""
+        """Return the curves so far."""
         curves, reader = self.log.history(), self.reader
         made = np.minimum(np.arange(1, curves.epochs + 1) * self.every, self.plan[0])
         symbols = made * reader.symbols_per_update
