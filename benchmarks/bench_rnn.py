@@ -11,9 +11,10 @@ import pytest
 from sides import RECURRENT
 
 import fastrec
-from fastrec.bench.jobs import GATES, T
+from fastrec.bench.jobs import T
 from fastrec.bench.peers import Jax, Torch, fastest
 from fastrec.bench.timing import best, repeated
+from fastrec.rnn.cells import CELLS
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("jax")
@@ -32,7 +33,7 @@ def sgemm():
 @pytest.mark.parametrize("job", ["forward", "both"])
 @pytest.mark.parametrize(("cell", "b", "i", "h"), JOBS, ids=lambda v: str(v))
 def bench_rnn(versus, sgemm, cell, b, i, h, job):
-    module = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[cell](i, h)
+    module = getattr(torch.nn, CELLS[cell].torch)(i, h)
     net = fastrec.RNN.from_torch(module, backend="cpu")
     rng = np.random.default_rng(0)
     x, d = (rng.standard_normal((b, T, width)).astype(np.float32) for width in (i, h))
@@ -43,7 +44,7 @@ def bench_rnn(versus, sgemm, cell, b, i, h, job):
     peers = [Torch(net, x, d), Jax(net, x, d)]
     for peer in peers:
         np.testing.assert_allclose(ours(), getattr(peer, job)(), atol=2e-4)
-    work = b * T * (i + h) * h * GATES[cell] * (1 if job == "forward" else 3)
+    work = b * T * (i + h) * h * CELLS[cell].gates * (1 if job == "forward" else 3)
     goal = JOBS[cell, b, i, h][job == "both"]
     name = f"{cell} B={b} I={i} H={h}, {'forward' if job == 'forward' else 'forward and backward'}"
     with fastest(peers, job) as peer:

@@ -15,29 +15,30 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 KERNELS = ROOT / "src/fastrec/kernels"
 BACKENDS = {"reference": "NumPy", "cpu": "Numba", "gpu": "CUDA"}
-DOMAINS = ("hopfield", "capacity", "rnn", "generation")
 
 
-def read(backend, domain):
-    """Return the kernels of a domain on a backend, each with the name of its file, without importing them."""
-    tree = ast.parse((KERNELS / backend / f"{domain}.py").read_text(encoding="utf-8"))
-    names, homes = [], {}
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom):
-            homes |= {alias.name: node.module for alias in node.names}
-        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
-            names = ast.literal_eval(node.value) if isinstance(node.value, ast.List) else homes
-    return {name: homes.get(name, domain) for name in names}
+def read(backend):
+    """Return the kernels of a backend, each with the name of its file, without importing them."""
+    found = {}
+    for path in sorted((KERNELS / backend).glob("*.py")):
+        homes = {}
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                homes |= {alias.name: node.module for alias in node.names}
+            elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+                names = ast.literal_eval(node.value) if isinstance(node.value, ast.List) else homes
+                found |= {name: homes.get(name, path.stem) for name in names}
+    return found
 
 
 def kernel_table():
     """Return the table of kernels: a row for each file of backend "cpu", a column for each backend."""
-    found = {backend: {k: v for d in DOMAINS for k, v in read(backend, d).items()} for backend in BACKENDS}
+    found = {backend: read(backend) for backend in BACKENDS}
     rows = {}
     for kernel, module in found["cpu"].items():
         rows.setdefault(module, []).append(kernel)
     lines = ["| | kernels |" + "".join(f" {b} ({by}) |" for b, by in BACKENDS.items()), "|---" * 5 + "|"]
-    for module, names in rows.items():
+    for module, names in sorted(rows.items()):
         shared = [sum(name in found[backend] for name in names) for backend in BACKENDS]
         marks = ["yes" if number == len(names) else f"{number} of {len(names)}" for number in shared]
         listed = ", ".join(f"`{name}`" for name in sorted(names))

@@ -16,6 +16,7 @@ import pytest
 from emulator import raw
 
 from fastrec.backend import kernels, move, unavailable_reason
+from fastrec.rnn.cells import CELLS
 
 DOMAINS = ("hopfield", "capacity", "rnn", "generation")
 CALLED: set[str] = set()
@@ -76,9 +77,16 @@ def crossing(to_device: int = 0, to_host: int = 0, waits: int = 0) -> Iterator[N
             yield
 
 
+def all_kernels(domain: str, backend: str) -> SimpleNamespace:
+    """The kernels of a backend, as they are, "rnn" with those of all cells; `__all__` has their names."""
+    modules = [kernels(each, backend) for each in (domain, *CELLS)[: None if domain == "rnn" else 1]]
+    found = {name: getattr(module, name) for module in modules for name in module.__all__}
+    return SimpleNamespace(**found, __all__=list(found))
+
+
 def host_kernels(domain: str, backend: str) -> SimpleNamespace:
     """The kernels of a backend, to be called with NumPy arrays: to the device and back if it is "gpu"."""
-    module = kernels(domain, backend)
+    module = all_kernels(domain, backend)
 
     def counted(name: str) -> Any:
         kernel = getattr(module, name)
@@ -112,7 +120,7 @@ def kernels_to_run(backends: Iterable[str]) -> set[str]:
         for backend in backends
         for domain in DOMAINS
         if unavailable_reason(backend, domain) is None
-        for name in kernels(domain, backend).__all__
+        for name in all_kernels(domain, backend).__all__
     }
     if "gpu" in backends and emulated("gpu"):
         from fastrec.kernels.gpu.module import KERNELS

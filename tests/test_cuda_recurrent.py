@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from emulator.raw import checked, schedule
-from test_kernels_rnn import Case, check
+from test_kernels_rnn import Case, check, reference
 
 import fastrec
 from fastrec.kernels import RELU, TANH
-from fastrec.kernels.reference import rnn as reference
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
 from devices import called_on_host, note_launches  # noqa: E402

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from devices import called_on_host, note_launches
 from emulator.raw import checked, schedule
-from test_kernels_rnn import TOLERANCE, Case, check, close, optimised, spoil
+from test_kernels_rnn import TOLERANCE, Case, check, close, optimised, reference, spoil
 
 from fastrec.backend import array_module, move
 from fastrec.kernels import TANH
-from fastrec.kernels.reference import rnn as reference
+from fastrec.kernels.reference import time_loop as specified
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
 from fastrec.kernels.gpu import (  # noqa: E402
@@ -100,7 +100,7 @@ def test_project(size: tuple[int, ...], tokens: bool, dtype: type) -> None:
     a = steps_of(size, dtype, tokens, gates=3)
     out = np.full((*a.d.shape[:3], a.width), np.nan, dtype)
     called_on_host(time_loop.project)(a.x, a.tokens, a.lengths, a.W_in, a.b, out)
-    same(out, np.where(a.on, reference.project(a.x, a.tokens, a.on, a.W_in) + a.b[:, None, None], 0))
+    same(out, np.where(a.on, specified.project(a.x, a.tokens, a.on, a.W_in) + a.b[:, None, None], 0))
 
 
 @dtypes
@@ -112,7 +112,7 @@ def test_input_gradients(size: tuple[int, ...], tokens: bool, want_x: bool, dtyp
     a = steps_of(size, dtype, tokens)
     made = []
     kernel = called_on_host(time_loop.input_gradients)
-    for run, d, lengths in ((reference.input_gradients, a.d[..., : a.width], a.on), (kernel, a.d, a.lengths)):
+    for run, d, lengths in ((specified.input_gradients, a.d[..., : a.width], a.on), (kernel, a.d, a.lengths)):
         d_x = np.full((*a.d.shape[:3], a.x.shape[3] * want_x), np.nan, dtype)
         d_W_in = np.full(a.W_in.shape, np.nan, dtype)
         run(a.x, a.tokens, lengths, a.W_in, d, d_x, d_W_in, "float32")
@@ -172,8 +172,8 @@ def test_products_of_what_steps_start_from(size: tuple[int, ...], dtype: type, p
     time_loop.recurrent_products(
         given[0][..., :s], given[1], given[2][..., h:], out[..., h : 2 * h], precision
     )
-    found, before = move(out, "cpu"), reference.before(state[..., :s], hidden)
-    same(found[..., h : 2 * h], reference.products(before, d[..., h:], precision))
+    found, before = move(out, "cpu"), specified.before(state[..., :s], hidden)
+    same(found[..., h : 2 * h], specified.products(before, d[..., h:], precision))
     assert (found[..., :h] == 7).all() and (found[..., 2 * h :] == 7).all()
     assert np.array_equal(move(given[2], "cpu"), d)
 

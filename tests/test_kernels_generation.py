@@ -109,8 +109,6 @@ class Text:
             made.append((*own, *([self.weights(1, h, scale=2000)] if cell == "gru" else [])))
         s = {"jordan": i, "lstm": 2 * h}.get(cell, h)
         self.state = self.weights(layers, 1, b, s, scale=1)
-        if cell == "jordan":
-            made[0] += (self.W_out, self.b_out)
         if cell == "lstm" and exact:
             self.state[..., h:] = 1000 * self.rng.choice([-1, 1], size=(layers, 1, b, h))
         self.layers = tuple(made)
@@ -144,7 +142,16 @@ class Text:
         filled = to(backend, (drawn, np.full_like(self.state, np.nan)))
         network = (self.state, self.layers, self.W_out, self.b_out)
         arrays = to(backend, (self.tokens, self.lengths, *network))
-        how = (self.activation, self.temperature, self.top_k, self.top_p, self.stop, KEY, self.first)
+        how = (
+            self.activation,
+            self.cell == "jordan",
+            self.temperature,
+            self.top_k,
+            self.top_p,
+            self.stop,
+            KEY,
+            self.first,
+        )
         host_kernels("generation", backend).generate(self.cell, *arrays, *how, *filled, **options)
         drawn, last = to("cpu", filled)
         return drawn, last
@@ -155,7 +162,8 @@ class Text:
         for token in (*self.tokens[row, : self.lengths[row]], *drawn):
             read = np.array([token], np.int32)
             y, state = step(
-                self.cell, read, state, self.layers, self.W_out, self.b_out, self.activation, precision
+                *(self.cell, read, state, self.layers, self.W_out, self.b_out),
+                *(self.activation, self.cell == "jordan", precision),
             )
         return y[0]
 

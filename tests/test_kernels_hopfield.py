@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from devices import host_kernels
+from devices import DOMAINS, all_kernels, host_kernels
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,12 +82,12 @@ def draws(row: int, network: int, stream: int, step: int, count: int) -> list[in
     return drawn[:count]
 
 
-@pytest.mark.parametrize("domain", ["hopfield", "capacity", "rnn"])
+@pytest.mark.parametrize("domain", DOMAINS)
 def test_signatures_are_those_of_the_reference(compiled: str, domain: str) -> None:
     """What a kernel is called and how must not depend on the backend, but that the cpu has one precision."""
     if fault := unavailable_reason(compiled, domain):
         pytest.skip(fault)
-    reference, module = kernels(domain, "reference"), kernels(domain, compiled)
+    reference, module = all_kernels(domain, "reference"), all_kernels(domain, compiled)
     assert sorted(module.__all__) == sorted(reference.__all__)
     for kernel in reference.__all__:
         function = getattr(module, kernel)

@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from devices import host_kernels
+from devices import all_kernels, host_kernels
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrec.backend import kernels
 from fastrec.kernels import ACTIVATIONS, LOGISTIC, RELU, TANH
-from fastrec.kernels.reference import rnn as reference
 
 # affine is no cell, but its two kernels are like those of a cell without a state.
 CELLS = [(cell, activation) for cell in ("elman", "jordan") for activation in (TANH, RELU, LOGISTIC)]
@@ -38,6 +36,7 @@ SIZES = [
     (2, 1, 1, 33, 65, 1, 65),
     (1, 1, 33, 3, 65, 130, 33),
 ]
+reference = all_kernels("rnn", "reference")
 # Largest error, as a part of the largest magnitude in the array.
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 
@@ -64,7 +63,7 @@ def twin(compiled: str) -> ModuleType:
 def cpu(compiled: str) -> ModuleType:
     if compiled != "cpu":
         pytest.skip("threads are the CPU's")
-    return kernels("rnn", compiled)
+    return all_kernels("rnn", compiled)
 
 
 def arguments(kernel: str) -> list[str]:

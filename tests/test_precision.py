@@ -14,12 +14,12 @@ import pytest
 from devices import called_on_host, to_host
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_kernels_rnn import CELLS, IDS, UNSET, Arrays, Case, assert_equal
+from test_kernels_rnn import CELLS, IDS, UNSET, Arrays, Case, assert_equal, reference
 
 import fastrec
 from fastrec import RNN
 from fastrec.kernels import RELU, TANH
-from fastrec.kernels.reference import rnn as reference
+from fastrec.kernels.precision import rounded
 from fastrec.rnn.device import place
 
 DIGITS = {"bf16": 8, "tf32": 11}  # significant bits
@@ -74,7 +74,7 @@ EDGES = [bits | sign for bits in edges() for sign in (0, 1 << 31)]
 @example(EDGES)
 def test_rounded_is_the_nearest(precision: str, bits: list[int]) -> None:
     a = np.array(bits, np.uint32).view(np.float32)
-    found, expected = reference.rounded(a, precision), nearest(a, precision)
+    found, expected = rounded(a, precision), nearest(a, precision)
     assert found.dtype == np.float32
     number = ~np.isnan(a)
     assert np.array_equal(found[number].view(np.uint32), expected[number].view(np.uint32))
@@ -86,9 +86,9 @@ def test_rounded_takes_any_strides_and_keeps_its_argument(precision: str) -> Non
     a = np.random.default_rng(1).standard_normal((3, 4, 5)).astype(np.float32)
     kept = a.copy()
     for view in (a.swapaxes(1, 2), a[:, ::-2, 1:], np.broadcast_to(a[:1], a.shape)):
-        assert np.array_equal(reference.rounded(view, precision), nearest(view, precision))
+        assert np.array_equal(rounded(view, precision), nearest(view, precision))
     assert np.array_equal(a, kept)
-    assert reference.rounded(a, "float32") is a
+    assert rounded(a, "float32") is a
 
 
 # Arrays that are factors, and the cells of which no step makes a fraction of integers.
@@ -179,7 +179,7 @@ def test_gpu_backward_step_is_that_of_the_reference(gpu: str, cell: str, precisi
         case.run(bound(backend, precision), "backward", copy.deepcopy(kept)) for backend in (gpu, "reference")
     )
     d = expected["d_gates"][:, case.on]
-    assert not np.array_equal(reference.rounded(d, precision), d)
+    assert not np.array_equal(rounded(d, precision), d)
     case.compare(ours, expected)
 
 

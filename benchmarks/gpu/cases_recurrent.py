@@ -19,6 +19,7 @@ from fastrec.backend import device, move
 from fastrec.kernels.gpu import generation, recurrent
 from fastrec.kernels.gpu.module import CLUSTERED, ROWS, TEXT_ROWS
 from fastrec.kernels.gpu.recurrent import CLUSTER, PRODUCTS, Card, Plan
+from fastrec.rnn.cells import CELLS, STACKABLE
 
 from .cases_hopfield import Cases
 from .measure import close
@@ -27,7 +28,6 @@ PRECISION = {"Float": "float32", "Double": "float32", "Tf32": "tf32", "Bf16": "b
 # Of the largest magnitude in an array.  A sum that differs in its last bit may be rounded to another number
 # of bf16 or tf32, by 2^-8 or 2^-11 of it, when it becomes a factor.
 TOLERANCE = {"Float": 2e-5, "Double": 1e-12, "Tf32": 2e-3, "Bf16": 2e-2}
-CELLS = ("elman", "gru", "lstm")
 # Blocks of a team, whether they are a cluster, parts of a step's inputs, whether weights stay in the block.
 ALONE = ((1, False, 1, True), (1, False, 1, False))
 CLUSTERS = ((CLUSTER, True, 1, True), (CLUSTER, True, 1, False))
@@ -145,7 +145,7 @@ def text(product: str, cell: str, kind: tuple[int, int, bool], multiprocessors: 
             patch.object(generation, "plan", fixed_text_plan(rows, *kind, turn)),
             patch.object(generation, "multiprocessors", lambda: count),
         ):
-            drawn(product, cell, 1 if cell == "jordan" else 3, max(rows + 1, 9), 7, 13)
+            drawn(product, cell, 1 if CELLS[cell].feeds_back_output else 3, max(rows + 1, 9), 7, 13)
             drawn(product, cell, 1, 9, 330, 2)
 
 
@@ -171,7 +171,7 @@ def drawn(product: str, cell: str, layers: int, b: int, i: int, h: int, n: int =
 
 
 def sharings(kinds: tuple[Any, ...], products: tuple[str, ...], turns: int | None = None) -> Cases:
-    for cell, product, kind in pairs(CELLS, products, kinds):
+    for cell, product, kind in pairs(STACKABLE, products, kinds):
         members, clustered, times, resident = kind
         where = "a cluster" if clustered else f"{members} blocks" if members > 1 else "a block"
         weights = "kept" if resident else "streamed" if times == 1 else f"streamed in {times} parts"
@@ -180,7 +180,7 @@ def sharings(kinds: tuple[Any, ...], products: tuple[str, ...], turns: int | Non
 
 
 def texts(kinds: tuple[Any, ...], turns: int | None = None) -> Cases:
-    for cell, product, kind in pairs(generation.CELLS, PRODUCTS, kinds):
+    for cell, product, kind in pairs(CELLS, PRODUCTS, kinds):
         name = f"text, {cell}, {product}, blocks {kind[0]}, matrices kept {kind[1]}, logits spilled {kind[2]}"
         yield f"{name}{', in turns' if turns else ''}", partial(text, product, cell, kind, turns)
 

@@ -10,6 +10,7 @@ import cupy
 import numpy as np
 
 import fastrec
+from fastrec.rnn.cells import CELLS
 
 from .cases_recurrent import TOLERANCE
 from .measure import close, measure, run_all
@@ -34,7 +35,6 @@ SMALL = (
 # What PyTorch computes in beside a precision.  In bf16 it may leave cuDNN aside, in float16 it takes it.
 TORCH = {"float32": "float32", "tf32": "float32 by tf32", "bf16": "float16"}
 CHECKED = 8  # steps that are compared with the reference
-GATES = {"elman": 1, "gru": 3, "lstm": 4}
 
 
 @cache
@@ -110,7 +110,7 @@ def row(
             close({"hidden": result[:, :steps]}, {"hidden": trace.hidden}, tolerance(precision))
 
     # Products with the inputs and with the hidden units, once forward and twice on the way back.
-    products = 4.0 * b * t * GATES[cell] * h * h * (1 + 2 * way)
+    products = 4.0 * b * t * CELLS[cell].gates * h * h * (1 + 2 * way)
     measure(
         report,
         name,

@@ -12,16 +12,19 @@ from .. import __version__
 from ..backend import BACKENDS, device, device_memory, resolve, unavailable_reason
 from ..kernels.compilation import compiling_seconds
 from ..progress import progress_bar
+from ..rnn.cells import CELLS
 from ..threads import get_threads
 from ..validation import format_bytes
 from .options import BackendOption, use_threads
 from .outputs import require_file_for, require_picture, written_to
 
+CELL_JOBS = ",".join(name for name, cell in CELLS.items() if cell.torch)
+
 
 def bench(
     only: Annotated[
         str | None,
-        typer.Option(help="Any of overlaps,store,recall,capacity,elman,gru,lstm.  [default: all]"),
+        typer.Option(help=f"Any of overlaps,store,recall,capacity,{CELL_JOBS}.  [default: all]"),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Number of timings of each job.")] = 5,
     out: Annotated[Path | None, typer.Option(help="Report (.json), updated after each job.")] = None,
@@ -57,7 +60,7 @@ def compile(
 ) -> None:
     """Compile kernels now and keep them on disk, so that later calls start at once.
 
-    PART is hopfield, capacity, elman, jordan, gru, lstm or text; by default all are compiled. Kernels of
+    PART is hopfield, capacity, the name of a cell, or text; by default all are compiled. Kernels of
     recurrent networks are compiled for float32.
     """
     use_threads(None)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from ..backend import array_module, kernels, move, on_device, resolve
+from .cells import CELLS
 from .config import Array, one_of
 
 Precision = Literal["float32", "tf32", "bf16"]
@@ -26,7 +27,7 @@ class Place(NamedTuple):
 
     backend: str
     xp: Any
-    kernels: ModuleType | SimpleNamespace
+    kernels: SimpleNamespace
     host: ModuleType
     no_tokens: Array
 
@@ -65,18 +66,17 @@ def choose(backend: str | None, precision: Precision, dtype: np.dtype[Any], *arr
 def place(backend: str, precision: Precision = "float32") -> Place:
     """The place of a backend that `choose` returned."""
     module, xp = kernels("rnn", backend), array_module(backend)
+    cells = [kernels(cell, backend) for cell in CELLS]
     # Those of the cpu would be compiled for a look at the arrays that are sent.
     host = kernels("rnn", "reference") if backend == "gpu" else module
     no_tokens = xp.empty((1, 0, 0), dtype=np.int32)
-    return Place(backend, xp, multiplying(module, precision), host, no_tokens)
+    return Place(backend, xp, multiplying(precision, module, *cells), host, no_tokens)
 
 
-def multiplying(module: ModuleType, precision: Precision) -> ModuleType | SimpleNamespace:
-    """The kernels of a module, those that multiply matrices bound to a precision."""
-    if precision == "float32":
-        return module
-    bound = {name: getattr(module, name) for name in module.__all__}
+def multiplying(precision: Precision, *modules: ModuleType) -> SimpleNamespace:
+    """The kernels of some modules, those that multiply matrices bound to a precision."""
+    bound = {name: getattr(module, name) for module in modules for name in module.__all__}
     for name, kernel in bound.items():
-        if "precision" in inspect.signature(kernel).parameters:
+        if precision != "float32" and "precision" in inspect.signature(kernel).parameters:
             bound[name] = functools.partial(kernel, precision=precision)
     return SimpleNamespace(**bound)

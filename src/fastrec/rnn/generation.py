@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from ..backend import kernels
 from ..streams import MAX_SEED
 from ..validation import as_int, number, require_memory
-from .config import MAX_SIZE, Array
+from .config import MAX_SIZE, Array, suffix
 from .device import multiplying
 from .validation import Batch
 
@@ -67,16 +67,20 @@ def generate(
     require_memory("the tokens", 4 * b * steps, backend=at.backend)
     drawn, last = at.xp.empty((b, steps), np.int32), at.xp.empty_like(batch.start)
     weights = batch.weights
-    module = multiplying(kernels("generation", at.backend), rnn.precision)
+    module = multiplying(rnn.precision, kernels("generation", at.backend))
     module.generate(
         c.cell,
         batch.tokens[0],
         batch.lengths,
         batch.start,
-        tuple(tuple(weights[key] for key in keys) for keys in c.layers),
+        tuple(
+            tuple(weights[name + suffix(layer)] for name in c.kind.parameters)
+            for layer in range(c.num_layers)
+        ),
         weights["W_out"],
         weights["b_out"],
         *(c.activation_code or (0,)),
+        c.kind.feeds_back_output,
         temperature,
         most,
         min(int(share * 2**64), 2**64 - 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .arrays import borrow, copy, empty, fill, keep, zeros
+from .jit import jit
 from .matrix import (
     multiply,
     multiply_in_place,
@@ -28,6 +29,8 @@ from .time_loop import (
     squared_norm,
     through_activation,
 )
+
+__all__ = ["elman_backward", "elman_forward"]
 
 
 @parallel
@@ -147,3 +150,10 @@ def elman_backward(
     spread(elman_backward_rows, hidden, lengths, (i + h) * h, args)
     input_gradient(x, tokens, d_z, lengths, h, d_W_in)
     weight_gradient(hidden, state, d_z, lengths, 0, h, d_W_rec, 0, d_b, 0)
+
+
+@jit
+def elman_step(activation, z, p, before, cells, after):
+    """after = f(z + p), of some units of a row."""
+    add(p, z)
+    activate(activation, z, after)

@@ -9,25 +9,24 @@ moment.
 
 from __future__ import annotations
 
+import functools
+from importlib import import_module
+
 import numpy as np
 
 from .. import SAMPLE
 from .arrays import copy, fill, matrix
 from .atomic import claim, fetch_add, give_way, look, relax
 from .functions import exp
-from .gru import gru_output
 from .jit import jit, kernel
-from .lstm import lstm_output
 from .matrix import has_halves, multiply, pack, pack_panel, packed, padded, pair, panel_width
 from .parallel import parallel
 from .random import HALF, LOW, ONE, U64, block
 from .threads import get_threads
-from .time_loop import activate, add, logistic_in_place
+from .time_loop import add
 
 __all__ = ["generate"]
 
-ELMAN, JORDAN, GRU, LSTM = range(4)
-CELLS = {"elman": (ELMAN, 1), "jordan": (JORDAN, 1), "gru": (GRU, 3), "lstm": (LSTM, 4)}  # and gates
 BLOCK = 2  # panels of each gate that are multiplied at a time
 APART = 16  # words between those that different threads write: they are on lines of their own
 FEW = 4  # rows
@@ -139,56 +138,6 @@ def stretch(panels, held, first, numbers):
 
 
 @jit
-def step_units(worker, workers, layer, t, net, reading, moving, outputs, hidden, cells, sums, products):
-    """Step t of a worker's share of the units of a layer: from hidden[t % 2] to the other half."""
-    cell, gates, activation, W_in, b, b_n, inward, recurrent = net
-    rows, h = hidden.shape[2:]
-    old, new = hidden[t % 2, layer], hidden[(t + 1) % 2, layer]
-    left = outputs if cell == JORDAN else old
-    depth, unit = left.shape[1], BLOCK * panel_width(hidden)
-    blocks, held = -(-h // unit), depth * gates * padded(h, hidden) // recurrent.shape[1]
-    first, last = worker * blocks // workers, (worker + 1) * blocks // workers
-    for i in range(first, last):
-        begin = (first + last - 1 - i if t % 2 else i) * unit
-        n = min(unit, h - begin)
-        width = padded(n, hidden)
-        z = matrix(sums, rows, gates * width)
-        p = matrix(products, rows, gates * width)
-        for row in range(rows):
-            for gate in range(gates):
-                column, own = gate * h + begin, z[row, gate * width : gate * width + n]
-                copy(b[layer, column : column + n], own)
-                if layer == 0:
-                    add(W_in[reading[row], column : column + n], own)
-            fill(p[row], 0, 0)
-            if cell == GRU:
-                copy(b_n[layer, begin : begin + n], p[row, 2 * width :])
-        if layer:
-            panels = stretch(inward[layer - 1], held, gates * h * begin, gates * h * width)
-            multiply(hidden[(t + 1) % 2, layer - 1], 0, h, rows, panels, h, z)
-        panels = stretch(recurrent[layer], held, gates * depth * begin, gates * depth * width)
-        multiply(left, 0, depth, rows, panels, depth, p)
-        for row in range(rows):
-            before, after = old[row, begin : begin + n], new[row, begin : begin + n]
-            made, r = z[row], p[row]
-            if not moving[row]:
-                copy(before, after)
-            elif cell == GRU:
-                add(r[: 2 * width], made[: 2 * width])
-                logistic_in_place(made[: 2 * width])
-                new_gate = made[2 * width : 2 * width + n]
-                gru_output(made[:n], made[width:], r[2 * width :], before, new_gate, after)
-            else:
-                add(r, made)
-                if cell == LSTM:
-                    own = cells[layer, row, begin : begin + n]
-                    i_f, g_o = made[: 2 * width], made[2 * width :]
-                    lstm_output(i_f[:n], i_f[width : width + n], g_o[:n], g_o[width : width + n], own, after)
-                else:
-                    activate(activation, made, after)
-
-
-@jit
 def step_logits(worker, workers, moving, h_t, panels, b_out, outputs, sums):
     """A worker's share of the columns of outputs = h_t W_out + b_out."""
     (rows, h), o, unit = h_t.shape, outputs.shape[1], panel_width(h_t)
@@ -206,38 +155,90 @@ def step_logits(worker, workers, moving, h_t, panels, b_out, outputs, sums):
             copy(y[row, : end - first], outputs[row, first:end])
 
 
-@parallel
-def work(worker, workers, phases, begun, done, net, readout, rule, rows, states, scratch):
-    """A worker's way through the phases; begun and done count those of each part, and all parts done."""
-    prompt, lengths, reading, moving, drawn, ended = rows
-    outputs, hidden, cells = states
-    sums, products, chances, ranks, ones = scratch
-    layers, shortest = hidden.shape[1], lengths[0]
-    for length in lengths:
-        shortest = min(shortest, length)
-    for number in range(phases):
-        t, phase = number // (layers + 2), number % (layers + 2)
-        part, looks = worker, 0
-        while look(done, 0) < (number + 1) * workers:
-            if claim(begun, part * APART, number):
-                if phase < layers:
-                    of_units = (reading, moving, outputs, hidden, cells, sums[worker], products[worker])
-                    step_units(part, workers, phase, t, net, *of_units)
-                elif phase == layers and (t + 1 >= shortest or net[0] == JORDAN):
-                    top = hidden[(t + 1) % 2, layers - 1]
-                    step_logits(part, workers, moving, top, *readout, outputs, sums[worker])
-                elif phase > layers:
-                    of_rows = (outputs, reading, moving, drawn, ended, chances[worker], ranks[worker], ones)
-                    draw_rows(part, workers, t, prompt, lengths, rule, *of_rows)
-                fetch_add(done, 0, 1)
-            else:
-                relax()
-                looks += 1
-                if looks % PATIENCE == 0:  # a thread that did not start, or waits for this core
-                    part = (part + 1) % workers
-                    give_way()
-        if look(ended, 0) == len(lengths):
-            break
+@functools.cache
+def workers_of(cell):
+    """The kernel of the workers for a cell, into which the step of its file is compiled."""
+    step = getattr(import_module(f".{cell}", __package__), f"{cell}_step")
+
+    @jit
+    def step_units(worker, workers, layer, t, net, reading, moving, outputs, hidden, cells, sums, products):
+        """Step t of a worker's share of the units of a layer: from hidden[t % 2] to the other half."""
+        feeds_back, activation, W_in, b, b_rec, inward, recurrent = net
+        rows, h = hidden.shape[2:]
+        gates = b.shape[1] // h
+        old, new = hidden[t % 2, layer], hidden[(t + 1) % 2, layer]
+        left = outputs if feeds_back else old
+        depth, unit = left.shape[1], BLOCK * panel_width(hidden)
+        blocks, held = -(-h // unit), depth * gates * padded(h, hidden) // recurrent.shape[1]
+        first, last = worker * blocks // workers, (worker + 1) * blocks // workers
+        for i in range(first, last):
+            begin = (first + last - 1 - i if t % 2 else i) * unit
+            n = min(unit, h - begin)
+            width = padded(n, hidden)
+            z = matrix(sums, rows, gates * width)
+            p = matrix(products, rows, gates * width)
+            for row in range(rows):
+                for gate in range(gates):
+                    column, own = gate * h + begin, z[row, gate * width : gate * width + n]
+                    copy(b[layer, column : column + n], own)
+                    copy(b_rec[layer, column : column + n], p[row, gate * width : gate * width + n])
+                    if layer == 0:
+                        add(W_in[reading[row], column : column + n], own)
+            if layer:
+                panels = stretch(inward[layer - 1], held, gates * h * begin, gates * h * width)
+                multiply(hidden[(t + 1) % 2, layer - 1], 0, h, rows, panels, h, z)
+            panels = stretch(recurrent[layer], held, gates * depth * begin, gates * depth * width)
+            multiply(left, 0, depth, rows, panels, depth, p)
+            for row in range(rows):
+                before, after = old[row, begin : begin + n], new[row, begin : begin + n]
+                if moving[row]:
+                    step(activation, z[row], p[row], before, cells[layer, row, begin : begin + n], after)
+                else:
+                    copy(before, after)
+
+    def work(worker, workers, phases, begun, done, net, readout, rule, rows, states, scratch):
+        """A worker's way through the phases; begun and done count those of each part, and all parts done."""
+        prompt, lengths, reading, moving, drawn, ended = rows
+        outputs, hidden, cells = states
+        sums, products, chances, ranks, ones = scratch
+        layers, shortest = hidden.shape[1], lengths[0]
+        for length in lengths:
+            shortest = min(shortest, length)
+        for number in range(phases):
+            t, phase = number // (layers + 2), number % (layers + 2)
+            part, looks = worker, 0
+            while look(done, 0) < (number + 1) * workers:
+                if claim(begun, part * APART, number):
+                    if phase < layers:
+                        of_units = (reading, moving, outputs, hidden, cells, sums[worker], products[worker])
+                        step_units(part, workers, phase, t, net, *of_units)
+                    elif phase == layers and (t + 1 >= shortest or net[0]):
+                        top = hidden[(t + 1) % 2, layers - 1]
+                        step_logits(part, workers, moving, top, *readout, outputs, sums[worker])
+                    elif phase > layers:
+                        of_rows = (
+                            outputs,
+                            reading,
+                            moving,
+                            drawn,
+                            ended,
+                            chances[worker],
+                            ranks[worker],
+                            ones,
+                        )
+                        draw_rows(part, workers, t, prompt, lengths, rule, *of_rows)
+                    fetch_add(done, 0, 1)
+                else:
+                    relax()
+                    looks += 1
+                    if looks % PATIENCE == 0:  # a thread that did not start, or waits for this core
+                        part = (part + 1) % workers
+                        give_way()
+            if look(ended, 0) == len(lengths):
+                break
+
+    work.__qualname__ = f"generate_{cell}"  # kernels are kept on disk by this name
+    return parallel(work)
 
 
 @kernel
@@ -264,6 +265,7 @@ def generate(
     W_out,
     b_out,
     activation,
+    feeds_back,
     temperature,
     top_k,
     top_p,
@@ -274,9 +276,8 @@ def generate(
     last,
 ):
     """Read prompts and go on with them, each token drawn being the next input."""
-    code, gates = CELLS[cell]
     (b, n), (_, h, o), dtype = drawn.shape, W_out.shape, W_out.dtype
-    L, depth = len(layers), o if cell == "jordan" else h
+    L, depth, gates = len(layers), layers[0][1].shape[1], layers[0][1].shape[2] // h
     recurrent = np.empty((L, depth * gates * padded(h, W_out)), dtype)
     inward = np.empty((L - 1, h * gates * padded(h, W_out)), dtype)
     for layer, weights in enumerate(layers):
@@ -289,18 +290,22 @@ def generate(
     if b <= FEW and all(has_halves(panels) for panels in (outward, recurrent, inward)):
         recurrent, inward, outward = pair(recurrent), pair(inward), pair(outward)
     biases = np.concatenate([weights[2] for weights in layers])
-    b_n = np.concatenate([weights[3] for weights in layers]) if cell == "gru" else biases[:0]
-    net = (code, gates, activation, layers[0][0][0], biases, b_n, inward, recurrent)
+    recurrent_biases = np.zeros_like(biases)
+    for layer, (_, _, _, *more) in enumerate(layers):
+        for bias in more:  # of the last gates
+            recurrent_biases[layer, -bias.shape[1] :] = bias[0]
+    net = (feeds_back, activation, layers[0][0][0], biases, recurrent_biases, inward, recurrent)
 
     unit = BLOCK * panel_width(W_out)
     blocks = -(-h // unit)
     small = recurrent.size + inward.size < SMALL
     workers = 1 if small else min(get_threads(), blocks)
-    hidden, outputs, cells = np.zeros((2, L, b, h), dtype), np.zeros((b, o), dtype), state[:, 0, :, h:].copy()
-    if cell == "jordan":
+    hidden, outputs = np.zeros((2, L, b, h), dtype), np.zeros((b, o), dtype)
+    cells = np.zeros_like(hidden[0])
+    if feeds_back:
         outputs[:] = state[0, 0]
     else:
-        hidden[0] = state[:, 0, :, :h]
+        hidden[0], cells[..., : state.shape[3] - h] = state[:, 0, :, :h], state[:, 0, :, h:]
     width = max(gates * unit, padded(o, W_out))
     sums, products = np.empty((workers, b * width), dtype), np.empty((workers, b * gates * unit), dtype)
     chances, ranks = np.empty((workers, o), np.int64), np.empty((workers, o), np.uint64)
@@ -312,9 +317,9 @@ def generate(
     phases = (int(lengths.max()) + n - 1) * (L + 2)
     states = (outputs, hidden, cells)
     args = (workers, phases, begun, done, net, (outward[0], b_out[0]), rule, rows, states, scratch)
-    work.deal(workers, 1e9, *args)
+    workers_of(cell).deal(workers, 1e9, *args)
     steps = int(done[0]) // workers // (L + 2)
-    if cell == "jordan":
+    if feeds_back:
         last[0, 0] = outputs
     else:
-        last[:, 0, :, :h], last[:, 0, :, h:] = hidden[steps % 2], cells
+        last[:, 0, :, :h], last[:, 0, :, h:] = hidden[steps % 2], cells[..., : state.shape[3] - h]

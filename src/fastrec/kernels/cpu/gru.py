@@ -31,6 +31,8 @@ from .time_loop import (
     squared_norm,
 )
 
+__all__ = ["gru_backward", "gru_forward"]
+
 
 @parallel
 def gru_forward_rows(
@@ -228,3 +230,13 @@ def gru_backward(
     weight_gradient(hidden, state, d_gates, lengths, 0, 2 * h, d_W_rec, 0, d_b, 0)
     weight_gradient(hidden, state, d_gates, lengths, 3 * h, h, d_W_rec, 2 * h, d_b_n, 0)
     column_sums(d_gates, lengths, 2 * h, h, d_b, 2 * h)
+
+
+@jit
+def gru_step(activation, z, p, before, cells, after):
+    """after from before, of some units of a row, z and p holding the gates r, z, n at equal distances."""
+    n, width = len(after), len(z) // 3
+    rz = z[: 2 * width]
+    add(p[: 2 * width], rz)
+    logistic_in_place(rz)
+    gru_output(rz[:n], rz[width:], p[2 * width :], before, z[2 * width : 2 * width + n], after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .arrays import borrow, copy, empty, fill, keep, zeros
+from .jit import jit
 from .matrix import (
     multiply,
     multiply_in_place,
@@ -28,6 +29,8 @@ from .time_loop import (
     squared_norm,
     through_activation,
 )
+
+__all__ = ["jordan_backward", "jordan_forward"]
 
 
 @parallel
@@ -206,3 +209,10 @@ def jordan_backward(
     input_gradient(x, tokens, d_z, lengths, h, d_W_in)
     weight_gradient(outputs, state, d_z, lengths, 0, h, d_W_rec, 0, d_b, 0)
     weight_gradient(hidden, state[:0], d_y, lengths, 0, o, d_W_out, 0, d_b_out, 0)
+
+
+@jit
+def jordan_step(activation, z, p, before, cells, after):
+    """after = f(z + p), of some units of a row."""
+    add(p, z)
+    activate(activation, z, after)

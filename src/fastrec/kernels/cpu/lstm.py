@@ -32,6 +32,8 @@ from .time_loop import (
     squared_norm,
 )
 
+__all__ = ["lstm_backward", "lstm_forward"]
+
 
 @parallel
 def lstm_forward_rows(
@@ -227,3 +229,12 @@ def lstm_backward(
     weight_gradient(
         hidden, np.ascontiguousarray(state[:, :, :h]), d_gates, lengths, 0, 4 * h, d_W_rec, 0, d_b, 0
     )
+
+
+@jit
+def lstm_step(activation, z, p, before, cells, after):
+    """after and cells, of some units of a row, z and p holding the gates i, f, g, o at equal distances."""
+    n, width = len(after), len(z) // 4
+    add(p, z)
+    i_f, g_o = z[: 2 * width], z[2 * width :]
+    lstm_output(i_f[:n], i_f[width : width + n], g_o[:n], g_o[width : width + n], cells, after)

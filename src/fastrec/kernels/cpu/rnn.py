@@ -1,12 +1,8 @@
-"""Recurrent networks on the CPU: all steps of a layer, forward or backward, in one call."""
+"""What recurrent networks need besides their cells: output layer, losses, dropout, optimizers."""
 
 from __future__ import annotations
 
 from .affine import affine_backward, affine_forward
-from .elman import elman_backward, elman_forward
-from .gru import gru_backward, gru_forward
-from .jordan import jordan_backward, jordan_forward
-from .lstm import lstm_backward, lstm_forward
 from .training import adam, all_finite, cross_entropy, dropout, sgd, squared_error, squared_norms
 
 __all__ = [
@@ -16,14 +12,6 @@ __all__ = [
     "all_finite",
     "cross_entropy",
     "dropout",
-    "elman_backward",
-    "elman_forward",
-    "gru_backward",
-    "gru_forward",
-    "jordan_backward",
-    "jordan_forward",
-    "lstm_backward",
-    "lstm_forward",
     "sgd",
     "squared_error",
     "squared_norms",

@@ -7,6 +7,10 @@ from typing import Any
 from . import recurrent
 from .time_loop import input_gradients, project, recurrent_products, sums
 
+__all__ = ["elman_backward", "elman_forward"]
+
+CELL = "Elman"  # its struct in cuda/cells.cuh
+
 
 def elman_forward(
     x: Any,
@@ -23,7 +27,7 @@ def elman_forward(
 ) -> None:
     """Fill hidden with h' = f(x W_in + h W_rec + b)."""
     project(x, tokens, lengths, W_in, b, hidden, precision)
-    recurrent.forward("Elman", hidden, lengths, state, W_rec, None, activation, hidden, None, None, precision)
+    recurrent.forward(CELL, hidden, lengths, state, W_rec, None, activation, hidden, None, None, precision)
 
 
 def elman_backward(
@@ -49,7 +53,7 @@ def elman_backward(
 ) -> None:
     """Gradients of `elman_forward`; d_z (k, b, t, h), of the argument of f, may be d_hidden itself."""
     recurrent.backward(
-        *("Elman", lengths, state, hidden, None, None, W_rec, activation),
+        *(CELL, lengths, state, hidden, None, None, W_rec, activation),
         *(d_hidden, d_last, d_z, d_state, flow, precision),
     )
     input_gradients(x, tokens, lengths, W_in, d_z, d_x, d_W_in, precision)

@@ -10,28 +10,29 @@ import functools
 import itertools
 import logging
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import cupy
 import numpy as np
 
 from . import recurrent
-from .module import TEXT_ROWS, launch, multiprocessors, pieces_a_launch, shared_limit
+from .module import CELLS, TEXT_ROWS, launch, multiprocessors, pieces_a_launch, shared_limit
 from .recurrent import PRODUCTS, THREADS, Layout, Product, Work, kind_of, layout, pack, parts_for, split_work
 
 __all__ = ["generate"]
 
 logger = logging.getLogger("fastrec")
 
-CELLS = {"elman": (1, 1), "jordan": (1, 1), "gru": (3, 1), "lstm": (4, 2)}  # gates, states
 MOST_PARTS = 32  # of a product: more are dearer to add than they save
 LOGIT = 200  # clocks that a warp takes for 32 logits of a token that is drawn
 
 
 class Net(NamedTuple):
-    """A network: its cell, layers, hidden units and tokens."""
+    """A network: the struct of its cell, whether it feeds back outputs, layers, hidden units and tokens."""
 
     cell: str
+    feeds_back: bool
     layers: int
     h: int
     i: int
@@ -59,10 +60,10 @@ class Card(NamedTuple):
 
 
 def works(net: Net, product: Product, members: int) -> tuple[Work, Work]:
-    """A member's part of a product with hidden units, or what a Jordan network feeds back, and with W_out."""
-    back = net.i if net.cell == "jordan" else net.h
+    """A member's part of a product with what is fed back, and of that with W_out."""
+    back = net.i if net.feeds_back else net.h
     return (
-        split_work(product, back, net.h, CELLS[net.cell][0], members, 1, False),
+        split_work(product, back, net.h, CELLS[net.cell].gates, members, 1, False),
         split_work(product, net.h, net.i, 1, members, 1, False),
     )
 
@@ -83,14 +84,14 @@ def matrix_bytes(product: Product, placed: Layout) -> int:
 
 def shared_bytes(net: Net, product: Product, plan: Plan) -> int:
     """Shared memory of a block as cuda/generation.cu lays it out; what plan.shared says does not matter."""
-    jordan, rows, last = net.cell == "jordan", plan.rows, 2 * net.layers - 1
+    rows, last = plan.rows, 2 * net.layers - 1
     step_work, out_work = works(net, product, plan.members)
     step, out = layouts(net, product, plan)
     sums, out_sums = plan.parts * step.width, plan.out_parts * out.width
-    states = out_work.share if jordan else net.layers * CELLS[net.cell][1] * step_work.share
+    states = out_work.share if net.feeds_back else net.layers * CELLS[net.cell].states * step_work.share
     pieces = (
         rows * net.layers * out.pitch * product.operand,
-        rows * step.pitch * product.operand * jordan,
+        rows * step.pitch * product.operand * net.feeds_back,
         rows * out_work.run * product.operand,
         rows * out_work.share * product.real,
         min(plan.resident, last) * matrix_bytes(product, step)
@@ -178,7 +179,7 @@ def partings(net: Net, product: Product, members: int) -> Iterator[tuple[int, in
         same = [
             each
             for each in {*several, parts}
-            if net.cell == "jordan" or layout(product, out.inputs, out.columns, each).pitch == pitch
+            if net.feeds_back or layout(product, out.inputs, out.columns, each).pitch == pitch
         ]
         for out_parts in {min(same), max(same)}:
             yield parts, out_parts
@@ -193,6 +194,7 @@ def generate(
     W_out: Any,
     b_out: Any,
     activation: int,
+    feeds_back: bool,
     temperature: float,
     top_k: int,
     top_p: int,
@@ -208,18 +210,19 @@ def generate(
     (b, t), (_, h, i) = tokens.shape, W_out.shape
     if not b:
         return
-    net, kind = Net(cell, len(layers), h, i), kind_of(W_out, precision)
+    struct, kind = import_module(f".{cell}", __package__).CELL, kind_of(W_out, precision)
+    net = Net(struct, feeds_back, len(layers), h, i)
     # Static shared memory of the kernel is below 1 KiB.
     card = Card(multiprocessors(), shared_limit(cupy.cuda.runtime.getDevice()) - 1024)
     chosen = plan(net, kind, b, card)
     logger.debug("generate, %s, b = %d, n = %d, %s: %s", precision, *drawn.shape, net, chosen)
-    product, gates = PRODUCTS[kind], CELLS[cell][0]
+    product, gates = PRODUCTS[kind], CELLS[struct].gates
     rows, members = chosen.rows, chosen.members
     matrices = [layer[1] for layer in layers] + [layer[0] for layer in layers[1:]]
     packed = [pack(W, kind, gates, members, chosen.parts, 1, False) for W in matrices]
     packed.append(pack(W_out, kind, 1, members, chosen.out_parts, 1, False))
     biases = cupy.concatenate([layer[2] for layer in layers])
-    b_n = cupy.concatenate([layer[3] for layer in layers]) if cell == "gru" else None
+    b_n = cupy.concatenate([layer[3] for layer in layers]) if len(layers[0]) == 4 else None
     given = (tokens, lengths, state, layers[0][0], biases, b_n, cupy.concatenate(packed), b_out)
 
     # The first largest is the only one that top_k = 1 keeps.
@@ -238,8 +241,13 @@ def generate(
         if begin:
             posted.fill(0)
         launch(
-            *("generation", f"generate<{kind}, {rows}>", min(at_once, teams - begin) * members, THREADS),
-            *(*given, b, t, drawn.shape[1], h, i, len(layers), tuple(CELLS).index(cell), activation),
+            *(
+                "generation",
+                f"generate<{kind}, {struct}, {rows}>",
+                min(at_once, teams - begin) * members,
+                THREADS,
+            ),
+            *(*given, b, t, drawn.shape[1], h, i, len(layers), feeds_back, activation),
             *(members, begin, chosen.parts, chosen.out_parts, chosen.resident),
             *(inverse, top_k, np.uint64(top_p), stop, np.uint64(key), first, posted, scratch, drawn, last),
             shared=chosen.shared,

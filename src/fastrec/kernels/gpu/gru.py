@@ -9,6 +9,10 @@ import cupy
 from . import recurrent
 from .time_loop import input_gradients, project, recurrent_products, sums
 
+__all__ = ["gru_backward", "gru_forward"]
+
+CELL = "Gru"  # its struct in cuda/cells.cuh
+
 
 def gru_forward(
     x: Any,
@@ -28,7 +32,7 @@ def gru_forward(
     k, rows, t, h = hidden.shape
     z = cupy.empty((k, rows, t, 3 * h), dtype=hidden.dtype)
     project(x, tokens, lengths, W_in, b, z, precision)
-    recurrent.forward("Gru", z, lengths, state, W_rec, b_n, 0, hidden, None, gates, precision)
+    recurrent.forward(CELL, z, lengths, state, W_rec, b_n, 0, hidden, None, gates, precision)
 
 
 def gru_backward(
@@ -55,7 +59,7 @@ def gru_backward(
 ) -> None:
     """Gradients of `gru_forward`; d_gates (k, b, t, 4h), of the arguments of r, z, n and q, may be gates."""
     recurrent.backward(
-        *("Gru", lengths, state, hidden, None, gates, W_rec, 0),
+        *(CELL, lengths, state, hidden, None, gates, W_rec, 0),
         *(d_hidden, d_last, d_gates, d_state, flow, precision),
     )
     h = hidden.shape[3]

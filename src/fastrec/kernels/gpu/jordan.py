@@ -21,6 +21,10 @@ from .recurrent import (
 )
 from .time_loop import input_gradients, products, project, recurrent_products, sums
 
+__all__ = ["jordan_backward", "jordan_forward"]
+
+CELL = "Elman"  # the struct in cuda/cells.cuh with what its units do
+
 
 def launch_rows(
     way: str,

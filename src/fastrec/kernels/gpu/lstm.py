@@ -9,6 +9,10 @@ import cupy
 from . import recurrent
 from .time_loop import input_gradients, project, recurrent_products, sums
 
+__all__ = ["lstm_backward", "lstm_forward"]
+
+CELL = "Lstm"  # its struct in cuda/cells.cuh
+
 
 def lstm_forward(
     x: Any,
@@ -28,7 +32,7 @@ def lstm_forward(
     k, rows, t, h = hidden.shape
     z = gates if gates.shape[2] == t else cupy.empty((k, rows, t, 4 * h), dtype=hidden.dtype)
     project(x, tokens, lengths, W_in, b, z, precision)
-    recurrent.forward("Lstm", z, lengths, state, W_rec, None, 0, hidden, cells, gates, precision)
+    recurrent.forward(CELL, z, lengths, state, W_rec, None, 0, hidden, cells, gates, precision)
 
 
 def lstm_backward(
@@ -55,7 +59,7 @@ def lstm_backward(
 ) -> None:
     """Gradients of `lstm_forward`; d_gates (k, b, t, 4h), before the activations, may be gates itself."""
     recurrent.backward(
-        *("Lstm", lengths, state, hidden, cells, gates, W_rec, 0),
+        *(CELL, lengths, state, hidden, cells, gates, W_rec, 0),
         *(d_hidden, d_last, d_gates, d_state, flow, precision),
     )
     input_gradients(x, tokens, lengths, W_in, d_gates, d_x, d_W_in, precision)

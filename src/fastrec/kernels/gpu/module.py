@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 
@@ -20,6 +20,29 @@ OPTIONS = ("-std=c++17",)
 
 CLOCK = 1e9  # clocks a second, fewer than any supported device reaches
 WATCHDOG_CLOCKS = 2 * CLOCK  # the shortest that watchdogs of displays are known to wait
+
+
+class Cell(NamedTuple):
+    """The constants of a struct of cuda/cells.cuh."""
+
+    gates: int
+    kept: int
+    states: int
+    hidden: int
+    before: int
+
+
+def read_cells() -> dict[str, Cell]:
+    """The cells that have a struct in cuda/cells.cuh, by its name."""
+    text = (files(__package__) / "cuda/cells.cuh").read_text(encoding="utf-8")
+    found = {}
+    for name, body in re.findall(r"^template <class T> struct (\w+) \{\n(.*?)^\};", text, re.M | re.S):
+        constants = re.findall(r"([A-Z]+) = (\w+)", " ".join(re.findall("static constexpr .*", body)))
+        found[name] = Cell(**{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
+    return found
+
+
+CELLS = read_cells()
 
 # The kernels of each file of cuda/, template instances by name: what is compiled, shipped and tested.
 PLANES = range(1, 5)
@@ -60,7 +83,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
             for kind in ("cell", "cluster")
             for way in ("forward", "backward")
             for product in (CLUSTERED if kind == "cluster" else ROWS)
-            for cell in ("Elman", "Gru", "Lstm")
+            for cell in CELLS
             for rows in ROWS[product]
         ),
         *(f"pack_weights<{product}>" for product in ROWS),
@@ -72,7 +95,12 @@ KERNELS: dict[str, tuple[str, ...]] = {
         for product in ROWS
         for rows in JORDAN_ROWS[product]
     ),
-    "generation": tuple(f"generate<{product}, {rows}>" for product in ROWS for rows in TEXT_ROWS[product]),
+    "generation": tuple(
+        f"generate<{product}, {cell}, {rows}>"
+        for product in ROWS
+        for cell in CELLS
+        for rows in TEXT_ROWS[product]
+    ),
     "time_loop": (
         *(
             f"{kernel}<{dtype}>"

@@ -15,7 +15,9 @@ import cupy
 import numpy as np
 
 from .module import (
+    CELLS,
     CLUSTERED,
+    Cell,
     has_clusters,
     has_watchdog,
     launch,
@@ -29,8 +31,6 @@ from .time_loop import float_type
 logger = logging.getLogger("fastrec")
 
 THREADS = 256  # as in cuda/products.cuh
-CELLS = {"Elman": (1, 1), "Gru": (3, 1), "Lstm": (4, 2)}  # gates of the recurrent product, states
-AHEAD = {"Elman": (1, 2), "Gru": (3, 6), "Lstm": (4, 7)}  # values that a step reads, forward and backward
 CLUSTER = 8  # blocks of a cluster, as in cuda/recurrent.cuh
 
 # Of a Hopper card, in a clock: of a multiprocessor multiply-adds of float32 and bytes of shared memory, of
@@ -154,19 +154,26 @@ def split_work(product: Product, n: int, u: int, gates: int, members: int, times
 
 def work(cell: str, product: Product, h: int, members: int, times: int, backward: bool) -> Work:
     """The work of one of so many members in the recurrence of a cell."""
-    return split_work(product, h, h, CELLS[cell][0], members, times, backward)
+    return split_work(product, h, h, CELLS[cell].gates, members, times, backward)
 
 
 def shared_bytes(cell: str, product: Product, h: int, plan: Plan, backward: bool) -> int:
     """Shared memory of a block as cuda/cells.cu lays it out; what plan.shared says does not matter."""
     part = work(cell, product, h, plan.members, plan.times, backward)
     placed = layout(product, part.inputs, part.columns, plan.parts)
-    states = CELLS[cell][1]
-    kept = 2 + states - 1 if backward else int(cell != "Elman")
-    values = plan.parts * placed.width + (2 * AHEAD[cell][backward] + kept) * part.share
+    struct = CELLS[cell]
+    kept = 1 + struct.states if backward else int(struct.before or struct.states == 2)
+    values = plan.parts * placed.width + (2 * values_ahead(struct, backward) + kept) * part.share
     handed = (1 + plan.clustered) * placed.pitch + part.run * (plan.members > 1)
     weights = in_memory(product, plan, placed) if plan.resident else 0
     return plan.rows * (handed * product.operand + values * product.real) + weights
+
+
+def values_ahead(cell: Cell, backward: bool) -> int:
+    """Values of a unit that a step reads from global memory while the one before it is computed."""
+    if not backward:
+        return cell.gates
+    return 1 + cell.hidden + cell.before + 2 * (cell.states == 2) + cell.kept * (cell.kept > 1)
 
 
 def in_memory(product: Product, plan: Plan, placed: Layout) -> int:
@@ -275,7 +282,7 @@ def launch_cells(
     kind, back = kind_of(like, precision), way == "backward"
     chosen, card, teams = planned(way, cell, like, precision)
     logger.debug("%s %s, %s, k = %d, b = %d, t = %d, h = %d: %s", cell, way, precision, k, b, t, h, chosen)
-    packed = pack(W_rec, kind, CELLS[cell][0], chosen.members, chosen.parts, chosen.times, back)
+    packed = pack(W_rec, kind, CELLS[cell].gates, chosen.members, chosen.parts, chosen.times, back)
     together = chosen.members > 1 and not chosen.clustered
     # Blocks that wait for each other must all run: as many teams as the card takes, then the next.
     at_once = min(teams, card.multiprocessors // chosen.members) if together else teams

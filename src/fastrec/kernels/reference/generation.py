@@ -6,22 +6,17 @@ backend only where exp or a logit rounds another way.
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
 
 import numpy as np
 
 from .. import SAMPLE
+from .affine import affine_forward
 from .random import draws
-from .rnn import affine_forward, elman_forward, gru_forward, jordan_forward, lstm_forward
+from .time_loop import project
 
 __all__ = ["generate"]
 
-FORWARD: dict[str, Any] = {
-    "elman": elman_forward,
-    "jordan": jordan_forward,
-    "gru": gru_forward,
-    "lstm": lstm_forward,
-}
 ONE = 2.0**32  # weight of the likeliest token
 
 
@@ -34,6 +29,7 @@ def generate(
     W_out: np.ndarray,
     b_out: np.ndarray,
     activation: int,
+    feeds_back: bool,
     temperature: float,
     top_k: int,
     top_p: int,
@@ -48,8 +44,9 @@ def generate(
     """Read prompts and go on with them: fill drawn (b, n) int32 with tokens, each the next input.
 
     tokens (b, t) int32 with lengths (b,) int64 from 1: the prompts.  state (layers, 1, b, s) before them;
-    last (layers, 1, b, s) gets that before the last token drawn is read.  layers: of each the parameters as
-    its forward kernel takes them, k = 1, and W_out (1, h, i), b_out (1, i), which "jordan" has there, too.
+    last (layers, 1, b, s) gets that before the last token drawn is read.  cell: name of the file with its
+    step.  layers: of each the parameters as its forward kernel takes them, k = 1, without W_out (1, h, i) and
+    b_out (1, i).  feeds_back: whether the outputs are the state of the next step.
 
     A token is drawn from its logits y as `draw` tells, by temperature, top_k and top_p and the draw number
     `first` + j of stream SAMPLE, row and key, for the token j of a row.  After `stop` (-1: none) was drawn,
@@ -63,7 +60,7 @@ def generate(
         drawn_before = np.maximum(drawn[rows, np.clip(number, 1, n) - 1], 0)
         read = np.where(number > 0, drawn_before, tokens[rows, np.minimum(t, lengths - 1)])
         moving = ~ended & (number < n)
-        y, then = step(cell, read, now, layers, W_out, b_out, activation, precision)
+        y, then = step(cell, read, now, layers, W_out, b_out, activation, feeds_back, precision)
         now = np.where(moving[:, None], then, now)
         for row in np.flatnonzero(moving & (number >= 0)):
             random = int(draws(key, first + int(number[row]) + 1, int(row), 0, SAMPLE, 0)[-1])
@@ -81,27 +78,23 @@ def step(
     W_out: np.ndarray,
     b_out: np.ndarray,
     activation: int,
+    feeds_back: bool,
     precision: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (b, i) after reading tokens (b,), and the state (layers, 1, b, s) then."""
-    b, h, dtype = len(tokens), W_out.shape[1], W_out.dtype
-    lengths, after = np.ones(b, np.int64), np.empty_like(state)
-    x, token = np.empty((1, b, 1, 0), dtype), tokens[None, :, None]
-    hidden, cells, gates, y = (np.empty((1, b, 1, n), dtype) for n in (h, h, 4 * h, W_out.shape[2]))
-    filled = {
-        "elman": (activation, hidden),
-        "jordan": (activation, hidden, y),
-        "gru": (hidden, gates),
-        "lstm": (hidden, cells, gates),
-    }
-    for layer, weights in enumerate(layers):
-        FORWARD[cell](x, token, lengths, state[layer], *weights, *filled[cell], precision=precision)
-        if cell == "jordan":
-            return y[0, :, 0], y[:, :, 0][None]
-        after[layer, :, :, :h] = hidden[:, :, 0]
-        after[layer, :, :, h:] = cells[:, :, 0, : after.shape[3] - h]
-        x, token = hidden.copy(), np.empty((1, 0, 0), np.int32)
-    affine_forward(x, lengths, W_out, b_out, y, precision=precision)
+    unit_step = getattr(import_module(f".{cell}", __package__), f"{cell}_step")
+    b, h, after = len(tokens), W_out.shape[1], np.empty_like(state)
+    on, no_tokens = np.ones((b, 1, 1), np.bool_), np.empty((1, 0, 0), np.int32)
+    x, token = np.empty((1, b, 1, 0), W_out.dtype), tokens[None, :, None]
+    for layer, (W_in, W_rec, bias, *more) in enumerate(layers):
+        z = project(x, token, on, W_in, precision)[:, :, 0] + bias[:, None]
+        weights = (W_rec, *more, W_out, b_out) if feeds_back else (W_rec, *more)
+        after[layer], *_ = unit_step(z, state[layer], weights, activation, precision)
+        x, token = after[layer, :, :, None, :h], no_tokens
+    if feeds_back:
+        return after[0, 0], after
+    y = np.empty((1, b, 1, W_out.shape[2]), W_out.dtype)
+    affine_forward(x, np.ones(b, np.int64), W_out, b_out, y, precision=precision)
     return y[0, :, 0], after
 
 

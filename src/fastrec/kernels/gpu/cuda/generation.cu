@@ -7,8 +7,6 @@
 #include "cells.cuh"
 #include "philox.cuh"
 
-enum Kind { ELMAN, JORDAN, GRU, LSTM };
-
 // The bits of a number in an order that is that of the numbers, 0 and -0 being one; ~0 if it is not finite; and back.
 __device__ __forceinline__ u64 ranked(float y) {
   u32 bits = __float_as_uint(y), sign = 1u << 31;
@@ -151,36 +149,36 @@ template <class Use> __device__ __forceinline__ void each_element(int rows, int 
 }
 
 // drawn (b, n) after prompts, tokens (b, t) with lengths (b); state and last (layers, b, s); W_in (i, gates h) of the
-// first layer, bias (layers, gates h), b_n (layers, h) of a GRU, b_out (i).  packed: for each member its weights, as
+// first layer, bias (layers, gates h), b_n (layers, h) if the cell has it, b_out (i).  feeds_back: whether the outputs
+// are the state of the next step, as in a Jordan network.  packed: for each member its weights, as
 // pack_weights of cells.cu deals them, W_rec of all layers, W_in of the second and later ones, W_out; the first
 // `resident` of these stay in shared memory.  inverse: 1 / temperature.  scratch: room for the logits of each block
 // where shared memory has none, or null.
-template <class P, int ROWS, class T = typename P::Real>
+template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __launch_bounds__(CELL_THREADS, 1)
     generate(const int* tokens, const i64* lengths, const T* state, const T* W_in, const T* bias, const T* b_n,
              const typename P::Entry* packed, const T* b_out, i64 b, i64 t, i64 n, i64 width, i64 outs, i64 layer_count,
-             i64 kind, i64 activation, i64 team_members, i64 first_team, i64 parts, i64 out_parts, i64 resident,
+             i64 feeds_back, i64 activation, i64 team_members, i64 first_team, i64 parts, i64 out_parts, i64 resident,
              double inverse, i64 top_k, u64 top_p, i64 stop, u64 key, i64 first, u64* posted, T* scratch, int* drawn,
              T* last) {
   using Operand = typename P::Operand;
   using Entry = typename P::Entry;
-  constexpr int GATES = 4;
+  using C = Cell<T>;
+  constexpr int gates = C::GATES, states = C::STATES;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS], end[ROWS], token[ROWS];  // end: the steps that a row takes
   __shared__ u64 partial[WARP];
   int h = int(width), i = int(outs), layers = int(layer_count), members = int(team_members);
-  int gates = kind == GRU ? 3 : kind == LSTM ? 4 : 1, states = kind == LSTM ? 2 : 1;
-  bool jordan = kind == JORDAN;
   Member own(b, h, members, int(first_team), ROWS, lengths, length);
   int rank = int(blockIdx.x) % members, share = (h + members - 1) / members, run = whole_pieces<Operand>(share);
   int out_share = (i + members - 1) / members, out_run = whole_pieces<Operand>(out_share);
   int out_first = min(i, rank * out_share), out_units = min(out_share, i - out_first);
-  Shape step = {members * (jordan ? out_run : run), gates * share, int(parts)};
+  Shape step = {members * (feeds_back ? out_run : run), gates * share, int(parts)};
   Shape out = {members * run, out_share, int(out_parts)};
   // Hidden units come to products of both shapes, whose pitch is the same, but those of a Jordan network to `out`
   // alone.
-  int pitch = P::pitch(out), fed_pitch = jordan ? P::pitch(step) : 0, wide = members * out_share;
-  int state_size = jordan ? out_share : share;
+  int pitch = P::pitch(out), fed_pitch = feeds_back ? P::pitch(step) : 0, wide = members * out_share;
+  int state_size = feeds_back ? out_share : share;
 
   unsigned char* free = shared;
   auto take = [&](int bytes) {
@@ -217,7 +215,8 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   for (int matrix = 0; matrix < resident; matrix++)
     Weights<P, ROWS, 0>(matrix < last_matrix ? step : out, packed_of(matrix), 1, local + matrix * entries, true);
   // Calls use(place in states_now, place in state and last) for the state of own units, or own logits.
-  int state_units = jordan ? out_units : own.units, state_first = jordan ? out_first : own.first, s = jordan ? i : h;
+  int state_units = feeds_back ? out_units : own.units, state_first = feeds_back ? out_first : own.first;
+  int s = feeds_back ? i : h;
   auto each_state = [&](auto use) {
     for (int part = 0; part < layers * states; part++)
       each_element(own.rows, state_units, [&](int r, int j) {
@@ -231,7 +230,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   for (int layer = 0; layer < layers; layer++)
     each_element(own.rows, s, [&](int r, int j) {
       T value = state[(i64(layer) * b + own.row + r) * states * s + j];
-      if (jordan)
+      if (feeds_back)
         feed(r, j, value);
       else
         in[(layer * ROWS + r) * pitch + j / share * run + j % share] = P::operand(value);
@@ -247,7 +246,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   Group group = {own.rows * ((i - 1) / CELL_THREADS + 8) < (own.rows + WARPS - 1) / WARPS * ((i - 1) / WARP), partial};
   __syncthreads();
   for (int now = 0;; now++) {
-    bool going = false, drawing = jordan;
+    bool going = false, drawing = feeds_back;
     for (int r = 0; r < own.rows; r++) {
       going |= now < end[r];
       drawing |= now < end[r] && now + 1 >= length[r];
@@ -268,7 +267,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       bool hidden = layer < layers;
       Operand* below = in + (layer - 1) * ROWS * pitch;
       auto recurrent = weights_of(layer, step), forward = weights_of(layers + layer - 1, hidden ? step : out);
-      if (hidden) recurrent.multiply(jordan ? fed : below + ROWS * pitch, sums, 0);
+      if (hidden) recurrent.multiply(feeds_back ? fed : below + ROWS * pitch, sums, 0);
       if (layer) {
         Message told = message(layer - 1);
         int all = members * told.count;
@@ -283,33 +282,27 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       __syncthreads();
       if (hidden)
         each_element(own.rows, own.units, [&](int r, int j) {
-          T given[GATES] = {}, rec[GATES] = {}, keep[GATES];
+          T given[gates], rec[gates], keep[C::KEPT];
 #pragma unroll
-          for (int gate = 0; gate < GATES; gate++)
-            if (gate < gates) {
-              int column = gate * h + own.first + j;
-              T into =
-                  layer ? forward.product(more_sums, r, gate * share + j) : W_in[i64(token[r]) * gates * h + column];
-              given[gate] = into + bias[layer * gates * h + column];
-              rec[gate] = recurrent.product(sums, r, gate * share + j);
-            }
+          for (int gate = 0; gate < gates; gate++) {
+            int column = gate * h + own.first + j;
+            T into =
+                layer ? forward.product(more_sums, r, gate * share + j) : W_in[i64(token[r]) * gates * h + column];
+            given[gate] = into + bias[layer * gates * h + column];
+            rec[gate] = recurrent.product(sums, r, gate * share + j);
+          }
           T* kept = states_now + layer * states * ROWS * state_size + r * own.units + j;
           T* cell = kept + ROWS * state_size;
-          T value, c = kind == LSTM ? *cell : T(0);
-          if (kind == GRU)
-            value = Gru<T>::forward(given, rec, *kept, b_n[layer * h + own.first + j], c, keep, activation);
-          else if (kind == LSTM)
-            value = Lstm<T>::forward(given, rec, 0, 0, c, keep, activation);
-          else
-            value = Elman<T>::forward(given, rec, 0, 0, c, keep, activation);
-          if (!jordan && now < end[r]) *kept = value;
-          if (kind == LSTM && now < end[r]) *cell = c;
+          T before = C::BEFORE ? *kept : T(0), c = states == 2 ? *cell : T(0);
+          T value = C::forward(given, rec, before, b_n ? b_n[layer * h + own.first + j] : T(0), c, keep, activation);
+          if (!feeds_back && now < end[r]) *kept = value;
+          if (states == 2 && now < end[r]) *cell = c;
           made[r * run + j] = P::operand(value);
         });
       else
         each_element(own.rows, out_units, [&](int r, int j) {
           T value = forward.product(more_sums, r, j) + b_out[out_first + j];
-          if (jordan && now < end[r]) states_now[r * out_units + j] = value;
+          if (feeds_back && now < end[r]) states_now[r * out_units + j] = value;
           made_out[r * out_share + j] = value;
         });
       __syncthreads();
@@ -324,7 +317,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       });
     }
     if (!drawing) continue;
-    if (jordan) each_element(own.rows, i, [&](int r, int j) { feed(r, j, logits[r * wide + j]); });
+    if (feeds_back) each_element(own.rows, i, [&](int r, int j) { feed(r, j, logits[r * wide + j]); });
     for (int r = threadIdx.x / group.size(); r < own.rows; r += CELL_THREADS / group.size()) {
       i64 row = own.row + r, number = now + 1 - length[r];
       if (now >= end[r] || number < 0) continue;

@@ -1,0 +1,85 @@
+"""Elman networks in plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .time_loop import (
+    activate,
+    back,
+    before,
+    input_gradients,
+    product,
+    products,
+    project,
+    slope,
+    squares,
+    sums,
+    valid,
+)
+
+__all__ = ["elman_backward", "elman_forward"]
+
+
+def elman_step(
+    z: np.ndarray, state: np.ndarray, weights: tuple[np.ndarray, ...], activation: int, precision: str
+) -> tuple[np.ndarray, ...]:
+    """The state h' after h, from z (k, b, h) = x W_in + b and weights (W_rec,)."""
+    (W_rec,) = weights
+    return (activate(z + product(state, W_rec, precision), activation),)
+
+
+def elman_forward(
+    x: np.ndarray,
+    tokens: np.ndarray,
+    lengths: np.ndarray,
+    state: np.ndarray,
+    W_in: np.ndarray,
+    W_rec: np.ndarray,
+    b: np.ndarray,
+    activation: int,
+    hidden: np.ndarray,
+    *,
+    precision: str = "float32",
+) -> None:
+    """Fill hidden with h' = f(x W_in + h W_rec + b)."""
+    on = valid(lengths, hidden.shape[2])
+    z_in, h = project(x, tokens, on, W_in, precision) + b[:, None, None], state
+    for step in range(hidden.shape[2]):
+        (h,) = elman_step(z_in[:, :, step], h, (W_rec,), activation, precision)
+        hidden[:, :, step] = h = np.where(on[:, step], h, 0)
+
+
+def elman_backward(
+    x: np.ndarray,
+    tokens: np.ndarray,
+    lengths: np.ndarray,
+    state: np.ndarray,
+    hidden: np.ndarray,
+    W_in: np.ndarray,
+    W_rec: np.ndarray,
+    activation: int,
+    d_hidden: np.ndarray,
+    d_last: np.ndarray,
+    d_z: np.ndarray,
+    d_x: np.ndarray,
+    d_state: np.ndarray,
+    d_W_in: np.ndarray,
+    d_W_rec: np.ndarray,
+    d_b: np.ndarray,
+    flow: np.ndarray,
+    *,
+    precision: str = "float32",
+) -> None:
+    """Gradients of `elman_forward`; d_z (k, b, t, h), of the argument of f, may be d_hidden itself."""
+    on = valid(lengths, hidden.shape[2])
+    given = np.where(on, d_hidden, 0)
+    d_state[:] = d_last
+    for step in reversed(range(hidden.shape[2])):
+        d_h = given[:, :, step] + d_state
+        d_z[:, :, step] = np.where(on[:, step], d_h * slope(hidden[:, :, step], activation), 0)
+        d_state[:] = np.where(on[:, step], back(d_z[:, :, step], W_rec, precision), d_state)
+        if flow.shape[2]:
+            flow[:, :, step] = np.where(on[:, step, 0], squares(d_h), 0)
+    input_gradients(x, tokens, on, W_in, d_z, d_x, d_W_in, precision)
+    d_W_rec[:], d_b[:] = products(before(state, hidden), d_z, precision), sums(d_z)

@@ -1,0 +1,125 @@
+"""Losses, dropout and optimizers in plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import DROPOUT
+from .random import draws
+from .time_loop import squares
+
+
+def dropout(key: int, layer: int, threshold: int, values: np.ndarray) -> None:
+    """Set values (k, b, t, n) to 0 where a draw of 16 bits is below threshold, 0..2^16 - 1, in place.
+
+    The others are divided by the share that stays on average, 1 - threshold / 2^16, so that the mean does
+    (Srivastava et al., JMLR 15, 1929, 2014).  Draws are those of stream DROPOUT, key, network, row t + step
+    and layer: a second call with other values meets the same units.
+    """
+    k, b, t, n = values.shape
+    scale = values.dtype.type(2**16 / (2**16 - threshold))
+    for net, row, step in np.ndindex(k, b, t):
+        four = draws(key, -(-n // 4), row * t + step, net, DROPOUT, layer)
+        parts = four[:, None] >> np.arange(0, 64, 16, dtype=np.uint64) & np.uint64(0xFFFF)
+        kept = parts.reshape(-1)[:n] >= threshold
+        values[net, row, step] = np.where(kept, scale * values[net, row, step], 0)
+
+
+def cross_entropy(
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    mask: np.ndarray,
+    scale: np.ndarray,
+    losses: np.ndarray,
+    d_outputs: np.ndarray,
+) -> None:
+    """Fill losses (k, b) float64 with the sums of log sum exp y - y[target] over the steps in mask (b, t).
+
+    outputs (k, b, t, o) = y, targets (m, b, t) int32.  d_outputs (k, b, t, o) gets the gradient of the sums
+    times scale (k,) float64, 0 off the mask, and may be outputs itself or (k, b, t, 0): not wanted.
+    """
+    y = np.where(mask[..., None], outputs, 0)
+    y = y - y.max(axis=3, keepdims=True)
+    chosen = np.broadcast_to(np.where(mask, targets, 0), y.shape[:3])[..., None]
+    e = np.exp(y)
+    total = e.sum(axis=3, keepdims=True)
+    step_losses = (np.log(total) - np.take_along_axis(y, chosen, axis=3))[..., 0]
+    losses[:] = np.where(mask, step_losses, 0).sum(axis=2, dtype=np.float64)
+    if d_outputs.shape[3]:
+        d = e / total - (np.arange(y.shape[3]) == chosen)
+        d_outputs[:] = np.where(mask[..., None], scale[:, None, None, None].astype(y.dtype) * d, 0)
+
+
+def squared_error(
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    mask: np.ndarray,
+    scale: np.ndarray,
+    losses: np.ndarray,
+    d_outputs: np.ndarray,
+) -> None:
+    """Half the sum of (y - target)^2, targets (m, b, t, o); else as in `cross_entropy`."""
+    on = mask[..., None]
+    d = np.where(on, outputs, 0) - np.where(on, targets, 0)
+    losses[:] = squares(d).sum(axis=2) / 2
+    if d_outputs.shape[3]:
+        d_outputs[:] = scale[:, None, None, None].astype(d.dtype) * d
+
+
+def squared_norms(gradient: np.ndarray, norms: np.ndarray) -> None:
+    """Add the squared norms of the rows of gradient (k, n) to norms (k,) float64."""
+    norms += squares(gradient)
+
+
+def sgd(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    velocity: np.ndarray,
+    scale: np.ndarray,
+    rate: np.ndarray,
+    momentum: float,
+    nesterov: bool,
+) -> None:
+    """PyTorch's rule, parameter and velocity (k, n) in place: v = momentum v + g, p -= rate v.
+
+    g is gradient (k, n) times scale (k,) float64; rate (k,) float64.  Nesterov: p -= rate (g + momentum v).
+    Scalars are cast to the dtype of the parameter, in which all is reckoned.
+    """
+    dtype = parameter.dtype
+    g = scale[:, None].astype(dtype) * gradient
+    velocity[:] = dtype.type(momentum) * velocity + g
+    step = g + dtype.type(momentum) * velocity if nesterov else velocity
+    parameter -= rate[:, None].astype(dtype) * step
+
+
+def adam(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    mean: np.ndarray,
+    square: np.ndarray,
+    scale: np.ndarray,
+    rate: np.ndarray,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    decay: float,
+    step: int,
+) -> None:
+    """Adam (Kingma & Ba 2015), parameter, mean and square (k, n) in place, step = 1, 2, ...
+
+    decay is decoupled (Loshchilov & Hutter 2019): p -= rate decay p.  As in `sgd`, but what is made of
+    scalars only (1 - beta, the bias corrections, rate decay) is reckoned in float64 and then cast.
+    """
+    dtype = parameter.dtype
+    g = scale[:, None].astype(dtype) * gradient
+    mean[:] = dtype.type(beta1) * mean + dtype.type(1 - beta1) * g
+    square[:] = dtype.type(beta2) * square + dtype.type(1 - beta2) * g * g
+    unbiased = mean / dtype.type(1 - beta1**step)
+    root = np.sqrt(square / dtype.type(1 - beta2**step)) + dtype.type(epsilon)
+    parameter -= (decay * rate)[:, None].astype(dtype) * parameter
+    parameter -= rate[:, None].astype(dtype) * unbiased / root
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Whether values (n,) hold neither NaN nor infinity."""
+    return bool(np.isfinite(values).all())

@@ -1,0 +1,89 @@
+"""The cells of recurrent networks: their descriptions, and that nothing else names them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from devices import all_kernels
+
+import fastrec
+from fastrec import RNN
+from fastrec.rnn.cells import CELLS
+from fastrec.rnn.cells.cell import measure
+
+ROOT = Path(fastrec.__file__).parent
+# Files that name a cell besides its own, and why.
+OTHERS = {
+    "rnn/cells/__init__.py": "registers cells",
+    "kernels/gpu/module.py": "lists the files and instances of CUDA, of which jordan.cu is one",
+    "kernels/gpu/cuda/cells.cuh": "holds the structs",
+    "kernels/gpu/jordan.py": "its units do with their sums what those of an Elman network do",
+    "bench/peers.py": "holds the equations of the baseline in JAX",
+}
+all_cells = pytest.mark.parametrize("name", CELLS)
+
+
+@all_cells
+def test_kernels_take_what_a_cell_describes(name: str) -> None:
+    cell, reference = CELLS[name], all_kernels("rnn", "reference")
+    forward = list(inspect.signature(getattr(reference, f"{name}_forward")).parameters)
+    given = ["x", "tokens", "lengths", "state", *cell.arguments, *["activation"] * cell.has_activation]
+    saved = forward[len(given) : -1]
+    assert forward == [*given, *saved, "precision"] and len(saved) == len(cell.saved)
+    backward = list(inspect.signature(getattr(reference, f"{name}_backward")).parameters)
+    weights = [key for key in cell.arguments if key.startswith("W")]
+    read = ["x", "tokens", "lengths", "state", *saved, *weights, *["activation"] * cell.has_activation]
+    assert backward[: len(read)] == read
+    gradients = [f"d_{key}" for key in ("x", "state", *cell.arguments)]
+    assert backward[-2 - len(gradients) :] == [*gradients, "flow", "precision"]
+
+
+@all_cells
+def test_descriptions_go_together(name: str) -> None:
+    cell, sizes = CELLS[name], {"i": 5, "h": 4, "o": 3}
+    assert cell.name == name and re.fullmatch(r".+ \(.+\d{4}.*\)\.", cell.description)
+    columns = {cell.parameters[key][-1] for key in ("W_in", "W_rec", "b")}
+    assert {measure(width, sizes) for width in columns} == {4 * cell.gates}
+    state = cell.saved[cell.state]
+    assert len(state) == len(cell.initial) and state[0] == cell.parameters["W_rec"][0]
+    rnn = RNN(5, 4, 3, name)  # type: ignore[arg-type]
+    assert rnn.parameters.keys() == {*cell.parameters, *cell.initial, "W_out", "b_out"}
+
+
+def words(path: Path) -> Iterator[str]:
+    """Names and texts in code: no comments, docstrings and defaults of arguments."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield from re.findall(r"\w+", re.sub(r"//.*", "", text))
+        return
+    tree = ast.parse(text)
+    left_out = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arguments):
+            left_out |= {*node.defaults, *node.kw_defaults}
+        elif isinstance(node, ast.Expr) or (
+            isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant)
+        ):
+            left_out.add(node.value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in left_out:
+            yield node.value
+        for field in ("id", "attr", "name", "arg", "module"):
+            if isinstance(word := getattr(node, field, None), str):
+                yield word
+
+
+@all_cells
+def test_a_cell_is_named_in_its_own_files(name: str) -> None:
+    files = [path for path in ROOT.rglob("*") if path.suffix in (".py", ".cu", ".cuh") and path.stem != name]
+    named = {
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        if any(re.search(rf"(?<![a-z]){name}(?![a-z])", word.lower()) for word in words(path))
+    }
+    assert named <= OTHERS.keys()
