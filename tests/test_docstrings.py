@@ -30,10 +30,7 @@ PENDING = {
     for name in re.findall(
         r"\S+",
         """
-        BackendError HopfieldNetwork OscillationResult PackedStates RNN RecallResult Trace
-        available_backends corrupt find_oscillation get_backend pack plot.draw_energy
-        plot.draw_oscillation plot.energy_figure plot.glyphs plot.oscillation_figure
-        plot.recall_figure random_patterns set_backend use_backend
+        RNN Trace
         """,
     )
 }
