@@ -1,7 +1,6 @@
 """Sphinx: `./scripts/docs` builds the site, offline, with warnings as errors."""
 
 import importlib
-import re
 import sys
 from pathlib import Path
 
@@ -36,13 +35,6 @@ napoleon_use_rtype = False
 default_role = "py:obj"  # `name` in a docstring is a link if it is public, and else code
 
 
-def read_as_text(app, what, name, obj, options, lines):
-    """Docstrings that are not numpydoc yet: their paragraphs, without the indentation of continued lines."""
-    if not any(set(line) == {"-"} for line in lines):
-        for i, line in enumerate(lines):
-            lines[i] = re.sub(r"(`[^`]+`)(?=[\w(])", r"\1\ ", re.sub(r"([*|_])", r"\\\1", line.strip()))
-
-
 def write_pages(app):
     for name, page in generated.PAGES.items():
         path = Path(app.srcdir, name)
@@ -51,5 +43,4 @@ def write_pages(app):
 
 
 def setup(app):
-    app.connect("autodoc-process-docstring", read_as_text, priority=400)
     app.connect("builder-inited", write_pages)

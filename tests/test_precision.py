@@ -20,7 +20,7 @@ import fastrec
 from fastrec import RNN
 from fastrec.kernels import RELU, TANH
 from fastrec.kernels.precision import rounded
-from fastrec.rnn.device import place
+from fastrec.rnn.device import compute_device
 
 DIGITS = {"bf16": 8, "tf32": 11}  # significant bits
 ROUNDED = tuple(DIGITS)
@@ -39,7 +39,7 @@ def rounding(request: pytest.FixtureRequest) -> str:
 
 def bound(backend: str, precision: str) -> Any:
     """The kernels of a precision, to be called with NumPy arrays."""
-    kernels = {name: getattr(place(backend, precision).kernels, name) for name in reference.__all__}
+    kernels = {name: getattr(compute_device(backend, precision).kernels, name) for name in reference.__all__}
     if backend == "gpu":
         kernels = {name: called_on_host(kernel) for name, kernel in kernels.items()}
     return SimpleNamespace(**kernels)

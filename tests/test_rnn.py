@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import json
 import pickle
 import re
@@ -401,14 +402,14 @@ class TestComputation:
             random(3, *trace.state.shape),
         ]
         before = pickle.dumps(
-            [trace._saved, trace.outputs, trace.state, trace._batch[2:], given, rnn.parameters]
+            [trace._made.saved, trace.outputs, trace.state, trace._batch[2:], given, rnn.parameters]
         )
         first = rnn.backward(trace, *given)
         second = rnn.backward(trace, *given)
         for key, gradient in first.items():
             assert np.array_equal(gradient, second[key])
         after = pickle.dumps(
-            [trace._saved, trace.outputs, trace.state, trace._batch[2:], given, rnn.parameters]
+            [trace._made.saved, trace.outputs, trace.state, trace._batch[2:], given, rnn.parameters]
         )
         assert before == after
         names = ("d_outputs", "d_hidden", "d_state")
@@ -882,6 +883,65 @@ def test_predict_is_forward(backend: str, cell: str, layers: int, lengths: list[
     outputs, state = rnn.predict(x, lengths=lengths)
     assert np.array_equal(outputs, trace.outputs)
     assert np.array_equal(state, trace.state)
+
+
+@pytest.mark.parametrize("steps", [1, 20])
+@pytest.mark.parametrize("cell", CELLS)
+def test_changed_parameters_reach_the_next_call(backend: str, cell: str, steps: int, tmp_path: Path) -> None:
+    """Written in place, replaced, changed by an optimizer, loaded: nothing made of the old ones is used."""
+    rnn = RNN(3, 17, 3, cell, backend=backend, seed=1)
+    for key, array in to_host(rnn.parameters).items():
+        rnn.parameters[key] = array + 0.1 * random(2, *array.shape).astype(np.float32)
+    x = random(0, 1, steps, 3).astype(np.float32)
+    targets = np.zeros((1, steps), np.int32)
+
+    def is_up_to_date(network: RNN) -> bool:
+        fresh = network.copy()
+        trace, expected = network.forward(x), fresh.forward(x)
+        same(network.loss_and_gradients(x, targets), fresh.loss_and_gradients(x, targets))
+        return np.array_equal(trace.outputs, expected.outputs) and np.array_equal(
+            network.predict(x)[0], expected.outputs
+        )
+
+    outputs = [rnn.forward(x).outputs]
+    for key in [key for key in rnn.parameters if key not in ("h0", "c0")]:
+        rnn.parameters[key][(0,) * rnn.parameters[key].ndim] += 0.25
+        assert is_up_to_date(rnn), key
+        rnn.parameters[key] = rnn.parameters[key] * np.float32(1.5)
+        assert is_up_to_date(rnn), key
+        outputs.append(rnn.forward(x).outputs)
+    for optimizer in (fastrec.SGD(0.1), fastrec.Adam(0.1)):
+        optimizer.step(rnn.parameters, rnn.loss_and_gradients(x, targets, want_x=False)[1])
+        assert is_up_to_date(rnn)
+        outputs.append(rnn.forward(x).outputs)
+    rnn.save(tmp_path / "rnn.npz")
+    loaded = RNN.load(tmp_path / "rnn.npz", backend=backend)
+    assert np.array_equal(loaded.forward(x).outputs, outputs[-1])
+    loaded.parameters["b"][...] = 0
+    assert is_up_to_date(loaded)
+    outputs.append(loaded.forward(x).outputs)
+    assert not any(np.array_equal(a, b) for a, b in itertools.pairwise(outputs))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("h", [1, 7, 8, 15, 33, 64, 100])
+@pytest.mark.parametrize("cell", CELLS)
+def test_single_steps_have_the_bits_of_the_whole(compiled: str, cell: str, h: int, dtype: type) -> None:
+    """Products of few steps read the weights in place, those of many read packed ones."""
+    if compiled != "cpu":
+        pytest.skip("only the cpu packs weights")
+    rnn = RNN(9, h, 5, cell, dtype=dtype, backend=compiled, seed=h)
+    for array in rnn.parameters.values():
+        array += 0.1 * random(h, *array.shape).astype(dtype)
+    x, tokens = random(0, 2, 30, 9).astype(dtype), np.arange(60).reshape(2, 30) % 9
+    for inputs in (x, tokens):
+        whole = rnn.forward(inputs)
+        for rows, width in ((slice(0, 2), 1), (slice(1, 2), 1), (slice(0, 2), 3)):
+            state = None
+            for t in range(0, 30, width):
+                outputs, state = rnn.predict(inputs[rows, t : t + width], state)
+                assert np.array_equal(outputs, whole.outputs[rows, t : t + width])
+                assert np.array_equal(state, whole.state_at(t + width)[:, rows])
 
 
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda rnn: pickle.loads(pickle.dumps(rnn)), RNN.copy])

@@ -156,7 +156,7 @@ def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> 
         name, source = os.environ.get("FASTREC_BACKEND") or "auto", "FASTREC_BACKEND"
     if name != "auto" and name not in BACKENDS:
         raise BackendError(f'{source} is {name!r}; it must be "cpu", "gpu", "reference" or "auto"')
-    device_arrays = any(map(on_device, arrays))
+    device_arrays = any(map(is_cupy, map(type, arrays)))
     if name == "auto":
         name = "gpu" if device_arrays or unavailable_reason("gpu", domain) is None else "cpu"
     if fault := unavailable_reason(name, domain):
@@ -186,7 +186,13 @@ def array_module(backend: str) -> Any:
 
 def on_device(array: object) -> bool:
     """Whether this is a CuPy array, told by the name of its module so that CuPy is not imported."""
-    return type(array).__module__.partition(".")[0] == "cupy"
+    return is_cupy(type(array))  # type: ignore[arg-type]
+
+
+@functools.cache
+def is_cupy(kind: type) -> bool:
+    """Whether a type is one of CuPy."""
+    return kind.__module__.partition(".")[0] == "cupy"
 
 
 def backend_of(array: object) -> str:

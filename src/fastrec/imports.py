@@ -32,7 +32,7 @@ MOVED = {
     "rnn.initial": ("rnn.initialization",),
     "rnn.inputs": ("rnn.validation",),
     "rnn.labels": ("rnn.classification",),
-    "rnn.layers": ("rnn.network",),
+    "rnn.layers": ("rnn.network", "rnn.trace"),
     "rnn.ngrams": ("text.ngrams",),
     "rnn.optim": ("rnn.optimizers",),
     "rnn.place": ("rnn.device",),

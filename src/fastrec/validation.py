@@ -60,12 +60,15 @@ def available_memory(backend: str = "cpu") -> int | None:
         return None
 
 
+SMALL = 2**26  # bytes that are used without a look at what is free
+
+
 def require_memory(what: str, nbytes: int, cure: str = "", backend: str = "cpu") -> None:
     """Raise ValueError, with the bytes needed and free, if nbytes do not fit where a backend computes.
 
     Up to 64 MiB the free memory is not looked up.
     """
-    if nbytes > 2**26 and (free := available_memory(backend)) is not None and nbytes > free:
+    if nbytes > SMALL and (free := available_memory(backend)) is not None and nbytes > free:
         memory = "memory of the device" if backend == "gpu" else "memory"
         raise ValueError(
             f"{what} needs {format_bytes(nbytes)} of {memory}, {format_bytes(free)} are available{cure}"

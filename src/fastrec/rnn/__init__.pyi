@@ -7,9 +7,9 @@ from .fitting import fit as fit
 from .history import History as History
 from .history import TextHistory as TextHistory
 from .network import RNN as RNN
-from .network import Trace as Trace
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
 from .padding import pad_sequences as pad_sequences
 from .padding import unpad as unpad
+from .trace import Trace as Trace
 from .truncation import truncated_bptt as truncated_bptt

@@ -75,7 +75,7 @@ class Config:
         """The description of the cell."""
         return CELLS[self.cell]
 
-    @property
+    @cached_property
     def k(self) -> int:
         """Number of networks, also where the arrays have no such axis."""
         return self.models or 1
@@ -85,12 +85,12 @@ class Config:
         """Leading axis of public arrays: (k,) or nothing."""
         return () if self.models is None else (self.models,)
 
-    @property
+    @cached_property
     def outputs_width(self) -> int:
         """Width of the outputs: without output layer the hidden units are the outputs."""
         return self.output_size or self.hidden_size
 
-    @property
+    @cached_property
     def has_output_layer(self) -> bool:
         """Whether outputs are computed from the hidden units afterwards: not by the cell, and at all."""
         return self.output_size is not None and not self.kind.feeds_back_output
@@ -100,6 +100,12 @@ class Config:
         """Widths of the arrays that a layer's forward kernel writes."""
         sizes = {"h": self.hidden_size, "o": self.outputs_width}
         return tuple(measure(width, sizes) for width in self.kind.saved)
+
+    @cached_property
+    def most_bytes(self) -> int:
+        """An upper bound of the bytes that a step of a row takes in all networks, whatever is computed."""
+        widths = (self.input_size, self.hidden_size, 2 * self.outputs_width, 2 * sum(self.saved))
+        return self.k * 3 * self.num_layers * sum(widths) * self.dtype.itemsize
 
     @cached_property
     def state(self) -> int:

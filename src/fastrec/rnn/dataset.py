@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike
 from ..backend import backend_of, move, on_device
 from ..validation import require_memory
 from .config import Array, Config
-from .device import Place
+from .device import ComputeDevice
 from .validation import (
     Batch,
     Dropout,
     Loss,
+    Purpose,
     as_inputs,
     check_targets,
     contiguous,
@@ -24,6 +25,7 @@ from .validation import (
     read_lengths,
     require_batch_memory,
     steps_before,
+    with_k,
 )
 
 
@@ -58,25 +60,24 @@ class Sequences(NamedTuple):
 
 def checked_batch(
     c: Config,
-    place: Place,
+    device: ComputeDevice,
     weights: dict[str, Array],
     x: Array,
     lengths: Array | None,
     start: Array | None,
-    gradients: bool,
-    keep: bool,
+    purpose: Purpose,
     dropout: Dropout | None = None,
 ) -> Batch:
     """Turn checked inputs, numbers (m, b, t, i) or int32 tokens (m, b, t), into what kernels take."""
     x, (b, t) = contiguous(x, x.dtype), x.shape[1:3]
-    require_batch_memory(c, place, x, b, t, gradients, keep, dropout)
+    require_batch_memory(c, device, x, b, t, purpose, dropout)
     valid = None if lengths is None else steps_before(lengths, t)
-    return make_batch(c, place, weights, x, lengths, valid, start, dropout)
+    return make_batch(c, device, weights, x, lengths, valid, start, purpose, dropout)
 
 
 def read_sequences(
     c: Config,
-    place: Place,
+    device: ComputeDevice,
     x: ArrayLike,
     targets: ArrayLike,
     loss: Loss,
@@ -84,8 +85,8 @@ def read_sequences(
     mask: ArrayLike | None,
 ) -> Sequences:
     """Check the arguments of `fastrec.RNN.loss_and_gradients`, without requiring the memory of a trace."""
-    array, are_tokens, led = as_inputs(c, x, "n", "sequence")
-    n, t = array.shape[led : led + 2]
+    array, are_tokens, has_k = as_inputs(c, x, "n", "sequence")
+    n, t = array.shape[has_k : has_k + 2]
     dtype = np.dtype(np.int32) if are_tokens else c.dtype
     require_memory("x", array.size * dtype.itemsize * (array.dtype != dtype), backend=backend_of(array))
     ends = None if lengths is None else move(read_lengths(lengths, n, t), "cpu")
@@ -93,7 +94,7 @@ def read_sequences(
     if are_tokens:
         checked = read_integers("x", array, c.input_size, valid)
     else:
-        checked = read_floats("x", array, c.dtype, valid, place)
-    checked_targets, counted, _ = check_targets(c, place, (n, t), valid, targets, loss, mask)
+        checked = read_floats("x", array, c.dtype, valid, device)
+    checked_targets, counted, _ = check_targets(c, device, (n, t), valid, targets, loss, mask)
     counted = np.ones((n, t), np.bool_) if counted is None else move(counted, "cpu")
-    return Sequences(checked if led else checked[None], checked_targets, counted, ends)
+    return Sequences(with_k(checked, has_k), checked_targets, counted, ends)

@@ -1,4 +1,4 @@
-"""Where a network computes: a backend, with what is needed of it."""
+"""Where a network computes: a backend with its kernels and arrays."""
 
 from __future__ import annotations
 
@@ -16,61 +16,63 @@ from .config import Array, one_of
 Precision = Literal["float32", "tf32", "bf16"]
 
 
-class Place(NamedTuple):
-    """A backend that `choose` returned.
+class ComputeDevice(NamedTuple):
+    """A backend that `choose_backend` returned, with what computing on it takes.
 
-    xp: the module that makes arrays there.
+    xp: the module that makes arrays there, NumPy or CuPy.
     kernels: those of recurrent networks, bound to a precision.
-    host: kernels that read arrays of the host, the same but on the gpu, where they are the reference's.
-    no_tokens: (1, 0, 0) int32, what kernels take beside numbers.
+    host_kernels: kernels that read arrays of the host; on the gpu they are those of the reference.
+    no_tokens: (1, 0, 0) int32, which kernels take beside inputs that are numbers.
     """
 
     backend: str
     xp: Any
     kernels: SimpleNamespace
-    host: ModuleType
+    host_kernels: ModuleType
     no_tokens: Array
 
-    def has(self, array: object) -> bool:
-        """Whether an array that the backend can be given is where it computes."""
+    def holds(self, array: object) -> bool:
+        """Whether an array is where the backend computes."""
         return self.backend != "gpu" or on_device(array)
 
     def take(self, array: Array) -> Array:
-        """An array that the backend can be given, where it computes: itself if it is there, else a copy."""
+        """The array itself if it is where the backend computes, else a copy there."""
         return array if self.backend != "gpu" else move(array, "gpu")
 
     def all_finite(self, array: Array) -> bool:
-        """Whether a C-contiguous array of floats, looked at where it is, holds neither NaN nor infinity."""
-        module = self.kernels if on_device(array) else self.host
+        """Whether a C-contiguous array of floats holds neither NaN nor infinity; it stays where it is."""
+        module = self.kernels if on_device(array) else self.host_kernels
         return module.all_finite(array.reshape(-1))
 
     def read(self, *arrays: Array) -> Any:
-        """Arrays of this place, of one shape and dtype, as NumPy's: with one copy, which is waited for."""
+        """Arrays of this device, of one shape and dtype, as NumPy arrays: one copy, which is waited for."""
         return move(self.xp.stack(arrays), "cpu") if self.backend == "gpu" else arrays
 
 
-def choose(backend: str | None, precision: Precision, dtype: np.dtype[Any], *arrays: object) -> str:
-    """The name of the backend to run on, as `resolve`; ValueError if it does not have the precision."""
+def choose_backend(backend: str | None, precision: Precision, dtype: np.dtype[Any], *arrays: object) -> str:
+    """The name of the backend to run on, as `resolve`; ValueError if it cannot multiply in that precision."""
+    if precision == "float32":
+        return resolve(backend, *arrays, domain="rnn")
     if not (isinstance(precision, str) and precision in get_args(Precision)):
         raise ValueError(f"precision is {precision!r}; it must be {one_of(get_args(Precision))}")
     name = resolve(backend, *arrays, domain="rnn")
     given = f'precision is "{precision}"'
-    if precision != "float32" and dtype != np.float32:
+    if dtype != np.float32:
         raise ValueError(f"{given}, which is for float32, and dtype is {dtype}; leave precision out")
-    if precision != "float32" and name == "cpu":
+    if name == "cpu":
         raise ValueError(f'{given}, and the cpu multiplies in float32; use backend="gpu" or "reference"')
     return name
 
 
 @functools.cache
-def place(backend: str, precision: Precision = "float32") -> Place:
-    """The place of a backend that `choose` returned."""
+def compute_device(backend: str, precision: Precision = "float32") -> ComputeDevice:
+    """The device of a backend that `choose_backend` returned."""
     module, xp = kernels("rnn", backend), array_module(backend)
     cells = [kernels(cell, backend) for cell in CELLS]
     # Those of the cpu would be compiled for a look at the arrays that are sent.
-    host = kernels("rnn", "reference") if backend == "gpu" else module
+    host_kernels = kernels("rnn", "reference") if backend == "gpu" else module
     no_tokens = xp.empty((1, 0, 0), dtype=np.int32)
-    return Place(backend, xp, multiplying(precision, module, *cells), host, no_tokens)
+    return ComputeDevice(backend, xp, multiplying(precision, module, *cells), host_kernels, no_tokens)
 
 
 def multiplying(precision: Precision, *modules: ModuleType) -> SimpleNamespace:

@@ -13,7 +13,7 @@ from ..backend import move
 from ..display import Displayed
 from .config import Array, suffix
 from .network import RNN
-from .validation import Loss, read_targets
+from .validation import Loss, Purpose, read_targets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,14 +122,10 @@ def gradient_flow(
     >>> bool(norms[0, 0] < norms[0, -1])
     True
     """
-    at = rnn._place(x, state, lengths, targets, mask)
-    batch = rnn._read(x, state, lengths, at, gradients=True)
+    device = rnn._device(x, state, lengths, targets, mask)
+    batch = rnn._read(x, state, lengths, Purpose.GRADIENTS, device)
     spec = read_targets(rnn._config, batch, targets, loss, "sum", mask)
-    trace = rnn._forward(batch)
-    outputs = rnn._outputs(trace)
-    d_outputs = at.xp.empty_like(outputs)
-    rnn._losses(batch, spec, outputs, d_outputs)
-    gradients = rnn._gradients(trace, rnn._public(d_outputs), flow=True)
+    _, gradients, _ = rnn._learn(batch, spec, ["flow"])
     squares = move(gradients["flow"], "cpu")
     reached = squares.shape[-2] if batch.valid is None else move(batch.valid, "cpu").sum(axis=0)
     with np.errstate(invalid="ignore"):  # 0 / 0 where no sequence is as long

@@ -17,7 +17,7 @@ from ..validation import as_int
 from .checkpoint import Checkpoint, describe, shorten
 from .config import MAX_SIZE, Array, Config
 from .dataset import Sequences, read_sequences
-from .device import Place
+from .device import ComputeDevice
 from .history import History
 from .loop import BatchLearner, Callback, EpochMeans, Step, train
 from .network import RNN
@@ -137,7 +137,7 @@ def fit(
     True
     """
     held_out = validation if isinstance(validation, Sequence) else ()
-    c, at = rnn._config, rnn._place(x, targets, lengths, mask, *held_out)
+    c, at = rnn._config, rnn._device(x, targets, lengths, mask, *held_out)
     rnn._weights(at.backend)
     options = read_options(epochs, batch_size, seed, patience, callback)
     every = as_int("checkpoint_every", checkpoint_every, 1, MAX_SIZE)
@@ -203,7 +203,9 @@ def check_optimizer(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-def read_validation(c: Config, at: Place, validation: Sequence[ArrayLike | None], loss: Loss) -> Sequences:
+def read_validation(
+    c: Config, at: ComputeDevice, validation: Sequence[ArrayLike | None], loss: Loss
+) -> Sequences:
     """Check the argument `validation` of `fit`."""
     if not np.iterable(validation):
         raise ValueError(f"validation is {validation!r}; give a tuple of x, targets, perhaps lengths, mask")
@@ -241,7 +243,7 @@ class SequenceLearner(BatchLearner):
         return self.rnn.parameters
 
     def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
-        rnn, at, epoch = self.rnn, self.place, self.log.epochs
+        rnn, at, epoch = self.rnn, self.device, self.log.epochs
         for batch, rows in self.batches(self.shuffle):
             part = self.data.rows(rows)
             for losses, gradients, _, count in windows(
@@ -252,8 +254,8 @@ class SequenceLearner(BatchLearner):
             advance(len(rows), f"epoch {epoch}, loss {np.nanmean(means.losses):.4g}")
 
     def validate(self) -> Array:
-        counted, total = self.validation.counted, self.place.xp.zeros(self.rnn._config.k)
+        counted, total = self.validation.counted, self.device.xp.zeros(self.rnn._config.k)
         for rows in self.split(np.arange(len(counted))):
             if counted[rows].any():
-                total += evaluate(self.rnn, self.place, self.validation.rows(rows), self.loss)[0]
+                total += evaluate(self.rnn, self.device, self.validation.rows(rows), self.loss)[0]
         return move(total, "cpu") / np.count_nonzero(counted)

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..backend import kernels
 from ..streams import MAX_SEED
 from ..validation import as_int, number, require_memory
-from .config import MAX_SIZE, Array, suffix
-from .device import multiplying
+from .config import MAX_SIZE, Array, Config, suffix
+from .device import Precision, multiplying
 from .validation import Batch
-
-if TYPE_CHECKING:
-    from .network import RNN
 
 COLDEST, HOTTEST = 1e-6, 1e6  # temperatures besides 0, which float32 can divide by
 
 
 def generate(
-    rnn: RNN,
-    prompt: ArrayLike,
+    c: Config,
+    precision: Precision,
+    read: Callable[[], Batch],
     steps: int,
     temperature: float,
     top_k: int | None,
     top_p: float | None,
     seed: int,
-    lengths: ArrayLike | None,
-    state: ArrayLike | None,
     stop: int | None,
     first: int,
 ) -> tuple[Batch, Array, Array]:
-    """The checked prompt, tokens (b, steps) and states (layers, 1, b, s); see `RNN.generate`."""
-    c, i = rnn._config, rnn.input_size
+    """The checked prompt, tokens (b, steps) and states (layers, 1, b, s); see `RNN.generate`.
+
+    read: checks the prompt, its lengths and the state, and returns them as a batch.
+    """
+    i = c.input_size
     if c.models is not None:
         raise ValueError(f"these are {c.models} networks, and one generates; copy(model=j) makes one of them")
     if c.output_size != i:
@@ -54,20 +52,19 @@ def generate(
     share = 1.0 if top_p is None else number("top_p", top_p, 0)
     if share > 1:
         raise ValueError(f"top_p is {share:g}; it must be at most 1")
-    at = rnn._place(prompt, state, lengths)
     try:
-        batch = rnn._read(prompt, state, lengths, at, gradients=False, keep=False)
+        batch = read()
     except ValueError as error:
         raise ValueError(re.sub("^x ", "prompt ", str(error))) from None
     if not batch.tokens.size:
         raise ValueError("prompt holds numbers; give integer tokens (b, t)")
-    if lengths is not None and int(batch.lengths.min()) < 1:
+    if batch.valid is not None and int(batch.lengths.min()) < 1:
         raise ValueError("lengths holds 0; each row needs a prompt of at least one token")
-    b = batch.tokens.shape[1]
-    require_memory("the tokens", 4 * b * steps, backend=at.backend)
-    drawn, last = at.xp.empty((b, steps), np.int32), at.xp.empty_like(batch.start)
+    b, device = batch.tokens.shape[1], batch.device
+    require_memory("the tokens", 4 * b * steps, backend=device.backend)
+    drawn, last = device.xp.empty((b, steps), np.int32), device.xp.empty_like(batch.start)
     weights = batch.weights
-    module = multiplying(rnn.precision, kernels("generation", at.backend))
+    module = multiplying(precision, kernels("generation", device.backend))
     module.generate(
         c.cell,
         batch.tokens[0],

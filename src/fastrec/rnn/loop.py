@@ -13,7 +13,7 @@ from ..compilation import clock
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, TrainingState
 from .config import Array
-from .device import Place
+from .device import ComputeDevice
 from .history import History
 from .optimizers import Optimizer
 from .training_log import TrainingLog
@@ -61,7 +61,7 @@ class Learner:
     take the loss of after each epoch, or None.
     """
 
-    place: Place
+    device: ComputeDevice
     models: int | None
     loss: Loss
     optimizer: Optimizer
@@ -176,8 +176,8 @@ def update(learner: Learner, step: Step) -> tuple[Array, Array]:
     0. It is not changed then, nor by later steps.
     """
     log, epoch = learner.log, learner.log.epochs
-    prepared = learner.optimizer._prepare(learner.parameters, step.gradients, learner.models, learner.place)
-    losses, norms = learner.place.read(step.losses, prepared.norms)
+    prepared = learner.optimizer._prepare(learner.parameters, step.gradients, learner.models, learner.device)
+    losses, norms = learner.device.read(step.losses, prepared.norms)
     good = np.isfinite(losses) & np.isfinite(norms)
     if epoch:
         good &= losses <= FACTOR * log.highest + SLACK

@@ -3,134 +3,131 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..backend import backend_of, move, on_device, resolve
-from ..display import Displayed
 from ..kernels.precision import rounded as nearest
 from ..streams import MAX_SEED
-from ..validation import as_int, move_checked, require_memory
+from ..validation import as_int, require_memory
+from . import passes
 from .cells import CellName
 from .config import Activation, Array, Config
-from .device import Place, Precision, choose, place
+from .device import ComputeDevice, Precision, choose_backend, compute_device
 from .generation import generate
 from .initialization import Initial, draw
 from .serialization import load, save
 from .torch import from_torch, to_torch
+from .trace import Trace
 from .validation import (
     Batch,
     Dropout,
     Loss,
     LossSpec,
+    Purpose,
     Reduction,
+    all_to_caller,
     as_numbers,
-    embed_back,
-    initial_parts,
+    fits_kernels,
+    public,
+    public_state,
     read_batch,
     read_dropout,
     read_floats,
     read_state,
     read_targets,
-    settled,
+    to_caller,
+    with_k,
 )
 
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Trace(Displayed):
-    """What `RNN.forward` computed, and what `RNN.backward` reads: do not write to its arrays.
-
-    outputs: (b, t, o), the hidden units if the network has no output layer.
-    hidden: (b, t, h), of the top layer.
-    state: (layers, b, s) after the last step of each row, the `state` of the sequence that follows; s is
-        h, for "lstm" 2 h = [h | c], for "jordan" o.
-
-    All are of the network's dtype, k networks have a leading axis k, and steps past a row's length are 0.
-    They are CuPy arrays if x was one, else NumPy arrays.
-    """
-
-    outputs: Array
-    hidden: Array
-    state: Array
-    _network: RNN
-    _batch: Batch
-    _saved: tuple[tuple[Array, ...], ...]  # of each layer, what its kernel keeps
-    _passed: tuple[Array, ...]  # of each layer, its hidden units after dropout
-
-    def _summary(self) -> dict[str, Any]:
-        arrays = {name: getattr(self, name).shape for name in ("outputs", "hidden", "state")}
-        return arrays | {"dtype": self.outputs.dtype, "backend": self._batch.place.backend}
-
-    def state_at(self, t: int) -> Array:
-        """The state (layers, b, s) after t steps, or after all of a row that has fewer; 0 is the start.
-
-        Raises ValueError unless t is an integer from 0 to the number of steps.
-        """
-        found = self._state_at(as_int("t", t, 0, self._saved[0][0].shape[2]))
-        return give_back(self._batch, self._network._public_state(found))
-
-    def _state_at(self, t: int) -> Array:
-        """The same as (layers, k, b, s), where it was computed."""
-        return last_state(self._network._config, self._batch, self._saved, t)
-
-    def _given_back(self) -> Trace:
-        """The trace with what the user reads where x was given."""
-        if self._batch.back is None:
-            return self
-        outputs = give_back(self._batch, self.outputs)
-        hidden = outputs if self._network.output_size is None else give_back(self._batch, self.hidden)
-        return replace(self, outputs=outputs, hidden=hidden, state=give_back(self._batch, self.state))
-
-
 class RNN:
-    """A recurrent neural network.
+    """A recurrent neural network, or k independent ones of the same shape.
 
-    input_size i, hidden_size h, output_size o: units; without output_size the hidden units are the outputs.
-    cell: "elman", h_t = f(x_t W_in + h_{t-1} W_rec + b) (Cognitive Science 14, 179, 1990); "jordan", the same
-        with the last output in place of h_{t-1} (ICS report 8604, 1986); "gru" (Cho et al., EMNLP 2014) and
-        "lstm" (Hochreiter & Schmidhuber, Neural Computation 9, 1735, 1997) with PyTorch's equations.
-        Outputs are y_t = h_t W_out + b_out.
-    activation: f of "elman" and "jordan": "tanh", "relu" or "logistic".
-    num_layers: the layers above the first read the hidden units of the one below; 1 for "jordan".
-    models: k independent networks of one shape, computed in one call; all arrays then have a leading axis k,
-        but inputs and targets without it are shared.
-    initial: of the weights.  "orthogonal": W_rec of each gate (Saxe et al., ICLR 2014), W_in and W_out
-        uniform within +-sqrt(6 / (in + out)) (Glorot & Bengio, AISTATS 2010), b 0; "uniform": all within
-        +-1/sqrt(h), as PyTorch has it; "identity": W_rec, the others normal with deviation 0.001, b 0,
-        for "elman" with "relu" (Le, Jaitly & Hinton, arXiv:1504.00941).  The initial state is 0.
-    dtype: np.float32 or np.float64, of all arrays.
-    seed: 0..2^64-1, of the weights.  Network j of several is the one that has seed + j alone, or seed[j].
-    backend: "cpu", "gpu", "reference" or "auto"; None follows `fastrec.get_backend` at every call.
-    forget_bias: first value of the bias of an LSTM's forget gates; 1 if not given, but with "uniform"
-        drawn as the others (Jozefowicz et al., ICML 2015).
-    embedding_size: e, makes W_in (e, g h) and puts a matrix "E" (i, e) before it, at first standard normal:
-        x E W_in takes the place of x W_in.
-    precision: what both factors of every product of matrices, forward and backward, are rounded to: "tf32",
-        11 significant bits, or "bf16", 8, so that tensor cores can multiply them; "float32" is true float32.
-        Everything else stays float32: sums, biases, activations, states, rows of W_in that tokens pick, and
-        all arrays.  The other two are for dtype float32 on "gpu" or "reference".
+    Elman networks compute h_t = f(x_t W_in + h_{t-1} W_rec + b) (Cognitive Science 14, 179, 1990); Jordan
+    networks read their last output in place of h_{t-1} (ICS report 8604, 1986); GRU (Cho et al., EMNLP 2014)
+    and LSTM (Hochreiter & Schmidhuber, Neural Computation 9, 1735, 1997) have the equations of PyTorch.
+    Outputs are y_t = h_t W_out + b_out.
 
-    parameters: dict of arrays, which may be written to or replaced by others of the same shape and dtype.
-        g is 1, for "gru" 3 (gates r, z, n) and for "lstm" 4 (i, f, g, o).  "W_in" (i, g h), "W_rec" (h, g h),
-        "b" (g h,), "h0" (h,) the learned initial state; "gru" has "b_n" (h,), the recurrent bias of n, "lstm"
-        "c0" (h,); layer l > 0 the same with "_l1", ... added (i is h there); "W_out" (h, o), "b_out" (o,).
-        With "jordan" W_rec is (o, h) and h0 (o,).  On the gpu they are CuPy arrays; NumPy arrays put there
-        are moved by the next call, and all of them are when the backend changes.
-
-    On the gpu, NumPy x gives NumPy results, and CuPy x gives CuPy results; losses are always NumPy's.  Of
-    what is given, CuPy arrays stay where they are, and NumPy arrays are sent.  The host waits for the device
-    to read a loss, and once for each CuPy array of which it checks the values (x, targets, state, lengths,
+    On the gpu, NumPy x gives NumPy results, and CuPy x gives CuPy results; losses are always those of NumPy.
+    Arguments that are CuPy arrays stay where they are, and NumPy arrays are sent.  The host waits for the
+    device to read a loss, and once for each CuPy array whose values are checked (x, targets, state, lengths,
     mask, d_outputs, ...).
 
-    Raises ValueError for arguments that cannot be, or if memory does not suffice.  So do all methods for
-    arguments and for parameters they cannot use; nothing is changed then.
+    All methods raise ValueError for invalid arguments and for parameters that cannot be used; nothing is
+    changed then.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        Numbers of inputs i and of hidden units h of each layer.
+    output_size : int, optional
+        Number of outputs o; without it the hidden units are the outputs.
+    cell : {"elman", "jordan", "gru", "lstm"}
+        Kind of hidden units.
+    activation : {"tanh", "relu", "logistic"}
+        The function f of "elman" and "jordan".
+    num_layers : int
+        Layers above the first read the hidden units of the one below; "jordan" has one.
+    models : int, optional
+        Number k of independent networks computed in one call.  All arrays then have a leading axis k, but
+        inputs and targets without it are shared.
+    initial : {"orthogonal", "uniform", "identity"}
+        How weights are drawn.  "orthogonal": W_rec of each gate (Saxe et al., ICLR 2014), W_in and W_out
+        uniform within +-sqrt(6 / (in + out)) (Glorot & Bengio, AISTATS 2010), b 0.  "uniform": all within
+        +-1/sqrt(h), as in PyTorch.  "identity", for "elman" with "relu": W_rec; the others are normal with
+        deviation 0.001, b 0 (Le, Jaitly & Hinton, arXiv:1504.00941).  The initial state is 0.
+    dtype : dtype
+        np.float32 or np.float64, of all arrays.
+    seed : int or sequence of int
+        From 0 to 2^64-1, of the weights.  Network j of several is identical to a single network that is
+        seeded with seed + j, or with seed[j].
+    backend : {"cpu", "gpu", "reference", "auto"}, optional
+        Where to compute; None follows `fastrec.get_backend` at every call.
+    forget_bias : float, optional
+        First value of the bias of an LSTM's forget gates (Jozefowicz et al., ICML 2015); by default 1, but
+        with "uniform" it is drawn as the others.
+    precision : {"float32", "tf32", "bf16"}
+        What both factors of every matrix product, forward and backward, are rounded to, so that tensor cores
+        can multiply them: "tf32" keeps 11 significant bits, "bf16" 8; "float32" is true float32.  Sums,
+        biases, activations, states, rows of W_in that tokens pick, and all arrays stay float32.  The first
+        two are for dtype float32 on "gpu" or "reference".
+    embedding_size : int, optional
+        Number e that makes W_in (e, g h) and puts a matrix "E" (i, e) before it, at first standard normal:
+        x E W_in takes the place of x W_in.
+
+    Attributes
+    ----------
+    parameters : dict of str to ndarray
+        Arrays that may be written to, or replaced by others of the same shape and dtype: the next call uses
+        what they hold then.  With g = 1, for "gru" 3 (gates r, z, n) and for "lstm" 4 (i, f, g, o) they are
+        "W_in" (i, g h), "W_rec" (h, g h), "b" (g h,) and the learned initial state "h0" (h,).  "gru" has
+        "b_n" (h,), the recurrent bias of n, and "lstm" "c0" (h,).  Layer l > 0 has the same with "_l1", ...
+        added, where i is h; "W_out" is (h, o), "b_out" (o,).  In "jordan" W_rec is (o, h) and h0 (o,).  On
+        the gpu they are CuPy arrays; NumPy arrays put there are moved by the next call, and all of them are
+        when the backend changes.
+
+    Raises
+    ------
+    ValueError
+        For arguments that are invalid or exclude each other, or if memory does not suffice.
+
+    Examples
+    --------
+    >>> rnn = fastrec.RNN(input_size=3, hidden_size=8, output_size=2, cell="gru", seed=0)
+    >>> rnn.parameters["W_rec"].shape
+    (8, 24)
+    >>> outputs, state = rnn.predict(np.zeros((1, 5, 3)))
+    >>> outputs.shape, state.shape
+    ((1, 5, 2), (1, 1, 8))
     """
 
     parameters: dict[str, Array]
@@ -156,7 +153,7 @@ class RNN:
         sizes = (input_size, hidden_size, output_size)
         rest = (cell, activation, num_layers, models, dtype, embedding_size)
         config = Config(*sizes, *rest)  # type: ignore[arg-type]
-        name = choose(backend, precision, config.dtype)
+        name = choose_backend(backend, precision, config.dtype)
         self._set(config, draw(config, initial, seed, forget_bias), backend, precision)
         self._weights(name)
 
@@ -164,7 +161,7 @@ class RNN:
     def _of(
         cls, config: Config, parameters: dict[str, Array], backend: str | None, precision: Precision
     ) -> RNN:
-        """A network that takes over parameters; they must be as config says."""
+        """A network that takes over parameters, which must be as config says."""
         network = cls.__new__(cls)
         network._set(config, parameters, backend, precision)
         return network
@@ -176,11 +173,15 @@ class RNN:
         self._backend, self._precision = backend, precision
         self._shapes = config.shapes
         self._checked: dict[str, Array] = {}
-        self._led: dict[str, Array] = {}  # the checked parameters as (k, ...), none until they are asked for
+        self._views: dict[str, Array] = {}  # the checked parameters as (k, ...), none until they are needed
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is copied and pickled: parameters of the device as NumPy's, which any machine can read."""
-        return self.__dict__ | {"parameters": self._on_host(), "_checked": {}, "_led": {}}
+        """What is copied and pickled: parameters as NumPy arrays, which any machine can read."""
+        kept = ("_config", "_backend", "_precision")
+        return {name: getattr(self, name) for name in kept} | {"parameters": self._on_host()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._set(*(state[name] for name in ("_config", "parameters", "_backend", "_precision")))
 
     @property
     def input_size(self) -> int:
@@ -199,12 +200,12 @@ class RNN:
 
     @property
     def cell(self) -> CellName:
-        """ "elman", "jordan", "gru" or "lstm"."""
+        """Kind of hidden units: "elman", "jordan", "gru" or "lstm"."""
         return self._config.cell
 
     @property
     def activation(self) -> Activation:
-        """ "tanh", "relu" or "logistic"; always "tanh" for "gru" and "lstm"."""
+        """The function f: "tanh", "relu" or "logistic"; always "tanh" for "gru" and "lstm"."""
         return self._config.activation
 
     @property
@@ -219,7 +220,7 @@ class RNN:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
+        """The dtype of all arrays, float32 or float64."""
         return self._config.dtype
 
     @property
@@ -234,7 +235,7 @@ class RNN:
 
     @property
     def precision(self) -> Precision:
-        """ "float32", "tf32" or "bf16": what the factors of products of matrices are rounded to."""
+        """What the factors of matrix products are rounded to: "float32", "tf32" or "bf16"."""
         return self._precision
 
     def __repr__(self) -> str:
@@ -251,9 +252,27 @@ class RNN:
         return f"RNN({', '.join(parts)})"
 
     def copy(self, model: int | None = None) -> RNN:
-        """A network with copies of the parameters; of k networks with model=j the j-th alone.
+        """Return a network with copies of the parameters.
 
-        Raises ValueError if model is not one of 0..k-1.
+        Parameters
+        ----------
+        model : int, optional
+            Number of one of k networks, from 0, to copy alone.
+
+        Returns
+        -------
+        RNN
+            An equal network, or the single one.
+
+        Raises
+        ------
+        ValueError
+            If there is no such network.
+
+        Examples
+        --------
+        >>> fastrec.RNN(3, 8, models=5, seed=0).copy(model=4).models is None
+        True
         """
         config, parameters = self._config, self.parameters
         self._check()
@@ -261,18 +280,32 @@ class RNN:
             if config.models is None:
                 raise ValueError(f"model is {model!r}; this is a single network, leave it out")
             j = as_int("model", model, 0, config.models - 1)
-            config, parameters = (
-                replace(config, models=None),
-                {key: value[j] for key, value in parameters.items()},
-            )
+            config = replace(config, models=None)
+            parameters = {key: value[j] for key, value in parameters.items()}
         copies = {key: parameters[key].copy() for key in self._shapes}
         return RNN._of(config, copies, self._backend, self._precision)
 
     def rounded(self) -> RNN:
-        """A copy whose matrices hold the nearest numbers of bfloat16, 8 significant bits, ties to even.
+        """Return a copy whose matrices are rounded to bfloat16: 8 significant bits, ties to even.
 
         All arithmetic stays float32, but `generate` on the cpu then reads half the bytes, which is what
-        bounds it for few rows.  Raises ValueError unless dtype is float32.
+        bounds it for few rows.
+
+        Returns
+        -------
+        RNN
+            The copy.
+
+        Raises
+        ------
+        ValueError
+            Unless dtype is float32.
+
+        Examples
+        --------
+        >>> bits = fastrec.RNN(3, 8, seed=0).rounded().parameters["W_in"].view(np.uint32)
+        >>> bool((bits & 0xFFFF).any())
+        False
         """
         if self.dtype != np.float32:
             raise ValueError(f"dtype is {self.dtype}; numbers of bfloat16 are those of float32 networks")
@@ -285,7 +318,21 @@ class RNN:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a NumPy .npz file with sizes and parameters, replacing path in one step.
 
-        Raises ValueError unless path ends in .npz, OSError if it cannot be written.
+        Parameters
+        ----------
+        path : path-like
+            Name of the file, ending in .npz.
+
+        Raises
+        ------
+        ValueError
+            Unless path ends in .npz.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> fastrec.RNN(3, 8, seed=0).save("network.npz")
         """
         self._check()
         save(path, self._config, self._on_host())
@@ -294,16 +341,34 @@ class RNN:
     def load(
         cls, path: str | os.PathLike[str], backend: str | None = None, precision: Precision = "float32"
     ) -> RNN:
-        """Read what `save` wrote: an equal network, but for backend and precision, which files do not hold.
-        Nothing in the file is executed.
+        """Read what `save` wrote.  Nothing in the file is executed.
 
-        Raises ValueError naming the file and what is wrong for one that is foreign, truncated or damaged.
+        Parameters
+        ----------
+        path : path-like
+            Name of the file.
+        backend : str, optional
+            As for `RNN`; files do not hold it.
+        precision : str
+            As for `RNN`; files do not hold it.
+
+        Returns
+        -------
+        RNN
+            A network with the same sizes and parameters.
+
+        Raises
+        ------
+        ValueError
+            For a file that is foreign, truncated or damaged, naming it and what is wrong.
+
+        Examples
+        --------
+        >>> fastrec.RNN(3, 8, seed=0).save("network.npz")
+        >>> fastrec.RNN.load("network.npz").hidden_size
+        8
         """
-        config, parameters = load(path)
-        name = choose(backend, precision, config.dtype)
-        network = cls._of(config, parameters, backend, precision)
-        network._weights(name)
-        return network
+        return cls._read_from(*load(path), backend, precision)
 
     @classmethod
     def from_torch(
@@ -313,25 +378,76 @@ class RNN:
         backend: str | None = None,
         precision: Precision = "float32",
     ) -> RNN:
-        """The network of a torch.nn.RNN, GRU or LSTM, with a torch.nn.Linear as output layer if given.
+        """Make a network of a PyTorch module, with copies of its weights.
 
         Arrays are (b, t, ...) here whatever batch_first is, and the initial state is 0.  Two biases that
-        PyTorch only adds become their sum.  Raises ValueError for what fastrec does not have (bidirectional,
-        proj_size, dropout, other modules and dtypes), ImportError if PyTorch is not installed.
+        PyTorch only adds become their sum.
+
+        Parameters
+        ----------
+        module : torch.nn.RNN, torch.nn.GRU or torch.nn.LSTM
+            The recurrent layers.
+        output : torch.nn.Linear, optional
+            The output layer.
+        backend : str, optional
+            As for `RNN`.
+        precision : str
+            As for `RNN`.
+
+        Returns
+        -------
+        RNN
+            The network.
+
+        Raises
+        ------
+        ValueError
+            For what fastrec does not have: bidirectional, proj_size, dropout, other modules and dtypes.
+        ImportError
+            If PyTorch is not installed.
+
+        Examples
+        --------
+        >>> import torch
+        >>> fastrec.RNN.from_torch(torch.nn.GRU(3, 8)).cell
+        'gru'
         """
-        config, parameters = from_torch(module, output)
-        name = choose(backend, precision, config.dtype)
+        return cls._read_from(*from_torch(module, output), backend, precision)
+
+    @classmethod
+    def _read_from(
+        cls, config: Config, parameters: dict[str, Array], backend: str | None, precision: Precision
+    ) -> RNN:
+        """`_of`, with the parameters sent to where the backend computes."""
+        name = choose_backend(backend, precision, config.dtype)
         network = cls._of(config, parameters, backend, precision)
         network._weights(name)
         return network
 
     def to_torch(self) -> torch.nn.RNNBase | tuple[torch.nn.RNNBase, torch.nn.Linear]:
-        """A torch.nn.RNN, GRU or LSTM (batch_first) with copies of the weights, on the CPU; with an output
-        layer the pair of that and a torch.nn.Linear.
+        """Return PyTorch modules with copies of the weights, on the CPU.
 
         PyTorch has no learned initial state: give the module `Trace.state_at(0)`, for "lstm" split into its
-        halves h and c.  Raises ValueError for networks that PyTorch does not have ("jordan", "logistic", k
-        networks), ImportError if PyTorch is not installed.
+        halves h and c.
+
+        Returns
+        -------
+        torch.nn.RNN, torch.nn.GRU or torch.nn.LSTM
+            The recurrent layers, with batch_first; if the network has an output layer, the pair of them and a
+            torch.nn.Linear.
+
+        Raises
+        ------
+        ValueError
+            For networks that PyTorch does not have: "jordan", "logistic", k networks.
+        ImportError
+            If PyTorch is not installed.
+
+        Examples
+        --------
+        >>> import torch
+        >>> fastrec.RNN(3, 8, cell="gru", seed=0).to_torch()
+        GRU(3, 8, batch_first=True)
         """
         self._check()
         return to_torch(self._config, self._on_host())
@@ -341,24 +457,60 @@ class RNN:
     ) -> Trace:
         """Run the network over b sequences of t steps.
 
-        x: finite numbers (b, t, i), or integer tokens (b, t) from 0 to i - 1 in place of one-hot inputs; for
+        Parameters
+        ----------
+        x : array_like
+            Finite numbers (b, t, i), or integer tokens (b, t) from 0 to i - 1 in place of one-hot inputs; for
             k networks also (k, b, t, i) and (k, b, t), where three axes of integers beginning with k are
             tokens.  Not copied if of the network's dtype (tokens: int32), C-contiguous and writable, and
             where the network computes.
-        state: (layers, b, s) before the first step, as `Trace.state` gives it; None is the learned "h0".
-        lengths: (b,) integers from 0 to t, steps of each row; what x holds past them does not matter.
+        state : array_like, optional
+            (layers, b, s), before the first step, in the form of `Trace.state`; by default the learned "h0".
+        lengths : array_like of int, optional
+            (b,), from 0 to t, the steps of each row; what x holds after them does not matter.
+
+        Returns
+        -------
+        Trace
+            Outputs, hidden units, the last state, and what `backward` needs.
+
+        Examples
+        --------
+        >>> rnn = fastrec.RNN(3, 8, 2, seed=0)
+        >>> rnn.forward(np.zeros((4, 10, 3)), lengths=[10, 7, 3, 1]).outputs.shape
+        (4, 10, 2)
         """
-        at = self._place(x, state, lengths)
-        return self._forward(self._read(x, state, lengths, at, gradients=False))._given_back()
+        return self._forward(self._read(x, state, lengths, Purpose.TRACE))._sent_to_caller()
 
     def predict(
         self, x: ArrayLike, state: ArrayLike | None = None, lengths: ArrayLike | None = None
     ) -> tuple[Array, Array]:
-        """The outputs (b, t, o) and last state (layers, b, s) of `forward`, keeping nothing for gradients."""
-        at = self._place(x, state, lengths)
-        batch = self._read(x, state, lengths, at, gradients=False, keep=False)
-        trace = self._forward(batch, keep=False)
-        return give_back(batch, trace.outputs), give_back(batch, trace.state)
+        """Run the network as `forward` does, but keep nothing for gradients.
+
+        Parameters
+        ----------
+        x, state, lengths : array_like
+            As for `forward`.
+
+        Returns
+        -------
+        outputs : ndarray
+            (b, t, o), the hidden units if the network has no output layer.
+        state : ndarray
+            (layers, b, s), after the last step of each row.
+
+        Examples
+        --------
+        >>> rnn = fastrec.RNN(3, 8, 2, seed=0)
+        >>> outputs, state = rnn.predict([[[0.0, 0.5, 1.0]]])
+        >>> outputs, state = rnn.predict([[[0.1, 0.4, 0.9]]], state)  # goes on
+        >>> outputs.shape
+        (1, 1, 2)
+        """
+        c, batch = self._config, self._read(x, state, lengths, Purpose.OUTPUTS)
+        made = passes.forward(c, batch)
+        last = passes.state_after(made, batch.x.shape[2])
+        return to_caller(batch, public(c, made.outputs)), to_caller(batch, public_state(c, last))
 
     def generate(
         self,
@@ -373,27 +525,65 @@ class RNN:
         stop: int | None = None,
         first: int = 0,
     ) -> tuple[Array, Array]:
-        """Go on with b prompts by drawing tokens, each of which is the next input, all in one kernel call.
+        """Continue b prompts by drawing tokens, each of which is the next input, all in one kernel call.
 
-        prompt: integer tokens (b, t) from 0 to i - 1; lengths (b,) of each row, from 1; state before them, as
-            `forward` takes it.  The network has as many outputs as inputs.
-        steps: tokens to draw for each row.
-        temperature: tokens are drawn with probabilities in proportion to exp(y / temperature), y being the
-            outputs; 0 takes the largest output, the first of several.
-        top_k: only the so many likeliest tokens are drawn.  top_p: of these the fewest whose probabilities
-            sum up to more than top_p (Holtzman et al., ICLR 2020).  Equal ones count in the order of tokens.
-        seed: 0..2^64-1.  Draws follow from seed, row and number of the token, whatever the batch and backend;
-            backends differ only where the rounding of an output decides.
-        stop: after a row has drawn this token all its others are this token, and its state stays.
-        first: number of the first token drawn: a second call with the last token as prompt, the state that
-            the first one returned and first = steps goes on as if it were one.
+        The network must have as many outputs as inputs.  Draws follow from seed, row and number of the token,
+        whatever the batch and backend; backends differ only where the rounding of an output decides.
 
-        Returns the tokens (b, steps) int32 and the state (layers, b, s) before the last of them is read.
-        Raises ValueError for arguments that cannot be, and FloatingPointError if outputs are not finite.
+        Parameters
+        ----------
+        prompt : array_like of int
+            Tokens (b, t) from 0 to i - 1.
+        steps : int
+            Number of tokens to draw for each row.
+        temperature : float
+            Tokens are drawn with probabilities in proportion to exp(y / temperature), y being the outputs; 0
+            takes the largest output, the first of several.
+        top_k : int, optional
+            Draw only among this many of the likeliest tokens.
+        top_p : float, optional
+            Draw only among the fewest of them whose probabilities add up to more than top_p (Holtzman et al.,
+            ICLR 2020).  Equal ones count in the order of tokens.
+        seed : int
+            From 0 to 2^64-1.
+        lengths : array_like of int, optional
+            (b,), from 1 to t, of each prompt.
+        state : array_like, optional
+            (layers, b, s) before the prompts, as for `forward`.
+        stop : int, optional
+            After a row has drawn this token all its others are this token, and its state stays.
+        first : int
+            Number of the first token drawn.  A second call with the last token as prompt, the state that the
+            first call returned and first = steps continues as if both were one call.
+
+        Returns
+        -------
+        tokens : ndarray
+            (b, steps) int32.
+        state : ndarray
+            (layers, b, s), before the last of the tokens is read.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments.
+        FloatingPointError
+            If outputs are not finite.
+
+        Examples
+        --------
+        >>> rnn = fastrec.RNN(5, 8, 5, seed=0)
+        >>> tokens, state = rnn.generate([[0, 1], [2, 3]], 6, temperature=0.5)
+        >>> tokens.shape, state.shape
+        ((2, 6), (1, 2, 8))
         """
-        given = (temperature, top_k, top_p, seed, lengths, state, stop, first)
-        batch, drawn, last = generate(self, prompt, steps, *given)
-        return give_back(batch, drawn), give_back(batch, self._public_state(last))
+        options = (steps, temperature, top_k, top_p, seed, stop, first)
+
+        def read() -> Batch:
+            return self._read(prompt, state, lengths, Purpose.OUTPUTS)
+
+        batch, drawn, last = generate(self._config, self._precision, read, *options)
+        return to_caller(batch, drawn), to_caller(batch, public_state(self._config, last))
 
     def backward(
         self,
@@ -404,25 +594,47 @@ class RNN:
         *,
         flow: bool = False,
     ) -> dict[str, Array]:
-        """Gradients of a number E by backpropagation through time (Werbos, Proc. IEEE 78, 1550, 1990).
+        """Compute gradients of a number E by backpropagation through time.
 
-        trace: of this network, computed with the parameters it still has; it stays as it is.
-        d_outputs (b, t, o), d_hidden (b, t, h; top layer), d_state (layers, b, s): gradients of E with
-            respect to `outputs`, `hidden` and `state` of the trace; at least one, the others count as 0.
-            What they hold past a row's length does not matter.
+        The method is that of Werbos, Proc. IEEE 78, 1550 (1990).  Of d_outputs, d_hidden and d_state at least
+        one is needed, the others count as 0.  What they hold after the end of a row does not matter.
 
-        Returns the keys of `parameters`, "x" (b, t, i) unless x was tokens, and "state" (layers, b, s), the
-        gradient of the initial state.  "h0" (and "c0") is its sum over the batch, or 0 if forward was given a
-        state.  With k networks all have the leading axis k, also "x" where they shared it.
-        flow=True adds "flow" (layers, b, t), float64: the squared norm over h of the whole dE/dh_t, which
-        shows how gradients vanish or explode on their way back.
+        Parameters
+        ----------
+        trace : Trace
+            Of this network, computed with the parameters it still has; it stays as it is.
+        d_outputs : array_like, optional
+            (b, t, o), the gradient of E with respect to `Trace.outputs`.
+        d_hidden : array_like, optional
+            (b, t, h), with respect to `Trace.hidden`, the hidden units of the top layer.
+        d_state : array_like, optional
+            (layers, b, s), with respect to `Trace.state`.
+        flow : bool
+            Whether to add "flow".
+
+        Returns
+        -------
+        dict of str to ndarray
+            The keys of `parameters`, "x" (b, t, i) unless x was tokens, and "state" (layers, b, s), the
+            gradient of the initial state.  "h0" (and "c0") is its sum over the batch, or 0 if forward was
+            given a state.  "flow" (layers, b, t), float64, is the squared norm over h of the whole dE/dh_t,
+            which shows how gradients vanish or explode on their way back.  With k networks all have the
+            leading axis k, also "x" where they shared it.
+
+        Examples
+        --------
+        >>> rnn = fastrec.RNN(3, 8, 2, seed=0)
+        >>> trace = rnn.forward(np.ones((4, 10, 3)))
+        >>> gradients = rnn.backward(trace, d_outputs=trace.outputs)  # of half the sum of squares
+        >>> gradients["W_rec"].shape
+        (8, 8)
         """
         if not (isinstance(trace, Trace) and trace._network is self):
             raise ValueError("trace is not one of this network; give what its forward returned")
         if d_outputs is None and d_hidden is None and d_state is None:
             raise ValueError("d_outputs, d_hidden and d_state are all missing; give at least one")
-        found = self._gradients(trace, d_outputs, d_hidden, d_state, flow)
-        return give_all_back(trace._batch, found)
+        gradients = self._gradients(trace, d_outputs, d_hidden, d_state, ("x", "flow") if flow else ("x",))
+        return all_to_caller(trace._batch, gradients)
 
     def _gradients(
         self,
@@ -430,22 +642,22 @@ class RNN:
         d_outputs: ArrayLike | None = None,
         d_hidden: ArrayLike | None = None,
         d_state: ArrayLike | None = None,
-        flow: bool = False,
+        wanted: Collection[str] = (),
     ) -> dict[str, Array]:
-        """What `backward` returns, where it was computed."""
+        """What `backward` returns, where it was computed.  wanted: as for `passes.backward`."""
         c, batch = self._config, trace._batch
         self._check()
-        resolve(batch.place.backend, d_outputs, d_hidden, d_state)
-        _, b, t, h = trace._saved[0][0].shape
+        resolve(batch.device.backend, d_outputs, d_hidden, d_state)
+        _, b, t, h = trace._made.hidden.shape
         width = h * min(c.num_layers, 3) + c.saved[-1] * c.kind.overwrites_saved
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
-        require_memory("backward", c.k * b * t * width * c.dtype.itemsize, backend=batch.place.backend)
+        require_memory("backward", c.k * b * t * width * c.dtype.itemsize, backend=batch.device.backend)
         outputs = self._read_gradient("d_outputs", d_outputs, (b, t, c.outputs_width), batch)
         hidden = self._read_gradient("d_hidden", d_hidden, (b, t, h), batch)
-        last = read_state(c, "d_state", d_state, b, batch.place)
+        last = read_state(c, "d_state", d_state, b, batch.device)
         if c.output_size is None and outputs is not None:
             hidden = outputs if hidden is None else hidden + outputs
-        return self._backward(trace, outputs, hidden, last, own=False, want_x=True, flow=flow)
+        return self._public_gradients(passes.backward(trace._made, outputs, hidden, last, wanted))
 
     def loss(
         self,
@@ -457,12 +669,33 @@ class RNN:
         mask: ArrayLike | None = None,
         state: ArrayLike | None = None,
     ) -> tuple[Any, Array]:
-        """The loss and the last state of `loss_and_gradients`, without gradients."""
-        at = self._place(x, state, lengths, targets, mask)
-        batch = self._read(x, state, lengths, at, gradients=False, keep=False)
-        goal = read_targets(self._config, batch, targets, loss, reduction, mask)
-        losses, trace = self._evaluate(batch, goal)
-        return self._public_loss(losses), give_back(batch, trace.state)
+        """Compute the loss of `loss_and_gradients` without gradients.
+
+        Parameters
+        ----------
+        x, targets, loss, reduction, lengths, mask, state
+            As for `loss_and_gradients`.
+
+        Returns
+        -------
+        loss : float or ndarray
+            The loss, for k networks float64 (k,).
+        state : ndarray
+            (layers, b, s), after the last step of each row.
+
+        Examples
+        --------
+        >>> rnn = fastrec.RNN(5, 8, 5, seed=0)
+        >>> loss, state = rnn.loss([[0, 1, 2, 3]], [[1, 2, 3, 4]])
+        >>> bool(0 < loss < 9)
+        True
+        """
+        device = self._device(x, state, lengths, targets, mask)
+        batch = self._read(x, state, lengths, Purpose.OUTPUTS, device)
+        losses, trace = self._evaluate(
+            batch, read_targets(self._config, batch, targets, loss, reduction, mask)
+        )
+        return self._public_loss(losses), to_caller(batch, trace.state)
 
     def loss_and_gradients(
         self,
@@ -478,306 +711,177 @@ class RNN:
         dropout: float = 0.0,
         dropout_seed: int = 0,
     ) -> tuple[Any, dict[str, Array], Array]:
-        """A loss, its gradients and the last state, in less memory than `forward` and `backward` take.
+        """Compute a loss and its gradients, in less memory than `forward` and `backward` take.
 
-        x, lengths, state: as `forward` takes them.
-        targets: "cross_entropy" takes integers (b, t) from 0 to o - 1 and is log sum exp(y) - y[target] of a
-            step (softmax included), in nats; "mse" takes finite numbers (b, t, o) and is half the sum of
-            squares over the outputs of a step.  For k networks also with leading axis k.
-        reduction: "mean" over the steps that count, of all rows together, or their "sum".
-        mask: (b, t) bool, which steps count (of those within lengths); targets of others do not matter.
+        Parameters
+        ----------
+        x : array_like
+            As for `forward`.
+        targets : array_like
+            For "cross_entropy" integers (b, t) from 0 to o - 1, for "mse" finite numbers (b, t, o); for k
+            networks also with a leading axis k.
+        loss : {"cross_entropy", "mse"}
+            "cross_entropy" is log sum exp(y) - y[target] of a step (softmax included), in nats; "mse" is half
+            the sum of squares over the outputs of a step.
+        reduction : {"mean", "sum"}
+            The mean over the steps that count, of all rows together, or their sum.
+        lengths : array_like of int, optional
+            As for `forward`.
+        mask : array_like of bool, optional
+            (b, t), which steps count (of those within lengths); targets of others do not matter.
+        state : array_like, optional
+            As for `forward`.
+        want_x : bool
+            Whether to compute the gradient of x; False saves its cost.
+        dropout : float
+            Chance of a hidden unit to count as 0 where a layer hands it on, to the next one or to the output
+            layer, in steps of 2^-16; the others are divided by 1 - dropout (Zaremba, Sutskever & Vinyals,
+            arXiv:1409.2329).
+        dropout_seed : int
+            From 0 to 2^64-1.  Which units are left out follows from it and row, step, layer and unit.
 
-        dropout: the chance of a hidden unit to count as 0 where a layer hands it on, to the next one or to
-            the output layer, in steps of 2^-16; the others are divided by 1 - dropout (Zaremba, Sutskever &
-            Vinyals, arXiv:1409.2329).  Which are left out follows from dropout_seed, 0..2^64-1, row, step,
-            layer and unit.
+        Returns
+        -------
+        loss : float or ndarray
+            The loss, for k networks float64 (k,).
+        gradients : dict of str to ndarray
+            Those of `backward`.
+        state : ndarray
+            (layers, b, s), after the last step of each row.
 
-        Returns the loss, a float, or NumPy float64 (k,); the gradients of `backward` (want_x=False saves the
-        cost of "x"); and the state (layers, b, s) after the last step of each row.
+        Examples
+        --------
+        >>> rnn = fastrec.RNN(5, 8, 5, seed=0)
+        >>> loss, gradients, state = rnn.loss_and_gradients([[0, 1, 2, 3]], [[1, 2, 3, 4]])
+        >>> gradients["W_out"].shape
+        (8, 5)
         """
-        at = self._place(x, state, lengths, targets, mask)
+        device = self._device(x, state, lengths, targets, mask)
         left_out = read_dropout(self._config, dropout, as_int("dropout_seed", dropout_seed, 0, MAX_SEED))
-        batch = self._read(x, state, lengths, at, gradients=True, dropout=left_out)
+        batch = self._read(x, state, lengths, Purpose.GRADIENTS, device, left_out)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)
-        losses, gradients, trace = self._learn(batch, goal, want_x)
+        losses, gradients, trace = self._learn(batch, goal, ("x",) if want_x else ())
         value = self._public_loss(losses)
-        return value, give_all_back(batch, gradients), give_back(batch, trace.state)
+        return value, all_to_caller(batch, gradients), to_caller(batch, trace.state)
+
+    def _forward(self, batch: Batch) -> Trace:
+        """A trace, where it was computed; with the purpose OUTPUTS only outputs and state of it are good."""
+        return Trace._of(self, passes.forward(self._config, batch))
 
     def _evaluate(self, batch: Batch, goal: LossSpec) -> tuple[Array, Trace]:
-        """Losses (k,) and a trace of which only `state` is good, where they were computed."""
-        trace = self._forward(batch, keep=False)
-        outputs = self._outputs(trace)
-        unwanted = batch.place.xp.empty((*outputs.shape[:3], 0), dtype=self.dtype)
-        return self._losses(batch, goal, outputs, unwanted), trace
+        """Losses (k,) and a trace as `_forward` returns it, where they were computed."""
+        trace = self._forward(batch)
+        outputs = trace._made.outputs
+        unwanted = batch.device.xp.empty((*outputs.shape[:3], 0), dtype=self.dtype)
+        return passes.take_loss(batch, goal, outputs, unwanted), trace
 
-    def _learn(self, batch: Batch, goal: LossSpec, want_x: bool) -> tuple[Array, dict[str, Array], Trace]:
+    def _learn(
+        self, batch: Batch, goal: LossSpec, wanted: Collection[str] = ()
+    ) -> tuple[Array, dict[str, Array], Trace]:
         """Losses (k,), gradients, and a trace of which only `state` and `state_at` are still good.
 
-        All are where they were computed, and nobody has waited for them.
+        All are where they were computed, and nobody has waited for them.  wanted: as for `passes.backward`.
         """
         trace, c = self._forward(batch), self._config
-        outputs = self._outputs(trace)
+        outputs = trace._made.outputs
         # Nobody else reads this trace, so the gradient of the outputs replaces them, unless they are needed:
         # as hidden units, or by the cell itself.
-        d_outputs = outputs if c.has_output_layer else batch.place.xp.empty_like(outputs)
-        losses = self._losses(batch, goal, outputs, d_outputs)
+        d_outputs = outputs if c.has_output_layer else batch.device.xp.empty_like(outputs)
+        losses = passes.take_loss(batch, goal, outputs, d_outputs)
         d_hidden = d_outputs if c.output_size is None else None
-        d_last = batch.place.xp.zeros_like(batch.start)
-        gradients = self._backward(trace, d_outputs, d_hidden, d_last, own=True, want_x=want_x, flow=False)
-        return losses, gradients, trace
+        d_last = batch.device.xp.zeros_like(batch.start)
+        gradients = passes.backward(trace._made, d_outputs, d_hidden, d_last, wanted)
+        return losses, self._public_gradients(gradients), trace
 
-    def _forward(self, batch: Batch, keep: bool = True) -> Trace:
-        c, (_, xp, module, *_), weights, lengths = self._config, batch.place, batch.weights, batch.lengths
-        shape = (c.k, *batch.x.shape[1:3])
-        kernel = getattr(module, f"{c.cell}_forward")
-        x, tokens = batch.x, batch.tokens
-        layers, passed = [], []
-        for layer, keys in enumerate(c.layers):
-            # What only gradients need of a step is overwritten by the next one.
-            steps = (shape[2], *[shape[2] if keep or c.kind.feeds_back_output else 1] * (len(c.saved) - 1))
-            saved = tuple(
-                xp.empty((*shape[:2], t, width), dtype=c.dtype)
-                for t, width in zip(steps, c.saved, strict=True)
-            )
-            given = (x, tokens, lengths, batch.start[layer], *[weights[key] for key in keys])
-            kernel(*given, *c.activation_code, *saved)
-            layers.append(saved)
-            x, tokens = saved[0], batch.place.no_tokens
-            if batch.dropout is not None and (c.has_output_layer or layer + 1 < c.num_layers):
-                x = x.copy()
-                module.dropout(batch.dropout.key, layer, batch.dropout.threshold, x)
-            passed.append(x)
-        outputs = layers[0][1] if c.kind.feeds_back_output else x
-        if c.has_output_layer:
-            outputs = xp.empty((*shape, c.outputs_width), dtype=c.dtype)
-            module.affine_forward(x, lengths, weights["W_out"], weights["b_out"], outputs)
-        state = last_state(c, batch, tuple(layers), shape[2])
-        public = (self._public(outputs), self._public(layers[-1][0]), self._public_state(state))
-        return Trace(*public, self, batch, tuple(layers), tuple(passed))
-
-    def _backward(
-        self,
-        trace: Trace,
-        d_outputs: Array | None,
-        d_hidden: Array | None,
-        d_last: Array,
-        own: bool,
-        want_x: bool,
-        flow: bool,
-    ) -> dict[str, Array]:
-        """Gradients, where they were computed; own=True overwrites the arrays given and those of the trace.
-
-        d_outputs (k, b, t, o) or None, d_hidden (k, b, t, h) or None, d_last (layers, k, b, s).
-        """
-        c, batch = self._config, trace._batch
-        xp = batch.place.xp
-        k, b, t, _ = trace._saved[0][0].shape
-        found = {key: xp.empty_like(weight) for key, weight in batch.weights.items()}
-        through = self._backward_output(trace, d_outputs, d_hidden, found)
-        lent = not own and any(array is d_outputs or array is d_hidden for array in through)
-        del d_outputs, d_hidden  # so that `through` alone holds them, and each layer's are freed after it
-        d_state = xp.empty_like(batch.start)
-        flows = xp.empty((c.num_layers, k, b, t if flow else 0))
-        for layer in reversed(range(c.num_layers)):
-            width = c.hidden_size if layer else batch.x.shape[3] * want_x
-            d_x = xp.empty((k, b, t, width), dtype=c.dtype)
-            ends = (d_last[layer], d_state[layer], flows[layer])
-            self._backward_layer(trace, layer, through, d_x, *ends, found, own, lent)
-            for key, d_initial in zip(c.initial[layer], initial_parts(c, d_state[layer]), strict=True):
-                found[key][...] = d_initial.sum(axis=1) if batch.learned else 0
-            if layer and batch.dropout is not None:
-                batch.place.kernels.dropout(batch.dropout.key, layer - 1, batch.dropout.threshold, d_x)
-            through, lent = [d_x], False
-        if batch.embedded is not None:
-            embed_back(c, batch, found)
-        gradients = {key: self._public(value) for key, value in found.items()}
-        if want_x and batch.tokens is batch.place.no_tokens:
-            gradients["x"] = self._public(through[0])
-        gradients["state"] = self._public_state(d_state)
-        if flow:
-            gradients["flow"] = self._public_state(flows)
-        return gradients
-
-    def _backward_output(
-        self, trace: Trace, d_outputs: Array | None, d_hidden: Array | None, found: dict[str, Array]
-    ) -> list[Array]:
-        """What goes into the top layer: the whole d_hidden, and d_outputs of "jordan"."""
-        c, batch, hidden = self._config, trace._batch, trace._saved[-1][0]
-        xp = batch.place.xp
-        if c.has_output_layer and d_outputs is None:
-            found["W_out"][...], found["b_out"][...] = 0, 0
-        elif c.has_output_layer:
-            given = (trace._passed[-1], batch.lengths, batch.weights["W_out"], d_outputs)
-            d_top = xp.empty_like(hidden)
-            batch.place.kernels.affine_backward(*given, d_top, found["W_out"], found["b_out"])
-            if batch.dropout is not None:
-                batch.place.kernels.dropout(
-                    batch.dropout.key, c.num_layers - 1, batch.dropout.threshold, d_top
-                )
-            if d_hidden is not None:
-                d_top += d_hidden
-            d_hidden = d_top
-        through = [xp.zeros_like(hidden) if d_hidden is None else d_hidden]
-        if c.kind.feeds_back_output:
-            through.append(xp.zeros_like(trace._saved[0][1]) if d_outputs is None else d_outputs)
-        return through
-
-    def _backward_layer(
-        self,
-        trace: Trace,
-        layer: int,
-        through: list[Array],
-        d_x: Array,
-        d_last: Array,
-        d_state: Array,
-        flow: Array,
-        found: dict[str, Array],
-        own: bool,
-        lent: bool,
-    ) -> None:
-        """A layer; overwrites `through`, of `_backward_output` or the layer above, unless it is lent."""
-        c, batch, saved = self._config, trace._batch, trace._saved
-        _, xp, module, _, no_tokens = batch.place
-        x, tokens = (trace._passed[layer - 1], no_tokens) if layer else (batch.x, batch.tokens)
-        if c.kind.overwrites_saved:
-            gates = saved[layer][-1]
-            work = [gates if own else xp.empty_like(gates)]
-        else:
-            work = [xp.empty_like(array) for array in through] if lent else through
-        keys = c.layers[layer]
-        read = [batch.weights[key] for key in keys if key.startswith("W")]
-        given = (x, tokens, batch.lengths, batch.start[layer], *saved[layer], *read, *c.activation_code)
-        into = (*work, d_x, d_state, *[found[key] for key in keys], flow)
-        getattr(module, f"{c.cell}_backward")(*given, *through, d_last, *into)
-
-    def _outputs(self, trace: Trace) -> Array:
-        """The outputs (k, b, t, o) of a trace."""
-        return trace.outputs if self._config.models else trace.outputs[None]
-
-    def _losses(self, batch: Batch, goal: LossSpec, outputs: Array, d_outputs: Array) -> Array:
-        """Losses (k,) float64."""
-        losses = batch.place.xp.empty(outputs.shape[:2])
-        goal.kernel(outputs, goal.targets, goal.mask, goal.scale, losses, d_outputs)
-        return losses.sum(axis=1) * goal.scale
+    def _public_gradients(self, gradients: dict[str, Array]) -> dict[str, Array]:
+        """What `passes.backward` returns as the user reads it."""
+        c, of_states = self._config, ("state", "flow")
+        return {
+            key: public_state(c, value) if key in of_states else public(c, value)
+            for key, value in gradients.items()
+        }
 
     def _public_loss(self, losses: Array) -> Any:
         """Losses (k,) as the user gets them, which waits for those of the device."""
         value = move(losses, "cpu")
         return value if self._config.models else float(value[0])
 
-    def _public(self, array: Array) -> Array:
-        """Without the axis k of a single network."""
-        return array if self._config.models else array[0]
-
-    def _public_state(self, array: Array) -> Array:
-        """(layers, k, b, ...) as (k, layers, b, ...), or without k."""
-        return array.swapaxes(0, 1) if self._config.models else array[:, 0]
-
     def _check(self) -> None:
-        """ValueError for parameters that cannot be used: users may have replaced any."""
-        parameters, checked = (
-            self.parameters,
-            self._checked,
-        )  # what has stayed the same is not looked at again
+        """Raise ValueError for parameters that cannot be used: users may have replaced any."""
+        parameters, checked = self.parameters, self._checked
+        if len(parameters) == len(checked) and all(map(is_, parameters.values(), checked.values())):
+            return  # the checked arrays, which only this network has under other keys
         if parameters.keys() != self._shapes.keys():
             odd = sorted(parameters.keys() ^ self._shapes.keys())
             raise ValueError(
                 f"parameters must have the keys {', '.join(self._shapes)}; check {', '.join(odd)}"
             )
-        fresh = False
+        replaced = False
         for key, shape in self._shapes.items():
             array = parameters[key]
-            if array is checked.get(key):
+            if array is checked.get(key):  # what has stayed the same is not looked at again
                 continue
             if not (
                 (isinstance(array, np.ndarray) or on_device(array))
                 and array.shape == shape
                 and array.dtype == self._config.dtype
-                and settled(array)
+                and fits_kernels(array)
             ):
                 form = array.shape if on_device(array) else np.shape(array)
                 raise ValueError(
                     f'parameters["{key}"] is {form}, dtype {getattr(array, "dtype", type(array).__name__)}; '
                     f"it must be {shape}, {self.dtype}, C-contiguous, writable"
                 )
-            fresh = True
-        if fresh:
-            self._checked, self._led = dict(parameters), {}
+            replaced = True
+        if replaced:
+            self._checked, self._views = dict(parameters), {}
 
     def _weights(self, backend: str) -> dict[str, Array]:
-        """The parameters as (k, ...), checked, where a backend computes; those that are not there move."""
+        """The parameters as (k, ...), checked, where a backend computes; those that are elsewhere move."""
         self._check()
-        if not self._led or on_device(self._led["W_in"]) != (backend == "gpu"):
-            parameters, there = self.parameters, backend == "gpu"
-            away = {key: array for key, array in parameters.items() if on_device(array) != there}
-            nbytes = sum(array.nbytes for array in away.values())
+        on_gpu = backend == "gpu"
+        if not self._views or on_device(self._views["W_in"]) != on_gpu:
+            parameters = self.parameters
+            elsewhere = {key: array for key, array in parameters.items() if on_device(array) != on_gpu}
+            nbytes = sum(array.nbytes for array in elsewhere.values())
             require_memory("the parameters", nbytes, backend=backend)
-            for key, array in away.items():
+            for key, array in elsewhere.items():
                 parameters[key] = move(array, backend)
-            self._checked = dict(parameters)
-            several = self._config.models
-            self._led = {key: parameters[key] if several else parameters[key][None] for key in self._shapes}
-        return self._led
+            self._checked, several = dict(parameters), self._config.models is not None
+            self._views = {key: with_k(parameters[key], several) for key in self._shapes}
+        return self._views
 
     def _on_host(self) -> dict[str, Array]:
         """The parameters as NumPy arrays."""
         return {key: move(array, "cpu") for key, array in self.parameters.items()}
 
-    def _place(self, *arrays: object) -> Place:
+    def _device(self, *arrays: object) -> ComputeDevice:
         """Where the next call computes, given those arrays."""
-        name = choose(self._backend, self._precision, self.dtype, *arrays)
-        return place(name, self._precision)
+        name = choose_backend(self._backend, self._precision, self._config.dtype, *arrays)
+        return compute_device(name, self._precision)
 
     def _read(
         self,
         x: ArrayLike,
         state: ArrayLike | None,
         lengths: ArrayLike | None,
-        at: Place,
-        gradients: bool,
-        keep: bool = True,
+        purpose: Purpose,
+        device: ComputeDevice | None = None,
         dropout: Dropout | None = None,
     ) -> Batch:
-        weights = self._weights(at.backend)
-        return read_batch(self._config, at, weights, x, state, lengths, gradients, keep, dropout)
+        """The checked arguments of `forward`, on a device or where they make it compute."""
+        device = device or self._device(x, state, lengths)
+        weights = self._weights(device.backend)
+        return read_batch(self._config, device, weights, x, state, lengths, purpose, dropout)
 
     def _read_gradient(
         self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch
     ) -> Array | None:
-        """A gradient given to `backward`, (k, b, t, width), not copied where it can be read as it is."""
+        """A gradient given to `backward`, (k, b, t, width); a copy where that would overwrite it."""
         if value is None:
             return None
-        array = as_numbers(name, value, (*self._config.lead, *shape))
-        checked = batch.place.take(read_floats(name, array, self.dtype, batch.valid, batch.place))
-        return checked if self._config.models else checked[None]
-
-
-def give_back(batch: Batch, array: Array) -> Array:
-    """A result where x was given."""
-    return array if batch.back is None else move_checked("the result", array, batch.back)
-
-
-def give_all_back(batch: Batch, arrays: dict[str, Array]) -> dict[str, Array]:
-    return arrays if batch.back is None else {key: give_back(batch, array) for key, array in arrays.items()}
-
-
-def last_state(c: Config, batch: Batch, saved: tuple[tuple[Array, ...], ...], t: int) -> Array:
-    """The states (layers, k, b, s) after t steps, of shorter rows after their last."""
-    xp = batch.place.xp
-    state = xp.empty_like(batch.start)
-    steps = None if batch.valid is None else xp.minimum(batch.lengths, t)
-    rows = slice(None) if steps is None else xp.arange(len(steps))
-    begin = 0
-    for part in range(*c.kind.state.indices(len(c.saved))):
-        end = begin + c.saved[part]
-        for layer, arrays in enumerate(saved):
-            # An array of a single step holds the last.
-            held = arrays[part].shape[2]
-            last = min(t, held) - 1 if steps is None else xp.minimum(steps, held) - 1
-            state[layer, :, :, begin:end] = arrays[part][:, rows, last]
-        begin = end
-    if steps is None and t == 0:
-        state[...] = batch.start
-    elif steps is not None:
-        xp.copyto(state, batch.start, where=(steps == 0)[:, None])
-    return state
+        c = self._config
+        array = as_numbers(name, value, (*c.lead, *shape))
+        checked = batch.device.take(read_floats(name, array, self.dtype, batch.valid, batch.device))
+        array = with_k(checked, c.models is not None)
+        return array if c.has_output_layer or c.kind.overwrites_saved else array.copy()

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import array_module, move, on_device, resolve
 from ..validation import as_int, number
 from .config import Array
-from .device import Place, place
-from .validation import as_array, contiguous, settled
+from .device import ComputeDevice, compute_device
+from .validation import as_array, contiguous, fits_kernels
 
 State = dict[str, dict[str, Array]]  # by name of `_slot_names`, then by key of the parameters
 
@@ -20,7 +20,7 @@ State = dict[str, dict[str, Array]]  # by name of `_slot_names`, then by key of 
 class Update(NamedTuple):
     """The checked arguments of a step, as kernels take them."""
 
-    place: Place
+    device: ComputeDevice
     parameters: Mapping[str, Array]  # the user's arrays, perhaps on another device
     arrays: dict[str, tuple[Array, ...]]  # parameter, gradient and its slots, each (k, n)
     squares: Array  # (keys, k) float64, squared norm of each gradient
@@ -116,7 +116,7 @@ class Optimizer:
             If a gradient is not finite; the message names it. Nothing is changed.
         """
         arrays = [*parameters.values(), *(gradients.get(key) for key in parameters)]
-        at = place(resolve(backend, *arrays, domain="rnn"))
+        at = compute_device(resolve(backend, *arrays, domain="rnn"))
         update = self._prepare(parameters, gradients, models, at)
         norms = move(update.norms, "cpu")
         if not np.isfinite(norms).all():
@@ -172,7 +172,7 @@ class Optimizer:
         }
         self._learning_rate, self._step = rate, step
 
-    def _run(self, at: Place, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
+    def _run(self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
         """Call the kernel; arrays as in `Update`, scale and rate (k,) float64."""
         raise NotImplementedError
 
@@ -187,7 +187,7 @@ class Optimizer:
                 f"but models is {models}"
             )
         for key, parameter in parameters.items():
-            if parameter.dtype not in (np.float32, np.float64) or not settled(parameter):
+            if parameter.dtype not in (np.float32, np.float64) or not fits_kernels(parameter):
                 raise ValueError(
                     f'parameters["{key}"] has dtype {parameter.dtype}; it must be float32 or float64, '
                     "C-contiguous and writable"
@@ -215,7 +215,7 @@ class Optimizer:
         parameters: Mapping[str, Array],
         gradients: Mapping[str, Array],
         models: int | None,
-        at: Place,
+        at: ComputeDevice,
     ) -> Update:
         state = self._slots(parameters, models, at.backend)
         k = models or 1
@@ -235,7 +235,7 @@ class Optimizer:
 
     def _apply(self, update: Update, active: NDArray[np.bool_]) -> None:
         """Make the step in the active ones of k networks (k,); the gradients of the others become 0."""
-        at, norms = update.place, update.norms
+        at, norms = update.device, update.norms
         if self.clip is None:
             scale = at.xp.ones(len(active))
         else:
@@ -246,7 +246,7 @@ class Optimizer:
             if not active.all():
                 arrays[1][rate == 0] = 0  # they may hold NaN, which a rate of 0 does not stop
             self._run(at, arrays, scale, rate)
-            if not at.has(update.parameters[key]):
+            if not at.holds(update.parameters[key]):
                 update.parameters[key][...] = move(arrays[0], "cpu").reshape(update.parameters[key].shape)
 
     def _rate(self, active: NDArray[np.bool_], backend: str) -> Array:
@@ -309,7 +309,7 @@ class SGD(Optimizer):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov is True and momentum 0; give a momentum, or leave it out")
 
-    def _run(self, at: Place, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
+    def _run(self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
         at.kernels.sgd(*arrays, scale, rate, self.momentum, self.nesterov)
 
 
@@ -364,7 +364,7 @@ class Adam(Optimizer):
         self.epsilon = number("epsilon", epsilon, 0)
         self.weight_decay = number("weight_decay", weight_decay, 0, closed=True)
 
-    def _run(self, at: Place, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
+    def _run(self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
         at.kernels.adam(*arrays, scale, rate, *self.betas, self.epsilon, self.weight_decay, self._step)
 
 

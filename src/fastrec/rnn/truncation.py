@@ -11,9 +11,20 @@ from numpy.typing import ArrayLike
 from ..validation import as_int
 from .config import MAX_SIZE, Array
 from .dataset import Sequences, checked_batch, read_sequences
-from .device import Place
-from .network import RNN, Trace, give_all_back, give_back
-from .validation import Dropout, Loss, Reduction, check_reduction, make_loss_spec, read_state
+from .device import ComputeDevice
+from .network import RNN
+from .trace import Trace
+from .validation import (
+    Dropout,
+    Loss,
+    Purpose,
+    Reduction,
+    all_to_caller,
+    check_reduction,
+    make_loss_spec,
+    read_state,
+    to_caller,
+)
 
 
 def truncated_bptt(
@@ -79,7 +90,7 @@ def truncated_bptt(
     (1, 1, 8)
     """
     k1, k2 = read_truncation(k1, k2)
-    c, at = rnn._config, rnn._place(x, targets, lengths, mask, state)
+    c, at = rnn._config, rnn._device(x, targets, lengths, mask, state)
     rnn._weights(at.backend)
     check_reduction(reduction)
     data = read_sequences(c, at, x, targets, loss, lengths, mask)
@@ -87,8 +98,8 @@ def truncated_bptt(
     return (
         (
             rnn._public_loss(losses),
-            give_all_back(trace._batch, gradients),
-            give_back(trace._batch, trace.state),
+            all_to_caller(trace._batch, gradients),
+            to_caller(trace._batch, trace.state),
         )
         for losses, gradients, trace, _ in windows(rnn, at, data, k1, k2, loss, reduction, start)
     )
@@ -102,7 +113,7 @@ def read_truncation(k1: int, k2: int | None) -> tuple[int, int]:
 
 def windows(
     rnn: RNN,
-    at: Place,
+    at: ComputeDevice,
     data: Sequences,
     k1: int,
     k2: int,
@@ -125,10 +136,11 @@ def windows(
         mask[:, : done - begin] = False
         count = int(np.count_nonzero(mask))
         weights = rnn._weights(at.backend)
-        batch = checked_batch(c, at, weights, part.x, part.lengths, start, count > 0, True, left_out())
+        purpose = Purpose.GRADIENTS if count else Purpose.TRACE
+        batch = checked_batch(c, at, weights, part.x, part.lengths, start, purpose, left_out())
         if count:
             spec = make_loss_spec(c, at, part.targets, mask, count, loss, reduction)
-            value, gradients, trace = rnn._learn(batch, spec, want_x=False)
+            value, gradients, trace = rnn._learn(batch, spec)
         else:
             trace, value = rnn._forward(batch), xp.zeros(c.k)
             gradients = {key: xp.zeros_like(array) for key, array in rnn.parameters.items()}
@@ -147,13 +159,13 @@ def windows(
 
 
 def evaluate(
-    rnn: RNN, at: Place, data: Sequences, loss: Loss, start: Array | None = None
+    rnn: RNN, at: ComputeDevice, data: Sequences, loss: Loss, start: Array | None = None
 ) -> tuple[Array, Trace]:
     """Return the summed losses (k,) of sequences, and a trace of which only `state` is valid.
 
     start: (layers, k, b, s), None for the learned initial state.
     """
     c, weights, counted = rnn._config, rnn._weights(at.backend), data.counted
-    batch = checked_batch(c, at, weights, data.x, data.lengths, start, gradients=False, keep=False)
+    batch = checked_batch(c, at, weights, data.x, data.lengths, start, Purpose.OUTPUTS)
     count = int(np.count_nonzero(counted))
     return rnn._evaluate(batch, make_loss_spec(c, at, data.targets, counted, count, loss, "sum"))

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import array_module, backend_of, move, on_device
-from ..validation import number, require_memory, writable
+from ..validation import SMALL, move_checked, number, require_memory, writable
 from .config import Array, Config
-from .device import Place
+from .device import ComputeDevice
 
 Loss = Literal["cross_entropy", "mse"]
 Reduction = Literal["mean", "sum"]
 
 
+class Purpose(Enum):
+    """What a batch is computed for, which decides what its forward pass keeps and memory is asked for."""
+
+    OUTPUTS = "outputs and the last state"
+    TRACE = "gradients that may be asked for later"
+    GRADIENTS = "gradients in the same call, which may overwrite what the forward pass has kept"
+
+
 class Batch(NamedTuple):
     """Checked inputs as the kernels take them; k networks, m = 1 for what they share."""
 
-    place: Place
+    device: ComputeDevice
     weights: dict[str, Array]  # the parameters, (k, ...), but W_in behind an embedding as E W_in
     embedded: Array | None  # that W_in, if there is one
     x: Array  # (m, b, t, i), or (m, b, t, 0) beside tokens
@@ -28,8 +37,9 @@ class Batch(NamedTuple):
     valid: Array | None  # (b, t) bool, beside the lengths given: the steps before those; None where all are
     start: Array  # (layers, k, b, s)
     learned: bool  # the initial state is h0
-    back: str | None  # a backend where x was given, None if it computes here: results go there
+    caller: str | None  # a backend where x was given, if that is elsewhere: results go there
     dropout: Dropout | None
+    purpose: Purpose
 
 
 class Dropout(NamedTuple):
@@ -49,15 +59,15 @@ class LossSpec(NamedTuple):
 
 
 def as_inputs(c: Config, x: ArrayLike, rows: str, row: str) -> tuple[Array, bool, bool]:
-    """x as an array, whether it is tokens, and whether it has an axis k; ValueError unless its shape fits.
+    """x as an array, whether it is tokens, and whether it has an axis k.  Raises ValueError if no shape fits.
 
     rows and row are the letter and the word for its first axis in messages.
     """
     array = as_array("x", x)
     kind, shape = array.dtype.kind, array.shape
-    led = c.models is not None and shape[:1] == c.lead
-    are_tokens = kind in "iu" and (len(shape) == 2 or (len(shape) == 3 and led))
-    are_numbers = kind in "fiub" and (len(shape) == 3 or (len(shape) == 4 and led))
+    has_k = c.models is not None and shape[:1] == c.lead
+    are_tokens = kind in "iu" and (len(shape) == 2 or (len(shape) == 3 and has_k))
+    are_numbers = kind in "fiub" and (len(shape) == 3 or (len(shape) == 4 and has_k))
     if not are_tokens and not (are_numbers and shape[-1] == c.input_size):
         or_led = f", either also led by k = {c.models}" if c.models else ""
         raise ValueError(
@@ -71,60 +81,55 @@ def as_inputs(c: Config, x: ArrayLike, rows: str, row: str) -> tuple[Array, bool
 
 def read_batch(
     c: Config,
-    place: Place,
+    device: ComputeDevice,
     weights: dict[str, Array],
     x: ArrayLike,
     state: ArrayLike | None,
     lengths: ArrayLike | None,
-    gradients: bool,
-    keep: bool,
+    purpose: Purpose,
     dropout: Dropout | None = None,
 ) -> Batch:
-    """Check the arguments of `fastrec.RNN.forward` and send them to where the backend computes.
-
-    gradients and keep: as in `require_batch_memory`.
-    """
-    array, are_tokens, led = as_inputs(c, x, "b", "row")
-    b, t = array.shape[led : led + 2]
-    require_batch_memory(c, place, array, b, t, gradients, keep, dropout)
+    """Check the arguments of `fastrec.RNN.forward` and send them to where the backend computes."""
+    array, are_tokens, has_k = as_inputs(c, x, "b", "row")
+    b, t = array.shape[has_k : has_k + 2]
+    require_batch_memory(c, device, array, b, t, purpose, dropout)
     ends = None if lengths is None else read_lengths(lengths, b, t)
     valid = None if ends is None else steps_before(ends, t)
-    start = None if state is None else read_state(c, "state", state, b, place)
+    start = None if state is None else read_state(c, "state", state, b, device)
     if are_tokens:
         checked = read_integers("x", array, c.input_size, valid)
     else:
-        checked = read_floats("x", array, c.dtype, valid, place)
-    return make_batch(c, place, weights, checked if led else checked[None], ends, valid, start, dropout)
+        checked = read_floats("x", array, c.dtype, valid, device)
+    return make_batch(c, device, weights, with_k(checked, has_k), ends, valid, start, purpose, dropout)
 
 
 def require_batch_memory(
-    c: Config, place: Place, x: Array, b: int, t: int, gradients: bool, keep: bool, dropout: Dropout | None
+    c: Config, device: ComputeDevice, x: Array, b: int, t: int, purpose: Purpose, dropout: Dropout | None
 ) -> None:
-    """Raise MemoryError unless a batch of b rows and t steps fits.
-
-    gradients: whether they will be computed.  keep: whether the arrays that they need are kept.
-    """
-    cell = c.kind
-    saved = sum(c.saved) if keep or cell.feeds_back_output else c.saved[0]
-    width = c.num_layers * saved + c.outputs_width * c.has_output_layer
-    if gradients:
-        width += c.hidden_size * min(c.num_layers, 3) + c.outputs_width * cell.feeds_back_output
-    width += c.num_layers * c.hidden_size * (dropout is not None)
-    if place.backend == "gpu" and (cell.inputs_in is None or (cell.inputs_in and not keep)):
+    """Raise ValueError unless a batch of b rows and t steps fits."""
+    if b * t * c.most_bytes <= SMALL:
+        return
+    cell, keep, layers = c.kind, purpose is not Purpose.OUTPUTS, c.num_layers
+    width = layers * (sum(c.saved) if keep or cell.feeds_back_output else c.saved[0])
+    width += c.outputs_width * c.has_output_layer + layers * c.hidden_size * (dropout is not None)
+    if purpose is Purpose.GRADIENTS:
+        width += c.hidden_size * min(layers, 3) + c.outputs_width * cell.feeds_back_output
+    if device.backend == "gpu" and (cell.inputs_in is None or (cell.inputs_in and not keep)):
         width += cell.gates * c.hidden_size  # x W_in + b, for which the saved arrays have no room
-    copied = 0 if place.has(x) and (x.dtype.kind in "iu" or x.dtype == c.dtype) else x.size
+    copied = 0 if device.holds(x) and (x.dtype.kind in "iu" or x.dtype == c.dtype) else x.size
     job = f"a batch of {b} rows and {t} steps"
-    require_memory(job, (c.k * b * t * width + copied) * c.dtype.itemsize, backend=place.backend)
+    require_memory(job, (c.k * b * t * width + copied) * c.dtype.itemsize, backend=device.backend)
 
 
 def make_batch(
     c: Config,
-    place: Place,
+    device: ComputeDevice,
     weights: dict[str, Array],
     x: Array,
     lengths: Array | None,
     valid: Array | None,
     start: Array | None,
+    purpose: Purpose,
     dropout: Dropout | None,
 ) -> Batch:
     """Make a batch of arrays that have been checked, which are sent to where the backend computes.
@@ -132,41 +137,49 @@ def make_batch(
     x: numbers (m, b, t, i) or int32 tokens (m, b, t), C-contiguous.  lengths: (b,) int64, None if all are t.
     start: (layers, k, b, s) where the backend computes, None for the learned initial state.
     """
-    xp, (b, t), are_tokens = place.xp, x.shape[1:3], x.ndim == 3
-    back = None if place.has(x) else backend_of(x)
-    ends = xp.full(b, t, dtype=np.int64) if lengths is None else place.take(lengths)
+    xp, (_, b, t, *numbers) = device.xp, x.shape
+    caller = None if device.holds(x) else backend_of(x)
+    if lengths is None:
+        lengths = xp.empty(b, np.int64)
+        lengths.fill(t)
     learned = start is None
     if start is None:
-        start = xp.empty((c.num_layers, c.k, b, c.state), dtype=c.dtype)
+        start = xp.empty((c.num_layers, c.k, b, c.state), c.dtype)
         for layer, keys in enumerate(c.initial):
-            for key, part in zip(keys, initial_parts(c, start[layer]), strict=True):
-                part[...] = weights[key][:, None]
-    x = place.take(x)
-    floats, tokens = (xp.empty((*x.shape, 0), dtype=c.dtype), x) if are_tokens else (x, place.no_tokens)
+            begin = 0
+            for key in keys:
+                end = begin + weights[key].shape[1]
+                start[layer, :, :, begin:end] = weights[key][:, None]
+                begin = end
+    x = device.take(x)
+    floats, tokens = (x, device.no_tokens) if numbers else (xp.empty((*x.shape, 0), c.dtype), x)
     embedded = None
     if c.embedding_size is not None:
-        embedded, weights = weights["W_in"], weights | {"W_in": embed(c, place, weights)}
-    return Batch(place, weights, embedded, floats, tokens, ends, valid, start, learned, back, dropout)
+        embedded, weights = weights["W_in"], weights | {"W_in": embed(c, device, weights)}
+    lengths = device.take(lengths)
+    return Batch(
+        device, weights, embedded, floats, tokens, lengths, valid, start, learned, caller, dropout, purpose
+    )
 
 
-def embed(c: Config, place: Place, weights: dict[str, Array]) -> Array:
+def embed(c: Config, device: ComputeDevice, weights: dict[str, Array]) -> Array:
     """E W_in (k, i, g h), of which tokens pick rows: one product for all steps, whatever the tokens."""
     E, W_in = weights["E"], weights["W_in"]
-    out = place.xp.empty((c.k, 1, c.input_size, W_in.shape[2]), dtype=c.dtype)
-    lengths = place.xp.full(1, c.input_size, dtype=np.int64)
-    nothing = place.xp.zeros((c.k, W_in.shape[2]), dtype=c.dtype)
-    place.kernels.affine_forward(E[:, None], lengths, W_in, nothing, out)
+    out = device.xp.empty((c.k, 1, c.input_size, W_in.shape[2]), dtype=c.dtype)
+    lengths = device.xp.full(1, c.input_size, dtype=np.int64)
+    nothing = device.xp.zeros((c.k, W_in.shape[2]), dtype=c.dtype)
+    device.kernels.affine_forward(E[:, None], lengths, W_in, nothing, out)
     return out[:, 0]
 
 
 def embed_back(c: Config, batch: Batch, found: dict[str, Array]) -> None:
     """Turn the gradient of E W_in, found["W_in"], into those of E and W_in."""
-    place, W_in = batch.place, batch.embedded
-    given = (batch.weights["E"][:, None], place.xp.full(1, c.input_size, dtype=np.int64), W_in)
-    d_W_in = place.xp.empty_like(W_in)
-    unread = place.xp.empty((c.k, d_W_in.shape[2]), dtype=c.dtype)
+    device, W_in = batch.device, batch.embedded
+    given = (batch.weights["E"][:, None], device.xp.full(1, c.input_size, dtype=np.int64), W_in)
+    d_W_in = device.xp.empty_like(W_in)
+    unread = device.xp.empty((c.k, d_W_in.shape[2]), dtype=c.dtype)
     d_out = found["W_in"][:, None]
-    place.kernels.affine_backward(*given, d_out, found["E"][:, None], d_W_in, unread)
+    device.kernels.affine_backward(*given, d_out, found["E"][:, None], d_W_in, unread)
     found["W_in"] = d_W_in
 
 
@@ -185,7 +198,7 @@ def read_dropout(c: Config, dropout: float, key: int | np.uint64) -> Dropout | N
 
 def check_targets(
     c: Config,
-    place: Place,
+    device: ComputeDevice,
     shape: tuple[int, int],
     valid: Array | None,
     targets: ArrayLike,
@@ -204,7 +217,7 @@ def check_targets(
         if given.dtype != np.bool_ or given.shape != shape:
             found = f"shape {given.shape} and dtype {given.dtype}"
             raise ValueError(f"mask has {found}; it must be bool {shape}, True where a step counts")
-        counted = given if valid is None else together(given, valid)
+        counted = given if valid is None else logical_and(given, valid)
     b, t = shape
     count = b * t if counted is None else int(array_module(backend_of(counted)).count_nonzero(counted))
     if count == 0:
@@ -212,8 +225,8 @@ def check_targets(
     array = as_array("targets", targets)
     entropy = loss == "cross_entropy"
     one = shape if entropy else (*shape, c.outputs_width)
-    led = c.models is not None and array.shape == (*c.lead, *one)
-    if array.dtype.kind not in ("iu" if entropy else "fiub") or not (array.shape == one or led):
+    has_k = c.models is not None and array.shape == (*c.lead, *one)
+    if array.dtype.kind not in ("iu" if entropy else "fiub") or not (array.shape == one or has_k):
         or_led = f", also led by k = {c.models}" if c.models else ""
         raise ValueError(
             f"targets has shape {array.shape} and dtype {array.dtype}; "
@@ -222,8 +235,8 @@ def check_targets(
     if entropy:
         checked = read_integers("targets", array, c.outputs_width, counted)
     else:
-        checked = read_floats("targets", array, c.dtype, counted, place)
-    return checked if led else checked[None], counted, count
+        checked = read_floats("targets", array, c.dtype, counted, device)
+    return with_k(checked, has_k), counted, count
 
 
 def read_targets(
@@ -231,26 +244,32 @@ def read_targets(
 ) -> LossSpec:
     """The arguments of `fastrec.RNN.loss_and_gradients` that are not those of forward, checked."""
     check_reduction(reduction)
-    place, shape = batch.place, batch.x.shape[1:3]
+    device, shape = batch.device, batch.x.shape[1:3]
     return make_loss_spec(
-        c, place, *check_targets(c, place, shape, batch.valid, targets, loss, mask), loss, reduction
+        c, device, *check_targets(c, device, shape, batch.valid, targets, loss, mask), loss, reduction
     )
 
 
 def make_loss_spec(
-    c: Config, place: Place, targets: Array, counted: Array | None, count: int, loss: str, reduction: str
+    c: Config,
+    device: ComputeDevice,
+    targets: Array,
+    counted: Array | None,
+    count: int,
+    loss: str,
+    reduction: str,
 ) -> LossSpec:
     """A loss of checked arguments; targets, counted and count are what `check_targets` returns."""
     shape = targets.shape[1:3]
     if counted is None or count == shape[0] * shape[1]:
-        steps = place.xp.ones(shape, dtype=np.bool_)
+        steps = device.xp.ones(shape, dtype=np.bool_)
     else:
-        steps = place.take(contiguous(counted, counted.dtype))
+        steps = device.take(contiguous(counted, counted.dtype))
     return LossSpec(
-        place.kernels.cross_entropy if loss == "cross_entropy" else place.kernels.squared_error,
-        place.take(contiguous(targets, targets.dtype)),
+        device.kernels.cross_entropy if loss == "cross_entropy" else device.kernels.squared_error,
+        device.take(contiguous(targets, targets.dtype)),
         steps,
-        place.xp.full(c.k, 1 / count if reduction == "mean" else 1.0),
+        device.xp.full(c.k, 1 / count if reduction == "mean" else 1.0),
     )
 
 
@@ -259,18 +278,13 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f'reduction is {reduction!r}; it must be "mean" or "sum"')
 
 
-def read_state(c: Config, name: str, value: ArrayLike | None, b: int, place: Place) -> Array:
+def read_state(c: Config, name: str, value: ArrayLike | None, b: int, device: ComputeDevice) -> Array:
     """A copy of a state, or of a gradient of one, as (layers, k, b, s); zeros for None."""
     if value is None:
-        return place.xp.zeros((c.num_layers, c.k, b, c.state), dtype=c.dtype)
+        return device.xp.zeros((c.num_layers, c.k, b, c.state), dtype=c.dtype)
     array = as_numbers(name, value, (*c.lead, c.num_layers, b, c.state))
-    array = read_floats(name, array, c.dtype, None, place)
-    return place.xp.array(array.swapaxes(0, 1) if c.models else array[:, None], order="C")
-
-
-def initial_parts(c: Config, state: Array) -> Array:
-    """The state (k, b, s) of a layer as (parts, k, b, s / parts), a part for each key in its `initial`."""
-    return state.reshape(*state.shape[:2], len(c.initial[0]), -1).transpose(2, 0, 1, 3)
+    array = read_floats(name, array, c.dtype, None, device)
+    return device.take(with_k(array, c.models is not None).swapaxes(0, 1).copy())
 
 
 def steps_before(lengths: Array, t: int) -> Array:
@@ -278,10 +292,35 @@ def steps_before(lengths: Array, t: int) -> Array:
     return array_module(backend_of(lengths)).arange(t) < lengths[:, None]
 
 
-def together(a: Array, b: Array) -> Array:
-    """Whether both, on the device if one of them is."""
+def logical_and(a: Array, b: Array) -> Array:
+    """a & b of boolean arrays, on the device if one of them is there."""
     where = "gpu" if on_device(a) or on_device(b) else "cpu"
     return move(a, where) & move(b, where)
+
+
+def with_k(array: Array, has_k: bool) -> Array:
+    """An array of k networks: a single one gets the axis k in front."""
+    return array if has_k else array[None]
+
+
+def public(c: Config, array: Array) -> Array:
+    """An array (k, ...) as the user reads it: without the axis k of a single network."""
+    return array if c.models else array[0]
+
+
+def public_state(c: Config, array: Array) -> Array:
+    """An array (layers, k, b, ...) as the user reads it: (k, layers, b, ...), or without k."""
+    return public(c, array.swapaxes(0, 1))
+
+
+def to_caller(batch: Batch, array: Array) -> Array:
+    """A result where x was given."""
+    return array if batch.caller is None else move_checked("the result", array, batch.caller)
+
+
+def all_to_caller(batch: Batch, arrays: dict[str, Array]) -> dict[str, Array]:
+    """Results where x was given."""
+    return {key: to_caller(batch, array) for key, array in arrays.items()}
 
 
 def as_array(name: str, value: ArrayLike) -> Array:
@@ -302,8 +341,8 @@ def as_numbers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     return array
 
 
-def settled(array: Array) -> bool:
-    """Whether kernels can write to it: C-contiguous, and if it is NumPy's also aligned and writable."""
+def fits_kernels(array: Array) -> bool:
+    """Whether kernels can read and write it: C-contiguous, and a NumPy array also aligned and writable."""
     return array.flags.carray if isinstance(array, np.ndarray) else array.flags.c_contiguous
 
 
@@ -311,19 +350,22 @@ def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
     """The array as kernels are compiled for: native, aligned, C-contiguous, writable; copied if need be."""
     if not isinstance(array, np.ndarray):
         return array_module("gpu").ascontiguousarray(array, dtype)
-    if array.dtype != dtype or not (array.flags.c_contiguous and array.flags.aligned):
+    flags = array.flags
+    if array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
         with np.errstate(over="ignore"):  # the infinities that this makes are found afterwards
             return array.astype(dtype, order="C")
-    return array if array.flags.writeable else writable(array)
+    return array if flags.writeable else writable(array)
 
 
-def read_floats(name: str, array: Array, dtype: np.dtype[Any], valid: Array | None, place: Place) -> Array:
+def read_floats(
+    name: str, array: Array, dtype: np.dtype[Any], valid: Array | None, device: ComputeDevice
+) -> Array:
     """Numbers (..., width) of a dtype; those at steps that are not valid (b, t) may be anything.
 
     They stay where they are.  Raises ValueError naming one that is not finite.
     """
     floats = contiguous(array, dtype)
-    if place.all_finite(floats):
+    if device.all_finite(floats):
         return floats
     xp = array_module(backend_of(floats))
     bad = ~xp.isfinite(floats)

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..backend import move
 from ..rnn.config import Array
-from ..rnn.device import Place
-from ..rnn.validation import settled
+from ..rnn.device import ComputeDevice
+from ..rnn.validation import fits_kernels
 from ..validation import require_memory
 from .sizes import Sizes
 
@@ -24,7 +24,7 @@ def draw_context(sizes: Sizes, seed: int) -> dict[str, Array]:
     return {"W": weights, "b": np.zeros(b, sizes.dtype)}
 
 
-def context_states(sizes: Sizes, at: Place, context: dict[str, Array], contexts: Array) -> Array:
+def context_states(sizes: Sizes, at: ComputeDevice, context: dict[str, Array], contexts: Array) -> Array:
     """Return the states (layers, 1, n, s) of checked contexts (1, n, c), where computed."""
     n, layers = contexts.shape[1], sizes.num_layers
     state = at.xp.empty((1, n, 1, layers * sizes.decoder.state), dtype=sizes.dtype)
@@ -33,7 +33,7 @@ def context_states(sizes: Sizes, at: Place, context: dict[str, Array], contexts:
 
 
 def context_gradients(
-    sizes: Sizes, at: Place, context: dict[str, Array], contexts: Array, d_state: Array
+    sizes: Sizes, at: ComputeDevice, context: dict[str, Array], contexts: Array, d_state: Array
 ) -> dict[str, Array]:
     """Return the gradients of W and b from those of the states (layers, n, s), where computed."""
     x, steps, W, b = affine_arguments(sizes, at, context, contexts)
@@ -44,12 +44,12 @@ def context_gradients(
 
 
 def affine_arguments(
-    sizes: Sizes, at: Place, context: dict[str, Array], contexts: Array
+    sizes: Sizes, at: ComputeDevice, context: dict[str, Array], contexts: Array
 ) -> tuple[Array, ...]:
     """Return contexts as one step each, their lengths and the checked weights, as kernels take them."""
     for key in "Wb":
         array, shape = context.get(key), sizes.shapes[f"context.{key}"]
-        if array is None or array.shape != shape or array.dtype != sizes.dtype or not settled(array):
+        if array is None or array.shape != shape or array.dtype != sizes.dtype or not fits_kernels(array):
             raise ValueError(
                 f'context["{key}"] must be an array {shape}, {sizes.dtype}, C-contiguous, writable'
             )

@@ -17,14 +17,15 @@ from ..files import new_file, require_suffix
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array, Config
 from ..rnn.dataset import checked_batch
-from ..rnn.device import Place, place
+from ..rnn.device import ComputeDevice, compute_device
 from ..rnn.fitting import check_optimizer, read_options
 from ..rnn.history import History
 from ..rnn.loop import train
-from ..rnn.network import RNN, Trace
+from ..rnn.network import RNN
 from ..rnn.optimizers import Adam, Optimizer
 from ..rnn.serialization import FORMAT, open_archive, read_parameters, read_text, sizes_of
-from ..rnn.validation import Batch, LossSpec, Reduction, make_loss_spec
+from ..rnn.trace import Trace
+from ..rnn.validation import Batch, LossSpec, Purpose, Reduction, make_loss_spec
 from ..streams import MAX_SEED
 from ..validation import as_int
 from .context import context_gradients, context_states, draw_context
@@ -220,8 +221,9 @@ class EncoderDecoder:
         ndarray of shape (layers, n, s)
             The states.
         """
-        at = place(self.backend)
-        return move(self._encode(at, *read_sources(self._sizes, at, sources, lengths))[0][:, 0], "cpu")
+        at = compute_device(self.backend)
+        checked = read_sources(self._sizes, at, sources, lengths)
+        return move(self._encode(at, *checked, Purpose.OUTPUTS)[0][:, 0], "cpu")
 
     def loss(
         self,
@@ -248,7 +250,7 @@ class EncoderDecoder:
         FloatingPointError
             If the state of the encoder is not finite.
         """
-        at = place(self.backend)
+        at = compute_device(self.backend)
         pairs = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
         return self.decoder._public_loss(self._losses(at, pairs, reduction))
 
@@ -290,7 +292,7 @@ class EncoderDecoder:
         FloatingPointError
             If the state of the encoder or its gradient is not finite.
         """
-        at = place(self.backend)
+        at = compute_device(self.backend)
         pairs = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
         losses, gradients = self._learn(at, pairs, reduction)
         return self.decoder._public_loss(losses), {key: move(a, "cpu") for key, a in gradients.items()}
@@ -384,7 +386,7 @@ class EncoderDecoder:
         """
         options = read_options(epochs, batch_size, seed, patience, callback)
         optimizer = check_optimizer(Adam(clip=1.0) if optimizer is None else optimizer)
-        at = place(self.backend)
+        at = compute_device(self.backend)
         data = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
         validation_data = None if validation is None else read_validation(self._sizes, at, validation)
         shared = (at, None, "cross_entropy", optimizer, validation_data, data.sources.shape[1])
@@ -400,36 +402,36 @@ class EncoderDecoder:
         return learner.log.history()
 
     def _encode(
-        self, at: Place, sources: Array, lengths: Array | None, keep: bool = False
+        self, at: ComputeDevice, sources: Array, lengths: Array | None, purpose: Purpose
     ) -> tuple[Array, Trace | None]:
         """Return the states (layers, 1, n, s) of checked sources, and the trace of an encoder."""
         if self.encoder is not None:
             config, weights = self.encoder._config, self.encoder._weights(at.backend)
-            batch = checked_batch(config, at, weights, sources, lengths, None, gradients=False, keep=keep)
-            trace = self.encoder._forward(batch, keep=keep)
+            batch = checked_batch(config, at, weights, sources, lengths, None, purpose)
+            trace = self.encoder._forward(batch)
             return trace.state[:, None], trace
         return context_states(self._sizes, at, self.context, sources), None
 
     def _decoder_batch(
-        self, at: Place, pairs: Pairs, state: Array, reduction: Reduction, gradients: bool
+        self, at: ComputeDevice, pairs: Pairs, state: Array, reduction: Reduction, purpose: Purpose
     ) -> tuple[Batch, LossSpec]:
         """Return what the decoder reads when it starts in such states, and its loss."""
         self._require_finite(at, "the state of the encoder", state)
         config, targets, weights = self.decoder._config, pairs.targets, self.decoder._weights(at.backend)
-        batch = checked_batch(config, at, weights, targets.x, targets.lengths, state, gradients, gradients)
+        batch = checked_batch(config, at, weights, targets.x, targets.lengths, state, purpose)
         counted, count = targets.counted, int(np.count_nonzero(targets.counted))
         return batch, make_loss_spec(config, at, targets.targets, counted, count, "cross_entropy", reduction)
 
-    def _losses(self, at: Place, pairs: Pairs, reduction: Reduction) -> Array:
+    def _losses(self, at: ComputeDevice, pairs: Pairs, reduction: Reduction) -> Array:
         """Return the loss (1,), where computed."""
-        state, _ = self._encode(at, pairs.sources, pairs.lengths)
-        return self.decoder._evaluate(*self._decoder_batch(at, pairs, state, reduction, gradients=False))[0]
+        state, _ = self._encode(at, pairs.sources, pairs.lengths, Purpose.OUTPUTS)
+        return self.decoder._evaluate(*self._decoder_batch(at, pairs, state, reduction, Purpose.OUTPUTS))[0]
 
-    def _learn(self, at: Place, pairs: Pairs, reduction: Reduction) -> tuple[Array, dict[str, Array]]:
+    def _learn(self, at: ComputeDevice, pairs: Pairs, reduction: Reduction) -> tuple[Array, dict[str, Array]]:
         """Return the loss (1,) and the gradients, where computed."""
-        state, trace = self._encode(at, pairs.sources, pairs.lengths, keep=True)
-        batch, spec = self._decoder_batch(at, pairs, state, reduction, gradients=True)
-        losses, decoder, _ = self.decoder._learn(batch, spec, want_x=False)
+        state, trace = self._encode(at, pairs.sources, pairs.lengths, Purpose.TRACE)
+        batch, spec = self._decoder_batch(at, pairs, state, reduction, Purpose.GRADIENTS)
+        losses, decoder, _ = self.decoder._learn(batch, spec)
         d_state = decoder["state"]
         self._require_finite(at, "the gradient of the state of the encoder", d_state)
         gradients = {f"decoder.{key}": decoder[key] for key in self.decoder.parameters}
@@ -439,7 +441,7 @@ class EncoderDecoder:
         context = context_gradients(self._sizes, at, self.context, pairs.sources, d_state)
         return losses, gradients | {f"context.{key}": array for key, array in context.items()}
 
-    def _require_finite(self, at: Place, what: str, array: Array) -> None:
+    def _require_finite(self, at: ComputeDevice, what: str, array: Array) -> None:
         if not at.all_finite(at.xp.ascontiguousarray(array)):
             raise FloatingPointError(f"{what} is not finite; use a smaller learning_rate or clip")
 

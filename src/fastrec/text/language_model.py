@@ -17,7 +17,7 @@ from ..rnn import serialization as files
 from ..rnn.cells import STACKABLE, CellName
 from ..rnn.checkpoint import Checkpoint, checksum, shorten
 from ..rnn.config import MAX_SIZE, Config, one_of
-from ..rnn.device import Precision, choose
+from ..rnn.device import Precision, choose_backend
 from ..rnn.history import TextHistory
 from ..rnn.loop import train
 from ..rnn.network import RNN
@@ -97,7 +97,7 @@ class CharModel:
         if cell not in STACKABLE:
             raise ValueError(f"cell is {cell!r}; a model of text has {one_of(STACKABLE)}")
         config = Config(1, hidden_size, 1, cell, "tanh", num_layers, None, dtype, embedding_size)  # type: ignore[arg-type]
-        choose(backend, precision, config.dtype)
+        choose_backend(backend, precision, config.dtype)
         if vocabulary_size is not None:
             vocabulary_size = as_int("vocabulary_size", vocabulary_size, 2, MAX_SIZE)
         Vocabulary(("?",), unit)
@@ -214,7 +214,7 @@ class CharModel:
         read_dropout(rnn._config, dropout, 0)
         notify = None if callback is None else partial(callback, self)
         validation = held if len(held) > 1 else None
-        shared = (rnn._place(), None, "cross_entropy", optimizer, validation)
+        shared = (rnn._device(), None, "cross_entropy", optimizer, validation)
         rest = (self._seed, dropout, decay, total, budget, notify)
         learner = TextLearner(*shared, rnn, reader, *rest)  # type: ignore[arg-type]
         file = None

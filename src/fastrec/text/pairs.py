@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..backend import move
 from ..rnn.config import Array
 from ..rnn.dataset import Sequences
-from ..rnn.device import Place
+from ..rnn.device import ComputeDevice
 from ..rnn.loop import BatchLearner, EpochMeans, Step
 from ..rnn.validation import (
     Reduction,
@@ -45,7 +45,7 @@ class Pairs(NamedTuple):
 
 def read_pairs(
     sizes: Sizes,
-    at: Place,
+    at: ComputeDevice,
     sources: ArrayLike,
     targets: ArrayLike,
     lengths: ArrayLike | None,
@@ -75,7 +75,7 @@ def read_pairs(
 
 
 def read_sources(
-    sizes: Sizes, at: Place, sources: ArrayLike, lengths: ArrayLike | None
+    sizes: Sizes, at: ComputeDevice, sources: ArrayLike, lengths: ArrayLike | None
 ) -> tuple[Array, Array | None]:
     """Check the arguments of `EncoderDecoder.encode`; they are returned as `Pairs` holds them."""
     array, size = move(as_array("sources", sources), "cpu"), sizes.source_size
@@ -97,7 +97,7 @@ def read_sources(
         raise ValueError(f"sources: {error}") from None
 
 
-def read_validation(sizes: Sizes, at: Place, validation: Sequence[ArrayLike | None]) -> Pairs:
+def read_validation(sizes: Sizes, at: ComputeDevice, validation: Sequence[ArrayLike | None]) -> Pairs:
     """Check the argument `validation` of `EncoderDecoder.fit`."""
     parts = tuple(validation) if np.iterable(validation) else ()
     if not 2 <= len(parts) <= 4:

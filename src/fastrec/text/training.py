@@ -37,7 +37,7 @@ def score(rnn: RNN, tokens: NDArray[np.int32], pieces: int) -> float:
     steps = (len(tokens) - 1) // rows
     x, targets = (tokens[i : i + rows * steps].reshape(1, rows, steps) for i in (0, 1))
     data = Sequences(x, targets, np.ones((rows, steps), np.bool_), None)
-    at, total, start = rnn._place(), 0.0, None
+    at, total, start = rnn._device(), 0.0, None
     for begin in range(0, steps, STRETCH):
         part = data.stretch(begin, min(begin + STRETCH, steps))
         losses, trace = evaluate(rnn, at, part, "cross_entropy", start)
@@ -128,7 +128,7 @@ class TextLearner(Learner):
         return bool(self.plan[0] >= self.plan[2])
 
     def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
-        at, reader, plan = self.place, self.reader, self.plan
+        at, reader, plan = self.device, self.reader, self.plan
         spent, begin, first = float(self.log.seconds.sum()), clock(), int(plan[0])
         before = begin
         while plan[0] < min(plan[2], (first // self.every + 1) * self.every):
@@ -178,7 +178,7 @@ class TextLearner(Learner):
     def restore_best(self) -> None:
         """Give the network the parameters of the best evaluation."""
         for key, array in self.best.items():
-            self.parameters[key][...] = move(array, self.place.backend)
+            self.parameters[key][...] = move(array, self.device.backend)
 
     def history(self) -> TextHistory:
         """Return the curves so far."""

@@ -109,7 +109,7 @@ def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates):
     h, i = hidden.shape[3], x.shape[3]
     in_place = read_in_place(hidden, W_in, W_rec)
     if in_place:
-        weights = (*in_place, in_place[0])
+        weights = [*in_place, in_place[0]]
     else:
         weights = [pack_below(2 * h, h, (W, depth)) for W, depth in ((W_in, i), (W_rec, h))]
         weights.append(pack_below(0, 2 * h, (W_in, i), (W_rec, h)))

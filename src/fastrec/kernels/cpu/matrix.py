@@ -181,10 +181,13 @@ def packed(like, depth, columns):
 def read_in_place(outputs, *matrices):
     """The matrices (k, .., columns) as (k, size) if products that make outputs (k, b, t, ..) should read them
     with `multiply_in_place`, else None: steps must be few, and panels not reach beyond the next row."""
-    few = outputs.shape[1] * outputs.shape[2] <= FEW
-    if few and all(W.shape[2] >= panel_width(W) for W in matrices):
-        return [W.reshape(len(W), -1) for W in matrices]
-    return None
+    k, rows, steps, _ = outputs.shape
+    if rows * steps > FEW:
+        return None
+    for W in matrices:
+        if W.shape[2] * W.itemsize < VECTORS * VECTOR_BYTES:
+            return None
+    return [W.reshape(k, -1) for W in matrices]
 
 
 def pack_below(first, columns, *matrices):

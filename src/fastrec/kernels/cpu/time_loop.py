@@ -17,10 +17,12 @@ from .jit import jit
 from .matrix import RATE, multiply, parts_of, weight_gradient
 from .parallel import parallel
 
+FIRST_ROW = np.zeros(1, np.int64)
+
 
 def longest_first(lengths):
     """Rows by falling length, equal ones in order."""
-    return np.argsort(-lengths, kind="stable") if len(lengths) > 1 else np.arange(len(lengths))
+    return np.argsort(-lengths, kind="stable") if len(lengths) > 1 else FIRST_ROW
 
 
 def spread(kernel, hidden, lengths, operations, args):
@@ -28,7 +30,7 @@ def spread(kernel, hidden, lengths, operations, args):
 
     operations: multiply-adds of a step of one row.
     """
-    networks, rows, steps = hidden.shape[:3]
+    networks, rows, steps, _ = hidden.shape
     work = networks * rows * steps * (operations / RATE + 20)
     parts = parts_of(networks, rows, work)
     kernel.deal(networks * parts, work, longest_first(lengths), parts, *args)

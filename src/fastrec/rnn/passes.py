@@ -1,0 +1,162 @@
+"""The passes over the layers of a network: forward, loss and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from .config import Array, Config
+from .validation import Batch, LossSpec, Purpose, embed_back
+
+
+class Activations(NamedTuple):
+    """What a forward pass computed of a batch."""
+
+    config: Config
+    batch: Batch
+    outputs: Array  # (k, b, t, o)
+    saved: tuple[tuple[Array, ...], ...]  # the arrays that the kernel of each layer filled
+    passed_on: tuple[Array, ...]  # the hidden units of each layer after dropout
+
+    @property
+    def hidden(self) -> Array:
+        """Hidden units (k, b, t, h) of the top layer."""
+        return self.saved[-1][0]
+
+
+def forward(c: Config, batch: Batch) -> Activations:
+    """Run all layers; steps that only gradients need are kept unless outputs are all that is wanted."""
+    device, weights, lengths = batch.device, batch.weights, batch.lengths
+    x, tokens, kernels, empty, cell = batch.x, batch.tokens, device.kernels, device.xp.empty, c.kind
+    _, b, t, _ = x.shape
+    kernel = getattr(kernels, f"{c.cell}_forward")
+    kept = t if batch.purpose is not Purpose.OUTPUTS or cell.feeds_back_output else 1
+    saved, passed_on = [], []
+    for layer, keys in enumerate(c.layers):
+        arrays = [empty((c.k, b, kept if part else t, width), c.dtype) for part, width in enumerate(c.saved)]
+        parameters = [weights[key] for key in keys]
+        kernel(x, tokens, lengths, batch.start[layer], *parameters, *c.activation_code, *arrays)
+        saved.append(tuple(arrays))
+        x, tokens = arrays[0], device.no_tokens
+        if batch.dropout is not None and (c.has_output_layer or layer + 1 < c.num_layers):
+            x = x.copy()
+            kernels.dropout(batch.dropout.key, layer, batch.dropout.threshold, x)
+        passed_on.append(x)
+    outputs = saved[0][1] if cell.feeds_back_output else x
+    if c.has_output_layer:
+        outputs = empty((c.k, b, t, c.outputs_width), c.dtype)
+        kernels.affine_forward(x, lengths, weights["W_out"], weights["b_out"], outputs)
+    return Activations(c, batch, outputs, tuple(saved), tuple(passed_on))
+
+
+def state_after(made: Activations, t: int) -> Array:
+    """The states (layers, k, b, s) after t steps, of shorter rows after their last."""
+    c, batch, _, saved, _ = made
+    xp, parts = batch.device.xp, c.kind.state
+    first, *others = saved[0][parts]
+    if batch.valid is None and t and not others and len(saved) == 1:  # without a loop: a step may be short
+        return first[None, :, :, min(t, first.shape[2]) - 1].copy()
+    state = xp.empty_like(batch.start)
+    steps = None if batch.valid is None else xp.minimum(batch.lengths, t)
+    rows = slice(None) if steps is None else xp.arange(len(steps))
+    for layer, arrays in enumerate(saved):
+        begin = 0
+        for array in arrays[parts]:
+            end, held = begin + array.shape[3], array.shape[2]
+            # An array of a single step holds the last.
+            last = min(t, held) - 1 if steps is None else xp.minimum(steps, held) - 1
+            state[layer, :, :, begin:end] = array[:, rows, last]
+            begin = end
+    if steps is None and t == 0:
+        state[...] = batch.start
+    elif steps is not None:
+        xp.copyto(state, batch.start, where=(steps == 0)[:, None])
+    return state
+
+
+def take_loss(batch: Batch, goal: LossSpec, outputs: Array, d_outputs: Array) -> Array:
+    """Losses (k,) float64 of outputs (k, b, t, o); their gradient fills d_outputs unless that has width 0."""
+    losses = batch.device.xp.empty(outputs.shape[:2])
+    goal.kernel(outputs, goal.targets, goal.mask, goal.scale, losses, d_outputs)
+    return losses.sum(axis=1) * goal.scale
+
+
+def backward(
+    made: Activations,
+    d_outputs: Array | None,
+    d_hidden: Array | None,
+    d_last: Array,
+    wanted: Collection[str],
+) -> dict[str, Array]:
+    """Gradients of the parameters and of "state" (layers, k, b, s).
+
+    d_outputs (k, b, t, o), d_hidden (k, b, t, h), d_last (layers, k, b, s): the first two may be overwritten,
+    and `made` is if gradients are the purpose of the batch.
+    wanted: of "x" (unless x is tokens) and "flow" (layers, k, b, t) those to compute too.
+    """
+    c, batch, *_ = made
+    xp, kernels = batch.device.xp, batch.device.kernels
+    k, b, t, _ = made.hidden.shape
+    gradients = {key: xp.empty_like(weight) for key, weight in batch.weights.items()}
+    incoming = output_gradient(made, d_outputs, d_hidden, gradients)
+    del d_outputs, d_hidden  # so that `incoming` alone holds them, and each layer's are freed after it
+    d_state = xp.empty_like(batch.start)
+    flow = xp.empty((c.num_layers, k, b, t if "flow" in wanted else 0))
+    for layer in reversed(range(c.num_layers)):
+        width = c.hidden_size if layer else batch.x.shape[3] * ("x" in wanted)
+        d_x = xp.empty((k, b, t, width), c.dtype)
+        keys, saved = c.layers[layer], made.saved[layer]
+        inputs = (made.passed_on[layer - 1], batch.device.no_tokens) if layer else (batch.x, batch.tokens)
+        work = incoming
+        if c.kind.overwrites_saved:
+            work = [saved[-1] if batch.purpose is Purpose.GRADIENTS else xp.empty_like(saved[-1])]
+        getattr(kernels, f"{c.cell}_backward")(
+            *(*inputs, batch.lengths, batch.start[layer], *saved),
+            *[batch.weights[key] for key in keys if key.startswith("W")],
+            *(*c.activation_code, *incoming, d_last[layer], *work, d_x, d_state[layer]),
+            *[gradients[key] for key in keys],
+            flow[layer],
+        )
+        d_initial, begin = d_state[layer].sum(axis=1), 0
+        for key in c.initial[layer]:
+            end = begin + gradients[key].shape[1]
+            gradients[key][...] = d_initial[:, begin:end] if batch.learned else 0
+            begin = end
+        if layer and batch.dropout is not None:
+            kernels.dropout(batch.dropout.key, layer - 1, batch.dropout.threshold, d_x)
+        incoming = [d_x]
+        del work
+    if batch.embedded is not None:
+        embed_back(c, batch, gradients)
+    if "x" in wanted and batch.tokens is batch.device.no_tokens:
+        gradients["x"] = incoming[0]
+    return gradients | {"state": d_state} | ({"flow": flow} if "flow" in wanted else {})
+
+
+def output_gradient(
+    made: Activations,
+    d_outputs: Array | None,
+    d_hidden: Array | None,
+    gradients: dict[str, Array],
+) -> list[Array]:
+    """Go back through the output layer; return what the kernel of the top layer takes.
+
+    That is the whole d_hidden, and for a cell that feeds its output back d_outputs.
+    """
+    c, batch, *_ = made
+    xp, hidden = batch.device.xp, made.hidden
+    if c.has_output_layer and d_outputs is None:
+        gradients["W_out"][...], gradients["b_out"][...] = 0, 0
+    elif c.has_output_layer:
+        d_top = xp.empty_like(hidden)
+        inputs = (made.passed_on[-1], batch.lengths, batch.weights["W_out"], d_outputs)
+        batch.device.kernels.affine_backward(*inputs, d_top, gradients["W_out"], gradients["b_out"])
+        if batch.dropout is not None:
+            batch.device.kernels.dropout(batch.dropout.key, c.num_layers - 1, batch.dropout.threshold, d_top)
+        if d_hidden is not None:
+            d_top += d_hidden
+        d_hidden = d_top
+    incoming = [xp.zeros_like(hidden) if d_hidden is None else d_hidden]
+    if c.kind.feeds_back_output:
+        incoming.append(xp.zeros_like(made.outputs) if d_outputs is None else d_outputs)
+    return incoming

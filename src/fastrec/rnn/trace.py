@@ -1,0 +1,107 @@
+"""What a network has computed over a batch of sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..display import Displayed
+from ..validation import as_int
+from .config import Array
+from .passes import Activations, state_after
+from .validation import Batch, public, public_state, to_caller
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace(Displayed):
+    """What `RNN.forward` computed, and what `RNN.backward` reads.
+
+    `RNN.forward` makes it.  Its arrays must not be written to.  They are of the network's dtype; those of k
+    networks have a leading axis k; steps after the end of a row are 0.  They are CuPy arrays if x was one,
+    else NumPy arrays.
+
+    Attributes
+    ----------
+    outputs : ndarray
+        (b, t, o), the hidden units if the network has no output layer.
+    hidden : ndarray
+        (b, t, h), the hidden units of the top layer.
+    state : ndarray
+        (layers, b, s), after the last step of each row: the `state` of the sequences that follow.  s is h,
+        for "lstm" 2 h = [h | c], for "jordan" o.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastrec
+    >>> rnn = fastrec.RNN(3, 5, 2, seed=0)
+    >>> trace = rnn.forward(np.zeros((4, 10, 3)))
+    >>> trace.outputs.shape, trace.hidden.shape, trace.state.shape
+    ((4, 10, 2), (4, 10, 5), (1, 4, 5))
+    """
+
+    outputs: Array
+    hidden: Array
+    state: Array
+    _network: object  # that computed it
+    _made: Activations
+
+    @classmethod
+    def _of(cls, network: object, made: Activations) -> Trace:
+        """What a pass computed, as the user reads it but where it was computed."""
+        c, outputs = made.config, public(made.config, made.outputs)
+        hidden = outputs if made.hidden is made.outputs else public(c, made.hidden)
+        state = public_state(c, state_after(made, made.hidden.shape[2]))
+        trace = object.__new__(cls)  # the constructor of a frozen class takes three times as long
+        vars(trace).update(outputs=outputs, hidden=hidden, state=state, _network=network, _made=made)
+        return trace
+
+    @property
+    def _batch(self) -> Batch:
+        return self._made.batch
+
+    def _summary(self) -> dict[str, Any]:
+        arrays = {name: getattr(self, name).shape for name in ("outputs", "hidden", "state")}
+        return arrays | {"dtype": self.outputs.dtype, "backend": self._batch.device.backend}
+
+    def state_at(self, t: int) -> Array:
+        """Return the state after t steps.
+
+        Parameters
+        ----------
+        t : int
+            From 0, the initial state, to the number of steps.
+
+        Returns
+        -------
+        ndarray
+            (layers, b, s), of rows that are shorter than t the state after their last step.
+
+        Raises
+        ------
+        ValueError
+            If t is not an integer in that range.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastrec
+        >>> trace = fastrec.RNN(3, 5, seed=0).forward(np.ones((4, 10, 3)))
+        >>> bool((trace.state_at(10) == trace.state).all())
+        True
+        """
+        state = self._state_at(as_int("t", t, 0, self._batch.x.shape[2]))
+        return to_caller(self._batch, public_state(self._made.config, state))
+
+    def _state_at(self, t: int) -> Array:
+        """The same as (layers, k, b, s), where it was computed."""
+        return state_after(self._made, t)
+
+    def _sent_to_caller(self) -> Trace:
+        """The trace with the arrays that the user reads where x was given."""
+        if self._made.batch.caller is None:
+            return self
+        outputs = to_caller(self._batch, self.outputs)
+        same = self._made.hidden is self._made.outputs
+        hidden = outputs if same else to_caller(self._batch, self.hidden)
+        return replace(self, outputs=outputs, hidden=hidden, state=to_caller(self._batch, self.state))
