@@ -997,3 +997,13 @@ def test_foreign_array_that_refuses() -> None:
 
     with pytest.raises(ValueError, match="x is not an array: no"):
         RNN(2, 3).forward(Refuses())
+
+
+def test_tokens_changed_after_forward_do_not_matter(backend: str) -> None:
+    rnn = fastrec.RNN(5, 3, 5, "gru", backend=backend)
+    tokens = np.arange(8, dtype=np.int32).reshape(2, 4) % 5
+    expected = rnn.backward(rnn.forward(tokens.copy()), d_outputs=np.ones((2, 4, 5), np.float32))
+    trace = rnn.forward(tokens)
+    tokens[:] = 10**8
+    gradients = rnn.backward(trace, d_outputs=np.ones((2, 4, 5), np.float32))
+    assert all(np.array_equal(gradients[key], expected[key]) for key in expected)

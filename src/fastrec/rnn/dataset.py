@@ -88,7 +88,9 @@ def read_sequences(
     array, are_tokens, has_k = as_inputs(c, x, "n", "sequence")
     n, t = array.shape[has_k : has_k + 2]
     dtype = np.dtype(np.int32) if are_tokens else c.dtype
-    require_memory("x", array.size * dtype.itemsize * (array.dtype != dtype), backend=backend_of(array))
+    require_memory(
+        "x", array.size * dtype.itemsize * (are_tokens or array.dtype != dtype), backend=backend_of(array)
+    )
     ends = None if lengths is None else move(read_lengths(lengths, n, t), "cpu")
     valid = None if ends is None else steps_before(ends, t)
     if are_tokens:

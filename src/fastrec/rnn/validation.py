@@ -382,9 +382,10 @@ def read_floats(
 def read_integers(name: str, array: Array, size: int, valid: Array | None) -> Array:
     """Integers (..., b, t) from 0 to size - 1, int32; those at steps that are not valid may be anything.
 
-    They stay where they are.  Raises ValueError naming one that is out of range.
+    They stay where they are.  NumPy's are copied before they are checked: kernels index with them, so nobody
+    else may change them afterwards.  Raises ValueError naming one that is out of range.
     """
-    most = largest(array, size - 1)
+    array, most = array if on_device(array) else array.copy(), largest(array, size - 1)
     if (array.min() < 0) | (array.max() > most):
         bad = out = (array < 0) | (array > most)
         if valid is not None:
