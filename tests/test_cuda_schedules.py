@@ -100,6 +100,7 @@ def test_streams(n: int) -> None:
     )
     compare("hopfield", "random_patterns", KEY, 7, n, garbage((3, 5, words(n)), np.uint64))
     compare("hopfield", "corrupt", KEY, (n + 1) // 2, n, to_words(spins(rng, 2, 3, n)))
+    compare("hopfield", "corrupt_states", KEY, (n + 1) // 2, spins(rng, 2, 3, n))
     compare("hopfield", "random_order", KEY, 2, 3, 5, garbage((n,), np.int32))
 
 
