@@ -18,19 +18,7 @@ Steps at or past a row's length are padding: what x, tokens, targets and gradien
 and all outputs are 0 there but where it is said that they are not set.
 """
 
-from __future__ import annotations
-
 from .affine import affine_backward, affine_forward
 from .training import adam, all_finite, cross_entropy, dropout, sgd, squared_error, squared_norms
 
-__all__ = [
-    "adam",
-    "affine_backward",
-    "affine_forward",
-    "all_finite",
-    "cross_entropy",
-    "dropout",
-    "sgd",
-    "squared_error",
-    "squared_norms",
-]
+__all__ = [name for name in dir() if not name.startswith("_")]
