@@ -142,7 +142,7 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
       };
       copy_value(into, d_hidden + place * h + unit);
       if (C::HIDDEN) copy_value(into + elements, hidden + place * h + unit);
-      if (C::BEFORE) copy_value(into + elements, before(hidden, 0));
+      if (C::BEFORE) copy_value(into + (1 + C::HIDDEN) * elements, before(hidden, 0));
       if (C::STATES == 2) {
         copy_value(into + FROM_CELLS * elements, cells + place * h + unit);
         copy_value(into + (FROM_CELLS + 1) * elements, before(cells, 1));
@@ -173,8 +173,8 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
 #pragma unroll
         for (int i = 0; i < GATED; i++) keep[i] = now[(FROM_KEPT + i) * elements + e];
         d_h = now[e] + carry[e];
-        direct[e] = C::backward(d_h, given(C::HIDDEN, 1), given(C::BEFORE, 1), keep, given(CELLED, FROM_CELLS),
-                                given(CELLED, FROM_CELLS + 1), d_c, d, activation);
+        direct[e] = C::backward(d_h, given(C::HIDDEN, 1), given(C::BEFORE, 1 + C::HIDDEN), keep,
+                                given(CELLED, FROM_CELLS), given(CELLED, FROM_CELLS + 1), d_c, d, activation);
         if (C::STATES == 2) c_carry[e] = d_c;
       }
       if (d_total) d_total[place * h + unit] = d_h;
