@@ -18,7 +18,7 @@ from ..kernels.cpu.matrix import outer_tile, panel_width
 from ..kernels.cpu.parallel import Parallel, tasks
 from ..kernels.cpu.products import COLUMNS, PANELS, ROWS, full_tile
 from ..kernels.cpu.simd import LANES, masked_sum
-from ..kernels.cpu.threads import get_threads
+from ..threads import get_threads
 
 DEPTH, WORDS, COUNT = 128, 64, 16  # depth of a product, words of a row, words of a row of units
 

@@ -16,7 +16,7 @@ from .. import __version__
 from ..display import Displayed, Table, import_pandas
 from ..files import new_file
 from ..kernels.compilation import compiling_seconds
-from ..kernels.cpu.threads import get_threads
+from ..threads import get_threads
 from ..validation import format_bytes
 from .jobs import JOBS, Job
 from .timing import best, format_count, format_seconds, format_share, in_turn, kernel_times, machine, seconds

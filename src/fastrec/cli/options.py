@@ -12,8 +12,8 @@ import typer
 
 from ..hopfield.storage_capacity.definition import Stop
 from ..hopfield.updates import Update
-from ..kernels.cpu.threads import set_threads
 from ..rnn.cells import CELLS, STACKABLE, CellName
+from ..threads import set_threads
 
 if TYPE_CHECKING:  # a type checker cannot read which members they have
     Cell = CellName

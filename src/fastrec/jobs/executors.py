@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from ..kernels.cpu.threads import set_threads
-from ..validation import as_int
+from ..threads import set_threads
 
 
 class Costed(Protocol):
@@ -77,15 +76,6 @@ def run_tasks(
                 "a worker process died, perhaps for want of memory; use fewer workers"
             ) from None
         raise
-
-
-def as_workers(workers: int | None, executor: Executor | None) -> int | None:
-    """Return the number of processes to start, checked, or None; ValueError beside an executor."""
-    if workers is None:
-        return None
-    if executor is not None:
-        raise ValueError(f"workers is {workers} and executor {executor!r}; give one of them")
-    return as_int("workers", workers, 1, 2**16)
 
 
 class Workers(ProcessPoolExecutor):

@@ -6,15 +6,18 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from ..files import require_suffix, require_writable
 from ..kernels.cpu.threads import limit_threads
 from ..progress import progress_bar
-from .executors import as_workers, process_pool, run_tasks
+from ..validation import as_int
+from .executors import process_pool, run_tasks
 from .schema import Origin, Schema
-from .store import RunFile, open_run_file, require_out
+from .store import SUFFIXES, RunFile
 
 Advance = Callable[[float, str], object]
 
@@ -82,10 +85,11 @@ class Job(Protocol):
         """The result, when nothing is missing."""
 
 
-class Execution(NamedTuple):
+@dataclass(frozen=True)
+class Execution:
     """How a job runs.
 
-    Attributes
+    Parameters
     ----------
     out : path-like or None
         A run file, which is resumed and gets every trial as it finishes, or a CSV file for the result.
@@ -93,6 +97,13 @@ class Execution(NamedTuple):
         Whether to show a bar.
     executor, workers : Executor, int or None
         Where the tasks run: on an executor, on that number of new processes, or else in this process.
+
+    Raises
+    ------
+    ValueError
+        If both executor and workers are given, workers is no valid number, or out has another suffix.
+    OSError
+        If out cannot be written.
     """
 
     out: str | os.PathLike[str] | None
@@ -100,12 +111,15 @@ class Execution(NamedTuple):
     executor: Executor | None
     workers: int | None
 
-    def checked(self) -> Execution:
-        """The same, workers an int or None; ValueError or OSError for arguments that cannot be used."""
-        workers = as_workers(self.workers, self.executor)
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            if self.executor is not None:
+                both = f"workers is {self.workers} and executor {self.executor!r}"
+                raise ValueError(f"{both}; give one of them")
+            as_int("workers", self.workers, 1, 2**16)
         if self.out is not None:
-            require_out(self.out)
-        return self._replace(workers=workers)
+            require_suffix(self.out, ".csv", *SUFFIXES)
+            require_writable(self.out)
 
     def run(self, job: Job) -> Any:
         """Compute what is missing of a job, and return its result.
@@ -113,10 +127,10 @@ class Execution(NamedTuple):
         Raises ValueError, before any work, if `out` is a run of another definition; OSError if it cannot be
         written, with the result as its attribute `result` if that was complete.
         """
-        schema, executor = job.schema, self.executor
+        schema, executor, file = job.schema, self.executor, None
         with ExitStack() as stack:
-            file = stack.enter_context(open_run_file(self.out, schema))
-            if file is not None:
+            if self.out is not None and Path(self.out).suffix.lower() in SUFFIXES:
+                file = stack.enter_context(RunFile(self.out, schema))
                 for n, definition in dict.fromkeys((task.n, task.definition) for task in job.tasks):
                     file.require({schema.keys[0]: n, **asdict(definition)})
                 resume(job, file.rows())

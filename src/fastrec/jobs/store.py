@@ -11,13 +11,13 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..files import require_suffix, require_writable
+from ..files import require_writable
 from . import database
 from .database import UNFINISHED, DamagedFile, translate_sqlite_errors
 from .salvage import readable_rows, replace_damaged
@@ -199,22 +199,6 @@ class RunFile:
             raise ValueError(
                 f"{self.path}: a run of another definition, {'; '.join(differences)}; give another file"
             )
-
-
-def require_out(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError or OSError unless path can be written and has the suffix of a CSV or a run file."""
-    require_suffix(path, ".csv", *SUFFIXES)
-    require_writable(path)
-
-
-@contextmanager
-def open_run_file(path: str | os.PathLike[str] | None, schema: Schema) -> Iterator[RunFile | None]:
-    """The run file that path names, or None if it names none."""
-    if path is None or Path(path).suffix.lower() not in SUFFIXES:
-        yield None
-        return
-    with RunFile(path, schema) as file:
-        yield file
 
 
 def read(

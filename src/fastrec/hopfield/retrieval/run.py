@@ -251,11 +251,6 @@ class Task(NamedTuple):
         return longer * self.n * self.p * min(self.definition.probes, self.p)
 
     @property
-    def key(self) -> tuple[int, int, int, int]:
-        """What identifies its outcome."""
-        return self.n, self.p, self.flips, self.trial
-
-    @property
     def label(self) -> str:
         """What the progress bar says."""
         return f"n = {self.n}, p = {self.p}"
@@ -302,7 +297,7 @@ class RetrievalJob:
 
     def __init__(self, tasks: list[Task]) -> None:
         self.tasks, self.outcomes = tasks, list[Outcome]()
-        self.keys = {task.key for task in tasks}
+        self.keys = {task[: SCHEMA.key] for task in tasks}
         self.backends, self.seconds = {tasks[0].backend}, 0.0
 
     def is_asked(self, key: Sequence[int]) -> bool:
@@ -315,7 +310,7 @@ class RetrievalJob:
 
     def missing(self) -> list[Task]:
         finished = {outcome[: SCHEMA.key] for outcome in self.outcomes}
-        return [task for task in self.tasks if task.key not in finished]
+        return [task for task in self.tasks if task[: SCHEMA.key] not in finished]
 
     def split(self, tasks: list[Task], cost: float) -> list[Task]:
         return tasks
@@ -335,7 +330,6 @@ def measure(
     """Check the arguments that all jobs share, and run all trials of the cases (n, p, flips), each once."""
     name = resolve(backend, domain="hopfield")
     trials = as_int("trials", trials, 1, 2**32 - 1)
-    execution = execution.checked()
     cases = list(dict.fromkeys(cases))
     for n, p, _ in cases:
         b = min(definition.probes, p)

@@ -89,12 +89,8 @@ recalled exactly (sync updates, at most 100 sweeps)
     @property
     def kernel_arguments(self) -> tuple[bool, bool, int, bool, int, int]:
         """Arguments of the kernel `capacity_scan`, from `newest` to `max_patterns`."""
-        newest, largest, synchronous = (
-            self.criterion == "newest",
-            self.stop == "largest",
-            self.update == "sync",
-        )
-        return newest, largest, self.corruption, synchronous, self.max_sweeps, self.max_patterns
+        newest, largest = self.criterion == "newest", self.stop == "largest"
+        return newest, largest, self.corruption, self.update == "sync", self.max_sweeps, self.max_patterns
 
     @property
     def has_theory(self) -> bool:
@@ -118,6 +114,6 @@ recalled exactly (sync updates, at most 100 sweeps)
         """
         from .. import theory  # which names the criteria of this module
 
-        return (
-            theory.capacity_quantile(n, probability, self.criterion) if self.has_theory and n >= 2 else None
-        )
+        if not self.has_theory or n < 2:
+            return None
+        return theory.capacity_quantile(n, probability, self.criterion)

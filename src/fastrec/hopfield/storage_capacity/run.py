@@ -16,8 +16,8 @@ from ...compilation import clock
 from ...jobs.run import Advance, Execution, Part
 from ...jobs.schema import origin
 from ...jobs.store import RunFile
-from ...kernels.cpu.threads import get_threads
 from ...streams import stream_key
+from ...threads import get_threads
 from ...validation import as_int, require_memory
 from .. import theory
 from ..states import MAX_UNITS
@@ -179,7 +179,7 @@ def capacity_scaling(
     if repeated := [n for n in set(numbers) if numbers.count(n) > 1]:
         raise ValueError(f"sizes holds {repeated[0]} more than once; give each size once")
     trials = as_int("trials", trials, 1, MAX_TRIALS)
-    execution = Execution(out, progress, executor, workers).checked()
+    execution = Execution(out, progress, executor, workers)
     name = resolve(backend, domain="capacity")
     local = executor is None and workers is None
     lanes = get_threads() if local else workers or 1
@@ -207,17 +207,24 @@ class CapacityJob:
 
     def __init__(self, tasks: list[Task]) -> None:
         self.tasks = tasks
-        self.accumulators = {task.n: TrialAccumulator(task) for task in tasks}
+        self.counts = {task.n: np.full(len(task.trials), -1) for task in tasks}
+        self.censored = {task.n: np.zeros(len(task.trials), dtype=np.bool_) for task in tasks}
+        self.backends: dict[int, set[str]] = {task.n: set() for task in tasks}
+        self.seconds = {task.n: 0.0 for task in tasks}
 
     def is_asked(self, key: Sequence[int]) -> bool:
         n, trial = key
-        return n in self.accumulators and 0 <= trial < len(self.accumulators[n].counts)
+        return n in self.counts and 0 <= trial < len(self.counts[n])
 
     def take(self, columns: Sequence[Sequence[Any]], backends: Iterable[str], seconds: float) -> None:
-        self.accumulators[columns[0][0]].add(columns, backends, seconds)
+        n = columns[0][0]
+        trials, counts, censored = map(np.asarray, columns[1:])
+        self.counts[n][trials], self.censored[n][trials] = counts, censored == 1
+        self.backends[n].update(backends)
+        self.seconds[n] += seconds
 
     def missing(self) -> list[Task]:
-        tasks = (accumulator.missing() for accumulator in self.accumulators.values())
+        tasks = (task._replace(trials=np.flatnonzero(self.counts[task.n] < 0)) for task in self.tasks)
         return [task for task in tasks if task.cost]
 
     def split(self, tasks: list[Task], cost: float) -> list[Task]:
@@ -225,7 +232,12 @@ class CapacityJob:
         return [piece for task in tasks for piece in task.cut(work)]
 
     def result(self) -> ScalingResult:
-        return ScalingResult(tuple(accumulator.result() for accumulator in self.accumulators.values()))
+        return ScalingResult(tuple(map(self.result_of, self.tasks)))
+
+    def result_of(self, task: Task) -> CapacityResult:
+        """The result of all trials of one size."""
+        n, backend = task.n, "-".join(sorted(self.backends[task.n]))
+        return CapacityResult(n, self.counts[n], self.censored[n], task.definition, backend, self.seconds[n])
 
 
 class Task(NamedTuple):
@@ -265,7 +277,7 @@ class Task(NamedTuple):
 
     def run(self, file: RunFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
         """Run the trials on all threads; see `scan`."""
-        return scan(self, get_threads(), file, advance)
+        return scan(self, file, advance)
 
     def cut(self, work: float) -> list[Task]:
         """Tasks of at most this work, or of one trial."""
@@ -276,37 +288,8 @@ class Task(NamedTuple):
         ]
 
 
-class TrialAccumulator:
-    """The trials of a task, as they finish."""
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.counts = np.full(len(task.trials), -1)
-        self.censored = np.zeros(len(task.trials), dtype=np.bool_)
-        self.backends: set[str] = set()
-        self.seconds = 0.0
-
-    def add(self, columns: Sequence[Sequence[Any]], backends: Iterable[str], seconds: float) -> None:
-        """Take in trials, the backends where they ran, and the time that they took together."""
-        _, trials, counts, censored = map(np.asarray, columns)
-        self.counts[trials], self.censored[trials] = counts, censored == 1
-        self.backends.update(backends)
-        self.seconds += seconds
-
-    def missing(self) -> Task:
-        """The trials that are not finished."""
-        return self.task._replace(trials=np.flatnonzero(self.counts < 0))
-
-    def result(self) -> CapacityResult:
-        """The result of all trials."""
-        n, definition, backend = self.task.n, self.task.definition, "-".join(sorted(self.backends))
-        return CapacityResult(n, self.counts, self.censored, definition, backend, self.seconds)
-
-
-def scan(
-    task: Task, lanes: int, file: RunFile | None = None, advance: Advance | None = None
-) -> Iterator[Part]:
-    """Run the trials of a task, some at a time, on a number of threads."""
+def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[Part]:
+    """Run the trials of a task, some at a time, on all threads."""
     n, d = task.n, task.definition
     module = kernels("capacity", task.backend)
     if task.backend == "cpu" and module.one_by_one(n, d.max_patterns, len(task.trials)):
@@ -314,7 +297,7 @@ def scan(
             yield scan_network(task, trial, file, advance)
         return
     kernel, xp = module.capacity_scan, array_module(task.backend)
-    fewest, most = trials_at_once(n, d.max_patterns, task.backend, lanes)
+    fewest, most = trials_at_once(n, d.max_patterns, task.backend, get_threads())
     done, chunk = 0, fewest
     if task.backend == "cpu":
         chunk *= max(1, int(CHUNK_SECONDS * SLOWEST / task.work))
