@@ -3,30 +3,113 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
+from ..display import Displayed, import_pandas
 from ..files import new_file, require_suffix, require_writable
 from ..tables import read_table, write_table
 from .database import is_run_file, require_run_file
 from .schema import Schema, Trials
 from .store import read
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 R = TypeVar("R")
 
 
-def save_rows(path: str | os.PathLike[str], schema: Schema, rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows of results, values in the order of `Schema.columns`, to a CSV file.
+class JobResult(Displayed):
+    """Base class of the results of jobs, which are saved and loaded by the schema of their job."""
 
-    Raises ValueError unless path ends in .csv, FileNotFoundError unless its folder exists.
-    """
-    require_suffix(path, ".csv")
-    write_table(path, schema.name, str(schema.version), schema.columns, rows)
+    _schema: ClassVar[Schema]
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        """A row of a file for each trial, values in the order of `Schema.columns`."""
+        raise NotImplementedError
+
+    @classmethod
+    def _of_trials(cls, groups: list[Trials]) -> Self:
+        """The result that consists of these trials; ValueError if they cannot be one."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def table(self) -> str:
+        """Return the numbers as aligned text, the definition in the first line.
+
+        Returns
+        -------
+        str
+            Lines without a newline at the end.
+        """
+        return self._table().text()
+
+    def to_frame(self) -> DataFrame:
+        """Return a pandas DataFrame with one row for each trial and the columns of `save`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each trial.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        return import_pandas().DataFrame(self._rows(), columns=list(self._schema.columns))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a CSV file, one row for each trial with its full definition, replacing path in one step.
+
+        ``pandas.read_csv(path, comment="#")`` reads it.
+
+        Parameters
+        ----------
+        path : path-like
+            A .csv file.
+
+        Raises
+        ------
+        ValueError
+            If path does not end in .csv.
+        FileNotFoundError
+            If its folder does not exist.
+        """
+        require_suffix(path, ".csv")
+        write_table(path, self._schema.name, str(self._schema.version), self._schema.columns, self._rows())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a file of `save`, as an equal object; nothing in the file is executed.
+
+        Run files and CSV files exported from them are read too: of each size, load and start the trials
+        before the first missing one, in ascending order.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        Self
+            Equal to the one that was saved.
+
+        Raises
+        ------
+        ValueError
+            Naming the file and what is wrong, for one that is foreign, truncated or damaged, and for one that
+            holds another kind of result.
+        """
+        return load_results(path, cls._schema, cls._of_trials)
 
 
 def load_results(path: str | os.PathLike[str], schema: Schema, build: Callable[[list[Trials]], R]) -> R:
-    """Read a run file, a CSV file exported from one, or one of `save_rows`.
+    """Read a run file, a CSV file exported from one, or one that `JobResult.save` wrote.
 
     Parameters
     ----------

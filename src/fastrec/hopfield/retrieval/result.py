@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ...display import Displayed, Table, import_pandas, span
-from ...jobs.export import load_results, save_rows
+from ...display import Displayed, Table, span
+from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from .. import theory
 from .census import ENDS, Outcome
@@ -24,7 +22,6 @@ from .statistics import CONFIDENCE, student_t, wilson
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 SCHEMA: Schema = Schema("retrieval", Outcome, RetrievalDefinition, key=4)
 
@@ -115,7 +112,7 @@ class RetrievalPoint(Displayed):
 
 
 @dataclass(frozen=True, repr=False)
-class RetrievalResult(Displayed):
+class RetrievalResult(JobResult):
     """Outcomes of retrieval at several loads, sizes or starts under one definition.
 
     Parameters
@@ -134,6 +131,12 @@ class RetrievalResult(Displayed):
     ValueError
         For outcomes that no trials can have.
 
+    Notes
+    -----
+    `table` has one row for each point.  m0 and m are the overlaps before and after recall, +- half the width
+    of the confidence interval, and m (AGS) the overlap by `theory.ags_overlap`.  Shares of the probes are in
+    per cent, sweeps are means.
+
     Examples
     --------
     >>> import fastrec
@@ -141,6 +144,8 @@ class RetrievalResult(Displayed):
     >>> [f"{point.overlap:.2f}" for point in result.points]
     ['1.00', '0.90']
     """
+
+    _schema = SCHEMA
 
     definition: RetrievalDefinition
     outcomes: tuple[Outcome, ...]
@@ -191,9 +196,6 @@ class RetrievalResult(Displayed):
             curves[key] = (*curves.get(key, ()), point)
         return curves
 
-    def __str__(self) -> str:
-        return self.table()
-
     def _summary(self) -> dict[str, Any]:
         ranges = {name: span([getattr(point, name) for point in self.points]) for name in ("n", "p", "start")}
         return ranges | {"points": len(self.points), "trials": len(self.outcomes)}
@@ -207,19 +209,6 @@ class RetrievalResult(Displayed):
     def _has_basins(self) -> bool:
         """Whether networks of one size were probed from several starts, which a map shows best."""
         return len({point.n for point in self.points}) == 1 < len({point.start for point in self.points})
-
-    def table(self) -> str:
-        """Return one row for each point as aligned text, the definition in the first line.
-
-        m0 and m are the overlaps before and after recall, +- half the width of the confidence interval, and
-        m (AGS) the overlap by `theory.ags_overlap`.  Shares of the probes are in per cent, sweeps are means.
-
-        Returns
-        -------
-        str
-            Lines without a newline at the end.
-        """
-        return self._table().text()
 
     def _table(self) -> Table:
         tolerant = ["within"] * bool(self.definition.tolerance)
@@ -262,72 +251,12 @@ class RetrievalResult(Displayed):
             return self._figure().axes[0]
         return plot.draw_basins(ax, self) if self._has_basins else plot.draw_retrieval(ax, self)
 
-    def to_frame(self) -> DataFrame:
-        """Return a pandas DataFrame with one row for each trial and the columns of `save`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row for each trial.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        return import_pandas().DataFrame(self._rows(), columns=list(SCHEMA.columns))
-
     def _rows(self) -> list[tuple[Any, ...]]:
-        """A row of a file for each trial."""
         return list(SCHEMA.rows(self.outcomes, self.definition, self.backend, self.seconds))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a CSV file, one row for each trial with the full definition, replacing path in one step.
-
-        ``pandas.read_csv(path, comment="#")`` reads it.
-
-        Parameters
-        ----------
-        path : path-like
-            A .csv file.
-
-        Raises
-        ------
-        ValueError
-            If path does not end in .csv.
-        FileNotFoundError
-            If its folder does not exist.
-        """
-        save_rows(path, SCHEMA, self._rows())
-
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> RetrievalResult:
-        """Read a file of `save`, as an equal object; nothing in the file is executed.
-
-        Run files and CSV files exported from them are read too: of each n, p and number of flipped units the
-        trials before the first missing one.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-
-        Returns
-        -------
-        RetrievalResult
-            Equal to the one that was saved.
-
-        Raises
-        ------
-        ValueError
-            Naming the file and what is wrong, for one that is foreign, truncated or damaged.
-        """
-        return load_results(path, SCHEMA, build_result)
-
-
-def build_result(groups: Sequence[Trials]) -> RetrievalResult:
-    """The result of all trials of a file; ValueError if it holds none."""
-    if not groups:
-        raise ValueError("holds no rows")
-    ((outcomes, definition, backend, seconds),) = groups
-    return RetrievalResult(definition, tuple(outcomes), backend, seconds)
+    def _of_trials(cls, groups: list[Trials]) -> Self:
+        if not groups:
+            raise ValueError("holds no rows")
+        ((outcomes, definition, backend, seconds),) = groups
+        return cls(definition, tuple(outcomes), backend, seconds)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...display import Displayed, Table, import_pandas, span
-from ...jobs.export import load_results, save_rows
+from ...display import Table, span
+from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from .. import theory
 from .definition import CapacityDefinition
@@ -23,7 +22,6 @@ from .statistics import ScalingFit, fit_scaling
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 
 class CapacityTrial(NamedTuple):
@@ -41,7 +39,7 @@ SCHEMA: Schema = Schema(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CapacityResult(Displayed):
+class CapacityResult(JobResult):
     """Capacities of independent trials of one network size; ``==`` compares every field.
 
     Parameters
@@ -70,6 +68,8 @@ class CapacityResult(Displayed):
     >>> fastrec.capacity(50, trials=20, seed=1, backend="reference")
     CapacityResult(n=50, trials=20, median=7, low=6, high=8.1)
     """
+
+    _schema = SCHEMA
 
     n: int
     counts: NDArray[np.int64]
@@ -105,7 +105,6 @@ class CapacityResult(Displayed):
         return self._rows() == other._rows()
 
     def _rows(self) -> list[tuple[Any, ...]]:
-        """A row of a file for each trial."""
         columns = (range(self.trials), self.counts.tolist(), self.censored.astype(int).tolist())
         records = zip(repeat(int(self.n)), *columns, strict=False)
         return list(SCHEMA.rows(records, self.definition, self.backend, float(self.seconds)))
@@ -145,9 +144,6 @@ class CapacityResult(Displayed):
         """Load at the median capacity, patterns per neuron."""
         return self.median / self.n
 
-    def __str__(self) -> str:
-        return self.table()
-
     def _summary(self) -> dict[str, Any]:
         return {"n": self.n, "trials": self.trials, "median": self.median, "low": self.low, "high": self.high}
 
@@ -158,26 +154,6 @@ class CapacityResult(Displayed):
         from fastrec import plot
 
         return plot.capacity_figure(self)
-
-    def table(self) -> str:
-        """Return the numbers as aligned text, the definition in the first line.
-
-        Returns
-        -------
-        str
-            Lines without a newline at the end.
-        """
-        return self._table().text()
-
-    def to_frame(self) -> DataFrame:
-        """Return a pandas DataFrame; see `ScalingResult.to_frame`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row for each trial.
-        """
-        return ScalingResult((self,)).to_frame()
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the distribution over trials.
@@ -197,39 +173,17 @@ class CapacityResult(Displayed):
 
         return plot.draw_capacity(ax, self) if ax is not None else self._figure().axes[0]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a CSV file; see `ScalingResult.save`.
-
-        Parameters
-        ----------
-        path : path-like
-            A .csv file.
-        """
-        ScalingResult((self,)).save(path)
-
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> CapacityResult:
-        """Read a file of one size; see `ScalingResult.load`.  Raises ValueError if it holds several.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-
-        Returns
-        -------
-        CapacityResult
-            Equal to the one that was saved.
-        """
-        scaling = ScalingResult.load(path)
+    def _of_trials(cls, groups: list[Trials]) -> Self:
+        scaling = ScalingResult._of_trials(groups)
         if len(scaling) != 1:
             sizes = ", ".join(map(str, scaling.sizes))
-            raise ValueError(f"{path}: holds the sizes {sizes}; read it with ScalingResult.load")
-        return scaling[0]
+            raise ValueError(f"holds the sizes {sizes}; read it with ScalingResult.load")
+        return cls(**vars(scaling[0]))
 
 
 @dataclass(frozen=True, repr=False)
-class ScalingResult(Displayed):
+class ScalingResult(JobResult):
     """A sequence of capacity results of several sizes under one definition.
 
     Parameters
@@ -243,6 +197,12 @@ class ScalingResult(Displayed):
         Without a result, for a size that occurs twice, and for definitions that differ in more than
         max_patterns and seed.
 
+    Notes
+    -----
+    `table` has one row for each n.  Capacities are in patterns; s.e. is the standard error of the mean.  The
+    columns "theory" (the median by `theory.capacity_quantile`) and "censored" (trials that reached
+    max_patterns) appear where they apply.
+
     Examples
     --------
     >>> import fastrec
@@ -250,6 +210,8 @@ class ScalingResult(Displayed):
     >>> scaling.sizes, scaling[1].trials
     ((20, 40), 10)
     """
+
+    _schema = SCHEMA
 
     results: tuple[CapacityResult, ...]
 
@@ -286,9 +248,6 @@ class ScalingResult(Displayed):
         """The definition that all results share; its max_patterns and seed are those of the first."""
         return self.results[0].definition
 
-    def __str__(self) -> str:
-        return self.table()
-
     def _summary(self) -> dict[str, Any]:
         trials = sum(result.trials for result in self)
         return {"sizes": len(self), "n": span(self.sizes), "trials": trials}
@@ -297,20 +256,6 @@ class ScalingResult(Displayed):
         from fastrec import plot
 
         return plot.capacity_scaling_figure(self)
-
-    def table(self) -> str:
-        """Return one row for each n as aligned text, the definition in the first line.
-
-        Capacities are in patterns; s.e. is the standard error of the mean.  The columns "theory" (the median
-        by `theory.capacity_quantile`) and "censored" (trials that reached max_patterns) appear where they
-        apply.
-
-        Returns
-        -------
-        str
-            Lines without a newline at the end.
-        """
-        return self._table().text()
 
     def _table(self) -> Table:
         heads = ["n", "trials", "median", "mean", "s.e.", "10-90 %", "median/n", "n/(4 ln n)"]
@@ -337,21 +282,8 @@ class ScalingResult(Displayed):
                 row.append(str(r.censored.sum()))
         return Table(f"capacity = {self.definition}", heads, rows)
 
-    def to_frame(self) -> DataFrame:
-        """Return a pandas DataFrame with one row for each trial and the columns of `save`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row for each trial.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        rows = [row for result in self for row in result._rows()]
-        return import_pandas().DataFrame(rows, columns=list(SCHEMA.columns))
+    def _rows(self) -> list[tuple[Any, ...]]:
+        return [row for result in self for row in result._rows()]
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw capacity against n.
@@ -398,48 +330,9 @@ class ScalingResult(Displayed):
         error = np.array([r.standard_error or math.sqrt(1 / (12 * r.trials)) for r in used])
         return fit_scaling(tuple(r.n for r in used), mean, error)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a CSV file, one row for each trial with its full definition, replacing path in one step.
-
-        ``pandas.read_csv(path, comment="#")`` reads it.
-
-        Parameters
-        ----------
-        path : path-like
-            A .csv file.
-
-        Raises
-        ------
-        ValueError
-            If path does not end in .csv.
-        FileNotFoundError
-            If its folder does not exist.
-        """
-        save_rows(path, SCHEMA, (row for result in self for row in result._rows()))
-
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> ScalingResult:
-        """Read a file of `save`, as an equal object; nothing in the file is executed.
-
-        Run files and CSV files exported from them are read too: of each n, in ascending order, the trials
-        before the first missing one.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-
-        Returns
-        -------
-        ScalingResult
-            Equal to the one that was saved.
-
-        Raises
-        ------
-        ValueError
-            Naming the file and what is wrong, for one that is foreign, truncated or damaged.
-        """
-        return load_results(path, SCHEMA, lambda groups: cls(build_results(groups)))
+    def _of_trials(cls, groups: list[Trials]) -> Self:
+        return cls(build_results(groups))
 
 
 def build_results(groups: Sequence[Trials]) -> tuple[CapacityResult, ...]:
