@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import numpy as np
 import typer
 
+from ..hopfield.recall import Update
 from ..hopfield.storage_capacity.definition import Stop
-from ..hopfield.updates import Update
 from ..rnn.cells import CELLS, STACKABLE, CellName
 from ..threads import set_threads
 

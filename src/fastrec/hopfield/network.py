@@ -15,7 +15,7 @@ from ..kernels import words
 from ..streams import stream_key
 from ..validation import as_int, format_bytes, move_checked, require_memory, writable
 from .matching import match_rows
-from .recall import RecallResult, choose_representation, narrowest, read_orders
+from .recall import RecallResult, Update, choose_representation, narrowest, read_orders
 from .rules import HEBB, Rule
 from .states import (
     MAX_UNITS,
@@ -28,7 +28,6 @@ from .states import (
     unpack_states,
     with_networks,
 )
-from .updates import Update
 
 __getattr__ = names_from_new_places(__name__)
 

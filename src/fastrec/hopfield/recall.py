@@ -10,11 +10,12 @@ import numpy as np
 from ..backend import array_module, backend_of, move, on_device
 from ..display import Displayed, span
 from ..validation import available_memory
-from .updates import Update
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Update = Literal["async", "sync"]
+"""How units are updated: one after another, each seeing all earlier updates, or all at once."""
 
 FEW_UNITS, FEW_ROWS = 2**14, 64  # of recall on the gpu: see `choose_representation`
 

@@ -171,13 +171,13 @@ class Schema:
                         f"{self.label(place)}trials disagree on {name}, {expected!r} and {value!r}"
                     )
             records.setdefault(place, []).append(self.record(*row[:width]))
-        found = []
+        results = []
         for place, (*definition, backend, seconds) in shared.items():
             try:
-                found.append(Trials(records[place], self.definition(*definition), backend, seconds))
+                results.append(Trials(records[place], self.definition(*definition), backend, seconds))
             except ValueError as error:
                 raise ValueError(f"{self.label(place)}{error}") from None
-        return found
+        return results
 
     def label(self, place: Sequence[Any]) -> str:
         """What messages about one result begin with, such as "n = 100: "; nothing if a file holds one."""

@@ -174,27 +174,21 @@ class RunFile:
         definition: a value of each field of the definition, and of the first field of the key where some of
         them depend on it.
         """
-        schema, first = self.schema, self.schema.keys[0]
-        shared = [name for name in schema.defined if name not in schema.by_size]
-        differences = []
-        for names, size in ((shared, ()), (schema.by_size, (definition.get(first),))):
-            stored = [name for name in names if name in self._columns]
-            if not names:
-                continue
-            columns, condition = ", ".join(f'"{name}"' for name in (first, *stored)), f'WHERE "{first}" = ?'
+        schema, first, differences = self.schema, self.schema.keys[0], []
+        for name in sorted(schema.defined, key=schema.by_size.__contains__):  # those of all sizes first
+            size = [definition[first]] if name in schema.by_size else []
+            column, condition = f'"{name}"' if name in self._columns else "NULL", f'WHERE "{first}" = ?'
             with translate_sqlite_errors(self.path):
                 row = self._connection.execute(
-                    f'SELECT {columns} FROM "{schema.name}" {condition if size else ""} LIMIT 1', size
+                    f'SELECT {column} FROM "{schema.name}" {condition if size else ""} LIMIT 1', size
                 ).fetchone()
             if row is None:
                 continue
-            in_file = dict(zip(stored, row[1:], strict=True))
-            for name in names:
-                value = in_file[name] if name in stored else schema.added[name][1]
-                kind = str if isinstance(value, str) else schema.defined[name]
-                if value != kind(definition[name]):
-                    place = f" of {first} = {size[0]}" if size else ""
-                    differences.append(f"{name}{place} is {value} in the file, {definition[name]} is asked")
+            value = row[0] if name in self._columns else schema.added[name][1]
+            kind = str if isinstance(value, str) else schema.defined[name]
+            if value != kind(definition[name]):
+                place = f" of {first} = {size[0]}" if size else ""
+                differences.append(f"{name}{place} is {value} in the file, {definition[name]} is asked")
         if differences:
             raise ValueError(
                 f"{self.path}: a run of another definition, {'; '.join(differences)}; give another file"

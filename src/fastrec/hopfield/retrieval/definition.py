@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 
 from ...validation import as_int
-from ..updates import Update
+from ..recall import Update
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from ...streams import derive, stream_key
 from ...validation import as_int, require_memory
 from .. import theory
 from ..network import HopfieldNetwork
+from ..recall import Update
 from ..states import MAX_UNITS, PackedStates, corrupt, random_patterns
-from ..updates import Update
 from .census import Outcome, count_ends
 from .definition import RetrievalDefinition, as_number
 from .result import SCHEMA, RetrievalResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ..updates import Update
+from ..recall import Update
 
 Criterion = Literal["all", "newest"]
 """Which memories must come back."""

@@ -20,8 +20,8 @@ from ...streams import stream_key
 from ...threads import get_threads
 from ...validation import as_int, require_memory
 from .. import theory
+from ..recall import Update
 from ..states import MAX_UNITS
-from ..updates import Update
 from .definition import CapacityDefinition, Criterion, Stop
 from .memory import MAX_TRIALS, scan_bytes, trials_at_once
 from .result import SCHEMA, CapacityResult, ScalingResult
