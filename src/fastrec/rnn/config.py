@@ -1,4 +1,4 @@
-"""What a recurrent network is made of: sizes, cell, and the shapes that follow from them."""
+"""The configuration of a recurrent network: sizes, cell, and the shapes that follow from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_LAYERS = 1000
 
 @dataclass(frozen=True)
 class Config:
-    """The checked arguments of `fastrec.RNN` that stay fixed; ValueError for those that cannot be."""
+    """The arguments of `fastrec.RNN` that stay fixed, checked: ValueError for invalid ones."""
 
     input_size: int
     hidden_size: int
@@ -77,7 +77,7 @@ class Config:
 
     @cached_property
     def k(self) -> int:
-        """Number of networks, also where the arrays have no such axis."""
+        """Number of networks, 1 where the arrays have no axis for it."""
         return self.models or 1
 
     @property
@@ -92,7 +92,7 @@ class Config:
 
     @cached_property
     def has_output_layer(self) -> bool:
-        """Whether outputs are computed from the hidden units afterwards: not by the cell, and at all."""
+        """Whether an output layer follows the cells; some cells compute the outputs themselves."""
         return self.output_size is not None and not self.kind.feeds_back_output
 
     @cached_property
@@ -114,12 +114,12 @@ class Config:
 
     @cached_property
     def activation_code(self) -> tuple[int, ...]:
-        """The argument of the kernels that says which activation, for the cells that have a choice."""
+        """The activation as an argument of kernels, () for a cell without a choice."""
         return (ACTIVATIONS.index(self.activation),) if self.kind.has_activation else ()
 
     @cached_property
     def layers(self) -> tuple[tuple[str, ...], ...]:
-        """Keys of each layer's parameters, in the order of the kernels' arguments."""
+        """Keys of the parameters of each layer, in the order in which kernels take them."""
         names = self.kind.arguments
         return tuple(
             tuple(name + suffix(layer) for name in names) if layer else names
@@ -128,7 +128,7 @@ class Config:
 
     @cached_property
     def initial(self) -> tuple[tuple[str, ...], ...]:
-        """Keys of each layer's initial state, a key for each of the parts that lie side by side in it."""
+        """Keys of the initial state of each layer, one for each part of it."""
         return tuple(
             tuple(name + suffix(layer) for name in self.kind.initial) for layer in range(self.num_layers)
         )
@@ -158,7 +158,7 @@ class Config:
 
 
 def suffix(layer: int) -> str:
-    """What the keys of a layer end with."""
+    """Return the suffix of the keys of a layer."""
     return f"_l{layer}" if layer else ""
 
 

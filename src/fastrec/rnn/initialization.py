@@ -1,4 +1,4 @@
-"""First values of the parameters of a recurrent network."""
+"""Initial values of the parameters of a recurrent network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Initial = Literal["orthogonal", "uniform", "identity"]
 def draw(
     config: Config, initial: Initial, seed: int | Sequence[int], forget_bias: float | None
 ) -> dict[str, Array]:
-    """Parameters as `fastrec.RNN` describes them.  Raises ValueError for arguments that cannot be."""
+    """Return initial parameters as `fastrec.RNN` describes them; raise ValueError for invalid arguments."""
     if not isinstance(initial, str) or initial not in get_args(Initial):
         raise ValueError(f"initial is {initial!r}; it must be {one_of(get_args(Initial))}")
     cell, h = config.kind, config.hidden_size
@@ -57,7 +57,7 @@ def draw(
 
 
 def read_seeds(models: int | None, seed: int | Sequence[int]) -> list[int]:
-    """One seed a network: seed, seed + 1, ..., or those given for k networks."""
+    """Return a seed for each network: seed, seed + 1, ..., or the k seeds of a sequence."""
     several = isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, str) and np.ndim(seed) > 0
     if models is None or not several:
         first = as_int("seed", seed, 0, MAX_SEED)
@@ -69,7 +69,7 @@ def read_seeds(models: int | None, seed: int | Sequence[int]) -> list[int]:
 
 
 def fill(rng: np.random.Generator, config: Config, initial: Initial, key: str, array: Array) -> None:
-    """Write the first values of one parameter of one network, if they are not the zeros it has."""
+    """Draw one parameter of one network in place; an initial state stays 0."""
     h = config.hidden_size
     if key.startswith(config.kind.initial):
         return
@@ -91,7 +91,8 @@ def fill(rng: np.random.Generator, config: Config, initial: Initial, key: str, a
 
 
 def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> Array:
-    """Orthonormal rows or columns, uniform among all such matrices (Mezzadri, Notices AMS 54, 592, 2007)."""
+    """Return a matrix with orthonormal rows or columns, uniform among all of them (Mezzadri, Notices AMS 54,
+    592, 2007)."""
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)
     return q if rows >= columns else q.T
