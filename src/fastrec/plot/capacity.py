@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..hopfield import theory
 from ..hopfield.storage_capacity import CapacityResult, ScalingResult
-from .figures import MEASURED, THEORY, new_figure, set_axes_title
+from .figures import MEASURED, THEORY, new_figure, one_panel, set_axes_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +43,7 @@ def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
     figure = new_figure(6.4, 7.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.6, 1])
     draw_capacity_scaling(top, scaling)
-    top.set_xlabel("")
-    top.tick_params(labelbottom=False)
+    top.label_outer()
     draw_sizes(bottom, scaling, ratio=True)
     bottom.set_ylabel("ratio of p to n / (4 ln n)")
     bottom.set_xlabel("network size n (neurons)")
@@ -102,9 +101,7 @@ def capacity_figure(result: CapacityResult) -> Figure:
     >>> figure.axes[0].get_xlabel()
     'capacity p (patterns)'
     """
-    figure = new_figure(6.4, 4.2)
-    draw_capacity(figure.subplots(), result)
-    return figure
+    return one_panel(draw_capacity, result)
 
 
 def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
@@ -140,9 +137,7 @@ def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
         start, stop = np.searchsorted(cumulative, (0.001, 0.999))
         low, high = min(low, int(counts[start])), max(high, int(counts[min(stop, counts.size - 1)]))
     width = 1 + (high - low) // min(40, 8 + 2 * math.isqrt(result.trials))
-    edges = np.arange(
-        low, high + width + 1, width
-    )  # a bin holds the integers from its edge to before the next
+    edges = np.arange(low, high + width + 1, width)  # a bin holds the integers from one up to the next
     number, _ = np.histogram(result.counts, edges)
     ax.stairs(
         number,
@@ -206,16 +201,10 @@ def draw_sizes(ax: Axes, scaling: ScalingResult, ratio: bool) -> None:
     sizes = np.unique(np.geomspace(max(n[0] / 1.3, 2), n[-1] * 1.3, 100).round().astype(np.int64))
     if scaling.definition.has_theory:
         quantiles = [scaling.definition.theory_quantile(int(size)) or np.nan for size in sizes]
-        ax.plot(
-            sizes,
-            scaled(sizes, quantiles),
-            color=THEORY,
-            linewidth=1.8,
-            label="binomial: half of networks stable",
-        )
-    ax.plot(
-        sizes, scaled(sizes, theory.mceliece_all(sizes)), color=THEORY, linestyle="--", label="n / (4 ln n)"
-    )
-    ax.plot(
-        sizes, scaled(sizes, theory.mceliece_most(sizes)), color=THEORY, linestyle=":", label="n / (2 ln n)"
-    )
+        label = "binomial: half of networks stable"
+        ax.plot(sizes, scaled(sizes, quantiles), color=THEORY, linewidth=1.8, label=label)
+    for law, dashes, name in (
+        (theory.mceliece_all, "--", "n / (4 ln n)"),
+        (theory.mceliece_most, ":", "n / (2 ln n)"),
+    ):
+        ax.plot(sizes, scaled(sizes, law(sizes)), color=THEORY, linestyle=dashes, label=name)

@@ -6,7 +6,7 @@ import os
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,13 @@ def new_figure(width: float, height: float) -> Figure:
     from .notebook import NotebookFigure
 
     return NotebookFigure(figsize=(width, height), layout="constrained")
+
+
+def one_panel(draw: Callable[..., Axes], *data: Any, height: float = 4.2) -> Figure:
+    """Return a new figure of one panel, into which draw(axes, *data) draws."""
+    figure = new_figure(6.4, height)
+    draw(figure.subplots(), *data)
+    return figure
 
 
 def set_axes_title(ax: Axes, text: str) -> None:

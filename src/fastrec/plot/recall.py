@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
-from .figures import THEORY, draw_curve, new_figure
+from .figures import THEORY, draw_curve, new_figure, one_panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,9 +105,7 @@ def energy_figure(recall: RecallResult) -> Figure:
     >>> net.store(patterns)
     >>> figure = plot.energy_figure(net.recall(patterns, record_energy=True))
     """
-    figure = new_figure(6.4, 4.2)
-    draw_energy(figure.subplots(), recall)
-    return figure
+    return one_panel(draw_energy, recall)
 
 
 def draw_energy(ax: Axes, recall: RecallResult) -> Axes:
@@ -169,9 +167,7 @@ def oscillation_figure(found: OscillationResult) -> Figure:
     >>> from fastrec import plot
     >>> figure = plot.oscillation_figure(fastrec.find_oscillation(n=50, p=10))
     """
-    figure = new_figure(6.4, 4.2)
-    draw_oscillation(figure.subplots(), found)
-    return figure
+    return one_panel(draw_oscillation, found)
 
 
 def draw_oscillation(ax: Axes, found: OscillationResult) -> Axes:

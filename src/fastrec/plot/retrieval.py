@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hopfield import theory
-from .figures import COLOURS, DASHES, MARKERS, THEORY, new_figure, set_axes_title
+from .figures import COLOURS, DASHES, MARKERS, THEORY, new_figure, one_panel, set_axes_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,8 +42,7 @@ def retrieval_figure(result: RetrievalResult) -> Figure:
     figure = new_figure(6.4, 7.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
     draw_retrieval(top, result)
-    top.set_xlabel("")
-    top.tick_params(labelbottom=False)
+    top.label_outer()
     draw_overlaps(bottom, result, error=True)
     return figure
 
@@ -100,9 +99,7 @@ def success_figure(result: RetrievalResult) -> Figure:
     >>> fastrec.plot.success_figure(result).axes[0].get_ylabel()
     'memories recalled exactly'
     """
-    figure = new_figure(6.4, 4.4)
-    draw_success(figure.subplots(), result)
-    return figure
+    return one_panel(draw_success, result, height=4.4)
 
 
 def draw_success(ax: Axes, result: RetrievalResult) -> Axes:
@@ -175,9 +172,7 @@ def basin_figure(result: RetrievalResult) -> Figure:
     >>> fastrec.plot.basin_figure(result).axes[0].get_xlabel()
     'load α = p / n (patterns per neuron)'
     """
-    figure = new_figure(6.4, 4.8)
-    draw_basins(figure.subplots(), result)
-    return figure
+    return one_panel(draw_basins, result, height=4.8)
 
 
 def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .figures import COLOURS, draw_curve, new_figure
+from .figures import COLOURS, draw_curve, new_figure, one_panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,8 +42,7 @@ def learning_curve_figure(history: History) -> Figure:
     figure = new_figure(6.4, 6.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.8, 1])
     draw_learning_curve(top, history)
-    top.set_xlabel("")
-    top.tick_params(labelbottom=False)
+    top.label_outer()
     draw_curve(bottom, history.gradient_norm, "", 0)
     if (history.gradient_norm > 0).any():
         bottom.set_yscale("log")
@@ -126,9 +125,7 @@ def text_curve_figure(history: TextHistory, baselines: Mapping[str, float]) -> F
     >>> figure.axes[0].get_xlabel()
     'passes through the text'
     """
-    figure = new_figure(6.4, 4.2)
-    draw_text_curve(figure.subplots(), history, baselines)
-    return figure
+    return one_panel(draw_text_curve, history, baselines)
 
 
 def draw_text_curve(ax: Axes, history: TextHistory, baselines: Mapping[str, float]) -> Axes:
@@ -210,9 +207,7 @@ def gradient_flow_figure(flows: Mapping[str, GradientFlow]) -> Figure:
     >>> figure.axes[0].get_xlabel()
     'time step t'
     """
-    figure = new_figure(6.4, 4.2)
-    draw_gradient_flow(figure.subplots(), flows)
-    return figure
+    return one_panel(draw_gradient_flow, flows)
 
 
 def draw_gradient_flow(ax: Axes, flows: Mapping[str, GradientFlow]) -> Axes:
