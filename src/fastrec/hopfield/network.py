@@ -285,10 +285,8 @@ class HopfieldNetwork:
                [-2,  0,  0]], dtype=int8)
         """
         if self._p:
-            made, name = self._weights, self.backend
-            if made is None:
-                made = self._compute_weights("couplings()", name)
-            weights = move_checked("couplings()", made, "cpu")
+            weights = self._coupling_weights("couplings()", self.backend, keep=False)
+            weights = move_checked("couplings()", weights, "cpu")
             weights = weights.copy() if weights is self._weights else weights
         else:
             weights = np.zeros((self._buffer.shape[0], self._n, self._n), dtype=np.int8)
@@ -621,13 +619,10 @@ class HopfieldNetwork:
             self._units = units
         return self._units
 
-    def _coupling_weights(self, what: str, backend: str) -> Any:
-        """The couplings (k, n, n), computed on first use."""
-        if self._weights is None:
-            self._weights = self._compute_weights(what, backend)
-        return self._weights
-
-    def _compute_weights(self, what: str, backend: str) -> Any:
+    def _coupling_weights(self, what: str, backend: str, keep: bool = True) -> Any:
+        """The couplings (k, n, n), kept for later calls or computed for this one only."""
+        if self._weights is not None:
+            return self._weights
         bound = self._rule.bound(self._n, self._p)
         shape, dtype = (self._buffer.shape[0], self._n, self._n), narrowest(bound)
         cure = '; representation="patterns" needs no weights' if self._rule.pattern_space else ""
@@ -635,14 +630,16 @@ class HopfieldNetwork:
         packed, units = self._packed(backend), self._unit_words(backend)
         weights = array_module(backend).empty(shape, dtype=dtype)
         self._rule.couplings(kernels("hopfield", backend), packed, units, self._self_coupling, weights)
+        if keep:
+            self._weights = weights
         return weights
 
     def _choose(self, b: int, update: Update, backend: str) -> Literal["patterns", "weights"]:
         if not self._rule.pattern_space:
             return "weights"
         if self._representation == "auto":
-            made = self._weights is not None
-            return choose_representation(self._buffer.shape[0], b, self._n, self._p, update, made, backend)
+            k, have_weights = self._buffer.shape[0], self._weights is not None
+            return choose_representation(k, b, self._n, self._p, update, have_weights, backend)
         return self._representation
 
     def _energies(self, forms: Any) -> Any:
