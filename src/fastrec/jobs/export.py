@@ -15,6 +15,8 @@ from .schema import Schema, Trials
 from .store import read
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
 R = TypeVar("R")
@@ -33,6 +35,13 @@ class JobResult(Displayed):
     def _of_trials(cls, groups: list[Trials]) -> Self:
         """The result that consists of these trials; ValueError if they cannot be one."""
         raise NotImplementedError
+
+    def _drawn_by(self) -> tuple[Callable[[Self], Figure], Callable[[Axes, Self], Axes]]:
+        """The functions of `fastrec.plot` that make its figure, and that draw it into axes."""
+        raise NotImplementedError
+
+    def _figure(self) -> Figure:
+        return self._drawn_by()[0](self)
 
     def __str__(self) -> str:
         return self.table()
@@ -61,6 +70,22 @@ class JobResult(Displayed):
             If pandas is not installed.
         """
         return import_pandas().DataFrame(self._rows(), columns=list(self._schema.columns))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the figure of this result.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; by default those of a new figure, which needs no display and is not known to
+            pyplot.  A notebook shows it if the axes are the value of a cell.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes that were drawn into, the first ones of a new figure.
+        """
+        return self._figure().axes[0] if ax is None else self._drawn_by()[1](ax, self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file, one row for each trial with its full definition, replacing path in one step.

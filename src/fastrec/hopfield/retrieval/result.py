@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -137,6 +138,9 @@ class RetrievalResult(JobResult):
     of the confidence interval, and m (AGS) the overlap by `theory.ags_overlap`.  Shares of the probes are in
     per cent, sweeps are means.
 
+    `plot` draws m against the load, or the map of basins if networks of one size were probed from several
+    starts.
+
     Examples
     --------
     >>> import fastrec
@@ -200,15 +204,12 @@ class RetrievalResult(JobResult):
         ranges = {name: span([getattr(point, name) for point in self.points]) for name in ("n", "p", "start")}
         return ranges | {"points": len(self.points), "trials": len(self.outcomes)}
 
-    def _figure(self) -> Figure:
+    def _drawn_by(self) -> tuple[Callable[[Self], Figure], Callable[[Axes, Self], Axes]]:
         from fastrec import plot
 
-        return plot.basin_figure(self) if self._has_basins else plot.retrieval_figure(self)
-
-    @property
-    def _has_basins(self) -> bool:
-        """Whether networks of one size were probed from several starts, which a map shows best."""
-        return len({point.n for point in self.points}) == 1 < len({point.start for point in self.points})
+        if len({point.n for point in self.points}) == 1 < len({point.start for point in self.points}):
+            return plot.basin_figure, plot.draw_basins
+        return plot.retrieval_figure, plot.draw_retrieval
 
     def _table(self) -> Table:
         tolerant = ["within"] * bool(self.definition.tolerance)
@@ -231,25 +232,6 @@ class RetrievalResult(JobResult):
             for q in self.points
         ]
         return Table(f"retrieval: {self.definition}", heads, rows)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw m against the load, or the map of basins if there are several starts.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Axes to draw into; by default those of a new figure.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes that were drawn into.
-        """
-        from fastrec import plot
-
-        if ax is None:
-            return self._figure().axes[0]
-        return plot.draw_basins(ax, self) if self._has_basins else plot.draw_retrieval(ax, self)
 
     def _rows(self) -> list[tuple[Any, ...]]:
         return list(SCHEMA.rows(self.outcomes, self.definition, self.backend, self.seconds))

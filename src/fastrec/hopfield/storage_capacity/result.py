@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -61,6 +61,10 @@ class CapacityResult(JobResult):
     ------
     ValueError
         For arrays of different or empty shape, and for counts outside 0..max_patterns.
+
+    Notes
+    -----
+    `plot` draws the distribution over trials.
 
     Examples
     --------
@@ -150,28 +154,10 @@ class CapacityResult(JobResult):
     def _table(self) -> Table:
         return ScalingResult((self,))._table()
 
-    def _figure(self) -> Figure:
+    def _drawn_by(self) -> tuple[Callable[[Self], Figure], Callable[[Axes, Self], Axes]]:
         from fastrec import plot
 
-        return plot.capacity_figure(self)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the distribution over trials.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Axes to draw into; by default those of a new figure, which needs no display and is not known to
-            pyplot.  A notebook shows it if the axes are the value of a cell.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes that were drawn into.
-        """
-        from fastrec import plot
-
-        return plot.draw_capacity(ax, self) if ax is not None else self._figure().axes[0]
+        return plot.capacity_figure, plot.draw_capacity
 
     @classmethod
     def _of_trials(cls, groups: list[Trials]) -> Self:
@@ -202,6 +188,8 @@ class ScalingResult(JobResult):
     `table` has one row for each n.  Capacities are in patterns; s.e. is the standard error of the mean.  The
     columns "theory" (the median by `theory.capacity_quantile`) and "censored" (trials that reached
     max_patterns) appear where they apply.
+
+    `plot` draws capacity against n; a new figure shows the ratio to n/(4 ln n) below.
 
     Examples
     --------
@@ -252,10 +240,10 @@ class ScalingResult(JobResult):
         trials = sum(result.trials for result in self)
         return {"sizes": len(self), "n": span(self.sizes), "trials": trials}
 
-    def _figure(self) -> Figure:
+    def _drawn_by(self) -> tuple[Callable[[Self], Figure], Callable[[Axes, Self], Axes]]:
         from fastrec import plot
 
-        return plot.capacity_scaling_figure(self)
+        return plot.capacity_scaling_figure, plot.draw_capacity_scaling
 
     def _table(self) -> Table:
         heads = ["n", "trials", "median", "mean", "s.e.", "10-90 %", "median/n", "n/(4 ln n)"]
@@ -284,24 +272,6 @@ class ScalingResult(JobResult):
 
     def _rows(self) -> list[tuple[Any, ...]]:
         return [row for result in self for row in result._rows()]
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw capacity against n.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Axes to draw into; by default those of a new figure (see `CapacityResult.plot`), which shows the
-            ratio to n/(4 ln n) below.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes of capacity against n.
-        """
-        from fastrec import plot
-
-        return plot.draw_capacity_scaling(ax, self) if ax is not None else self._figure().axes[0]
 
     def fit(self) -> ScalingFit:
         """Fit the two laws of `ScalingFit` to the means.
