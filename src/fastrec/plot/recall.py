@@ -131,6 +131,13 @@ def draw_energy(ax: Axes, recall: RecallResult) -> Axes:
     ------
     ValueError
         If no energies were recorded.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> recall = fastrec.find_oscillation(n=50, p=10).sync
+    >>> fastrec.plot.draw_energy(Figure().subplots(), recall).get_ylabel()
+    'energy per neuron, E / n'
     """
     if recall.energies is None:
         raise ValueError("recall holds no energies; call recall(..., record_energy=True)")
@@ -184,6 +191,13 @@ def draw_oscillation(ax: Axes, found: OscillationResult) -> Axes:
     -------
     matplotlib.axes.Axes
         The same axes.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> result = fastrec.find_oscillation(n=50, p=10)
+    >>> fastrec.plot.draw_oscillation(Figure().subplots(), result).get_xlabel()
+    'sweep, or synchronous step'
     """
     units = np.count_nonzero(found.cycle[0] != found.cycle[1])
     draw_curve(ax, found.async_.energies / found.network.n, "async: converges", 0)
