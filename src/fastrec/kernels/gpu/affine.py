@@ -17,15 +17,7 @@ def affine_forward(a: Any, lengths: Any, W: Any, b: Any, out: Any, *, precision:
 
 
 def affine_backward(
-    a: Any,
-    lengths: Any,
-    W: Any,
-    d_out: Any,
-    d_a: Any,
-    d_W: Any,
-    d_b: Any,
-    *,
-    precision: str = "float32",
+    a: Any, lengths: Any, W: Any, d_out: Any, d_a: Any, d_W: Any, d_b: Any, *, precision: str = "float32"
 ) -> None:
     """Gradients of affine_forward."""
     d = cupy.empty(d_out.shape, d_out.dtype)

@@ -115,22 +115,11 @@ def step_clocks(net: Net, product: Product, plan: Plan, teams: int, card: Card) 
         weights = matrix_bytes(product, placed)
         streamed += weights * (matrix >= plan.resident)
         moved = weights * (1 + (matrix >= plan.resident)) + 2 * parts * rows * placed.width * product.real
-        if product.by_tensor_cores:
-            steps = 2 * placed.depth * (rows // 8)
-            work, moved = 4 * steps * recurrent.MMA, moved + 512 * steps
-        else:
-            pairs = placed.depth * placed.jobs
-            work = rows * pairs * (product.real // 4) / recurrent.MULTIPLY_ADDS
-            moved += pairs * rows * product.real // 16 * recurrent.SHARED_BYTES // 32
-        clocks += max(work, moved / recurrent.SHARED_BYTES) + recurrent.STEP
+        clocks += recurrent.product_clocks(product, rows, placed.depth, placed.jobs, moved)
     clocks = max(clocks, streamed * at_once / recurrent.L2_BYTES)
     if plan.members > 1:
         for words in (*net.layers * (out_work.run * product.operand,), out_work.share * product.real):
-            handed = rows * plan.members * words
-            turns = -(-handed // 4 // (16 * THREADS))
-            clocks += (
-                recurrent.MESSAGE + (turns - 1) * recurrent.TURN + 2 * handed * at_once / recurrent.L2_BYTES
-            )
+            clocks += recurrent.message_clocks(rows * plan.members * words, at_once)
     clocks += LOGIT * min(rows * (-(-net.i // THREADS) + 8), -(-rows // 8) * -(-net.i // 32))
     return clocks * -(-teams // teams_at_once)
 
@@ -141,19 +130,19 @@ def plan(net: Net, kind: str, b: int, card: Card) -> Plan:
 
     Raises ValueError if what a block must hold does not fit its shared memory, however many share the work.
     """
-    found: list[tuple[float, Plan]] = []
+    plans: list[tuple[float, Plan]] = []
     product = PRODUCTS[kind]
     sizes = {size * 2**i for i in range(card.multiprocessors.bit_length()) for size in (1, 3)}
     most = min(max(net.h, net.i), card.multiprocessors)
     for rows in TEXT_ROWS[kind]:
         for members in sorted(size for size in sizes if size <= most):
             for chosen in fitting(net, product, rows, members, card):
-                found.append((step_clocks(net, product, chosen, -(-b // rows), card), chosen))
+                plans.append((step_clocks(net, product, chosen, -(-b // rows), card), chosen))
         if rows >= b:
             break
-    if not found:
+    if not plans:
         raise ValueError(f"hidden_size is {net.h}; a step does not fit the shared memory of a block")
-    return min(found, key=lambda each: each[0])[1]
+    return min(plans, key=lambda each: each[0])[1]
 
 
 def fitting(net: Net, product: Product, rows: int, members: int, card: Card) -> Iterator[Plan]:

@@ -8,7 +8,9 @@ kernels), keys as ``unsigned long long``; arrays must be C-contiguous and on the
 from __future__ import annotations
 
 import functools
+import itertools
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -35,14 +37,20 @@ class Cell(NamedTuple):
 def read_cells() -> dict[str, Cell]:
     """The cells that have a struct in cuda/cells.cuh, by its name."""
     text = (files(__package__) / "cuda/cells.cuh").read_text(encoding="utf-8")
-    found = {}
+    cells = {}
     for name, body in re.findall(r"^template <class T> struct (\w+) \{\n(.*?)^\};", text, re.M | re.S):
         constants = re.findall(r"([A-Z]+) = (\w+)", " ".join(re.findall("static constexpr .*", body)))
-        found[name] = Cell(**{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
-    return found
+        cells[name] = Cell(**{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
+    return cells
 
 
 CELLS = read_cells()
+
+
+def instances(names: str, types: Iterable[object]) -> list[str]:
+    """The template instances of kernels, whose names are separated by blanks, for each of the types."""
+    return [f"{name}<{type}>" for name, type in itertools.product(names.split(), types)]
+
 
 # The kernels of each file of cuda/, template instances by name: what is compiled, shipped and tested.
 PLANES = range(1, 5)
@@ -58,23 +66,23 @@ WEIGHT_TYPES = [f"int, {w}" for w in WEIGHTS[:2]] + [f"long long, {w}" for w in 
 KERNELS: dict[str, tuple[str, ...]] = {
     "random": ("philox", "random_patterns", "corrupt", "corrupt_states", "scatter_order", "sort_order"),
     "packing": ("pack", "unpack", "transpose"),
-    "product": ("count_ones", *(f"sign_product<{w}>" for w in WEIGHTS)),
+    "product": ("count_ones", *instances("sign_product", WEIGHTS)),
     "fields": (
-        *(f"bit_planes<{planes}>" for planes in PLANES),
+        *instances("bit_planes", PLANES),
         *(f"local_fields<{planes}, {field}>" for planes in PLANES for field in FIELDS),
-        *(f"find_unstable<{planes}>" for planes in PLANES),
+        *instances("find_unstable", PLANES),
         "quadratic_form",
     ),
     "recall": (
         "rank_units",
-        *(f"weight_fields<{types}>" for types in WEIGHT_TYPES),
-        *(f"recall_{update}<{field}>" for update in ("async", "sync") for field in FIELDS),
-        *(f"recall_{update}_weights<{types}>" for update in ("async", "sync") for types in WEIGHT_TYPES),
+        *instances("weight_fields", WEIGHT_TYPES),
+        *instances("recall_async recall_sync", FIELDS),
+        *instances("recall_async_weights recall_sync_weights", WEIGHT_TYPES),
     ),
-    "sweep": tuple(f"sweep_{update}<{planes}>" for update in ("async", "sync") for planes in PLANES),
+    "sweep": tuple(instances("sweep_async sweep_sync", PLANES)),
     "capacity": (
-        *(f"{kernel}<{digits}>" for kernel in ("split_overlaps", "scan") for digits in (2, 3, 4)),
-        *(f"resolve<{field}>" for field in FIELDS),
+        *instances("split_overlaps scan", (2, 3, 4)),
+        *instances("resolve", FIELDS),
         "count_loads",
     ),
     "cells": (
@@ -86,8 +94,8 @@ KERNELS: dict[str, tuple[str, ...]] = {
             for cell in CELLS
             for rows in ROWS[product]
         ),
-        *(f"pack_weights<{product}>" for product in ROWS),
-        *(f"row_norms<{dtype}>" for dtype in FLOATS.values()),
+        *instances("pack_weights", ROWS),
+        *instances("row_norms", FLOATS.values()),
     ),
     "jordan": tuple(
         f"jordan_{way}<{product}, {rows}>"
@@ -102,29 +110,13 @@ KERNELS: dict[str, tuple[str, ...]] = {
         for rows in TEXT_ROWS[product]
     ),
     "time_loop": (
-        *(
-            f"{kernel}<{dtype}>"
-            for kernel in (
-                "add_bias",
-                "gather",
-                "clear_padding",
-                "sum_steps",
-                "join_sums",
-                "sum_runs",
-                "join_runs",
-            )
-            for dtype in FLOATS.values()
-        ),
-        *(f"round_factor<{word}>" for word in ("unsigned", "unsigned short")),
+        *instances("add_bias gather clear_padding sum_steps join_sums sum_runs join_runs", FLOATS.values()),
+        *instances("round_factor", ("unsigned", "unsigned short")),
         *("count_digits", "scan_digits", "scatter_steps"),
     ),
     "training": (
         *(f"cross_entropy<{dtype}, {width}>" for dtype in FLOATS.values() for width in (8, 32, 256)),
-        *(
-            f"{kernel}<{dtype}>"
-            for kernel in ("squared_error", "sum_squares", "sgd", "adam", "find_infinite", "dropout")
-            for dtype in FLOATS.values()
-        ),
+        *instances("squared_error sum_squares sgd adam find_infinite dropout", FLOATS.values()),
         "sum_rows",
     ),
 }

@@ -26,9 +26,8 @@ from .products import TILE_SHARED, TILE_THREADS, count_ones, overlaps
 from .random import THREADS, blocks, draw_orders
 
 BLOCK = 2048  # as in cuda/sweep.cu
-SMALL = (
-    16384  # units up to which recall from patterns keeps a row in a block: 14 bytes a unit of shared memory
-)
+# Units up to which recall from patterns keeps a row in a block, in 14 bytes of shared memory a unit.
+SMALL = 16384
 BATCH = 2**30  # bytes of scratch of the rows that are recalled at once
 DRAWN = 2**25  # units in the random orders drawn at once: 26 bytes each
 WATCHED = 32  # sweeps after which recall of a large network asks whether there are rows left
@@ -221,14 +220,12 @@ def sweep_async(
     self_coupling: bool,
     max_sweeps: int,
     states: Any,
-    converged: Any,
-    sweeps: Any,
-    flips: Any,
-    forms: Any,
+    *outputs: Any,
 ) -> None:
     """`recall_async` by the whole grid, in blocks of units, for networks of any size."""
     (k, p, _), (_, n, u), b = packed.shape, units.shape, states.shape[1]
     diagonal = 0 if self_coupling else p
+    converged, sweeps, flips, forms = outputs
     m, planes, totals = pattern_space(packed, n, u, diagonal, states, forms)
     left = cupy.full(k, b, dtype=np.int32)
     remaining = cupy.full(1, k, dtype=np.int32)
@@ -255,7 +252,7 @@ def sweep_async(
             f"sweep_async<{plane_groups(n)}>",
             (orders, len(orders), base, first, count, units, ones, k, b, n, p, u, diagonal),
             (wanted, fields, gram, turned, turns, sweep_flips, left, remaining, states, m, planes, totals),
-            (converged, sweeps, flips, forms),
+            outputs,
         )
         first, chunk = first + count, min(2 * chunk, most)
         if first >= WATCHED and first < max_sweeps and int(remaining[0]) == 0:
@@ -263,19 +260,12 @@ def sweep_async(
 
 
 def sweep_sync(
-    packed: Any,
-    units: Any,
-    self_coupling: bool,
-    max_sweeps: int,
-    states: Any,
-    period: Any,
-    sweeps: Any,
-    flips: Any,
-    forms: Any,
+    packed: Any, units: Any, self_coupling: bool, max_sweeps: int, states: Any, *outputs: Any
 ) -> None:
     """`recall_sync` by the whole grid, for networks of any size."""
     (k, p, _), (_, n, u), b = packed.shape, units.shape, states.shape[1]
     diagonal = 0 if self_coupling else p
+    period, sweeps, flips, forms = outputs
     m, planes, totals = pattern_space(packed, n, u, diagonal, states, forms)
     turned = cupy.empty((b, n), dtype=np.uint32)
     turns, differing = cupy.zeros(b, dtype=np.int32), cupy.zeros(b, dtype=np.int32)
@@ -288,7 +278,7 @@ def sweep_sync(
             f"sweep_sync<{plane_groups(n)}>",
             (units, first, min(at_once, max_sweeps - first), k, b, n, p, u, diagonal),
             (turned, turns, differing, before, left, states, m, planes, totals),
-            (period, sweeps, flips, forms),
+            outputs,
         )
 
 

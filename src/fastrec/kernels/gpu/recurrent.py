@@ -182,6 +182,27 @@ def in_memory(product: Product, plan: Plan, placed: Layout) -> int:
     return max(0, plan.times * placed.depth - held) * placed.jobs * product.entry
 
 
+def product_clocks(product: Product, rows: int, depth: int, jobs: int, moved: int) -> float:
+    """Estimated clocks of a step's product with weights (depth, jobs) in one block.
+
+    moved: bytes of weights and sums that pass through shared memory.
+    """
+    if product.by_tensor_cores:
+        steps = 2 * depth * (rows // 8)
+        work, moved = 4 * steps * MMA, moved + 512 * steps
+    else:
+        work = rows * depth * jobs * (product.real // 4) / MULTIPLY_ADDS
+        moved += depth * jobs * rows * product.real // 16 * SHARED_BYTES // 32
+    return max(work, moved / SHARED_BYTES) + STEP
+
+
+def message_clocks(handed: int, at_once: int) -> float:
+    """Estimated clocks to hand so many bytes to a team through global memory, `at_once` blocks doing so."""
+    # Of each word half is its number; a thread waits for 16 of them at a time.
+    turns = -(-handed // 4 // (16 * THREADS))
+    return MESSAGE + (turns - 1) * TURN + 2 * handed * at_once / L2_BYTES
+
+
 def step_clocks(
     cell: str, product: Product, h: int, plan: Plan, teams: int, backward: bool, card: Card
 ) -> float:
@@ -198,23 +219,14 @@ def step_clocks(
         weights * (1 if plan.resident else 2)
         + 2 * plan.times * plan.parts * rows * placed.width * product.real
     )
-    if product.by_tensor_cores:
-        steps = 2 * plan.times * placed.depth * (rows // 8)
-        work_clocks, moved = 4 * steps * MMA, moved + 512 * steps
-    else:
-        pairs = plan.times * placed.depth * placed.jobs
-        work_clocks = rows * pairs * (product.real // 4) / MULTIPLY_ADDS
-        moved += pairs * rows * product.real // 16 * SHARED_BYTES // 32
-    clocks = max(work_clocks, moved / SHARED_BYTES) + STEP
+    clocks = product_clocks(product, rows, plan.times * placed.depth, placed.jobs, moved)
     if not plan.resident:
         clocks = max(clocks, weights * at_once / L2_BYTES + STEP)
     handed = rows * plan.times * part.inputs * product.operand
     if plan.clustered:
         clocks += CLUSTER_BARRIER + handed / 32
     elif plan.members > 1:
-        # Of each word half is its number; a thread waits for 16 of them at a time.
-        turns = -(-handed // 4 // (16 * THREADS))
-        clocks += MESSAGE + (turns - 1) * TURN + 2 * handed * at_once / L2_BYTES
+        clocks += message_clocks(handed, at_once)
     return clocks * -(-teams // teams_at_once)
 
 
@@ -224,7 +236,7 @@ def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Car
 
     Raises ValueError if what a block must hold does not fit its shared memory, however many share the work.
     """
-    found: list[tuple[float, Plan]] = []
+    plans: list[tuple[float, Plan]] = []
     product = PRODUCTS[kind]
     sizes = {size * 2**i for i in range(card.multiprocessors.bit_length()) for size in (1, 3)}
     teams_of = [(members, False) for members in sorted(sizes) if members <= min(h, card.multiprocessors)]
@@ -245,12 +257,12 @@ def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Car
                         shared = shared_bytes(cell, product, h, candidate, backward)
                         if shared <= card.shared:
                             fitting.append(candidate._replace(shared=shared))
-            found += [(step_clocks(cell, product, h, each, teams, backward, card), each) for each in fitting]
+            plans += [(step_clocks(cell, product, h, each, teams, backward, card), each) for each in fitting]
         if rows >= b:
             break
-    if not found:
+    if not plans:
         raise ValueError(f"hidden_size is {h}; a step does not fit the shared memory of the card's blocks")
-    return min(found, key=lambda each: each[0])[1]
+    return min(plans, key=lambda each: each[0])[1]
 
 
 def planned(way: str, cell: str, like: Any, precision: str) -> tuple[Plan, Card, int]:
