@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..backend import move
 from ..files import require_suffix, require_writable
 from ..streams import MAX_SEED, derive
 from ..validation import as_int
 from .checkpoint import Checkpoint, describe, shorten
-from .config import MAX_SIZE, Array, Config
+from .config import MAX_SIZE, Config
 from .dataset import Sequences, read_sequences
 from .device import ComputeDevice
 from .history import History
-from .loop import BatchLearner, Callback, EpochMeans, Step, train
+from .loop import BatchLearner, Callback, train
 from .network import RNN
 from .optimizers import Adam, Optimizer
 from .truncation import evaluate, read_truncation, windows
@@ -154,10 +153,13 @@ def fit(
     if not (counting := data.counted.any(axis=1)).all():
         data = data.rows(np.flatnonzero(counting))
     validation_data = None if validation is None else read_validation(c, at, validation, loss)
-    shared = (at, c.models, loss, optimizer, validation_data, len(data.counted))
     left_out = update_dropout(c, dropout, options["seed"], optimizer)
-    learner = SequenceLearner(
-        *shared, **options, rnn=rnn, data=data, truncation=truncation, shuffle=bool(shuffle), dropout=left_out
+    learner = BatchLearner(
+        *(at, rnn, c.models, loss, optimizer, validation_data, data),
+        learn=lambda batch: windows(rnn, at, batch, *truncation, loss, left_out=left_out),
+        summed_loss=lambda batch: evaluate(rnn, at, batch, loss)[0],
+        **options,
+        shuffle=bool(shuffle),
     )
     file = None
     if checkpoint is not None:
@@ -226,36 +228,3 @@ def update_dropout(
     if not dropout:
         return lambda: None
     return lambda: read_dropout(c, dropout, derive(seed, optimizer._step))
-
-
-@dataclass
-class SequenceLearner(BatchLearner):
-    """The learner of `fit`: sequences, in windows if they are truncated."""
-
-    rnn: RNN
-    data: Sequences
-    truncation: tuple[int, int]
-    shuffle: bool
-    dropout: Callable[[], Dropout | None]
-
-    @property
-    def parameters(self) -> dict[str, Array]:
-        return self.rnn.parameters
-
-    def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
-        rnn, at, epoch = self.rnn, self.device, self.log.epochs
-        for batch, rows in self.batches(self.shuffle):
-            part = self.data.rows(rows)
-            for losses, gradients, _, count in windows(
-                rnn, at, part, *self.truncation, self.loss, "mean", None, self.dropout
-            ):
-                if count:
-                    yield Step(batch, losses, gradients, count)
-            advance(len(rows), f"epoch {epoch}, loss {np.nanmean(means.losses):.4g}")
-
-    def validate(self) -> Array:
-        counted, total = self.validation.counted, self.device.xp.zeros(self.rnn._config.k)
-        for rows in self.split(np.arange(len(counted))):
-            if counted[rows].any():
-                total += evaluate(self.rnn, self.device, self.validation.rows(rows), self.loss)[0]
-        return move(total, "cpu") / np.count_nonzero(counted)

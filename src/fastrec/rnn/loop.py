@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend import move
 from ..compilation import clock
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, TrainingState
@@ -54,14 +55,16 @@ class EpochMeans:
 
 @dataclass
 class Learner:
-    """What `train` trains: parameters, how batches are drawn, and how they give losses and gradients.
+    """What `train` trains: a model, how batches are drawn, and how they give losses and gradients.
 
-    An epoch is what lies between two evaluations.  place: where losses and gradients are computed.
-    models: k, if all parameters have a leading axis of k independent networks.  validation: checked data to
-    take the loss of after each epoch, or None.
+    An epoch is what lies between two evaluations.  device: where losses and gradients are computed.
+    model: an `RNN` or `EncoderDecoder`, whose `parameters` are updated.  models: k, if all parameters have a
+    leading axis of k independent networks.  validation: checked data to take the loss of after each epoch, or
+    None.
     """
 
     device: ComputeDevice
+    model: Any
     models: int | None
     loss: Loss
     optimizer: Optimizer
@@ -69,11 +72,6 @@ class Learner:
 
     def __post_init__(self) -> None:
         self.log = TrainingLog(self.models, self.loss, self.validation is not None)
-
-    @property
-    def parameters(self) -> Mapping[str, Array]:
-        """The arrays that updates change."""
-        raise NotImplementedError
 
     def work(self) -> tuple[float, float]:
         """Return the length of the progress bar, and how much of it was done before."""
@@ -110,31 +108,52 @@ class Learner:
 
     def state(self) -> TrainingState:
         """Return all that the epochs to come depend on."""
-        return TrainingState(self.parameters, self.models, self.optimizer, self.log, self.extra_arrays())
+        return TrainingState(
+            self.model.parameters, self.models, self.optimizer, self.log, self.extra_arrays()
+        )
 
 
 @dataclass
 class BatchLearner(Learner):
-    """A learner whose epochs are passes through n examples, in batches of a new order each."""
+    """A learner whose epochs are passes through n examples, in batches of a new order each if shuffled.
 
-    n: int
+    data: `Sequences` or `Pairs`, as validation is.  learn: yields losses (k,), gradients and the number of
+    steps that count, perhaps more, of each update that a batch is for.  summed_loss: the losses (k,) of a
+    batch.  Both take batches as `data.rows` selects them.
+    """
+
+    data: Any
+    learn: Callable[[Any], Iterable[tuple[Any, ...]]]
+    summed_loss: Callable[[Any], Array]
     epochs: int
     batch_size: int
     seed: int
     patience: int | None
     callback: Callback | None
+    shuffle: bool = True
 
     def work(self) -> tuple[float, float]:
-        return self.n * (self.epochs - self.log.epochs), 0
+        return len(self.data.counted) * (self.epochs - self.log.epochs), 0
 
     def is_finished(self) -> bool:
         out_of_patience = self.patience is not None and self.log.epochs_since_best() >= self.patience
         return self.log.epochs >= self.epochs or out_of_patience
 
-    def batches(self, shuffle: bool = True) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Yield number and examples of each batch of the next epoch."""
-        draw = np.random.Generator(np.random.Philox(key=np.array([self.seed, self.log.epochs], np.uint64)))
-        yield from enumerate(self.split(draw.permutation(self.n) if shuffle else np.arange(self.n)))
+    def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
+        epoch, n = self.log.epochs, len(self.data.counted)
+        draw = np.random.Generator(np.random.Philox(key=np.array([self.seed, epoch], np.uint64)))
+        for number, rows in enumerate(self.split(draw.permutation(n) if self.shuffle else np.arange(n))):
+            for losses, gradients, count, *_ in self.learn(self.data.rows(rows)):
+                if count:
+                    yield Step(number, losses, gradients, count)
+            advance(len(rows), f"epoch {epoch}, loss {np.nanmean(means.losses):.4g}")
+
+    def validate(self) -> Array:
+        counted, total = self.validation.counted, self.device.xp.zeros(self.models or 1)
+        for rows in self.split(np.arange(len(counted))):
+            if counted[rows].any():
+                total += self.summed_loss(self.validation.rows(rows))
+        return move(total, "cpu") / np.count_nonzero(counted)
 
     def split(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Divide rows into batches, of which the last may be smaller."""
@@ -176,7 +195,9 @@ def update(learner: Learner, step: Step) -> tuple[Array, Array]:
     0. It is not changed then, nor by later steps.
     """
     log, epoch = learner.log, learner.log.epochs
-    prepared = learner.optimizer._prepare(learner.parameters, step.gradients, learner.models, learner.device)
+    prepared = learner.optimizer._prepare(
+        learner.model.parameters, step.gradients, learner.models, learner.device
+    )
     losses, norms = learner.device.read(step.losses, prepared.norms)
     good = np.isfinite(losses) & np.isfinite(norms)
     if epoch:

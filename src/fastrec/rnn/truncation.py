@@ -101,7 +101,7 @@ def truncated_bptt(
             all_to_caller(trace._batch, gradients),
             to_caller(trace._batch, trace.state),
         )
-        for losses, gradients, trace, _ in windows(rnn, at, data, k1, k2, loss, reduction, start)
+        for losses, gradients, _, trace in windows(rnn, at, data, k1, k2, loss, reduction, start)
     )
 
 
@@ -118,11 +118,11 @@ def windows(
     k1: int,
     k2: int,
     loss: Loss,
-    reduction: Reduction,
-    start: Array | None,
+    reduction: Reduction = "mean",
+    start: Array | None = None,
     left_out: Callable[[], Dropout | None] = lambda: None,
-) -> Iterator[tuple[Array, dict[str, Array], Trace, int]]:
-    """Yield losses (k,), gradients, trace and number of steps that count of each window of `truncated_bptt`.
+) -> Iterator[tuple[Array, dict[str, Array], int, Trace]]:
+    """Yield losses (k,), gradients, number of steps that count and trace of each window of `truncated_bptt`.
 
     All is where it was computed, and the host has not waited for it. start: (layers, k, b, s), None for the
     learned initial state. left_out: called for each window, for its dropout.
@@ -155,7 +155,7 @@ def windows(
             lost = bad if lost is None else lost | bad
             start = xp.where(lost[:, None, None], 0, reached)
             begin = after
-        yield value, gradients, trace, count
+        yield value, gradients, count, trace
 
 
 def evaluate(

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
-from functools import partial
 from math import prod
 
 import numpy as np
@@ -389,14 +388,11 @@ class EncoderDecoder:
         at = compute_device(self.backend)
         data = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
         validation_data = None if validation is None else read_validation(self._sizes, at, validation)
-        shared = (at, None, "cross_entropy", optimizer, validation_data, data.sources.shape[1])
         learner = PairLearner(
-            *shared,  # type: ignore[arg-type]
+            *(at, self, None, "cross_entropy", optimizer, validation_data, data),
+            learn=lambda batch: [(*self._learn(at, batch, "mean"), np.count_nonzero(batch.counted))],
+            summed_loss=lambda batch: self._losses(at, batch, "sum"),
             **options,
-            data=data,
-            model_parameters=lambda: self.parameters,
-            learn=partial(self._learn, at),
-            losses=partial(self._losses, at),
         )
         train(learner, None, progress)
         return learner.log.history()

@@ -214,9 +214,10 @@ class CharModel:
         read_dropout(rnn._config, dropout, 0)
         notify = None if callback is None else partial(callback, self)
         validation = held if len(held) > 1 else None
-        shared = (rnn._device(), None, "cross_entropy", optimizer, validation)
-        rest = (self._seed, dropout, decay, total, budget, notify)
-        learner = TextLearner(*shared, rnn, reader, *rest)  # type: ignore[arg-type]
+        learner = TextLearner(
+            *(rnn._device(), rnn, None, "cross_entropy", optimizer, validation, reader),
+            *(self._seed, dropout, decay, total, budget, notify),
+        )
         file = None
         if checkpoint is not None:
             settings = asdict(rnn._config) | {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +12,8 @@ from ..backend import move
 from ..rnn.config import Array
 from ..rnn.dataset import Sequences
 from ..rnn.device import ComputeDevice
-from ..rnn.loop import BatchLearner, EpochMeans, Step
+from ..rnn.loop import BatchLearner
 from ..rnn.validation import (
-    Reduction,
     as_array,
     as_inputs,
     as_numbers,
@@ -33,6 +31,11 @@ class Pairs(NamedTuple):
     sources: Array  # (1, n, t) int32, (1, n, t, i) or, contexts, (1, n, c)
     lengths: Array | None  # (n,) int64, of the sources; None if all are t
     targets: Sequences  # the start symbol before each target, and the stop symbol after it
+
+    @property
+    def counted(self) -> Array:
+        """The steps of the targets (n, u + 1) whose loss counts, bool."""
+        return self.targets.counted
 
     def rows(self, rows: Array) -> Pairs:
         """Select pairs, of which the longest decide the numbers of steps."""
@@ -111,33 +114,9 @@ def read_validation(sizes: Sizes, at: ComputeDevice, validation: Sequence[ArrayL
         raise ValueError(f"validation: {error}") from None
 
 
-@dataclass
 class PairLearner(BatchLearner):
-    """The learner of `EncoderDecoder.fit`, with the functions of the model that it calls."""
-
-    data: Pairs
-    model_parameters: Callable[[], dict[str, Array]]
-    learn: Callable[[Pairs, Reduction], tuple[Array, dict[str, Array]]]
-    losses: Callable[[Pairs, Reduction], Array]
-
-    @property
-    def parameters(self) -> dict[str, Array]:
-        return self.model_parameters()
-
-    def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
-        epoch = self.log.epochs
-        for batch, rows in self.batches():
-            pairs = self.data.rows(rows)
-            losses, gradients = self.learn(pairs, "mean")
-            yield Step(batch, losses, gradients, int(np.count_nonzero(pairs.targets.counted)))
-            advance(len(rows), f"epoch {epoch}, loss {means.losses[0]:.4g}")
+    """The learner of `EncoderDecoder.fit`."""
 
     def mean_norm(self, norms: list[Array]) -> Array:
         # NumPy sums pairwise, to other bits than one by one: those of version 0.1.0.
         return np.mean(np.concatenate(norms), keepdims=True)
-
-    def validate(self) -> Array:
-        counted, total = self.validation.targets.counted, 0.0
-        for rows in self.split(np.arange(len(counted))):
-            total += float(move(self.losses(self.validation.rows(rows), "sum"), "cpu")[0])
-        return np.array([total / np.count_nonzero(counted)])

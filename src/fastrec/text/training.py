@@ -86,7 +86,6 @@ class TextLearner(Learner):
     epochs: passes through the text, None where a budget of seconds says when to end.
     """
 
-    rnn: RNN
     reader: TextReader
     seed: int
     dropout: float
@@ -97,7 +96,7 @@ class TextLearner(Learner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        c, reader, epochs = self.rnn._config, self.reader, self.epochs
+        c, reader, epochs = self.model._config, self.reader, self.epochs
         self.left_out = update_dropout(c, self.dropout, self.seed, self.optimizer)
         self.rate = float(self.optimizer.learning_rate)
         self.every = int(min(max(ceil(reader.updates_per_pass), FEWEST), MOST))
@@ -108,12 +107,8 @@ class TextLearner(Learner):
         self.plan = np.array([0, decays, last])  # updates made, those before the rate falls, and all
         self.first_update: tuple[int, float] | None = None  # number and time of the first, which may compile
         self.carried = np.zeros((c.num_layers, reader.rows, c.state), c.dtype)
-        self.best = {key: move(array, "cpu").copy() for key, array in self.rnn.parameters.items()}
+        self.best = {key: move(array, "cpu").copy() for key, array in self.model.parameters.items()}
         self.least = np.array(np.inf)
-
-    @property
-    def parameters(self) -> dict[str, Array]:
-        return self.rnn.parameters
 
     def extra_arrays(self) -> dict[str, Array]:
         best = {f"best.{key}": array for key, array in self.best.items()}
@@ -137,8 +132,8 @@ class TextLearner(Learner):
             self.optimizer.learning_rate = max(self.rate * factor, np.finfo(float).tiny)
             part, whole = reader.window(made), (reader.steps, reader.steps)
             start = at.take(self.carried)[:, None] if made else None
-            cut = windows(self.rnn, at, part, *whole, "cross_entropy", "mean", start, self.left_out)
-            for losses, gradients, trace, _ in cut:
+            cut = windows(self.model, at, part, *whole, "cross_entropy", "mean", start, self.left_out)
+            for losses, gradients, _, trace in cut:
                 yield Step(made - first, losses, gradients, 1)
                 self.carried[...] = move(trace.state, "cpu")
             plan[0] += 1
@@ -160,7 +155,7 @@ class TextLearner(Learner):
             self.plan[1:] = made, made + max(1, round(rest))
 
     def validate(self) -> Array:
-        return np.array([score(self.rnn, self.validation[: self.scored], PIECES)])
+        return np.array([score(self.model, self.validation[: self.scored], PIECES)])
 
     def end_epoch(self) -> None:
         curves = self.log.curves
@@ -168,7 +163,7 @@ class TextLearner(Learner):
         if last < self.least:
             self.least[...] = last
             for key, array in self.best.items():
-                array[...] = move(self.parameters[key], "cpu")
+                array[...] = move(self.model.parameters[key], "cpu")
 
     def after_checkpoint(self) -> None:
         # Later than the callback of `fit`, so that what a callback raises loses nothing.
@@ -178,7 +173,7 @@ class TextLearner(Learner):
     def restore_best(self) -> None:
         """Give the network the parameters of the best evaluation."""
         for key, array in self.best.items():
-            self.parameters[key][...] = move(array, self.device.backend)
+            self.model.parameters[key][...] = move(array, self.device.backend)
 
     def history(self) -> TextHistory:
         """Return the curves so far."""
