@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from collections.abc import Mapping
@@ -14,15 +13,13 @@ from zlib import crc32
 import numpy as np
 
 from ..backend import backend_of, move
-from ..files import new_file
 from .config import MAX_SIZE, Array
 from .dataset import Sequences
 from .optimizers import Optimizer
-from .serialization import open_archive, read_array
+from .serialization import open_archive, read_array, read_text, write_archive
 from .training_log import TrainingLog
 
 TEXT = "fastrec_training"  # the array that holds the text
-FORMAT = 1
 LONGEST = 400  # characters of a setting
 OPTIMIZER = "optimizer."  # what the names of the arrays of an optimiser begin with
 
@@ -101,20 +98,15 @@ class Checkpoint:
 
     def write(self, state: TrainingState) -> None:
         """Write all that `resume` needs to go on from here, replacing the file in one step."""
-        text = json.dumps({"format": FORMAT, "epochs": state.log.epochs, "settings": self.settings})
+        text = {"epochs": state.log.epochs, "settings": self.settings}
         arrays = {name: move(array, "cpu") for name, array in state.arrays().items()}
-        with new_file(self.path) as temporary, temporary.open("xb") as file:
-            np.savez(file, **{TEXT: np.array(text)}, **arrays)  # type: ignore[arg-type]
+        write_archive(self.path, {TEXT: text}, arrays)
 
     def _read(self, archive: zipfile.ZipFile, state: TrainingState) -> dict[str, Array]:
         """The arrays of the file; ValueError, or whatever zipfile and NumPy raise, if it is no checkpoint."""
-        if f"{TEXT}.npy" not in archive.namelist():
-            raise ValueError("not a fastrec checkpoint")
-        head = json.loads(str(read_array(archive, TEXT, 0)))
-        if head["format"] != FORMAT:
-            raise ValueError(f"format {head['format']!r}, but this fastrec reads format {FORMAT}")
+        head = read_text(archive, TEXT, "checkpoint")
         for key in sorted(self.settings.keys() | head["settings"].keys()):
-            there, here = (some.get(key, "not set") for some in (head["settings"], self.settings))
+            there, here = (settings.get(key, "not set") for settings in (head["settings"], self.settings))
             if there != here:
                 raise ValueError(
                     f"this is the checkpoint of another training: {key} is {there} there, and here it is "

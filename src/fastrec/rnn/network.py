@@ -166,6 +166,16 @@ class RNN:
         network._set(config, parameters, backend, precision)
         return network
 
+    @classmethod
+    def _drawn(cls, config: Config, seed: int, backend: str | None, precision: Precision = "float32") -> RNN:
+        """A network with the first values that the constructor draws by default."""
+        return cls._of(config, draw(config, "orthogonal", seed, None), backend, precision)._sent()
+
+    def _sent(self) -> RNN:
+        """This network, with its parameters where its backend computes."""
+        self._weights(self._device().backend)
+        return self
+
     def _set(
         self, config: Config, parameters: dict[str, Array], backend: str | None, precision: Precision
     ) -> None:
@@ -368,7 +378,7 @@ class RNN:
         >>> fastrec.RNN.load("network.npz").hidden_size
         8
         """
-        return cls._read_from(*load(path), backend, precision)
+        return cls._of(*load(path), backend, precision)._sent()
 
     @classmethod
     def from_torch(
@@ -412,17 +422,7 @@ class RNN:
         >>> fastrec.RNN.from_torch(torch.nn.GRU(3, 8)).cell
         'gru'
         """
-        return cls._read_from(*from_torch(module, output), backend, precision)
-
-    @classmethod
-    def _read_from(
-        cls, config: Config, parameters: dict[str, Array], backend: str | None, precision: Precision
-    ) -> RNN:
-        """`_of`, with the parameters sent to where the backend computes."""
-        name = choose_backend(backend, precision, config.dtype)
-        network = cls._of(config, parameters, backend, precision)
-        network._weights(name)
-        return network
+        return cls._of(*from_torch(module, output), backend, precision)._sent()
 
     def to_torch(self) -> torch.nn.RNNBase | tuple[torch.nn.RNNBase, torch.nn.Linear]:
         """Return PyTorch modules with copies of the weights, on the CPU.

@@ -25,15 +25,19 @@ LONGEST = 2**16  # bytes that the headers of arrays may have
 Sizes = TypeVar("Sizes")
 
 
-def save(
-    path: str | os.PathLike[str], config: Config, parameters: dict[str, Array], extra_text: str | None = None
-) -> None:
-    """Write a network; see `fastrec.RNN.save`."""
+def save(path: str | os.PathLike[str], config: Config, parameters: dict[str, Array], **texts: Any) -> None:
+    """Write a network, and further texts by name; see `fastrec.RNN.save`."""
     require_suffix(path, ".npz")
-    text = json.dumps({"format": FORMAT, **asdict(config), "dtype": config.dtype.name})
+    write_archive(path, {TEXT: asdict(config) | {"dtype": config.dtype.name}} | texts, parameters)
+
+
+def write_archive(
+    path: str | os.PathLike[str], texts: dict[str, dict[str, Any]], arrays: dict[str, Array]
+) -> None:
+    """Write settings as arrays of JSON text, then arrays, replacing the file in one step."""
+    written = {name: np.array(json.dumps({"format": FORMAT} | text)) for name, text in texts.items()}
     with new_file(path) as temporary, temporary.open("xb") as file:
-        texts = {TEXT: np.array(text)} | ({} if extra_text is None else {EXTRA_TEXT: np.array(extra_text)})
-        np.savez(file, **texts, **parameters)  # type: ignore[arg-type]
+        np.savez(file, **written, **arrays)  # type: ignore[arg-type]
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Config, dict[str, Array]]:

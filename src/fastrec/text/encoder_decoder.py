@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
@@ -12,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..backend import backend_of, move
-from ..files import new_file, require_suffix
+from ..files import require_suffix
 from ..rnn.cells import CellName
-from ..rnn.config import Activation, Array, Config
+from ..rnn.config import Activation, Array
 from ..rnn.dataset import checked_batch
 from ..rnn.device import ComputeDevice, compute_device
 from ..rnn.fitting import check_optimizer, read_options
@@ -22,7 +21,7 @@ from ..rnn.history import History
 from ..rnn.loop import train
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam, Optimizer
-from ..rnn.serialization import FORMAT, open_archive, read_parameters, read_text, sizes_of
+from ..rnn.serialization import open_archive, read_parameters, read_text, sizes_of, write_archive
 from ..rnn.trace import Trace
 from ..rnn.validation import Batch, LossSpec, Purpose, Reduction, make_loss_spec
 from ..streams import MAX_SEED
@@ -106,11 +105,11 @@ class EncoderDecoder:
         arguments = (source_size, target_size, hidden_size, cell, activation, num_layers, sources, dtype)
         self._sizes = sizes = Sizes(*arguments)  # type: ignore[arg-type]
         seed = as_int("seed", seed, 0, MAX_SEED - 1)
-        self.decoder = network(sizes.decoder, seed, backend)
+        self.decoder = RNN._drawn(sizes.decoder, seed, backend)
         self.encoder: RNN | None = None
         self.context: dict[str, Array] = {}
         if sizes.sources == "sequences":
-            self.encoder = network(sizes.encoder, seed + 1, backend)
+            self.encoder = RNN._drawn(sizes.encoder, seed + 1, backend)
         else:
             self.context = draw_context(sizes, seed + 1)
 
@@ -169,10 +168,8 @@ class EncoderDecoder:
             If the file cannot be written.
         """
         require_suffix(path, ".npz")
-        text = json.dumps({"format": FORMAT, **asdict(self._sizes), "dtype": self._sizes.dtype.name})
-        arrays = {key: move(array, "cpu") for key, array in self.parameters.items()}
-        with new_file(path) as temporary, temporary.open("xb") as file:
-            np.savez(file, **{TEXT: np.array(text)}, **arrays)  # type: ignore[arg-type]
+        sizes = asdict(self._sizes) | {"dtype": self._sizes.dtype.name}
+        write_archive(path, {TEXT: sizes}, {key: move(a, "cpu") for key, a in self.parameters.items()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> EncoderDecoder:
@@ -440,9 +437,3 @@ class EncoderDecoder:
     def _require_finite(self, at: ComputeDevice, what: str, array: Array) -> None:
         if not at.all_finite(at.xp.ascontiguousarray(array)):
             raise FloatingPointError(f"{what} is not finite; use a smaller learning_rate or clip")
-
-
-def network(config: Config, seed: int, backend: str | None) -> RNN:
-    """Make a single network of those sizes."""
-    sizes = (config.input_size, config.hidden_size, config.output_size, config.cell, config.activation)
-    return RNN(*sizes, config.num_layers, dtype=config.dtype, seed=seed, backend=backend)

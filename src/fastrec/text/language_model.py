@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -240,15 +239,8 @@ class CharModel:
         return learner.history()
 
     def _network(self, size: int) -> RNN:
-        c = self._config
-        return RNN(
-            *(size, c.hidden_size, size, c.cell, c.activation, c.num_layers),
-            dtype=c.dtype,
-            seed=self._seed,
-            backend=self._backend,
-            precision=self._precision,
-            embedding_size=c.embedding_size,
-        )
+        config = replace(self._config, input_size=size, output_size=size)
+        return RNN._drawn(config, self._seed, self._backend, self._precision)
 
     def _fitted(self) -> tuple[Vocabulary, RNN]:
         if self.vocabulary is None or self.rnn is None:
@@ -381,8 +373,8 @@ class CharModel:
         """
         vocabulary, rnn = self._fitted()
         rnn._check()
-        text = json.dumps({"format": files.FORMAT, **asdict(vocabulary), "seed": self._seed})
-        files.save(path, rnn._config, rnn._on_host(), text)
+        text = asdict(vocabulary) | {"seed": self._seed}
+        files.save(path, rnn._config, rnn._on_host(), **{files.EXTRA_TEXT: text})
 
     @classmethod
     def load(

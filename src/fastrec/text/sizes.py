@@ -36,16 +36,8 @@ class Sizes:
             object.__setattr__(self, name, getattr(self.decoder, name))
 
     def config(self, input_size: int, output_size: int | None) -> Config:
-        return Config(
-            input_size=input_size,
-            hidden_size=self.hidden_size,
-            output_size=output_size,
-            cell=self.cell,
-            activation=self.activation,
-            num_layers=self.num_layers,
-            models=None,
-            dtype=self.dtype,
-        )
+        sizes = (input_size, self.hidden_size, output_size)
+        return Config(*sizes, self.cell, self.activation, self.num_layers, None, self.dtype)
 
     @property
     def decoder(self) -> Config:
