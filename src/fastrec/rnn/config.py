@@ -38,22 +38,13 @@ class Config:
     embedding_size: int | None = None
 
     def __post_init__(self) -> None:
-        for name, high, optional in (
-            ("input_size", MAX_SIZE, False),
-            ("hidden_size", MAX_SIZE, False),
-            ("output_size", MAX_SIZE, True),
-            ("num_layers", MAX_LAYERS, False),
-            ("models", MAX_SIZE, True),
-            ("embedding_size", MAX_SIZE, True),
-        ):
-            value = getattr(self, name)
-            if not (optional and value is None):
-                object.__setattr__(self, name, as_int(name, value, 1, high))
+        optional = ("output_size", "models", "embedding_size")
+        for name in ("input_size", "hidden_size", "output_size", "num_layers", "models", "embedding_size"):
+            value, most = getattr(self, name), MAX_LAYERS if name == "num_layers" else MAX_SIZE
+            if value is not None or name not in optional:
+                object.__setattr__(self, name, as_int(name, value, 1, most))
         for name, known in (("cell", tuple(CELLS)), ("activation", ACTIVATIONS)):
-            value = getattr(self, name)
-            if not (isinstance(value, str) and value in known):
-                raise ValueError(f"{name} is {value!r}; it must be {one_of(known)}")
-            object.__setattr__(self, name, known[known.index(value)])  # members of enums become plain text
+            object.__setattr__(self, name, as_choice(name, getattr(self, name), known))
         try:
             dtype = np.dtype(self.dtype).newbyteorder("=")
         except TypeError:
@@ -120,18 +111,14 @@ class Config:
     @cached_property
     def layers(self) -> tuple[tuple[str, ...], ...]:
         """Keys of the parameters of each layer, in the order in which kernels take them."""
-        names = self.kind.arguments
-        return tuple(
-            tuple(name + suffix(layer) for name in names) if layer else names
-            for layer in range(self.num_layers)
-        )
+        names, layers = self.kind.arguments, range(self.num_layers)
+        return tuple(tuple(name + suffix(layer) for name in names) for layer in layers)
 
     @cached_property
     def initial(self) -> tuple[tuple[str, ...], ...]:
         """Keys of the initial state of each layer, one for each part of it."""
-        return tuple(
-            tuple(name + suffix(layer) for name in self.kind.initial) for layer in range(self.num_layers)
-        )
+        names, layers = self.kind.initial, range(self.num_layers)
+        return tuple(tuple(name + suffix(layer) for name in names) for layer in layers)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -160,6 +147,13 @@ class Config:
 def suffix(layer: int) -> str:
     """Return the suffix of the keys of a layer."""
     return f"_l{layer}" if layer else ""
+
+
+def as_choice(name: str, value: Any, known: Sequence[str]) -> str:
+    """`value` as plain text, also of a member of an enum; ValueError unless it is one of those known."""
+    if not (isinstance(value, str) and value in known):
+        raise ValueError(f"{name} is {value!r}; it must be {one_of(known)}")
+    return known[known.index(value)]
 
 
 def one_of(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import array_module, kernels, move, on_device, resolve
 from .cells import CELLS
-from .config import Array, one_of
+from .config import Array, as_choice
 
 Precision = Literal["float32", "tf32", "bf16"]
 
@@ -53,14 +53,13 @@ def choose_backend(backend: str | None, precision: Precision, dtype: np.dtype[An
     """The name of the backend to run on, as `resolve`; ValueError if it cannot multiply in that precision."""
     if precision == "float32":
         return resolve(backend, *arrays, domain="rnn")
-    if not (isinstance(precision, str) and precision in get_args(Precision)):
-        raise ValueError(f"precision is {precision!r}; it must be {one_of(get_args(Precision))}")
+    as_choice("precision", precision, get_args(Precision))
     name = resolve(backend, *arrays, domain="rnn")
-    given = f'precision is "{precision}"'
+    fault = f'precision is "{precision}"'
     if dtype != np.float32:
-        raise ValueError(f"{given}, which is for float32, and dtype is {dtype}; leave precision out")
+        raise ValueError(f"{fault}, which is for float32, and dtype is {dtype}; leave precision out")
     if name == "cpu":
-        raise ValueError(f'{given}, and the cpu multiplies in float32; use backend="gpu" or "reference"')
+        raise ValueError(f'{fault}, and the cpu multiplies in float32; use backend="gpu" or "reference"')
     return name
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..streams import MAX_SEED
 from ..validation import as_int, require_memory
 from .cells import CELLS
-from .config import Array, Config, one_of, suffix
+from .config import Array, Config, as_choice, one_of, suffix
 
 Initial = Literal["orthogonal", "uniform", "identity"]
 
@@ -20,8 +20,7 @@ def draw(
     config: Config, initial: Initial, seed: int | Sequence[int], forget_bias: float | None
 ) -> dict[str, Array]:
     """Return initial parameters as `fastrec.RNN` describes them; raise ValueError for invalid arguments."""
-    if not isinstance(initial, str) or initial not in get_args(Initial):
-        raise ValueError(f"initial is {initial!r}; it must be {one_of(get_args(Initial))}")
+    as_choice("initial", initial, get_args(Initial))
     cell, h = config.kind, config.hidden_size
     if initial not in cell.weights:
         suited = one_of([name for name, other in CELLS.items() if initial in other.weights])
@@ -45,8 +44,8 @@ def draw(
     drawn = max(8 * max(map(prod, config.shapes.values())) // config.k, 32 * gate)
     require_memory("the network", config.k * config.n_parameters * config.dtype.itemsize + drawn)
     parameters = {key: np.zeros(shape, config.dtype) for key, shape in config.shapes.items()}
-    for j, one in enumerate(seeds):
-        rng = np.random.Generator(np.random.Philox(key=one))
+    for j, key_of_network in enumerate(seeds):
+        rng = np.random.Generator(np.random.Philox(key=key_of_network))
         network = {key: array[j] if config.models else array for key, array in parameters.items()}
         for key, array in network.items():
             fill(rng, config, initial, key, array)

@@ -169,6 +169,7 @@ class RNN:
     @classmethod
     def _drawn(cls, config: Config, seed: int, backend: str | None, precision: Precision = "float32") -> RNN:
         """A network with the first values that the constructor draws by default."""
+        choose_backend(backend, precision, config.dtype)  # before the work of drawing
         return cls._of(config, draw(config, "orthogonal", seed, None), backend, precision)._sent()
 
     def _sent(self) -> RNN:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import array_module, backend_of, move, on_device
 from ..validation import SMALL, move_checked, number, require_memory, writable
-from .config import Array, Config
+from .config import Array, Config, as_choice
 from .device import ComputeDevice
 
 Loss = Literal["cross_entropy", "mse"]
@@ -172,15 +172,15 @@ def embed(c: Config, device: ComputeDevice, weights: dict[str, Array]) -> Array:
     return out[:, 0]
 
 
-def embed_back(c: Config, batch: Batch, found: dict[str, Array]) -> None:
-    """Turn the gradient of E W_in, found["W_in"], into those of E and W_in."""
+def embed_back(c: Config, batch: Batch, gradients: dict[str, Array]) -> None:
+    """Turn the gradient of E W_in, gradients["W_in"], into those of E and W_in."""
     device, W_in = batch.device, batch.embedded
-    given = (batch.weights["E"][:, None], device.xp.full(1, c.input_size, dtype=np.int64), W_in)
+    inputs = (batch.weights["E"][:, None], device.xp.full(1, c.input_size, dtype=np.int64), W_in)
     d_W_in = device.xp.empty_like(W_in)
     unread = device.xp.empty((c.k, d_W_in.shape[2]), dtype=c.dtype)
-    d_out = found["W_in"][:, None]
-    device.kernels.affine_backward(*given, d_out, found["E"][:, None], d_W_in, unread)
-    found["W_in"] = d_W_in
+    d_out = gradients["W_in"][:, None]
+    device.kernels.affine_backward(*inputs, d_out, gradients["E"][:, None], d_W_in, unread)
+    gradients["W_in"] = d_W_in
 
 
 def read_dropout(c: Config, dropout: float, key: int | np.uint64) -> Dropout | None:
@@ -209,28 +209,28 @@ def check_targets(
 
     Both are where they were given.  shape: (b, t) of x.
     """
-    if loss not in ("cross_entropy", "mse"):
-        raise ValueError(f'loss is {loss!r}; it must be "cross_entropy" or "mse"')
+    as_choice("loss", loss, get_args(Loss))
     counted = valid
     if mask is not None:
-        given = as_array("mask", mask)
-        if given.dtype != np.bool_ or given.shape != shape:
-            found = f"shape {given.shape} and dtype {given.dtype}"
-            raise ValueError(f"mask has {found}; it must be bool {shape}, True where a step counts")
-        counted = given if valid is None else logical_and(given, valid)
+        counted = as_array("mask", mask)
+        if counted.dtype != np.bool_ or counted.shape != shape:
+            form = f"shape {counted.shape} and dtype {counted.dtype}"
+            raise ValueError(f"mask has {form}; it must be bool {shape}, True where a step counts")
+        if valid is not None:
+            counted = logical_and(counted, valid)
     b, t = shape
     count = b * t if counted is None else int(array_module(backend_of(counted)).count_nonzero(counted))
     if count == 0:
         raise ValueError("mask and lengths leave no step to take the loss of; let at least one count")
     array = as_array("targets", targets)
     entropy = loss == "cross_entropy"
-    one = shape if entropy else (*shape, c.outputs_width)
-    has_k = c.models is not None and array.shape == (*c.lead, *one)
-    if array.dtype.kind not in ("iu" if entropy else "fiub") or not (array.shape == one or has_k):
+    shared = shape if entropy else (*shape, c.outputs_width)
+    has_k = c.models is not None and array.shape == (*c.lead, *shared)
+    if array.dtype.kind not in ("iu" if entropy else "fiub") or not (array.shape == shared or has_k):
         or_led = f", also led by k = {c.models}" if c.models else ""
         raise ValueError(
             f"targets has shape {array.shape} and dtype {array.dtype}; "
-            f'loss="{loss}" takes {"integers" if entropy else "numbers"} {one}{or_led}'
+            f'loss="{loss}" takes {"integers" if entropy else "numbers"} {shared}{or_led}'
         )
     if entropy:
         checked = read_integers("targets", array, c.outputs_width, counted)
@@ -274,8 +274,8 @@ def make_loss_spec(
 
 
 def check_reduction(reduction: str) -> None:
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction is {reduction!r}; it must be "mean" or "sum"')
+    """Raise ValueError unless it is a `Reduction`."""
+    as_choice("reduction", reduction, get_args(Reduction))
 
 
 def read_state(c: Config, name: str, value: ArrayLike | None, b: int, device: ComputeDevice) -> Array:

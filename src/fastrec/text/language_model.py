@@ -15,7 +15,7 @@ from ..files import require_suffix, require_writable
 from ..rnn import serialization as files
 from ..rnn.cells import STACKABLE, CellName
 from ..rnn.checkpoint import Checkpoint, checksum, shorten
-from ..rnn.config import MAX_SIZE, Config, one_of
+from ..rnn.config import MAX_SIZE, Config, as_choice, one_of
 from ..rnn.device import Precision, choose_backend
 from ..rnn.history import TextHistory
 from ..rnn.loop import train
@@ -25,7 +25,7 @@ from ..rnn.validation import read_dropout
 from ..streams import MAX_SEED
 from ..validation import as_int, number
 from .training import TextLearner, TextReader, hold_out, score
-from .vocabulary import Unit, Vocabulary
+from .vocabulary import UNITS, Unit, Vocabulary
 
 FIRST_PIECE, PIECE = 8, 256  # symbols of the first and of the other pieces that `stream` yields
 LONGEST = 2**28  # bytes that a vocabulary in a file may have
@@ -99,7 +99,7 @@ class CharModel:
         choose_backend(backend, precision, config.dtype)
         if vocabulary_size is not None:
             vocabulary_size = as_int("vocabulary_size", vocabulary_size, 2, MAX_SIZE)
-        Vocabulary(("?",), unit)
+        as_choice("unit", unit, UNITS)
         self._config, self._unit, self._size = config, unit, vocabulary_size
         self._seed = as_int("seed", seed, 0, MAX_SEED)
         self._backend, self._precision = backend, precision

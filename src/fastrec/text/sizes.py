@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..rnn.cells import CELLS, CellName
-from ..rnn.config import MAX_SIZE, Activation, Config, one_of
+from ..rnn.config import MAX_SIZE, Activation, Config, as_choice
 from ..validation import as_int
 
 Sources = Literal["sequences", "contexts"]
@@ -30,8 +30,7 @@ class Sizes:
     def __post_init__(self) -> None:
         for name, high in (("source_size", MAX_SIZE), ("target_size", MAX_SIZE - 1)):
             object.__setattr__(self, name, as_int(name, getattr(self, name), 1, high))
-        if not (isinstance(self.sources, str) and self.sources in get_args(Sources)):
-            raise ValueError(f"sources is {self.sources!r}; it must be {one_of(get_args(Sources))}")
+        as_choice("sources", self.sources, get_args(Sources))
         for name in ("hidden_size", "cell", "activation", "num_layers", "dtype"):
             object.__setattr__(self, name, getattr(self.decoder, name))
 

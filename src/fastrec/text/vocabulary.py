@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
-from ..rnn.config import MAX_SIZE, Array, one_of
+from ..rnn.config import MAX_SIZE, Array, as_choice
 from ..rnn.validation import as_array, first
 from ..validation import as_int
 
@@ -61,8 +61,7 @@ class Vocabulary:
     unknown: int | None = None
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.unit, str) and self.unit in UNITS):
-            raise ValueError(f"unit is {self.unit!r}; it must be {one_of(UNITS)}")
+        as_choice("unit", self.unit, UNITS)
         symbols = tuple(self.symbols) if np.iterable(self.symbols) else ()
         if not symbols:
             raise ValueError(f"symbols is {self.symbols!r}; give at least one string")
@@ -102,8 +101,7 @@ class Vocabulary:
         ValueError
             If unit or size is invalid, or the text is empty and size not given.
         """
-        if not (isinstance(unit, str) and unit in UNITS):
-            raise ValueError(f"unit is {unit!r}; it must be {one_of(UNITS)}")
+        as_choice("unit", unit, UNITS)
         counts = Counter(read_text(text) if unit == "character" else PIECE.findall(read_text(text)))
         if size is None:
             if not text:
