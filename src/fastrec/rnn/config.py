@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from math import prod
 from typing import Any, Literal
 
@@ -102,6 +103,12 @@ class Config:
     def state(self) -> int:
         """Width s of a state."""
         return sum(self.saved[self.kind.state])
+
+    @cached_property
+    def state_parts(self) -> tuple[slice, ...]:
+        """Where each part of a state lies in it."""
+        ends = list(accumulate(self.saved[self.kind.state], initial=0))
+        return tuple(map(slice, ends, ends[1:]))
 
     @cached_property
     def activation_code(self) -> tuple[int, ...]:

@@ -12,18 +12,11 @@ from ..validation import require_memory
 from .config import Array, Config
 from .device import ComputeDevice
 from .validation import (
-    Batch,
-    Dropout,
     Loss,
-    Purpose,
     as_inputs,
     check_targets,
-    contiguous,
-    make_batch,
-    read_floats,
-    read_integers,
     read_lengths,
-    require_batch_memory,
+    read_steps,
     steps_before,
     with_k,
 )
@@ -58,23 +51,6 @@ class Sequences(NamedTuple):
         return Sequences(x, targets, self.counted[:, begin:end], lengths)
 
 
-def checked_batch(
-    c: Config,
-    device: ComputeDevice,
-    weights: dict[str, Array],
-    x: Array,
-    lengths: Array | None,
-    start: Array | None,
-    purpose: Purpose,
-    dropout: Dropout | None = None,
-) -> Batch:
-    """Turn checked inputs, numbers (m, b, t, i) or int32 tokens (m, b, t), into what kernels take."""
-    x, (b, t) = contiguous(x, x.dtype), x.shape[1:3]
-    require_batch_memory(c, device, x, b, t, purpose, dropout)
-    valid = None if lengths is None else steps_before(lengths, t)
-    return make_batch(c, device, weights, x, lengths, valid, start, purpose, dropout)
-
-
 def read_sequences(
     c: Config,
     device: ComputeDevice,
@@ -93,10 +69,7 @@ def read_sequences(
     )
     ends = None if lengths is None else move(read_lengths(lengths, n, t), "cpu")
     valid = None if ends is None else steps_before(ends, t)
-    if are_tokens:
-        checked = read_integers("x", array, c.input_size, valid)
-    else:
-        checked = read_floats("x", array, c.dtype, valid, device)
+    checked = read_steps(c, device, array, are_tokens, valid)
     checked_targets, counted, _ = check_targets(c, device, (n, t), valid, targets, loss, mask)
     counted = np.ones((n, t), np.bool_) if counted is None else move(counted, "cpu")
     return Sequences(with_k(checked, has_k), checked_targets, counted, ends)

@@ -33,7 +33,9 @@ from .validation import (
     Reduction,
     all_to_caller,
     as_numbers,
+    contiguous,
     fits_kernels,
+    make_batch,
     public,
     public_state,
     read_batch,
@@ -41,6 +43,8 @@ from .validation import (
     read_floats,
     read_state,
     read_targets,
+    require_batch_memory,
+    steps_before,
     to_caller,
     with_k,
 )
@@ -874,6 +878,22 @@ class RNN:
         device = device or self._device(x, state, lengths)
         weights = self._weights(device.backend)
         return read_batch(self._config, device, weights, x, state, lengths, purpose, dropout)
+
+    def _batch(
+        self,
+        device: ComputeDevice,
+        x: Array,
+        lengths: Array | None,
+        start: Array | None,
+        purpose: Purpose,
+        dropout: Dropout | None = None,
+    ) -> Batch:
+        """A batch of checked numbers (m, b, t, i) or int32 tokens (m, b, t); see `make_batch`."""
+        c, x, (b, t) = self._config, contiguous(x, x.dtype), x.shape[1:3]
+        require_batch_memory(c, device, x, b, t, purpose, dropout)
+        valid = None if lengths is None else steps_before(lengths, t)
+        weights = self._weights(device.backend)
+        return make_batch(c, device, weights, x, lengths, start, purpose, dropout, valid)
 
     def _read_gradient(
         self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch

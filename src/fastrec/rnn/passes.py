@@ -60,13 +60,10 @@ def state_after(made: Activations, t: int) -> Array:
     steps = None if batch.valid is None else xp.minimum(batch.lengths, t)
     rows = slice(None) if steps is None else xp.arange(len(steps))
     for layer, arrays in enumerate(saved):
-        begin = 0
-        for array in arrays[parts]:
-            end, held = begin + array.shape[3], array.shape[2]
-            # An array of a single step holds the last.
+        for array, part in zip(arrays[parts], c.state_parts, strict=True):
+            held = array.shape[2]  # an array of a single step holds the last
             last = min(t, held) - 1 if steps is None else xp.minimum(steps, held) - 1
-            state[layer, :, :, begin:end] = array[:, rows, last]
-            begin = end
+            state[layer, :, :, part] = array[:, rows, last]
     if steps is None and t == 0:
         state[...] = batch.start
     elif steps is not None:
@@ -117,11 +114,9 @@ def backward(
             *[gradients[key] for key in keys],
             flow[layer],
         )
-        d_initial, begin = d_state[layer].sum(axis=1), 0
-        for key in c.initial[layer]:
-            end = begin + gradients[key].shape[1]
-            gradients[key][...] = d_initial[:, begin:end] if batch.learned else 0
-            begin = end
+        d_initial = d_state[layer].sum(axis=1)
+        for key, part in zip(c.initial[layer], c.state_parts, strict=True):
+            gradients[key][...] = d_initial[:, part] if batch.learned else 0
         if layer and batch.dropout is not None:
             kernels.dropout(batch.dropout.key, layer - 1, batch.dropout.threshold, d_x)
         incoming = [d_x]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..validation import as_int
 from .config import MAX_SIZE, Array
-from .dataset import Sequences, checked_batch, read_sequences
+from .dataset import Sequences, read_sequences
 from .device import ComputeDevice
 from .network import RNN
 from .trace import Trace
@@ -135,9 +135,8 @@ def windows(
         mask = part.counted.copy()
         mask[:, : done - begin] = False
         count = int(np.count_nonzero(mask))
-        weights = rnn._weights(at.backend)
         purpose = Purpose.GRADIENTS if count else Purpose.TRACE
-        batch = checked_batch(c, at, weights, part.x, part.lengths, start, purpose, left_out())
+        batch = rnn._batch(at, part.x, part.lengths, start, purpose, left_out())
         if count:
             spec = make_loss_spec(c, at, part.targets, mask, count, loss, reduction)
             value, gradients, trace = rnn._learn(batch, spec)
@@ -165,7 +164,6 @@ def evaluate(
 
     start: (layers, k, b, s), None for the learned initial state.
     """
-    c, weights, counted = rnn._config, rnn._weights(at.backend), data.counted
-    batch = checked_batch(c, at, weights, data.x, data.lengths, start, Purpose.OUTPUTS)
-    count = int(np.count_nonzero(counted))
-    return rnn._evaluate(batch, make_loss_spec(c, at, data.targets, counted, count, loss, "sum"))
+    batch = rnn._batch(at, data.x, data.lengths, start, Purpose.OUTPUTS)
+    counted = (data.counted, int(np.count_nonzero(data.counted)))
+    return rnn._evaluate(batch, make_loss_spec(rnn._config, at, data.targets, *counted, loss, "sum"))

@@ -96,11 +96,15 @@ def read_batch(
     ends = None if lengths is None else read_lengths(lengths, b, t)
     valid = None if ends is None else steps_before(ends, t)
     start = None if state is None else read_state(c, "state", state, b, device)
+    x = read_steps(c, device, array, are_tokens, valid)
+    return make_batch(c, device, weights, with_k(x, has_k), ends, start, purpose, dropout, valid)
+
+
+def read_steps(c: Config, device: ComputeDevice, x: Array, are_tokens: bool, valid: Array | None) -> Array:
+    """The values of what `as_inputs` returned, checked at the steps that are valid."""
     if are_tokens:
-        checked = read_integers("x", array, c.input_size, valid)
-    else:
-        checked = read_floats("x", array, c.dtype, valid, device)
-    return make_batch(c, device, weights, with_k(checked, has_k), ends, valid, start, purpose, dropout)
+        return read_integers("x", x, c.input_size, valid)
+    return read_floats("x", x, c.dtype, valid, device)
 
 
 def require_batch_memory(
@@ -127,10 +131,10 @@ def make_batch(
     weights: dict[str, Array],
     x: Array,
     lengths: Array | None,
-    valid: Array | None,
     start: Array | None,
     purpose: Purpose,
     dropout: Dropout | None,
+    valid: Array | None,
 ) -> Batch:
     """Make a batch of arrays that have been checked, which are sent to where the backend computes.
 
@@ -146,11 +150,8 @@ def make_batch(
     if start is None:
         start = xp.empty((c.num_layers, c.k, b, c.state), c.dtype)
         for layer, keys in enumerate(c.initial):
-            begin = 0
-            for key in keys:
-                end = begin + weights[key].shape[1]
-                start[layer, :, :, begin:end] = weights[key][:, None]
-                begin = end
+            for key, part in zip(keys, c.state_parts, strict=True):
+                start[layer, :, :, part] = weights[key][:, None]
     x = device.take(x)
     floats, tokens = (x, device.no_tokens) if numbers else (xp.empty((*x.shape, 0), c.dtype), x)
     embedded = None

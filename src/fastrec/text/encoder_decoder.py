@@ -14,7 +14,6 @@ from ..backend import backend_of, move
 from ..files import require_suffix
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array
-from ..rnn.dataset import checked_batch
 from ..rnn.device import ComputeDevice, compute_device
 from ..rnn.fitting import check_optimizer, read_options
 from ..rnn.history import History
@@ -399,9 +398,7 @@ class EncoderDecoder:
     ) -> tuple[Array, Trace | None]:
         """Return the states (layers, 1, n, s) of checked sources, and the trace of an encoder."""
         if self.encoder is not None:
-            config, weights = self.encoder._config, self.encoder._weights(at.backend)
-            batch = checked_batch(config, at, weights, sources, lengths, None, purpose)
-            trace = self.encoder._forward(batch)
+            trace = self.encoder._forward(self.encoder._batch(at, sources, lengths, None, purpose))
             return trace.state[:, None], trace
         return context_states(self._sizes, at, self.context, sources), None
 
@@ -410,10 +407,10 @@ class EncoderDecoder:
     ) -> tuple[Batch, LossSpec]:
         """Return what the decoder reads when it starts in such states, and its loss."""
         self._require_finite(at, "the state of the encoder", state)
-        config, targets, weights = self.decoder._config, pairs.targets, self.decoder._weights(at.backend)
-        batch = checked_batch(config, at, weights, targets.x, targets.lengths, state, purpose)
-        counted, count = targets.counted, int(np.count_nonzero(targets.counted))
-        return batch, make_loss_spec(config, at, targets.targets, counted, count, "cross_entropy", reduction)
+        config, targets = self.decoder._config, pairs.targets
+        batch = self.decoder._batch(at, targets.x, targets.lengths, state, purpose)
+        counted = (targets.counted, int(np.count_nonzero(targets.counted)))
+        return batch, make_loss_spec(config, at, targets.targets, *counted, "cross_entropy", reduction)
 
     def _losses(self, at: ComputeDevice, pairs: Pairs, reduction: Reduction) -> Array:
         """Return the loss (1,), where computed."""

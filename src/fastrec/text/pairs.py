@@ -20,6 +20,7 @@ from ..rnn.validation import (
     read_floats,
     read_integers,
     read_lengths,
+    read_steps,
     steps_before,
 )
 from .sizes import Sizes
@@ -93,9 +94,7 @@ def read_sources(
         array, are_tokens, _ = as_inputs(sizes.encoder, array, "n", "sequence")
         ends = None if lengths is None else move(read_lengths(lengths, *array.shape[:2]), "cpu")
         valid = None if ends is None else steps_before(ends, array.shape[1])
-        if are_tokens:
-            return read_integers("x", array, size, valid)[None], ends
-        return read_floats("x", array, sizes.dtype, valid, at)[None], ends
+        return read_steps(sizes.encoder, at, array, are_tokens, valid)[None], ends
     except ValueError as error:
         raise ValueError(f"sources: {error}") from None
 
