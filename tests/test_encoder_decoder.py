@@ -303,7 +303,7 @@ def test_refuses_contexts_and_options() -> None:
         ({"patience": 0}, "patience is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"optimizer": "adam"}, "optimizer is 'adam'; it must be an SGD or an Adam"),
-        ({"validation": 3}, "validation has 0 parts"),
+        ({"validation": 3}, "validation is 3; give a tuple of sources, targets"),
         ({"callback": 3}, "callback is 3; it must be a function"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -56,9 +56,9 @@ def read_sequences(
     device: ComputeDevice,
     x: ArrayLike,
     targets: ArrayLike,
-    loss: Loss,
     lengths: ArrayLike | None,
     mask: ArrayLike | None,
+    loss: Loss,
 ) -> Sequences:
     """Check the arguments of `fastrec.RNN.loss_and_gradients`, without requiring the memory of a trace."""
     array, are_tokens, has_k = as_inputs(c, x, "n", "sequence")

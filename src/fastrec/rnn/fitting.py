@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,14 +16,15 @@ from ..streams import MAX_SEED, derive
 from ..validation import as_int
 from .checkpoint import Checkpoint, describe, shorten
 from .config import MAX_SIZE, Config
-from .dataset import Sequences, read_sequences
-from .device import ComputeDevice
+from .dataset import read_sequences
 from .history import History
 from .loop import BatchLearner, Callback, train
 from .network import RNN
 from .optimizers import Adam, Optimizer
 from .truncation import evaluate, read_truncation, windows
 from .validation import Dropout, Loss, read_dropout
+
+Examples = TypeVar("Examples")
 
 
 def fit(
@@ -149,10 +151,14 @@ def fit(
         require_suffix(checkpoint, ".npz")
         require_writable(checkpoint)
     read_dropout(c, dropout, seed)
-    data = read_sequences(c, at, x, targets, loss, lengths, mask)
+    data = read_sequences(c, at, x, targets, lengths, mask, loss)
     if not (counting := data.counted.any(axis=1)).all():
         data = data.rows(np.flatnonzero(counting))
-    validation_data = None if validation is None else read_validation(c, at, validation, loss)
+    validation_data = None
+    if validation is not None:
+        names = "x, targets, and perhaps lengths, mask"
+        read = partial(read_sequences, c, at, loss=loss)
+        validation_data = read_validation(validation, names, read)
     left_out = update_dropout(c, dropout, options["seed"], optimizer)
     learner = BatchLearner(
         *(at, rnn, c.models, loss, optimizer, validation_data, data),
@@ -205,18 +211,15 @@ def check_optimizer(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-def read_validation(
-    c: Config, at: ComputeDevice, validation: Sequence[ArrayLike | None], loss: Loss
-) -> Sequences:
-    """Check the argument `validation` of `fit`."""
+def read_validation(validation: Any, names: str, read: Callable[..., Examples]) -> Examples:
+    """Check an argument `validation` of two to four parts with those names, of which two may be missing."""
     if not np.iterable(validation):
-        raise ValueError(f"validation is {validation!r}; give a tuple of x, targets, perhaps lengths, mask")
+        raise ValueError(f"validation is {validation!r}; give a tuple of {names}")
     parts = tuple(validation)
     if not 2 <= len(parts) <= 4:
-        raise ValueError(f"validation has {len(parts)} parts; give x, targets, and perhaps lengths, mask")
-    x, targets, lengths, mask = (*parts, None, None)[:4]
+        raise ValueError(f"validation has {len(parts)} parts; give a tuple of {names}")
     try:
-        return read_sequences(c, at, x, targets, loss, lengths, mask)  # type: ignore[arg-type]
+        return read(*(*parts, None, None)[:4])
     except ValueError as error:
         raise ValueError(f"validation: {error}") from None
 

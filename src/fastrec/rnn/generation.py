@@ -63,30 +63,13 @@ def generate(
     b, device = batch.tokens.shape[1], batch.device
     require_memory("the tokens", 4 * b * steps, backend=device.backend)
     drawn, last = device.xp.empty((b, steps), np.int32), device.xp.empty_like(batch.start)
-    weights = batch.weights
+    weights, names = batch.weights, c.kind.parameters
+    layers = tuple(tuple(weights[name + suffix(n)] for name in names) for n in range(c.num_layers))
+    prompts = (batch.tokens[0], batch.lengths, batch.start)
+    network = (*prompts, layers, weights["W_out"], weights["b_out"], *(c.activation_code or (0,)))
+    sampling = (temperature, most, min(int(share * 2**64), 2**64 - 1), stop, seed, first)
     module = multiplying(precision, kernels("generation", device.backend))
-    module.generate(
-        c.cell,
-        batch.tokens[0],
-        batch.lengths,
-        batch.start,
-        tuple(
-            tuple(weights[name + suffix(layer)] for name in c.kind.parameters)
-            for layer in range(c.num_layers)
-        ),
-        weights["W_out"],
-        weights["b_out"],
-        *(c.activation_code or (0,)),
-        c.kind.feeds_back_output,
-        temperature,
-        most,
-        min(int(share * 2**64), 2**64 - 1),
-        stop,
-        seed,
-        first,
-        drawn,
-        last,
-    )
+    module.generate(c.cell, *network, c.kind.feeds_back_output, *sampling, drawn, last)
     if int(drawn.min()) < 0:
         raise FloatingPointError("the outputs of the network are not finite; its parameters are too large")
     return batch, drawn, last

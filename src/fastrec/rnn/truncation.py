@@ -93,7 +93,7 @@ def truncated_bptt(
     c, at = rnn._config, rnn._device(x, targets, lengths, mask, state)
     rnn._weights(at.backend)
     check_reduction(reduction)
-    data = read_sequences(c, at, x, targets, loss, lengths, mask)
+    data = read_sequences(c, at, x, targets, lengths, mask, loss)
     start = None if state is None else read_state(c, "state", state, len(data.counted), at)
     return (
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..files import require_suffix
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array
 from ..rnn.device import ComputeDevice, compute_device
-from ..rnn.fitting import check_optimizer, read_options
+from ..rnn.fitting import check_optimizer, read_options, read_validation
 from ..rnn.history import History
 from ..rnn.loop import train
 from ..rnn.network import RNN
@@ -26,7 +27,7 @@ from ..rnn.validation import Batch, LossSpec, Purpose, Reduction, make_loss_spec
 from ..streams import MAX_SEED
 from ..validation import as_int
 from .context import context_gradients, context_states, draw_context
-from .pairs import PairLearner, Pairs, read_pairs, read_sources, read_validation
+from .pairs import PairLearner, Pairs, read_pairs, read_sources
 from .sizes import Sizes, Sources
 
 TEXT = "fastrec_encoder_decoder"  # the array of a file that holds the sizes
@@ -383,7 +384,10 @@ class EncoderDecoder:
         optimizer = check_optimizer(Adam(clip=1.0) if optimizer is None else optimizer)
         at = compute_device(self.backend)
         data = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
-        validation_data = None if validation is None else read_validation(self._sizes, at, validation)
+        validation_data = None
+        if validation is not None:
+            names = "sources, targets, and perhaps lengths, target_lengths"
+            validation_data = read_validation(validation, names, partial(read_pairs, self._sizes, at))
         learner = PairLearner(
             *(at, self, None, "cross_entropy", optimizer, validation_data, data),
             learn=lambda batch: [(*self._learn(at, batch, "mean"), np.count_nonzero(batch.counted))],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -97,20 +96,6 @@ def read_sources(
         return read_steps(sizes.encoder, at, array, are_tokens, valid)[None], ends
     except ValueError as error:
         raise ValueError(f"sources: {error}") from None
-
-
-def read_validation(sizes: Sizes, at: ComputeDevice, validation: Sequence[ArrayLike | None]) -> Pairs:
-    """Check the argument `validation` of `EncoderDecoder.fit`."""
-    parts = tuple(validation) if np.iterable(validation) else ()
-    if not 2 <= len(parts) <= 4:
-        raise ValueError(
-            f"validation has {len(parts)} parts; "
-            "give a tuple of sources, targets, and perhaps lengths, target_lengths"
-        )
-    try:
-        return read_pairs(sizes, at, *(*parts, None, None)[:4])  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ValueError(f"validation: {error}") from None
 
 
 class PairLearner(BatchLearner):
