@@ -15,7 +15,7 @@ from devices import to_host
 from fastrec import RNN, SGD, Adam, History, fit, truncated_bptt
 from fastrec.rnn import checkpoint as checkpoints
 from fastrec.rnn import dataset, validation
-from fastrec.rnn.training_log import TrainingLog
+from fastrec.rnn.history import TrainingLog
 
 KINDS = [("elman", 1), ("jordan", 1), ("gru", 1), ("lstm", 1), ("elman", 2), ("lstm", 2)]
 T = 7

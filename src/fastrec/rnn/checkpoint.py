@@ -15,9 +15,9 @@ import numpy as np
 from ..backend import backend_of, move
 from .config import MAX_SIZE, Array
 from .dataset import Sequences
+from .history import TrainingLog
 from .optimizers import Optimizer
 from .serialization import open_archive, read_array, read_text, write_archive
-from .training_log import TrainingLog
 
 TEXT = "fastrec_training"  # the array that holds the text
 LONGEST = 400  # characters of a setting

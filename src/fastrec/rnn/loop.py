@@ -15,9 +15,8 @@ from ..progress import progress_bar
 from .checkpoint import Checkpoint, TrainingState
 from .config import Array
 from .device import ComputeDevice
-from .history import History
+from .history import History, TrainingLog
 from .optimizers import Optimizer
-from .training_log import TrainingLog
 from .validation import Loss
 
 Callback = Callable[[int, History], object]

@@ -90,12 +90,8 @@ class Trace(Displayed):
         >>> bool((trace.state_at(10) == trace.state).all())
         True
         """
-        state = self._state_at(as_int("t", t, 0, self._batch.x.shape[2]))
+        state = state_after(self._made, as_int("t", t, 0, self._batch.x.shape[2]))
         return to_caller(self._batch, public_state(self._made.config, state))
-
-    def _state_at(self, t: int) -> Array:
-        """The same as (layers, k, b, s), where it was computed."""
-        return state_after(self._made, t)
 
     def _sent_to_caller(self) -> Trace:
         """The trace with the arrays that the user reads where x was given."""

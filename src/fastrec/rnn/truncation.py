@@ -13,6 +13,7 @@ from .config import MAX_SIZE, Array
 from .dataset import Sequences, read_sequences
 from .device import ComputeDevice
 from .network import RNN
+from .passes import state_after
 from .trace import Trace
 from .validation import (
     Dropout,
@@ -149,7 +150,7 @@ def windows(
         # Where the next window begins; with k1 = k2 where this one ends, also before a shorter last one.
         after = end if k1 == k2 else max(0, min(end + k1, steps) - k2)
         if after > begin:
-            reached = trace._state_at(after - begin)
+            reached = state_after(trace._made, after - begin)
             bad = ~xp.isfinite(reached).all(axis=(0, 2, 3))
             lost = bad if lost is None else lost | bad
             start = xp.where(lost[:, None, None], 0, reached)
