@@ -32,10 +32,15 @@ def properties(kind: type[Any]) -> list[str]:
 
 
 def parameters(function: Callable[..., Any]) -> list[dict[str, str | None]]:
-    """Defaults by name, None where there is none: of parameters by position or name, and of those by name."""
+    """Defaults by name, None where there is none: of parameters by position or name, and of those by name.
+
+    Parameters that begin with an underscore, of results that only fastrec makes, are not public.
+    """
     by_position: dict[str, str | None] = {}
     by_name: dict[str, str | None] = {}
     for p in inspect.signature(function).parameters.values():
+        if p.name.startswith("_"):
+            continue
         marks = {p.POSITIONAL_ONLY: "{}/", p.VAR_POSITIONAL: "*{}", p.VAR_KEYWORD: "**{}"}
         into = by_name if p.kind == p.KEYWORD_ONLY else by_position
         into[marks.get(p.kind, "{}").format(p.name)] = None if p.default is p.empty else repr(p.default)
