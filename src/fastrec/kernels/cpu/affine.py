@@ -9,9 +9,8 @@ from .matrix import (
     RATE,
     multiply,
     multiply_in_place,
-    pack,
     pack_below,
-    packed,
+    pack_transposed,
     padded,
     read_in_place,
     weight_gradient,
@@ -59,8 +58,6 @@ def affine_forward(a, lengths, W, b, out):
 
 def affine_backward(a, lengths, W, d_out, d_a, d_W, d_b):
     """Gradients of affine_forward."""
-    n, o = W.shape[1:]
-    panels = packed(d_a, o, n)
-    pack(W, 0, True, o, n, panels, 0)
-    affine_parts(d_out, lengths, np.zeros((len(W), n), d_a.dtype), d_a, False, panels)
+    k, n, o = W.shape
+    affine_parts(d_out, lengths, np.zeros((k, n), d_a.dtype), d_a, False, pack_transposed(W, n))
     weight_gradient(a, a[:0, 0], d_out, lengths, 0, o, d_W, 0, d_b, 0)

@@ -53,17 +53,7 @@ SAFE = 3.5  # standard deviations between what could matter and a field, from wh
 
 
 def capacity_scan(
-    key,
-    n,
-    trials,
-    newest,
-    largest,
-    corrupted,
-    synchronous,
-    max_sweeps,
-    max_patterns,
-    counts,
-    censored,
+    key, n, trials, newest, largest, corrupted, synchronous, max_sweeps, max_patterns, counts, censored
 ):
     """Capacity of the networks numbered trials (T,) int64, zero diagonal, into counts (T,) int64.
 
@@ -231,17 +221,7 @@ class NetworkScan:
     """
 
     def __init__(
-        self,
-        key,
-        n,
-        trial,
-        newest,
-        largest,
-        corrupted,
-        synchronous,
-        max_sweeps,
-        max_patterns,
-        progress=None,
+        self, key, n, trial, newest, largest, corrupted, synchronous, max_sweeps, max_patterns, progress=None
     ):
         self.n, self.most = n, max_patterns
         certain = certified_loads(n, corrupted, max_sweeps, max_patterns)

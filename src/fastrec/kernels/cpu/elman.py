@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from .arrays import borrow, copy, empty, fill, keep, zeros
 from .jit import jit
-from .matrix import (
-    multiply,
-    multiply_in_place,
-    pack,
-    pack_below,
-    packed,
-    padded,
-    read_in_place,
-    weight_gradient,
-)
+from .matrix import multiply, pack_below, pack_transposed, padded, read_in_place, weight_gradient
 from .parallel import parallel
 from .time_loop import (
     activate,
@@ -22,6 +13,7 @@ from .time_loop import (
     clear_after,
     count_running,
     input_gradient,
+    multiply_both,
     own_rows,
     pass_down,
     read,
@@ -35,28 +27,12 @@ __all__ = ["elman_backward", "elman_forward"]
 
 @parallel
 def elman_forward_rows(
-    task,
-    order,
-    parts,
-    x,
-    tokens,
-    lengths,
-    state,
-    W_in,
-    b,
-    activation,
-    hidden,
-    in_place,
-    inward,
-    recurrent,
+    task, order, parts, x, tokens, lengths, state, W_in, b, activation, hidden, in_place, inward, recurrent
 ):
     """elman_forward of a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
     h, i = hidden.shape[3], x.shape[3]
-    scratch = (
-        empty((len(order), i + h), hidden),
-        zeros((len(order), padded(h, hidden)), hidden),
-    )
+    scratch = (empty((len(order), i + h), hidden), zeros((len(order), padded(h, hidden)), hidden))
     left, z = borrow(scratch)
     for s, row in enumerate(order):
         copy(state[net, row], left[s, i:])
@@ -66,11 +42,7 @@ def elman_forward_rows(
         for s in range(running):
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, :h])
-        if in_place:
-            multiply_in_place(left, 0, i + h, running, inward[net], h, 0, i, h, z)
-            multiply_in_place(left, i, i + h, running, recurrent[net], h, 0, h, h, z)
-        else:
-            multiply(left, 0, i + h, running, inward[net], i + h, z)
+        multiply_both(left, i, running, in_place, inward[net], recurrent[net], h, 0, h, z)
         for s in range(running):
             out = hidden[net, order[s], t]
             activate(activation, z[s], out)
@@ -143,9 +115,7 @@ def elman_backward(
 ):
     """BPTT through elman_forward."""
     h, i = hidden.shape[3], d_x.shape[3]
-    back, down = packed(hidden, h, h), packed(hidden, h, i)
-    pack(W_rec, 0, True, h, h, back, 0)
-    pack(W_in, 0, True, h, i, down, 0)
+    back, down = pack_transposed(W_rec, h), pack_transposed(W_in, i)
     args = (lengths, hidden, activation, d_hidden, d_last, d_z, d_x, d_state, flow, back, down)
     spread(elman_backward_rows, hidden, lengths, (i + h) * h, args)
     input_gradient(x, tokens, d_z, lengths, h, d_W_in)

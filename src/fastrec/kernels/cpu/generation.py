@@ -108,10 +108,9 @@ def draw(y, temperature, top_k, top_p, random, weights, ranks, ones):
 
 
 @jit
-def draw_rows(
-    worker, workers, t, prompt, lengths, rule, y, reading, moving, drawn, ended, weights, ranks, ones
-):
+def draw_rows(worker, workers, t, rows, rule, y, scratch):
     """What each row of a worker's share reads after step t, drawn once its prompt has ended."""
+    (prompt, lengths, reading, moving, drawn, ended), (weights, ranks, ones) = rows, scratch
     temperature, top_k, top_p, stop, key, first = rule
     b, n = drawn.shape
     for row in range(worker * b // workers, (worker + 1) * b // workers):
@@ -198,7 +197,7 @@ def workers_of(cell):
 
     def work(worker, workers, phases, begun, done, net, readout, rule, rows, states, scratch):
         """A worker's way through the phases; begun and done count those of each part, and all parts done."""
-        prompt, lengths, reading, moving, drawn, ended = rows
+        _, lengths, reading, moving, _, ended = rows
         outputs, hidden, cells = states
         sums, products, chances, ranks, ones = scratch
         layers, shortest = hidden.shape[1], lengths[0]
@@ -216,17 +215,8 @@ def workers_of(cell):
                         top = hidden[(t + 1) % 2, layers - 1]
                         step_logits(part, workers, moving, top, *readout, outputs, sums[worker])
                     elif phase > layers:
-                        of_rows = (
-                            outputs,
-                            reading,
-                            moving,
-                            drawn,
-                            ended,
-                            chances[worker],
-                            ranks[worker],
-                            ones,
-                        )
-                        draw_rows(part, workers, t, prompt, lengths, rule, *of_rows)
+                        room = (chances[worker], ranks[worker], ones)
+                        draw_rows(part, workers, t, rows, rule, outputs, room)
                     fetch_add(done, 0, 1)
                 else:
                     relax()

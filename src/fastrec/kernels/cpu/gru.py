@@ -11,6 +11,7 @@ from .matrix import (
     multiply_in_place,
     pack,
     pack_below,
+    pack_transposed,
     packed,
     padded,
     read_in_place,
@@ -24,8 +25,10 @@ from .time_loop import (
     count_running,
     input_gradient,
     logistic_in_place,
+    multiply_both,
     own_rows,
     pass_down,
+    quarters,
     read,
     spread,
     squared_norm,
@@ -73,13 +76,11 @@ def gru_forward_rows(
             begin_sums(tokens, net, order[s], t, W_in, b, 0, rz[s, : 2 * h])
             begin_sums(tokens, net, order[s], t, W_in, b, 2 * h, n[s, :h])
             copy(b_n[net], n_rec[s, :h])
+        multiply_both(left, i, running, in_place, both[net], recurrent[net], 3 * h, 0, 2 * h, rz)
         if in_place:
-            multiply_in_place(left, 0, i + h, running, inward[net], 3 * h, 0, i, 2 * h, rz)
-            multiply_in_place(left, i, i + h, running, recurrent[net], 3 * h, 0, h, 2 * h, rz)
             multiply_in_place(left, 0, i + h, running, inward[net], 3 * h, 2 * h, i, h, n)
             multiply_in_place(left, i, i + h, running, recurrent[net], 3 * h, 2 * h, h, h, n_rec)
         else:
-            multiply(left, 0, i + h, running, both[net], i + h, rz)
             multiply(left, 0, i + h, running, inward[net], i, n)
             multiply(left, i, i + h, running, recurrent[net], h, n_rec)
         for s in range(running):
@@ -118,8 +119,10 @@ def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates):
 
 
 @jit
-def gru_step_back(r, z, n, n_rec, last, carry, d_n, d_r, d_z, d_n_rec):
-    """Gradients of the gates' sums from carry, the gradient of h_t, which is left with its direct way on."""
+def gru_step_back(gates, last, carry, d_gates):
+    """Gradients of the gates' sums from carry, the gradient of h_t, which becomes that of `last` by way of z
+    alone."""
+    (r, z, n, n_rec), (d_n, d_r, d_z, d_n_rec) = gates, d_gates
     for j in range(len(carry)):
         d_z[j] = carry[j] * (last[j] - n[j])
     for j in range(len(carry)):
@@ -170,27 +173,15 @@ def gru_backward_rows(
     for t in range(hidden.shape[2] - 1, -1, -1):
         running = count_running(lengths, order, t)
         for s in range(running):
-            row, own, sums = order[s], d[s], carry[s, :h]
+            row, sums = order[s], carry[s, :h]
             add(d_hidden[net, row, t], sums)
             if flow.shape[2]:
                 flow[net, row, t] = squared_norm(sums)
-            kept, made = gates[net, row, t], d_gates[net, row, t]
-            last = hidden[net, row, t - 1] if t else state[net, row]
-            gru_step_back(
-                kept[:h],
-                kept[h : 2 * h],
-                kept[2 * h : 3 * h],
-                kept[3 * h :],
-                last,
-                sums,
-                own[:h],
-                own[h : 2 * h],
-                own[2 * h : 3 * h],
-                own[3 * h :],
-            )
-            copy(own[h : 3 * h], made[: 2 * h])
-            copy(own[:h], made[2 * h : 3 * h])
-            copy(own[3 * h :], made[3 * h :])
+            last, made = hidden[net, row, t - 1] if t else state[net, row], d_gates[net, row, t]
+            gru_step_back(quarters(gates[net, row, t]), last, sums, quarters(d[s]))
+            copy(d[s, h : 3 * h], made[: 2 * h])
+            copy(d[s, :h], made[2 * h : 3 * h])
+            copy(d[s, 3 * h :], made[3 * h :])
         multiply(d, h, 4 * h, running, back[net], 3 * h, carry)
         pass_down(d, 0, running, down[net], 3 * h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
@@ -220,8 +211,7 @@ def gru_backward(
 ):
     """BPTT through gru_forward."""
     h, i = hidden.shape[3], d_x.shape[3]
-    back, down = packed(hidden, 3 * h, h), packed(hidden, 3 * h, i)
-    pack(W_rec, 0, True, 3 * h, h, back, 0)
+    back, down = pack_transposed(W_rec, h), packed(hidden, 3 * h, i)
     pack(W_in, 2 * h, True, h, i, down, 0)
     pack(W_in, 0, True, 2 * h, i, down, h)
     args = (lengths, state, hidden, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from .arrays import borrow, copy, empty, fill, keep, zeros
-from .jit import jit
+from .elman import elman_step
 from .matrix import (
     multiply,
     multiply_in_place,
-    pack,
     pack_below,
-    packed,
+    pack_transposed,
     padded,
     read_in_place,
     weight_gradient,
@@ -22,6 +21,7 @@ from .time_loop import (
     clear_after,
     count_running,
     input_gradient,
+    multiply_both,
     own_rows,
     pass_down,
     read,
@@ -72,11 +72,7 @@ def jordan_forward_rows(
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, :h])
             copy(b_out[net], y[s])
-        if in_place:
-            multiply_in_place(left, 0, i + o, running, inward[net], h, 0, i, h, z)
-            multiply_in_place(left, i, i + o, running, recurrent[net], h, 0, o, h, z)
-        else:
-            multiply(left, 0, i + o, running, inward[net], i + o, z)
+        multiply_both(left, i, running, in_place, inward[net], recurrent[net], h, 0, h, z)
         for s in range(running):
             out = hidden[net, order[s], t]
             activate(activation, z[s], out)
@@ -185,34 +181,12 @@ def jordan_backward(
 ):
     """BPTT through jordan_forward."""
     h, i, o = hidden.shape[3], d_x.shape[3], outputs.shape[3]
-    back, down, readout = packed(hidden, h, o), packed(hidden, h, i), packed(hidden, o, h)
-    pack(W_rec, 0, True, h, o, back, 0)
-    pack(W_in, 0, True, h, i, down, 0)
-    pack(W_out, 0, True, o, h, readout, 0)
-    args = (
-        lengths,
-        hidden,
-        activation,
-        d_hidden,
-        d_outputs,
-        d_last,
-        d_z,
-        d_y,
-        d_x,
-        d_state,
-        flow,
-        back,
-        down,
-        readout,
-    )
+    packed = pack_transposed(W_rec, o), pack_transposed(W_in, i), pack_transposed(W_out, h)
+    args = (lengths, hidden, activation, d_hidden, d_outputs, d_last, d_z, d_y, d_x, d_state, flow, *packed)
     spread(jordan_backward_rows, hidden, lengths, (i + 2 * o) * h, args)
     input_gradient(x, tokens, d_z, lengths, h, d_W_in)
     weight_gradient(outputs, state, d_z, lengths, 0, h, d_W_rec, 0, d_b, 0)
     weight_gradient(hidden, state[:0], d_y, lengths, 0, o, d_W_out, 0, d_b_out, 0)
 
 
-@jit
-def jordan_step(activation, z, p, before, cells, after):
-    """after = f(z + p), of some units of a row."""
-    add(p, z)
-    activate(activation, z, after)
+jordan_step = elman_step  # only what p is a product with differs

@@ -7,16 +7,7 @@ import numpy as np
 from .arrays import borrow, copy, empty, fill, keep, zeros
 from .functions import tanh
 from .jit import jit
-from .matrix import (
-    multiply,
-    multiply_in_place,
-    pack,
-    pack_below,
-    packed,
-    padded,
-    read_in_place,
-    weight_gradient,
-)
+from .matrix import multiply, pack_below, pack_transposed, padded, read_in_place, weight_gradient
 from .parallel import parallel
 from .time_loop import (
     add,
@@ -25,8 +16,10 @@ from .time_loop import (
     count_running,
     input_gradient,
     logistic_in_place,
+    multiply_both,
     own_rows,
     pass_down,
+    quarters,
     read,
     spread,
     squared_norm,
@@ -37,21 +30,7 @@ __all__ = ["lstm_backward", "lstm_forward"]
 
 @parallel
 def lstm_forward_rows(
-    task,
-    order,
-    parts,
-    x,
-    tokens,
-    lengths,
-    state,
-    W_in,
-    b,
-    hidden,
-    cells,
-    gates,
-    in_place,
-    inward,
-    recurrent,
+    task, order, parts, x, tokens, lengths, state, W_in, b, hidden, cells, gates, in_place, inward, recurrent
 ):
     """lstm_forward of a part of the rows of a network."""
     net, order = task // parts, own_rows(order, task % parts, parts)
@@ -71,16 +50,10 @@ def lstm_forward_rows(
         for s in range(running):
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, : 4 * h])
-        if in_place:
-            multiply_in_place(left, 0, i + h, running, inward[net], 4 * h, 0, i, 4 * h, z)
-            multiply_in_place(left, i, i + h, running, recurrent[net], 4 * h, 0, h, 4 * h, z)
-        else:
-            multiply(left, 0, i + h, running, inward[net], i + h, z)
+        multiply_both(left, i, running, in_place, inward[net], recurrent[net], 4 * h, 0, 4 * h, z)
         for s in range(running):
             row, made = order[s], z[s, : 4 * h]
-            lstm_output(
-                made[:h], made[h : 2 * h], made[2 * h : 3 * h], made[3 * h :], c[s], hidden[net, row, t]
-            )
+            lstm_output(quarters(made), c[s], hidden[net, row, t])
             copy(hidden[net, row, t], left[s, i:])
             copy(made, gates[net, row, min(t, gates.shape[2] - 1)])
             copy(c[s], cells[net, row, min(t, cells.shape[2] - 1)])
@@ -88,8 +61,9 @@ def lstm_forward_rows(
 
 
 @jit
-def lstm_output(i, f, g, o, c, h):
-    """i, f, g, o become gates; c = f c + i g; h = o tanh(c)."""
+def lstm_output(sums, c, h):
+    """The sums of the gates i, f, g, o become the gates; c = f c + i g; h = o tanh(c)."""
+    i, f, g, o = sums
     logistic_in_place(i)
     logistic_in_place(f)
     for j in range(len(g)):
@@ -112,9 +86,10 @@ def lstm_forward(x, tokens, lengths, state, W_in, W_rec, b, hidden, cells, gates
 
 
 @jit
-def lstm_step_back(i, f, g, o, last, c, d_h, d_c, d_i, d_f, d_g, d_o):
-    """Gradients of the gates' sums from those of h_t and of c_t (by way of c_{t+1}); d_c is taken on to
-    c_{t-1}."""
+def lstm_step_back(gates, last, c, d_h, d_c, d_gates):
+    """Gradients of the gates' sums from those of h_t and of c_t (by way of c_{t+1}); d_c becomes that of
+    c_{t-1}, which is `last`."""
+    (i, f, g, o), (d_i, d_f, d_g, d_o) = gates, d_gates
     for j in range(len(c)):
         d_f[j] = tanh(c[j])
     for j in range(len(c)):
@@ -168,27 +143,14 @@ def lstm_backward_rows(
     for t in range(hidden.shape[2] - 1, -1, -1):
         running = count_running(lengths, order, t)
         for s in range(running):
-            row, own, sums = order[s], d[s], carry[s, :h]
+            row, sums = order[s], carry[s, :h]
             add(d_hidden[net, row, t], sums)
             if flow.shape[2]:
                 flow[net, row, t] = squared_norm(sums)
-            kept = gates[net, row, t]
+            kept, c = quarters(gates[net, row, t]), cells[net, row, t]
             last = cells[net, row, t - 1] if t else state[net, row, h:]
-            lstm_step_back(
-                kept[:h],
-                kept[h : 2 * h],
-                kept[2 * h : 3 * h],
-                kept[3 * h :],
-                last,
-                cells[net, row, t],
-                sums,
-                d_c[s],
-                own[:h],
-                own[h : 2 * h],
-                own[2 * h : 3 * h],
-                own[3 * h :],
-            )
-            copy(own, d_gates[net, row, t])
+            lstm_step_back(kept, last, c, sums, d_c[s], quarters(d[s]))
+            copy(d[s], d_gates[net, row, t])
             fill(carry[s], 0, 0)
         multiply(d, 0, 4 * h, running, back[net], 4 * h, carry)
         pass_down(d, 0, running, down[net], 4 * h, inward, net, order, t, d_x)
@@ -220,15 +182,12 @@ def lstm_backward(
 ):
     """BPTT through lstm_forward."""
     h, i = hidden.shape[3], d_x.shape[3]
-    back, down = packed(hidden, 4 * h, h), packed(hidden, 4 * h, i)
-    pack(W_rec, 0, True, 4 * h, h, back, 0)
-    pack(W_in, 0, True, 4 * h, i, down, 0)
+    back, down = pack_transposed(W_rec, h), pack_transposed(W_in, i)
     args = (lengths, state, hidden, cells, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down)
     spread(lstm_backward_rows, hidden, lengths, 4 * (i + h) * h, args)
     input_gradient(x, tokens, d_gates, lengths, 4 * h, d_W_in)
-    weight_gradient(
-        hidden, np.ascontiguousarray(state[:, :, :h]), d_gates, lengths, 0, 4 * h, d_W_rec, 0, d_b, 0
-    )
+    start = np.ascontiguousarray(state[:, :, :h])
+    weight_gradient(hidden, start, d_gates, lengths, 0, 4 * h, d_W_rec, 0, d_b, 0)
 
 
 @jit
@@ -237,4 +196,4 @@ def lstm_step(activation, z, p, before, cells, after):
     n, width = len(after), len(z) // 4
     add(p, z)
     i_f, g_o = z[: 2 * width], z[2 * width :]
-    lstm_output(i_f[:n], i_f[width : width + n], g_o[:n], g_o[width : width + n], cells, after)
+    lstm_output((i_f[:n], i_f[width : width + n], g_o[:n], g_o[width : width + n]), cells, after)

@@ -200,6 +200,14 @@ def pack_below(first, columns, *matrices):
     return panels
 
 
+def pack_transposed(W, columns):
+    """The transpose of W (k, rows, depth), of its first rows as that many columns, packed."""
+    depth = W.shape[2]
+    panels = packed(W, depth, columns)
+    pack(W, 0, True, depth, columns, panels, 0)
+    return panels
+
+
 def has_halves(W):
     """Whether numbers are float32 with 16 bits of 0 at the end: those that bfloat16 has."""
     return W.dtype == np.float32 and not (W.view(np.uint32) & 0xFFFF).any()
@@ -365,21 +373,9 @@ def weight_gradient_parts(
     else:
         k0, k1 = begin, min(end, n)
     summed = sums.size > 0 and (across or part == 0)
+    first, out_first, sums_first = first + c0, out_first + c0, sums_first + c0
     weight_gradient_rows(
-        left,
-        start,
-        d,
-        net,
-        lengths,
-        first + c0,
-        c1 - c0,
-        k0,
-        k1,
-        out,
-        out_first + c0,
-        summed,
-        sums,
-        sums_first + c0,
+        left, start, d, net, lengths, first, c1 - c0, k0, k1, out, out_first, summed, sums, sums_first
     )
 
 

@@ -92,19 +92,7 @@ def rows_together(rows, order, steps):
 
 @parallel
 def recall_rows(
-    task,
-    block,
-    key,
-    order,
-    packed,
-    units,
-    self_coupling,
-    max_sweeps,
-    states,
-    converged,
-    sweeps,
-    flips,
-    forms,
+    task, block, key, order, packed, units, self_coupling, max_sweeps, states, converged, sweeps, flips, forms
 ):
     """`recall_async` of a block of rows."""
     k, b, _ = states.shape
@@ -207,9 +195,8 @@ def recall_async_weights(key, order, weights, max_sweeps, states, converged, swe
     rows, n = converged.size, weights.shape[1]
     block = min(rows_together(rows, order, 0), max(1, BATCH_FIELDS // n))
     args = (key, order, weights, max_sweeps, states, converged, sweeps, flips, forms)
-    recall_rows_weights.deal(
-        -(-rows // block), rows * n * n, block, *args
-    )  # the fields, an addition a nanosecond
+    # The fields take an addition a nanosecond.
+    recall_rows_weights.deal(-(-rows // block), rows * n * n, block, *args)
 
 
 @parallel

@@ -90,9 +90,8 @@ def load(builder: ir.IRBuilder, pointer: ir.Value, type: ir.Type) -> ir.Value:
 
 def store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value) -> None:
     """Store a vector through an element pointer, aligned only as an element is."""
-    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = bytes_of(
-        pointer.type.pointee
-    )
+    stored = builder.store(value, builder.bitcast(pointer, value.type.as_pointer()))
+    stored.align = bytes_of(pointer.type.pointee)
 
 
 def call_vector(builder: ir.IRBuilder, name: str, value: ir.Value, result: ir.Type | None = None) -> ir.Value:
@@ -210,9 +209,8 @@ def masked_sum(typingctx, words, start, count, values, first):
         for half in (32, 16):
             first, second = list(range(half)), list(range(half, 2 * half))
             value = builder.add(lanes_of(builder, value, first), lanes_of(builder, value, second))
-        return call_vector(
-            builder, "llvm.vector.reduce.add", builder.sext(value, ir.VectorType(I64, 16)), I64
-        )
+        wide = builder.sext(value, ir.VectorType(I64, 16))
+        return call_vector(builder, "llvm.vector.reduce.add", wide, I64)
 
     return types.int64(words, types.int64, types.int64, values, types.int64), body
 
@@ -248,9 +246,8 @@ def add_signed(typingctx, words, start, count, step, values):
         with cgutils.for_range(builder, args[2]) as loop:
             mask = lane_mask(builder, builder.load(builder.gep(bits, [loop.index])), I32)
             pointer = builder.gep(numbers, [builder.mul(loop.index, I64(64))])
-            store(
-                builder, builder.add(load(builder, pointer, vector), builder.select(mask, up, down)), pointer
-            )
+            change = builder.select(mask, up, down)
+            store(builder, builder.add(load(builder, pointer, vector), change), pointer)
         return context.get_dummy_value()
 
     return types.void(words, types.int64, types.int64, types.int32, values), body

@@ -14,7 +14,7 @@ from .. import RELU, TANH
 from .arrays import copy, empty, fill
 from .functions import logistic, tanh
 from .jit import jit
-from .matrix import RATE, multiply, parts_of, weight_gradient
+from .matrix import RATE, multiply, multiply_in_place, parts_of, weight_gradient
 from .parallel import parallel
 
 FIRST_ROW = np.zeros(1, np.int64)
@@ -125,6 +125,27 @@ def logistic_in_place(z):
     """z = logistic(z)."""
     for j in range(len(z)):
         z[j] = logistic(z[j])
+
+
+@jit
+def quarters(values):
+    """The four parts of values (4 h), one for each gate."""
+    h = len(values) // 4
+    return values[:h], values[h : 2 * h], values[2 * h : 3 * h], values[3 * h :]
+
+
+@jit
+def multiply_both(left, i, running, in_place, inward, recurrent, stride, first, columns, sums):
+    """sums += [x_t | h_{t-1}] [W_in; W_rec] for the running rows of left = [x_t | h_{t-1}].
+
+    inward is both matrices, packed; or the two are read in place, from their columns first.. on of `stride`.
+    """
+    width = left.shape[1]
+    if in_place:
+        multiply_in_place(left, 0, width, running, inward, stride, first, i, columns, sums)
+        multiply_in_place(left, i, width, running, recurrent, stride, first, width - i, columns, sums)
+    else:
+        multiply(left, 0, width, running, inward, width, sums)
 
 
 @jit
