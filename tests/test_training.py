@@ -14,7 +14,7 @@ from devices import to_host
 
 from fastrec import RNN, SGD, Adam, History, fit, truncated_bptt
 from fastrec.rnn import checkpoint as checkpoints
-from fastrec.rnn import dataset, validation
+from fastrec.rnn import validation
 from fastrec.rnn.history import TrainingLog
 
 KINDS = [("elman", 1), ("jordan", 1), ("gru", 1), ("lstm", 1), ("elman", 2), ("lstm", 2)]
@@ -356,8 +356,7 @@ class TestFit:
             return read_floats(name, *arguments)
 
         read_floats = validation.read_floats
-        for module in (validation, dataset):
-            monkeypatch.setattr(module, "read_floats", note)
+        monkeypatch.setattr(validation, "read_floats", note)
         fit(network("elman", "reference"), **task(), lengths=LENGTHS, epochs=2, batch_size=2, k1=2)
         assert checked == ["x", "targets"]
 
