@@ -1,20 +1,20 @@
-"""Compute kernels: the same names, argument names and order in every backend folder, but for the keyword
-precision of `fastrec.kernels.reference.rnn`, which cpu kernels do not have.
+"""Compute kernels, with the same names, argument names and argument order on every backend.  The one
+exception is the keyword ``precision`` of the RNN kernels, which those of backend "cpu" do not take.
 
-Inputs come first, then outputs, which the caller allocates; sizes are taken from shapes.
+Inputs come first, then outputs, which the caller allocates; sizes follow from shapes.
 Kernels trust their arguments (the public objects have checked them) and never import public code.
 
 Dimension letters: n neurons, p patterns, b batch rows, k independent networks, w words of a packed
 state, u words of a packed unit; t time, i inputs, h hidden, o outputs, g gates, s the width of a
 recurrent state (h; for lstm 2h = [h | c], for jordan o), m = 1 or k: 1 is one shared by all networks.
 
-Packed arrays hold one unit (or pattern) a bit, +1 as 1 and -1 as 0, least significant bit first, in
-uint64 words; the bits past the end are 0.  ``packed`` (k, p, w = words(n)) has a row a pattern,
+Packed arrays hold one unit (or pattern) in each bit, +1 as 1 and -1 as 0, least significant bit first, in
+uint64 words; the bits past the end are 0.  ``packed`` (k, p, w = words(n)) has one row for each pattern,
 ``units`` (k, n, u = words(p)) is its transpose.
 
 Random streams are Philox4x32-10 (Salmon et al., SC 2011).  The counter of a block of four 32-bit words
-is (block, row, network, stream | step << 8), so any bit is had without the ones before it, on any
-backend, in any order:
+is (block, row, network, stream | step << 8), so that any bit can be computed without the ones before it,
+on any backend and in any order:
 
 ========= ============== ============= ====================================================
 stream    row            step          a block holds

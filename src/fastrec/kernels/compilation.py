@@ -1,4 +1,4 @@
-"""Compilations of kernels: the time they take a thread, and the listeners told when they begin and end."""
+"""Compilation of kernels: the time each thread spends on it, and listeners notified of its start and end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _of_thread = threading.local()
 
 
 class Listener(Protocol):
-    """An object that is told of compilations, such as one that shows them to the user."""
+    """An object notified of compilations, for instance to show them to the user."""
 
     def start(self, compilation: Compilation) -> None:
         """A compilation begins."""
@@ -32,7 +32,7 @@ class Compilation:
     """A ``with`` block in which a kernel is compiled.
 
     part: what the kernel belongs to, such as "capacity".  functions: how many functions the kernel consists
-    of, 0 if unknown; `begun` holds those that the compiler has begun with.
+    of, 0 if unknown; `begun` holds those whose compilation has begun.
     """
 
     def __init__(self, part: str, name: str, functions: int = 0) -> None:
@@ -62,7 +62,7 @@ class Compilation:
 
 
 def note_function(function: object) -> None:
-    """Note in the compilation of this thread, if there is one, that the compiler begins with a function."""
+    """Record in this thread's compilation, if there is one, that the compiler begins with a function."""
     current = getattr(_of_thread, "current", None)
     if current is not None:
         current.begun.add(function)
@@ -79,5 +79,5 @@ def not_timed() -> Iterator[None]:
 
 
 def compiling_seconds() -> float:
-    """Seconds that this thread has spent compiling the kernels it called, or reading them from disk."""
+    """Seconds this thread has spent compiling the kernels it called or reading them from disk."""
     return float(getattr(_of_thread, "seconds", 0.0))

@@ -1,4 +1,4 @@
-"""Rounding to the precisions of matrix products: of weights by networks, of factors by the reference."""
+"""Rounding to the precisions of matrix products: networks round weights, the reference rounds factors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small array functions that compile at once, where NumPy's take Numba a tenth of a second each and more."""
+"""Small array functions that compile quickly: each of NumPy's costs Numba 0.1 s or more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE = 64  # bytes of a line of the cache
 
 
 def new_array(context: Any, builder: ir.IRBuilder, array: types.Array, shape: ir.Value) -> Any:
-    """Room for an array of a type whose lengths a tuple has."""
+    """Allocate an array of the given type and shape."""
     lengths = [builder.extract_value(shape, i) for i in range(array.ndim)]
     return _empty_nd_impl(context, builder, array, lengths)
 
@@ -50,7 +50,7 @@ def zeros(typingctx, shape, like):
 
 @intrinsic(prefer_literal=False)
 def clear(typingctx, values, first, size):
-    """Set `size` numbers of an array to 0, from the first on that is named."""
+    """Set values[first : first + size] to 0."""
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         made = make_array(values)(context, builder, args[0])
@@ -63,7 +63,7 @@ def clear(typingctx, values, first, size):
 
 @intrinsic(prefer_literal=False)
 def to_line(typingctx, values):
-    """How many of the first numbers of an array lie before one that begins a line of the cache."""
+    """Number of leading elements before the first one that begins a cache line."""
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         address = builder.ptrtoint(data(context, builder, values, args[0]), I64)
@@ -75,7 +75,7 @@ def to_line(typingctx, values):
 
 @intrinsic(prefer_literal=False)
 def matrix(typingctx, values, rows, columns):
-    """The first numbers of values, of one dimension, as rows of so many columns; values must outlive it."""
+    """View the first elements of one-dimensional values as a matrix; values must outlive the view."""
     array = types.Array(values.dtype, 2, "C")
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
@@ -96,9 +96,10 @@ def matrix(typingctx, values, rows, columns):
 
 @intrinsic(prefer_literal=False)
 def borrow(typingctx, value):
-    """The same value; arrays in it become views that others keep alive, so that no use of them is counted.
+    """Return the value with views that count no references in place of its arrays.
 
-    Numba counts with atomic additions, whenever a row or a slice is taken.
+    Numba counts references by atomic additions whenever a row or slice is taken.  The caller must keep the
+    arrays alive, see `keep`.
     """
 
     def unowned(context: Any, builder: ir.IRBuilder, kind: types.Type, made: ir.Value) -> ir.Value:
@@ -120,7 +121,7 @@ def borrow(typingctx, value):
 
 @intrinsic(prefer_literal=False)
 def keep(typingctx, owners):
-    """Keep arrays, a tuple, until here: those that `borrow` made of them may be used before, not after."""
+    """Keep a tuple of arrays alive up to here; views made of them by `borrow` must not be used later."""
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
         return context.get_dummy_value()
@@ -137,7 +138,7 @@ def fill(values, first, value):
 
 @jit
 def sum_first(values, size):
-    """Sum of the first `size` numbers, or how many of so many flags are set, as int64."""
+    """Sum of the first `size` numbers, or the number of flags set among them, as int64."""
     total = 0
     for i in range(size):
         total += values[i]

@@ -25,7 +25,7 @@ FAR = 1 << 29  # of a height: no sum of the digits of so many patterns is so lar
 
 
 @jit
-def overlap_block(x, first, own, begin, end, n, mirror, gram):
+def overlap_block(x, first, size, begin, end, n, mirror, gram):
     """Overlaps of memories first.. with patterns begin..end - 1, COLUMNS at most, into columns of gram.
 
     mirror: the memories are all patterns, so that those before `begin` give the rows from there too.
@@ -36,7 +36,7 @@ def overlap_block(x, first, own, begin, end, n, mirror, gram):
         product(x, panels, n, begin, end, 0, begin, True, gram)
         product(x, panels, n, begin, end, begin, end, False, gram)
     else:
-        product(x[first : first + own], panels, n, begin, end, 0, own, False, gram)
+        product(x[first : first + size], panels, n, begin, end, 0, size, False, gram)
 
 
 @jit
@@ -48,9 +48,9 @@ def split_overlaps(tile, until, shift, n, memories, options, tables):
     where it matters only if x_i (S_a + S_b) <= -height.  Bits are summed as 0 and 2: that is S + sum digits.
     """
     newest, _, _, _, corrupted, certain = options
-    (first, own, most, ends), (gram, digits, centers, widths) = memories, tables
+    (first, size, most, ends), (gram, digits, centers, widths) = memories, tables
     totals, rests = zeros((ROWS,), np.int64), zeros((ROWS,), np.int64)
-    rows, begin, step = min(ROWS, own - tile), 0, 0
+    rows, begin, step = min(ROWS, size - tile), 0, 0
     while begin < until:
         end = ends[step]
         last, height = min(end, most), FAR
@@ -99,12 +99,12 @@ def set_width(step, tile, height, centers, widths):
 def scan_panel(panel, network, memories, options, tables, notes, scratch):
     """Follow the fields of the memories first.. at 32 units through all loads that still matter."""
     newest, largest, _, _, _, _ = options
-    (_, _, _, x, units), (first, own, most, ends), failing, failed = network, memories, notes[0], notes[1]
+    (_, _, _, x, units), (first, size, most, ends), failing, failed = network, memories, notes[0], notes[1]
     (gram, digits, centers, widths), (sums, bits, near, spans, _) = tables, scratch
-    rows, u, final, found = len(gram), units.shape[1], len(ends), 0
+    rows, u, final, flagged = len(gram), units.shape[1], len(ends), 0
     place, panels, begin, chunk = to_line(sums), to_line(bits), 0, 0
     end = last_open(most, largest, failing, failed)
-    until = min(end, first + own) if newest else end
+    until = min(end, first + size) if newest else end
     while begin < until:
         stop, last = begin, chunk
         while stop < until and stop < begin + CHUNK:
@@ -112,7 +112,7 @@ def scan_panel(panel, network, memories, options, tables, notes, scratch):
         for known in range(begin, stop, 64):
             at = panels + (known - begin) // 4 * PANEL
             spread_bits(units, panel * UNITS * u + known // 64, u, bits, at)
-        for tile in range(0, min(own, end - first), ROWS):
+        for tile in range(0, min(size, end - first), ROWS):
             at, here = begin, place + tile * UNITS
             if begin == 0:
                 clear(sums, here, ROWS * UNITS)
@@ -132,44 +132,44 @@ def scan_panel(panel, network, memories, options, tables, notes, scratch):
                 digit = (tile // ROWS * digits.shape[1] + at // 4) * ROWS
                 known, groups = panels + (at - begin) // 4 * PANEL, (next_at - at) // 4
                 center, width = row * rows + tile, widths[row, tile // ROWS]
-                memory, note = first + tile, (ROWS + 1) * found
+                memory, note = first + tile, (ROWS + 1) * flagged
                 if advance(
                     digits, digit, bits, known, groups, sums, here, centers, center, width, x, memory, panel,
                     near, note,
                 ):  # fmt: skip
-                    spans[found, 0], spans[found, 1] = row, tile
-                    spans[found, 2], spans[found, 3] = at, next_at
-                    found += 1
-                    if found == len(spans):
-                        look_closer(panel, found, network, memories, options, gram, notes, scratch)
-                        found = 0
+                    spans[flagged, 0], spans[flagged, 1] = row, tile
+                    spans[flagged, 2], spans[flagged, 3] = at, next_at
+                    flagged += 1
+                    if flagged == len(spans):
+                        look_closer(panel, flagged, network, memories, options, gram, notes, scratch)
+                        flagged = 0
                 at = next_at
         begin, chunk = stop, last
-        look_closer(panel, found, network, memories, options, gram, notes, scratch)
-        found = 0
+        look_closer(panel, flagged, network, memories, options, gram, notes, scratch)
+        flagged = 0
         # The newest are looked at when all is added, however soon other threads end the search.
         if not newest:
             until = last_open(end, largest, failing, failed)
 
 
 @jit
-def look_closer(panel, found, network, memories, options, gram, notes, scratch):
+def look_closer(panel, flagged, network, memories, options, gram, notes, scratch):
     """Judge the units that `advance` has found near, at the loads of their steps, one by one.
 
     A load fails where the memory is unstable.  Where the field is small the unit is noted, and the load too
     if some of the flips could turn the unit the wrong way, or leave it so if it is itself flipped.
     """
     newest, largest, _, _, corrupted, certain = options
-    (key, trial, n, _, units), (first, own, most, _) = network, memories
+    (key, trial, n, _, units), (first, size, most, _) = network, memories
     (failing, failed, lows, doubts, noted), (_, _, near, spans, chosen) = notes, scratch
-    for k in range(found):
+    for k in range(flagged):
         step, tile, after, last = spans[k, 0], spans[k, 1], spans[k, 2], min(spans[k, 3], most)
         memories_left = U64(near[(ROWS + 1) * k + ROWS])
         while memories_left:
             r, memories_left = first_one(memories_left), memories_left & (memories_left - ONE)
             units_left, row, mu = U64(near[(ROWS + 1) * k + r]), tile + r, first + tile + r
             begin, end = (mu, min(mu + 1, most)) if newest else (max(after, mu), last)
-            while units_left and row < own:
+            while units_left and row < size:
                 i, units_left = panel * UNITS + first_one(units_left), units_left & (units_left - ONE)
                 if i >= n:
                     break

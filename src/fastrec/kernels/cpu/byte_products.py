@@ -265,7 +265,7 @@ def advance(
             builder.gep(array, [begin])
             for array, begin in ((digits, at), (centers, center), (sums, place), (near, note))
         )
-        found = variable(builder, I32)
+        near_rows = variable(builder, I32)
         always = builder.icmp_signed("<", width, I32(NEVER))
         if VECTORS * lanes < UNITS:
             for r in range(ROWS):
@@ -317,7 +317,7 @@ def advance(
             some = builder.icmp_signed("!=", call_vector(builder, "llvm.vector.reduce.or", hits, I32), I32(0))
             with builder.if_then(builder.or_(some, always), likely=False):
                 forget(builder)
-                many, rows = splat(builder, width, lanes), builder.load(found)
+                many, rows = splat(builder, width, lanes), builder.load(near_rows)
                 words_of = builder.bitcast(x, I32.as_pointer())
                 for r in range(ROWS):
                     below = above = I32(0)
@@ -327,19 +327,19 @@ def advance(
                         high = builder.icmp_signed(">", value, many)
                         below = builder.or_(below, lane_bits(builder, low, c))
                         above = builder.or_(above, lane_bits(builder, high, c))
-                    own = builder.mul(builder.add(memory, I64(r)), builder.shl(count, I64(1)))
-                    own = builder.load(builder.gep(words_of, [builder.add(own, panel)]))
-                    units = builder.or_(builder.and_(below, own), builder.and_(above, builder.not_(own)))
+                    signs = builder.mul(builder.add(memory, I64(r)), builder.shl(count, I64(1)))
+                    signs = builder.load(builder.gep(words_of, [builder.add(signs, panel)]))
+                    units = builder.or_(builder.and_(below, signs), builder.and_(above, builder.not_(signs)))
                     slot = builder.gep(near, [I64(r)])
                     if begin:  # registers hold a part of the panel only
                         units = builder.or_(units, builder.load(slot))
                     builder.store(units, slot)
                     any_of = builder.zext(builder.icmp_unsigned("!=", units, I32(0)), I32)
                     rows = builder.or_(rows, builder.shl(any_of, I32(r)))
-                builder.store(rows, found)
+                builder.store(rows, near_rows)
             for (r, c), value in after.items():
                 store(builder, value, sum_place(r, c))
-        rows = builder.load(found)
+        rows = builder.load(near_rows)
         builder.store(rows, builder.gep(near, [I64(ROWS)]))
         return builder.icmp_unsigned("!=", rows, I32(0))
 

@@ -192,12 +192,12 @@ def scan_trials(
             end = last_open(most, largest, failing, failed)
             if first >= end:
                 break
-            own = min(rows, drawn - first)
-            until = ends[step_of((min(end, first + own) if newest else end) - 1, ends)]
+            size = min(rows, drawn - first)
+            until = ends[step_of((min(end, first + size) if newest else end) - 1, ends)]
             for begin in range(0, until, COLUMNS):
-                overlap_block(x, first, own, begin, min(begin + COLUMNS, until), n, until <= rows, gram)
-            memories = (first, own, most, ends)
-            for tile in range(0, own, ROWS):
+                overlap_block(x, first, size, begin, min(begin + COLUMNS, until), n, until <= rows, gram)
+            memories = (first, size, most, ends)
+            for tile in range(0, size, ROWS):
                 split_overlaps(tile, until, shift, n, memories, options, tables)
             noted[LOWS] = noted[DOUBTS] = 0
             for panel in range(-(-n // UNITS)):
@@ -295,27 +295,27 @@ class NetworkScan:
         """Follow the fields of a block of memories, and recall what is in doubt."""
         first, (_, _, _, x, _) = self.memories, self.network
         gram, _, _, _ = self.tables
-        own = min(self.rows, int(self.ends[-1]) - first)
-        last = min(self.end, first + own) if newest else self.end
+        size = min(self.rows, int(self.ends[-1]) - first)
+        last = min(self.end, first + size) if newest else self.end
         until = int(self.ends[np.searchsorted(self.ends, last)])
-        memories = (first, own, self.most, self.ends)
+        memories = (first, size, self.most, self.ends)
         tasks = -(-until // TOGETHER)
-        overlap_blocks.deal(tasks, own * until * (self.n / 20_000 + 1), first, own, until, self.n, x, gram)
+        overlap_blocks.deal(tasks, size * until * (self.n / 20_000 + 1), first, size, until, self.n, x, gram)
         shift = digit_shift(self.n)
-        given = (until, shift, self.n, memories, self.options, self.tables)
-        split_tiles.deal(-(-own // ROWS), own * until / 2, *given)
+        inputs = (until, shift, self.n, memories, self.options, self.tables)
+        split_tiles.deal(-(-size // ROWS), size * until / 2, *inputs)
         self.notes[-1][:] = 0
         panels = -(-self.n // (UNITS * PANELS_TOGETHER))
-        work = own * until * self.n / 300
+        work = size * until * self.n / 300
         scan_panels.deal(panels, work, self.network, memories, self.options, self.tables, self.notes)
         resolve_block(self.network, memories, self.options, gram, self.notes)
 
 
 @parallel
-def overlap_blocks(task, first, own, until, n, x, gram):
+def overlap_blocks(task, first, size, until, n, x, gram):
     """`overlap_block` of so many columns."""
     for begin in range(task * TOGETHER, min((task + 1) * TOGETHER, until), COLUMNS):
-        overlap_block(x, first, own, begin, min(begin + COLUMNS, until), n, False, gram)
+        overlap_block(x, first, size, begin, min(begin + COLUMNS, until), n, False, gram)
 
 
 @parallel

@@ -79,13 +79,13 @@ def elman_backward_rows(
     for t in range(hidden.shape[2] - 1, -1, -1):
         running = count_running(lengths, order, t)
         for s in range(running):
-            row, own = order[s], d[s]
-            copy(d_hidden[net, row, t], own)
-            add(carry[s, :h], own)
+            row, d_row = order[s], d[s]
+            copy(d_hidden[net, row, t], d_row)
+            add(carry[s, :h], d_row)
             if flow.shape[2]:
-                flow[net, row, t] = squared_norm(own)
-            through_activation(activation, hidden[net, row, t], own)
-            copy(own, d_z[net, row, t])
+                flow[net, row, t] = squared_norm(d_row)
+            through_activation(activation, hidden[net, row, t], d_row)
+            copy(d_row, d_z[net, row, t])
             fill(carry[s], 0, 0)
         multiply(d, 0, h, running, back[net], h, carry)
         pass_down(d, 0, running, down[net], h, inward, net, order, t, d_x)

@@ -50,9 +50,9 @@ def sum_squares(m, p):
 @jit
 def padded_overlaps(m, u):
     """A copy of overlaps m (p,) int32, filled up with 0 to whole words: (64 u,)."""
-    own = zeros((64 * u,), np.int32)
-    copy(m, own)
-    return own
+    padded = zeros((64 * u,), np.int32)
+    copy(m, padded)
+    return padded
 
 
 @jit
@@ -78,11 +78,11 @@ def local_fields(row, units, states, m, self_coupling, fields):
     _, b, p = m.shape
     n, u = units.shape[1:]
     network, r = row // b, row % b
-    own, diagonal = padded_overlaps(m[network, r], u), 0 if self_coupling else p
-    total = sum_first(own, p)
+    m_row, diagonal = padded_overlaps(m[network, r], u), 0 if self_coupling else p
+    total = sum_first(m_row, p)
     for i in range(n):
         s = 2 * bit(states[network, r], i) - 1
-        fields[network, r, i] = unit_field(units[network], i, u, n, own, total) - diagonal * s
+        fields[network, r, i] = unit_field(units[network], i, u, n, m_row, total) - diagonal * s
 
 
 @tasks(lambda weights, states, fields: (fields.shape[0] * fields.shape[1], weights.shape[1] * fields.size))
@@ -107,11 +107,11 @@ def is_stable(row, units, states, m, self_coupling, stable):
     _, b, p = m.shape
     n, u = units.shape[1:]
     network, r = row // b, row % b
-    own, diagonal = padded_overlaps(m[network, r], u), 0 if self_coupling else p
-    total, i = sum_first(own, p), 0
+    m_row, diagonal = padded_overlaps(m[network, r], u), 0 if self_coupling else p
+    total, i = sum_first(m_row, p), 0
     while i < n:
         s = 2 * bit(states[network, r], i) - 1
-        if unit_field(units[network], i, u, n, own, total) * s < diagonal:
+        if unit_field(units[network], i, u, n, m_row, total) * s < diagonal:
             break
         i += 1
     stable[network, r] = i == n

@@ -1,10 +1,10 @@
 """Tokens drawn by a recurrent network on the CPU, all of them in one call.
 
-Each worker owns a share of the units and of the logits, so that its weights stay in the second cache of a
-core; it goes through them there and back, as what was read last is still there.  A step is a phase for each
-layer, one for the logits and one for the draws.  Whoever has done its part of a phase waits until all parts
-are done, and does those nobody has begun after a while: it works with however many threads there are at the
-moment.
+Each worker owns a share of the units and of the logits, so that its weights stay in the second-level cache of
+a core.  It reads them alternately forwards and backwards, because those read last are still in the cache.  A
+step has one phase for each layer, one for the logits and one for the draws.  A worker that has done its part
+of a phase waits for the other parts; after a while it takes over parts that no worker has begun, so that the
+call completes with any number of running threads.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .time_loop import add
 
 __all__ = ["generate"]
 
-BLOCK = 2  # panels of each gate that are multiplied at a time
-APART = 16  # words between those that different threads write: they are on lines of their own
+BLOCK = 2  # panels of each gate multiplied at a time
+APART = 16  # words between values written by different threads, so that each has its own cache line
 FEW = 4  # rows
-SMALL = 1 << 17  # weights: a step is done before another thread has heard of it
-PATIENCE = 256  # looks at what others have not done, about the time of a part
+SMALL = 1 << 17  # weights up to which a step takes less time than starting another thread
+PATIENCE = 256  # polls of unfinished parts before taking one over, about the time of a part
 SIGN = U64(1 << 63)
 
 
@@ -132,7 +132,7 @@ def draw_rows(worker, workers, t, rows, rule, y, scratch):
 
 @jit
 def stretch(panels, held, first, numbers):
-    """Panels from a number on, of which each word holds so many."""
+    """The panels that hold `numbers` numbers from `first` on, `held` of them in each word."""
     return panels[first // held : (first + numbers) // held]
 
 
@@ -178,11 +178,11 @@ def workers_of(cell):
             p = matrix(products, rows, gates * width)
             for row in range(rows):
                 for gate in range(gates):
-                    column, own = gate * h + begin, z[row, gate * width : gate * width + n]
-                    copy(b[layer, column : column + n], own)
+                    column, z_gate = gate * h + begin, z[row, gate * width : gate * width + n]
+                    copy(b[layer, column : column + n], z_gate)
                     copy(b_rec[layer, column : column + n], p[row, gate * width : gate * width + n])
                     if layer == 0:
-                        add(W_in[reading[row], column : column + n], own)
+                        add(W_in[reading[row], column : column + n], z_gate)
             if layer:
                 panels = stretch(inward[layer - 1], held, gates * h * begin, gates * h * width)
                 multiply(hidden[(t + 1) % 2, layer - 1], 0, h, rows, panels, h, z)
@@ -196,7 +196,7 @@ def workers_of(cell):
                     copy(before, after)
 
     def work(worker, workers, phases, begun, done, net, readout, rule, rows, states, scratch):
-        """A worker's way through the phases; begun and done count those of each part, and all parts done."""
+        """Run a worker through all phases; begun and done count those of each part, and all parts done."""
         _, lengths, reading, moving, _, ended = rows
         outputs, hidden, cells = states
         sums, products, chances, ranks, ones = scratch
@@ -241,9 +241,9 @@ def pack_blocks(W, gates, panels):
         n = min(unit, h - begin)
         width = padded(n, panels)
         at = depth * (gates * begin + gate * width)
-        own = panels[:, at : at + depth * width]
+        block = panels[:, at : at + depth * width]
         for column in range(0, n, panel_width(panels)):
-            pack_panel(W, 0, gate * h + begin, False, depth, n, own, 0, column)
+            pack_panel(W, 0, gate * h + begin, False, depth, n, block, 0, column)
 
 
 def generate(
@@ -276,7 +276,7 @@ def generate(
             pack_blocks(weights[0], gates, inward[layer - 1 : layer])
     outward = packed(W_out, h, o)
     pack(W_out, 0, False, h, o, outward, 0)
-    # What memory bounds is done in half the time; with more rows, taking numbers apart would be in the way.
+    # Few rows are limited by memory and take half the time; with more, unpacking the numbers would cost more.
     if b <= FEW and all(has_halves(panels) for panels in (outward, recurrent, inward)):
         recurrent, inward, outward = pair(recurrent), pair(inward), pair(outward)
     biases = np.concatenate([weights[2] for weights in layers])

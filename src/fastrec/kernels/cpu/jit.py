@@ -1,9 +1,9 @@
-"""How kernels are compiled: inner functions only with the kernel that calls them, kernels once and for all.
+"""How kernels are compiled: once each and kept on disk, inner functions as part of their callers only.
 
 Numba compiles each function that a kernel calls as a module of its own: optimised, turned into machine code,
 and then optimised again inside its caller, at every level of calls.  Here a function that kernels call is
-lowered and no more (`Function`), and LLVM sees it when it optimises the kernel (`Kernel`).  That takes a
-third of the time, for the same machine code.
+only lowered (`Function`), and LLVM optimises it as part of the kernel (`Kernel`).  That takes a third of
+the time, for the same machine code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def jit(function: Callable[..., Any]) -> Function:
 def optimized(function: Function) -> Function:
     """Let LLVM optimise a function by itself, and again with the kernels that call it.
 
-    It finds vectors in some loops only so; most functions gain nothing, and each costs a tenth of a second.
+    Some loops are vectorised only this way; most functions gain nothing, and each costs a tenth of a second.
     """
     function.optimized = True
     return function
@@ -45,7 +45,7 @@ def kernel(function: Callable[..., Any]) -> KernelFunction:
 
 
 class InnerLibrary(JITCodeLibrary):
-    """The code of a function as it was lowered, to be linked into that of a kernel."""
+    """The unoptimised code of a function, to be linked into that of a kernel."""
 
     optimized = False
 
@@ -68,7 +68,7 @@ class Function(CPUDispatcher):
         return self.py_func(*args)
 
     def get_call_template(self, args, kws):
-        # A literal is a number like any other, not a reason to compile once more.
+        # A literal is typed as any other number, so that it needs no compilation of its own.
         return super().get_call_template([types.unliteral(arg) for arg in args], kws)
 
     def compile(self, sig):

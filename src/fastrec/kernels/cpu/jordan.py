@@ -142,11 +142,11 @@ def jordan_backward_rows(
             fill(carry[s], 0, 0)
         multiply(d_output, 0, o, running, readout[net], o, d)
         for s in range(running):
-            row, own = order[s], d[s, :h]
+            row, d_row = order[s], d[s, :h]
             if flow.shape[2]:
-                flow[net, row, t] = squared_norm(own)
-            through_activation(activation, hidden[net, row, t], own)
-            copy(own, d_z[net, row, t])
+                flow[net, row, t] = squared_norm(d_row)
+            through_activation(activation, hidden[net, row, t], d_row)
+            copy(d_row, d_z[net, row, t])
         multiply(d, 0, d.shape[1], running, back[net], h, carry)
         pass_down(d, 0, running, down[net], h, inward, net, order, t, d_x)
     for s, row in enumerate(order):

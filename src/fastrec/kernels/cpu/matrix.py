@@ -72,13 +72,13 @@ def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
             k = loop.index
             row = builder.mul(k, b_stride)
             columns = [column for top in tops for column in load_row(builder, at(top, row), vector)]
-            for r, (start, own) in enumerate(zip(starts, sums, strict=True)):
+            for r, (start, row_sums) in enumerate(zip(starts, sums, strict=True)):
                 place = builder.add(builder.mul(k, a_stride), I64(r)) if transposed else k
                 factor = splat(builder, builder.load(at(start, place)), lanes)
-                for column, slot in zip(columns, own, strict=True):
+                for column, slot in zip(columns, row_sums, strict=True):
                     builder.store(fma(builder, factor, column, builder.load(slot)), slot)
-        for row, own in zip(cells, sums, strict=True):
-            for cell, slot in zip(row, own, strict=True):
+        for row, row_sums in zip(cells, sums, strict=True):
+            for cell, slot in zip(row, row_sums, strict=True):
                 store(builder, builder.load(slot), cell)
         return context.get_dummy_value()
 
@@ -174,7 +174,7 @@ def pack_panel(source, net, first, transposed, depth, columns, panels, offset, b
 
 
 def packed(like, depth, columns):
-    """Room for packed matrices (depth, columns) of as many networks as the array has, in its dtype."""
+    """Allocate packed matrices (depth, columns), as many as `like` has networks, in its dtype."""
     return np.empty((len(like), depth * padded(columns, like)), like.dtype)
 
 
@@ -301,7 +301,7 @@ def weight_gradient_rows(
     """
     rows, steps, g = d.shape[1:]
     late = start.size > 0
-    own = min(net, len(left) - 1)
+    left_net = min(net, len(left) - 1)
     panel = panel_width(d)
     depth = -(-(k1 - k0) // ROWS) * ROWS
     width = padded(columns, d)
@@ -326,9 +326,9 @@ def weight_gradient_rows(
                 row, t = row + 1, 0
                 continue
             if late:
-                source = start[net, row, k0:k1] if t == 0 else left[own, row, t - 1, k0:k1]
+                source = start[net, row, k0:k1] if t == 0 else left[left_net, row, t - 1, k0:k1]
             else:
-                source = left[own, row, t, k0:k1]
+                source = left[left_net, row, t, k0:k1]
             copy(source, a[count])
             places[count] = ((net * rows + row) * steps + t) * g + first
             steps_of[count, 0], steps_of[count, 1] = row, t

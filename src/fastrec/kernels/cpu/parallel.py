@@ -42,7 +42,7 @@ def parallel(function: Callable[..., Any]) -> Parallel:
 
 
 def describe(made: Any, function: Callable[..., Any]) -> None:
-    """Copy the name and docstring of a function, but not its signature, to what was made of it."""
+    """Copy the name and docstring of a function, but not its signature, to the object that wraps it."""
     for name in functools.WRAPPER_ASSIGNMENTS:
         if hasattr(function, name):
             setattr(made, name, getattr(function, name))

@@ -66,11 +66,11 @@ def coupling(units, p, i, j):
 def resolve(network, memories, options, gram, notes):
     """Recall the memories first.. at the loads at which `look_closer` has left a doubt."""
     newest, largest, _, _, corrupted, certain = options
-    (first, own, most, ends), (failing, failed, lows, doubts, noted) = memories, notes
+    (first, size, most, ends), (failing, failed, lows, doubts, noted) = memories, notes
     chosen = empty((corrupted,), np.int64)
     if noted[DOUBTS] > len(doubts):  # not all are known: all that are stable are recalled
         for p in range(first + 1, min(certain, most) + 1):
-            for mu in range(p - 1 if newest else first, min(first + own, p)):
+            for mu in range(p - 1 if newest else first, min(first + size, p)):
                 if not fails(p, largest, failing, failed) and not returns(network, options, mu, p, chosen):
                     fail(p, largest, failing, failed)
         return

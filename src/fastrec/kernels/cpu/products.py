@@ -91,14 +91,14 @@ def coupling_columns(task, columns, units, p, self_coupling, weights):
     """`couplings` in so many columns of a network."""
     _, n, u = units.shape
     parts = -(-n // columns)
-    own, out = units[task // parts], weights[task // parts]
+    network, out = units[task // parts], weights[task // parts]
     first = (parts - 1 - task % parts) * columns  # of the triangle, so the longest come first
     panels = empty((PANELS, u, LANES), np.uint64)
     for begin in range(first, min(first + columns, n), COLUMNS):
         end = min(begin + COLUMNS, n)
-        interleave(own, begin, end, panels)
-        product(own, panels, p, begin, end, 0, begin, True, out)
-        product(own, panels, p, begin, end, begin, end, False, out)
+        interleave(network, begin, end, panels)
+        product(network, panels, p, begin, end, 0, begin, True, out)
+        product(network, panels, p, begin, end, begin, end, False, out)
         if not self_coupling:
             for i in range(begin, end):
                 out[i, i] = 0

@@ -110,26 +110,26 @@ def random_order(key, network, step, sweep, order):
 @jit
 def holds(units, size, unit):
     """Whether a unit is among the first `size` ones."""
-    found = False
+    held = False
     for i in range(size):
-        found |= units[i] == unit
-    return found
+        held |= units[i] == unit
+    return held
 
 
 @jit
 def choose(key, row, network, step, n, chosen):
     """Fill chosen (flips,) int64 with distinct random units: Floyd's sampling without replacement."""
     flips = len(chosen)
-    taken = zeros((n if flips > 32 else 0,), np.bool_)
+    used = zeros((n if flips > 32 else 0,), np.bool_)
     draws = (U64(0), U64(0))
     for i in range(flips):
         if i % 2 == 0:
             draws = block(key, i // 2, row, network, CORRUPT | step << 8)
         last = n - flips + i
         unit = np.int64(draw_below(draws[i % 2], U64(last + 1)))
-        if len(taken):
-            unit = last if taken[unit] else unit
-            taken[unit] = True
+        if len(used):
+            unit = last if used[unit] else unit
+            used[unit] = True
         elif holds(chosen, i, unit):
             unit = last
         chosen[i] = unit
@@ -143,7 +143,7 @@ def flip(chosen, packed):
 
 
 def corrupt_tasks(rows, flips, n):
-    """Rows, and some nanoseconds for each flip and to clear the marks of units where there are many."""
+    """Number of rows, and nanoseconds for the flips and for clearing the marks of units."""
     return rows, rows * (100 + 20 * flips + (n / 20 if flips > 32 else 0))
 
 

@@ -104,11 +104,11 @@ def recall_rows(
     chosen = empty((n,), np.int32)
     for index in range(first, last):
         network, row = index // b, index % b
-        own = m[index - first]
-        row_overlaps(packed[network], p, states[network, row], n, own)
+        m_row = m[index - first]
+        row_overlaps(packed[network], p, states[network, row], n, m_row)
         converged[network, row], sweeps[network, row], flips[network, row] = False, 0, 0
         if recorded:
-            forms[network, row, 0] = sum_squares(own, p) - diagonal * n
+            forms[network, row, 0] = sum_squares(m_row, p) - diagonal * n
     for sweep in range(max_sweeps):
         ended = True
         for index in range(first, last):
@@ -118,13 +118,13 @@ def recall_rows(
             if ended:
                 sweep_order(key, order, sweep, chosen)
                 ended = False
-            own = m[index - first]
-            flipped = sweep_async(units[network], p, diagonal, chosen, states[network, row], own)
+            m_row = m[index - first]
+            flipped = sweep_async(units[network], p, diagonal, chosen, states[network, row], m_row)
             converged[network, row] = flipped == 0
             sweeps[network, row] += 1
             flips[network, row] += flipped
             if recorded:
-                forms[network, row, sweep + 1] = sum_squares(own, p) - diagonal * n
+                forms[network, row, sweep + 1] = sum_squares(m_row, p) - diagonal * n
         if ended:
             break
 
@@ -213,12 +213,12 @@ def recall_rows_weights(
     chosen = empty((n,), np.int32)
     for index in range(first, last):
         network, row = index // b, index % b
-        own, field = s[index - first], fields[index - first]
+        s_row, field = s[index - first], fields[index - first]
         unpack_row(states[network, row], s, index - first)
-        row_fields(weights[network], own, field)
+        row_fields(weights[network], s_row, field)
         converged[network, row], sweeps[network, row], flips[network, row] = False, 0, 0
         if recorded:
-            forms[network, row, 0] = form_of(field, own)
+            forms[network, row, 0] = form_of(field, s_row)
     for sweep in range(max_sweeps):
         ended = True
         for index in range(first, last):
@@ -228,18 +228,18 @@ def recall_rows_weights(
             if ended:
                 sweep_order(key, order, sweep, chosen)
                 ended = False
-            own, field, flipped = s[index - first], fields[index - first], 0
+            s_row, field, flipped = s[index - first], fields[index - first], 0
             for i in chosen:
-                if field[i] * own[i] < 0:
-                    own[i] = -own[i]
+                if field[i] * s_row[i] < 0:
+                    s_row[i] = -s_row[i]
                     flipped += 1
                     for j in range(n):
-                        field[j] += 2 * own[i] * np.int64(weights[network, i, j])
+                        field[j] += 2 * s_row[i] * np.int64(weights[network, i, j])
             converged[network, row] = flipped == 0
             sweeps[network, row] += 1
             flips[network, row] += flipped
             if recorded:
-                forms[network, row, sweep + 1] = form_of(field, own)
+                forms[network, row, sweep + 1] = form_of(field, s_row)
         if ended:
             break
     for index in range(first, last):
@@ -265,28 +265,28 @@ def recall_sync_weights(index, weights, max_sweeps, states, period, sweeps, flip
     recorded = forms.shape[2] > 0
     network, row = index // b, index % b
     s = empty((1, n), np.int8)
-    own, before = s[0], empty((n,), np.int8)
+    s_row, before = s[0], empty((n,), np.int8)
     fields = empty((n,), np.int64)
     unpack_row(states[network, row], s, 0)
-    row_fields(weights[network], own, fields)
+    row_fields(weights[network], s_row, fields)
     period[network, row], sweeps[network, row], flips[network, row] = 0, 0, 0
     if recorded:
-        forms[network, row, 0] = form_of(fields, own)
+        forms[network, row, 0] = form_of(fields, s_row)
     while sweeps[network, row] < max_sweeps and period[network, row] == 0:
         flipped, back = 0, sweeps[network, row] > 0
         for i in range(n):
-            new = -own[i] if fields[i] * own[i] < 0 else own[i]
-            flipped += new != own[i]
+            new = -s_row[i] if fields[i] * s_row[i] < 0 else s_row[i]
+            flipped += new != s_row[i]
             back &= new == before[i]
-            before[i], own[i] = own[i], new
+            before[i], s_row[i] = s_row[i], new
         if flipped == 0:
             period[network, row] = 1
         elif back:
             period[network, row] = 2
         if flipped:
-            row_fields(weights[network], own, fields)
+            row_fields(weights[network], s_row, fields)
         sweeps[network, row] += 1
         flips[network, row] += flipped
         if recorded:
-            forms[network, row, sweeps[network, row]] = form_of(fields, own)
+            forms[network, row, sweeps[network, row]] = form_of(fields, s_row)
     pack_row(s, 0, states[network, row])

@@ -63,10 +63,10 @@ def lane_mask(builder: ir.IRBuilder, word: ir.Value, lane: ir.IntType) -> ir.Val
     bits = min(lane.width, 16)
     pieces = builder.bitcast(word, ir.VectorType(ir.IntType(bits), 64 // bits))
     spread = lanes_of(builder, pieces, [i // bits for i in range(64)])
-    own = constant(ir.IntType(bits), 64, [1 << i % bits for i in range(64)])
+    lane_bits = constant(ir.IntType(bits), 64, [1 << i % bits for i in range(64)])
     if bits < lane.width:
-        spread, own = (builder.zext(v, ir.VectorType(lane, 64)) for v in (spread, own))
-    return builder.icmp_unsigned("==", builder.and_(spread, own), own)
+        spread, lane_bits = (builder.zext(v, ir.VectorType(lane, 64)) for v in (spread, lane_bits))
+    return builder.icmp_unsigned("==", builder.and_(spread, lane_bits), lane_bits)
 
 
 def data(context: Any, builder: ir.IRBuilder, type: types.Array, array: ir.Value) -> ir.Value:
@@ -152,9 +152,9 @@ def popcount_tile(rows: int, panels: int) -> Any:
 
         def differing(k: ir.Value, slots: list[list[ir.Value]], type: ir.Type) -> None:
             columns = [load(builder, builder.gep(t, [builder.mul(k, I64(LANES))]), vector) for t in tops]
-            for start, own in zip(starts, slots, strict=True):
+            for start, row_slots in zip(starts, slots, strict=True):
                 word = splat(builder, builder.load(builder.gep(start, [k])), LANES)
-                for column, slot in zip(columns, own, strict=True):
+                for column, slot in zip(columns, row_slots, strict=True):
                     bits = builder.bitcast(builder.xor(word, column), type)
                     accumulate(builder, slot, call_vector(builder, "llvm.ctpop", bits))
 
@@ -169,15 +169,15 @@ def popcount_tile(rows: int, panels: int) -> Any:
                 block = builder.select(builder.icmp_signed("<", left, I64(31)), left, I64(31))
                 with cgutils.for_range(builder, block) as loop:
                     differing(builder.add(begin, loop.index), partial, octets)
-                for own, wide in zip(partial, sums, strict=True):
-                    for slot, total in zip(own, wide, strict=True):
+                for row_slots, wide in zip(partial, sums, strict=True):
+                    for slot, total in zip(row_slots, wide, strict=True):
                         value = builder.bitcast(builder.load(slot), vector)
                         for bits in (8, 16, 32):
                             value = pair_sums(builder, value, bits)
                         accumulate(builder, total, value)
                         builder.store(ir.Constant(octets, None), slot)
-        for r, own in enumerate(sums):
-            for q, slot in enumerate(own):
+        for r, row_slots in enumerate(sums):
+            for q, slot in enumerate(row_slots):
                 narrow = builder.trunc(builder.load(slot), ir.VectorType(I32, LANES))
                 store(builder, narrow, builder.gep(counts, [I64((r * panels + q) * LANES)]))
         return context.get_dummy_value()

@@ -165,12 +165,12 @@ def token_gradient(task, parts, tokens, d_z, lengths, columns, d_W_in):
     """d_W_in (k, i, columns): for each token the sum of d_z over its steps, columns in parts."""
     net, part = task // parts, task % parts
     first, last = part * columns // parts, (part + 1) * columns // parts
-    own = tokens[min(net, len(tokens) - 1)]
+    tokens_of_net = tokens[min(net, len(tokens) - 1)]
     for token in range(d_W_in.shape[1]):
         fill(d_W_in[net, token, first:last], 0, 0)
     for row in range(len(lengths)):
         for t in range(lengths[row]):
-            add(d_z[net, row, t, first:last], d_W_in[net, own[row, t], first:last])
+            add(d_z[net, row, t, first:last], d_W_in[net, tokens_of_net[row, t], first:last])
 
 
 def input_gradient(x, tokens, d_z, lengths, columns, d_W_in):

@@ -46,12 +46,12 @@ def cross_entropy(task, outputs, targets, mask, scale, losses, d_outputs):
     """Sum of log sum exp y - y[target] over the steps of each row, and its gradient times scale."""
     _, rows, steps, o = outputs.shape
     net, row = task // rows, task % rows
-    own, factor = min(net, len(targets) - 1), outputs.dtype.type(scale[net])
+    target_net, factor = min(net, len(targets) - 1), outputs.dtype.type(scale[net])
     scratch = empty((o,), outputs)
     total = 0.0
     for t in range(steps):
         if mask[row, t]:
-            total += cross_entropy_row(outputs[net, row, t], targets[own, row, t], scratch)
+            total += cross_entropy_row(outputs[net, row, t], targets[target_net, row, t], scratch)
             for j in range(d_outputs.shape[3]):
                 d_outputs[net, row, t, j] = factor * scratch[j]
         else:
@@ -64,12 +64,12 @@ def squared_error(task, outputs, targets, mask, scale, losses, d_outputs):
     """Half the sum of (y - target)^2 over the steps of each row, and its gradient times scale."""
     _, rows, steps, o = outputs.shape
     net, row = task // rows, task % rows
-    own, factor = min(net, len(targets) - 1), outputs.dtype.type(scale[net])
+    target_net, factor = min(net, len(targets) - 1), outputs.dtype.type(scale[net])
     total = 0.0
     for t in range(steps):
         if mask[row, t]:
             for j in range(o):
-                d = outputs[net, row, t, j] - targets[own, row, t, j]
+                d = outputs[net, row, t, j] - targets[target_net, row, t, j]
                 total += np.float64(d) * np.float64(d)
                 if d_outputs.shape[3]:
                     d_outputs[net, row, t, j] = factor * d
@@ -85,12 +85,12 @@ def dropout(task, key, layer, threshold, values):
     scale = values.dtype.type(2**16 / (2**16 - threshold))
     net, row = task // b, task % b
     for step in range(t):
-        own = values[net, row, step]
+        row_values = values[net, row, step]
         for i in range((n + 7) // 8):
             draws = block(key, i, row * t + step, net, DROPOUT | layer << 8)
             for j in range(8 * i, min(8 * i + 8, n)):
                 draw = draws[j >> 2 & 1] >> U64(16 * (j & 3)) & U64(0xFFFF)
-                own[j] = scale * own[j] if draw >= U64(threshold) else own.dtype.type(0)
+                row_values[j] = scale * row_values[j] if draw >= U64(threshold) else row_values.dtype.type(0)
 
 
 @tasks(lambda gradient, norms: (len(gradient), gradient.size / 4))

@@ -66,13 +66,13 @@ def capacity_scan(
     notes = (failing, failed, doubtful)
     size = t * (p // MEMORIES) * -(-n // (SCAN_THREADS // 32 * UNITS))
     head = (np.uint64(key), trials)
-    given = (*head, digits, spread, gram, units, *sizes)
+    inputs = (*head, digits, spread, gram, units, *sizes)
     # A warp issues about 400 instructions a step of 32 patterns, a multiprocessor four in a clock.
     at_once = pieces_a_launch("a part of the scan", 400 * (p // 32) / multiprocessors())
     for first in range(0, size, at_once):
         launch(
             *("capacity", f"scan<{depth}>", min(at_once, size - first), SCAN_THREADS),
-            *(*given, first, *notes),
+            *(*inputs, first, *notes),
         )
 
     fields = 4 if n * p < 2**30 else 8
@@ -81,15 +81,15 @@ def capacity_scan(
     # A thread sums n p / 256 terms for the fields of a memory; where memories are certified few are in doubt.
     in_doubt = 8 if corrupted <= CERTIFIED and 4 * corrupted * max_patterns < n else max_patterns
     turns = pieces_a_launch("recall of the memories in doubt at one load", n * p / 16 * in_doubt)
-    taken = cupy.zeros(1, dtype=np.uint64)
-    dynamics = (synchronous, taken, turns, scratch, nbytes)
+    rows_begun = cupy.zeros(1, dtype=np.uint64)
+    dynamics = (synchronous, rows_begun, turns, scratch, nbytes)
     while True:
         launch(
             *("capacity", f"resolve<{INTEGERS[fields]}>", size, 256),
             *(*head, packed, gram, units, *sizes, *dynamics, *notes),
             shared=0 if scratch is not None else nbytes,
         )
-        if turns * size >= t * max_patterns or int(taken[0]) >= t * max_patterns:
+        if turns * size >= t * max_patterns or int(rows_begun[0]) >= t * max_patterns:
             break
     result = (failing, failed, t, p, max_patterns, largest, counts, censored)
     launch("capacity", "count_loads", blocks(t), THREADS, *result)

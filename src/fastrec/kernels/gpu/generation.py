@@ -212,7 +212,7 @@ def generate(
     packed.append(pack(W_out, kind, 1, members, chosen.out_parts, 1, False))
     biases = cupy.concatenate([layer[2] for layer in layers])
     b_n = cupy.concatenate([layer[3] for layer in layers]) if len(layers[0]) == 4 else None
-    given = (tokens, lengths, state, layers[0][0], biases, b_n, cupy.concatenate(packed), b_out)
+    network = (tokens, lengths, state, layers[0][0], biases, b_n, cupy.concatenate(packed), b_out)
 
     # The first largest is the only one that top_k = 1 keeps.
     inverse = float(W_out.dtype.type(1 / temperature)) if temperature else 1.0
@@ -236,7 +236,7 @@ def generate(
                 min(at_once, teams - begin) * members,
                 THREADS,
             ),
-            *(*given, b, t, drawn.shape[1], h, i, len(layers), feeds_back, activation),
+            *(*network, b, t, drawn.shape[1], h, i, len(layers), feeds_back, activation),
             *(members, begin, chosen.parts, chosen.out_parts, chosen.resident),
             *(inverse, top_k, np.uint64(top_p), stop, np.uint64(key), first, posted, scratch, drawn, last),
             shared=chosen.shared,

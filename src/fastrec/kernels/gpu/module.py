@@ -1,4 +1,4 @@
-"""Sources, compilation and launches of the CUDA kernels: the one place that meets CuPy's RawModule.
+"""Sources, compilation and launches of the CUDA kernels: the only file that uses CuPy's RawModule.
 
 A kernel is compiled the first time it is used, from its .cu file with the headers joined in: CuPy's cache on
 disk knows sources and options, not included files.  Integers are passed as 64 bits (``long long`` in the
@@ -137,7 +137,7 @@ def source(file: str) -> str:
 
 
 def compiled_with(file: str, name: str) -> tuple[str, ...]:
-    """The instances that are compiled when this kernel is first used: itself alone, the least to wait for."""
+    """The instances compiled when this kernel is first used: only itself, to keep the wait short."""
     return (name,)
 
 

@@ -97,10 +97,10 @@ def recall_from_weights(
     """Recall with couplings weights (k, n, n); head: what the kernel of an update takes before them."""
 
     def recall(networks: slice, states: Any, *outputs: Any) -> None:
-        own = weights[networks]
-        fields = fields_from_weights(own, states)
-        kernel = f"recall_{update}_weights<{weight_types(own, fields)}>"
-        launch_rows(kernel, (*head, own), max_sweeps, fields, states, *outputs)
+        part = weights[networks]
+        fields = fields_from_weights(part, states)
+        kernel = f"recall_{update}_weights<{weight_types(part, fields)}>"
+        launch_rows(kernel, (*head, part), max_sweeps, fields, states, *outputs)
 
     n = weights.shape[1]
     each_batch(26 * n, flip_clocks(n, 4), recall, states, *outputs)
@@ -155,14 +155,14 @@ def recall_from_patterns(
     sweep: Callable[..., None] = sweep_async if update == "async" else sweep_sync
 
     def recall(networks: slice, states: Any, *outputs: Any) -> None:
-        own = packed[networks], units[networks]
+        patterns = packed[networks], units[networks]
         if n > SMALL:
-            sweep(*head, *own, self_coupling, max_sweeps, states, *outputs)
+            sweep(*head, *patterns, self_coupling, max_sweeps, states, *outputs)
             return
-        fields = fields_from_patterns(*own, self_coupling, states)
-        given = (*head, own[1], p, u, p if self_coupling else 0)
+        fields = fields_from_patterns(*patterns, self_coupling, states)
+        inputs = (*head, patterns[1], p, u, p if self_coupling else 0)
         kernel = f"recall_{update}<{INTEGERS[fields.dtype.itemsize]}>"
-        launch_rows(kernel, given, max_sweeps, fields, states, *outputs)
+        launch_rows(kernel, inputs, max_sweeps, fields, states, *outputs)
 
     clocks = 0 if n > SMALL else flip_clocks(n, 4 + p / 8)
     each_batch(pattern_bytes(n, p), clocks, recall, states, *outputs)
@@ -185,8 +185,8 @@ def recall_async(
     couplings in memory: see the reference."""
     small = units.shape[1] <= SMALL
     head = (np.uint64(key), ranks_of(order), len(order)) if small else (key, order)
-    given = (packed, units, self_coupling, max_sweeps, states)
-    recall_from_patterns("async", head, *given, converged, sweeps, flips, forms)
+    inputs = (packed, units, self_coupling, max_sweeps, states)
+    recall_from_patterns("async", head, *inputs, converged, sweeps, flips, forms)
 
 
 def recall_sync(
@@ -202,8 +202,8 @@ def recall_sync(
 ) -> None:
     """Synchronous recall, states (k, b, w) in place, from packed (k, p, w) and units (k, n, u), without
     couplings in memory: see the reference."""
-    given = (packed, units, self_coupling, max_sweeps, states)
-    recall_from_patterns("sync", (), *given, period, sweeps, flips, forms)
+    inputs = (packed, units, self_coupling, max_sweeps, states)
+    recall_from_patterns("sync", (), *inputs, period, sweeps, flips, forms)
 
 
 def pattern_bytes(n: int, p: int) -> int:

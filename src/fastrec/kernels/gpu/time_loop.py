@@ -150,8 +150,8 @@ def sort_tokens(tokens: Any, lengths: Any, i: int) -> Any:
     steps: Any = None
     for shift in range(0, i.bit_length(), DIGITS.bit_length() - 1):
         counts = cupy.empty((m, tiles, DIGITS), dtype=np.int32)
-        given, steps = (steps, tokens, lengths, m, n, t, i, shift, tiles), cupy.empty((m, n), dtype=np.int32)
-        launch("time_loop", "count_digits", m * tiles, THREADS, *given, counts)
+        inputs, steps = (steps, tokens, lengths, m, n, t, i, shift, tiles), cupy.empty((m, n), dtype=np.int32)
+        launch("time_loop", "count_digits", m * tiles, THREADS, *inputs, counts)
         launch("time_loop", "scan_digits", m if n else 0, DIGITS, tiles, counts)
-        launch("time_loop", "scatter_steps", m * tiles, THREADS, *given, counts, steps)
+        launch("time_loop", "scatter_steps", m * tiles, THREADS, *inputs, counts, steps)
     return steps

@@ -22,8 +22,8 @@ def cross_entropy(outputs: Any, targets: Any, mask: Any, scale: Any, losses: Any
     steps = cupy.empty((k, b, t), dtype=np.float64)
     width = 8 if o <= 32 else 32 if o <= 2048 else THREADS
     kernel = f"cross_entropy<{float_type(outputs)}, {width}>"
-    given = (outputs, targets, mask, scale, len(targets), k, b, t, o)
-    launch("training", kernel, blocks(width * k * b * t), THREADS, *given, steps, wanted(d_outputs))
+    inputs = (outputs, targets, mask, scale, len(targets), k, b, t, o)
+    launch("training", kernel, blocks(width * k * b * t), THREADS, *inputs, steps, wanted(d_outputs))
     sum_rows(steps.reshape(k * b, t), 1.0, False, losses)
 
 
@@ -34,14 +34,14 @@ def squared_error(outputs: Any, targets: Any, mask: Any, scale: Any, losses: Any
     parts = -(-t * o // part)
     partial = cupy.empty((k * b, parts), dtype=np.float64)
     threads = min(THREADS, -(-part // 32) * 32)
-    given = (outputs, targets, mask, scale, len(targets), b, t, o, part, parts)
+    inputs = (outputs, targets, mask, scale, len(targets), b, t, o, part, parts)
     kernel = f"squared_error<{float_type(outputs)}>"
-    launch("training", kernel, k * b * parts, threads, *given, partial, wanted(d_outputs))
+    launch("training", kernel, k * b * parts, threads, *inputs, partial, wanted(d_outputs))
     sum_rows(partial, 0.5, False, losses)
 
 
 def wanted(d_outputs: Any) -> Any:
-    """None if it has no columns: not wanted."""
+    """The array, or None if it has no columns because its gradient is not needed."""
     return d_outputs if d_outputs.shape[3] else None
 
 
@@ -103,7 +103,7 @@ def dropout(key: int, layer: int, threshold: int, values: Any) -> None:
 
 def all_finite(values: Any) -> bool:
     """Whether values hold neither NaN nor infinity; waits for the device."""
-    found = cupy.zeros(1, dtype=np.int32)
+    infinite = cupy.zeros(1, dtype=np.int32)
     size = min(blocks(values.size), 4096)
-    launch("training", f"find_infinite<{float_type(values)}>", size, THREADS, values, values.size, found)
-    return int(found[0]) == 0
+    launch("training", f"find_infinite<{float_type(values)}>", size, THREADS, values, values.size, infinite)
+    return int(infinite[0]) == 0

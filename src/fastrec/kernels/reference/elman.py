@@ -73,10 +73,10 @@ def elman_backward(
 ) -> None:
     """Gradients of `elman_forward`; d_z (k, b, t, h), of the argument of f, may be d_hidden itself."""
     on = valid(lengths, hidden.shape[2])
-    given = np.where(on, d_hidden, 0)
+    d_above = np.where(on, d_hidden, 0)
     d_state[:] = d_last
     for step in reversed(range(hidden.shape[2])):
-        d_h = given[:, :, step] + d_state
+        d_h = d_above[:, :, step] + d_state
         d_z[:, :, step] = np.where(on[:, step], d_h * slope(hidden[:, :, step], activation), 0)
         d_state[:] = np.where(on[:, step], back(d_z[:, :, step], W_rec, precision), d_state)
         if flow.shape[2]:

@@ -89,11 +89,11 @@ def gru_backward(
     d_gates (k, b, t, 4h), of the arguments of r, z and n and of q, may be gates itself.
     """
     on = valid(lengths, hidden.shape[2])
-    given, kept, start = np.where(on, d_hidden, 0), np.where(on, gates, 0), before(state, hidden)
+    d_above, kept, start = np.where(on, d_hidden, 0), np.where(on, gates, 0), before(state, hidden)
     d_state[:] = d_last
     for step in reversed(range(hidden.shape[2])):
         r, z, n, q = np.split(kept[:, :, step], 4, axis=2)
-        d_h = given[:, :, step] + d_state
+        d_h = d_above[:, :, step] + d_state
         d_n = d_h * (1 - z) * (1 - n * n)
         d_z = d_h * (start[:, :, step] - n) * z * (1 - z)
         d_r, d_q = d_n * q * r * (1 - r), d_n * r

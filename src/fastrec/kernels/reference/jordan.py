@@ -91,11 +91,11 @@ def jordan_backward(
     d_outputs.
     """
     on = valid(lengths, hidden.shape[2])
-    given, given_y = np.where(on, d_hidden, 0), np.where(on, d_outputs, 0)
+    d_above, d_above_y = np.where(on, d_hidden, 0), np.where(on, d_outputs, 0)
     d_state[:] = d_last
     for step in reversed(range(hidden.shape[2])):
-        d_y[:, :, step] = np.where(on[:, step], given_y[:, :, step] + d_state, 0)
-        d_h = given[:, :, step] + back(d_y[:, :, step], W_out, precision)
+        d_y[:, :, step] = np.where(on[:, step], d_above_y[:, :, step] + d_state, 0)
+        d_h = d_above[:, :, step] + back(d_y[:, :, step], W_out, precision)
         d_z[:, :, step] = np.where(on[:, step], d_h * slope(hidden[:, :, step], activation), 0)
         d_state[:] = np.where(on[:, step], back(d_z[:, :, step], W_rec, precision), d_state)
         if flow.shape[2]:

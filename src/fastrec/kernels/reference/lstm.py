@@ -86,13 +86,13 @@ def lstm_backward(
 ) -> None:
     """Gradients of `lstm_forward`; d_gates (k, b, t, 4h), before the activations, may be gates itself."""
     on, width = valid(lengths, hidden.shape[2]), hidden.shape[3]
-    given, kept, c = np.where(on, d_hidden, 0), np.where(on, gates, 0), np.where(on, cells, 0)
+    d_above, kept, c = np.where(on, d_hidden, 0), np.where(on, gates, 0), np.where(on, cells, 0)
     h_start, c_start = before(state[..., :width], hidden), before(state[..., width:], c)
     d_state[:] = d_last
     for step in reversed(range(hidden.shape[2])):
         i, f, g, o = np.split(kept[:, :, step], 4, axis=2)
         tanh_c = np.tanh(c[:, :, step])
-        d_h = given[:, :, step] + d_state[..., :width]
+        d_h = d_above[:, :, step] + d_state[..., :width]
         d_c = d_state[..., width:] + d_h * o * (1 - tanh_c * tanh_c)
         d_i, d_f = d_c * g * i * (1 - i), d_c * c_start[:, :, step] * f * (1 - f)
         d_g, d_o = d_c * i * (1 - g * g), d_h * tanh_c * o * (1 - o)
