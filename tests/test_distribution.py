@@ -22,7 +22,7 @@ PYTHONS = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
 SOURCES = {
     str(path.relative_to(ROOT / "src"))
     for path in ROOT.glob("src/fastrec/**/*.*")
-    if path.suffix in (".py", ".cu", ".cuh", ".txt", ".md")
+    if path.suffix in (".py", ".pyi", ".cu", ".cuh", ".txt", ".md")
 }
 USE = """
 import numpy as np, fastrec

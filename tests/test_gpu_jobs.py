@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from fastrec import backend
-from fastrec.rnn.device import place
+from fastrec.rnn.device import compute_device
 
 cupy = pytest.importorskip("cupy", reason="needs the emulator")
 if not devices.emulated("gpu"):
@@ -86,9 +86,9 @@ def without_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         module = Forbidden(name)
         module.__spec__ = ModuleSpec(name, None)
         monkeypatch.setitem(sys.modules, name, module)
-    place.cache_clear()
+    compute_device.cache_clear()
     yield
-    place.cache_clear()
+    compute_device.cache_clear()
 
 
 @pytest.fixture
