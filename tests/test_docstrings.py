@@ -213,6 +213,7 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASTREC_BACKEND", "cpu")
     monkeypatch.setenv("FASTREC_QUIET", "1")
+    monkeypatch.setattr("fastrec.backend._default", None)  # examples may set it; this restores it
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     test = doctest.DocTestParser().get_doctest(EXAMPLES[name], {"np": np, "fastrec": fastrec}, name, None, 0)
     said: list[str] = []

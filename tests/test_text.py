@@ -316,7 +316,7 @@ def test_models_of_other_kinds_are_no_text_models(tmp_path: Path) -> None:
         model.save(path)
         with pytest.raises(ValueError, match=r"m\.npz: "):
             CharModel.load(path)
-    files.save(path, network._config, network._on_host(), '{"format": 1, "symbols": ["a", "b"]}')
+    files.save(path, network._config, network._on_host(), **{files.EXTRA_TEXT: {"symbols": ["a", "b"]}})
     with pytest.raises(ValueError, match=r"m\.npz: not a fastrec text model"):
         CharModel.load(path)
 
