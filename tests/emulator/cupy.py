@@ -544,7 +544,10 @@ def gemm_strided_batched(dtype: Any, given: Any = None, convert: Any = np.asarra
         c = operand(0, m, n, C, ldc, strideC, batchCount, dtype)
         one, other = (operand(0, 1, 1, address, 1, 0, 1, dtype)[0, 0, 0] for address in (alpha, beta))
         with np.errstate(all="ignore"):
-            c[...] = one * (convert(a) @ convert(b)) + (other * c if other else 0)
+            a, b = convert(a), convert(b)
+            # By columns: how the BLAS of some CPUs adds depends on how many there are.
+            product = np.concatenate([a @ b[:, :, j : j + 1] for j in range(n)] or [a @ b], axis=2)
+            c[...] = one * product + (other * c if other else 0)
 
     return multiply
 
