@@ -23,6 +23,7 @@ OTHERS = {
     "kernels/gpu/module.py": "lists the files and instances of CUDA, of which jordan.cu is one",
     "kernels/gpu/cuda/cells.cuh": "holds the structs",
     "kernels/gpu/jordan.py": "its units do with their sums what those of an Elman network do",
+    "kernels/cpu/jordan.py": "its units do with their sums what those of an Elman network do",
     "bench/peers.py": "holds the equations of the baseline in JAX",
 }
 all_cells = pytest.mark.parametrize("name", CELLS)
