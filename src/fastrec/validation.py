@@ -1,8 +1,9 @@
-"""Checks of arguments that public objects share: whole numbers, writable views, memory."""
+"""Checks of arguments that public objects share: whole numbers, choices, writable views, memory."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,24 @@ def as_int(name: str, value: Any, low: int, high: int) -> int:
         return int(value)
     top = f"2^{high.bit_length()}-1" if high > 2**16 and high & high + 1 == 0 else high
     raise ValueError(f"{name} is {value!r}; it must be an integer from {low} to {top}")
+
+
+def as_choice(name: str, value: Any, known: Sequence[str]) -> str:
+    """`value` as plain text, also of a member of an enum; ValueError unless it is one of those known."""
+    if not (isinstance(value, str) and value in known):
+        raise ValueError(f"{name} is {value!r}; it must be {one_of(known)}")
+    return known[known.index(value)]
+
+
+def one_of(names: Sequence[str]) -> str:
+    """The names in quotes, as '"a", "b" or "c"'."""
+    return listed([f'"{name}"' for name in names])
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names as 'a, b or c'."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool = False) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ from ..backend import array_module, backend_of, kernels, move, on_device, resolv
 from ..imports import names_from_new_places
 from ..kernels import words
 from ..streams import stream_key
-from ..validation import as_int, format_bytes, move_checked, require_memory, writable
+from ..validation import as_choice, as_int, format_bytes, move_checked, require_memory, writable
 from .matching import match_rows
 from .recall import RecallResult, Update, choose_representation, narrowest, read_orders
 from .rules import HEBB, Rule
@@ -102,10 +102,7 @@ class HopfieldNetwork:
         self._n = as_int("n", n, 1, MAX_UNITS)
         if not isinstance(self_coupling, (bool, np.bool_)):
             raise ValueError(f"self_coupling is {self_coupling!r}; it must be True or False")
-        if representation not in ("auto", "patterns", "weights"):
-            raise ValueError(
-                f'representation is {representation!r}; it must be "auto", "patterns" or "weights"'
-            )
+        as_choice("representation", representation, get_args(Representation))
         resolve(backend)
         self._self_coupling = bool(self_coupling)
         self._backend = backend
@@ -354,8 +351,7 @@ class HopfieldNetwork:
         self._require_patterns()
         name = resolve(self._backend, array_of(probes), order)
         xp = array_module(name)
-        if update not in ("async", "sync"):
-            raise ValueError(f'update is {update!r}; it must be "async" or "sync"')
+        as_choice("update", update, get_args(Update))
         max_sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
         key = stream_key(seed, self._n)
         orders = read_orders(order, self._n, name)

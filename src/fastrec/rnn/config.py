@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import ACTIVATIONS
-from ..validation import as_int
+from ..validation import as_choice, as_int
 from .cells import CELLS, CellName
 from .cells.cell import Cell, measure
 
@@ -154,21 +153,3 @@ class Config:
 def suffix(layer: int) -> str:
     """Return the suffix of the keys of a layer."""
     return f"_l{layer}" if layer else ""
-
-
-def as_choice(name: str, value: Any, known: Sequence[str]) -> str:
-    """`value` as plain text, also of a member of an enum; ValueError unless it is one of those known."""
-    if not (isinstance(value, str) and value in known):
-        raise ValueError(f"{name} is {value!r}; it must be {one_of(known)}")
-    return known[known.index(value)]
-
-
-def one_of(names: Sequence[str]) -> str:
-    """The names in quotes, as '"a", "b" or "c"'."""
-    return listed([f'"{name}"' for name in names])
-
-
-def listed(names: Sequence[str]) -> str:
-    """The names as 'a, b or c'."""
-    *most, last = names
-    return f"{', '.join(most)} or {last}" if most else last

@@ -10,8 +10,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from ..backend import array_module, kernels, move, on_device, resolve
+from ..validation import as_choice
 from .cells import CELLS
-from .config import Array, as_choice
+from .config import Array
 
 Precision = Literal["float32", "tf32", "bf16"]
 

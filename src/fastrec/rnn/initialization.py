@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..streams import MAX_SEED
-from ..validation import as_int, require_memory
+from ..validation import as_choice, as_int, one_of, require_memory
 from .cells import CELLS
-from .config import Array, Config, as_choice, one_of, suffix
+from .config import Array, Config, suffix
 
 Initial = Literal["orthogonal", "uniform", "identity"]
 

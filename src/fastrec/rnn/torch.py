@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ..validation import listed
 from .cells import CELLS, CellName
-from .config import Activation, Array, Config, listed, suffix
+from .config import Activation, Array, Config, suffix
 
 if TYPE_CHECKING:
     import torch

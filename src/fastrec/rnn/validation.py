@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import array_module, backend_of, move, on_device
-from ..validation import SMALL, move_checked, number, require_memory, writable
-from .config import Array, Config, as_choice
+from ..validation import SMALL, as_choice, move_checked, number, require_memory, writable
+from .config import Array, Config
 from .device import ComputeDevice
 
 Loss = Literal["cross_entropy", "mse"]

@@ -15,7 +15,7 @@ from ..files import require_suffix, require_writable
 from ..rnn import serialization as files
 from ..rnn.cells import STACKABLE, CellName
 from ..rnn.checkpoint import Checkpoint, checksum, shorten
-from ..rnn.config import MAX_SIZE, Config, as_choice, one_of
+from ..rnn.config import MAX_SIZE, Config
 from ..rnn.device import Precision, choose_backend
 from ..rnn.history import TextHistory
 from ..rnn.loop import train
@@ -23,7 +23,7 @@ from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..rnn.validation import read_dropout
 from ..streams import MAX_SEED
-from ..validation import as_int, number
+from ..validation import as_choice, as_int, number, one_of
 from .training import TextLearner, TextReader, hold_out, score
 from .vocabulary import UNITS, Unit, Vocabulary
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..rnn.cells import CELLS, CellName
-from ..rnn.config import MAX_SIZE, Activation, Config, as_choice
-from ..validation import as_int
+from ..rnn.config import MAX_SIZE, Activation, Config
+from ..validation import as_choice, as_int
 
 Sources = Literal["sequences", "contexts"]
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
-from ..rnn.config import MAX_SIZE, Array, as_choice
+from ..rnn.config import MAX_SIZE, Array
 from ..rnn.validation import as_array, first
-from ..validation import as_int
+from ..validation import as_choice, as_int
 
 Unit = Literal["character", "word"]
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 
-from ...validation import as_int
+from ...validation import as_choice, as_int
 from ..recall import Update
 
 
@@ -52,8 +52,7 @@ class RetrievalDefinition:
     def __post_init__(self) -> None:
         as_int("probes", self.probes, 1, 2**31 - 1)
         as_number("tolerance", self.tolerance, 0, 1)
-        if self.update not in get_args(Update):
-            raise ValueError(f'update is {self.update!r}; it must be "async" or "sync"')
+        as_choice("update", self.update, get_args(Update))
         as_int("max_sweeps", self.max_sweeps, 1, 2**31 - 1)
         as_int("seed", self.seed, 0, 2**64 - 1)
 
