@@ -309,7 +309,7 @@ class HopfieldNetwork:
         update : {"async", "sync"}, default "async"
             "async" updates the units one after the other, each seeing all earlier updates; a row has
             converged after a whole sweep without a flip.  "sync" updates all units at once and stops at a
-            fixed point or a two-cycle; symmetric couplings allow nothing longer [1]_.
+            fixed point or a two-cycle; symmetric couplings allow nothing longer.
         order : {"random", "sequential"} or array_like of int, shape (sweeps, n), default "random"
             Order of the units in asynchronous sweeps.  "random" draws a permutation for each sweep, shared by
             all rows and networks, so that a row does not depend on those beside it.  "sequential" is
@@ -335,7 +335,7 @@ class HopfieldNetwork:
 
         References
         ----------
-        .. [1] J. Bruck, On the convergence properties of the Hopfield model, Proc. IEEE 78, 1579 (1990).
+        J. Bruck, On the convergence properties of the Hopfield model, Proc. IEEE 78, 1579 (1990).
 
         Examples
         --------
