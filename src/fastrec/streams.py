@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import secrets
 
 import numpy as np
 
@@ -11,6 +12,42 @@ from .kernels import DERIVE
 from .validation import as_int
 
 MAX_SEED = 2**64 - 1
+
+Seed = int | np.random.Generator | None
+"""A seed, a generator that is drawn from once a call, or None for a fresh seed."""
+
+
+def read_seed(seed: Seed) -> int:
+    """Return the seed that an argument stands for.
+
+    Parameters
+    ----------
+    seed : int, numpy.random.Generator or None
+        An int from 0 to 2^64 - 1 is the seed itself.  A generator is drawn from once.  None takes a fresh
+        seed from the operating system.
+
+    Raises
+    ------
+    ValueError
+        If seed is anything else.
+
+    Examples
+    --------
+    >>> from fastrec.streams import read_seed
+    >>> read_seed(7)
+    7
+    >>> read_seed(None) == read_seed(None)
+    False
+    """
+    if seed is None:
+        return secrets.randbits(64)
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(0, MAX_SEED, dtype=np.uint64, endpoint=True))
+    if isinstance(seed, (int, np.integer)):
+        return as_int("seed", seed, 0, MAX_SEED)
+    raise ValueError(
+        f"seed is {seed!r}; it must be an integer from 0 to 2^64-1, a numpy.random.Generator or None"
+    )
 
 
 def derive(key: int, number: int, other: int = 0) -> np.uint64:
