@@ -144,7 +144,7 @@ class TestPacked:
         with crossing():
             packed = PackedStates(words, 128)
         assert packed.shape == (2, 3, 128)
-        assert packed.words.data.ptr == words.data.ptr
+        assert packed.words.data.ptr != words.data.ptr
         for bad, n, message in (
             (words[:, :, ::2], 64, "C-contiguous uint64"),
             (words.astype(np.int64), 128, "C-contiguous uint64"),
@@ -251,7 +251,7 @@ class TestNetwork:
         for patterns in (cp.asarray(more[..., :5, :]), more[..., 5:6, :]):
             network.forget(patterns)
             host.forget(move(patterns, "cpu"))
-        assert backend_of(network._buffer) == "gpu"
+        assert backend_of(network._stored.buffer) == "gpu"
         assert np.array_equal(network.patterns(), host.patterns())
         assert np.array_equal(network.couplings(), host.couplings())
         with pytest.raises(ValueError, match="is not stored"):
@@ -259,7 +259,7 @@ class TestNetwork:
         if not k:
             first = HopfieldNetwork(70, backend=gpu)
             first.store(packed)
-            assert first._buffer.data.ptr == packed.words.data.ptr
+            assert first._stored.buffer.data.ptr == packed.words.data.ptr
 
     def test_patterns_move_with_the_backend(self, gpu: str, k: int | None) -> None:
         x, probes = self.pair(gpu, k)[1].patterns(), self.pair(gpu, k)[2]
@@ -270,9 +270,11 @@ class TestNetwork:
                 network.store(x[..., 4 * turn : 4 * turn + 4, :])
                 network.recall(probes)
                 assert (
-                    backend_of(network._buffer) == backend_of(network._units) == backend_of(network._weights)
+                    backend_of(network._stored.buffer)
+                    == backend_of(network._stored.unit_words)
+                    == backend_of(network._stored.weights)
                 )
-                assert on_device(network._buffer) == (name == gpu)
+                assert on_device(network._stored.buffer) == (name == gpu)
                 assert np.array_equal(network.patterns(), x[..., : 4 * turn + 4, :])
                 assert isinstance(network.couplings(), np.ndarray)
         assert np.array_equal(network.recall(probes).states, expected)
@@ -281,8 +283,8 @@ class TestNetwork:
         network, host, probes = self.pair(gpu, k)
         network.recall(probes)
         again = pickle.loads(pickle.dumps(network))
-        assert not on_device(again._buffer)
-        assert on_device(network._buffer)
+        assert not on_device(again._stored.buffer)
+        assert on_device(network._stored.buffer)
         assert np.array_equal(again.recall(probes).states, host.recall(probes).states)
 
 
@@ -300,7 +302,7 @@ def test_auto_takes_the_gpu_for_its_arrays(cp: Any, monkeypatch: pytest.MonkeyPa
     x = spins(0, 3, 90)
     monkeypatch.delenv("FASTREC_BACKEND")
     assert on_device(fastrec.pack(cp.asarray(x)).words)
-    assert on_device(HopfieldNetwork(90)._buffer) is False
+    assert on_device(HopfieldNetwork(90)._stored.buffer) is False
     network = stored(cp.asarray(x))
     assert network.backend == "gpu"
     assert on_device(network.energy(cp.asarray(x)))
@@ -352,7 +354,7 @@ class TestMemory:
         free(10**6)
         with fastrec.use_backend(gpu), pytest.raises(ValueError, match=r"the stored patterns needs 78\.6 MB"):
             network.patterns()
-        assert not on_device(network._buffer)
+        assert not on_device(network._stored.buffer)
 
     def test_capacity(self, gpu: str, free: Any) -> None:
         free(10**8)

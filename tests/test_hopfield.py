@@ -18,6 +18,7 @@ from fastrec.backend import kernels, move
 from fastrec.hopfield import network as network_module
 from fastrec.hopfield import recall as recall_module
 from fastrec.hopfield import states as patterns_module
+from fastrec.hopfield import stored as stored_module
 from fastrec.hopfield.matching import count_earlier
 from fastrec.hopfield.recall import RecallResult, choose_representation
 from fastrec.hopfield.rules import HEBB
@@ -276,7 +277,7 @@ class TestPacked:
         packed = fastrec.pack(spins(0, 9, 100))
         before = packed.words.copy()
         a, b = stored(packed, backend=backend), stored(packed, backend=backend)
-        assert backend == "gpu" or np.shares_memory(a._buffer, packed.words)
+        assert backend == "gpu" or np.shares_memory(a._stored.buffer, packed.words)
         for network in (a, b):
             network.store(spins(1, 3, 100))
             network.recall(spins(2, 3, 100))
@@ -326,7 +327,7 @@ class TestStore:
         network, buffers = HopfieldNetwork(10, backend="reference"), set()
         for row in spins(0, 500, 10):
             network.store(row)
-            buffers.add(network._buffer.shape[1])
+            buffers.add(network._stored.buffer.shape[1])
         assert network.n_patterns == 500
         assert len(buffers) < 20
         assert np.array_equal(network.patterns(), spins(0, 500, 10))
@@ -418,7 +419,7 @@ class TestStore:
             raise ValueError("memory")
 
         with monkeypatch.context() as patch:
-            patch.setattr(network_module, "require_memory", refuse)
+            patch.setattr(stored_module, "require_memory", refuse)
             with pytest.raises(ValueError, match="memory"):
                 network.store(x)
         assert all(network.__dict__[name] is value for name, value in state.items())
@@ -427,7 +428,7 @@ class TestStore:
     def test_overflow_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         network = HopfieldNetwork(2**31 - 1)
         one = np.broadcast_to(np.uint64(0), (1, 1, 2**25))
-        monkeypatch.setattr(network, "_p", 2)
+        network._stored.p = 2
         monkeypatch.setattr(network, "_read", lambda *_: (one, (1, 2**31 - 1)))
         with pytest.raises(ValueError, match=r"p n\^2 must stay below 2\^63"):
             network.store(None)
@@ -748,11 +749,11 @@ def test_a_rule_that_has_only_couplings(
     network = stored(x, backend=backend, self_coupling=self_coupling)
     expected = results(network, probes)
     network = stored(x, backend=backend, self_coupling=self_coupling)
-    network._rule = replace(HEBB, name="another", pattern_space=False)
+    network._stored.rule = replace(HEBB, name="another", pattern_space=False)
     for ours, theirs in zip(results(network, probes), expected, strict=True):
         assert ours.dtype == theirs.dtype
         assert np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f")
-    assert network._units is not None  # the kernel of the rule asks for it, nothing else does
+    assert network._stored.unit_words is not None  # the kernel of the rule asks for it, nothing else does
 
 
 @pytest.fixture

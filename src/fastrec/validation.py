@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -62,6 +63,17 @@ def writable(array: NDArray[Any]) -> NDArray[Any]:
     except ValueError:
         return array.copy()
     return view
+
+
+def is_frozen(array: Any) -> bool:
+    """Whether no array writes to the memory of a NumPy array; CuPy arrays can always be written to."""
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return False
+        if array.base is None:
+            return True
+        array = array.base
+    return isinstance(array, bytes) or (isinstance(array, mmap.mmap) and memoryview(array).readonly)
 
 
 def available_memory(backend: str = "cpu") -> int | None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import array_module, backend_of, kernels, move, on_device, resolve
+from ..backend import array_module, backend_of, kernels, move, resolve
 from ..imports import names_from_new_places
 from ..kernels import words
 from ..streams import stream_key
 from ..validation import as_choice, as_int, format_bytes, move_checked, require_memory, writable
 from .matching import match_rows
-from .recall import RecallResult, Update, choose_representation, narrowest, read_orders
+from .recall import RecallResult, Update, choose_representation, read_orders
 from .rules import HEBB, Rule
 from .states import (
     MAX_UNITS,
@@ -28,6 +28,7 @@ from .states import (
     unpack_states,
     with_networks,
 )
+from .stored import StoredPatterns
 
 __getattr__ = names_from_new_places(__name__)
 
@@ -104,15 +105,11 @@ class HopfieldNetwork:
             raise ValueError(f"self_coupling is {self_coupling!r}; it must be True or False")
         as_choice("representation", representation, get_args(Representation))
         resolve(backend)
-        self._self_coupling = bool(self_coupling)
         self._backend = backend
         self._representation = representation
-        self._lead: tuple[int, ...] | None = None  # () or (k,), fixed by the first store
-        # Patterns (k, capacity, w), the first p in use; what follows from them is computed when needed.
-        self._buffer: Any = np.empty((1, 0, words(self._n)), dtype=np.uint64)
-        self._p = 0
-        self._units: Any = None
-        self._weights: Any = None
+        nothing = np.empty((1, 0, words(self._n)), dtype=np.uint64)
+        self._stored = StoredPatterns(self._n, self._rule, bool(self_coupling), nothing, 0, None)
+        self._writing = Lock()
 
     @property
     def n(self) -> int:
@@ -122,12 +119,13 @@ class HopfieldNetwork:
     @property
     def n_patterns(self) -> int:
         """Number of stored patterns, of each network."""
-        return self._p
+        return self._stored.p
 
     @property
     def n_networks(self) -> int | None:
         """Number k of independent networks, None for a single network without that axis."""
-        return self._lead[0] if self._lead else None
+        lead = self._stored.lead
+        return lead[0] if lead else None
 
     @property
     def backend(self) -> str:
@@ -135,22 +133,35 @@ class HopfieldNetwork:
         return resolve(self._backend)
 
     def __repr__(self) -> str:
-        arrays = (self._buffer, self._units, self._weights)
-        k = f", k={self._lead[0]}" if self._lead else ""
-        memory = format_bytes(sum(a.nbytes for a in arrays if a is not None))
+        stored = self._stored
+        k = f", k={stored.lead[0]}" if stored.lead else ""
         return (
-            f"HopfieldNetwork(n={self._n}, p={self._p}{k}, load={self._p / self._n:.3g}, "
-            f'backend="{self.backend}", memory={memory})'
+            f"HopfieldNetwork(n={self._n}, p={stored.p}{k}, load={stored.p / self._n:.3g}, "
+            f'backend="{self.backend}", memory={format_bytes(stored.nbytes)})'
         )
 
     def __getstate__(self) -> dict[str, Any]:
         """The state to copy or pickle; patterns of a device become NumPy's, which any machine can read."""
-        state = self.__dict__.copy()
-        # Without the spare rows, into which `store` writes.
-        stored = move(self._buffer[:, : self._p], "cpu")
-        if on_device(self._buffer):
-            state |= {"_units": None, "_weights": None}
-        return state | {"_buffer": stored}
+        stored = self._stored
+        on_host = stored.is_on("cpu")
+        return {
+            **{name: getattr(self, name) for name in ("_n", "_backend", "_representation")},
+            "_self_coupling": stored.self_coupling,
+            "_lead": stored.lead,
+            "_p": stored.p,
+            # Without the spare rows, into which `store` writes.
+            "_buffer": move(stored.buffer[:, : stored.p], "cpu"),
+            "_units": stored.unit_words if on_host else None,
+            "_weights": stored.weights if on_host else None,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in ("_n", "_backend", "_representation"):
+            setattr(self, name, state[name])
+        parts = (state[name] for name in ("_self_coupling", "_buffer", "_p", "_lead"))
+        self._stored = StoredPatterns(self._n, self._rule, *parts)
+        self._stored.unit_words, self._stored.weights = state["_units"], state["_weights"]
+        self._writing = Lock()
 
     def store(self, patterns: States) -> None:
         """Store patterns in addition to those stored before.
@@ -177,24 +188,13 @@ class HopfieldNetwork:
         3
         """
         name = resolve(self._backend, array_of(patterns))
-        packed, shape = self._read("patterns", patterns, name)
-        k, q, w = packed.shape
-        p = self._p + q
-        if self._rule.bound(self._n, p) * self._n**2 >= 2**63 or p >= 2**31:
-            raise ValueError(
-                f"patterns would make p = {p} of n = {self._n}: p n^2 must stay below 2^63, p below 2^31"
-            )
-        buffer = packed
-        if self._p:
-            self._settle(name)
-            buffer = self._buffer
-            if p > buffer.shape[1]:  # by half at a time: storing one by one stays linear
-                capacity = max(p, self._p + self._p // 2)
-                require_memory(f"storing p = {p} patterns", 8 * k * capacity * w, backend=name)
-                buffer = array_module(name).empty((k, capacity, w), dtype=np.uint64)
-                buffer[:, : self._p] = self._buffer[:, : self._p]
-            buffer[:, self._p : p] = packed
-        self._replace(buffer, p, shape[:-2])
+        packed, shape = self._read("patterns", patterns, name, self._stored)
+        with self._writing:
+            stored = self._stored
+            self._require_shape("patterns", shape, stored)  # another thread may have been the first to store
+            if stored.p and not stored.is_on(name):
+                stored = stored.moved(name)
+            self._stored = stored.extended(packed, shape[:-2], name)
 
     def forget(self, patterns: States) -> None:
         """Remove stored patterns, each as often as it is given.
@@ -221,19 +221,21 @@ class HopfieldNetwork:
         >>> net.patterns()
         array([[ 1, -1,  1, -1]], dtype=int8)
         """
-        self._require_patterns()
         name = resolve(self._backend, array_of(patterns))
-        packed, shape = self._read("patterns", patterns, name)
-        removed, stored = (move_checked("forget", rows, "cpu") for rows in (packed, self._packed(name)))
-        k, q, w = removed.shape
-        dropped, missing = match_rows(stored, removed)
-        if missing is not None:
-            index = ", ".join(map(str, divmod(missing, q)[3 - len(shape) :]))
-            which = f"patterns[{index}]" if index else "patterns"
-            raise ValueError(f"{which} is not stored, or not as often as it is to be forgotten")
-        require_memory("forget", 8 * k * (self._p - q) * w)
-        kept = move(stored[~dropped].reshape(k, self._p - q, w), name)
-        self._replace(kept, self._p - q, shape[:-2])
+        packed, shape = self._read("patterns", patterns, name, self._require_patterns())
+        removed = move_checked("forget", packed, "cpu")
+        with self._writing:
+            stored = self._require_patterns()
+            rows = move_checked("forget", stored.packed(), "cpu")
+            k, q, w = removed.shape
+            dropped, missing = match_rows(rows, removed)
+            if missing is not None:
+                index = ", ".join(map(str, divmod(missing, q)[3 - len(shape) :]))
+                which = f"patterns[{index}]" if index else "patterns"
+                raise ValueError(f"{which} is not stored, or not as often as it is to be forgotten")
+            p = stored.p - q
+            require_memory("forget", 8 * k * p * w)
+            self._stored = stored.replaced(move(rows[~dropped].reshape(k, p, w), name), p, shape[:-2])
 
     def patterns(self) -> NDArray[np.int8]:
         """Return a copy of the stored patterns.
@@ -251,12 +253,14 @@ class HopfieldNetwork:
         >>> net.patterns()
         array([[ 1,  1, -1, -1]], dtype=int8)
         """
-        k, lead = self._buffer.shape[0], (*(self._lead or ()), self._p)
-        if not self._p:
+        name, stored = self.backend, self._stored
+        if stored.p:
+            stored = self._stored_on(name, stored)
+        k, lead = stored.buffer.shape[0], (*(stored.lead or ()), stored.p)
+        if not stored.p:
             return np.empty((*lead, self._n), dtype=np.int8)
-        require_memory("patterns()", self._p * self._n * k)
-        name = self.backend
-        return in_shape(unpack_states(self._packed(name), self._n, name, "cpu"), lead)
+        require_memory("patterns()", stored.p * self._n * k)
+        return in_shape(unpack_states(stored.packed(), self._n, name, "cpu"), lead)
 
     def couplings(self) -> NDArray[Any]:
         """Return a copy of the couplings W.
@@ -281,13 +285,15 @@ class HopfieldNetwork:
                [ 0,  0,  0],
                [-2,  0,  0]], dtype=int8)
         """
-        if self._p:
-            weights = self._coupling_weights("couplings()", self.backend, keep=False)
+        name, stored = self.backend, self._stored
+        if stored.p:
+            stored = self._stored_on(name, stored)
+            weights = stored.couplings("couplings()", name, keep=False)
             weights = move_checked("couplings()", weights, "cpu")
-            weights = weights.copy() if weights is self._weights else weights
+            weights = weights.copy() if weights is stored.weights else weights
         else:
-            weights = np.zeros((self._buffer.shape[0], self._n, self._n), dtype=np.int8)
-        return in_shape(weights, (*(self._lead or ()), self._n))
+            weights = np.zeros((stored.buffer.shape[0], self._n, self._n), dtype=np.int8)
+        return in_shape(weights, (*(stored.lead or ()), self._n))
 
     def recall(
         self,
@@ -348,7 +354,7 @@ class HopfieldNetwork:
         >>> int(result.flips), bool(result.converged)
         (1, True)
         """
-        self._require_patterns()
+        stored = self._require_patterns()
         name = resolve(self._backend, array_of(probes), order)
         xp = array_module(name)
         as_choice("update", update, get_args(Update))
@@ -359,7 +365,7 @@ class HopfieldNetwork:
             raise ValueError('order is of async updates; update="sync" changes all units at once')
         if not isinstance(order, str):
             max_sweeps = min(max_sweeps, len(orders))
-        states, shape = self._read("probes", probes, name)
+        states, shape = self._read("probes", probes, name, stored)
         k, b, _ = states.shape
         where = backend_of(array_of(probes))
         if not isinstance(probes, PackedStates):
@@ -372,12 +378,12 @@ class HopfieldNetwork:
         stopped = xp.empty((k, b), dtype=bool if update == "async" else np.int32)
         sweeps, flips = xp.empty((k, b), dtype=np.int32), xp.empty((k, b), dtype=np.int64)
         forms = xp.empty((k, b, max_sweeps + 1 if record_energy else 0), dtype=np.int64)
-        self._settle(name)
-        if self._choose(b, update, name) == "weights":
-            inputs: tuple[Any, ...] = (self._coupling_weights('representation="weights"', name),)
+        stored = self._stored_on(name, stored)
+        if self._choose(stored, b, update, name) == "weights":
+            inputs: tuple[Any, ...] = (stored.couplings('representation="weights"', name),)
             kernel = f"recall_{update}_weights"
         else:
-            inputs = (self._packed(name), self._unit_words(name), self._self_coupling)
+            inputs = (stored.packed(), stored.units(name), stored.self_coupling)
             kernel = f"recall_{update}"
         if update == "async":
             inputs = (key, orders, *inputs)
@@ -416,18 +422,20 @@ class HopfieldNetwork:
         array([ 0,  0, -2], dtype=int32)
         """
 
-        def kernel(name: str, s: Any) -> Any:
-            dtype = np.int32 if self._n * self._rule.bound(self._n, self._p) < 2**31 else np.int64
+        def kernel(stored: StoredPatterns, name: str, s: Any) -> Any:
+            dtype = np.int32 if self._n * stored.rule.bound(self._n, stored.p) < 2**31 else np.int64
             fields = array_module(name).empty((*s.shape[:2], self._n), dtype=dtype)
             module = kernels("hopfield", name)
-            if self._rule.pattern_space:
-                m = self._products(name, s)
-                module.local_fields(self._unit_words(name), s, m, self._self_coupling, fields)
+            if stored.rule.pattern_space:
+                m = stored.overlaps(name, s)
+                module.local_fields(stored.units(name), s, m, stored.self_coupling, fields)
             else:
-                module.local_fields_weights(self._coupling_weights("local_fields", name), s, fields)
+                module.local_fields_weights(stored.couplings("local_fields", name), s, fields)
             return fields
 
-        return self._by_rows("local_fields", states, 8 * self._n, max(self._p, self._n), kernel)
+        stored = self._require_patterns()
+        numbers = max(stored.p, self._n)
+        return self._by_rows("local_fields", states, stored, 8 * self._n, numbers, kernel)
 
     def energy(self, states: States) -> Any:
         """Return the energy E = -(1/2n) sum_ij W_ij s_i s_j of states s, from exact integers.
@@ -451,16 +459,17 @@ class HopfieldNetwork:
         -1.5
         """
 
-        def kernel(name: str, s: Any) -> Any:
+        def kernel(stored: StoredPatterns, name: str, s: Any) -> Any:
             forms = array_module(name).empty((*s.shape[:2], 1), dtype=np.int64)
-            if self._rule.pattern_space:
-                m = self._products(name, s)
-                kernels("hopfield", name).quadratic_form(m, self._n, self._self_coupling, forms[..., 0])
+            if stored.rule.pattern_space:
+                m = stored.overlaps(name, s)
+                kernels("hopfield", name).quadratic_form(m, self._n, stored.self_coupling, forms[..., 0])
             else:
-                self._step_sync("energy", name, s, 0, forms)
+                self._step_sync("energy", stored, name, s, 0, forms)
             return self._energies(forms[..., 0])
 
-        return self._by_rows("energy", states, 8, self._p, kernel)
+        stored = self._require_patterns()
+        return self._by_rows("energy", states, stored, 8, stored.p, kernel)
 
     def overlaps(self, states: States) -> Any:
         """Return the overlaps m = (1/n) sum_i x_i s_i of states s with every stored pattern x.
@@ -483,13 +492,16 @@ class HopfieldNetwork:
         >>> net.overlaps([1, 1, -1, -1])
         array([1., 0.])
         """
+        stored, n = self._require_patterns(), self._n
         return self._by_rows(
-            "overlaps", states, 8 * self._p, self._p, lambda name, s: self._products(name, s) / self._n
+            *("overlaps", states, stored, 8 * stored.p, stored.p),
+            lambda stored, name, s: stored.overlaps(name, s) / n,
         )
 
     def _integer_overlaps(self, states: States) -> Any:
         """`overlaps` times n, exact: sum_i x_i s_i, int32 (..., p)."""
-        return self._by_rows("overlaps", states, 4 * self._p, self._p, self._products)
+        stored = self._require_patterns()
+        return self._by_rows("overlaps", states, stored, 4 * stored.p, stored.p, StoredPatterns.overlaps)
 
     def is_stable(self, states: States) -> Any:
         """Return whether no unit of a state has a local field against it.
@@ -513,23 +525,19 @@ class HopfieldNetwork:
         array([ True,  True, False])
         """
 
-        def kernel(name: str, s: Any) -> Any:
+        def kernel(stored: StoredPatterns, name: str, s: Any) -> Any:
             xp = array_module(name)
-            if not self._rule.pattern_space:
-                return self._step_sync("is_stable", name, s, 1, xp.empty((*s.shape[:2], 0), np.int64)) == 1
-            stable, m = xp.empty(s.shape[:2], dtype=bool), self._products(name, s)
-            kernels("hopfield", name).is_stable(self._unit_words(name), s, m, self._self_coupling, stable)
+            if not stored.rule.pattern_space:
+                forms = xp.empty((*s.shape[:2], 0), np.int64)
+                return self._step_sync("is_stable", stored, name, s, 1, forms) == 1
+            stable, m = xp.empty(s.shape[:2], dtype=bool), stored.overlaps(name, s)
+            kernels("hopfield", name).is_stable(stored.units(name), s, m, stored.self_coupling, stable)
             return stable
 
-        return self._by_rows("is_stable", states, 8, self._p, kernel)
+        stored = self._require_patterns()
+        return self._by_rows("is_stable", states, stored, 8, stored.p, kernel)
 
-    def _products(self, name: str, s: Any) -> Any:
-        """Sums of products of packed states s (k, c, w) with the stored patterns, int32 (k, c, p)."""
-        m = array_module(name).empty((*s.shape[:2], self._p), dtype=np.int32)
-        kernels("hopfield", name).overlaps(self._packed(name), s, self._n, m)
-        return m
-
-    def _step_sync(self, job: str, name: str, s: Any, steps: int, forms: Any) -> Any:
+    def _step_sync(self, job: str, stored: StoredPatterns, name: str, s: Any, steps: int, forms: Any) -> Any:
         """Periods (k, c) of packed states s (k, c, w) after some synchronous steps with the couplings.
 
         forms (k, c, steps + 1 or 0) is filled with s'W s before and after each step.
@@ -537,32 +545,39 @@ class HopfieldNetwork:
         xp = array_module(name)
         period, sweeps = xp.empty((2, *s.shape[:2]), dtype=np.int32)
         flips = xp.empty(s.shape[:2], dtype=np.int64)
-        weights = self._coupling_weights(job, name)
+        weights = stored.couplings(job, name)
         kernels("hopfield", name).recall_sync_weights(weights, steps, s.copy(), period, sweeps, flips, forms)
         return period
 
     def _by_rows(
-        self, job: str, states: States, row_bytes: int, row_numbers: int, kernel: Callable[[str, Any], Any]
+        self,
+        job: str,
+        states: States,
+        stored: StoredPatterns,
+        row_bytes: int,
+        row_numbers: int,
+        kernel: Callable[[StoredPatterns, str, Any], Any],
     ) -> Any:
-        """Results of kernel(backend, s (k, c, w)) over blocks of rows, of row_bytes bytes a row.
+        """Results of kernel(stored, backend, s (k, c, w)) over blocks of rows, of row_bytes bytes a row.
 
         A block holds as many rows as keep row_numbers numbers for each of them within `BLOCK_OVERLAPS`.
         """
-        self._require_patterns()
         name, where = resolve(self._backend, array_of(states)), backend_of(array_of(states))
-        probes, shape = self._read("states", states, name)
-        self._settle(name)
+        probes, shape = self._read("states", states, name, stored)
+        stored = self._stored_on(name, stored)
         k, b, _ = probes.shape
         require_memory(f"{job} of {k * b} states", k * b * row_bytes, backend=where)
         step, xp = max(1, BLOCK_OVERLAPS // (k * row_numbers)), array_module(name)
         blocks = [
-            move(kernel(name, xp.ascontiguousarray(probes[:, i : i + step])), where)
+            move(kernel(stored, name, xp.ascontiguousarray(probes[:, i : i + step])), where)
             for i in range(0, b, step)
         ]
         result = blocks[0] if len(blocks) == 1 else array_module(where).concatenate(blocks, axis=1)
         return in_shape(result, shape[:-1])
 
-    def _read(self, name: str, states: States, backend: str) -> tuple[Any, tuple[int, ...]]:
+    def _read(
+        self, name: str, states: States, backend: str, stored: StoredPatterns
+    ) -> tuple[Any, tuple[int, ...]]:
         """Checked states as words (k, rows, w) where the backend computes, and their shape.
 
         Packed states that are there are not copied.
@@ -572,70 +587,46 @@ class HopfieldNetwork:
         shape = checked.shape
         if shape[-1] != n:
             raise ValueError(f"{name} has n = {shape[-1]} units a state; the network has n = {n}")
-        if len(shape) > 3 or self._lead not in (None, shape[:-2]):
-            plain, several = f"({n},) or (rows, {n})", f"({self.n_networks or 'k'}, rows, {n})"
-            takes = several if self._lead else plain if self._lead == () else f"{plain} or {several}"
-            raise ValueError(f"{name} has shape {shape}; this network takes {takes}")
+        self._require_shape(name, shape, stored)
         if isinstance(checked, PackedStates):
             packed = move_checked(name, writable(checked.words), backend)
         else:
             packed = pack_states(checked, backend)
         return with_networks(packed), shape
 
-    def _replace(self, buffer: Any, p: int, lead: tuple[int, ...]) -> None:
-        self._buffer, self._p, self._lead, self._units, self._weights = buffer, p, lead, None, None
+    def _require_shape(self, name: str, shape: tuple[int, ...], stored: StoredPatterns) -> None:
+        """Raise ValueError unless the shape of states is that of as many networks."""
+        n, lead = self._n, stored.lead
+        if len(shape) > 3 or lead not in (None, shape[:-2]):
+            plain, several = f"({n},) or (rows, {n})", f"({lead[0] if lead else 'k'}, rows, {n})"
+            takes = several if lead else plain if lead == () else f"{plain} or {several}"
+            raise ValueError(f"{name} has shape {shape}; this network takes {takes}")
 
-    def _require_patterns(self) -> None:
-        if not self._p:
+    def _require_patterns(self) -> StoredPatterns:
+        """The patterns as they are now; ValueError if there are none."""
+        stored = self._stored
+        if not stored.p:
             raise ValueError("the network holds no patterns; call store(patterns) first")
+        return stored
 
-    def _settle(self, backend: str) -> None:
-        """Move the stored patterns to where a backend computes, and drop what was derived from them."""
-        if on_device(self._buffer) != (backend == "gpu"):
-            buffer = move_checked("the stored patterns", self._buffer, backend)
-            self._buffer, self._units, self._weights = buffer, None, None
+    def _stored_on(self, backend: str, stored: StoredPatterns) -> StoredPatterns:
+        """Stored patterns where a backend computes; if they must move, the network holds them there."""
+        if stored.is_on(backend):
+            return stored
+        moved = stored.moved(backend)
+        with self._writing:
+            if self._stored is stored:
+                self._stored = moved
+        return moved
 
-    def _packed(self, backend: str) -> Any:
-        """The stored patterns (k, p, w), contiguous: spare rows between networks are given up."""
-        self._settle(backend)
-        packed = self._buffer[:, : self._p]
-        if not packed.flags.c_contiguous:
-            packed = self._buffer = array_module(backend).ascontiguousarray(packed)
-        return packed
-
-    def _unit_words(self, backend: str) -> Any:
-        """The transpose (k, n, u) of the stored patterns, computed on first use."""
-        packed = self._packed(backend)
-        if self._units is None:
-            k, p, _ = packed.shape
-            shape = (k, self._n, words(p))
-            require_memory("the transposed patterns", 8 * math.prod(shape), backend=backend)
-            units = array_module(backend).empty(shape, dtype=np.uint64)
-            kernels("hopfield", backend).transpose(packed, units)
-            self._units = units
-        return self._units
-
-    def _coupling_weights(self, what: str, backend: str, keep: bool = True) -> Any:
-        """The couplings (k, n, n), kept for later calls or computed for this one only."""
-        if self._weights is not None:
-            return self._weights
-        bound = self._rule.bound(self._n, self._p)
-        shape, dtype = (self._buffer.shape[0], self._n, self._n), narrowest(bound)
-        cure = '; representation="patterns" needs no weights' if self._rule.pattern_space else ""
-        require_memory(what, math.prod(shape) * dtype.itemsize, cure, backend)
-        packed, units = self._packed(backend), self._unit_words(backend)
-        weights = array_module(backend).empty(shape, dtype=dtype)
-        self._rule.couplings(kernels("hopfield", backend), packed, units, self._self_coupling, weights)
-        if keep:
-            self._weights = weights
-        return weights
-
-    def _choose(self, b: int, update: Update, backend: str) -> Literal["patterns", "weights"]:
-        if not self._rule.pattern_space:
+    def _choose(
+        self, stored: StoredPatterns, b: int, update: Update, backend: str
+    ) -> Literal["patterns", "weights"]:
+        if not stored.rule.pattern_space:
             return "weights"
         if self._representation == "auto":
-            k, have_weights = self._buffer.shape[0], self._weights is not None
-            return choose_representation(k, b, self._n, self._p, update, have_weights, backend)
+            k, have_weights = stored.buffer.shape[0], stored.weights is not None
+            return choose_representation(k, b, self._n, stored.p, update, have_weights, backend)
         return self._representation
 
     def _energies(self, forms: Any) -> Any:

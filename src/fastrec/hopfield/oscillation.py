@@ -128,7 +128,8 @@ def find_oscillation(n: int, p: int, seed: int = 0, backend: str | None = None) 
     for first, k in ((0, 1), (1, 3), (4, 12), (16, 48)):  # the first network nearly always has one
         require_memory("find_oscillation", 8 * k * (p + 64) * words(n), backend=name)
         drawn = draw_patterns(key, first, k, p + 64, n, name)
-        patterns, starts = PackedStates(drawn[:, :p].copy(), n), PackedStates(drawn[:, p:].copy(), n)
+        patterns = PackedStates._of(drawn[:, :p].copy(), n)
+        starts = PackedStates._of(drawn[:, p:].copy(), n)
         networks = HopfieldNetwork(n, backend=name)
         networks.store(patterns)
         oscillates = move(networks.recall(starts, update="sync").period, "cpu") == 2
@@ -139,7 +140,7 @@ def find_oscillation(n: int, p: int, seed: int = 0, backend: str | None = None) 
         t, row = np.unravel_index(int(oscillates.argmax()), oscillates.shape)
         start = unpack_states(starts.words[t, row], n, name, "cpu")
         network = HopfieldNetwork(n, backend=backend)
-        network.store(PackedStates(patterns.words[t], n))
+        network.store(PackedStates._of(patterns.words[t], n))
         sync = network.recall(start, update="sync", record_energy=True)
         other = network.recall(sync.states, update="sync", max_sweeps=1).states
         async_ = network.recall(start, seed=seed, record_energy=True)

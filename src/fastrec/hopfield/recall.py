@@ -99,7 +99,8 @@ def read_orders(order: Any, n: int, backend: str) -> Any:
         raise ValueError(
             f"order has shape {array.shape}, dtype {array.dtype}; it must be integers (sweeps, {n})"
         )
-    xp = array_module(backend_of(array))
+    # Copied before it is checked: kernels index with it, so nobody else may change it afterwards.
+    array, xp = array.copy(), array_module(backend_of(array))
     wrong = (xp.sort(array, axis=1) != xp.arange(n)).any(axis=1)
     if wrong.any():
         raise ValueError(f"order[{int(wrong.argmax())}] is not a permutation of 0..{n - 1}")

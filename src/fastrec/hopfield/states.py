@@ -12,7 +12,7 @@ from ..backend import array_module, backend_of, kernels, move, on_device, resolv
 from ..display import Displayed
 from ..kernels import words
 from ..streams import stream_key
-from ..validation import as_int, format_bytes, move_checked, require_memory
+from ..validation import as_int, format_bytes, is_frozen, move_checked, require_memory
 
 CHUNK = 2**22  # units packed or unpacked in one kernel call: what the reference widens to int64 at a time
 DEVICE_CHUNK = 2**28  # the same on the gpu, where a call must be worth its launch
@@ -29,8 +29,8 @@ class PackedStates(Displayed):
     ----------
     words : ndarray of uint64, shape (..., ceil(n / 64))
         C-contiguous, of NumPy or CuPy.  Bit j of word i is unit 64 i + j, 1 for +1 and 0 for -1; the bits
-        past n are 0.  The array is not copied, neither here nor by functions that compute where it is: do
-        not write to it afterwards.
+        past n are 0.  An array that can be written to is copied, so that nobody changes states that a
+        network holds; one that is read-only, such as a `numpy.memmap` of mode "r", is not.
     n : int
         Number of units of a state.
 
@@ -62,13 +62,26 @@ class PackedStates(Displayed):
             raise ValueError(
                 f"words has shape {array.shape}; states of {n} units take (..., {words(n)}) and at least one"
             )
+        if not is_frozen(array):
+            require_memory("words", array.nbytes, backend=backend_of(array))
+            array = array.copy()
+        if isinstance(array, np.ndarray) and n % 64 and (array[..., -1] >> np.uint64(n % 64)).any():
+            raise ValueError(f"words has bits set past unit {n}; they must be 0")
+        self._set(array, n)
+
+    def _set(self, array: Any, n: int) -> None:
         view = array.view()
         if isinstance(view, np.ndarray):
-            if n % 64 and (view[..., -1] >> np.uint64(n % 64)).any():
-                raise ValueError(f"words has bits set past unit {n}; they must be 0")
             view.flags.writeable = False
         object.__setattr__(self, "words", view)
         object.__setattr__(self, "n", n)
+
+    @classmethod
+    def _of(cls, words: Any, n: int) -> PackedStates:
+        """The states of words that nobody else can write to; nothing is checked."""
+        states = cls.__new__(cls)
+        states._set(words, n)
+        return states
 
     def _summary(self) -> dict[str, Any]:
         return {"shape": self.shape, "size": format_bytes(self.words.nbytes)}
@@ -131,7 +144,7 @@ def pack(states: ArrayLike, backend: str | None = None) -> PackedStates:
     """
     name = resolve(backend, states)
     array = check_states("states", states)
-    return PackedStates(move(pack_states(array, name), backend_of(states)), array.shape[-1])
+    return PackedStates._of(move(pack_states(array, name), backend_of(states)), array.shape[-1])
 
 
 @overload
@@ -211,7 +224,7 @@ def random_patterns(
     array = draw_patterns(key, 0, k, p, n, name)
     if networks is None:
         array = array[0]
-    return PackedStates(array, n) if packed else unpack_states(array, n, name, "cpu")
+    return PackedStates._of(array, n) if packed else unpack_states(array, n, name, "cpu")
 
 
 @overload
@@ -278,7 +291,7 @@ def corrupt(
         copy = array_module(name).array(copy, order="C")
     if isinstance(checked, PackedStates):
         module.corrupt(key, count, n, with_networks(copy))
-        return PackedStates(move(copy, backend_of(array)), n)
+        return PackedStates._of(move(copy, backend_of(array)), n)
     module.corrupt_states(key, count, with_networks(copy))
     return move(copy, backend_of(states))
 
@@ -373,7 +386,7 @@ def rows_at_once(n: int, backend: str) -> int:
 def states_like(states: States, packed: Any, n: int, backend: str) -> Any:
     """The states of words that a backend computed, packed if `states` are, and where those are."""
     if isinstance(states, PackedStates):
-        return PackedStates(move(packed, backend_of(states.words)), n)
+        return PackedStates._of(move(packed, backend_of(states.words)), n)
     return unpack_states(packed, n, backend, backend_of(states))
 
 

@@ -270,7 +270,7 @@ def retrieve(task: Task) -> Outcome:
     network = HopfieldNetwork(n, backend=backend)
     network.store(memories)
     b = min(d.probes, p)
-    probes = corrupt(PackedStates(memories.words[:b], n), flips, seed, backend)
+    probes = corrupt(PackedStates._of(memories.words[:b], n), flips, seed, backend)
     recalled = network.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed)
     m = move(network._integer_overlaps(recalled.states), "cpu").astype(np.int64)
     with_memory = m[np.arange(b), np.arange(b)]
