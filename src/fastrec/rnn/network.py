@@ -187,8 +187,9 @@ class RNN:
         self._config, self.parameters = config, parameters
         self._backend, self._precision = backend, precision
         self._shapes = config.shapes
-        self._checked: dict[str, Array] = {}
-        self._views: dict[str, Array] = {}  # the checked parameters as (k, ...), none until they are needed
+        # The parameters that were checked last, and views (k, ...) of them, none until they are needed.
+        # Threads may share a network, so both are replaced at once.
+        self._checked: tuple[dict[str, Array], dict[str, Array]] = {}, {}
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: parameters as NumPy arrays, which any machine can read."""
@@ -811,17 +812,18 @@ class RNN:
         value = move(losses, "cpu")
         return value if self._config.models else float(value[0])
 
-    def _check(self) -> None:
-        """Raise ValueError for parameters that cannot be used: users may have replaced any."""
-        parameters, checked = self.parameters, self._checked
-        if len(parameters) == len(checked) and all(map(is_, parameters.values(), checked.values())):
-            return  # the checked arrays, which only this network has under other keys
+    def _check(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """`_checked`; ValueError for parameters that cannot be used: users may have replaced any."""
+        known = self._checked
+        parameters, checked = self.parameters, known[0]
+        if len(parameters) == len(checked) and all(map(is_, list(parameters.values()), checked.values())):
+            return known  # the checked arrays, which only this network has under other keys
+        parameters = dict(parameters)
         if parameters.keys() != self._shapes.keys():
             odd = sorted(parameters.keys() ^ self._shapes.keys())
             raise ValueError(
                 f"parameters must have the keys {', '.join(self._shapes)}; check {', '.join(odd)}"
             )
-        replaced = False
         for key, shape in self._shapes.items():
             array = parameters[key]
             if array is checked.get(key):  # what has stayed the same is not looked at again
@@ -837,24 +839,24 @@ class RNN:
                     f'parameters["{key}"] is {form}, dtype {getattr(array, "dtype", type(array).__name__)}; '
                     f"it must be {shape}, {self.dtype}, C-contiguous, writable"
                 )
-            replaced = True
-        if replaced:
-            self._checked, self._views = dict(parameters), {}
+        self._checked = known = parameters, {}
+        return known
 
     def _weights(self, backend: str) -> dict[str, Array]:
         """The parameters as (k, ...), checked, where a backend computes; those that are elsewhere move."""
-        self._check()
+        parameters, views = self._check()
         on_gpu = backend == "gpu"
-        if not self._views or on_device(self._views["W_in"]) != on_gpu:
-            parameters = self.parameters
+        if not views or on_device(views["W_in"]) != on_gpu:
             elsewhere = {key: array for key, array in parameters.items() if on_device(array) != on_gpu}
             nbytes = sum(array.nbytes for array in elsewhere.values())
             require_memory("the parameters", nbytes, backend=backend)
-            for key, array in elsewhere.items():
-                parameters[key] = move(array, backend)
-            self._checked, several = dict(parameters), self._config.models is not None
-            self._views = {key: with_k(parameters[key], several) for key in self._shapes}
-        return self._views
+            moved = {key: move(array, backend) for key, array in elsewhere.items()}
+            self.parameters.update(moved)
+            parameters, several = parameters | moved, self._config.models is not None
+            # Views, so that nobody changes the shapes that kernels see.
+            views = {key: with_k(parameters[key].view(), several) for key in self._shapes}
+            self._checked = parameters, views
+        return views
 
     def _on_host(self) -> dict[str, Array]:
         """The parameters as NumPy arrays."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..display import Displayed
 from ..validation import as_int
 from .config import Array
@@ -16,9 +18,10 @@ from .validation import Batch, public, public_state, to_caller
 class Trace(Displayed):
     """What `RNN.forward` computed, and what `RNN.backward` reads.
 
-    `RNN.forward` makes it.  Its arrays must not be written to.  They are of the network's dtype; those of k
-    networks have a leading axis k; steps after the end of a row are 0.  They are CuPy arrays if x was one,
-    else NumPy arrays.
+    `RNN.forward` makes it, and it does not change with the arrays that were given there.  Its arrays are of
+    the network's dtype; those of k networks have a leading axis k; steps after the end of a row are 0.  They
+    are CuPy arrays if x was one, else NumPy arrays.  Those that `RNN.backward` reads are read-only; CuPy
+    arrays cannot be, and must not be written to.
 
     Attributes
     ----------
@@ -49,8 +52,12 @@ class Trace(Displayed):
     @classmethod
     def _of(cls, network: object, made: Activations) -> Trace:
         """What a pass computed, as the user reads it but where it was computed."""
-        c, outputs = made.config, public(made.config, made.outputs)
-        hidden = outputs if made.hidden is made.outputs else public(c, made.hidden)
+        c = made.config
+        hidden = read_only(public(c, made.hidden))
+        outputs = hidden
+        if made.hidden is not made.outputs:
+            outputs = public(c, made.outputs)
+            outputs = read_only(outputs) if c.kind.feeds_back_output else outputs
         state = public_state(c, state_after(made, made.hidden.shape[2]))
         trace = object.__new__(cls)  # the constructor of a frozen class takes three times as long
         vars(trace).update(outputs=outputs, hidden=hidden, state=state, _network=network, _made=made)
@@ -101,3 +108,11 @@ class Trace(Displayed):
         same = self._made.hidden is self._made.outputs
         hidden = outputs if same else to_caller(self._batch, self.hidden)
         return replace(self, outputs=outputs, hidden=hidden, state=to_caller(self._batch, self.state))
+
+
+def read_only(array: Array) -> Array:
+    """A view that nobody can write to, of NumPy arrays."""
+    view = array.view()
+    if isinstance(view, np.ndarray):
+        view.flags.writeable = False
+    return view

@@ -96,15 +96,26 @@ def read_batch(
     ends = None if lengths is None else read_lengths(lengths, b, t)
     valid = None if ends is None else steps_before(ends, t)
     start = None if state is None else read_state(c, "state", state, b, device)
-    x = read_steps(c, device, array, are_tokens, valid)
+    kept = purpose is Purpose.TRACE and device.holds(array)
+    x = read_steps(c, device, array, are_tokens, valid, private=kept)
     return make_batch(c, device, weights, with_k(x, has_k), ends, start, purpose, dropout, valid)
 
 
-def read_steps(c: Config, device: ComputeDevice, x: Array, are_tokens: bool, valid: Array | None) -> Array:
-    """The values of what `as_inputs` returned, checked at the steps that are valid."""
+def read_steps(
+    c: Config,
+    device: ComputeDevice,
+    x: Array,
+    are_tokens: bool,
+    valid: Array | None,
+    private: bool = False,
+) -> Array:
+    """The values of what `as_inputs` returned, checked at the steps that are valid.
+
+    private: for gradients that are asked for later, when the caller may have filled x anew.
+    """
     if are_tokens:
         return read_integers("x", x, c.input_size, valid)
-    return read_floats("x", x, c.dtype, valid, device)
+    return read_floats("x", x, c.dtype, valid, device, private)
 
 
 def require_batch_memory(
@@ -120,7 +131,8 @@ def require_batch_memory(
         width += c.hidden_size * min(layers, 3) + c.outputs_width * cell.feeds_back_output
     if device.backend == "gpu" and (cell.inputs_in is None or (cell.inputs_in and not keep)):
         width += cell.gates * c.hidden_size  # x W_in + b, for which the saved arrays have no room
-    copied = 0 if device.holds(x) and (x.dtype.kind in "iu" or x.dtype == c.dtype) else x.size
+    in_place = device.holds(x) and x.dtype == c.dtype and purpose is not Purpose.TRACE
+    copied = 0 if in_place else x.size
     job = f"a batch of {b} rows and {t} steps"
     require_memory(job, (c.k * b * t * width + copied) * c.dtype.itemsize, backend=device.backend)
 
@@ -217,6 +229,7 @@ def check_targets(
         if counted.dtype != np.bool_ or counted.shape != shape:
             form = f"shape {counted.shape} and dtype {counted.dtype}"
             raise ValueError(f"mask has {form}; it must be bool {shape}, True where a step counts")
+        counted = counted.copy()  # the steps that are counted here are those that the kernels will see
         if valid is not None:
             counted = logical_and(counted, valid)
     b, t = shape
@@ -359,13 +372,20 @@ def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def read_floats(
-    name: str, array: Array, dtype: np.dtype[Any], valid: Array | None, device: ComputeDevice
+    name: str,
+    array: Array,
+    dtype: np.dtype[Any],
+    valid: Array | None,
+    device: ComputeDevice,
+    private: bool = False,
 ) -> Array:
     """Numbers (..., width) of a dtype; those at steps that are not valid (b, t) may be anything.
 
-    They stay where they are.  Raises ValueError naming one that is not finite.
+    They stay where they are, and are not copied unless need be or they are to be private.  Raises ValueError
+    naming one that is not finite.
     """
-    floats = contiguous(array, dtype)
+    shared = private and array.dtype == dtype and array.flags.c_contiguous
+    floats = array.copy() if shared else contiguous(array, dtype)
     if device.all_finite(floats):
         return floats
     xp = array_module(backend_of(floats))
@@ -383,10 +403,10 @@ def read_floats(
 def read_integers(name: str, array: Array, size: int, valid: Array | None) -> Array:
     """Integers (..., b, t) from 0 to size - 1, int32; those at steps that are not valid may be anything.
 
-    They stay where they are.  NumPy's are copied before they are checked: kernels index with them, so nobody
+    They stay where they are.  They are copied before they are checked: kernels index with them, so nobody
     else may change them afterwards.  Raises ValueError naming one that is out of range.
     """
-    array, most = array if on_device(array) else array.copy(), largest(array, size - 1)
+    array, most = array.copy(), largest(array, size - 1)
     if (array.min() < 0) | (array.max() > most):
         bad = out = (array < 0) | (array > most)
         if valid is not None:
@@ -400,7 +420,7 @@ def read_integers(name: str, array: Array, size: int, valid: Array | None) -> Ar
 
 def read_lengths(value: ArrayLike, b: int, t: int) -> Array:
     """Lengths (b,) int64, from 0 to t, where they were given."""
-    array = as_array("lengths", value)
+    array = as_array("lengths", value).copy()  # kernels index with them: see `read_integers`
     if array.dtype.kind not in "iu" or array.shape != (b,):
         raise ValueError(
             f"lengths has shape {array.shape} and dtype {array.dtype}; it must be {b} integers, one a row"
