@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or not there."""
+"""Writing files so that they are whole or not there, also after a power failure; showing text from files."""
 
 import errno
 import os
@@ -6,8 +6,12 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+class DamagedFile(ValueError):
+    """A file that was cut or overwritten, or made to do harm."""
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
@@ -23,12 +27,13 @@ def require_writable(path: str | os.PathLike[str]) -> None:
             raise
         if error.errno != errno.EACCES:  # its mode forbids writing to it, but perhaps not replacing it
             raise type(error)(f"{path}: cannot be written: {error.strerror}; give another name") from None
+    folder = target_of(path).parent
     try:
         # A real file, because os.access knows neither read-only file systems nor quotas.
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise type(error)(f"{path}: cannot write to the folder {path.parent}: {error.strerror}") from None
+        raise type(error)(f"{path}: cannot write to the folder {folder}: {error.strerror}") from None
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
@@ -40,21 +45,67 @@ def require_file(path: str | os.PathLike[str]) -> None:
         raise OSError(f"{path} is a device or a pipe; give the name of a file")
 
 
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """The file that path names, behind all symbolic links: a link stays one when its file is replaced."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+
+
 @contextmanager
 def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside path; it replaces path at the end, or is removed if the body raises."""
-    target = Path(path)
-    # Not mkstemp, whose files only the user can read. Writers choose the format by the suffix, so it is kept;
-    # the stem is cut, because it may have the maximum length of a name already.
+    """Yield the path of an empty file beside path, which replaces path at the end.
+
+    The new file is on the disk before it replaces the old one, whose permissions and group it gets; a power
+    failure at any moment leaves the old file or the new one, and after the end the new one.  It is removed if
+    the body raises.
+    """
+    target = target_of(path)
+    # Writers choose the format by the suffix, so it is kept; the stem is cut, because it may have the maximum
+    # length of a name already.
     temporary = target.with_name(f".{target.stem[:32]}.{secrets.token_hex(4)}{target.suffix}")
     try:
+        old = target.stat() if target.exists() else None
+        # Nobody else reads a new version of a private file, nor before it is complete.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if old is None else 0o600))
         yield temporary
-        os.replace(temporary, target)
+        sync(temporary, old)
+        move(temporary, target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.strerror:  # a full disk raises an error without a file name
             raise type(error)(f"{path}: cannot be written: {error.strerror}") from None
         raise
+
+
+def sync(path: Path, old: os.stat_result | None = None) -> None:
+    """Wait until a file is on the disk, with the permissions and the group of an old one."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        if old is not None and hasattr(os, "fchmod"):
+            mode = stat.S_IMODE(old.st_mode) & 0o777
+            try:
+                os.fchown(descriptor, -1, old.st_gid)
+            except OSError:  # what the old group could do is not given to another one
+                mode &= ~0o070
+            with suppress(OSError):  # only root can give a file to its owner
+                os.fchown(descriptor, old.st_uid, -1)
+            os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Give a file the name of another one, which it replaces, and wait until the folder is on the disk."""
+    os.replace(source, target)
+    try:
+        descriptor = os.open(Path(target).parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:  # Windows, file systems that cannot, folders that may be written to but not read
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def require_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:
@@ -63,3 +114,17 @@ def require_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:
         raise ValueError(f"{path}: the suffix must be {' or '.join(suffixes)}, got {Path(path).suffix!r}")
     if not Path(path).parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {Path(path).parent} does not exist")
+
+
+def printable(text: object, keep: str = "", most: int | None = None) -> str:
+    r"""Text of a file or a file name as a terminal may get it: "\x1b" for an escape character.
+
+    keep: characters that are shown as they are, such as newlines.  most: number of characters, of a longer
+    text only the first are shown.
+    """
+    shown = str(text)
+    if most is not None and len(shown) > most:
+        shown = f"{shown[:most]}..."
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in shown)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from zlib import crc32
 
 import numpy as np
 
+from ..archives import Archive
 from ..backend import backend_of, move
 from .config import MAX_SIZE, Array
 from .dataset import Sequences
@@ -102,8 +102,8 @@ class Checkpoint:
         arrays = {name: move(array, "cpu") for name, array in state.arrays().items()}
         write_archive(self.path, {TEXT: text}, arrays)
 
-    def _read(self, archive: zipfile.ZipFile, state: TrainingState) -> dict[str, Array]:
-        """The arrays of the file; ValueError, or whatever zipfile and NumPy raise, if it is no checkpoint."""
+    def _read(self, archive: Archive, state: TrainingState) -> dict[str, Array]:
+        """The arrays of the file; ValueError, or whatever NumPy raises, if it is no checkpoint."""
         head = read_text(archive, TEXT, "checkpoint")
         for key in sorted(self.settings.keys() | head["settings"].keys()):
             there, here = (settings.get(key, "not set") for settings in (head["settings"], self.settings))
@@ -122,7 +122,7 @@ class Checkpoint:
             shapes, nbytes = [array.shape], array.nbytes
             if name == f"{OPTIMIZER}learning_rate":  # callbacks may set one for all networks, or one for each
                 shapes = [()] if state.models is None else [(), (state.models,)]
-                nbytes = min(8 * (state.models or 1), archive.getinfo(f"{name}.npy").file_size)
+                nbytes = min(8 * (state.models or 1), archive.members[name].size)
             stored[name] = read_array(archive, name, nbytes)
             if stored[name].shape not in shapes or stored[name].dtype != array.dtype:
                 raise ValueError(f"damaged, {name} is {stored[name].shape}, {stored[name].dtype}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -13,7 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..files import new_file, require_file, require_suffix
+from ..archives import Archive
+from ..files import DamagedFile, new_file, printable, require_file, require_suffix
 from ..validation import require_memory
 from .config import Array, Config
 
@@ -21,6 +21,7 @@ TEXT = "fastrec_rnn"  # the array that holds the text
 EXTRA_TEXT = "fastrec_beside"  # an array of text that models which hold a network add to its file
 FORMAT = 1
 LONGEST = 2**16  # bytes that the headers of arrays may have
+SMALL = 2**23  # bytes that the values in a text may take in any archive
 
 Sizes = TypeVar("Sizes")
 
@@ -36,7 +37,7 @@ def write_archive(
 ) -> None:
     """Write settings as arrays of JSON text, then arrays, replacing the file in one step."""
     written = {name: np.array(json.dumps({"format": FORMAT} | text)) for name, text in texts.items()}
-    with new_file(path) as temporary, temporary.open("xb") as file:
+    with new_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **written, **arrays)  # type: ignore[arg-type]
 
 
@@ -47,34 +48,42 @@ def load(path: str | os.PathLike[str]) -> tuple[Config, dict[str, Array]]:
 
 
 @contextmanager
-def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[zipfile.ZipFile]:
+def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[Archive]:
     """Open an archive in a `with` block, whose exceptions become ValueErrors that name the file."""
     require_file(path)
     with open(os.fspath(path), "rb") as file:
         try:
-            with zipfile.ZipFile(file) as archive:
-                yield archive
+            yield Archive(file)
+        except OSError as error:
+            raise type(error)(f"{path}: cannot be read: {error.strerror or error}") from None
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-        except Exception as error:  # zipfile and NumPy fail in many ways on bytes that are not theirs
-            raise ValueError(f"{path}: not a fastrec {what}, or truncated or damaged ({error})") from None
+            raise DamagedFile(f"{path}: {printable(error, most=1000)}") from None
+        except Exception as error:  # what is read may fail in many ways on bytes that are not fastrec's
+            reason = printable(error, most=200)
+            raise DamagedFile(f"{path}: not a fastrec {what}, or truncated or damaged ({reason})") from None
 
 
-def read(archive: zipfile.ZipFile) -> tuple[Config, dict[str, Array]]:
-    """Read the network in an archive; ValueError, or whatever zipfile and NumPy raise, if there is none."""
+def read(archive: Archive) -> tuple[Config, dict[str, Array]]:
+    """Read the network in an archive; ValueError, or whatever NumPy raises, if there is none."""
     settings = read_text(archive, TEXT, "network file")
     settings.setdefault("embedding_size", None)  # files of the first versions do not have it
     config = sizes_of(Config, settings)
     return config, read_parameters(archive, TEXT, config.shapes, config.dtype)
 
 
-def read_text(archive: zipfile.ZipFile, name: str, what: str, most: int = 0) -> dict[str, Any]:
+def read_text(archive: Archive, name: str, what: str, most: int = 0) -> dict[str, Any]:
     """Read the settings in an array of text, which may be `most` bytes longer than usual."""
-    if f"{name}.npy" not in archive.namelist():
+    if name not in archive.members:
         raise ValueError(f"not a fastrec {what}")
-    nbytes = min(most, max(0, archive.getinfo(f"{name}.npy").file_size - LONGEST))
+    size = archive.members[name].size
+    nbytes = min(most, max(0, size - LONGEST))
     require_memory("the text", nbytes)
-    settings = json.loads(str(read_array(archive, name, nbytes)))
+    text = str(read_array(archive, name, nbytes))
+    # A value takes 200 bytes at most, also in the tables of a vocabulary.
+    if 200 * sum(map(text.count, ",[{")) > 2 * archive.size + SMALL or not text.isascii():
+        raise ValueError(f"damaged, {name} is not a text that fastrec writes")
+    settings = json.loads(text)
+    del text
     form = settings.pop("format", None)
     if form != FORMAT:
         raise ValueError(f"format {form!r}, but this fastrec reads format {FORMAT}")
@@ -89,10 +98,10 @@ def sizes_of(kind: type[Sizes], settings: dict[str, Any]) -> Sizes:
 
 
 def read_parameters(
-    archive: zipfile.ZipFile, text: str, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]
+    archive: Archive, text: str, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]
 ) -> dict[str, Array]:
     """Read the arrays of an archive that holds nothing but them and a text."""
-    if {*archive.namelist()} - {f"{EXTRA_TEXT}.npy"} != {f"{key}.npy" for key in (text, *shapes)}:
+    if archive.members.keys() - {EXTRA_TEXT} != {text, *shapes}:
         raise ValueError(f"damaged, its arrays should be {text}, {', '.join(shapes)}")
     require_memory("the network", sum(map(prod, shapes.values())) * dtype.itemsize)
     parameters = {}
@@ -104,13 +113,9 @@ def read_parameters(
     return parameters
 
 
-def read_array(archive: zipfile.ZipFile, name: str, nbytes: int) -> Array:
+def read_array(archive: Archive, name: str, nbytes: int) -> Array:
     """Read an array of nbytes, if the archive says it has as many: no small file asks for much memory."""
-    info = archive.getinfo(f"{name}.npy")
-    if not nbytes <= info.file_size <= nbytes + LONGEST:
-        raise ValueError(f"damaged, {name} has {info.file_size} bytes")
-    with archive.open(info) as member:
-        array = np.lib.format.read_array(member, allow_pickle=False)
-        if member.read(1):  # also lets zipfile compare the checksum
-            raise ValueError(f"damaged, {name} is longer than it says")
-    return array
+    size = archive.members[name].size
+    if not nbytes <= size <= nbytes + LONGEST:
+        raise ValueError(f"damaged, {name} has {size} bytes")
+    return archive.read(name)
