@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .files import new_file
+
+GUARDED = re.compile(
+    "'*[=+@\t\r\n-]"
+)  # what programs for tables take for a formula, where a text begins with it
+END = re.compile(rb"(?:\A|\n)# end ([0-9]{1,18})\r?\n?\Z")
+INTEGER = re.compile("-?[0-9]{1,40}").fullmatch
 
 
 def write_table(
     path: str | os.PathLike[str], kind: str, form: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]
 ) -> int:
-    """Write rows of values without commas, replacing path in one step, and return their number."""
-    lines = [",".join(map(str, row)) for row in rows]
+    """Write rows of numbers and texts, replacing path in one step, and return their number.
+
+    A text that a program for tables would take for a formula gets an apostrophe before it, and one with
+    commas, quotes or ends of lines is quoted.
+    """
+    lines = [",".join([_field(value) for value in row]) for row in rows]
     text = "\n".join([f"# fastrec {kind} {form}", ",".join(columns), *lines, f"# end {len(lines)}", ""])
     with new_file(path) as temporary:
         temporary.write_bytes(text.encode())
     return len(lines)
+
+
+def _field(value: Any) -> str:
+    """A value as a field of a file."""
+    if not isinstance(value, str):
+        return str(value)
+    text = f"'{value}" if GUARDED.match(value) else value
+    if re.search("[\",'#\r\n]", text):
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def read_table(
@@ -40,41 +62,67 @@ def read_table(
     ValueError
         Saying what is wrong with the file.
     """
-    head = f"# fastrec {kind} "
-    lines = content.decode(errors="replace").splitlines()
-    if not lines or not lines[0].startswith(head):
+    head, begin = f"# fastrec {kind} ", content[:100].decode(errors="replace").splitlines()
+    if not begin or not begin[0].startswith(head):
         raise ValueError(f"not a fastrec {kind} file")
-    form = lines[0].removeprefix(head)
+    form = begin[0].removeprefix(head)
     types = forms.get(form)
     if types is None:
         known = " or ".join(name for name in forms if name.isdigit())
         raise ValueError(f"format {form!r}, but this fastrec reads format {known}")
-    end = re.fullmatch("# end ([0-9]{1,18})", lines[-1])
+    end = END.search(content, max(0, len(content) - 40))
     if not end:
         raise ValueError("truncated, the end line is missing")
-    if lines[1] != ",".join(types):
-        raise ValueError(f"damaged, line 2 should name the columns but reads {lines[1][:80]!r}")
-    if len(lines) != int(end[1]) + 3:
-        raise ValueError(f"damaged, the end line counts {int(end[1])} rows but there are {len(lines) - 3}")
-    rows = []
-    for number, line in enumerate(lines[2:-1], start=3):
-        fields = line.split(",")
-        if len(fields) != len(types):
-            raise ValueError(f"damaged, line {number} has {len(fields)} fields instead of {len(types)}")
-        rows.append([_value(*item, number) for item in zip(types.items(), fields, strict=True)])
+    text = io.TextIOWrapper(io.BytesIO(content[: end.start() + 1]), "utf-8", "replace", newline="")
+    try:
+        rows = _rows(csv.reader(text, strict=True), types, int(end[1]))
+    except csv.Error as error:
+        raise ValueError(f"damaged, {error}") from None
     return form, rows
 
 
-def _value(column: tuple[str, type], text: str, line: int) -> int | str | float:
-    """The value of a field, or a ValueError that names the line and the column."""
-    name, kind = column
-    if kind is str:
-        return text
+def _rows(lines: Any, types: Mapping[str, type], expected: int) -> list[list[Any]]:
+    """The rows of a table, or a ValueError that names the line."""
+    next(lines)
+    columns = ",".join(next(lines, []))
+    if columns != ",".join(types):
+        raise ValueError(f"damaged, line 2 should name the columns but reads {columns[:80]!r}")
+    texts: dict[str, str] = {}  # each once, as most are the same in all rows
+
+    def text(field: str) -> str:
+        return texts.setdefault(field, field[1:] if field[:1] == "'" and GUARDED.match(field, 1) else field)
+
+    readers: dict[type, Callable[[str], Any]] = {int: _integer, float: float, str: text}
+    columns_read = [readers[kind] for kind in types.values()]
+    rows, fault, count = list[list[Any]](), "", 0
+    for fields in lines:
+        count += 1
+        if not fault and len(fields) != len(types):
+            fault = f"line {lines.line_num} has {len(fields)} fields instead of {len(types)}"
+        if fault:
+            continue
+        try:
+            rows.append([read(field) for read, field in zip(columns_read, fields, strict=True)])
+        except ValueError:
+            pairs = zip(types, columns_read, fields, strict=True)
+            name, field = next((name, field) for name, read, field in pairs if not _reads(read, field))
+            fault = f"line {lines.line_num} has {field[:40]!r} for {name}"
+    if count != expected:
+        fault = f"the end line counts {expected} rows but there are {count}"
+    if fault:
+        raise ValueError(f"damaged, {fault}")
+    return rows
+
+
+def _reads(read: Callable[[str], Any], field: str) -> bool:
     try:
-        if kind is float:
-            return float(text)
-        if re.fullmatch("-?[0-9]{1,40}", text):
-            return int(text)
+        read(field)
     except ValueError:
-        pass
-    raise ValueError(f"damaged, line {line} has {text[:40]!r} for {name}")
+        return False
+    return True
+
+
+def _integer(text: str) -> int:
+    if not INTEGER(text):
+        raise ValueError
+    return int(text)

@@ -184,7 +184,7 @@ def export(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
     require_writable(out)
     if Path(out).suffix.lower() == ".csv":
         kind, columns, rows = read(path)
-        return write_table(out, kind, f"run {require_run_file(Path(path))}", columns, rows)
+        return write_table(out, kind, f"run {require_run_file(Path(path)).version}", columns, rows)
     try:
         import pyarrow
         import pyarrow.parquet

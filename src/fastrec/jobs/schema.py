@@ -6,11 +6,11 @@ import datetime
 import math
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count, takewhile
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, ClassVar, NamedTuple, get_type_hints
 
 import numpy as np
 
@@ -76,7 +76,11 @@ class Schema:
     added : mapping of str to (int, value)
         Fields of the definition that version 1 of the schema did not have: the version that introduced each,
         and the value that files of earlier versions stand for.
+    is_possible : callable
+        Whether a record, whose fields have their types, may be the outcome of a trial under a definition.
     """
+
+    known: ClassVar[list[Schema]] = []  # all that were made
 
     name: str
     record: Any
@@ -85,6 +89,10 @@ class Schema:
     shared_key: int = 0
     by_size: tuple[str, ...] = ()
     added: Mapping[str, tuple[int, Any]] = field(default_factory=dict)
+    is_possible: Callable[[Any, Any], bool] = lambda record, definition: True
+
+    def __post_init__(self) -> None:
+        self.known.append(self)
 
     @property
     def version(self) -> int:

@@ -17,14 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..files import require_writable
+from ..files import DamagedFile, printable, require_writable
 from . import database
-from .database import UNFINISHED, DamagedFile, translate_sqlite_errors
+from .database import UNFINISHED, Form, translate_sqlite_errors
 from .salvage import readable_rows, replace_damaged
 from .schema import Schema
 
 SUFFIXES = (".db", ".sqlite")
-BUSY_SECONDS = 60  # wait for other processes that write the same file
 
 log = logging.getLogger("fastrec")
 
@@ -40,6 +39,8 @@ class RunFile:
     path : path-like
     schema : Schema
         What the file holds.
+    checked : bool, default True
+        Whether the rows of a new file get checksums, which those that earlier versions wrote do not have.
 
     Raises
     ------
@@ -49,8 +50,8 @@ class RunFile:
         If the file cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], schema: Schema) -> None:
-        self.path, self.schema = Path(path), schema
+    def __init__(self, path: str | os.PathLike[str], schema: Schema, checked: bool = True) -> None:
+        self.path, self.schema, self._new = Path(path), schema, Form(schema.version, checked)
 
     def __enter__(self) -> RunFile:
         require_writable(self.path)
@@ -60,11 +61,11 @@ class RunFile:
             self._connection = self._open()
         except DamagedFile:
             with replace_damaged(self.path) as (fresh, names):
-                rows = readable_rows(self.path, self.schema)
-                with RunFile(fresh, self.schema) as file:
+                rows, checked = readable_rows(self.path, self.schema)
+                with RunFile(fresh, self.schema, checked) as file:
                     file.add(rows)
             text = "%s: damaged; %d rows could be read and are kept, the damaged file is now %s"
-            log.warning(text, self.path, len(rows), names[0])
+            log.warning(text, printable(self.path), len(rows), printable(names[0]))
             self._connection = self._open()
         return self
 
@@ -74,29 +75,28 @@ class RunFile:
         self._connection.close()
 
     def _open(self) -> sqlite3.Connection:
-        schema, self.version = self.schema, self.schema.version
-        with translate_sqlite_errors(self.path):
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        schema, form = self.schema, self._new
+        if self.path.exists():
+            database.require_header(self.path)
+        connection = database.connect(self.path, "rwc")
         try:
             with translate_sqlite_errors(self.path), database.transaction(connection):
-                if names := database.result_tables(connection):
-                    database.require_kind(self.path, names, schema.name)
+                (number,) = connection.execute("PRAGMA user_version").fetchone()
+                if number:
+                    form = database.read_form(self.path, number, schema.version)
+                self._rows: list[tuple[Any, ...]] | None = []
+                if database.find_schema(connection, self.path, form, [schema]):
                     database.require_whole(connection, self.path)
                     database.require_unchanged(connection, self.path)
-                    (self.version,) = connection.execute("PRAGMA user_version").fetchone()
+                    self._rows = database.ordered_rows(connection, schema, form, self.path)
                 else:
                     connection.execute(f"PRAGMA application_id = {int.from_bytes(database.APPLICATION)}")
-                    connection.execute(f"PRAGMA user_version = {schema.version}")
-                    types = database.sql_types(schema.run_columns)
-                    columns = [f'"{name}" {kind} NOT NULL' for name, kind in types.items()]
-                    key = ", ".join(f'"{name}"' for name in schema.keys)
-                    connection.execute(
-                        f'CREATE TABLE "{schema.name}" ({", ".join(columns)}, PRIMARY KEY ({key}))'
-                    )
+                    connection.execute(f"PRAGMA user_version = {form.number}")
+                    connection.execute(form.sql(schema))
         except BaseException:
             connection.close()
             raise
-        self._columns = schema.of_version(schema.run_columns, self.version)
+        self._form, self._columns = form, form.columns(schema)
         return connection
 
     def add(self, rows: Iterable[Sequence[Any]]) -> None:
@@ -105,17 +105,22 @@ class RunFile:
         Raises ValueError if their definition is not that of the file, OSError if the disk is full.
         """
         named = [dict(zip(self.schema.run_columns, row, strict=True)) for row in rows]
-        checked = (self.schema.keys[0], *self.schema.defined)
-        definitions = {tuple(row[name] for name in checked) for row in named}
-        kinds = {name: database.PYTHON_TYPES[sql] for name, sql in database.sql_types(self._columns).items()}
-        values = [tuple(kind(row[name]) for name, kind in kinds.items()) for row in named]
+        defined = (self.schema.keys[0], *self.schema.defined)
+        definitions = {tuple(row[name] for name in defined) for row in named}
+        kinds = database.stored_types(self._columns)
+        values = [
+            tuple(kind(row[name]) for name, kind in zip(self._columns, kinds, strict=True)) for row in named
+        ]
+        stored = values
+        if self._form.checked:
+            stored = [(database.row_checksum(row), *row) for row in values]
+        places = ", ".join("?" * (len(kinds) + self._form.checked))
+        self._rows = None
         with translate_sqlite_errors(self.path), database.transaction(self._connection):
             for definition in definitions:
-                self.require(dict(zip(checked, definition, strict=True)))
+                self.require(dict(zip(defined, definition, strict=True)))
             self._connection.executemany(
-                f'INSERT INTO "{self.schema.name}" VALUES ({", ".join("?" * len(kinds))}) '
-                "ON CONFLICT DO NOTHING",
-                values,
+                f'INSERT INTO "{self.schema.name}" VALUES ({places}) ON CONFLICT DO NOTHING', stored
             )
             if database.has_unfinished(self._connection):
                 finished = [(json.dumps(row[: self.schema.key]),) for row in values]
@@ -128,10 +133,8 @@ class RunFile:
         name, text = json.dumps(list(key)), self._definition_text(definition)
         values = name, text, database.checksum(name, text, state, seconds) + state, float(seconds)
         with translate_sqlite_errors(self.path), database.transaction(self._connection):
-            self._connection.execute(
-                f'CREATE TABLE IF NOT EXISTS "{UNFINISHED}" (key TEXT PRIMARY KEY, definition TEXT NOT NULL, '
-                "state BLOB NOT NULL, seconds REAL NOT NULL)"
-            )
+            if not database.has_unfinished(self._connection):
+                self._connection.execute(database.UNFINISHED_SQL)
             self._connection.execute(f'INSERT OR REPLACE INTO "{UNFINISHED}" VALUES (?, ?, ?, ?)', values)
 
     def load_progress(self, key: Sequence[int], definition: Mapping[str, Any]) -> tuple[bytes | None, float]:
@@ -161,12 +164,11 @@ class RunFile:
 
     def rows(self) -> list[tuple[Any, ...]]:
         """All rows in the order of their keys, values in the order of `Schema.run_columns`."""
-        schema = self.schema
-        with translate_sqlite_errors(self.path):
-            rows = database.ordered_rows(
-                self._connection, schema.name, database.sql_types(self._columns), schema.keys, self.path
-            )
-        return [schema.complete(row, schema.run_columns, self.version) for row in rows]
+        rows, self._rows = self._rows, None  # those that were read when the file was opened
+        if rows is None:
+            with translate_sqlite_errors(self.path), database.transaction(self._connection):
+                rows = database.ordered_rows(self._connection, self.schema, self._form, self.path)
+        return self._form.complete(self.schema, rows)
 
     def require(self, definition: Mapping[str, Any]) -> None:
         """Raise ValueError, naming every difference, if the file has rows of another definition.
@@ -203,29 +205,19 @@ def read(
     Rows have the columns of the file, or with a schema those of its latest version.  Raises ValueError for a
     damaged file, and for one of another program, later version or other kind than that of `schema`.
     """
-    path = Path(path)
-    version = database.require_run_file(path, database.FORMAT if schema is None else schema.version)
-    with (
-        translate_sqlite_errors(path),
-        closing(
-            # Not mode=ro, which cannot roll back what a killed process has left.
-            sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None
-            )
-        ) as connection,
-    ):
+    path, schemas = Path(path), Schema.known if schema is None else [schema]
+    database.require_run_file(path, None if schema is None else schema.version)
+    database.require_header(path)
+    # Not mode=ro, which cannot roll back what a killed process has left.
+    with closing(database.connect(path, "rw")) as connection, translate_sqlite_errors(path):
         connection.execute("BEGIN")
-        names = database.result_tables(connection)
-        if not names:
+        (number,) = connection.execute("PRAGMA user_version").fetchone()
+        form = database.read_form(path, number or 1, max(each.version for each in schemas))
+        found = database.find_schema(connection, path, form, schemas)
+        if found is None:
             raise DamagedFile(f"{path}: an empty file, no run has begun")
-        if schema is not None:
-            database.require_kind(path, names, schema.name)
         database.require_whole(connection, path)
-        columns = connection.execute(f'PRAGMA table_info("{names[0]}")').fetchall()
-        types = {column[1]: column[2] for column in columns}
-        key = [column[1] for column in columns if column[5]]
-        rows = database.ordered_rows(connection, names[0], types, key, path)
+        rows = database.ordered_rows(connection, found, form, path)
     if schema is None:
-        return names[0], list(types), rows
-    complete = [schema.complete(row, schema.run_columns, version) for row in rows]
-    return names[0], list(schema.run_columns), complete
+        return found.name, list(form.columns(found)), rows
+    return found.name, list(schema.run_columns), form.complete(schema, rows)

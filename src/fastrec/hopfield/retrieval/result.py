@@ -16,6 +16,7 @@ from ...display import Displayed, Table, span
 from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from .. import theory
+from ..states import MAX_UNITS
 from .census import ENDS, Outcome
 from .definition import RetrievalDefinition
 from .statistics import CONFIDENCE, student_t, wilson
@@ -24,7 +25,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SCHEMA: Schema = Schema("retrieval", Outcome, RetrievalDefinition, key=4)
+
+def is_possible(o: Outcome, definition: RetrievalDefinition) -> bool:
+    """Whether the recalls of a trial may have ended so."""
+    return (
+        min(o.n, o.p) >= 1
+        and max(o.n, o.p) <= MAX_UNITS
+        and 0 <= o.flips <= o.n
+        and o.probed == min(definition.probes, o.p)
+        and sum(o[-len(ENDS) :]) == o.probed
+        and min(o[-len(ENDS) :]) >= 0
+        and 0 <= o.exact <= o.within <= o.probed
+        and 0 <= o.converged <= o.probed
+        and o.probed <= o.sweeps <= o.probed * definition.max_sweeps
+        and o.overlap**2 <= o.squares * o.probed <= (o.probed * o.n) ** 2
+    )
+
+
+SCHEMA: Schema = Schema("retrieval", Outcome, RetrievalDefinition, key=4, is_possible=is_possible)
 
 
 @dataclass(frozen=True, repr=False)
@@ -165,18 +183,7 @@ class RetrievalResult(JobResult):
         if not (math.isfinite(self.seconds) and self.seconds >= 0):
             raise ValueError(f"seconds is {self.seconds}; it must be at least 0")
         for o in self.outcomes:
-            fits = (
-                min(o.n, o.p) >= 1
-                and 0 <= o.flips <= o.n
-                and o.probed == min(self.definition.probes, o.p)
-                and sum(o[-len(ENDS) :]) == o.probed
-                and min(o[-len(ENDS) :]) >= 0
-                and 0 <= o.exact <= o.within <= o.probed
-                and 0 <= o.converged <= o.probed
-                and o.probed <= o.sweeps <= o.probed * self.definition.max_sweeps
-                and o.overlap**2 <= o.squares * o.probed <= (o.probed * o.n) ** 2
-            )
-            if not fits:
+            if not is_possible(o, self.definition):
                 raise ValueError(f"outcomes holds numbers that cannot be together: {o}")
         for point in self.points:
             if [o.trial for o in point.outcomes] != list(range(point.trials)):

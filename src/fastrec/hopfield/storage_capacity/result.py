@@ -16,6 +16,7 @@ from ...display import Table, span
 from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from .. import theory
+from ..states import MAX_UNITS
 from .definition import CapacityDefinition
 from .statistics import ScalingFit, fit_scaling
 
@@ -33,8 +34,24 @@ class CapacityTrial(NamedTuple):
     censored: int
 
 
+def is_possible(trial: CapacityTrial, definition: CapacityDefinition) -> bool:
+    """Whether a trial may have ended so."""
+    return (
+        1 <= trial.n <= MAX_UNITS
+        and trial.trial >= 0
+        and 0 <= trial.capacity <= definition.max_patterns
+        and trial.censored in (0, 1)
+    )
+
+
 SCHEMA: Schema = Schema(
-    "capacity", CapacityTrial, CapacityDefinition, key=2, shared_key=1, by_size=("max_patterns",)
+    "capacity",
+    CapacityTrial,
+    CapacityDefinition,
+    key=2,
+    shared_key=1,
+    by_size=("max_patterns",),
+    is_possible=is_possible,
 )
 
 
@@ -308,7 +325,7 @@ class ScalingResult(JobResult):
 def build_results(groups: Sequence[Trials]) -> tuple[CapacityResult, ...]:
     """Results from trials in any order; ValueError for trials that are not 0, 1, 2, ... each once."""
     for n, trial, capacity, censored in (record for group in groups for record in group.records):
-        if n < 1 or censored not in (0, 1) or not abs(capacity) < 2**63:
+        if not 1 <= n <= MAX_UNITS or censored not in (0, 1) or not abs(capacity) < 2**63:
             raise ValueError(f"n = {n}, trial {trial}: capacity {capacity}, censored {censored} cannot be")
     results = []
     for records, definition, backend, seconds in groups:
