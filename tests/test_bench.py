@@ -131,6 +131,14 @@ def content_with(**values: Any) -> str:
         "[" * 10**5,
         content_with(seconds="x"),
         content_with(seconds=0),
+        content_with(seconds=10**400),
+        content_with(times=float("inf")),
+        content_with(bytes=True),
+        content_with(name=3),
+        content_with(against="\x1b[31m"),
+        content_with(spent={"a": "b"}),
+        content_with(spent=[1]),
+        content_with(operations={"a": 1}),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
@@ -140,6 +148,17 @@ def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
         report.Report.load(path)
     path.write_text(content_with(), encoding="utf-8")
     assert report.Report.load(path).rows[0].seconds == 2
+
+
+def test_a_report_is_loaded_as_it_was_saved_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(content_with(), encoding="utf-8")
+    saved = report.Report.load(path)
+    saved.save(path)
+    assert report.Report.load(path) == saved
+    path.write_text(path.read_text().replace('"seconds": 2', '"seconds": 3'))
+    with pytest.raises(ValueError, match=r"a\.json: not a report .*damaged"):
+        report.Report.load(path)
 
 
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fastrec
-from fastrec import files
+from fastrec import cli, files
 from fastrec.bench.report import Report
-from fastrec.files import new_file, printable, require_writable
+from fastrec.files import new_file, printable, require_writable, visible
 from fastrec.hopfield.storage_capacity.result import SCHEMA
 from fastrec.jobs.export import export
 from fastrec.jobs.store import RunFile
@@ -258,5 +261,48 @@ def test_owner_and_group_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_text_of_files_is_shown_without_control_characters() -> None:
     assert printable("a\x1b[31m\nb\x9bc\u202e") == r"a\x1b[31m\nb\x9bc\u202e"
-    assert printable("a\n\tb\x07", keep="\n\t") == "a\n\tb\\x07"
+    assert visible("a\n\tb\x07\x1b[31m\r\x9b\xa0") == "a\n\tb\\x07\\x1b[31m\\r\\x9b\xa0"
     assert printable("Zoë, 文字") == "Zoë, 文字" and printable("a" * 9, most=3) == "aaa..."
+
+
+ESCAPE = "\x1b]0;owned\x07\x1b[31m"
+
+
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """All that a command prints."""
+    monkeypatch.setattr(cli, "hear_interrupts", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["fastrec", *arguments])
+    with pytest.raises(SystemExit):
+        cli.main()
+    return "".join(capsys.readouterr())
+
+
+def test_terminals_obey_no_file_and_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = fastrec.CharModel(2, seed=1, backend="reference")
+    model.fit("".join(ESCAPE) * 9, epochs=1, batch_size=2, steps=5, progress=False)
+    model.save(f"{ESCAPE}.npz")
+    Path(f"{ESCAPE}.db").write_bytes(RUN)
+    network(Path("network.npz"))
+    damaged = dict(np.load("network.npz"))
+    settings = json.loads(str(damaged["fastrec_rnn"]))
+    damaged["fastrec_rnn"] = np.array(json.dumps(settings | {ESCAPE: 1}))
+    np.savez("network.npz", **damaged)
+    for arguments in (
+        ("text", "sample", f"{ESCAPE}.npz", "--backend", "reference", "--prompt", "\x1b"),
+        ("text", "sample", f"{ESCAPE}.npz", "--backend", "reference", "--samples", "2"),
+        ("export", f"{ESCAPE}.db", f"{ESCAPE}.csv"),
+        ("export", f"{ESCAPE}.none", "a.csv"),
+        ("export", f"{ESCAPE}.db", "a.csv", ESCAPE),
+        ("plot", f"{ESCAPE}.db", "--out", f"{ESCAPE}.png"),
+        ("plot", f"--{ESCAPE}"),
+        (ESCAPE,),
+        (f"--{ESCAPE}",),
+        ("text", ESCAPE),
+    ):
+        shown = command(monkeypatch, capsys, *arguments)
+        assert "\x1b" not in shown and "\x07" not in shown and r"\x1b" in shown, (arguments, shown)
+    with pytest.raises(ValueError, match=r"damaged, its sizes are .*\\x1b"):
+        fastrec.RNN.load("network.npz")

@@ -8,13 +8,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
+from zlib import crc32
 
 import numpy as np
 
 from .. import __version__
 from ..display import Displayed, Table, import_pandas
-from ..files import new_file
+from ..files import DamagedFile, new_file, require_file
 from ..kernels.compilation import compiling_seconds
 from ..threads import get_threads
 from ..validation import format_bytes
@@ -26,6 +27,25 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 KIND = "fastrec bench 1"
+LARGEST = 2**24  # bytes of a report
+
+
+def checksum(values: Any) -> int:
+    """What finds a change of the values in a file."""
+    return crc32(json.dumps(values).encode())
+
+
+def require_values(value: Any, expected: Any) -> None:
+    """Raise ValueError unless a value has the type of a field, finite numbers and printable texts."""
+    if get_origin(expected) is dict:
+        for key, each in value.items():
+            require_values(key, str)
+            require_values(each, float)
+    elif expected is str:
+        if not (isinstance(value, str) and value.isprintable()):
+            raise ValueError
+    elif isinstance(value, bool) or not isinstance(value, (int, expected)) or not math.isfinite(value):
+        raise ValueError
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,25 +127,34 @@ class Report(Displayed):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as JSON, replacing the file in one step."""
+        values = {"kind": KIND, **asdict(self)}
         with new_file(path) as temporary:
-            text = json.dumps({"kind": KIND, **asdict(self)}, indent=1)
+            text = json.dumps(values | {"checksum": checksum(values)}, indent=1)
             temporary.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Report:
         """Read a report written by `save`; ValueError, naming the file, if it is not one."""
+        require_file(path)
         with open(path, "rb") as file:
-            content = file.read()
+            content = file.read(LARGEST + 1)
         try:
             values = json.loads(content)
+            # Reports of 0.1.0 have no checksum.
+            if values.pop("checksum", None) not in (None, checksum(values)) or len(content) > LARGEST:
+                raise ValueError
             kind = values.pop("kind")
             report = cls(**{**values, "rows": [Row(**row) for row in values["rows"]]})
+            for part in (report, *report.rows):
+                for name, expected in get_type_hints(type(part)).items():
+                    if name != "rows":
+                        require_values(getattr(part, name), expected)
             report.table(report)
             report.head()
-            if kind != KIND or not all(0 < row.seconds < math.inf for row in report.rows):
+            if kind != KIND or not all(row.seconds > 0 for row in report.rows):
                 raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, RecursionError):
-            raise ValueError(
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+            raise DamagedFile(
                 f"{path}: not a report of fastrec bench, damaged, or of a later version; write one with --out"
             ) from None
         return report

@@ -16,10 +16,13 @@ try:
     import typer
 
     from . import addition, hopfield, machine, runs, text
+    from .outputs import show
+    from .usage import Commands
 except KeyboardInterrupt:  # before `hear_interrupts`
     fail("interrupted", 130)
 
 app = typer.Typer(
+    cls=Commands,
     help="Hopfield networks and recurrent neural networks in compiled kernels.",
     no_args_is_help=True,
     add_completion=False,
@@ -66,7 +69,7 @@ def main() -> None:
             except OSError as error:
                 if hasattr(error, "result"):  # the job is done, only its file could not be written
                     with suppress(OSError):
-                        print(error.result)
+                        show(error.result)
                         flush_output()
                 raise
             finally:

@@ -9,7 +9,7 @@ import typer
 
 from ..backend import resolve
 from .options import BackendOption, CellOption, SeedOption, ThreadsOption, use_threads
-from .outputs import require_file_for, require_picture, written_to
+from .outputs import require_file_for, require_picture, show, written_to
 from .process import fail
 
 
@@ -58,6 +58,6 @@ def addition(
         save_figure(result.figure(), plot)
     if save is not None:
         result.best.save(save)
-    print(result)
+    show(result)
     if plot or save:
-        print(written_to(plot, save))
+        show(written_to(plot, save))

@@ -27,7 +27,7 @@ from .options import (
     require_one_executor,
     use_threads,
 )
-from .outputs import require_picture, written_to
+from .outputs import require_picture, show, written_to
 
 
 def capacity(
@@ -69,7 +69,7 @@ def capacity(
     begin = clock()
     name = resolve(backend and backend.value, domain="capacity")
     if name == "gpu":
-        print(f"on {describe_device()}\n")
+        show(f"on {describe_device()}\n")
     with nullcontext() if dask is None else dask_executor(dask) as executor:
         scaling = capacity_scaling(
             numbers,
@@ -88,13 +88,13 @@ def capacity(
         )
     if plot is not None:  # before the table, as `| head` may end the program
         save_figure(capacity_scaling_figure(scaling), plot)
-    print(scaling.table())
+    show(scaling.table())
     if len(scaling) > 2:
         try:
-            print(f"\n{scaling.fit()}")
+            show(f"\n{scaling.fit()}")
         except ValueError as error:  # such as one trial of each size; the rest is still useful
-            print(f"\nno fit: {error}")
-    print(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))
+            show(f"\nno fit: {error}")
+    show(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))
 
 
 def retrieval(
@@ -146,9 +146,9 @@ def retrieval(
         )
     if plot is not None:
         save_figure(retrieval_figure(result), plot)
-    print(result.table())
+    show(result.table())
     if out or plot:
-        print(f"\n{written_to(out, plot)}")
+        show(f"\n{written_to(out, plot)}")
 
 
 def recall(
@@ -180,14 +180,14 @@ def recall(
     if out is not None:  # before the table, as `| head` may end the program
         shape = pictures.shape
         save_figure(recall_figure(pictures, probes.reshape(shape), result.states.reshape(shape)), out)
-    print(f"{len(letters)} memories of {side} x {side} = {network.n} units, {noise:.0%} flipped, {update}")
-    print(f"{'memory':>6} {'overlap before':>15} {'after':>7} {'sweeps':>7} {'flips':>7}  stops at")
+    show(f"{len(letters)} memories of {side} x {side} = {network.n} units, {noise:.0%} flipped, {update}")
+    show(f"{'memory':>6} {'overlap before':>15} {'after':>7} {'sweeps':>7} {'flips':>7}  stops at")
     before, after = (np.diagonal(network.overlaps(states)) for states in (probes, result.states))
     for i, letter in enumerate(letters):
         kind = {0: "nothing yet", 1: "a fixed point", 2: "a two-cycle"}[int(result.period[i])]
         if np.array_equal(result.states[i], memories[i]):
             kind = "the memory"
         row = f"{letter:>6} {before[i]:15.3f} {after[i]:7.3f} {result.sweeps[i]:7d} {result.flips[i]:7d}"
-        print(f"{row}  {kind}")
+        show(f"{row}  {kind}")
     if out is not None:
-        print(f"written to {out}")
+        show(f"written to {out}")

@@ -16,7 +16,7 @@ from ..rnn.cells import CELLS
 from ..threads import get_threads
 from ..validation import format_bytes
 from .options import BackendOption, use_threads
-from .outputs import require_file_for, require_picture, written_to
+from .outputs import require_file_for, require_picture, show, written_to
 
 CELL_JOBS = ",".join(name for name, cell in CELLS.items() if cell.torch)
 
@@ -44,14 +44,14 @@ def bench(
     require_file_for(out, ".json")
     require_picture(plot)
     if before:
-        print(f"earlier is {against}:\n{before.head().splitlines()[0]}\n")
-    report = run(jobs, rounds, lambda lines: print(lines, flush=True), before, out)
+        show(f"earlier is {against}:\n{before.head().splitlines()[0]}\n")
+    report = run(jobs, rounds, lambda lines: show(lines, flush=True), before, out)
     if report.compiling > 1:
-        print(f"\n{report.compiling:.0f} s to compile, not timed; kernels are kept on disk")
+        show(f"\n{report.compiling:.0f} s to compile, not timed; kernels are kept on disk")
     if plot is not None:
         save_figure(report.figure(), plot)
     if out or plot:
-        print(f"\n{written_to(out, plot)}")
+        show(f"\n{written_to(out, plot)}")
 
 
 def compile(
@@ -76,9 +76,9 @@ def compile(
             advance(0, f"compiling {part}")
             PARTS[part](name)
             advance(1, f"compiling {part}")
-    print(f"compiled {', '.join(chosen)} in {compiling_seconds() - begin:.1f} s")
+    show(f"compiled {', '.join(chosen)} in {compiling_seconds() - begin:.1f} s")
     if name == "cpu":
-        print(f"kept in {describe_cpu()['cache']}")
+        show(f"kept in {describe_cpu()['cache']}")
 
 
 def info() -> None:
@@ -87,19 +87,19 @@ def info() -> None:
 
     use_threads(None)
     default = resolve(None)
-    print(f"fastrec   {__version__} (Python {platform.python_version()}, NumPy {np.__version__})")
+    show(f"fastrec   {__version__} (Python {platform.python_version()}, NumPy {np.__version__})")
     for name in BACKENDS:
-        print(f"{name:<10}{unavailable_reason(name) or 'available'}")
-    print(f"default   {default}")
+        show(f"{name:<10}{unavailable_reason(name) or 'available'}")
+    show(f"default   {default}")
     if unavailable_reason("cpu") is None:
         for key, value in describe_cpu().items():
-            print(f"{key:<10}{value}")
+            show(f"{key:<10}{value}")
     if unavailable_reason("gpu") is None:
         from ..hopfield.storage_capacity.memory import largest_that_fits
 
         scan, recall = largest_that_fits(device_memory()[0], device().multiprocessors)
-        print(f"device    {describe_device()}")
-        print(f"room      for a capacity trial with n = {scan}, async recall at load 0.1 with n = {recall}")
+        show(f"device    {describe_device()}")
+        show(f"room      for a capacity trial with n = {scan}, async recall at load 0.1 with n = {recall}")
 
 
 def describe_cpu() -> dict[str, str]:

@@ -1,8 +1,15 @@
-"""Output files of commands: checked before the work, and named after it."""
+"""What commands print, without what a terminal would obey, and their files, checked before the work."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+
+def show(text: object, end: str = "\n", flush: bool = False) -> None:
+    """Print text that may hold what comes from files, models and names of files."""
+    from ..files import visible
+
+    print(visible(text), end=end, flush=flush)
 
 
 def require_file_for(path: Path | None, suffix: str) -> None:

@@ -14,6 +14,7 @@ from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
+from ..files import printable, visible
 from ..progress import on_terminal
 
 ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
@@ -21,12 +22,18 @@ ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 def fail(message: str, status: int = 1) -> NoReturn:
     if sys.stderr is not None:
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)  # file names may contain any
         try:
-            print(f"fastrec: {line}", file=sys.stderr)
+            print(f"fastrec: {printable(message)}", file=sys.stderr)  # file names may contain any character
         except OSError:  # the reader has exited, and Python would try again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.exit(status)
+
+
+class Visible(logging.Formatter):
+    """Messages without what a terminal would obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 class Interrupted(BaseException):
@@ -107,7 +114,7 @@ def prepare_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     show_what_can_be()
     if logging.lastResort is not None:
-        logging.lastResort.setFormatter(logging.Formatter("fastrec: %(message)s"))
+        logging.lastResort.setFormatter(Visible("fastrec: %(message)s"))
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home folder that is not writable
 
 

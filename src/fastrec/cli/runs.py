@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .outputs import require_picture
+from .outputs import require_picture, show
 
 RunArgument = Annotated[Path, typer.Argument(help="Run file (.db, .sqlite).")]
 
@@ -19,7 +19,7 @@ def export(
     """Write every row of a run file, finished or not, to a CSV or Parquet file."""
     from ..jobs.export import export as write
 
-    print(f"{write(run, out)} rows written to {out}")
+    show(f"{write(run, out)} rows written to {out}")
 
 
 def plot(
@@ -43,4 +43,4 @@ def plot(
         result = RetrievalResult.load(run)
         table, figure = result.table(), retrieval_figure(result)
     save_figure(figure, picture)
-    print(f"{table}\n\nwritten to {picture}")
+    show(f"{table}\n\nwritten to {picture}")

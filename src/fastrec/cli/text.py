@@ -11,7 +11,7 @@ import typer
 
 from ..backend import resolve
 from .options import BackendOption, SeedOption, TextCellOption, ThreadsOption, Unit, use_threads
-from .outputs import require_file_for, require_picture, written_to
+from .outputs import require_file_for, require_picture, show, written_to
 
 app = typer.Typer(help="Language models: train one on a text, generate text with it.", no_args_is_help=True)
 
@@ -88,16 +88,16 @@ def train(
         if not headed:
             headed = True
             size = f"{len(read)} characters, {len(model.vocabulary)} symbols"
-            print(f"{title}: {size}; {layers} x {hidden} {cell!s}, {model.rnn.n_parameters} parameters\n")
+            show(f"{title}: {size}; {layers} x {hidden} {cell!s}, {model.rnn.n_parameters} parameters\n")
             head = f"{'passes':>7} {'seconds':>8} {'symbols/s':>10} {'train':>7}"
-            print(head if curves.held_out is None else f"{head} {'held out':>9} {'bits':>6}")
+            show(head if curves.held_out is None else f"{head} {'held out':>9} {'bits':>6}")
         held, rate = curves.held_out, curves.symbols[-1] / curves.seconds[-1]
         row = f"{curves.passes[-1]:7.2f} {curves.seconds[-1]:8.0f} {rate:10.0f} {curves.train[-1]:7.4f}"
-        print(row if held is None else f"{row} {held[-1]:9.4f} {held[-1] / np.log(2):6.3f}", flush=True)
+        show(row if held is None else f"{row} {held[-1]:9.4f} {held[-1] / np.log(2):6.3f}", flush=True)
         if time.monotonic() - shown > 20:
             shown = time.monotonic()
             lines = model.sample(prompt, 160, 0.8, seed=seed).splitlines()
-            print("\n".join(["", *(f"    {line}" for line in lines), ""]), flush=True)
+            show("\n".join(["", *(f"    {line}" for line in lines), ""]), flush=True)
 
     curves = model.fit(
         read,
@@ -129,12 +129,12 @@ def train(
             table = ngram_table(known, held, len(model.vocabulary))
             losses = {f"{n}-gram": value for n, value in table.items()}
         losses["this model"] = score(model.rnn, held, 1 + len(held) // 2**20)
-        print(f"\n{'held out':>12} {'nats/symbol':>12} {'bits/symbol':>12}")
+        show(f"\n{'held out':>12} {'nats/symbol':>12} {'bits/symbol':>12}")
         for key, value in losses.items():
-            print(f"{key:>12} {value:12.4f} {value / np.log(2):12.4f}")
+            show(f"{key:>12} {value:12.4f} {value / np.log(2):12.4f}")
     if plot is not None:
         save_figure(text_curve_figure(curves, {key: losses[key] for key in losses if "gram" in key}), plot)
-    print(f"\ntrained in {trained:.0f} s, {written_to(out, curve, plot)}")
+    show(f"\ntrained in {trained:.0f} s, {written_to(out, curve, plot)}")
 
 
 @app.command()
@@ -170,12 +170,12 @@ def sample(
     if samples == 1:
         shown = prompt or ""
         for piece in writer.stream(*options):
-            print(shown + piece, end="", flush=True)
+            show(shown + piece, end="", flush=True)
             shown = ""
-        print()
+        show("")
         return
     for i, drawn in enumerate(writer.sample(*options, samples=samples)):
-        print(f"{'' if i == 0 else chr(10)}--- {i} ---\n{prompt or ''}{drawn}")
+        show(f"{'' if i == 0 else chr(10)}--- {i} ---\n{prompt or ''}{drawn}")
 
 
 def read_text(file: Path) -> str:
