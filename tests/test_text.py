@@ -267,6 +267,32 @@ def test_history_has_a_table_and_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "c.png").stat().st_size > 10_000
 
 
+PLANS = ([0, 0, 2**62], [0, 2**62, 2**62], [-1, 5, 10], [10**6, 5, 10], [3, 5, 10], [-(2**62), 0, 1])
+
+
+@pytest.mark.parametrize("budget", [{"epochs": 6}, {"minutes": 1}])
+def test_plans_that_would_never_end_are_refused(budget: dict[str, float], tmp_path: Path) -> None:
+    path, options = tmp_path / "c.npz", {"batch_size": 4, "steps": 17, "progress": False} | budget
+
+    def interrupt(model: CharModel, curves: Any) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        CharModel(5, seed=2).fit(TEXT, **options, checkpoint=path, callback=interrupt)
+    arrays = dict(np.load(path))
+    changes = [{"plan": np.array(plan)} for plan in (*PLANS, [arrays["plan"][0], 1, 2**31 - 3])]
+    changes += [{"history.seconds": arrays["history.seconds"] * factor} for factor in (-1, np.inf, np.nan)]
+    for change in changes:
+        np.savez(path, **(arrays | change))
+        model = CharModel(5, seed=2)
+        with pytest.raises(ValueError, match=r"c\.npz: damaged, what is left to do does not go with"):
+            model.fit(TEXT, **options, checkpoint=path, callback=interrupt)
+        assert model.rnn is None
+    np.savez(path, **arrays)
+    with pytest.raises(Stop):
+        CharModel(5, seed=2).fit(TEXT, **options, checkpoint=path, callback=interrupt)
+
+
 def test_vocabulary_is_kept() -> None:
     model = fitted()
     assert model.vocabulary == Vocabulary.of(TEXT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,13 +49,17 @@ def shorten(settings: dict[str, Any]) -> dict[str, str]:
 
 
 class TrainingState(NamedTuple):
-    """What the epochs to come depend on besides settings and data."""
+    """What the epochs to come depend on besides settings and data.
+
+    fits: tells whether arrays that are to be filled in, all by name, may be those of this training.
+    """
 
     parameters: Mapping[str, Array]
     models: int | None
     optimizer: Optimizer
     log: TrainingLog
     extra: Mapping[str, Array]
+    fits: Callable[[Mapping[str, Array]], bool] = lambda stored: True
 
     def arrays(self) -> dict[str, Array]:
         """All arrays by name; those of the optimiser are copies, the others can be filled in place."""
@@ -116,6 +120,8 @@ class Checkpoint:
             raise ValueError(
                 f"this checkpoint holds {head['epochs']} epochs; epochs is {self.most_epochs}, give as many"
             )
+        if 8 * head["epochs"] > archive.members["history.seconds"].size:
+            raise ValueError(f"damaged, it does not hold the times of {head['epochs']} epochs")
         state.log.resize(head["epochs"])
         stored = {}
         for name, array in state.arrays().items():
@@ -126,4 +132,7 @@ class Checkpoint:
             stored[name] = read_array(archive, name, nbytes)
             if stored[name].shape not in shapes or stored[name].dtype != array.dtype:
                 raise ValueError(f"damaged, {name} is {stored[name].shape}, {stored[name].dtype}")
+        seconds = stored["history.seconds"]
+        if not (np.isfinite(seconds).all() and (seconds >= 0).all() and state.fits(stored)):
+            raise ValueError("damaged, what is left to do does not go with what has been done")
         return stored

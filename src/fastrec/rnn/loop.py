@@ -105,10 +105,14 @@ class Learner:
         """Return what checkpoints hold besides parameters, optimiser and log, by name and not copied."""
         return {}
 
+    def fits(self, stored: Mapping[str, Array]) -> bool:
+        """Return whether the arrays of a checkpoint may be those of this training."""
+        return True
+
     def state(self) -> TrainingState:
         """Return all that the epochs to come depend on."""
         return TrainingState(
-            self.model.parameters, self.models, self.optimizer, self.log, self.extra_arrays()
+            *(self.model.parameters, self.models, self.optimizer, self.log, self.extra_arrays()), self.fits
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -113,6 +113,16 @@ class TextLearner(Learner):
     def extra_arrays(self) -> dict[str, Array]:
         best = {f"best.{key}": array for key, array in self.best.items()}
         return {"plan": self.plan, "state": self.carried, "least": self.least, **best}
+
+    def fits(self, stored: Mapping[str, Array]) -> bool:
+        seconds, (made, decays, last) = stored["history.seconds"], map(int, stored["plan"])
+        if made != min(last, len(seconds) * self.every) or not made <= last <= MAX_SIZE:
+            return False
+        if self.budget is None or last == MAX_SIZE:
+            return [decays, last] == self.plan[1:].tolist()
+        # `plan_decay` plans what the speed promises for the rest of the budget.
+        most = 100 * made * self.budget / max(float(seconds.sum()), 1e-9)
+        return 0 < decays <= made and last - made <= most
 
     def work(self) -> tuple[float, float]:
         if self.budget is not None:
