@@ -515,6 +515,31 @@ def test_export_to_parquet(tmp_path):
     assert [tuple(r.values()) for r in table.to_pylist()] == runs.read(tmp_path / "a.db", SCHEMA)[2]
 
 
+def test_an_executor_that_gives_up_is_told_in_a_sentence(tmp_path):
+    """As a Dask client does whose scheduler died: futures are cancelled that nobody here has cancelled."""
+    found, path = [], tmp_path / "a.db"
+
+    class Lost(concurrent.futures.ThreadPoolExecutor):
+        def submit(self, function, *arguments):
+            future = super().submit(function, *arguments)
+            future.result()
+            if len(found) < 1:
+                found.append(future)
+                return future
+            lost = concurrent.futures.Future()
+            lost.cancel()
+            lost.set_running_or_notify_cancel()
+            return lost
+
+    with (
+        Lost(1) as executor,
+        pytest.raises(ConnectionError, match=r"has given up \(CancelledError\)") as caught,
+    ):
+        fastrec.capacity_scaling([20, 5000], 30, path, executor=executor, backend="cpu")
+    assert "\n" not in str(caught.value) and 0 < len(rows_of(path)) < 60
+    same(ScalingResult.load(path), fastrec.capacity_scaling([5000], len(rows_of(path))))
+
+
 BLOCKED = {signal.SIGINT, signal.SIGTERM}
 
 

@@ -8,7 +8,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+)
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -51,6 +58,8 @@ def run_tasks(
     ------
     ChildProcessError
         If a worker died.
+    ConnectionError
+        If the scheduler of a cluster has ended.
     """
     if isinstance(executor, Workers) and (remaining := list(tasks)):
         # The cheapest task runs here: its compilation is announced, and the workers then load the result.
@@ -74,6 +83,11 @@ def run_tasks(
         if isinstance(error, BrokenExecutor):
             raise ChildProcessError(
                 "a worker process died, perhaps for want of memory; use fewer workers"
+            ) from None
+        if isinstance(error, CancelledError) or type(error).__module__.partition(".")[0] == "distributed":
+            raise ConnectionError(
+                f"the executor has given up ({type(error).__name__}), as it does when its scheduler or all its "
+                "workers have ended; the trials that finished before are kept"
             ) from None
         raise
 
@@ -134,6 +148,9 @@ def dask_executor(address: str) -> Iterator[Executor]:
         raise ValueError(
             'a Dask cluster needs distributed, which is not installed: pip install "fastrec[dask]"'
         ) from None
+    logging.getLogger("distributed").setLevel(
+        logging.CRITICAL
+    )  # what it reports ends the run, and is told then
     try:
         client: Any = Client(address)
     except (OSError, ValueError) as error:
