@@ -84,10 +84,11 @@ def run_tasks(
             raise ChildProcessError(
                 "a worker process died, perhaps for want of memory; use fewer workers"
             ) from None
+        name = type(error).__name__
         if isinstance(error, CancelledError) or type(error).__module__.partition(".")[0] == "distributed":
             raise ConnectionError(
-                f"the executor has given up ({type(error).__name__}), as it does when its scheduler or all its "
-                "workers have ended; the trials that finished before are kept"
+                f"the executor has given up ({name}), as it does when its scheduler has ended; the trials that "
+                "finished before are kept"
             ) from None
         raise
 
@@ -155,5 +156,8 @@ def dask_executor(address: str) -> Iterator[Executor]:
         client: Any = Client(address)
     except (OSError, ValueError) as error:
         raise OSError(f"no Dask scheduler at {address}: {' '.join(str(error).split())}") from None
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":  # which reports, in tracebacks, what ends the run
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     with client:
         yield client.get_executor()
