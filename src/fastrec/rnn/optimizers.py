@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import array_module, move, on_device, resolve
+from ..interruption import uninterrupted
 from ..validation import as_int, number
 from .config import Array
 from .device import ComputeDevice, compute_device
@@ -89,6 +90,8 @@ class Optimizer:
         backend: str | None = None,
     ) -> Any:
         """Change parameters in place along the gradients of a number to be minimised.
+
+        Ctrl-C is heard before the step or after it: parameters and state are never half changed.
 
         Parameters
         ----------
@@ -241,13 +244,14 @@ class Optimizer:
         else:
             scale = self.clip / at.xp.fmax(norms, self.clip)  # also of a norm that is NaN a number
         rate = self._rate(active, at.backend)
-        self._step, self._state = self._step + 1, update.state
-        for key, arrays in update.arrays.items():
-            if not active.all():
-                arrays[1][rate == 0] = 0  # they may hold NaN, which a rate of 0 does not stop
-            self._run(at, arrays, scale, rate)
-            if not at.holds(update.parameters[key]):
-                update.parameters[key][...] = move(arrays[0], "cpu").reshape(update.parameters[key].shape)
+        with uninterrupted():
+            self._step, self._state = self._step + 1, update.state
+            for key, arrays in update.arrays.items():
+                if not active.all():
+                    arrays[1][rate == 0] = 0  # they may hold NaN, which a rate of 0 does not stop
+                self._run(at, arrays, scale, rate)
+                if not at.holds(update.parameters[key]):
+                    update.parameters[key][...] = move(arrays[0], "cpu").reshape(update.parameters[key].shape)
 
     def _rate(self, active: NDArray[np.bool_], backend: str) -> Array:
         """Return learning rates (k,) where a backend computes, 0 for networks that are not active.
