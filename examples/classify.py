@@ -44,7 +44,15 @@ def main(trained=8000, tested=20_000, epochs=8, path="classify.png"):
     rnn = fastrec.RNN(2, 16, len(REPEAT), "gru", seed=1)
     optimizer = fastrec.Adam(0.01, clip=1.0)
     history = fastrec.fit(
-        rnn, x, targets, lengths=lengths, mask=mask, optimizer=optimizer, epochs=epochs, progress=False
+        rnn,
+        x,
+        targets,
+        lengths=lengths,
+        mask=mask,
+        optimizer=optimizer,
+        epochs=epochs,
+        progress=False,
+        seed=0,
     )
 
     unseen, truth = tosses(tested, random)

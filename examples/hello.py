@@ -16,7 +16,9 @@ import fastrec
 def train(x, targets, symbols, epochs):
     """A network of three hidden units that has learnt, by its loss and its chances of the next letter."""
     rnn = fastrec.RNN(symbols, 3, symbols, seed=1)
-    history = fastrec.fit(rnn, x, targets, optimizer=fastrec.Adam(0.05), epochs=epochs, progress=False)
+    history = fastrec.fit(
+        rnn, x, targets, optimizer=fastrec.Adam(0.05), epochs=epochs, progress=False, seed=0
+    )
     outputs, _ = rnn.predict(x)
     chances = np.exp(outputs) / np.exp(outputs).sum(axis=-1, keepdims=True)  # softmax
     return history, chances.reshape(-1, symbols)

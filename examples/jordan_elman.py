@@ -43,6 +43,7 @@ def wrong(task, cell, epochs, models, trained, tested, steps):
         optimizer=optimizer,
         epochs=epochs,
         progress=False,
+        seed=0,
     )
     x, targets, judged = task(tested, steps, random)
     outputs, _ = rnn.predict(x[..., None])

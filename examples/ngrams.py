@@ -77,6 +77,7 @@ def main(file=None, sentences=4000, hidden_size=64, epochs=None, path="ngrams.pn
         epochs=epochs,
         batch_size=32,
         k1=32,
+        seed=0,
         progress=False,
         callback=slower,
     )

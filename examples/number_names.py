@@ -73,6 +73,7 @@ def main(trained=800, epochs=100, hidden_size=96, path="number_names.png"):
         optimizer=optimizer,
         epochs=epochs,
         target_lengths=lengths[seen],
+        seed=0,
         progress=False,
         callback=slower,
     )

@@ -53,7 +53,7 @@ def main(train=8000, test=2000, window=200, epochs=200, hidden_size=48, path="pr
         optimizer.learning_rate = 0.005 * 0.5 * (1 + np.cos(np.pi * min(1, (epoch + 1) / (epochs + 1))))
 
     options = {"loss": "mse", "mask": mask, "optimizer": optimizer, "epochs": epochs, "batch_size": 16}
-    fastrec.fit(rnn, x, targets, progress=False, callback=slower, **options)
+    fastrec.fit(rnn, x, targets, seed=0, progress=False, callback=slower, **options)
 
     outputs, _ = rnn.predict(seen[None, :steps, None])  # in one go, from the beginning to the end
     found = {"network": outputs[0], f"linear, {LAGS} values": linear(seen, wanted, train)}

@@ -44,6 +44,7 @@ def main(rounds=60, pairs=4000, tested=1000, hidden_size=128, path="reverse.png"
             epochs=1,
             lengths=lengths,
             target_lengths=target_lengths,
+            seed=0,
             progress=False,
         )
         losses.append(history.train[0])

@@ -178,12 +178,19 @@ def test_what_is_warmed_is_what_jobs_use(monkeypatch: pytest.MonkeyPatch) -> Non
     net.recall(fastrec.corrupt(fastrec.random_patterns(9, 100, seed=1), 0.1))
     net.recall(fastrec.random_patterns(9, 100, seed=2), update="sync")
     for cell in ("elman", "jordan", "gru", "lstm"):
-        rnn = fastrec.RNN(4, 7, 5, cell, backend="cpu")
+        rnn = fastrec.RNN(4, 7, 5, cell, backend="cpu", seed=0)
         x, targets = np.ones((6, 5, 4), np.float32), np.zeros((6, 5), np.int64)
         rnn.loss_and_gradients(x, targets)
-        fastrec.fit(rnn, x, targets, epochs=1, progress=False)
-        fastrec.fit(fastrec.RNN(5, 7, 5, cell, backend="cpu"), targets, targets, epochs=1, progress=False)
-    fastrec.CharModel(8, backend="cpu").fit("some text " * 30, epochs=1, progress=False)
+        fastrec.fit(rnn, x, targets, epochs=1, progress=False, seed=0)
+        fastrec.fit(
+            fastrec.RNN(5, 7, 5, cell, backend="cpu", seed=0),
+            targets,
+            targets,
+            epochs=1,
+            progress=False,
+            seed=0,
+        )
+    fastrec.CharModel(8, backend="cpu", seed=0).fit("some text " * 30, epochs=1, progress=False)
     assert loaded == loaded[:1]
 
 

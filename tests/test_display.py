@@ -41,7 +41,7 @@ def measured() -> dict[str, Any]:
         patterns = fastrec.random_patterns(3, 70, seed=1)
         net = fastrec.HopfieldNetwork(70)
         net.store(patterns)
-        rnn = fastrec.RNN(2, 3)
+        rnn = fastrec.RNN(2, 3, seed=0)
         scaling = fastrec.capacity_scaling([10, 20], trials=5)
         curve = fastrec.retrieval_curve(30, [0.1, 0.2], trials=2)
         return {

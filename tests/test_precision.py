@@ -209,7 +209,7 @@ def test_gpu_follows_the_reference(gpu: str, cell: str, activation: int, precisi
 
 def integers(backend: str, cell: str, layers: int, models: int | None, **more: Any) -> RNN:
     """A network of integers, with one weight in each row and column, so that nothing grows fast."""
-    rnn = RNN(4, 6, 4, cell, "relu", layers, models, backend=backend, **more)
+    rnn = RNN(4, 6, 4, cell, "relu", layers, models, backend=backend, seed=0, **more)
     rng = np.random.default_rng(2)
     for key, array in rnn.parameters.items():
         new, shape = rng.integers(-1, 2, array.shape).astype(array.dtype), array.shape[-2:]
@@ -256,7 +256,7 @@ def results(rnn: RNN) -> Arrays:
 def real(cell: str, backend: str, dtype: type = np.float32, precision: Any = "float32") -> RNN:
     """A network without zeros."""
     layers = 1 if cell == "jordan" else 2
-    rnn = RNN(6, 20, 3, cell, num_layers=layers, dtype=dtype, backend=backend, precision=precision)
+    rnn = RNN(6, 20, 3, cell, num_layers=layers, dtype=dtype, backend=backend, precision=precision, seed=0)
     rng = np.random.default_rng(7)
     for key, array in to_host(rnn.parameters).items():
         change = rng.standard_normal(array.shape, np.float32) / 10
@@ -287,7 +287,7 @@ def test_errors_are_those_of_the_precision(rounding: str, cell: str, precision: 
 @all_rounded
 def test_rows_of_tokens_are_not_rounded(rounding: str, precision: str) -> None:
     """With W_rec = 0 hidden units are rows of W_in, and the gradient of W_in is a sum of integers."""
-    rnn = RNN(5, 7, activation="relu", backend=rounding, precision=precision)
+    rnn = RNN(5, 7, activation="relu", backend=rounding, precision=precision, seed=0)
     rng = np.random.default_rng(6)
     rows = rng.uniform(1, 2, (5, 7)).astype(np.float32)
     rnn.parameters |= {"W_in": rows, "W_rec": np.zeros((7, 7), np.float32)}
@@ -305,8 +305,8 @@ def test_rows_of_tokens_are_not_rounded(rounding: str, precision: str) -> None:
 def test_unknown_names(bad: Any, tmp_path: Path) -> None:
     message = 'precision is .*; it must be "float32", "tf32" or "bf16"'
     with pytest.raises(ValueError, match=message):
-        RNN(2, 3, backend="reference", precision=bad)
-    RNN(2, 3).save(tmp_path / "a.npz")
+        RNN(2, 3, backend="reference", precision=bad, seed=0)
+    RNN(2, 3, seed=0).save(tmp_path / "a.npz")
     with pytest.raises(ValueError, match=message):
         RNN.load(tmp_path / "a.npz", "reference", precision=bad)
 
@@ -315,8 +315,8 @@ def test_unknown_names(bad: Any, tmp_path: Path) -> None:
 def test_float64_has_no_other_precision(precision: Any, tmp_path: Path) -> None:
     message = f'precision is "{precision}", which is for float32, and dtype is float64; leave precision out'
     with pytest.raises(ValueError, match=message):
-        RNN(2, 3, dtype=np.float64, backend="reference", precision=precision)
-    RNN(2, 3, dtype=np.float64).save(tmp_path / "a.npz")
+        RNN(2, 3, dtype=np.float64, backend="reference", precision=precision, seed=0)
+    RNN(2, 3, dtype=np.float64, seed=0).save(tmp_path / "a.npz")
     with pytest.raises(ValueError, match=message):
         RNN.load(tmp_path / "a.npz", "reference", precision)
 
@@ -328,10 +328,10 @@ ON_CPU = 'precision is "{}", and the cpu multiplies in float32; use backend="gpu
 def test_the_cpu_refuses_to_make_networks(precision: Any, tmp_path: Path) -> None:
     message = ON_CPU.format(precision)
     with pytest.raises(ValueError, match=message):
-        RNN(2, 3, backend="cpu", precision=precision)
+        RNN(2, 3, backend="cpu", precision=precision, seed=0)
     with fastrec.use_backend("cpu"), pytest.raises(ValueError, match=message):
-        RNN(2, 3, precision=precision)
-    RNN(2, 3).save(tmp_path / "a.npz")
+        RNN(2, 3, precision=precision, seed=0)
+    RNN(2, 3, seed=0).save(tmp_path / "a.npz")
     with pytest.raises(ValueError, match=message):
         RNN.load(tmp_path / "a.npz", "cpu", precision)
 
@@ -342,7 +342,7 @@ CALLS: dict[str, Callable[[RNN], object]] = {
     "predict": lambda rnn: rnn.predict(X),
     "loss": lambda rnn: rnn.loss(X, TARGETS),
     "loss_and_gradients": lambda rnn: rnn.loss_and_gradients(X, TARGETS),
-    "fit": lambda rnn: fastrec.fit(rnn, X, TARGETS, epochs=1, progress=False),
+    "fit": lambda rnn: fastrec.fit(rnn, X, TARGETS, epochs=1, progress=False, seed=0),
     "truncated_bptt": lambda rnn: next(fastrec.truncated_bptt(rnn, X, TARGETS, 2)),
     "gradient_flow": lambda rnn: fastrec.gradient_flow(rnn, X, TARGETS),
 }
@@ -352,7 +352,7 @@ CALLS: dict[str, Callable[[RNN], object]] = {
 def test_the_cpu_refuses_calls(call: str) -> None:
     """Of a network that follows the default; nothing is changed, and elsewhere it computes."""
     with fastrec.use_backend("reference"):
-        rnn = RNN(2, 3, 2, precision="bf16")
+        rnn = RNN(2, 3, 2, precision="bf16", seed=0)
     before = pickle.dumps(rnn.parameters)
     with fastrec.use_backend("cpu"), pytest.raises(ValueError, match=ON_CPU.format("bf16")):
         CALLS[call](rnn)
@@ -363,14 +363,14 @@ def test_the_cpu_refuses_calls(call: str) -> None:
 
 def test_repr() -> None:
     assert 'backend="reference", precision="tf32", n_' in repr(
-        RNN(2, 3, backend="reference", precision="tf32")
+        RNN(2, 3, backend="reference", precision="tf32", seed=0)
     )
-    assert "precision" not in repr(RNN(2, 3, backend="reference", precision="float32"))
+    assert "precision" not in repr(RNN(2, 3, backend="reference", precision="float32", seed=0))
 
 
 @all_rounded
 def test_copies_keep_it(rounding: str, precision: Any) -> None:
-    rnn = RNN(6, 20, 3, models=2, backend=rounding, precision=precision)
+    rnn = RNN(6, 20, 3, models=2, backend=rounding, precision=precision, seed=0)
     expected = results(rnn)
     for other in (rnn.copy(), copy.deepcopy(rnn), pickle.loads(pickle.dumps(rnn))):
         assert other.precision == precision and repr(other) == repr(rnn)
@@ -400,9 +400,9 @@ def test_training_goes_on_in_any_precision(rounding: str, tmp_path: Path) -> Non
     x, targets, mask = fastrec.addition_task(12, 3, seed=1)
 
     def trained(epochs: int, precision: Any, checkpoint: Path | None) -> RNN:
-        rnn = RNN(2, 8, 2, "elman", backend=rounding, precision=precision)
+        rnn = RNN(2, 8, 2, "elman", backend=rounding, precision=precision, seed=0)
         options: dict[str, Any] = {"mask": mask, "epochs": epochs, "progress": False}
-        fastrec.fit(rnn, x, targets, checkpoint=checkpoint, **options)
+        fastrec.fit(rnn, x, targets, checkpoint=checkpoint, seed=0, **options)
         return rnn
 
     expected = to_host(trained(2, "bf16", None).parameters)

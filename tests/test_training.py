@@ -28,7 +28,9 @@ def random(seed: int, *shape: int) -> np.ndarray:
 
 def network(cell: str, backend: str, layers: int = 1, models: int | None = None, **more: Any) -> RNN:
     """2 inputs, 4 hidden units, 3 outputs, no parameter 0."""
-    rnn = RNN(2, 4, 3, cell, num_layers=layers, models=models, dtype=np.float64, backend=backend, **more)
+    rnn = RNN(
+        2, 4, 3, cell, num_layers=layers, models=models, dtype=np.float64, backend=backend, seed=0, **more
+    )
     for seed, (key, value) in enumerate(to_host(rnn.parameters).items()):
         rnn.parameters[key] = value + 0.1 * random(seed, *value.shape)
     return rnn
@@ -50,7 +52,7 @@ def echo(n: int, seed: int = 0) -> dict[str, Any]:
 
 def small(models: int | None = None, backend: str = "cpu", **more: Any) -> RNN:
     """A network that learns `echo`."""
-    return RNN(2, 12, 2, models=models, backend=backend, **more)
+    return RNN(2, 12, 2, models=models, backend=backend, **{"seed": 0} | more)
 
 
 def copied(rnn: RNN) -> dict[str, np.ndarray]:
@@ -176,7 +178,7 @@ class TestTruncation:
     def test_a_state_that_is_not_finite_spoils_its_network_only(
         self, backend: str, models: int | None
     ) -> None:
-        rnn = RNN(2, 4, 3, activation="relu", models=models, backend=backend)
+        rnn = RNN(2, 4, 3, activation="relu", models=models, backend=backend, seed=0)
         bad = rnn.parameters["W_in"] if models is None else rnn.parameters["W_in"][1]
         bad[...] = 1e38
         options = task() | {"x": np.full((3, T, 2), 9.0)}
@@ -237,13 +239,15 @@ class TestFit:
                 some["targets"] = np.roll(some["x"], 1, axis=1)
         rnn = small(backend=backend, cell=cell)
         validation = (test["x"], test["targets"], None, test["mask"])
-        history = fit(rnn, **data, validation=validation, optimizer=Adam(0.03), epochs=25, k1=k1, k2=k1 and 6)
+        history = fit(
+            rnn, **data, validation=validation, optimizer=Adam(0.03), epochs=25, k1=k1, k2=k1 and 6, seed=0
+        )
         assert history.train[0] > 0.2 and history.train[-1] < 0.02 and history.validation[-1] < 0.02
         predicted = rnn.forward(test["x"]).outputs.argmax(axis=2)
         assert (predicted == test["targets"])[test["mask"]].all()
 
     def test_learns_without_a_backend_named(self) -> None:
-        assert fit(small(), **echo(256), optimizer=Adam(0.02), epochs=20).train[-1] < 1e-3
+        assert fit(small(), **echo(256), optimizer=Adam(0.02), epochs=20, seed=0).train[-1] < 1e-3
 
     def test_history_of_full_batches(self, backend: str) -> None:
         for models in (None, 2):
@@ -257,6 +261,7 @@ class TestFit:
                 epochs=3,
                 batch_size=8,
                 shuffle=False,
+                seed=0,
             )
             optimizer = SGD(0.3)
             for epoch in range(3):
@@ -293,7 +298,7 @@ class TestFit:
         options = task() | {"lengths": LENGTHS}
         rnn, again = network("elman", backend, 2), network("elman", backend, 2)
         options["mask"][:, 2:4] = False
-        fit(rnn, **options, optimizer=SGD(0.1, 0.9), epochs=1, k1=2, k2=3, shuffle=False)
+        fit(rnn, **options, optimizer=SGD(0.1, 0.9), epochs=1, k1=2, k2=3, shuffle=False, seed=0)
         optimizer, updates = SGD(0.1, 0.9), 0
         for loss, grads, _ in truncated_bptt(again, k1=2, k2=3, **options):
             if loss:  # a window in which no step counts leads to no update
@@ -309,12 +314,16 @@ class TestFit:
         for options in (shared, own):
             both = network("gru", backend, models=2)
             alone = [both.copy(j) for j in range(2)]
-            history = fit(both, **options, optimizer=SGD(rates, 0.5, clip=1.0), epochs=4, batch_size=2)
+            history = fit(
+                both, **options, optimizer=SGD(rates, 0.5, clip=1.0), epochs=4, batch_size=2, seed=0
+            )
             for j, rnn in enumerate(alone):
                 single = dict(options)
                 if options is own:
                     single |= {"x": own["x"][j], "targets": own["targets"][j]}
-                one = fit(rnn, **single, optimizer=SGD(rates[j], 0.5, clip=1.0), epochs=4, batch_size=2)
+                one = fit(
+                    rnn, **single, optimizer=SGD(rates[j], 0.5, clip=1.0), epochs=4, batch_size=2, seed=0
+                )
                 np.testing.assert_allclose(history.train[:, j], one.train, rtol=1e-9)
                 np.testing.assert_allclose(history.gradient_norm[:, j], one.gradient_norm, rtol=1e-9)
                 for key, value in copied(rnn).items():
@@ -329,7 +338,7 @@ class TestFit:
         lengths[[10, 11]] = 2
         options = {"epochs": 2, "batch_size": 3, "optimizer": SGD(0.3)}
         a, b = small(backend=backend), small(backend=backend)
-        history = fit(a, **data, **options), fit(b, **more, lengths=lengths, **options)
+        history = fit(a, **data, seed=0, **options), fit(b, **more, lengths=lengths, seed=0, **options)
         np.testing.assert_allclose(history[0].train, history[1].train, rtol=1e-6)
         for key, value in copied(a).items():
             np.testing.assert_allclose(value, copied(b)[key], rtol=1e-4, atol=1e-6)
@@ -339,13 +348,13 @@ class TestFit:
         held["mask"][[0, 2]] = False
         validation = (held["x"], held["targets"], None, held["mask"])
         rnn = small(backend=backend)
-        history = fit(rnn, **echo(4), validation=validation, epochs=1, batch_size=1)
+        history = fit(rnn, **echo(4), validation=validation, epochs=1, batch_size=1, seed=0)
         assert history.validation[0] == pytest.approx(rnn.loss(**held)[0], rel=1e-6)
 
     def test_short_batches_are_cut(self, monkeypatch: pytest.MonkeyPatch) -> None:
         rnn = network("elman", "reference")
         steps = noting(monkeypatch, rnn)
-        fit(rnn, **task(), lengths=LENGTHS, epochs=1, batch_size=1, shuffle=False)
+        fit(rnn, **task(), lengths=LENGTHS, epochs=1, batch_size=1, shuffle=False, seed=0)
         assert steps == LENGTHS
 
     def test_values_are_checked_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,18 +366,18 @@ class TestFit:
 
         read_floats = validation.read_floats
         monkeypatch.setattr(validation, "read_floats", note)
-        fit(network("elman", "reference"), **task(), lengths=LENGTHS, epochs=2, batch_size=2, k1=2)
+        fit(network("elman", "reference"), **task(), lengths=LENGTHS, epochs=2, batch_size=2, k1=2, seed=0)
         assert checked == ["x", "targets"]
 
     def test_data_of_other_layouts(self, backend: str) -> None:
         data = task()
         expected = network("elman", backend)
-        fit(expected, **data, epochs=2, batch_size=2)
+        fit(expected, **data, epochs=2, batch_size=2, seed=0)
         rnn = network("elman", backend)
         data["x"] = np.asfortranarray(data["x"])
         data["x"].flags.writeable = False
         data["targets"] = data["targets"].tolist()
-        fit(rnn, **data, epochs=2, batch_size=2)
+        fit(rnn, **data, epochs=2, batch_size=2, seed=0)
         assert equal(rnn.parameters, expected.parameters)
 
     def test_callback(self) -> None:
@@ -379,10 +388,10 @@ class TestFit:
             seen.append((epoch, history.epochs))
             optimizer.learning_rate = 0.1
 
-        history = fit(small(), **echo(8), epochs=3, optimizer=optimizer, callback=callback)
+        history = fit(small(), **echo(8), epochs=3, optimizer=optimizer, callback=callback, seed=0)
         assert seen == [(0, 1), (1, 2), (2, 3)]
         assert optimizer.learning_rate == 0.1
-        assert history.train[2] != fit(small(), **echo(8), epochs=3, optimizer=SGD(0.3)).train[2]
+        assert history.train[2] != fit(small(), **echo(8), epochs=3, optimizer=SGD(0.3), seed=0).train[2]
 
     def test_patience(self) -> None:
         data, test = echo(8), echo(8, seed=5)
@@ -390,11 +399,11 @@ class TestFit:
         validation = (test["x"], test["targets"], None, test["mask"])
         for models in (None, 2):
             options = {"epochs": 50, "optimizer": Adam(0.01), "patience": 3}
-            history = fit(small(models), **data, validation=validation, **options)
+            history = fit(small(models), **data, validation=validation, seed=0, **options)
             best = np.atleast_1d(history.best_epoch)
             assert history.epochs == best.max() + 4 < 50
         assert (
-            fit(small(), **data, epochs=9, patience=1, optimizer=Adam(0.01)).epochs == 9
+            fit(small(), **data, epochs=9, patience=1, optimizer=Adam(0.01), seed=0).epochs == 9
         )  # on training loss
 
     @pytest.mark.parametrize(
@@ -434,7 +443,7 @@ class TestFit:
 
     def test_folders_that_are_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="the folder"):
-            fit(small(), **echo(8), checkpoint=tmp_path / "none" / "a.npz")
+            fit(small(), **echo(8), checkpoint=tmp_path / "none" / "a.npz", seed=0)
 
 
 def fitted(backend: str = "cpu", models: int | None = None, rnn: RNN | None = None, **more: Any) -> Any:
@@ -444,7 +453,7 @@ def fitted(backend: str = "cpu", models: int | None = None, rnn: RNN | None = No
     held = echo(6, seed=1)
     options = {"optimizer": Adam(rates, clip=1.0), "epochs": 5, "batch_size": 4} | more
     options.setdefault("validation", (held["x"], held["targets"]))
-    return fit(rnn, **(echo(10) | options)), rnn
+    return fit(rnn, **(echo(10) | {"seed": 0} | options)), rnn
 
 
 class TestCheckpoints:
@@ -577,10 +586,20 @@ class TestCheckpoints:
         data, test = echo(8), echo(8, seed=5)
         options = data | {"validation": (test["x"], 1 - test["targets"]), "patience": 2, "epochs": 50}
         whole = fit(
-            small(), **options, optimizer=Adam(0.01), checkpoint=tmp_path / "b.npz", checkpoint_every=9
+            small(),
+            **options,
+            optimizer=Adam(0.01),
+            checkpoint=tmp_path / "b.npz",
+            checkpoint_every=9,
+            seed=0,
         )
         again = fit(
-            small(), **options, optimizer=Adam(0.01), checkpoint=tmp_path / "b.npz", checkpoint_every=9
+            small(),
+            **options,
+            optimizer=Adam(0.01),
+            checkpoint=tmp_path / "b.npz",
+            checkpoint_every=9,
+            seed=0,
         )
         assert equal(curves(whole), curves(again))
 
@@ -596,9 +615,9 @@ class TestCheckpoints:
             ({"validation": None}, "validation is (1, 6, 6), (1, 6, 6), (6, 6) with checksum"),
             ({"x": 1 - echo(10)["x"]}, "data is (1, 10, 6), (1, 10, 6), (10, 6) with checksum"),
             ({"mask": None}, "data is"),
-            ({"rnn": RNN(2, 13, 2)}, "hidden_size is 12 there, and here it is 13"),
-            ({"rnn": RNN(2, 12, 2, "gru")}, "cell is elman there, and here it is gru"),
-            ({"rnn": RNN(2, 12, 2, dtype=np.float64)}, "is float32 there, and here it is float64"),
+            ({"rnn": RNN(2, 13, 2, seed=0)}, "hidden_size is 12 there, and here it is 13"),
+            ({"rnn": RNN(2, 12, 2, "gru", seed=0)}, "cell is elman there, and here it is gru"),
+            ({"rnn": RNN(2, 12, 2, dtype=np.float64, seed=0)}, "is float32 there, and here it is float64"),
             ({"models": 2}, "is None there, and here it is 2"),
         ],
     )
@@ -661,16 +680,16 @@ class TestCheckpoints:
 def diverging(backend: str, epochs: int = 3, **more: Any) -> tuple[History, RNN, RNN]:
     """History and networks of a sweep of which the second and the fourth diverge, and the third as it was."""
     rates = [0.01, 1e200, 0.02, 3e4]
-    rnn = RNN(2, 4, 3, activation="relu", models=4, dtype=np.float64, backend=backend)
+    rnn = RNN(2, 4, 3, activation="relu", models=4, dtype=np.float64, backend=backend, seed=0)
     alone = rnn.copy(2)
     with np.errstate(all="raise"):  # no warning of NumPy may come through
-        history = fit(rnn, **task(), optimizer=SGD(rates, 0.5), epochs=epochs, batch_size=2, **more)
+        history = fit(rnn, **task(), optimizer=SGD(rates, 0.5), epochs=epochs, batch_size=2, seed=0, **more)
     return history, rnn, alone
 
 
 class TestDivergence:
     def test_one_network(self, backend: str) -> None:
-        rnn, last = RNN(2, 4, 3, activation="relu", dtype=np.float64, backend=backend), {}
+        rnn, last = RNN(2, 4, 3, activation="relu", dtype=np.float64, backend=backend, seed=0), {}
         step = SGD._apply
 
         class Noting(SGD):
@@ -679,7 +698,7 @@ class TestDivergence:
                 last.update(copied(rnn))
 
         with np.errstate(all="raise"), pytest.raises(FloatingPointError) as caught:
-            fit(rnn, **task(), optimizer=Noting(1e30), epochs=50, batch_size=2)
+            fit(rnn, **task(), optimizer=Noting(1e30), epochs=50, batch_size=2, seed=0)
         message = r"training diverged in epoch \d+, batch [01]: the loss is \S+, the gradient norm \S+; "
         assert re.match(message + "the parameters are left as before, use a smaller", str(caught.value))
         assert equal(rnn.parameters, last) and all(np.isfinite(value).all() for value in last.values())
@@ -694,7 +713,7 @@ class TestDivergence:
                 assert epoch < 0 or np.isnan(curve[epoch:, j]).all()
         kept = copied(rnn)
         assert all(np.isfinite(value).all() for value in kept.values())
-        one = fit(alone, **task(), optimizer=SGD(0.02, 0.5), epochs=3, batch_size=2)
+        one = fit(alone, **task(), optimizer=SGD(0.02, 0.5), epochs=3, batch_size=2, seed=0)
         np.testing.assert_allclose(history.train[:, 2], one.train, rtol=1e-9)
         for key, value in copied(alone).items():
             np.testing.assert_allclose(kept[key][2], value, rtol=1e-9, atol=1e-12)
@@ -712,17 +731,17 @@ class TestDivergence:
         assert np.isnan(history.validation[-1, [1, 3]]).all()
 
     def test_all_of_them(self, backend: str) -> None:
-        rnn = RNN(2, 4, 3, activation="relu", models=2, dtype=np.float64, backend=backend)
+        rnn = RNN(2, 4, 3, activation="relu", models=2, dtype=np.float64, backend=backend, seed=0)
         with pytest.raises(FloatingPointError, match=r"\(network [01], the last of 2\)"):
-            fit(rnn, **task(), optimizer=SGD([1e30, 1e29]), epochs=50)
+            fit(rnn, **task(), optimizer=SGD([1e30, 1e29]), epochs=50, seed=0)
 
     def test_states_that_overflow_before_the_first_step_that_counts(self, backend: str) -> None:
-        rnn, options = RNN(2, 4, 3, activation="relu", backend=backend), task()
+        rnn, options = RNN(2, 4, 3, activation="relu", backend=backend, seed=0), task()
         rnn.parameters["W_in"][...] = 1e38
         options["x"] = np.where(np.arange(T)[:, None] < 2, 9.0, 0.0) * np.ones((3, T, 2))
         options["mask"][:, :2] = False
         with pytest.raises(FloatingPointError, match="in epoch 0, batch 0: the loss is nan"):
-            fit(rnn, **options, k1=2)
+            fit(rnn, **options, k1=2, seed=0)
 
     def test_losses_far_above_those_of_the_first_epoch(self) -> None:
         def run(factor: float) -> None:
@@ -732,7 +751,7 @@ class TestDivergence:
                 if epoch == 1:
                     rnn.parameters["W_out"] *= factor
 
-            fit(rnn, **task(), optimizer=SGD(1e-9), epochs=3, callback=spoil)
+            fit(rnn, **task(), optimizer=SGD(1e-9), epochs=3, callback=spoil, seed=0)
 
         run(10.0)
         with pytest.raises(FloatingPointError, match="in epoch 2, batch 0: the loss is"):

@@ -37,6 +37,7 @@ def fitted(backend: str, epochs: int, checkpoint: Path | None = None) -> tuple[A
         dropout=0.1,
         checkpoint=checkpoint,
         progress=False,
+        seed=0,
     )
     return history, {name: host(array) for name, array in rnn.parameters.items()}
 
@@ -86,7 +87,7 @@ def written(report: Report) -> None:
     made, history = model("gpu")
     close({"loss": history.train}, {"loss": np.array(expected["losses"])}, LOSSES, "backend cpu")
     sample = partial(made.sample, "the ", 40)
-    assert sample() == sample() == "".join(made.stream("the ", 40)), "another text the second time"
+    assert sample() == sample() == "".join(made.stream("the ", 40, seed=0)), "another text the second time"
     tokens = made.vocabulary.encode("the " + expected["text"])
     outputs = host(made.rnn.forward(tokens[None, :-1]).outputs)[0, 3:]
     second, first = np.sort(outputs, axis=1)[:, -2:].T

@@ -18,7 +18,7 @@ W_IN, W_REC, W_OUT, B = -0.1, 0.5, 0.25, 0.4
 
 def unit(W_in):
     """The unit as a network of the library."""
-    rnn = fastrec.RNN(1, 1, 1, activation="logistic", dtype=np.float64)
+    rnn = fastrec.RNN(1, 1, 1, activation="logistic", dtype=np.float64, seed=0)
     for name, value in {"W_in": W_in, "W_rec": W_REC, "W_out": W_OUT, "b": B}.items():
         rnn.parameters[name][...] = value
     return rnn

@@ -17,14 +17,18 @@ Seed = int | np.random.Generator | None
 """A seed, a generator that is drawn from once a call, or None for a fresh seed."""
 
 
-def read_seed(seed: Seed) -> int:
+def read_seed(seed: Seed, name: str = "seed", most: int = MAX_SEED) -> int:
     """Return the seed that an argument stands for.
 
     Parameters
     ----------
     seed : int, numpy.random.Generator or None
-        An int from 0 to 2^64 - 1 is the seed itself.  A generator is drawn from once.  None takes a fresh
-        seed from the operating system.
+        An int from 0 to most is the seed itself.  A generator is drawn from once.  None takes a fresh seed
+        from the operating system.
+    name : str
+        Name of the argument in messages.
+    most : int
+        The largest seed.
 
     Raises
     ------
@@ -40,14 +44,12 @@ def read_seed(seed: Seed) -> int:
     False
     """
     if seed is None:
-        return secrets.randbits(64)
+        return secrets.randbelow(most + 1)
     if isinstance(seed, np.random.Generator):
-        return int(seed.integers(0, MAX_SEED, dtype=np.uint64, endpoint=True))
+        return int(seed.integers(0, most, dtype=np.uint64, endpoint=True))
     if isinstance(seed, (int, np.integer)):
-        return as_int("seed", seed, 0, MAX_SEED)
-    raise ValueError(
-        f"seed is {seed!r}; it must be an integer from 0 to 2^64-1, a numpy.random.Generator or None"
-    )
+        return as_int(name, seed, 0, most)
+    raise ValueError(f"{name} is {seed!r}; it must be an integer, a numpy.random.Generator or None")
 
 
 def derive(key: int, number: int, other: int = 0) -> np.uint64:

@@ -99,7 +99,7 @@ class Reference:
     name = "NumPy"
 
     def __init__(self, net: RNN, x: np.ndarray, d: np.ndarray):
-        self.net = RNN(net.input_size, net.hidden_size, cell=net.cell, backend="reference")
+        self.net = RNN(net.input_size, net.hidden_size, cell=net.cell, backend="reference", seed=0)
         self.net.parameters.update(net.parameters)
         self.x, self.d = x, d
 

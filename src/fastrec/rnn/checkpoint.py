@@ -48,6 +48,14 @@ def shorten(settings: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def stored_seed(path: str | os.PathLike[str]) -> int | None:
+    """Return the seed of the training that a checkpoint is of, None if there is no file yet."""
+    if not Path(path).exists():
+        return None
+    with open_archive(path, "checkpoint") as archive:
+        return int(read_text(archive, TEXT, "checkpoint")["settings"]["seed"])
+
+
 class TrainingState(NamedTuple):
     """What the epochs to come depend on besides settings and data.
 

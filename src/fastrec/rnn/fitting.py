@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..files import require_suffix, require_writable
-from ..streams import MAX_SEED, derive
+from ..streams import Seed, derive, read_seed
 from ..validation import as_int
-from .checkpoint import Checkpoint, describe, shorten
+from .checkpoint import Checkpoint, describe, shorten, stored_seed
 from .config import MAX_SIZE, Config
 from .dataset import read_sequences
 from .history import History
@@ -41,7 +41,7 @@ def fit(
     k1: int | None = None,
     k2: int | None = None,
     shuffle: bool = True,
-    seed: int = 0,
+    seed: Seed = None,
     dropout: float = 0.0,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 1,
@@ -89,8 +89,10 @@ def fit(
         gradients go through the whole sequence.
     shuffle : bool, default True
         Draw a new order of the sequences every epoch, from seed and the number of the epoch.
-    seed : int, default 0
-        From 0 to 2^64 - 1, for the order of the sequences and for dropout.
+    seed : int, numpy.random.Generator or None
+        From 0 to 2^64 - 1, a generator that is drawn from once, or None for a fresh seed, for the order of
+        the sequences and for dropout. `History.seed` says it. With None, training that resumes from a
+        checkpoint takes the seed that this holds.
     dropout : float, default 0.0
         As in `RNN.loss_and_gradients`, with other units in each update: they follow from seed and the number
         of updates that the optimiser has made.
@@ -133,13 +135,18 @@ def fit(
     >>> rnn = fastrec.RNN(2, 8, 2, seed=1)
     >>> mask = np.ones(bits.shape, bool)
     >>> mask[:, 0] = False
-    >>> history = fastrec.fit(rnn, bits, np.roll(bits, 1, axis=1), optimizer=fastrec.Adam(0.03), mask=mask)
+    >>> options = {"optimizer": fastrec.Adam(0.03), "mask": mask, "seed": 1}
+    >>> history = fastrec.fit(rnn, bits, np.roll(bits, 1, axis=1), **options)
     >>> bool(history.train[-1] < 0.1 < history.train[0])
     True
     """
     held_out = validation if isinstance(validation, Sequence) else ()
     c, at = rnn._config, rnn._device(x, targets, lengths, mask, *held_out)
     rnn._weights(at.backend)
+    if checkpoint is not None:
+        require_suffix(checkpoint, ".npz")
+        require_writable(checkpoint)
+        seed = stored_seed(checkpoint) if seed is None else seed
     options = read_options(epochs, batch_size, seed, patience, callback)
     every = as_int("checkpoint_every", checkpoint_every, 1, MAX_SIZE)
     if k1 is None and k2 is not None:
@@ -147,10 +154,7 @@ def fit(
     truncation = (MAX_SIZE, MAX_SIZE) if k1 is None else read_truncation(k1, k2)
     optimizer = check_optimizer(Adam() if optimizer is None else optimizer)
     optimizer._slots(rnn.parameters, c.models, at.backend)
-    if checkpoint is not None:
-        require_suffix(checkpoint, ".npz")
-        require_writable(checkpoint)
-    read_dropout(c, dropout, seed)
+    read_dropout(c, dropout, 0)
     data = read_sequences(c, at, x, targets, lengths, mask, loss)
     if not (counting := data.counted.any(axis=1)).all():
         data = data.rows(np.flatnonzero(counting))
@@ -186,11 +190,11 @@ def fit(
         file = Checkpoint(checkpoint, shorten(settings), every, options["epochs"])
         file.resume(learner.state())
     train(learner, file, progress)
-    return learner.log.history()
+    return learner.history()
 
 
 def read_options(
-    epochs: int, batch_size: int, seed: int, patience: int | None, callback: Callback | None
+    epochs: int, batch_size: int, seed: Seed, patience: int | None, callback: Callback | None
 ) -> dict[str, Any]:
     """Check the arguments of `fastrec.fit` that are fields of a `BatchLearner`."""
     if callback is not None and not callable(callback):
@@ -198,7 +202,7 @@ def read_options(
     return {
         "epochs": as_int("epochs", epochs, 1, MAX_SIZE),
         "batch_size": as_int("batch_size", batch_size, 1, MAX_SIZE),
-        "seed": as_int("seed", seed, 0, MAX_SEED),
+        "seed": read_seed(seed),
         "patience": None if patience is None else as_int("patience", patience, 1, MAX_SIZE),
         "callback": callback,
     }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..backend import kernels
-from ..streams import MAX_SEED
+from ..streams import Seed, read_seed
 from ..validation import as_int, number, require_memory
 from .config import MAX_SIZE, Array, Config, suffix
 from .device import Precision, multiplying
@@ -25,7 +25,7 @@ def generate(
     temperature: float,
     top_k: int | None,
     top_p: float | None,
-    seed: int,
+    seed: Seed,
     stop: int | None,
     first: int,
 ) -> tuple[Batch, Array, Array]:
@@ -43,7 +43,7 @@ def generate(
         )
     steps = as_int("steps", steps, 1, MAX_SIZE)
     first = as_int("first", first, 0, MAX_SIZE)
-    seed = as_int("seed", seed, 0, MAX_SEED)
+    seed = read_seed(seed)
     stop = -1 if stop is None else as_int("stop", stop, 0, i - 1)
     temperature = number("temperature", temperature, 0, closed=True)
     if not (temperature == 0 or COLDEST <= temperature <= HOTTEST):

@@ -43,12 +43,15 @@ class History(Displayed):
     diverged : ndarray of shape (k,) or None
         For k networks the epoch in which each diverged, -1 for those that did not, int64. From then on a
         network is left as it was, and its curves are nan.
+    seed : int or None
+        Of the order of the sequences, and of dropout.
 
     Examples
     --------
     >>> tokens = np.arange(400).reshape(20, 20) % 3
     >>> rnn = fastrec.RNN(3, 8, 3, seed=1)
-    >>> history = fastrec.fit(rnn, tokens[:, :-1], tokens[:, 1:], epochs=5, optimizer=fastrec.Adam(0.03))
+    >>> options = {"optimizer": fastrec.Adam(0.03), "epochs": 5, "seed": 1}
+    >>> history = fastrec.fit(rnn, tokens[:, :-1], tokens[:, 1:], **options)
     >>> history.epochs, history.best_epoch
     (5, 4)
     >>> history.train.shape
@@ -61,6 +64,7 @@ class History(Displayed):
     gradient_norm: Array
     seconds: Array
     diverged: Array | None
+    seed: int | None = None
 
     @property
     def epochs(self) -> int:
@@ -197,10 +201,8 @@ class TrainingLog:
         single = self.models is None
         curves = {name: curve[:, 0 if single else ...].copy() for name, curve in self.curves.items()}
         diverged = None if single else self.diverged.copy()
-        validation = curves.pop("validation", None)
-        return History(
-            loss=self.loss, validation=validation, seconds=self.seconds.copy(), diverged=diverged, **curves
-        )
+        columns = (curves["train"], curves.get("validation"), curves["gradient_norm"])
+        return History(self.loss, *columns, self.seconds.copy(), diverged)
 
     def epochs_since_best(self) -> int:
         """Number of epochs since any network that has not diverged was at its best."""
@@ -228,6 +230,8 @@ class TextHistory(Displayed):
         Mean over those updates, before clipping.
     seconds : ndarray of shape (evaluations,)
         Wall time so far.
+    seed : int or None
+        Of the model, also for dropout.
 
     Examples
     --------
@@ -243,6 +247,7 @@ class TextHistory(Displayed):
     held_out: Array | None
     gradient_norm: Array
     seconds: Array
+    seed: int | None = None
 
     @property
     def best(self) -> int:
@@ -285,7 +290,7 @@ class TextHistory(Displayed):
         return import_pandas().DataFrame(self._curves())
 
     def _curves(self) -> dict[str, Array]:
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "seed"}
         return {name: curve for name, curve in columns.items() if curve is not None}
 
     def _summary(self) -> dict[str, Any]:

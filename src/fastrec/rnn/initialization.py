@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..streams import MAX_SEED
+from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import as_choice, as_int, one_of, require_memory
 from .cells import CELLS
 from .config import Array, Config, suffix
@@ -17,9 +17,12 @@ Initial = Literal["orthogonal", "uniform", "identity"]
 
 
 def draw(
-    config: Config, initial: Initial, seed: int | Sequence[int], forget_bias: float | None
-) -> dict[str, Array]:
-    """Return initial parameters as `fastrec.RNN` describes them; raise ValueError for invalid arguments."""
+    config: Config, initial: Initial, seed: Seed | Sequence[int], forget_bias: float | None
+) -> tuple[dict[str, Array], int | tuple[int, ...]]:
+    """Return initial parameters as `fastrec.RNN` describes them, and the seed, or the k of a sequence.
+
+    Raises ValueError for invalid arguments.
+    """
     as_choice("initial", initial, get_args(Initial))
     cell, h = config.kind, config.hidden_size
     if initial not in cell.weights:
@@ -38,33 +41,37 @@ def draw(
         isinstance(forget_bias, (int, float, np.number)) and np.isfinite(forget_bias)
     ):
         raise ValueError(f"forget_bias is {forget_bias!r}; it must be a finite number")
-    seeds = read_seeds(config.models, seed)
+    used = read_seeds(config.models, seed)
     # Drawn in float64, one array at a time; `orthogonal` holds four matrices.
     gate = config.shapes["W_rec"][-2] * h if initial == "orthogonal" else 0
     drawn = max(8 * max(map(prod, config.shapes.values())) // config.k, 32 * gate)
     require_memory("the network", config.k * config.n_parameters * config.dtype.itemsize + drawn)
     parameters = {key: np.zeros(shape, config.dtype) for key, shape in config.shapes.items()}
-    for j, key_of_network in enumerate(seeds):
-        rng = np.random.Generator(np.random.Philox(key=key_of_network))
+    for j in range(config.k):
+        rng = np.random.Generator(np.random.Philox(key=seed_of(used, j)))
         network = {key: array[j] if config.models else array for key, array in parameters.items()}
         for key, array in network.items():
             fill(rng, config, initial, key, array)
         if cell.forget_gate is not None and forget_bias is not None:
             for layer in range(config.num_layers):
                 network["b" + suffix(layer)][cell.forget_gate * h :][:h] = forget_bias
-    return parameters
+    return parameters, used
 
 
-def read_seeds(models: int | None, seed: int | Sequence[int]) -> list[int]:
-    """Return a seed for each network: seed, seed + 1, ..., or the k seeds of a sequence."""
+def read_seeds(models: int | None, seed: Seed | Sequence[int]) -> int | tuple[int, ...]:
+    """Return the seed that an argument of `fastrec.RNN` stands for, or the k of a sequence."""
     several = isinstance(seed, (Sequence, np.ndarray)) and not isinstance(seed, str) and np.ndim(seed) > 0
     if models is None or not several:
-        first = as_int("seed", seed, 0, MAX_SEED)
-        return [first + j for j in range(models or 1)]
+        return read_seed(seed, most=MAX_SEED + 1 - (models or 1))  # type: ignore[arg-type]
     seeds = list(seed)  # type: ignore[arg-type]
     if len(seeds) != models:
         raise ValueError(f"seed has {len(seeds)} values; give one for each of the {models} networks, or one")
-    return [as_int(f"seed[{j}]", value, 0, MAX_SEED) for j, value in enumerate(seeds)]
+    return tuple(as_int(f"seed[{j}]", value, 0, MAX_SEED) for j, value in enumerate(seeds))
+
+
+def seed_of(seeds: int | tuple[int, ...], model: int) -> int:
+    """Return the seed of one of k networks."""
+    return seeds + model if isinstance(seeds, int) else seeds[model]
 
 
 def fill(rng: np.random.Generator, config: Config, initial: Initial, key: str, array: Array) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -164,7 +164,11 @@ class BatchLearner(Learner):
 
     def end_epoch(self) -> None:
         if self.callback is not None:
-            self.callback(self.log.epochs - 1, self.log.history())
+            self.callback(self.log.epochs - 1, self.history())
+
+    def history(self) -> History:
+        """Return the curves so far."""
+        return replace(self.log.history(), seed=self.seed)
 
 
 def train(learner: Learner, checkpoint: Checkpoint | None, progress: bool) -> None:

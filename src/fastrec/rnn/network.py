@@ -13,15 +13,15 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..backend import backend_of, move, on_device, resolve
 from ..kernels.precision import rounded as nearest
-from ..streams import MAX_SEED
+from ..streams import Seed, read_seed
 from ..validation import as_int, require_memory
 from . import passes
 from .cells import CellName
 from .config import Activation, Array, Config
 from .device import ComputeDevice, Precision, choose_backend, compute_device
 from .generation import generate
-from .initialization import Initial, draw
-from .serialization import load, save
+from .initialization import Initial, draw, seed_of
+from .serialization import EXTRA_TEXT, load, save
 from .torch import from_torch, to_torch
 from .trace import Trace
 from .validation import (
@@ -91,9 +91,10 @@ class RNN:
         deviation 0.001, b 0 (Le, Jaitly & Hinton, arXiv:1504.00941).  The initial state is 0.
     dtype : dtype
         np.float32 or np.float64, of all arrays.
-    seed : int or sequence of int
-        From 0 to 2^64-1, of the weights.  Network j of several is identical to a single network that is
-        seeded with seed + j, or with seed[j].
+    seed : int, numpy.random.Generator, None or sequence of int
+        Of the weights: an int from 0 to 2^64-1, a generator that is drawn from once, or None for a fresh
+        seed.  Network j of k is identical to a single network that is seeded with seed + j, where the last
+        is at most 2^64-1, or with seed[j].
     backend : {"cpu", "gpu", "reference", "auto"}, optional
         Where to compute; None follows `fastrec.get_backend` at every call.
     forget_bias : float, optional
@@ -147,7 +148,7 @@ class RNN:
         models: int | None = None,
         initial: Initial = "orthogonal",
         dtype: DTypeLike = np.float32,
-        seed: int | Sequence[int] = 0,
+        seed: Seed | Sequence[int] = None,
         backend: str | None = None,
         *,
         forget_bias: float | None = None,
@@ -158,23 +159,28 @@ class RNN:
         rest = (cell, activation, num_layers, models, dtype, embedding_size)
         config = Config(*sizes, *rest)  # type: ignore[arg-type]
         name = choose_backend(backend, precision, config.dtype)
-        self._set(config, draw(config, initial, seed, forget_bias), backend, precision)
+        self._set(config, *draw(config, initial, seed, forget_bias), backend, precision)
         self._weights(name)
 
     @classmethod
     def _of(
-        cls, config: Config, parameters: dict[str, Array], backend: str | None, precision: Precision
+        cls,
+        config: Config,
+        parameters: dict[str, Array],
+        seed: int | tuple[int, ...] | None,
+        backend: str | None,
+        precision: Precision,
     ) -> RNN:
         """A network that takes over parameters, which must be as config says."""
         network = cls.__new__(cls)
-        network._set(config, parameters, backend, precision)
+        network._set(config, parameters, seed, backend, precision)
         return network
 
     @classmethod
     def _drawn(cls, config: Config, seed: int, backend: str | None, precision: Precision = "float32") -> RNN:
         """A network with the first values that the constructor draws by default."""
         choose_backend(backend, precision, config.dtype)  # before the work of drawing
-        return cls._of(config, draw(config, "orthogonal", seed, None), backend, precision)._sent()
+        return cls._of(config, *draw(config, "orthogonal", seed, None), backend, precision)._sent()
 
     def _sent(self) -> RNN:
         """This network, with its parameters where its backend computes."""
@@ -182,9 +188,14 @@ class RNN:
         return self
 
     def _set(
-        self, config: Config, parameters: dict[str, Array], backend: str | None, precision: Precision
+        self,
+        config: Config,
+        parameters: dict[str, Array],
+        seed: int | tuple[int, ...] | None,
+        backend: str | None,
+        precision: Precision,
     ) -> None:
-        self._config, self.parameters = config, parameters
+        self._config, self.parameters, self._seed = config, parameters, seed
         self._backend, self._precision = backend, precision
         self._shapes = config.shapes
         # The parameters that were checked last, and views (k, ...) of them, none until they are needed.
@@ -193,11 +204,12 @@ class RNN:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: parameters as NumPy arrays, which any machine can read."""
-        kept = ("_config", "_backend", "_precision")
+        kept = ("_config", "_seed", "_backend", "_precision")
         return {name: getattr(self, name) for name in kept} | {"parameters": self._on_host()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._set(*(state[name] for name in ("_config", "parameters", "_backend", "_precision")))
+        state = {"_seed": None} | state  # pickles of version 0.1.0 do not have it
+        self._set(*(state[name] for name in ("_config", "parameters", "_seed", "_backend", "_precision")))
 
     @property
     def input_size(self) -> int:
@@ -245,6 +257,14 @@ class RNN:
         return self._config.n_parameters
 
     @property
+    def seed(self) -> int | tuple[int, ...] | None:
+        """The seed of the first weights, k of them if k were given; None if they were not drawn by fastrec.
+
+        Files of version 0.1.0 do not say it.
+        """
+        return self._seed
+
+    @property
     def backend(self) -> str:
         """Name of the backend that the next call runs on."""
         return resolve(self._backend, domain="rnn")
@@ -290,7 +310,7 @@ class RNN:
         >>> fastrec.RNN(3, 8, models=5, seed=0).copy(model=4).models is None
         True
         """
-        config, parameters = self._config, self.parameters
+        config, parameters, seed = self._config, self.parameters, self._seed
         self._check()
         if model is not None:
             if config.models is None:
@@ -298,8 +318,9 @@ class RNN:
             j = as_int("model", model, 0, config.models - 1)
             config = replace(config, models=None)
             parameters = {key: value[j] for key, value in parameters.items()}
+            seed = None if seed is None else seed_of(seed, j)
         copies = {key: parameters[key].copy() for key in self._shapes}
-        return RNN._of(config, copies, self._backend, self._precision)
+        return RNN._of(config, copies, seed, self._backend, self._precision)
 
     def rounded(self) -> RNN:
         """Return a copy whose matrices are rounded to bfloat16: 8 significant bits, ties to even.
@@ -332,7 +353,7 @@ class RNN:
         return network
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a NumPy .npz file with sizes and parameters, replacing path in one step.
+        """Write a NumPy .npz file with sizes, parameters and seed, replacing path in one step.
 
         Parameters
         ----------
@@ -351,7 +372,8 @@ class RNN:
         >>> fastrec.RNN(3, 8, seed=0).save("network.npz")
         """
         self._check()
-        save(path, self._config, self._on_host())
+        beside = {} if self._seed is None else {EXTRA_TEXT: {"seed": self._seed}}
+        save(path, self._config, self._on_host(), **beside)
 
     @classmethod
     def load(
@@ -428,7 +450,7 @@ class RNN:
         >>> fastrec.RNN.from_torch(torch.nn.GRU(3, 8)).cell
         'gru'
         """
-        return cls._of(*from_torch(module, output), backend, precision)._sent()
+        return cls._of(*from_torch(module, output), None, backend, precision)._sent()
 
     def to_torch(self) -> torch.nn.RNNBase | tuple[torch.nn.RNNBase, torch.nn.Linear]:
         """Return PyTorch modules with copies of the weights, on the CPU.
@@ -525,7 +547,7 @@ class RNN:
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        seed: int = 0,
+        seed: Seed = None,
         lengths: ArrayLike | None = None,
         state: ArrayLike | None = None,
         stop: int | None = None,
@@ -550,8 +572,8 @@ class RNN:
         top_p : float, optional
             Draw only among the fewest of them whose probabilities add up to more than top_p (Holtzman et al.,
             ICLR 2020).  Equal ones count in the order of tokens.
-        seed : int
-            From 0 to 2^64-1.
+        seed : int, numpy.random.Generator or None
+            From 0 to 2^64-1, a generator that is drawn from once, or None for a fresh seed.
         lengths : array_like of int, optional
             (b,), from 1 to t, of each prompt.
         state : array_like, optional
@@ -560,7 +582,7 @@ class RNN:
             After a row has drawn this token all its others are this token, and its state stays.
         first : int
             Number of the first token drawn.  A second call with the last token as prompt, the state that the
-            first call returned and first = steps continues as if both were one call.
+            first call returned, the same seed and first = steps continues as if both were one call.
 
         Returns
         -------
@@ -579,7 +601,7 @@ class RNN:
         Examples
         --------
         >>> rnn = fastrec.RNN(5, 8, 5, seed=0)
-        >>> tokens, state = rnn.generate([[0, 1], [2, 3]], 6, temperature=0.5)
+        >>> tokens, state = rnn.generate([[0, 1], [2, 3]], 6, temperature=0.5, seed=0)
         >>> tokens.shape, state.shape
         ((2, 6), (1, 2, 8))
         """
@@ -715,7 +737,7 @@ class RNN:
         *,
         want_x: bool = True,
         dropout: float = 0.0,
-        dropout_seed: int = 0,
+        dropout_seed: Seed = None,
     ) -> tuple[Any, dict[str, Array], Array]:
         """Compute a loss and its gradients, in less memory than `forward` and `backward` take.
 
@@ -743,8 +765,9 @@ class RNN:
             Chance of a hidden unit to count as 0 where a layer hands it on, to the next one or to the output
             layer, in steps of 2^-16; the others are divided by 1 - dropout (Zaremba, Sutskever & Vinyals,
             arXiv:1409.2329).
-        dropout_seed : int
-            From 0 to 2^64-1.  Which units are left out follows from it and row, step, layer and unit.
+        dropout_seed : int, numpy.random.Generator or None
+            From 0 to 2^64-1, a generator that is drawn from once, or None for a fresh seed.  Which units are
+            left out follows from it and row, step, layer and unit.
 
         Returns
         -------
@@ -763,7 +786,7 @@ class RNN:
         (8, 5)
         """
         device = self._device(x, state, lengths, targets, mask)
-        left_out = read_dropout(self._config, dropout, as_int("dropout_seed", dropout_seed, 0, MAX_SEED))
+        left_out = read_dropout(self._config, dropout, read_seed(dropout_seed, "dropout_seed"))
         batch = self._read(x, state, lengths, Purpose.GRADIENTS, device, left_out)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)
         losses, gradients, trace = self._learn(batch, goal, ("x",) if want_x else ())

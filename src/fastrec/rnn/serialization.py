@@ -16,12 +16,14 @@ from ..archives import Archive
 from ..files import DamagedFile, new_file, printable, require_file, require_suffix
 from ..validation import require_memory
 from .config import Array, Config
+from .initialization import read_seeds
 
 TEXT = "fastrec_rnn"  # the array that holds the text
 EXTRA_TEXT = "fastrec_beside"  # an array of text that models which hold a network add to its file
 FORMAT = 1
 LONGEST = 2**16  # bytes that the headers of arrays may have
 SMALL = 2**23  # bytes that the values in a text may take in any archive
+LONGEST_BESIDE = 2**28  # bytes that the further text may have, of a vocabulary or of many seeds
 
 Sizes = TypeVar("Sizes")
 
@@ -41,10 +43,21 @@ def write_archive(
         np.savez(file, **written, **arrays)  # type: ignore[arg-type]
 
 
-def load(path: str | os.PathLike[str]) -> tuple[Config, dict[str, Array]]:
-    """Read a network; see `fastrec.RNN.load`."""
+def load(
+    path: str | os.PathLike[str],
+) -> tuple[Config, dict[str, Array], int | tuple[int, ...] | None]:
+    """Read a network and its seed; see `fastrec.RNN.load`."""
     with open_archive(path, "network") as archive:
-        return read(archive)
+        config, parameters = read(archive)
+        return config, parameters, read_stored_seed(archive, config.models)
+
+
+def read_stored_seed(archive: zipfile.ZipFile, models: int | None) -> int | tuple[int, ...] | None:
+    """Read the seed of the first weights, None where files of the first versions do not have it."""
+    if f"{EXTRA_TEXT}.npy" not in archive.namelist():
+        return None
+    seed = read_text(archive, EXTRA_TEXT, "network file", LONGEST_BESIDE).get("seed")
+    return None if seed is None else read_seeds(models, seed)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ..rnn.fitting import fit
 from ..rnn.history import History
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
-from ..streams import MAX_SEED
+from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import as_int, require_memory
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class AdditionResult(Displayed):
 
 
 def addition_task(
-    pairs: int, columns: int, delay: int = 2, seed: int = 0
+    pairs: int, columns: int, delay: int = 2, seed: Seed = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
     """Make random pairs of binary numbers and the digits of their sums.
 
@@ -119,8 +119,8 @@ def addition_task(
         Digits of each number.
     delay : int, default 2
         Steps from a column to its digit.
-    seed : int, default 0
-        From 0 to 2^64 - 1.
+    seed : int, numpy.random.Generator or None, default 0
+        As in `RNN`.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def addition_task(
     array([0, 0, 1, 1, 0], dtype=int32)
     """
     pairs, columns = as_int("pairs", pairs, 1, 2**31 - 1), as_int("columns", columns, 1, 2**31 - 1)
-    delay, seed = as_int("delay", delay, 0, 2**16), as_int("seed", seed, 0, MAX_SEED)
+    delay, seed = as_int("delay", delay, 0, 2**16), read_seed(seed)
     generator = np.random.Generator(np.random.Philox(key=seed))
     steps = columns + 1 + delay
     require_memory(f"{pairs} pairs of {columns} columns", pairs * steps * 15)
@@ -178,7 +178,7 @@ def addition(
     learning_rate: float = 0.03,
     test_pairs: int = 1000,
     test_columns: int = 1000,
-    seed: int = 0,
+    seed: Seed = 0,
     backend: str | None = None,
     progress: bool = True,
 ) -> AdditionResult:
@@ -206,8 +206,8 @@ def addition(
         Step size of `Adam`; the gradient norm is clipped at 1.
     test_pairs, test_columns : int, default 1000
         Size of the last test.
-    seed : int, default 0
-        From 0 to 2^64 - 4.
+    seed : int, numpy.random.Generator or None, default 0
+        As in `RNN`, at most 2^64 - 4; `History.seed` of the result says it.
     backend : str, optional
         As in `RNN`.
     progress : bool, default True
@@ -232,7 +232,7 @@ def addition(
     >>> result.solved.shape, result.best
     ((4,), RNN(input_size=2, hidden_size=5, ...))
     """
-    seed = as_int("seed", seed, 0, MAX_SEED - 3)
+    seed = read_seed(seed, most=MAX_SEED - 3)
     test_pairs = as_int("test_pairs", test_pairs, 1, 2**31 - 1)
     test_columns = as_int("test_columns", test_columns, 1, 2**31 - 1)
     rnn = RNN(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -21,11 +22,18 @@ from ..rnn.history import History
 from ..rnn.loop import train
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam, Optimizer
-from ..rnn.serialization import open_archive, read_parameters, read_text, sizes_of, write_archive
+from ..rnn.serialization import (
+    EXTRA_TEXT,
+    open_archive,
+    read_parameters,
+    read_stored_seed,
+    read_text,
+    sizes_of,
+    write_archive,
+)
 from ..rnn.trace import Trace
 from ..rnn.validation import Batch, LossSpec, Purpose, Reduction, make_loss_spec
-from ..streams import MAX_SEED
-from ..validation import as_int
+from ..streams import MAX_SEED, Seed, read_seed
 from .context import context_gradients, context_states, draw_context
 from .pairs import PairLearner, Pairs, read_pairs, read_sources
 from .sizes import Sizes, Sources
@@ -57,8 +65,8 @@ class EncoderDecoder:
         What sources are.
     dtype : dtype, default np.float32
         np.float32 or np.float64.
-    seed : int, default 0
-        From 0 to 2^64 - 2. It seeds the weights of the decoder, and seed + 1 those before it.
+    seed : int, numpy.random.Generator or None
+        As in `RNN`, at most 2^64 - 2. It seeds the weights of the decoder, and seed + 1 those before it.
     backend : str, optional
         As in `RNN`.
 
@@ -80,14 +88,16 @@ class EncoderDecoder:
     --------
     >>> model = fastrec.EncoderDecoder(3, 3, 16, seed=1)
     >>> sources = np.array([[0, 1], [1, 2], [2, 0]])
-    >>> optimizer = fastrec.Adam(0.05)
-    >>> history = model.fit(sources, sources[:, ::-1], optimizer=optimizer, epochs=60, progress=False)
+    >>> options = {"optimizer": fastrec.Adam(0.05), "epochs": 60, "seed": 1, "progress": False}
+    >>> history = model.fit(sources, sources[:, ::-1], **options)
     >>> symbols, lengths = model.generate(sources, steps=2)
     >>> symbols
     array([[1, 0],
            [2, 1],
            [0, 2]], dtype=int32)
     """
+
+    _seed: int | None = None  # also of pickles of version 0.1.0
 
     def __init__(
         self,
@@ -99,12 +109,12 @@ class EncoderDecoder:
         num_layers: int = 1,
         sources: Sources = "sequences",
         dtype: DTypeLike = np.float32,
-        seed: int = 0,
+        seed: Seed = None,
         backend: str | None = None,
     ) -> None:
         arguments = (source_size, target_size, hidden_size, cell, activation, num_layers, sources, dtype)
         self._sizes = sizes = Sizes(*arguments)  # type: ignore[arg-type]
-        seed = as_int("seed", seed, 0, MAX_SEED - 1)
+        self._seed = seed = read_seed(seed, most=MAX_SEED - 1)
         self.decoder = RNN._drawn(sizes.decoder, seed, backend)
         self.encoder: RNN | None = None
         self.context: dict[str, Array] = {}
@@ -139,6 +149,11 @@ class EncoderDecoder:
         return sum(map(prod, self._sizes.shapes.values()))
 
     @property
+    def seed(self) -> int | None:
+        """The seed of the first weights; files of version 0.1.0 do not say it, and give None."""
+        return self._seed
+
+    @property
     def backend(self) -> str:
         """Name of the backend that the next call runs on."""
         return self.decoder.backend
@@ -153,7 +168,7 @@ class EncoderDecoder:
         return f"EncoderDecoder({', '.join(parts)})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write sizes and parameters to a NumPy .npz file, replacing it in one step.
+        """Write sizes, parameters and seed to a NumPy .npz file, replacing it in one step.
 
         Parameters
         ----------
@@ -168,8 +183,9 @@ class EncoderDecoder:
             If the file cannot be written.
         """
         require_suffix(path, ".npz")
-        sizes = asdict(self._sizes) | {"dtype": self._sizes.dtype.name}
-        write_archive(path, {TEXT: sizes}, {key: move(a, "cpu") for key, a in self.parameters.items()})
+        texts = {TEXT: asdict(self._sizes) | {"dtype": self._sizes.dtype.name}}
+        texts |= {} if self._seed is None else {EXTRA_TEXT: {"seed": self._seed}}
+        write_archive(path, texts, {key: move(a, "cpu") for key, a in self.parameters.items()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> EncoderDecoder:
@@ -197,7 +213,10 @@ class EncoderDecoder:
         with open_archive(path, "encoder-decoder") as archive:
             sizes = sizes_of(Sizes, read_text(archive, TEXT, "encoder-decoder file"))
             stored = read_parameters(archive, TEXT, sizes.shapes, sizes.dtype)
-        model = cls(**{field.name: getattr(sizes, field.name) for field in fields(sizes)}, backend=backend)
+            seed: Any = read_stored_seed(archive, None)
+        arguments = {field.name: getattr(sizes, field.name) for field in fields(sizes)}
+        model = cls(**arguments, seed=0, backend=backend)
+        model._seed = seed
         for key, array in model.parameters.items():
             array[...] = move(stored[key], backend_of(array))
         return model
@@ -301,7 +320,7 @@ class EncoderDecoder:
         temperature: float = 0.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        seed: int = 0,
+        seed: Seed = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Write a sequence for each source, symbol by symbol: the most probable ones, or random ones.
 
@@ -313,7 +332,7 @@ class EncoderDecoder:
             Largest number of symbols of a sequence.
         lengths : array_like of shape (n,), optional
             As in `encode`.
-        temperature, top_k, top_p, seed : float or int, optional
+        temperature, top_k, top_p, seed : optional
             As in `RNN.generate`, but the most probable symbols are taken by default.
 
         Returns
@@ -346,7 +365,7 @@ class EncoderDecoder:
         batch_size: int = 32,
         lengths: ArrayLike | None = None,
         target_lengths: ArrayLike | None = None,
-        seed: int = 0,
+        seed: Seed = None,
         patience: int | None = None,
         progress: bool = True,
         callback: Callable[[int, History], object] | None = None,
@@ -395,7 +414,7 @@ class EncoderDecoder:
             **options,
         )
         train(learner, None, progress)
-        return learner.log.history()
+        return learner.history()
 
     def _encode(
         self, at: ComputeDevice, sources: Array, lengths: Array | None, purpose: Purpose

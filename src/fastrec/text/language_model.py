@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..files import require_suffix, require_writable
 from ..rnn import serialization as files
 from ..rnn.cells import STACKABLE, CellName
-from ..rnn.checkpoint import Checkpoint, checksum, shorten
+from ..rnn.checkpoint import Checkpoint, checksum, shorten, stored_seed
 from ..rnn.config import MAX_SIZE, Config
 from ..rnn.device import Precision, choose_backend
 from ..rnn.history import TextHistory
@@ -22,13 +22,12 @@ from ..rnn.loop import train
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..rnn.validation import read_dropout
-from ..streams import MAX_SEED
+from ..streams import Seed, read_seed
 from ..validation import as_choice, as_int, number, one_of
 from .training import TextLearner, TextReader, hold_out, score
 from .vocabulary import UNITS, Unit, Vocabulary
 
 FIRST_PIECE, PIECE = 8, 256  # symbols of the first and of the other pieces that `stream` yields
-LONGEST = 2**28  # bytes that a vocabulary in a file may have
 
 
 class CharModel:
@@ -50,8 +49,8 @@ class CharModel:
         Largest number of symbols to keep, as in `Vocabulary.of`.
     dtype : dtype, default np.float32
         np.float32 or np.float64.
-    seed : int, default 0
-        From 0 to 2^64 - 1, for the first weights and for dropout.
+    seed : int, numpy.random.Generator or None
+        As in `RNN`, for the first weights and for dropout.
     backend : str, optional
         As in `RNN`.
     precision : {"float32", "tf32", "bf16"}, default "float32"
@@ -79,6 +78,7 @@ class CharModel:
 
     vocabulary: Vocabulary | None
     rnn: RNN | None
+    _seed_given = True  # also to pickles of version 0.1.0
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class CharModel:
         unit: Unit = "character",
         vocabulary_size: int | None = None,
         dtype: DTypeLike = np.float32,
-        seed: int = 0,
+        seed: Seed = None,
         backend: str | None = None,
         precision: Precision = "float32",
     ) -> None:
@@ -101,9 +101,14 @@ class CharModel:
             vocabulary_size = as_int("vocabulary_size", vocabulary_size, 2, MAX_SIZE)
         as_choice("unit", unit, UNITS)
         self._config, self._unit, self._size = config, unit, vocabulary_size
-        self._seed = as_int("seed", seed, 0, MAX_SEED)
+        self._seed, self._seed_given = read_seed(seed), seed is not None
         self._backend, self._precision = backend, precision
         self.vocabulary, self.rnn = None, None
+
+    @property
+    def seed(self) -> int:
+        """The seed of the first weights and of dropout."""
+        return self._seed
 
     def __repr__(self) -> str:
         if self.rnn is None:
@@ -164,7 +169,8 @@ class CharModel:
         checkpoint : path, optional
             A .npz file, replaced after every evaluation. If it exists, training resumes from it, and ends
             with the same bits as an uninterrupted one. With minutes this holds once the learning rate has
-            begun to fall: how many updates that takes follows from the time until then.
+            begun to fall: how many updates that takes follows from the time until then. A model that was
+            made without a seed takes that of the file.
         progress : bool, default True
             Show a bar with the time left, in a terminal or a notebook.
         callback : callable, optional
@@ -209,13 +215,15 @@ class CharModel:
             require_writable(checkpoint)
         if callback is not None and not callable(callback):
             raise ValueError(f"callback is {callback!r}; it must be a function of a model and a TextHistory")
-        rnn = self.rnn or self._network(len(vocabulary))
+        stored = None if checkpoint is None or self._seed_given else stored_seed(checkpoint)
+        seed = self._seed if stored is None else stored
+        rnn = self.rnn or self._network(len(vocabulary), seed)
         read_dropout(rnn._config, dropout, 0)
         notify = None if callback is None else partial(callback, self)
         validation = held if len(held) > 1 else None
         learner = TextLearner(
             *(rnn._device(), rnn, None, "cross_entropy", optimizer, validation, reader),
-            *(self._seed, dropout, decay, total, budget, notify),
+            *(seed, dropout, decay, total, budget, notify),
         )
         file = None
         if checkpoint is not None:
@@ -227,20 +235,20 @@ class CharModel:
                 "batch_size, steps": reader.tokens.shape + (reader.rows, reader.steps),
                 "decay": decay,
                 "dropout": dropout,
-                "seed": self._seed,
+                "seed": seed,
                 "text": checksum(tokens),
                 "held out": checksum(held),
             }
             file = Checkpoint(checkpoint, shorten(settings))
             file.resume(learner.state())
-        self.vocabulary, self.rnn = vocabulary, rnn
+        self.vocabulary, self.rnn, self._seed = vocabulary, rnn, seed
         train(learner, file, progress)
         learner.restore_best()
         return learner.history()
 
-    def _network(self, size: int) -> RNN:
+    def _network(self, size: int, seed: int) -> RNN:
         config = replace(self._config, input_size=size, output_size=size)
-        return RNN._drawn(config, self._seed, self._backend, self._precision)
+        return RNN._drawn(config, seed, self._backend, self._precision)
 
     def _fitted(self) -> tuple[Vocabulary, RNN]:
         if self.vocabulary is None or self.rnn is None:
@@ -254,7 +262,7 @@ class CharModel:
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        seed: int = 0,
+        seed: Seed = None,
         samples: int | None = None,
     ) -> Any:
         """Continue a prompt by drawing symbols one after the other.
@@ -266,7 +274,7 @@ class CharModel:
             symbol.
         length : int, default 1000
             Number of symbols to draw.
-        temperature, top_k, top_p, seed : float or int, optional
+        temperature, top_k, top_p, seed : optional
             As in `RNN.generate`.
         samples : int, optional
             Number of texts.
@@ -297,7 +305,7 @@ class CharModel:
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        seed: int = 0,
+        seed: Seed = None,
     ) -> Iterator[str]:
         """Yield the text of `sample` in pieces, each as soon as it is drawn.
 
@@ -318,6 +326,7 @@ class CharModel:
         """
         vocabulary, rnn = self._fitted()
         start, length = read_prompt(vocabulary, prompt)[None], as_int("length", length, 1, MAX_SIZE)
+        seed = read_seed(seed)  # one for all pieces
 
         def pieces() -> Iterator[str]:
             tokens, state, done = start, None, 0
@@ -402,7 +411,7 @@ class CharModel:
             If it cannot be read.
         """
         with files.open_archive(path, "text model") as archive:
-            settings = files.read_text(archive, files.EXTRA_TEXT, "text model", LONGEST)
+            settings = files.read_text(archive, files.EXTRA_TEXT, "text model", files.LONGEST_BESIDE)
             vocabulary = Vocabulary(tuple(settings["symbols"]), settings["unit"], settings["unknown"])
             config, parameters = files.read(archive)
             if config.models or not config.input_size == config.output_size == len(vocabulary):
@@ -410,7 +419,7 @@ class CharModel:
             sizes = (config.hidden_size, config.cell, config.num_layers, config.embedding_size)
             rest = (config.dtype, settings["seed"], backend, precision)
             model = cls(*sizes, vocabulary.unit, None, *rest)
-        model.vocabulary, model.rnn = vocabulary, RNN._of(config, parameters, backend, precision)
+        model.vocabulary, model.rnn = vocabulary, RNN._of(config, parameters, model.seed, backend, precision)
         return model
 
 

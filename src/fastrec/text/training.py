@@ -197,4 +197,5 @@ class TextLearner(Learner):
             curves.validation,
             curves.gradient_norm,
             curves.seconds.cumsum(),
+            self.seed,
         )
