@@ -96,7 +96,7 @@ def digest(value: Any) -> str:
                 {
                     name: getattr(value, name)
                     for name in names
-                    if name not in ("seconds", "definition", "seed")
+                    if name not in ("seconds", "definition", "seed", "untrained")
                 }
             )
         elif value is None or isinstance(value, (bool, int, float, str)):

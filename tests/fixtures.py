@@ -428,9 +428,11 @@ FILES |= {
 
 
 def untimed(found: Any) -> dict[str, Any]:
-    """The fields of a result but the times, and the seed, which 0.1.0 did not say."""
+    """The fields of a result but the times, and what 0.1.0 did not say."""
     return {
-        f.name: getattr(found, f.name) for f in dataclasses.fields(found) if f.name not in ("seconds", "seed")
+        f.name: getattr(found, f.name)
+        for f in dataclasses.fields(found)
+        if f.name not in ("seconds", "seed", "untrained")
     }
 
 

@@ -163,9 +163,52 @@ def test_best_parameters_are_kept() -> None:
         "decay": 0,
         "progress": False,
     }
-    curves = model.fit("abcabcacb" * 12, "acbbca" * 9, **options, callback=note)
-    assert curves.best < len(curves.train) - 1  # it overfits
+    random = np.random.default_rng(0)
+    text, other = ("".join(random.choice(["ab", "bc", "ca", "cb"], n)) for n in (60, 200))
+    curves = model.fit(text, other, **options, callback=note)
+    assert 0 <= curves.best < len(curves.train) - 1  # it overfits
     np.testing.assert_array_equal(parameters(model)["W_out"], held[curves.best])
+
+
+def test_the_network_before_is_a_candidate() -> None:
+    """Of another language than the text: the held-out loss only grows, while the text is learnt."""
+    model, first = CharModel(24, seed=1), []
+    model.fit("abc", 0, epochs=1, learning_rate=1e-9, progress=False)
+    first.append(parameters(model)["W_out"].copy())
+    options = {"epochs": 20, "batch_size": 2, "steps": 10, "learning_rate": 0.03, "progress": False}
+    curves = model.fit("abcabcacb" * 12, "acbbca" * 9, **options)
+    assert curves.best == -1 and curves.untrained < curves.held_out.min() and curves.train[-1] < 0.5
+    np.testing.assert_array_equal(parameters(model)["W_out"], first[0])
+    assert "best=-1" in repr(curves)
+    assert list(curves.to_frame()) == ["symbols", "passes", "train", "held_out", "gradient_norm", "seconds"]
+
+
+@pytest.mark.parametrize("held_out", [0, 0.1])
+def test_a_training_that_only_does_harm_is_no_success(held_out: float) -> None:
+    model = CharModel(16, seed=0)
+    options = {"epochs": 10, "batch_size": 4, "steps": 10, "learning_rate": 10, "progress": False}
+    with pytest.raises(
+        FloatingPointError, match=r"diverged: .* nats per symbol.*; the parameters are those bef"
+    ):
+        model.fit("abcdefgh " * 200, held_out, **options)
+    assert model.score("abcdefgh " * 200) < 2.3  # ln 9 is 2.197
+
+
+def test_what_ends_a_training_leaves_the_best() -> None:
+    best, random = CharModel(24, seed=1), np.random.default_rng(0)
+    options = {"epochs": 60, "batch_size": 2, "steps": 10, "learning_rate": 0.03, "progress": False}
+    text, other = ("".join(random.choice(["ab", "bc", "ca", "cb"], n)) for n in (60, 200))
+    kept: dict[str, Any] = {}
+
+    def stop(model: CharModel, curves: Any) -> None:
+        if curves.best == len(curves.train) - 1:
+            kept.update({key: array.copy() for key, array in parameters(model).items()})
+        elif len(curves.train) > 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        best.fit(text, other, **options, callback=stop)
+    assert kept and all(np.array_equal(kept[key], array) for key, array in parameters(best).items())
 
 
 def test_minutes_end_in_time_and_let_the_rate_fall() -> None:

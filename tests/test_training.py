@@ -689,19 +689,35 @@ def diverging(backend: str, epochs: int = 3, **more: Any) -> tuple[History, RNN,
 
 class TestDivergence:
     def test_one_network(self, backend: str) -> None:
-        rnn, last = RNN(2, 4, 3, activation="relu", dtype=np.float64, backend=backend, seed=0), {}
-        step = SGD._apply
-
-        class Noting(SGD):
-            def _apply(self, *arguments: Any) -> None:
-                step(self, *arguments)
-                last.update(copied(rnn))
-
+        rnn = RNN(2, 4, 3, activation="relu", dtype=np.float64, backend=backend, seed=0)
+        first = copied(rnn)
         with np.errstate(all="raise"), pytest.raises(FloatingPointError) as caught:
-            fit(rnn, **task(), optimizer=Noting(1e30), epochs=50, batch_size=2, seed=0)
+            fit(rnn, **task(), optimizer=SGD(1e30), epochs=50, batch_size=2, seed=0)
         message = r"training diverged in epoch \d+, batch [01]: the loss is \S+, the gradient norm \S+; "
-        assert re.match(message + "the parameters are left as before, use a smaller", str(caught.value))
-        assert equal(rnn.parameters, last) and all(np.isfinite(value).all() for value in last.values())
+        message += "use a smaller learning_rate or clip; the parameters are those before the training"
+        assert re.fullmatch(message, str(caught.value))
+        assert equal(rnn.parameters, first)
+
+    def test_the_best_epoch_counts(self, backend: str) -> None:
+        """Losses that are finite may be those of a network that is ruined."""
+        rnn, seen = RNN(2, 4, 3, activation="relu", dtype=np.float64, backend=backend, seed=0), []
+        optimizer = SGD(0.02)
+
+        def callback(epoch: int, history: History) -> None:
+            seen.append((history.train[-1], copied(rnn)))
+            if epoch == 3:
+                optimizer.learning_rate = 3.0
+
+        with pytest.raises(FloatingPointError, match=r"the parameters are those before epoch \d$") as caught:
+            fit(rnn, **task(), optimizer=optimizer, epochs=50, batch_size=1, seed=0, callback=callback)
+        losses = [loss for loss, _ in seen]
+        best = int(np.argmin(losses))
+        assert (
+            1 < best < len(losses) - 1
+            and losses[-1] > 5 * losses[0]
+            and str(caught.value).endswith(str(best))
+        )
+        assert equal(rnn.parameters, seen[best - 1][1])
 
     def test_networks_that_do_are_frozen(self, backend: str) -> None:
         history, rnn, alone = diverging(backend)

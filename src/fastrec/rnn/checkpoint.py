@@ -131,8 +131,15 @@ class Checkpoint:
         if 8 * head["epochs"] > archive.members["history.seconds"].size:
             raise ValueError(f"damaged, it does not hold the times of {head['epochs']} epochs")
         state.log.resize(head["epochs"])
-        stored = {}
+        stored, names = {}, archive.namelist()
         for name, array in state.arrays().items():
+            if f"{name}.npy" not in names:  # files of version 0.1.0 do not have these
+                if name == "untrained":
+                    stored[name] = array
+                    continue
+                if name.startswith("best."):
+                    stored[name] = stored[name.replace("best.", "parameters.", 1)]
+                    continue
             shapes, nbytes = [array.shape], array.nbytes
             if name == f"{OPTIMIZER}learning_rate":  # callbacks may set one for all networks, or one for each
                 shapes = [()] if state.models is None else [(), (state.models,)]

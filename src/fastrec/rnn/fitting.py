@@ -52,9 +52,10 @@ def fit(
     """Train a network in place on n sequences, or k networks at once on the same batches.
 
     A network has diverged when the loss or the gradient norm of a batch is not finite, or the loss is above
-    1000 times the largest of a batch in epoch 0, plus 10. That update is not made, and the network is left as
-    the update before made it. Of k networks those that diverge stop there (`History.diverged`), and the
-    others go on.
+    1000 times the largest of a batch in epoch 0, plus 10. The network then gets the parameters back that it
+    had before the epoch with the least training loss, which may be those at the call: later ones, whose
+    losses were still finite, may be ruined. Of k networks those that diverge stop there
+    (`History.diverged`), and the others go on. Ctrl-C leaves the parameters of the last update.
 
     Do not change the arrays during the training: their values are checked once, at the call.
 

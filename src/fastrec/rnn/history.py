@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+MUCH = 0.1  # nats per symbol by which the losses of different batches of a text do not differ by chance
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class History(Displayed):
     """Learning curves of `fit` and `EncoderDecoder.fit`, with one value per epoch.
@@ -42,7 +45,8 @@ class History(Displayed):
         Wall time, of all networks together, float64.
     diverged : ndarray of shape (k,) or None
         For k networks the epoch in which each diverged, -1 for those that did not, int64. From then on a
-        network is left as it was, and its curves are nan.
+        network has the parameters that it had before its epoch with the least training loss, and its curves
+        are nan.
     seed : int or None
         Of the order of the sequences, and of dropout.
 
@@ -232,6 +236,9 @@ class TextHistory(Displayed):
         Wall time so far.
     seed : int or None
         Of the model, also for dropout.
+    untrained : float or None
+        Loss before the training: the held-out one, or that of the first update. Checkpoints of version 0.1.0
+        do not say it.
 
     Examples
     --------
@@ -248,11 +255,19 @@ class TextHistory(Displayed):
     gradient_norm: Array
     seconds: Array
     seed: int | None = None
+    untrained: float | None = None
 
     @property
     def best(self) -> int:
-        """The evaluation with the least held-out loss (or training loss), the first of several."""
-        return int((self.train if self.held_out is None else self.held_out).argmin())
+        """The evaluation with the least held-out loss (or training loss), the first of several.
+
+        It is -1 if none is less than that before the training; training losses, which are those of different
+        batches, may be a tenth of a nat above it.
+        """
+        curve = self.train if self.held_out is None else self.held_out
+        before = np.inf if self.untrained is None else self.untrained + (self.held_out is None) * MUCH
+        finite = np.where(np.isfinite(curve), curve, np.inf)
+        return int(finite.argmin()) if finite.min(initial=np.inf) < before else -1
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a CSV file with a row for each evaluation, replacing it in one step.
@@ -290,11 +305,12 @@ class TextHistory(Displayed):
         return import_pandas().DataFrame(self._curves())
 
     def _curves(self) -> dict[str, Array]:
-        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "seed"}
+        names = [field.name for field in fields(self) if field.name not in ("seed", "untrained")]
+        columns = {name: getattr(self, name) for name in names}
         return {name: curve for name, curve in columns.items() if curve is not None}
 
     def _summary(self) -> dict[str, Any]:
-        best = {name: float(curve[self.best]) for name, curve in self._curves().items()}
+        best = {name: float(curve[self.best]) for name, curve in self._curves().items() if self.best >= 0}
         return {"evaluations": len(self.passes), "best": self.best} | best
 
     def _table(self) -> Table:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import move
+from ..backend import backend_of, move
 from ..compilation import clock
+from ..interruption import uninterrupted
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, TrainingState
 from .config import Array
@@ -95,6 +96,13 @@ class Learner:
         """Return the validation losses (k,)."""
         raise NotImplementedError
 
+    def begin_epoch(self) -> None:
+        """Called before the first step of an epoch."""
+
+    def restore(self, networks: NDArray[np.bool_]) -> str:
+        """Give networks (k,), which have diverged, good parameters again; return in words which they are."""
+        raise NotImplementedError
+
     def end_epoch(self) -> None:
         """Called when an epoch is in the log, before its checkpoint is written."""
 
@@ -135,6 +143,36 @@ class BatchLearner(Learner):
     callback: Callback | None
     shuffle: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Parameters at the beginning of the epoch that now runs, and of that with the least training loss.
+        self.first, self.best = ({key: a.copy() for key, a in self.model.parameters.items()} for _ in "ab")
+
+    def extra_arrays(self) -> dict[str, Array]:
+        return {f"best.{key}": array for key, array in self.best.items()}
+
+    def begin_epoch(self) -> None:
+        self.assign(self.first, self.model.parameters, np.ones(self.models or 1, np.bool_))
+
+    def restore(self, networks: NDArray[np.bool_]) -> str:
+        with uninterrupted():
+            self.assign(self.model.parameters, self.best, networks)
+        if self.models:
+            return "those before the best epoch of each network"
+        curve = self.log.curves["train"][:, 0]
+        best = int(curve.argmin()) if len(curve) else 0
+        return f"those before epoch {best}" if best else "those before the training"
+
+    def assign(
+        self, to: Mapping[str, Array], values: Mapping[str, Array], networks: NDArray[np.bool_]
+    ) -> None:
+        """Copy the parameters of some of the networks (k,)."""
+        if not networks.any():
+            return
+        for key, array in to.items():
+            rows: Any = ... if networks.all() else move(networks, backend_of(array))
+            array[rows] = move(values[key], backend_of(array))[rows]
+
     def work(self) -> tuple[float, float]:
         return len(self.data.counted) * (self.epochs - self.log.epochs), 0
 
@@ -163,6 +201,8 @@ class BatchLearner(Learner):
         return (rows[first : first + self.batch_size] for first in range(0, len(rows), self.batch_size))
 
     def end_epoch(self) -> None:
+        curve = self.log.curves["train"]
+        self.assign(self.best, self.first, curve[-1] < np.min(curve[:-1], axis=0, initial=np.inf))
         if self.callback is not None:
             self.callback(self.log.epochs - 1, self.history())
 
@@ -174,17 +214,22 @@ class BatchLearner(Learner):
 def train(learner: Learner, checkpoint: Checkpoint | None, progress: bool) -> None:
     """Train until the learner is finished.
 
-    Raises FloatingPointError when the last of the networks has diverged, with the parameters as its last good
-    update made them.
+    Raises FloatingPointError when the last of the networks has diverged, with the parameters that the learner
+    restores.
     """
     log, (total, done) = learner.log, learner.work()
     with progress_bar("training", total, progress, done) as advance:
         while not learner.is_finished():
+            learner.begin_epoch()
             begin, means = clock(), EpochMeans(learner.models or 1)
             # Overflow is looked for where it matters; NumPy's warnings would come from "reference" only.
             with np.errstate(over="ignore", invalid="ignore"):
-                for step in learner.steps(means, advance):
-                    means.add(*update(learner, step), step.weight)
+                try:
+                    for step in learner.steps(means, advance):
+                        means.add(*update(learner, step), step.weight)
+                except FloatingPointError as error:
+                    kept = learner.restore(log.active)
+                    raise FloatingPointError(f"{error}; the parameters are {kept}") from None
                 curves = {"train": means.losses, "gradient_norm": learner.mean_norm(means.norms)}
                 if learner.validation is not None:
                     curves["validation"] = learner.validate()
@@ -199,7 +244,7 @@ def update(learner: Learner, step: Step) -> tuple[Array, Array]:
     """Update the networks that have not diverged; return losses and gradient norms (k,) as NumPy arrays.
 
     A network diverges when its loss or gradient norm is not finite, or its loss is far above those of epoch
-    0. It is not changed then, nor by later steps.
+    0. It gets good parameters again, which later steps do not change.
     """
     log, epoch = learner.log, learner.log.epochs
     prepared = learner.optimizer._prepare(
@@ -211,13 +256,13 @@ def update(learner: Learner, step: Step) -> tuple[Array, Array]:
         good &= losses <= FACTOR * log.highest + SLACK
     if (failed := log.active & ~good).any():
         log.diverged[failed] = epoch
+        learner.restore(failed)
         if not log.active.any():
             j = int(failed.argmax())
             which = f" (network {j}, the last of {learner.models})" if learner.models else ""
             raise FloatingPointError(
                 f"training diverged in epoch {epoch}, batch {step.batch}: the loss is {losses[j]:.4g}, the "
-                f"gradient norm {norms[j]:.4g}{which}; the parameters are left as before, "
-                "use a smaller learning_rate or clip"
+                f"gradient norm {norms[j]:.4g}{which}; use a smaller learning_rate or clip"
             )
     learner.optimizer._apply(prepared, log.active)
     if epoch == 0:

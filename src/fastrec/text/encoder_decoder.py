@@ -397,7 +397,7 @@ class EncoderDecoder:
         ValueError
             For invalid arguments, before any work.
         FloatingPointError
-            If the training diverges, as `fastrec.fit` says; the parameters are those before that batch.
+            If the training diverges, as `fastrec.fit` says.
         """
         options = read_options(epochs, batch_size, seed, patience, callback)
         optimizer = check_optimizer(Adam(clip=1.0) if optimizer is None else optimizer)

@@ -138,8 +138,9 @@ class CharModel:
         """Train on a text by truncated backpropagation through time, with `Adam`.
 
         Afterwards the network has the parameters of the evaluation with the least held-out loss, or training
-        loss if nothing was held out. A second call continues with the network and the vocabulary of the
-        first.
+        loss if nothing was held out; those that it had before the training if no evaluation was better
+        (`TextHistory.best` is -1 then). So it has when the training diverges, or Ctrl-C or the callback ends
+        it. A second call continues with the network and the vocabulary of the first.
 
         Parameters
         ----------
@@ -187,7 +188,9 @@ class CharModel:
         ValueError
             For invalid arguments, and for a checkpoint that is damaged or belongs to another training.
         FloatingPointError
-            If the training diverges, as `fit` says.
+            If the training diverges, as `fit` says, or if it only makes the network worse: all evaluations
+            are worse than before, and by more than 10 nats unless no training loss is below that of a uniform
+            distribution.
         OSError
             If the checkpoint cannot be written.
         """
@@ -242,8 +245,11 @@ class CharModel:
             file = Checkpoint(checkpoint, shorten(settings))
             file.resume(learner.state())
         self.vocabulary, self.rnn, self._seed = vocabulary, rnn, seed
-        train(learner, file, progress)
-        learner.restore_best()
+        try:
+            train(learner, file, progress)
+        finally:
+            learner.restore(learner.log.active)
+        learner.require_success()
         return learner.history()
 
     def _network(self, size: int, seed: int) -> RNN:

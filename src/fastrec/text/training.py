@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from ..backend import move
 from ..compilation import clock
+from ..interruption import uninterrupted
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.dataset import Sequences
 from ..rnn.fitting import update_dropout
-from ..rnn.history import TextHistory
-from ..rnn.loop import EpochMeans, Learner, Step
+from ..rnn.history import MUCH, TextHistory
+from ..rnn.loop import SLACK, EpochMeans, Learner, Step
 from ..rnn.network import RNN
 from ..rnn.truncation import evaluate, windows
 
@@ -108,11 +109,15 @@ class TextLearner(Learner):
         self.first_update: tuple[int, float] | None = None  # number and time of the first, which may compile
         self.carried = np.zeros((c.num_layers, reader.rows, c.state), c.dtype)
         self.best = {key: move(array, "cpu").copy() for key, array in self.model.parameters.items()}
-        self.least = np.array(np.inf)
+        self.least, self.untrained = (
+            np.array(np.inf),
+            np.array(np.nan),
+        )  # losses: of the best, before training
 
     def extra_arrays(self) -> dict[str, Array]:
         best = {f"best.{key}": array for key, array in self.best.items()}
-        return {"plan": self.plan, "state": self.carried, "least": self.least, **best}
+        losses = {"least": self.least, "untrained": self.untrained}
+        return {"plan": self.plan, "state": self.carried, **losses, **best}
 
     def fits(self, stored: Mapping[str, Array]) -> bool:
         seconds, (made, decays, last) = stored["history.seconds"], map(int, stored["plan"])
@@ -145,6 +150,9 @@ class TextLearner(Learner):
             cut = windows(self.model, at, part, *whole, "cross_entropy", "mean", start, self.left_out)
             for losses, gradients, _, trace in cut:
                 yield Step(made - first, losses, gradients, 1)
+                if not made and self.validation is None:
+                    self.untrained[...] = means.losses[0]
+                    self.least[...] = self.untrained + MUCH
                 self.carried[...] = move(trace.state, "cpu")
             plan[0] += 1
             now = clock()
@@ -167,6 +175,10 @@ class TextLearner(Learner):
     def validate(self) -> Array:
         return np.array([score(self.model, self.validation[: self.scored], PIECES)])
 
+    def begin_epoch(self) -> None:
+        if not self.plan[0] and self.validation is not None:
+            self.least[...] = self.untrained[...] = self.validate()[0]
+
     def end_epoch(self) -> None:
         curves = self.log.curves
         last = float(curves.get("validation", curves["train"])[-1, 0])
@@ -180,10 +192,26 @@ class TextLearner(Learner):
         if self.callback is not None:
             self.callback(self.history())
 
-    def restore_best(self) -> None:
-        """Give the network the parameters of the best evaluation."""
-        for key, array in self.best.items():
-            self.model.parameters[key][...] = move(array, self.device.backend)
+    def restore(self, networks: NDArray[np.bool_]) -> str:
+        """Give the network the parameters of the best evaluation, or those before the training."""
+        with uninterrupted():
+            for key, array in self.best.items():
+                self.model.parameters[key][...] = move(array, self.device.backend)
+        best = self.history().best
+        return "those before the training" if best < 0 else f"those of evaluation {best}, the best"
+
+    def require_success(self) -> None:
+        """Raise FloatingPointError if the training has only made the network worse."""
+        curves, uniform = self.history(), np.log(self.model.output_size)
+        losses = curves.train if curves.held_out is None else curves.held_out
+        least = losses.min(where=np.isfinite(losses), initial=np.inf)
+        learnt = curves.train.min() < uniform - MUCH  # perhaps by heart
+        if curves.best < 0 and least > self.untrained + (SLACK if learnt else MUCH):
+            raise FloatingPointError(
+                f"training diverged: the least loss is {least:.4g} nats per symbol, and it was "
+                f"{self.untrained:.4g} before; use a smaller learning_rate or clip; the parameters are those "
+                "before the training"
+            )
 
     def history(self) -> TextHistory:
         """Return the curves so far."""
@@ -198,4 +226,5 @@ class TextLearner(Learner):
             curves.gradient_norm,
             curves.seconds.cumsum(),
             self.seed,
+            None if np.isnan(self.untrained) else float(self.untrained),
         )
