@@ -87,8 +87,8 @@ def run_tasks(
         name = type(error).__name__
         if isinstance(error, CancelledError) or type(error).__module__.partition(".")[0] == "distributed":
             raise ConnectionError(
-                f"the executor has given up ({name}), as it does when its scheduler has ended; the trials that "
-                "finished before are kept"
+                f"the executor has given up ({name}), as it does when its scheduler has ended; the trials "
+                "that finished before are kept"
             ) from None
         raise
 

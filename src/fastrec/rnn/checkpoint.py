@@ -131,9 +131,9 @@ class Checkpoint:
         if 8 * head["epochs"] > archive.members["history.seconds"].size:
             raise ValueError(f"damaged, it does not hold the times of {head['epochs']} epochs")
         state.log.resize(head["epochs"])
-        stored, names = {}, archive.namelist()
+        stored = {}
         for name, array in state.arrays().items():
-            if f"{name}.npy" not in names:  # files of version 0.1.0 do not have these
+            if name not in archive.members:  # files of version 0.1.0 do not have these
                 if name == "untrained":
                     stored[name] = array
                     continue

@@ -52,9 +52,9 @@ def load(
         return config, parameters, read_stored_seed(archive, config.models)
 
 
-def read_stored_seed(archive: zipfile.ZipFile, models: int | None) -> int | tuple[int, ...] | None:
+def read_stored_seed(archive: Archive, models: int | None) -> int | tuple[int, ...] | None:
     """Read the seed of the first weights, None where files of the first versions do not have it."""
-    if f"{EXTRA_TEXT}.npy" not in archive.namelist():
+    if EXTRA_TEXT not in archive.members:
         return None
     seed = read_text(archive, EXTRA_TEXT, "network file", LONGEST_BESIDE).get("seed")
     return None if seed is None else read_seeds(models, seed)
