@@ -281,7 +281,7 @@ class Device:
         inputs = patterns if weights is None else (self.array((k, n, n), weights),)
         return self.run(
             kernel,
-            *(() if synchronous else (KEY, self.array((orders, n), np.int32))),
+            *(() if synchronous else (KEY, self.array((orders, n), np.int32), 0)),
             *inputs,
             sweeps,
             self.array((k, b, words(n)), np.uint64),
@@ -364,8 +364,8 @@ def test_kernels_of_networks(device: Device, k: int, b: int, n: int, p: int) -> 
     m = array((k, b, p), np.int32)
     assert run(hopfield.philox, KEY, array((n, 4), np.uint32), array((n, 4), np.uint32)) == 1
     assert run(hopfield.random_patterns, KEY, 3, n, packed) == 1
-    assert run(hopfield.corrupt, KEY, n // 10, n, probes) == 1
-    assert run(hopfield.corrupt_states, KEY, n // 10, array((k, b, n), np.int8)) == 1
+    assert run(hopfield.corrupt, KEY, 0, n // 10, n, probes) == 1
+    assert run(hopfield.corrupt_states, KEY, 0, n // 10, array((k, b, n), np.int8)) == 1
     assert run(hopfield.random_order, KEY, 1, 2, 3, array((n,), np.int32)) == 2
     assert run(hopfield.pack, array((b, n), np.int8), array((b, w), np.uint64)) == 1
     assert run(hopfield.unpack, array((b, w), np.uint64), array((b, n), np.int8)) == 1

@@ -145,21 +145,21 @@ def test_random_order(module: Any, n: int, network: int, step: int, sweep: int) 
 
 
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("share", [0, 0.3, 1])
-def test_corrupt(module: Any, n: int, share: float) -> None:
+@pytest.mark.parametrize(("share", "first"), [(0, 0), (0.3, 0), (0.3, 2**32 - 2), (1, 5)])
+def test_corrupt(module: Any, n: int, share: float, first: int) -> None:
     states = spins(np.random.default_rng(n), 3, 2, n)
     packed, flips = to_words(states), max(int(share > 0), round(share * n))
-    module.corrupt(KEY, flips, n, packed)
+    module.corrupt(KEY, first, flips, n, packed)
     for network in range(3):
         for row in range(2):
             chosen: set[int] = set()
-            for last, draw in enumerate(draws(row, network, CORRUPT, 0, flips), start=n - flips):
+            for last, draw in enumerate(draws(first + row, network, CORRUPT, 0, flips), start=n - flips):
                 unit = draw * (last + 1) >> 64
                 chosen.add(last if unit in chosen else unit)
             assert len(chosen) == flips
             assert set(np.flatnonzero(from_words(packed[network, row], n) != states[network, row])) == chosen
     assert np.array_equal(packed, to_words(from_words(packed, n)))  # the bits past n stay 0
-    module.corrupt_states(KEY, flips, states)
+    module.corrupt_states(KEY, first, flips, states)
     assert np.array_equal(to_words(states), packed)
 
 
@@ -302,15 +302,17 @@ def check_recall(
     order: np.ndarray | None,
     max_sweeps: int,
     dtype: type | None,
+    first_sweep: int = 0,
 ) -> None:
     """Run one recall kernel (from weights if a dtype is given, sync if order is None) against the loop."""
     k, b, n = case.s.shape
     if order is not None and not len(order):
         orders = [
-            sorted(range(n), key=draws(sweep, 0, ORDER, 0, n).__getitem__) for sweep in range(max_sweeps)
+            sorted(range(n), key=draws(first_sweep + sweep, 0, ORDER, 0, n).__getitem__)
+            for sweep in range(max_sweeps)
         ]
     else:
-        orders = None if order is None else order.tolist()
+        orders = None if order is None else np.roll(order, -first_sweep, axis=0).tolist()
     expected = recall_by_loop(case, orders, max_sweeps)
     inputs = (case.packed, case.units, self_coupling) if dtype is None else (case.w.astype(dtype),)
     name = ("recall_sync" if order is None else "recall_async") + ("" if dtype is None else "_weights")
@@ -321,7 +323,7 @@ def check_recall(
             garbage((k, b), np.int64),
             garbage((k, b, recorded), np.int64),
         )
-        start = () if order is None else (KEY, order)
+        start = () if order is None else (KEY, order, first_sweep)
         getattr(module, name)(*start, *inputs, max_sweeps, states, stop, sweeps, flips, forms)
         assert np.array_equal(states, to_words(expected[0]))
         assert np.array_equal(stop, expected[1])
@@ -337,11 +339,13 @@ def check_recall(
 def test_recall_async(
     module: Any, k: int, b: int, n: int, p: int, self_coupling: bool, dtype: type | None
 ) -> None:
-    """Random orders to the end, given ones used in turn and cut short."""
+    """Random orders to the end, given ones used in turn and cut short, and both from a later sweep."""
     case = Case(k, b, n, p, self_coupling, far=n < 1000)
     check_recall(module, case, self_coupling, np.empty((0, n), dtype=np.int32), 30 if n < 1000 else 4, dtype)
     given_orders = np.array([np.arange(n), np.arange(n)[::-1]], dtype=np.int32)
     check_recall(module, case, self_coupling, given_orders, 3, dtype)
+    check_recall(module, case, self_coupling, given_orders, 3, dtype, first_sweep=3)
+    check_recall(module, case, self_coupling, np.empty((0, n), np.int32), 3, dtype, first_sweep=2**31 - 1)
 
 
 @both
@@ -393,7 +397,7 @@ def test_pipeline_equals_reference(
         module.random_patterns(key, 2, n, packed)
         module.transpose(packed, units)
         probes = np.ascontiguousarray(packed[:, np.arange(b) % p])
-        module.corrupt(key, n // 3, n, probes)
+        module.corrupt(key, 0, n // 3, n, probes)
         module.overlaps(packed, probes, n, m)
         module.local_fields(units, probes, m, self_coupling, fields)
         module.quadratic_form(m, n, self_coupling, form)
@@ -401,7 +405,7 @@ def test_pipeline_equals_reference(
         found = [packed, units, probes.copy(), m, fields, form, stable]
         order, sync = np.empty((0, n), dtype=np.int32), probes.copy()
         for states, stop, kernel, start in (
-            (probes, garbage((k, b), bool), module.recall_async, (key, order)),
+            (probes, garbage((k, b), bool), module.recall_async, (key, order, 0)),
             (sync, garbage((k, b), np.int32), module.recall_sync, ()),
         ):
             sweeps, flips, forms = (

@@ -86,7 +86,7 @@ def recall(
     patterns."""
     net = network(*shape)
     (k, b, _), n = net.probes.shape, net.n
-    head = () if orders is None else (KEY, np.array([np.arange(n), np.arange(n)[::-1]], np.int32)[:orders])
+    head = () if orders is None else (KEY, np.array([np.arange(n), np.arange(n)[::-1]], np.int32)[:orders], 7)
     inputs: tuple[Any, ...] = (net.packed, net.units, self_coupling)
     if weights is not None:
         w = np.einsum("kpi,kpj->kij", *2 * (net.x.astype(np.int64),))
@@ -118,8 +118,8 @@ def streams(n: int) -> None:
     counters = np.random.default_rng(n).integers(2**32, size=(n, 4), dtype=np.uint32)
     compare("hopfield", "philox", KEY, counters, unset((n, 4), np.uint32))
     compare("hopfield", "random_patterns", KEY, 7, n, unset((3, 5, words(n)), np.uint64))
-    compare("hopfield", "corrupt", KEY, (n + 1) // 2, n, packed(signs(2, 3, n)))
-    compare("hopfield", "corrupt_states", KEY, (n + 1) // 2, signs(2, 3, n))
+    compare("hopfield", "corrupt", KEY, 3, (n + 1) // 2, n, packed(signs(2, 3, n)))
+    compare("hopfield", "corrupt_states", KEY, 3, (n + 1) // 2, signs(2, 3, n))
     compare("hopfield", "random_order", KEY, 2, 3, 5, unset((n,), np.int32))
 
 

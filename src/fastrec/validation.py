@@ -1,4 +1,4 @@
-"""Checks of arguments that public objects share: whole numbers, choices, writable views, memory."""
+"""Checks of arguments that public objects share: numbers, truth values, choices, writable views, memory."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ def as_int(name: str, value: Any, low: int, high: int) -> int:
         return int(value)
     top = f"2^{high.bit_length()}-1" if high > 2**16 and high & high + 1 == 0 else high
     raise ValueError(f"{name} is {value!r}; it must be an integer from {low} to {top}")
+
+
+def as_bool(name: str, value: Any) -> bool:
+    """`value` as a bool, or ValueError; those of NumPy are accepted, 0, 1 and words are not."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise ValueError(f"{name} is {value!r}; it must be True or False")
 
 
 def as_choice(name: str, value: Any, known: Sequence[str]) -> str:

@@ -3,12 +3,14 @@ from .network import HopfieldNetwork as HopfieldNetwork
 from .oscillation import OscillationResult as OscillationResult
 from .oscillation import find_oscillation as find_oscillation
 from .recall import RecallResult as RecallResult
+from .recall import random_orders as random_orders
 from .retrieval import RetrievalResult as RetrievalResult
 from .retrieval import basin_map as basin_map
 from .retrieval import retrieval_curve as retrieval_curve
 from .retrieval import retrieval_scaling as retrieval_scaling
 from .states import PackedStates as PackedStates
 from .states import corrupt as corrupt
+from .states import overlaps as overlaps
 from .states import pack as pack
 from .states import random_patterns as random_patterns
 from .storage_capacity import CapacityResult as CapacityResult

@@ -12,8 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import array_module, backend_of, kernels, move, resolve
 from ..imports import names_from_new_places
 from ..kernels import words
-from ..streams import stream_key
-from ..validation import as_choice, as_int, format_bytes, move_checked, require_memory, writable
+from ..streams import MAX_SEED, Seed, read_seed, stream_key
+from ..validation import (
+    SMALL,
+    as_bool,
+    as_choice,
+    as_int,
+    format_bytes,
+    move_checked,
+    require_memory,
+    writable,
+)
 from .matching import match_rows
 from .recall import RecallResult, Update, choose_representation, read_orders
 from .rules import HEBB, Rule
@@ -101,8 +110,7 @@ class HopfieldNetwork:
         representation: Representation = "auto",
     ) -> None:
         self._n = as_int("n", n, 1, MAX_UNITS)
-        if not isinstance(self_coupling, (bool, np.bool_)):
-            raise ValueError(f"self_coupling is {self_coupling!r}; it must be True or False")
+        self_coupling = as_bool("self_coupling", self_coupling)
         as_choice("representation", representation, get_args(Representation))
         resolve(backend)
         self._backend = backend
@@ -301,8 +309,11 @@ class HopfieldNetwork:
         update: Update = "async",
         order: Literal["random", "sequential"] | ArrayLike = "random",
         max_sweeps: int = 100,
-        seed: int = 0,
+        seed: Seed = None,
         record_energy: bool = False,
+        *,
+        first_sweep: int = 0,
+        repeats: int | None = None,
     ) -> RecallResult:
         """Run the dynamics from probes until it stops.
 
@@ -319,14 +330,22 @@ class HopfieldNetwork:
         order : {"random", "sequential"} or array_like of int, shape (sweeps, n), default "random"
             Order of the units in asynchronous sweeps.  "random" draws a permutation for each sweep, shared by
             all rows and networks, so that a row does not depend on those beside it.  "sequential" is
-            0, ..., n - 1.  An array holds a permutation for each sweep, and limits max_sweeps to their
-            number.
+            0, ..., n - 1.  An array holds a permutation for each sweep, like those of `random_orders`, and
+            limits max_sweeps to their number.
         max_sweeps : int, default 100
             Largest number of sweeps, 1 to 2^31 - 1.
-        seed : int, default 0
-            Seed of the random order, 0 to 2^64 - 1.
+        seed : int, numpy.random.Generator or None, default None
+            Seed of the random orders: 0 to 2^64 - 1, a generator to draw it from, or None for a fresh one.
         record_energy : bool, default False
-            Return the energies before the first and after each sweep too.
+            Return the energies before the first and after each sweep too.  Where those of max_sweeps would
+            take more than 64 MiB, the rows are recalled twice: first to count the sweeps.
+        first_sweep : int, default 0
+            Number of the first sweep, 0 to 2^31 - 1, at which the random orders, or the rows of an array of
+            them, begin.  So a recall goes on: the states after 2 sweeps are those after one sweep, recalled
+            for one more with the same seed and ``first_sweep=1``.
+        repeats : int, optional
+            Recall each probe in so many independent random orders.  The result then has a leading axis of
+            this length, of which element r is that of ``seed + r`` (mod 2^64).
 
         Returns
         -------
@@ -358,26 +377,28 @@ class HopfieldNetwork:
         name = resolve(self._backend, array_of(probes), order)
         xp = array_module(name)
         as_choice("update", update, get_args(Update))
+        as_bool("record_energy", record_energy)
         max_sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
-        key = stream_key(seed, self._n)
+        first_sweep = as_int("first_sweep", first_sweep, 0, 2**31 - 1)
         orders = read_orders(order, self._n, name)
+        random = update == "async" and isinstance(order, str) and order == "random"
         if update == "sync" and not (isinstance(order, str) and order == "random"):
             raise ValueError('order is of async updates; update="sync" changes all units at once')
+        if update == "sync" and first_sweep:
+            raise ValueError(f'first_sweep is {first_sweep}; update="sync" has no orders that begin there')
+        if repeats is not None and not random:
+            raise ValueError(f"repeats is {repeats}; only random orders of async updates differ in each")
+        times = 1 if repeats is None else as_int("repeats", repeats, 1, 2**31 - 1)
         if not isinstance(order, str):
-            max_sweeps = min(max_sweeps, len(orders))
+            if first_sweep >= len(orders):
+                raise ValueError(f"first_sweep is {first_sweep}; order holds sweeps 0 to {len(orders) - 1}")
+            max_sweeps = min(max_sweeps, len(orders) - first_sweep)
         states, shape = self._read("probes", probes, name, stored)
         k, b, _ = states.shape
         where = backend_of(array_of(probes))
         if not isinstance(probes, PackedStates):
-            require_memory(f"recall of {k * b} states", k * b * self._n, backend=where)
-        if record_energy:
-            energy_bytes = 8 * k * b * (max_sweeps + 1)
-            require_memory(f"record_energy with max_sweeps = {max_sweeps}", energy_bytes, backend=name)
-        if isinstance(probes, PackedStates) and where == backend_of(states):
-            states = states.copy()
-        stopped = xp.empty((k, b), dtype=bool if update == "async" else np.int32)
-        sweeps, flips = xp.empty((k, b), dtype=np.int32), xp.empty((k, b), dtype=np.int64)
-        forms = xp.empty((k, b, max_sweeps + 1 if record_energy else 0), dtype=np.int64)
+            require_memory(f"recall of {times * k * b} states", times * k * b * self._n, backend=where)
+        require_memory(f"recall of {times * k * b} states", times * states.nbytes, backend=name)
         stored = self._stored_on(name, stored)
         if self._choose(stored, b, update, name) == "weights":
             inputs: tuple[Any, ...] = (stored.couplings('representation="weights"', name),)
@@ -385,20 +406,44 @@ class HopfieldNetwork:
         else:
             inputs = (stored.packed(), stored.units(name), stored.self_coupling)
             kernel = f"recall_{update}"
-        if update == "async":
-            inputs = (key, orders, *inputs)
-        getattr(kernels("hopfield", name), kernel)(*inputs, max_sweeps, states, stopped, sweeps, flips, forms)
 
-        energies = None
-        if record_energy:
-            energies = self._energies(forms[..., : int(sweeps.max()) + 1])
-            energies[xp.arange(energies.shape[2]) > sweeps[..., None]] = np.nan
-            energies = in_shape(move(energies, where), shape[:-1])
-        stopped, sweeps, flips = (
-            in_shape(move(array, where), shape[:-1]) for array in (stopped, sweeps, flips)
+        def run(seed: int, limit: int, recorded: int) -> tuple[Any, ...]:
+            """Final states, how they stopped, sweeps, flips and forms after at most `limit` sweeps."""
+            final, stopped = states.copy(), xp.empty((k, b), dtype=bool if update == "async" else np.int32)
+            sweeps, flips = xp.empty((k, b), dtype=np.int32), xp.empty((k, b), dtype=np.int64)
+            forms = xp.empty((k, b, recorded), dtype=np.int64)
+            head = (stream_key(seed, self._n), orders, first_sweep) if update == "async" else ()
+            arguments = (*head, *inputs, limit, final, stopped, sweeps, flips, forms)
+            getattr(kernels("hopfield", name), kernel)(*arguments)
+            return final, stopped, sweeps, flips, forms
+
+        def run_recorded(seed: int) -> tuple[Any, ...]:
+            """`run` with as many forms as there are sweeps, or as take little memory."""
+            limit = max_sweeps
+            if 8 * times * k * b * (limit + 1) > SMALL:
+                limit = int(run(seed, limit, 0)[2].max())
+                energy_bytes = 8 * k * b * (limit + 1)
+                require_memory(f"record_energy of {limit} sweeps", energy_bytes, backend=name)
+            return run(seed, limit, limit + 1)
+
+        seed = read_seed(seed)
+        seeds = [seed + r & MAX_SEED for r in range(times)]
+        runs = [run_recorded(each) if record_energy else run(each, max_sweeps, 0) for each in seeds]
+        states, stopped, sweeps, flips = (
+            runs[0][i] if times == 1 else xp.concatenate([found[i] for found in runs]) for i in range(4)
         )
-        final = states_like(probes, in_shape(states, shape[:-1]), self._n, name)
-        return RecallResult(final, stopped == 1, stopped.astype(np.int32), sweeps, flips, energies)
+        lead, energies = shape[:-1] if repeats is None else (times, *shape[:-1]), None
+        if record_energy:
+            energies = xp.empty((times * k, b, int(sweeps.max()) + 1), dtype=np.float64)
+            for r, (*_, forms) in enumerate(runs):
+                part = energies[r * k : r * k + k, :, : forms.shape[2]]
+                part[...] = self._energies(forms[..., : part.shape[2]])
+            energies[xp.arange(energies.shape[2]) > sweeps[..., None]] = np.nan
+            energies = in_shape(move(energies, where), lead)
+        stopped, sweeps, flips = (in_shape(move(array, where), lead) for array in (stopped, sweeps, flips))
+        final = states_like(probes, in_shape(states, lead), self._n, name)
+        period = stopped.astype(np.int32)
+        return RecallResult(final, stopped == 1, period, sweeps, flips, energies, seed if random else None)
 
     def local_fields(self, states: States) -> Any:
         """Return the local fields h = W s of states s.

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..backend import array_module, backend_of, move, on_device
+from ..backend import array_module, backend_of, kernels, move, on_device, resolve
 from ..display import Displayed, span
-from ..validation import available_memory
+from ..streams import Seed, read_seed, stream_key
+from ..validation import as_int, available_memory, require_memory
+from .states import MAX_UNITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,12 +28,14 @@ class RecallResult(Displayed):
     """The result of `HopfieldNetwork.recall`.
 
     Arrays have the shape of the probes without the last axis: (b,), (k, b), or none (NumPy scalars) for a
-    single probe (n,).  All are CuPy arrays if the probes were.
+    single probe (n,); with ``repeats=`` an axis of that length comes first.  All are CuPy arrays if the
+    probes were.
 
     Attributes
     ----------
     states : ndarray of int8 or PackedStates
-        The states at which the rows stopped, of the shape of the probes; packed if the probes were.
+        The states at which the rows stopped, of the shape of the probes, after the axis of repeats; packed if
+        the probes were.
     converged : ndarray of bool
         Whether the row reached a fixed point.
     period : ndarray of int32
@@ -42,6 +47,8 @@ class RecallResult(Displayed):
     energies : ndarray of float64 or None
         With ``record_energy=True`` the energy before the first and after each sweep, one more than the sweeps
         of the longest row along the last axis, nan once a row has stopped.
+    seed : int or None
+        The seed of the random orders, so that a recall can be repeated or go on; None where none was drawn.
 
     Examples
     --------
@@ -59,6 +66,7 @@ class RecallResult(Displayed):
     sweeps: Any
     flips: Any
     energies: Any = None
+    seed: int | None = None
 
     def _summary(self) -> dict[str, Any]:
         period, sweeps, flips = (
@@ -105,6 +113,52 @@ def read_orders(order: Any, n: int, backend: str) -> Any:
     if wrong.any():
         raise ValueError(f"order[{int(wrong.argmax())}] is not a permutation of 0..{n - 1}")
     return move(xp.ascontiguousarray(array, dtype=np.int32), backend)
+
+
+def random_orders(
+    n: int, sweeps: int, seed: Seed = None, *, first_sweep: int = 0, backend: str | None = None
+) -> NDArray[np.int32]:
+    """Return the random orders of asynchronous sweeps that `HopfieldNetwork.recall` draws.
+
+    Parameters
+    ----------
+    n : int
+        Number of units.
+    sweeps : int
+        Number of sweeps.
+    seed : int, numpy.random.Generator or None, default None
+        0 to 2^64 - 1, a generator to draw it from, or None for a fresh one.
+    first_sweep : int, default 0
+        Number of the first sweep, 0 to 2^31 - 1.  The order of a sweep depends on seed, n and its number.
+    backend : str, optional
+        "cpu", "gpu", "reference" or "auto"; by default the one in force.
+
+    Returns
+    -------
+    ndarray of int32, shape (sweeps, n)
+        A permutation of 0, ..., n - 1 for each sweep, to be given as ``order=``.
+
+    Raises
+    ------
+    ValueError
+        If n or sweeps is not a positive integer, another argument is invalid, or memory does not suffice.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> fastrec.random_orders(5, sweeps=2, seed=1)
+    array([[0, 2, 1, 3, 4],
+           [1, 0, 4, 3, 2]], dtype=int32)
+    """
+    n, sweeps = as_int("n", n, 1, MAX_UNITS), as_int("sweeps", sweeps, 1, 2**31 - 1)
+    first_sweep, name = as_int("first_sweep", first_sweep, 0, 2**31 - 1), resolve(backend)
+    require_memory("random_orders", 4 * sweeps * n, backend=name)
+    orders = array_module(name).empty((sweeps, n), dtype=np.int32)
+    key, draw = stream_key(read_seed(seed), n), kernels("hopfield", name).random_order
+    for sweep in range(sweeps):
+        draw(key, 0, 0, first_sweep + sweep, orders[sweep])
+    result: NDArray[np.int32] = move(orders, "cpu")
+    return result
 
 
 def narrowest(bound: int) -> np.dtype[Any]:

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import array_module, backend_of, kernels, move, on_device, resolve
 from ..display import Displayed
 from ..kernels import words
-from ..streams import stream_key
-from ..validation import as_int, format_bytes, is_frozen, move_checked, require_memory
+from ..streams import Seed, read_seed, stream_key
+from ..validation import as_int, format_bytes, is_frozen, move_checked, require_memory, writable
 
 CHUNK = 2**22  # units packed or unpacked in one kernel call: what the reference widens to int64 at a time
 DEVICE_CHUNK = 2**28  # the same on the gpu, where a call must be worth its launch
@@ -151,7 +151,7 @@ def pack(states: ArrayLike, backend: str | None = None) -> PackedStates:
 def random_patterns(
     p: int,
     n: int,
-    seed: int = 0,
+    seed: Seed = None,
     networks: int | None = None,
     backend: str | None = None,
     *,
@@ -161,7 +161,7 @@ def random_patterns(
 def random_patterns(
     p: int,
     n: int,
-    seed: int = 0,
+    seed: Seed = None,
     networks: int | None = None,
     backend: str | None = None,
     *,
@@ -170,7 +170,7 @@ def random_patterns(
 def random_patterns(
     p: int,
     n: int,
-    seed: int = 0,
+    seed: Seed = None,
     networks: int | None = None,
     backend: str | None = None,
     *,
@@ -179,7 +179,7 @@ def random_patterns(
     """Draw independent random patterns, each unit +1 or -1 with probability 1/2.
 
     Pattern mu of network t depends on seed, n, mu and t alone: fewer patterns or networks are the first ones
-    of more.
+    of more.  Without a seed every call draws others.
 
     Parameters
     ----------
@@ -187,8 +187,8 @@ def random_patterns(
         Number of patterns.
     n : int
         Number of units.
-    seed : int, default 0
-        0 to 2^64 - 1.
+    seed : int, numpy.random.Generator or None, default None
+        0 to 2^64 - 1, a generator to draw it from, or None for a fresh one.
     networks : int, optional
         Number of independent networks.
     backend : str, optional
@@ -216,7 +216,7 @@ def random_patterns(
     """
     p, n = as_int("p", p, 1, 2**31 - 1), as_int("n", n, 1, MAX_UNITS)
     k = 1 if networks is None else as_int("networks", networks, 1, 2**31 - 1)
-    key = stream_key(seed, n)
+    key = stream_key(read_seed(seed), n)
     name, packed_bytes = resolve(backend), 8 * k * p * words(n)
     require_memory("random_patterns", packed_bytes, backend=name)
     if not packed:
@@ -229,14 +229,19 @@ def random_patterns(
 
 @overload
 def corrupt(
-    states: PackedStates, flips: float, seed: int = 0, backend: str | None = None
+    states: PackedStates,
+    flips: float,
+    seed: Seed = None,
+    backend: str | None = None,
+    *,
+    first_row: int = 0,
 ) -> PackedStates: ...
 @overload
 def corrupt(
-    states: ArrayLike, flips: float, seed: int = 0, backend: str | None = None
+    states: ArrayLike, flips: float, seed: Seed = None, backend: str | None = None, *, first_row: int = 0
 ) -> NDArray[np.int8]: ...
 def corrupt(
-    states: States, flips: float, seed: int = 0, backend: str | None = None
+    states: States, flips: float, seed: Seed = None, backend: str | None = None, *, first_row: int = 0
 ) -> NDArray[np.int8] | PackedStates:
     """Return copies of states in which distinct random units are flipped.
 
@@ -245,13 +250,16 @@ def corrupt(
     states : array_like or PackedStates, shape (n,), (b, n) or (k, b, n)
         The states.
     flips : int or float
-        An int is a number of units, 0 to n; a float is a fraction of them, 0 to 1, rounded to a whole number
+        An int is a number of units, 0 to n; a float is a share of them, 0 to 1, rounded to a whole number
         (halves to even): 1 flips one unit, 1.0 flips all.
-    seed : int, default 0
-        0 to 2^64 - 1.  The units of a row depend on seed, n, the number of the row, and for (k, b, n) that of
-        the network.
+    seed : int, numpy.random.Generator or None, default None
+        0 to 2^64 - 1, a generator to draw it from, or None for a fresh one.  The units of a row depend on
+        seed, n, the number of the row, and for (k, b, n) that of the network.
     backend : str, optional
         "cpu", "gpu", "reference" or "auto"; by default the one in force.
+    first_row : int, default 0
+        Number of the first row, 0 to 2^32 - rows.  With one seed, ``corrupt(x[r], flips, seed, first_row=r)``
+        is row r of ``corrupt(x, flips, seed)``.
 
     Returns
     -------
@@ -276,24 +284,90 @@ def corrupt(
     n = checked.shape[-1]
     if len(checked.shape) > 3:
         raise ValueError(f"states has shape {checked.shape}; corrupt takes (n,), (b, n) or (k, b, n)")
-    if isinstance(flips, (float, np.floating)):
-        if not 0 <= flips <= 1:
-            raise ValueError(
-                f"flips is {flips}; a float is a fraction from 0 to 1 (an int is a number of units)"
-            )
-        count = round(float(flips) * n)
-    else:
-        count = as_int("flips", flips, 0, n)
-    key, module, array = stream_key(seed, n), kernels("hopfield", name), array_of(checked)
+    count = as_flips(flips, n)
+    first_row = as_int(
+        "first_row", first_row, 0, 2**32 - (1 if len(checked.shape) == 1 else checked.shape[-2])
+    )
+    key, module, array = stream_key(read_seed(seed), n), kernels("hopfield", name), array_of(checked)
     copy = move_checked("states", array, name)
     if copy is array or not copy.flags.c_contiguous:
         require_memory("corrupt", copy.nbytes, backend=name)
         copy = array_module(name).array(copy, order="C")
     if isinstance(checked, PackedStates):
-        module.corrupt(key, count, n, with_networks(copy))
+        module.corrupt(key, first_row, count, n, with_networks(copy))
         return PackedStates._of(move(copy, backend_of(array)), n)
-    module.corrupt_states(key, count, with_networks(copy))
+    module.corrupt_states(key, first_row, count, with_networks(copy))
     return move(copy, backend_of(states))
+
+
+def overlaps(a: States, b: States, backend: str | None = None) -> Any:
+    """Return the overlaps m = (1/n) sum_i a_i b_i of every state of a with every state of b.
+
+    They are counted in wide integers and divided by n last, so that each is the float64 nearest to its exact
+    value: 1.0 only for equal and -1.0 only for opposite states.  The product ``a @ b.T`` of int8 states is
+    not that: NumPy sums it in int8, which overflows from n = 128 on.  The integer sums are
+    ``np.rint(n * overlaps(a, b))``.
+
+    Parameters
+    ----------
+    a : array_like or PackedStates, shape (n,), (q, n) or (k, q, n)
+        States.
+    b : array_like or PackedStates, shape (n,), (p, n) or (k, p, n)
+        States of as many units; those of network t are compared with those of network t in a.
+    backend : str, optional
+        "cpu", "gpu", "reference" or "auto"; by default the one in force.
+
+    Returns
+    -------
+    ndarray of float64, shape (q, p) or (k, q, p)
+        The overlaps, without the axis q or p where a or b is a single state; of CuPy if a or b is.
+
+    Raises
+    ------
+    ValueError
+        If a or b holds no states, their shapes do not fit together, or memory does not suffice.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> patterns = fastrec.random_patterns(p=2, n=300, seed=1)
+    >>> fastrec.overlaps(patterns, patterns)
+    >>> int((patterns @ patterns.T)[0, 0])  # 300 in int8
+    44
+    """
+    name = resolve(backend, array_of(a), array_of(b))
+    where = "gpu" if on_device(array_of(a)) or on_device(array_of(b)) else "cpu"
+    first, second = (
+        states if isinstance(states, PackedStates) else check_states(letter, states)
+        for letter, states in (("a", a), ("b", b))
+    )
+    n, shapes = first.shape[-1], (first.shape, second.shape)
+    if second.shape[-1] != n or max(map(len, shapes)) > 3 or shapes[0][:-2] != shapes[1][:-2]:
+        raise ValueError(
+            f"a has shape {shapes[0]} and b {shapes[1]}; give (n,) or (rows, n), or both (k, rows, n)"
+        )
+    s, packed = (
+        with_networks(
+            move_checked("overlaps", writable(states.words), name)
+            if isinstance(states, PackedStates)
+            else pack_states(states, name)
+        )
+        for states in (first, second)
+    )
+    (k, q, _), p = s.shape, packed.shape[1]
+    require_memory("overlaps", 12 * k * q * p, backend=name)
+    m = array_module(name).empty((k, q, p), dtype=np.int32)
+    kernels("hopfield", name).overlaps(packed, s, n, m)
+    return move((m / n).reshape((*shapes[0][:-1], *shapes[1][-2:-1]))[()], where)
+
+
+def as_flips(flips: Any, n: int) -> int:
+    """The number of units that `flips` means: itself if it is an int, a share of n units if it is a float."""
+    if not isinstance(flips, (float, np.floating)):
+        return as_int("flips", flips, 0, n)
+    if not 0 <= flips <= 1:
+        raise ValueError(f"flips is {flips}; a float is a fraction from 0 to 1 (an int is a number of units)")
+    return round(float(flips) * n)
 
 
 def draw_patterns(key: np.uint64, first: int, k: int, p: int, n: int, backend: str) -> Any:

@@ -147,20 +147,22 @@ def corrupt_tasks(rows, flips, n):
     return rows, rows * (100 + 20 * flips + (n / 20 if flips > 32 else 0))
 
 
-@tasks(lambda key, flips, n, packed: corrupt_tasks(packed.shape[0] * packed.shape[1], flips, n))
-def corrupt(row, key, flips, n, packed):
-    """Flip `flips` distinct random units of every row of packed (k, b, w), in place."""
+@tasks(lambda key, first, flips, n, packed: corrupt_tasks(packed.shape[0] * packed.shape[1], flips, n))
+def corrupt(row, key, first, flips, n, packed):
+    """Flip `flips` distinct random units of the rows first..first+b-1, packed (k, b, w), in place."""
     b = packed.shape[1]
     chosen = empty((flips,), np.int64)
-    choose(key, row % b, row // b, 0, n, chosen)
+    choose(key, first + row % b, row // b, 0, n, chosen)
     flip(chosen, packed[row // b, row % b])
 
 
-@tasks(lambda key, flips, states: corrupt_tasks(states.shape[0] * states.shape[1], flips, states.shape[2]))
-def corrupt_states(row, key, flips, states):
+@tasks(
+    lambda key, first, flips, states: corrupt_tasks(states.shape[0] * states.shape[1], flips, states.shape[2])
+)
+def corrupt_states(row, key, first, flips, states):
     """`corrupt` for states (k, b, n) int8."""
     _, b, n = states.shape
     chosen = empty((flips,), np.int64)
-    choose(key, row % b, row // b, 0, n, chosen)
+    choose(key, first + row % b, row // b, 0, n, chosen)
     for unit in chosen:
         states[row // b, row % b, unit] = -states[row // b, row % b, unit]

@@ -66,7 +66,7 @@ def sweep_order(key, order, sweep, chosen):
 
 
 def recall_async(
-    key, order, packed, units, self_coupling, max_sweeps, states, converged, sweeps, flips, forms
+    key, order, first_sweep, packed, units, self_coupling, max_sweeps, states, converged, sweeps, flips, forms
 ):
     """Asynchronous recall, states (k, b, w) in place, from packed (k, p, w) and units (k, n, u).
 
@@ -77,7 +77,8 @@ def recall_async(
     block = max(1, min(block, BATCH_OVERLAPS // (64 * u)))
     rows, n = converged.size, units.shape[1]
     work = 3 * rows * n * (p / 20 + 10)  # three sweeps, 20 additions a nanosecond
-    args = (key, order, packed, units, self_coupling, max_sweeps, states, converged, sweeps, flips, forms)
+    patterns, results = (packed, units, self_coupling), (converged, sweeps, flips, forms)
+    args = (key, order, first_sweep, *patterns, max_sweeps, states, *results)
     recall_rows.deal(-(-rows // block), work, block, *args)
 
 
@@ -92,7 +93,20 @@ def rows_together(rows, order, steps):
 
 @parallel
 def recall_rows(
-    task, block, key, order, packed, units, self_coupling, max_sweeps, states, converged, sweeps, flips, forms
+    task,
+    block,
+    key,
+    order,
+    first_sweep,
+    packed,
+    units,
+    self_coupling,
+    max_sweeps,
+    states,
+    converged,
+    sweeps,
+    flips,
+    forms,
 ):
     """`recall_async` of a block of rows."""
     k, b, _ = states.shape
@@ -116,7 +130,7 @@ def recall_rows(
             if converged[network, row]:
                 continue
             if ended:
-                sweep_order(key, order, sweep, chosen)
+                sweep_order(key, order, first_sweep + sweep, chosen)
                 ended = False
             m_row = m[index - first]
             flipped = sweep_async(units[network], p, diagonal, chosen, states[network, row], m_row)
@@ -182,26 +196,29 @@ def form_of(fields, s):
     return form
 
 
-def recall_async_weights(key, order, weights, max_sweeps, states, converged, sweeps, flips, forms):
+def recall_async_weights(
+    key, order, first_sweep, weights, max_sweeps, states, converged, sweeps, flips, forms
+):
     """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n).
 
-    order (r, n) int32 holds the orders of the sweeps, used in turn; with r = 0 each sweep draws a random
-    one, the same for all rows and networks.  A row stops after a sweep without a flip: converged (k, b)
-    bool, sweeps (k, b) int32 with that last one, flips (k, b) int64.  forms (k, b, max_sweeps + 1) int64
-    gets s'W s at the start and after each sweep, up to the stop; its last axis may be 0: none recorded.
+    The sweeps are numbered from first_sweep.  order (r, n) int32 holds their orders, sweep t has row t mod r;
+    with r = 0 each sweep draws a random one, the same for all rows and networks.  A row stops after a sweep
+    without a flip: converged (k, b) bool, sweeps (k, b) int32 with that last one, flips (k, b) int64.  forms
+    (k, b, max_sweeps + 1) int64 gets s'W s at the start and after each sweep, up to the stop; its last axis
+    may be 0: none recorded.
 
     The local fields are kept: a test costs O(1), only a flip costs O(n).
     """
     rows, n = converged.size, weights.shape[1]
     block = min(rows_together(rows, order, 0), max(1, BATCH_FIELDS // n))
-    args = (key, order, weights, max_sweeps, states, converged, sweeps, flips, forms)
+    args = (key, order, first_sweep, weights, max_sweeps, states, converged, sweeps, flips, forms)
     # The fields take an addition a nanosecond.
     recall_rows_weights.deal(-(-rows // block), rows * n * n, block, *args)
 
 
 @parallel
 def recall_rows_weights(
-    task, block, key, order, weights, max_sweeps, states, converged, sweeps, flips, forms
+    task, block, key, order, first_sweep, weights, max_sweeps, states, converged, sweeps, flips, forms
 ):
     """`recall_async_weights` of a block of rows."""
     k, b, _ = states.shape
@@ -226,7 +243,7 @@ def recall_rows_weights(
             if converged[network, row]:
                 continue
             if ended:
-                sweep_order(key, order, sweep, chosen)
+                sweep_order(key, order, first_sweep + sweep, chosen)
                 ended = False
             s_row, field, flipped = s[index - first], fields[index - first], 0
             for i in chosen:

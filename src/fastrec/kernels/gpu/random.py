@@ -36,21 +36,20 @@ def draw_patterns(key: int, first: int, trials: Any, n: int, packed: Any) -> Non
     launch("random", "random_patterns", size, THREADS, np.uint64(key), first, trials, n, k, p, w, packed)
 
 
-def corrupt(key: int, flips: int, n: int, packed: Any) -> None:
-    """Flip `flips` distinct random units of every row of packed (k, b, w), in place."""
+def corrupt(key: int, first: int, flips: int, n: int, packed: Any) -> None:
+    """Flip `flips` distinct random units of the rows first..first+b-1, packed (k, b, w), in place."""
     k, b, w = packed.shape
     flipped = cupy.zeros((k, b, w), dtype=np.uint64)
-    launch(
-        "random", "corrupt", blocks(32 * k * b), THREADS, np.uint64(key), flips, n, k, b, w, flipped, packed
-    )
+    sizes = (int(first), flips, n, k, b, w)
+    launch("random", "corrupt", blocks(32 * k * b), THREADS, np.uint64(key), *sizes, flipped, packed)
 
 
-def corrupt_states(key: int, flips: int, states: Any) -> None:
+def corrupt_states(key: int, first: int, flips: int, states: Any) -> None:
     """`corrupt` for states (k, b, n) int8."""
     k, b, n = states.shape
     flipped = cupy.zeros((k, b, -(-n // 64)), dtype=np.uint64)
-    size = blocks(32 * k * b)
-    launch("random", "corrupt_states", size, THREADS, np.uint64(key), flips, n, k, b, flipped, states)
+    sizes = (int(first), flips, n, k, b)
+    launch("random", "corrupt_states", blocks(32 * k * b), THREADS, np.uint64(key), *sizes, flipped, states)
 
 
 def random_order(key: int, network: int, step: int, sweep: int, order: Any) -> None:

@@ -117,6 +117,7 @@ def flip_clocks(n: int, coupling: float) -> float:
 def recall_async_weights(
     key: int,
     order: Any,
+    first_sweep: int,
     weights: Any,
     max_sweeps: int,
     states: Any,
@@ -126,7 +127,7 @@ def recall_async_weights(
     forms: Any,
 ) -> None:
     """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n): see the reference."""
-    head = (np.uint64(key), ranks_of(order), len(order))
+    head = (np.uint64(key), ranks_of(order), len(order), int(first_sweep))
     recall_from_weights("async", head, weights, max_sweeps, states, converged, sweeps, flips, forms)
 
 
@@ -171,6 +172,7 @@ def recall_from_patterns(
 def recall_async(
     key: int,
     order: Any,
+    first_sweep: int,
     packed: Any,
     units: Any,
     self_coupling: bool,
@@ -184,8 +186,8 @@ def recall_async(
     """Asynchronous recall, states (k, b, w) in place, from packed (k, p, w) and units (k, n, u), without
     couplings in memory: see the reference."""
     small = units.shape[1] <= SMALL
-    head = (np.uint64(key), ranks_of(order), len(order)) if small else (key, order)
-    inputs = (packed, units, self_coupling, max_sweeps, states)
+    ranked = (np.uint64(key), ranks_of(order), len(order)) if small else (key, order)
+    head, inputs = (*ranked, int(first_sweep)), (packed, units, self_coupling, max_sweeps, states)
     recall_from_patterns("async", head, *inputs, converged, sweeps, flips, forms)
 
 
@@ -215,6 +217,7 @@ def pattern_bytes(n: int, p: int) -> int:
 def sweep_async(
     key: int,
     order: Any,
+    first_sweep: int,
     packed: Any,
     units: Any,
     self_coupling: bool,
@@ -244,10 +247,10 @@ def sweep_async(
         count = min(chunk, max_sweeps - first)
         wanted = cupy.zeros((k, count, -(-n // BLOCK)), dtype=np.int32)
         if len(order):
-            orders, base = order, 0
+            orders, base = order, -first_sweep
         else:
             orders, base = cupy.empty((count, n), dtype=np.int32), first
-            draw_orders(key, 0, 0, first, remaining, orders)
+            draw_orders(key, 0, 0, first_sweep + first, remaining, orders)
         launch_grid(
             f"sweep_async<{plane_groups(n)}>",
             (orders, len(orders), base, first, count, units, ones, k, b, n, p, u, diagonal),

@@ -64,18 +64,18 @@ def corruption(key: int, row: int, network: int, step: int, flips: int, n: int) 
     return chosen
 
 
-def corrupt(key: int, flips: int, n: int, packed: np.ndarray) -> None:
-    """Flip `flips` distinct random units of every row of packed (k, b, w), in place."""
+def corrupt(key: int, first: int, flips: int, n: int, packed: np.ndarray) -> None:
+    """Flip `flips` distinct random units of the rows first..first+b-1, packed (k, b, w), in place."""
     k, b, _ = packed.shape
     for network in range(k):
         for row in range(b):
-            for unit in corruption(key, row, network, 0, flips, n):
+            for unit in corruption(key, first + row, network, 0, flips, n):
                 packed[network, row, unit // 64] ^= np.uint64(1 << unit % 64)
 
 
-def corrupt_states(key: int, flips: int, states: np.ndarray) -> None:
+def corrupt_states(key: int, first: int, flips: int, states: np.ndarray) -> None:
     """`corrupt` for states (k, b, n) int8."""
     k, b, n = states.shape
     for network in range(k):
         for row in range(b):
-            states[network, row, corruption(key, row, network, 0, flips, n)] *= -1
+            states[network, row, corruption(key, first + row, network, 0, flips, n)] *= -1

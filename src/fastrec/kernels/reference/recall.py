@@ -12,11 +12,18 @@ from .random import random_order
 
 
 def descend(
-    w: np.ndarray, s: np.ndarray, key: int, network: int, step: int, order: np.ndarray, limit: int
+    w: np.ndarray,
+    s: np.ndarray,
+    key: int,
+    network: int,
+    step: int,
+    order: np.ndarray,
+    limit: int,
+    first_sweep: int = 0,
 ) -> Iterator[int]:
     """Asynchronous sweeps over s (n,) in place; yields the flips of each, ends after the last allowed."""
     sweep_order = np.empty(len(s), dtype=np.int32)
-    for sweep in range(limit):
+    for sweep in range(first_sweep, first_sweep + limit):
         if len(order):
             sweep_order = order[sweep % len(order)]
         else:
@@ -33,6 +40,7 @@ def descend(
 def recall_async_weights(
     key: int,
     order: np.ndarray,
+    first_sweep: int,
     weights: np.ndarray,
     max_sweeps: int,
     states: np.ndarray,
@@ -43,10 +51,11 @@ def recall_async_weights(
 ) -> None:
     """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n).
 
-    order (r, n) int32 holds the orders of the sweeps, used in turn; with r = 0 each sweep draws a random
-    one, the same for all rows and networks.  A row stops after a sweep without a flip: converged (k, b)
-    bool, sweeps (k, b) int32 with that last one, flips (k, b) int64.  forms (k, b, max_sweeps + 1) int64
-    gets s'W s at the start and after each sweep, up to the stop; its last axis may be 0: none recorded.
+    The sweeps are numbered from first_sweep.  order (r, n) int32 holds their orders, sweep t has row t mod r;
+    with r = 0 each sweep draws a random one, the same for all rows and networks.  A row stops after a sweep
+    without a flip: converged (k, b) bool, sweeps (k, b) int32 with that last one, flips (k, b) int64.  forms
+    (k, b, max_sweeps + 1) int64 gets s'W s at the start and after each sweep, up to the stop; its last axis
+    may be 0: none recorded.
     """
     k, b, _ = states.shape
     n = weights.shape[1]
@@ -57,7 +66,7 @@ def recall_async_weights(
             s = spins(states[network, row], n)
             record = forms[network, row]
             record[:1] = s @ w @ s
-            for flipped in descend(w, s, key, 0, 0, order, max_sweeps):
+            for flipped in descend(w, s, key, 0, 0, order, max_sweeps, first_sweep):
                 sweeps[network, row] += 1
                 flips[network, row] += flipped
                 record[sweeps[network, row] : sweeps[network, row] + 1] = s @ w @ s
@@ -107,6 +116,7 @@ def recall_sync_weights(
 def recall_async(
     key: int,
     order: np.ndarray,
+    first_sweep: int,
     packed: np.ndarray,
     units: np.ndarray,
     self_coupling: bool,
@@ -121,7 +131,9 @@ def recall_async(
     k, n, _ = units.shape
     weights = np.empty((k, n, n), dtype=np.int64)
     couplings(units, packed.shape[1], self_coupling, weights)
-    recall_async_weights(key, order, weights, max_sweeps, states, converged, sweeps, flips, forms)
+    recall_async_weights(
+        key, order, first_sweep, weights, max_sweeps, states, converged, sweeps, flips, forms
+    )
 
 
 def recall_sync(

@@ -26,20 +26,21 @@ __global__ void random_patterns(u64 key, i64 first, const i64* trials, i64 n, i6
   }
 }
 
-// Flips `flips` units of each of the k b rows of packed, a warp a row.  flipped (k b, w), zero, gets their bits.
-__global__ void corrupt(u64 key, i64 flips, i64 n, i64 k, i64 b, i64 w, u64* flipped, u64* packed) {
+// Flips `flips` units of the rows first..first + b - 1 of k networks, packed (k, b, w), a warp a row.  flipped
+// (k b, w), zero, gets their bits.
+__global__ void corrupt(u64 key, i64 first, i64 flips, i64 n, i64 k, i64 b, i64 w, u64* flipped, u64* packed) {
   i64 lane = threadIdx.x % WARP;
   for (i64 row = thread_number() / WARP; row < k * b; row += thread_count() / WARP) {
-    choose_units(key, row % b, row / b, 0, flips, n, flipped + row * w);
+    choose_units(key, first + row % b, row / b, 0, flips, n, flipped + row * w);
     for (i64 word = lane; word < w; word += WARP) packed[row * w + word] ^= flipped[row * w + word];
   }
 }
 
 // The same for states (k, b, n); w is that of flipped.
-__global__ void corrupt_states(u64 key, i64 flips, i64 n, i64 k, i64 b, u64* flipped, signed char* states) {
+__global__ void corrupt_states(u64 key, i64 first, i64 flips, i64 n, i64 k, i64 b, u64* flipped, signed char* states) {
   i64 lane = threadIdx.x % WARP, w = (n + 63) / 64;
   for (i64 row = thread_number() / WARP; row < k * b; row += thread_count() / WARP) {
-    choose_units(key, row % b, row / b, 0, flips, n, flipped + row * w);
+    choose_units(key, first + row % b, row / b, 0, flips, n, flipped + row * w);
     for (i64 i = lane; i < n; i += WARP)
       if (bit(flipped + row * w, i)) states[row * n + i] = -states[row * n + i];
   }

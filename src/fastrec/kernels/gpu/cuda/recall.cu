@@ -77,17 +77,17 @@ __device__ void recall_row(i64 n, i64 max_sweeps, const F* fields, unsigned char
 }
 
 template <class F, class Coupling>
-__device__ void recall_async_row(const Coupling& coupling, u64 key, const int* ranks, i64 r, i64 n, i64 max_sweeps,
-                                 const F* fields, unsigned char* scratch, i64 bytes, u64* states, bool* converged,
-                                 int* sweeps, i64* flips, i64* forms, i64 recorded) {
+__device__ void recall_async_row(const Coupling& coupling, u64 key, const int* ranks, i64 r, i64 first_sweep, i64 n,
+                                 i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states,
+                                 bool* converged, int* sweeps, i64* flips, i64* forms, i64 recorded) {
   __shared__ Turn turns[2][WARP];
   if (threadIdx.x == 0) converged[blockIdx.x] = false;
   auto step = [&](const Row<F>& row, i64 sweep, i64& flipped) {
     __syncthreads();
     if (r)
-      for (i64 i = threadIdx.x; i < n; i += blockDim.x) row.keys[i] = ranks[sweep % r * n + i];
+      for (i64 i = threadIdx.x; i < n; i += blockDim.x) row.keys[i] = ranks[(first_sweep + sweep) % r * n + i];
     else
-      draw_keys(key, sweep, 0, 0, n, row.keys);
+      draw_keys(key, first_sweep + sweep, 0, 0, n, row.keys);
     flipped = sweep_row(coupling, n, row, turns);
     if (threadIdx.x == 0) converged[blockIdx.x] = flipped == 0;
     return flipped != 0;
@@ -112,26 +112,26 @@ __device__ void recall_sync_row(const Coupling& coupling, i64 n, i64 max_sweeps,
 }
 
 // Rows of states (k b, w) with their fields (k b, n), a block each: the twins of reference/hopfield.py.  ranks
-// (r, n), or r = 0: random orders.  forms (k b, recorded).
+// (r, n), or r = 0: random orders; sweeps are numbered from first_sweep.  forms (k b, recorded).
 
 template <class F>
 __global__ void __launch_bounds__(512, 2)
-    recall_async(u64 key, const int* ranks, i64 r, const u64* units, i64 p, i64 u, i64 self, i64 b, i64 n,
-                 i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states, bool* converged,
-                 int* sweeps, i64* flips, i64* forms, i64 recorded) {
+    recall_async(u64 key, const int* ranks, i64 r, i64 first_sweep, const u64* units, i64 p, i64 u, i64 self, i64 b,
+                 i64 n, i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states,
+                 bool* converged, int* sweeps, i64* flips, i64* forms, i64 recorded) {
   PatternCoupling coupling = {units + blockIdx.x / b * n * u, u, p, self};
-  recall_async_row(coupling, key, ranks, r, n, max_sweeps, fields, scratch, bytes, states, converged, sweeps, flips,
-                   forms, recorded);
+  recall_async_row(coupling, key, ranks, r, first_sweep, n, max_sweeps, fields, scratch, bytes, states, converged,
+                   sweeps, flips, forms, recorded);
 }
 
 template <class F, class W>
 __global__ void __launch_bounds__(512, 2)
-    recall_async_weights(u64 key, const int* ranks, i64 r, const W* weights, i64 b, i64 n, i64 max_sweeps,
-                         const F* fields, unsigned char* scratch, i64 bytes, u64* states, bool* converged, int* sweeps,
-                         i64* flips, i64* forms, i64 recorded) {
+    recall_async_weights(u64 key, const int* ranks, i64 r, i64 first_sweep, const W* weights, i64 b, i64 n,
+                         i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states,
+                         bool* converged, int* sweeps, i64* flips, i64* forms, i64 recorded) {
   WeightCoupling<W> coupling = {weights + blockIdx.x / b * n * n, n};
-  recall_async_row(coupling, key, ranks, r, n, max_sweeps, fields, scratch, bytes, states, converged, sweeps, flips,
-                   forms, recorded);
+  recall_async_row(coupling, key, ranks, r, first_sweep, n, max_sweeps, fields, scratch, bytes, states, converged,
+                   sweeps, flips, forms, recorded);
 }
 
 template <class F>
