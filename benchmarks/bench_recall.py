@@ -14,8 +14,8 @@ from fastrec.bench.baselines import field_recall, loop_recall
 @pytest.mark.parametrize("fields", ["summed", "kept"])
 def bench_async_recall(versus, fields):
     n, p, b = 10_000, 1000, 100
-    patterns = fastrec.random_patterns(p, n)
-    probes = fastrec.corrupt(patterns[:b], 0.1)
+    patterns = fastrec.random_patterns(p, n, seed=0)
+    probes = fastrec.corrupt(patterns[:b], 0.1, seed=0)
     orders = np.stack([np.random.default_rng(i).permutation(n) for i in range(20)]).astype(np.int32)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

@@ -41,10 +41,10 @@ GRU, SYMBOLS = 512, 65  # of the model of text
 
 def first_recall() -> Task:
     def run() -> Any:
-        patterns = fastrec.random_patterns(10, 100)
+        patterns = fastrec.random_patterns(10, 100, seed=0)
         net = fastrec.HopfieldNetwork(100, backend="cpu")
         net.store(patterns)
-        return net.recall(fastrec.corrupt(patterns, 0.1))
+        return net.recall(fastrec.corrupt(patterns, 0.1, seed=0), seed=0)
 
     return run
 
@@ -65,13 +65,14 @@ def capacity(n: int, trials: int, criterion: Any = "all", stop: Any = "first_fai
 
 
 def recall(n: int, p: int, b: int) -> Task:
-    patterns: Any = fastrec.random_patterns(p, n, packed=n > 10_000)
-    probes = fastrec.corrupt(fastrec.random_patterns(b, n), 0.1)  # of the first b of the patterns
+    patterns: Any = fastrec.random_patterns(p, n, packed=n > 10_000, seed=0)
+    first = fastrec.random_patterns(b, n, seed=0)  # of the patterns
+    probes = fastrec.corrupt(first, 0.1, seed=0)
 
     def run() -> Any:
         net = fastrec.HopfieldNetwork(n, backend="cpu")
         net.store(patterns)
-        return net.recall(probes)
+        return net.recall(probes, seed=0)
 
     return run
 
@@ -84,7 +85,7 @@ def overlaps() -> Task:
 
 
 def couplings(packed: bool) -> Task:
-    patterns = fastrec.random_patterns(1000, 4096, packed=packed)
+    patterns = fastrec.random_patterns(1000, 4096, packed=packed, seed=0)
 
     def run() -> Any:
         net = fastrec.HopfieldNetwork(4096, backend="cpu")

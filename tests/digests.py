@@ -194,10 +194,10 @@ def recalls(update: str) -> Results:
                     yield of, (many, packed, net.recall(probes[..., :1, :], record_energy=True, **options))
         net, _ = network(64, 2000, representation=representation)
         starts = fastrec.random_patterns(5000, 64, seed=9)  # whose overlaps are more than are held at once
-        yield f"{representation}, batches", net.recall(starts, update=update, max_sweeps=2)
+        yield f"{representation}, batches", net.recall(starts, update=update, max_sweeps=2, seed=0)
         net, _ = network(65, 8, 3, representation=representation)
         starts = fastrec.random_patterns(400, 65, seed=9, networks=3)
-        yield f"{representation}, many rows", net.recall(starts, update=update, max_sweeps=9)
+        yield f"{representation}, many rows", net.recall(starts, update=update, max_sweeps=9, seed=0)
 
 
 @case("exact")

@@ -175,9 +175,9 @@ def test_any_scan_equals_definition(compiled, n, newest, largest, synchronous, l
 def test_wide_fields_where_narrow_ones_could_overflow(compiled, n):
     # At n = 14000 the sums of overlaps pass 16 bits long before the first failure near p = 510; from 2^14 on
     # fields have 32 bits, and a memory gets several groups of patterns at once.
-    fields = fastrec.capacity(n, trials=1, corruption=0, backend=compiled)
+    fields = fastrec.capacity(n, trials=1, flips=0, backend=compiled)
     p = int(fields.counts[0])
-    patterns = fastrec.random_patterns(p + 1, n, backend=compiled)
+    patterns = fastrec.random_patterns(p + 1, n, backend=compiled, seed=0)
     net = fastrec.HopfieldNetwork(n, backend=compiled)
     net.store(patterns[:p])
     assert net.is_stable(patterns[:p]).all()
@@ -188,12 +188,10 @@ def test_wide_fields_where_narrow_ones_could_overflow(compiled, n):
 @pytest.mark.parametrize("n", [9001, pytest.param(16_391, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("quick")
 def test_largest_is_the_last_stable_load(compiled, n):
-    first = int(fastrec.capacity(n, trials=1, corruption=0, backend=compiled).counts[0])
+    first = int(fastrec.capacity(n, trials=1, flips=0, backend=compiled).counts[0])
     limit = first + 45
-    largest = fastrec.capacity(
-        n, trials=1, corruption=0, stop="largest", max_patterns=limit, backend=compiled
-    )
-    patterns = fastrec.random_patterns(limit, n, backend=compiled)
+    largest = fastrec.capacity(n, trials=1, flips=0, stop="largest", max_patterns=limit, backend=compiled)
+    patterns = fastrec.random_patterns(limit, n, backend=compiled, seed=0)
     net, stable = fastrec.HopfieldNetwork(n, backend=compiled), []
     net.store(patterns[:first])
     for p in range(first, limit + 1):
@@ -242,7 +240,7 @@ def test_stable_share_at_the_binomial_median(n, networks, slack):
     # slack: the Poisson curve takes bits as independent; measured, it is low by that much at small n.
     p = theory.capacity_quantile(n)
     net = fastrec.HopfieldNetwork(n, backend="cpu")
-    patterns = fastrec.random_patterns(p, n, networks=networks, packed=True)
+    patterns = fastrec.random_patterns(p, n, networks=networks, packed=True, seed=0)
     net.store(patterns)
     share = net.is_stable(patterns).all(axis=1).mean()
     expected = float(theory.all_stable_probability(n, p))
@@ -252,8 +250,8 @@ def test_stable_share_at_the_binomial_median(n, networks, slack):
 
 @pytest.mark.parametrize(("n", "trials"), [(100, 2000), (1000, 400), (10_000, 30)])
 def test_stops_enclose_the_binomial_median(n, trials):
-    first = fastrec.capacity(n, trials, corruption=0, backend="cpu")
-    largest = fastrec.capacity(n, trials, corruption=0, stop="largest", backend="cpu")
+    first = fastrec.capacity(n, trials, flips=0, backend="cpu")
+    largest = fastrec.capacity(n, trials, flips=0, stop="largest", backend="cpu")
     assert (first.counts <= largest.counts).all()
     assert (first.counts < largest.counts).any()
     median = theory.capacity_quantile(n)
@@ -268,11 +266,11 @@ def test_stops_enclose_the_binomial_median(n, trials):
 def test_first_synchronous_step():
     n, alpha, m0, b = 10_000, 0.2, 0.5, 100
     p = int(alpha * n)
-    patterns = fastrec.random_patterns(p, n, packed=True)
+    patterns = fastrec.random_patterns(p, n, packed=True, seed=0)
     net = fastrec.HopfieldNetwork(n, backend="cpu")
     net.store(patterns)
     memories = fastrec.PackedStates(patterns.words[:b].copy(), n)
-    step = net.recall(fastrec.corrupt(memories, (1 - m0) / 2), update="sync", max_sweeps=1)
+    step = net.recall(fastrec.corrupt(memories, (1 - m0) / 2, seed=0), update="sync", max_sweeps=1)
     m1 = np.diagonal(net.overlaps(step.states))
     # The load of the other p - 1 patterns; 4 standard errors of the mean and the 1/n of finite size.
     expected = float(theory.first_step_overlap(m0, (p - 1) / n))
@@ -285,7 +283,7 @@ def test_retrieval_overlap_is_that_of_ags(alpha, b):
     patterns = fastrec.random_patterns(int(alpha * n), n, packed=True, seed=1)
     net = fastrec.HopfieldNetwork(n, backend="cpu")
     net.store(patterns)
-    result = net.recall(fastrec.PackedStates(patterns.words[:b].copy(), n))
+    result = net.recall(fastrec.PackedStates(patterns.words[:b].copy(), n), seed=0)
     m = np.diagonal(net.overlaps(result.states))
     assert result.converged.all()
     assert abs(m.mean() - float(theory.ags_overlap(alpha))) < 4 * m.std() / b**0.5 + 1 / n

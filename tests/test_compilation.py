@@ -175,7 +175,7 @@ def test_what_is_warmed_is_what_jobs_use(monkeypatch: pytest.MonkeyPatch) -> Non
     fastrec.capacity_scaling([10, 30], trials=5, backend="cpu")
     net = fastrec.HopfieldNetwork(100, backend="cpu")
     net.store(fastrec.random_patterns(9, 100, seed=1))
-    net.recall(fastrec.corrupt(fastrec.random_patterns(9, 100, seed=1), 0.1))
+    net.recall(fastrec.corrupt(fastrec.random_patterns(9, 100, seed=1), 0.1, seed=0), seed=0)
     net.recall(fastrec.random_patterns(9, 100, seed=2), update="sync")
     for cell in ("elman", "jordan", "gru", "lstm"):
         rnn = fastrec.RNN(4, 7, 5, cell, backend="cpu", seed=0)

@@ -45,9 +45,9 @@ def measured() -> dict[str, Any]:
         scaling = fastrec.capacity_scaling([10, 20], trials=5)
         curve = fastrec.retrieval_curve(30, [0.1, 0.2], trials=2)
         return {
-            "recall": net.recall(patterns),
-            "recall of one": net.recall(patterns[0]),
-            "packed recall": net.recall(fastrec.pack(patterns), record_energy=True),
+            "recall": net.recall(patterns, seed=0),
+            "recall of one": net.recall(patterns[0], seed=0),
+            "packed recall": net.recall(fastrec.pack(patterns), record_energy=True, seed=0),
             "packed": fastrec.pack(patterns),
             "oscillation": fastrec.find_oscillation(40, 5, seed=1),
             "capacity": scaling[0],

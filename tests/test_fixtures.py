@@ -26,6 +26,8 @@ import fastrec
 import fastrec.plot
 from fastrec.cli import main
 
+# 0.1.0 had these names alone.
+pytestmark = pytest.mark.filterwarnings("ignore:(corruption|noise)= is called flips=:DeprecationWarning")
 EXPECTED = json.loads((DATA / "expected.json").read_text())
 PLACES = json.loads((DATA / "places.json").read_text())
 RUNS = sorted(name for name in JOBS if name.endswith(".db"))
@@ -71,7 +73,9 @@ def finished(path: Path) -> set[Any]:
             return set(enumerate(archive["history.seconds"].tolist()))
     with contextlib.closing(sqlite3.connect(path)) as file:
         (table,) = file.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchone()
-        return set(file.execute(f"SELECT * FROM {table}"))
+        columns = file.execute(f"PRAGMA table_info({table})")
+        names = [f'"{name}"' for _, name, *_ in columns if name != "share"]  # which came later
+        return set(file.execute(f"SELECT {', '.join(names)} FROM {table}"))
 
 
 def seconds(result: Any) -> list[float]:
@@ -113,7 +117,19 @@ def test_damaged_runs_are_salvaged(name: str, copy: Any, caplog: pytest.LogCaptu
 def test_results_write_the_same_tables(stem: str, tmp_path: Path) -> None:
     path = tmp_path / f"{stem}.csv"
     FILES[f"{stem}.pickle"].read(DATA / f"{stem}.pickle").save(path)
-    assert path.read_bytes() == (DATA / path.name).read_bytes()
+    head, columns, *rows = path.read_text().splitlines()
+    before = (DATA / path.name).read_text().splitlines()
+    # What came later: the name of the last column, and the share of flipped units of capacities.
+    kind = "retrieval" if stem == "retrieval" else "capacity"
+    if stem != "text_history":
+        assert head == f"# fastrec {kind} {2 if stem == 'retrieval' else 3}"
+        head, columns = f"# fastrec {kind} 1", columns.replace("total_seconds", "seconds")
+    if kind == "capacity" and stem != "text_history":
+        at = columns.split(",").index("share")
+        cells = [line.split(",") for line in (columns, *rows[:-1])]
+        assert {line.pop(at) for line in cells} == {"share", "0.0"}
+        columns, *rows = [*map(",".join, cells), rows[-1]]
+    assert [head, columns, *rows] == before
 
 
 @pytest.mark.parametrize("stem", ["capacities", "retrievals"])

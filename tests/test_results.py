@@ -224,7 +224,7 @@ def test_fit_leaves_out_what_it_cannot_weigh():
 def test_rows_are_plain_and_come_back(scaling):
     rows = [row for r in scaling for row in r._rows()]
     assert {tuple(map(type, row)) for row in rows} == {
-        (int, int, int, int, str, str, int, str, int, int, int, str, float)
+        (int, int, int, int, str, str, int, str, int, int, int, float, str, float)
     }
     assert len(rows[0]) == len(SCHEMA.columns)
     assert from_rows(rows) == scaling.results
@@ -236,7 +236,7 @@ def test_file_is_tidy_csv(scaling, tmp_path):
     path = tmp_path / "c.csv"
     scaling.save(path)
     lines = path.read_text().splitlines()
-    assert lines[0] == "# fastrec capacity 1"
+    assert lines[0] == "# fastrec capacity 3"
     assert lines[-1] == "# end 100"
     table = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     assert tuple(table[0]) == tuple(SCHEMA.columns)
@@ -303,17 +303,17 @@ def damage(old, new):
         (lambda text: text[: len(text) // 2], "truncated"),
         (lambda text: text.splitlines()[0], "truncated"),
         (lambda text: text.replace("\n100,5,", "\n\n100,5,"), "counts 100 rows but there are 101"),
-        (damage("capacity 1", "capacity 2"), "format '2'"),
+        (damage("capacity 3", "capacity 4"), "format '4'"),
         (damage("n,trial", "trial,n"), "line 2"),
         (damage("# end 100", "# end 99"), "counts 99 rows but there are 100"),
         (damage("# end 100", "# end"), "truncated"),
-        (damage(",async,", ",async,,"), "line 3 has 14 fields"),
+        (damage(",async,", ",async,,"), "line 3 has 15 fields"),
         (damage("\n100,4,", "\n100,four,"), "line 7 has 'four' for trial"),
         (damage("\n100,4,", "\n100,5,"), "trial 5 comes twice"),
         (damage("\n100,59,", "\n100,60,"), "trials must be 0 to 59"),
         (damage("\n100,4,", "\n-100,4,"), "n = -100"),
-        (damage(",0.25\n", ",soon\n"), "'soon' for seconds"),
-        (damage(",0.25\n", ",0.5\n"), "disagree on seconds"),
+        (damage(",0.25\n", ",soon\n"), "'soon' for total_seconds"),
+        (damage(",0.25\n", ",0.5\n"), "disagree on total_seconds"),
         (lambda text: text.replace(",0.25\n", ",nan\n"), "n = 100"),
         (lambda text: text.replace(",async,", ",magic,"), "update must be one of"),
         (lambda text: text.replace(",5000,", ",5,"), "max_patterns = 5"),

@@ -119,7 +119,7 @@ def test_census_knows_each_kind_of_end(n):
 
 def test_results_are_the_same_on_every_backend():
     arguments = ([1, 33, 65], [0.001, 0.06, 0.2, 0.5])
-    given = {"trials": 2, "probes": 7, "noise": 0.1, "tolerance": 0.05, "seed": 2**64 - 1}
+    given = {"trials": 2, "probes": 7, "flips": 0.1, "tolerance": 0.05, "seed": 2**64 - 1}
     one, other = (fastrec.retrieval_scaling(*arguments, **given, backend=b) for b in ("cpu", "reference"))
     assert one.outcomes == other.outcomes
     assert (one.backend, other.backend) == ("cpu", "reference")
@@ -148,24 +148,26 @@ class Backwards(Executor):
 
 def test_results_depend_on_no_order_and_no_neighbours():
     alphas = [0.03, 0.09, 0.15, 0.2]
-    whole = fastrec.retrieval_curve(150, alphas, 3, 20, 0.15, seed=5)
+    whole = fastrec.retrieval_curve(150, alphas, 3, 20, flips=0.15, seed=5)
     for executor in (Backwards(), ThreadPoolExecutor(2)):
         with executor:
-            assert fastrec.retrieval_curve(150, alphas, 3, 20, 0.15, seed=5, executor=executor).outcomes == (
-                whole.outcomes
-            )
-    assert fastrec.retrieval_curve(150, alphas[::-1] * 2, 3, 20, 0.15, seed=5).outcomes == whole.outcomes
-    part = fastrec.retrieval_curve(150, 0.09, 2, 20, 0.15, seed=5)
+            assert fastrec.retrieval_curve(
+                150, alphas, 3, 20, flips=0.15, seed=5, executor=executor
+            ).outcomes == (whole.outcomes)
+    assert (
+        fastrec.retrieval_curve(150, alphas[::-1] * 2, 3, 20, flips=0.15, seed=5).outcomes == whole.outcomes
+    )
+    part = fastrec.retrieval_curve(150, 0.09, 2, 20, flips=0.15, seed=5)
     assert set(part.outcomes) < set(whole.outcomes) and len(part.outcomes) == 2
-    assert fastrec.retrieval_curve(150, alphas, 3, 20, 0.15, seed=6).outcomes != whole.outcomes
-    sizes = fastrec.retrieval_scaling([80, 150], alphas, 3, 20, 0.15, seed=5)
+    assert fastrec.retrieval_curve(150, alphas, 3, 20, flips=0.15, seed=6).outcomes != whole.outcomes
+    sizes = fastrec.retrieval_scaling([80, 150], alphas, 3, 20, flips=0.15, seed=5)
     assert sizes.outcomes[-12:] == whole.outcomes
     assert len(sizes.curves) == 2
 
 
 def test_a_map_is_curves_from_several_starts_in_the_same_networks():
     basins = fastrec.basin_map(120, [0.05, 0.1], [0.2, 0.8, 1.0], 2, 9)
-    curves = [fastrec.retrieval_curve(120, [0.05, 0.1], 2, 9, noise) for noise in (0.4, 0.1, 0)]
+    curves = [fastrec.retrieval_curve(120, [0.05, 0.1], 2, 9, flips=flips) for flips in (0.4, 0.1, 0)]
     assert basins.outcomes == tuple(sorted(o for curve in curves for o in curve.outcomes))
     assert [n for n, _ in basins.curves] == [120] * 3
     assert [start for _, start in basins.curves] == pytest.approx([1.0, 0.8, 0.2])
@@ -224,11 +226,11 @@ def test_student_has_the_published_values():
 
 
 def test_files_and_tables(tmp_path):
-    result = fastrec.retrieval_scaling([30, 41], [0.1, 0.2], 2, 3, 0.1, tolerance=0.05, seed=2**64 - 1)
+    result = fastrec.retrieval_scaling([30, 41], [0.1, 0.2], 2, 3, flips=0.1, tolerance=0.05, seed=2**64 - 1)
     result.save(tmp_path / "r.csv")
     assert RetrievalResult.load(tmp_path / "r.csv") == result
     first, head, *rows, end = (tmp_path / "r.csv").read_text().splitlines()
-    assert (first, head, end) == ("# fastrec retrieval 1", ",".join(SCHEMA.columns), "# end 8")
+    assert (first, head, end) == ("# fastrec retrieval 2", ",".join(SCHEMA.columns), "# end 8")
     assert rows[0].startswith("30,3,3,0,3,")
     lines = result.table().splitlines()
     assert lines[0] == f"retrieval: {result.definition}"
@@ -245,8 +247,8 @@ def test_files_and_tables(tmp_path):
 
 def test_run_files_resume(tmp_path, monkeypatch):
     """A run that ended in the middle goes on, in processes, and ends as one without a break."""
-    given = ([20, 31], [0.1, 0.2], 3, 2, 0.1)
-    expected = fastrec.retrieval_scaling(*given)
+    given, flips = ([20, 31], [0.1, 0.2], 3, 2), {"flips": 0.1}
+    expected = fastrec.retrieval_scaling(*given, **flips)
     path, ran, retrieve_one = tmp_path / "r.db", [], retrieval.retrieve
 
     def interrupted(task):
@@ -257,17 +259,17 @@ def test_run_files_resume(tmp_path, monkeypatch):
 
     monkeypatch.setattr(retrieval, "retrieve", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fastrec.retrieval_scaling(*given, out=path)
+        fastrec.retrieval_scaling(*given, **flips, out=path)
     part = RetrievalResult.load(path)
     assert part.outcomes == expected.outcomes[:4]
     monkeypatch.setattr(retrieval, "retrieve", retrieve_one)
     with ThreadPoolExecutor(2) as threads:
-        whole = fastrec.retrieval_scaling(*given, out=path, executor=threads)
+        whole = fastrec.retrieval_scaling(*given, **flips, out=path, executor=threads)
     assert whole.outcomes == RetrievalResult.load(path).outcomes == expected.outcomes
     assert export(path, tmp_path / "r.csv") == 12
     assert RetrievalResult.load(tmp_path / "r.csv").outcomes == expected.outcomes
     monkeypatch.setattr(retrieval, "retrieve", lambda task: pytest.fail("known already"))
-    assert fastrec.retrieval_scaling(*given, out=path).outcomes == expected.outcomes
+    assert fastrec.retrieval_scaling(*given, **flips, out=path).outcomes == expected.outcomes
     with pytest.raises(ValueError, match="probes is 2 in the file, 4 is asked"):
         fastrec.retrieval_scaling(*given[:3], 4, out=path)
     with pytest.raises(ValueError, match="a run of retrieval, not of capacity"):
@@ -292,8 +294,8 @@ def test_damaged_files_are_refused(tmp_path):
         with pytest.raises(ValueError, match=r"r\.csv: "):
             RetrievalResult.load(path)
     for old, new, word in (
-        (b"retrieval 1", b"retrieval 2", "format '2', but this fastrec reads format 1"),
-        (b"retrieval 1", b"capacity 1", "not a fastrec retrieval file"),
+        (b"retrieval 2", b"retrieval 3", "format '3', but this fastrec reads format 1 or 2"),
+        (b"retrieval 2", b"capacity 2", "not a fastrec retrieval file"),
         (b"probed", b"asked", "line 2 should name the columns"),
         (b",cpu,", b",cpu,cpu,", "line 3 has"),
         (b",async,", b",never,", "trials disagree on update, 'never' and 'async'"),
@@ -332,8 +334,8 @@ def test_impossible_results_are_refused(change, word):
         ({"alphas": 1e9}, "alphas is 1000000000"),
         ({"trials": 0}, "trials is 0"),
         ({"probes": 0}, "probes is 0"),
-        ({"noise": 1.01}, r"noise is 1\.01; it must be a number from 0 to 1"),
-        ({"noise": "some"}, "noise is 'some'"),
+        ({"flips": 1.01}, r"flips is 1\.01; a float is a fraction from 0 to 1"),
+        ({"flips": "some"}, "flips is 'some'"),
         ({"update": "both"}, "update is 'both'"),
         ({"tolerance": -0.1}, "tolerance is"),
         ({"max_sweeps": 0}, "max_sweeps is 0"),
@@ -358,9 +360,9 @@ def test_bad_arguments_of_the_others_are_named():
 def test_one_of_everything_and_more_patterns_than_units():
     one = fastrec.retrieval_curve(1, 1, 1, 1)
     assert one.outcomes == (Outcome(1, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0),)
-    flipped = fastrec.retrieval_curve(1, 1, 1, 1, noise=1.0)  # without couplings it stays where it is
+    flipped = fastrec.retrieval_curve(1, 1, 1, 1, flips=1.0)  # without couplings it stays where it is
     assert flipped.points[0].overlap == -1 and flipped.points[0].share("inverse") == 1
-    many = fastrec.retrieval_curve(9, 5, 2, 45, 0.3).points[0]
+    many = fastrec.retrieval_curve(9, 5, 2, 45, flips=0.3).points[0]
     assert (many.p, many.probed) == (45, 90)
     assert fastrec.retrieval_curve(70, 0.0, 1).points[0].p == 1
 

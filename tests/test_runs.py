@@ -438,7 +438,7 @@ def test_a_run_of_another_definition_is_refused_before_work(tmp_path, monkeypatc
     fastrec.capacity_scaling([10], 2, path, backend="reference")
     monkeypatch.setattr(capacity_module, "scan", lambda *_: pytest.fail("work started"))
     with pytest.raises(ValueError, match="corruption is 1 in the file, 0 is asked; seed is 0 in the file, 4"):
-        fastrec.capacity_scaling([20], 2, path, seed=4, corruption=0)
+        fastrec.capacity_scaling([20], 2, path, seed=4, flips=0)
     with pytest.raises(ValueError, match="max_patterns of n = 10 is"):
         fastrec.capacity_scaling([20, 10], 2, path, max_patterns=3)
     with pytest.raises(ValueError, match="give one of them"):
@@ -488,7 +488,9 @@ def test_unfinished_runs_load_up_to_the_first_gap(tmp_path):
 def test_export(tmp_path, monkeypatch):
     path, out = tmp_path / "a.db", tmp_path / "b.csv"
     run = fastrec.capacity_scaling([10, 20], 6, path, backend="reference")
-    assert list(SCHEMA.run_columns)[: len(SCHEMA.columns)] == list(SCHEMA.columns)
+    *shared, total = SCHEMA.columns
+    assert [*shared, "seconds"] == list(SCHEMA.run_columns)[: len(SCHEMA.columns)]
+    assert total == "total_seconds"
     assert export(path, out) == 12
     loaded = ScalingResult.load(out)
     same(loaded, run)

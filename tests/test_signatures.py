@@ -31,6 +31,9 @@ CHANGED: dict[str, str] = {
     "RNN.generate": FRESH,
     "RNN.loss_and_gradients": FRESH,
     "fit": FRESH,
+    **dict.fromkeys(("random_patterns", "corrupt", "HopfieldNetwork.recall"), FRESH),
+    **dict.fromkeys(("capacity", "capacity_scaling"), "corruption is called flips"),
+    **dict.fromkeys(("retrieval_curve", "retrieval_scaling"), "noise is called flips"),
 }
 
 

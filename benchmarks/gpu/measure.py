@@ -208,11 +208,11 @@ def network(backend: str, p: int, n: int, b: int, **options: Any) -> tuple[Any, 
     """Return a network of random patterns and its first b patterns with 10 % flipped bits, packed on the
     device."""
     networks = options.pop("networks", None)
-    patterns = fastrec.random_patterns(p, n, networks=networks, backend=backend, packed=True)
+    patterns = fastrec.random_patterns(p, n, networks=networks, backend=backend, packed=True, seed=0)
     net = fastrec.HopfieldNetwork(n, backend=backend, **options)
     net.store(patterns)
     first = fastrec.PackedStates(patterns.words[..., :b, :].copy(), n)
-    return net, fastrec.corrupt(first, 0.1, backend=backend)
+    return net, fastrec.corrupt(first, 0.1, backend=backend, seed=0)
 
 
 def stored(name: str) -> Any:

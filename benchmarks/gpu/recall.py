@@ -70,13 +70,13 @@ def beside_cpu(
 
     def check(result: Any) -> None:
         other, same_probes = network("cpu", p, n, b, **options)
-        equal(result, other.recall(same_probes, update=update))
+        equal(result, other.recall(same_probes, update=update, seed=0))
 
     which = f"{networks} networks of " if networks else ""
     measure(
         report,
         f"{name}, {which}n = {n}, p = {p}, {b} probes with 10 % flipped",
-        lambda: net.recall(probes, update=update),
+        lambda: net.recall(probes, update=update, seed=0),
         check,
         lambda r: count(int(host(r.sweeps).sum()), int(host(r.flips).sum())),
         unit,

@@ -32,9 +32,9 @@ def step_ends(n, most):
 
 
 def main(n=10_000, network=10, path="bounds.svg"):
-    count = fastrec.capacity(n, network + 1, corruption=0).counts[network]
+    count = fastrec.capacity(n, network + 1, flips=0).counts[network]
     ends = step_ends(n, count + 1)
-    x = fastrec.random_patterns(ends[-1], n, networks=network + 1)[network].astype(np.float32)
+    x = fastrec.random_patterns(ends[-1], n, networks=network + 1, seed=0)[network].astype(np.float32)
     stored = x[: count + 1]
     memory, first = divmod(int((stored @ stored.T @ stored * stored).argmin()), n)
     overlaps = x @ x[memory]

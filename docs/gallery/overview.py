@@ -35,8 +35,8 @@ def draw_letters(figure, word="ATOM", side=32):
     memories = pictures.reshape(len(word), -1)
     network = fastrec.HopfieldNetwork(side * side)
     network.store(memories)
-    probes = fastrec.corrupt(memories, 0.25)
-    recalled = network.recall(probes).states
+    probes = fastrec.corrupt(memories, 0.25, seed=0)
+    recalled = network.recall(probes, seed=0).states
     axes = figure.subplots(3, len(word))
     for row, (states, title) in enumerate(((memories, "stored"), (probes, "probe"), (recalled, "recalled"))):
         for ax, state, memory in zip(axes[row], states, memories, strict=True):

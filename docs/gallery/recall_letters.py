@@ -12,13 +12,13 @@ import fastrec
 from fastrec.plot import glyphs, recall_figure, save_figure
 
 
-def main(word="ATOM", side=32, noise=0.25, path="recall_letters.png"):
+def main(word="ATOM", side=32, flips=0.25, path="recall_letters.png"):
     pictures = glyphs(list(word), side)
     memories = pictures.reshape(len(word), -1)
     network = fastrec.HopfieldNetwork(side * side)
     network.store(memories)
-    probes = fastrec.corrupt(memories, noise, seed=0)
-    found = network.recall(probes)
+    probes = fastrec.corrupt(memories, flips, seed=0)
+    found = network.recall(probes, seed=0)
 
     figure = recall_figure(pictures, probes.reshape(pictures.shape), found.states.reshape(pictures.shape))
     save_figure(figure, path, dpi=120)

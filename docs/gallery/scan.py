@@ -48,7 +48,7 @@ def scan(x, flipped):
 
 def main(n=200, most=36, networks=40, path="scan.svg"):
     random = np.random.default_rng(1)
-    patterns = fastrec.random_patterns(most, n, networks=networks).astype(int)
+    patterns = fastrec.random_patterns(most, n, networks=networks, seed=0).astype(int)
     flipped = random.integers(n, size=(networks, most, most))
     kinds = np.array([scan(*pair) for pair in zip(patterns, flipped, strict=True)])
     loads = np.arange(1, most + 1)

@@ -85,7 +85,7 @@ def overlaps() -> Iterator[Job]:
 
 def store() -> Iterator[Job]:
     p, n = 1000, 4096
-    patterns = random_patterns(p, n)
+    patterns = random_patterns(p, n, seed=0)
     floats = patterns.astype(np.float32)
 
     def ours() -> np.ndarray:
@@ -102,8 +102,8 @@ def store() -> Iterator[Job]:
 
 def recall() -> Iterator[Job]:
     n, p, b = 10_000, 1000, 64
-    patterns = random_patterns(p, n)
-    probes = corrupt(patterns[:b], 0.1)
+    patterns = random_patterns(p, n, seed=0)
+    probes = corrupt(patterns[:b], 0.1, seed=0)
     orders = np.stack([np.random.default_rng(i).permutation(n) for i in range(20)]).astype(np.int32)
     net = HopfieldNetwork(n, backend="cpu", representation="patterns")
     net.store(patterns)
@@ -138,8 +138,8 @@ def scan(n: int) -> Job:
     counts = ours().counts
     if sample:
         limit = capacity_bound(n)
-        patterns = random_patterns(limit, n, networks=sample, backend="cpu").astype(np.float32)
-        exact = capacity(n, sample, corruption=0, backend="cpu").counts.tolist()
+        patterns = random_patterns(limit, n, networks=sample, backend="cpu", seed=0).astype(np.float32)
+        exact = capacity(n, sample, flips=0, backend="cpu").counts.tolist()
 
     # The baselines are slow, so they are checked during timing and not in a call of their own.
     def in_numpy() -> None:

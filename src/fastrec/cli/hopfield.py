@@ -16,11 +16,14 @@ from .machine import describe_device
 from .options import (
     BackendOption,
     DaskOption,
+    FlipsOption,
+    NoiseOption,
     OutOption,
     SeedOption,
     ThreadsOption,
     UpdateOption,
     WorkersOption,
+    parse_flips,
     parse_loads,
     parse_sizes,
     parse_stop,
@@ -43,7 +46,8 @@ def capacity(
             help="Count up to the first load that fails, or to the largest that passes.",
         ),
     ] = "first-failure",
-    corruption: Annotated[int, typer.Option(help="Number of bits flipped in each probe.")] = 1,
+    flips: FlipsOption = "1",
+    corruption: Annotated[int | None, typer.Option("--corruption", hidden=True)] = None,
     update: UpdateOption = "async",
     max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
     max_patterns: Annotated[
@@ -77,7 +81,7 @@ def capacity(
             out,
             criterion=criterion,
             stop=parse_stop(stop),
-            corruption=corruption,
+            flips=parse_flips(flips) if corruption is None else corruption,
             update=update,
             seed=seed,
             backend=name,
@@ -104,7 +108,8 @@ def retrieval(
     ] = "0.08:0.16:lin17",
     trials: Annotated[int, typer.Option(help="Independent networks of each size and load.")] = 10,
     probes: Annotated[int, typer.Option(help="Number of memories probed in each network.")] = 100,
-    noise: Annotated[float, typer.Option(min=0, max=1, help="Fraction of units flipped in a probe.")] = 0.0,
+    flips: FlipsOption = "0",
+    noise: NoiseOption = None,
     tolerance: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of units that may be wrong after recall.")
     ] = 0.05,
@@ -133,10 +138,10 @@ def retrieval(
             alphas,
             trials,
             probes,
-            noise,
-            update,
-            seed,
-            resolve(backend and backend.value, domain="hopfield"),
+            update=update,
+            seed=seed,
+            backend=resolve(backend and backend.value, domain="hopfield"),
+            flips=parse_flips(flips) if noise is None else noise,
             tolerance=tolerance,
             max_sweeps=max_sweeps,
             out=out,
@@ -154,7 +159,8 @@ def retrieval(
 def recall(
     text: Annotated[str, typer.Argument(help="Letters and digits, each one memory.")] = "ATOM",
     side: Annotated[int, typer.Option(min=4, max=512, help="Pictures have side x side units.")] = 32,
-    noise: Annotated[float, typer.Option(min=0, max=1, help="Fraction of units flipped.")] = 0.25,
+    flips: FlipsOption = "0.25",
+    noise: NoiseOption = None,
     update: UpdateOption = "async",
     seed: SeedOption = 0,
     backend: BackendOption = None,
@@ -175,12 +181,13 @@ def recall(
     memories = pictures.reshape(len(letters), -1)
     network = HopfieldNetwork(side * side, backend=resolve(backend and backend.value))
     network.store(memories)
-    probes = corrupt(memories, noise, seed, network.backend)
+    probes = corrupt(memories, parse_flips(flips) if noise is None else noise, seed, network.backend)
     result = network.recall(probes, update=update, seed=seed)
     if out is not None:  # before the table, as `| head` may end the program
         shape = pictures.shape
         save_figure(recall_figure(pictures, probes.reshape(shape), result.states.reshape(shape)), out)
-    show(f"{len(letters)} memories of {side} x {side} = {network.n} units, {noise:.0%} flipped, {update}")
+    share = np.count_nonzero(probes[0] != memories[0]) / network.n
+    show(f"{len(letters)} memories of {side} x {side} = {network.n} units, {share:.0%} flipped, {update}")
     show(f"{'memory':>6} {'overlap before':>15} {'after':>7} {'sweeps':>7} {'flips':>7}  stops at")
     before, after = (np.diagonal(network.overlaps(states)) for states in (probes, result.states))
     for i, letter in enumerate(letters):

@@ -41,6 +41,13 @@ BackendOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers, from 0 to 2^64-1.")]
 UpdateOption = Annotated[Update, typer.Option(help="Update units one after another or all at once.")]
+FlipsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="<int|float>", help="Units flipped in each probe: a number, as 1, or a share, as 0.1 or 1.0."
+    ),
+]
+NoiseOption = Annotated[float | None, typer.Option("--noise", min=0, max=1, hidden=True)]
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="Maximum number of CPU threads.  [default: all cores]")
 ]
@@ -73,6 +80,16 @@ def parse_loads(text: str) -> list[float]:
             f"{text!r} is neither a list (0.1,0.12) nor a range (0.08:0.16:lin17)"
         ) from None
     return [float(f"{load:.12g}") for load in np.linspace(low, high, number)]
+
+
+def parse_flips(text: str) -> int | float:
+    """A number of units from "1", a share of them from "0.1" or "1.0"."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    raise typer.BadParameter(f"{text!r} is neither a number of units (1) nor a share of them (0.1 or 1.0)")
 
 
 def parse_sizes(text: str) -> list[int]:

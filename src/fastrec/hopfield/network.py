@@ -393,6 +393,7 @@ class HopfieldNetwork:
             if first_sweep >= len(orders):
                 raise ValueError(f"first_sweep is {first_sweep}; order holds sweeps 0 to {len(orders) - 1}")
             max_sweeps = min(max_sweeps, len(orders) - first_sweep)
+        seed = read_seed(seed)
         states, shape = self._read("probes", probes, name, stored)
         k, b, _ = states.shape
         where = backend_of(array_of(probes))
@@ -426,7 +427,6 @@ class HopfieldNetwork:
                 require_memory(f"record_energy of {limit} sweeps", energy_bytes, backend=name)
             return run(seed, limit, limit + 1)
 
-        seed = read_seed(seed)
         seeds = [seed + r & MAX_SEED for r in range(times)]
         runs = [run_recorded(each) if record_energy else run(each, max_sweeps, 0) for each in seeds]
         states, stopped, sweeps, flips = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..backend import move, resolve
 from ..display import Displayed
 from ..kernels import words
-from ..streams import stream_key
+from ..streams import Seed, read_seed, stream_key
 from ..validation import as_int, require_memory
 from .network import HopfieldNetwork
 from .recall import RecallResult
@@ -88,7 +88,7 @@ class OscillationResult(Displayed):
         return plot.draw_oscillation(ax, self) if ax is not None else self._figure().axes[0]
 
 
-def find_oscillation(n: int, p: int, seed: int = 0, backend: str | None = None) -> OscillationResult:
+def find_oscillation(n: int, p: int, seed: Seed = 0, backend: str | None = None) -> OscillationResult:
     """Search for a start state that cycles under synchronous and converges under asynchronous updates.
 
     Networks of random patterns are tried in turn, each from 64 random start states, 4096 in all.  Cycles are
@@ -100,9 +100,10 @@ def find_oscillation(n: int, p: int, seed: int = 0, backend: str | None = None) 
         Number of units.
     p : int
         Number of stored patterns.
-    seed : int, default 0
-        Seed of patterns, start states and asynchronous orders, 0 to 2^64 - 1.  The first network stores
-        ``random_patterns(p, n, seed)``.
+    seed : int, numpy.random.Generator or None, default 0
+        Seed of patterns, start states and asynchronous orders: 0 to 2^64 - 1, a generator to draw it from, or
+        None for a fresh one.  The first network stores ``random_patterns(p, n, seed)``.  The result holds it
+        as ``async_.seed``.
     backend : str, optional
         "cpu", "gpu", "reference" or "auto"; by default the one in force.
 
@@ -124,7 +125,8 @@ def find_oscillation(n: int, p: int, seed: int = 0, backend: str | None = None) 
     (2, True)
     """
     n, p = as_int("n", n, 1, MAX_UNITS), as_int("p", p, 1, 2**31 - 1 - 64)
-    key, name = stream_key(seed, n), resolve(backend)
+    name, seed = resolve(backend), read_seed(seed)
+    key = stream_key(seed, n)
     for first, k in ((0, 1), (1, 3), (4, 12), (16, 48)):  # the first network nearly always has one
         require_memory("find_oscillation", 8 * k * (p + 64) * words(n), backend=name)
         drawn = draw_patterns(key, first, k, p + 64, n, name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -12,7 +14,7 @@ from ..backend import array_module, backend_of, kernels, move, on_device, resolv
 from ..display import Displayed
 from ..kernels import words
 from ..streams import Seed, read_seed, stream_key
-from ..validation import as_int, format_bytes, is_frozen, move_checked, require_memory, writable
+from ..validation import as_bool, as_int, format_bytes, is_frozen, move_checked, require_memory, writable
 
 CHUNK = 2**22  # units packed or unpacked in one kernel call: what the reference widens to int64 at a time
 DEVICE_CHUNK = 2**28  # the same on the gpu, where a call must be worth its launch
@@ -216,6 +218,7 @@ def random_patterns(
     """
     p, n = as_int("p", p, 1, 2**31 - 1), as_int("n", n, 1, MAX_UNITS)
     k = 1 if networks is None else as_int("networks", networks, 1, 2**31 - 1)
+    as_bool("packed", packed)
     key = stream_key(read_seed(seed), n)
     name, packed_bytes = resolve(backend), 8 * k * p * words(n)
     require_memory("random_patterns", packed_bytes, backend=name)
@@ -361,6 +364,27 @@ def overlaps(a: States, b: States, backend: str | None = None) -> Any:
     return move((m / n).reshape((*shapes[0][:-1], *shapes[1][-2:-1]))[()], where)
 
 
+def as_sizes(sizes: Iterable[int]) -> list[int]:
+    """Numbers of units of networks, at least one, or ValueError."""
+    if not isinstance(sizes, Iterable):
+        raise ValueError(f"sizes is {sizes!r}; give a sequence of numbers of units, as [{sizes!r}]")
+    numbers = [as_int("n", n, 1, MAX_UNITS) for n in sizes]
+    if not numbers:
+        raise ValueError("sizes is empty; give at least one number of units")
+    return numbers
+
+
+def read_flips(flips: float | None, default: float, old_name: str, old: float | None) -> float:
+    """The argument `flips`, or its default, or the old argument that it replaces, which warns."""
+    if old is None:
+        return default if flips is None else flips
+    if flips is not None:
+        raise ValueError(f"{old_name} is {old!r} and flips {flips!r}; give flips alone")
+    text = f"{old_name}= is called flips= now, where an int counts units and a float is a share of them"
+    warnings.warn(text, DeprecationWarning, stacklevel=3)
+    return old
+
+
 def as_flips(flips: Any, n: int) -> int:
     """The number of units that `flips` means: itself if it is an int, a share of n units if it is a float."""
     if not isinstance(flips, (float, np.floating)):
@@ -385,8 +409,16 @@ def check_states(name: str, value: ArrayLike, n: int | None = None) -> Any:
     """
     try:
         array: Any = value if on_device(value) else np.asarray(value)
+        masked = np.ma.is_masked(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is not an array of states: {error}") from None
+    if masked:
+        raise ValueError(f"{name} has masked entries; give each a state, as {name}.filled(1) does")
+    if array.dtype.kind == "O":
+        raise ValueError(
+            f"{name} has dtype object, as columns of a table often have; convert it first, as with "
+            f"{name}.astype(int) or {name}.astype(bool)"
+        )
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} has dtype {array.dtype}; states are +1 and -1 (or bool)")
     if array.ndim == 0:

@@ -105,7 +105,8 @@ class JobResult(Displayed):
             If its folder does not exist.
         """
         require_suffix(path, ".csv")
-        write_table(path, self._schema.name, str(self._schema.version), self._schema.columns, self._rows())
+        schema = self._schema
+        write_table(path, schema.name, str(schema.version + 1), schema.columns, self._rows())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -152,17 +153,17 @@ def load_results(path: str | os.PathLike[str], schema: Schema, build: Callable[[
     if is_run_file(path):
         of_run, rows = True, read(path, schema)[2]
     else:
-        versions = range(1, schema.version + 1)
-        plain, run = (
-            {prefix + str(version): schema.of_version(columns, version) for version in versions}
-            for prefix, columns in (("", schema.columns), ("run ", schema.run_columns))
-        )
+        # Results of version v of a schema are of format v + 1: format 1 called their total_seconds seconds.
+        formats = {f"run {v}": (v, schema.run_columns) for v in range(1, schema.version + 1)}
+        formats |= {str(v + 1): (v, schema.columns) for v in range(schema.version + 1)}
+        types = {form: schema.of_version(columns, max(v, 1)) for form, (v, columns) in formats.items()}
+        types["1"] = {name.removeprefix("total_"): kind for name, kind in types["1"].items()}
         try:
-            form, values = read_table(Path(path).read_bytes(), schema.name, plain | run)
+            form, values = read_table(Path(path).read_bytes(), schema.name, types)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        of_run, version = form in run, int(form.removeprefix("run "))
-        columns = schema.run_columns if of_run else schema.columns
+        of_run, version = form.startswith("run "), max(formats[form][0], 1)
+        columns = formats[form][1]
         rows = [schema.complete(row, columns, version) for row in values]
     try:
         return build(schema.results(schema.complete_trials(rows) if of_run else rows))

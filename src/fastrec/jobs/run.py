@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from ..files import require_suffix, require_writable
 from ..kernels.cpu.threads import limit_threads
 from ..progress import progress_bar
-from ..validation import as_int
+from ..validation import as_bool, as_int
 from .executors import process_pool, run_tasks
 from .schema import Origin, Schema
 from .store import SUFFIXES, RunFile
@@ -112,6 +112,11 @@ class Execution:
     workers: int | None
 
     def __post_init__(self) -> None:
+        as_bool("progress", self.progress)
+        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
+            raise ValueError(
+                f"executor is {self.executor!r}; it must be a concurrent.futures.Executor, or have its submit"
+            )
         if self.workers is not None:
             if self.executor is not None:
                 both = f"workers is {self.workers} and executor {self.executor!r}"

@@ -117,9 +117,14 @@ class Schema:
 
     @cached_property
     def columns(self) -> dict[str, type]:
-        """Columns of the CSV file of a result: those of a run file up to backend and seconds."""
+        """Columns of the CSV file of a result: those of a run file up to backend, and total_seconds.
+
+        These are the seconds of all trials of the result, where a run file has those of each trial.
+        """
         names = list(self.run_columns)
-        return {name: self.run_columns[name] for name in names[: names.index("seconds") + 1]}
+        return {name: self.run_columns[name] for name in names[: names.index("seconds")]} | {
+            "total_seconds": float
+        }
 
     def of_version(self, columns: Mapping[str, type], version: int) -> dict[str, type]:
         """Those of the columns that files of a version have."""

@@ -15,12 +15,20 @@ from ...compilation import clock
 from ...jobs.run import Advance, Execution, Part
 from ...jobs.schema import origin
 from ...jobs.store import RunFile
-from ...streams import derive, stream_key
+from ...streams import Seed, derive, read_seed, stream_key
 from ...validation import as_int, require_memory
 from .. import theory
 from ..network import HopfieldNetwork
 from ..recall import Update
-from ..states import MAX_UNITS, PackedStates, corrupt, random_patterns
+from ..states import (
+    MAX_UNITS,
+    PackedStates,
+    as_flips,
+    as_sizes,
+    corrupt,
+    random_patterns,
+    read_flips,
+)
 from .census import Outcome, count_ends
 from .definition import RetrievalDefinition, as_number
 from .result import SCHEMA, RetrievalResult
@@ -31,11 +39,12 @@ def retrieval_curve(
     alphas: ArrayLike,
     trials: int = 10,
     probes: int = 100,
-    noise: float = 0.0,
+    noise: float | None = None,
     update: Update = "async",
-    seed: int = 0,
+    seed: Seed = 0,
     backend: str | None = None,
     *,
+    flips: float | None = None,
     tolerance: float = 0.0,
     max_sweeps: int = 100,
     out: str | os.PathLike[str] | None = None,
@@ -45,7 +54,7 @@ def retrieval_curve(
 ) -> RetrievalResult:
     """How close to a memory recall ends at each load, in networks of n units with random patterns.
 
-    Recall from the memory itself (noise 0) need not reach the state that AGS describe: m = 0.99346 +- 0.00012
+    Recall from the memory itself (flips 0) need not reach the state that AGS describe: m = 0.99346 +- 0.00012
     was measured at a load of 0.12 and n = 20000, where `theory.ags_overlap` is 0.99322.
 
     Parameters
@@ -58,14 +67,18 @@ def retrieval_curve(
         Number of independent networks at each load; see `trial_seed`.
     probes : int
         Number of memories of each network that are probed, the first ones; all, if there are fewer.
-    noise : float
-        Share of the units, round(noise n), flipped at random in each probe.
+    noise : float, optional
+        The old name of `flips`, always a share.
     update : {"async", "sync"}
         How recall updates the units, as of `HopfieldNetwork.recall` in random order.
-    seed : int
-        Seed of all random numbers, 0 to 2^64 - 1.
+    seed : int, numpy.random.Generator or None, default 0
+        Seed of all random numbers, 0 to 2^64 - 1, which the definition holds; a generator to draw it from, or
+        None for a fresh one.
     backend : str, optional
         "cpu", "gpu" or "reference"; by default the one in force (`get_backend`).
+    flips : int or float, default 0
+        Units flipped at random in each probe: an int is a number of them, 0 to n, a float a share, 0 to 1,
+        rounded to a whole number.
     tolerance : float
         Share of the units, round(tolerance n), that may be wrong where recall succeeds "within" it.
     max_sweeps : int
@@ -95,8 +108,9 @@ def retrieval_curve(
     >>> [point.p for point in result.points]
     [5, 20]
     """
-    cases = cases_from_memory([n], alphas, noise)
-    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, seed)
+    share = None if noise is None else as_number("noise", noise, 0, 1)
+    cases = cases_from_memory([n], alphas, read_flips(flips, 0, "noise", share))
+    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed))
     return measure(cases, trials, definition, backend, Execution(out, progress, executor, workers))
 
 
@@ -105,11 +119,12 @@ def retrieval_scaling(
     alphas: ArrayLike,
     trials: int = 10,
     probes: int = 100,
-    noise: float = 0.0,
+    noise: float | None = None,
     update: Update = "async",
-    seed: int = 0,
+    seed: Seed = 0,
     backend: str | None = None,
     *,
+    flips: float | None = None,
     tolerance: float = 0.0,
     max_sweeps: int = 100,
     out: str | os.PathLike[str] | None = None,
@@ -125,7 +140,7 @@ def retrieval_scaling(
         Numbers of units.
     alphas, trials, probes, noise, update, seed, backend
         As of `retrieval_curve`.
-    tolerance, max_sweeps, out, progress, executor, workers
+    flips, tolerance, max_sweeps, out, progress, executor, workers
         As of `retrieval_curve`.
 
     Returns
@@ -140,8 +155,9 @@ def retrieval_scaling(
     >>> [(point.n, point.p) for point in result.points]
     [(50, 5), (100, 10)]
     """
-    cases = cases_from_memory(sizes, alphas, noise)
-    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, seed)
+    share = None if noise is None else as_number("noise", noise, 0, 1)
+    cases = cases_from_memory(sizes, alphas, read_flips(flips, 0, "noise", share))
+    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed))
     return measure(cases, trials, definition, backend, Execution(out, progress, executor, workers))
 
 
@@ -152,7 +168,7 @@ def basin_map(
     trials: int = 10,
     probes: int = 100,
     update: Update = "async",
-    seed: int = 0,
+    seed: Seed = 0,
     backend: str | None = None,
     *,
     tolerance: float = 0.0,
@@ -190,7 +206,7 @@ def basin_map(
     n = as_int("n", n, 1, MAX_UNITS)
     starts = _numbers("overlaps", overlaps, -1, 1)
     cases = [(n, p, round((1 - m0) / 2 * n)) for p in _loads(n, alphas) for m0 in starts]
-    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, seed)
+    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed))
     return measure(cases, trials, definition, backend, Execution(out, progress, executor, workers))
 
 
@@ -339,13 +355,9 @@ def measure(
     return result
 
 
-def cases_from_memory(sizes: Iterable[int], alphas: ArrayLike, noise: float) -> list[tuple[int, int, int]]:
-    """Cases (n, p, flips) of all sizes and loads, with the share `noise` of the units flipped."""
-    numbers = [as_int("n", n, 1, MAX_UNITS) for n in sizes]
-    if not numbers:
-        raise ValueError("sizes is empty; give at least one number of units")
-    share = as_number("noise", noise, 0, 1)
-    return [(n, p, round(share * n)) for n in numbers for p in _loads(n, alphas)]
+def cases_from_memory(sizes: Iterable[int], alphas: ArrayLike, flips: float) -> list[tuple[int, int, int]]:
+    """Cases (n, p, flips) of all sizes and loads."""
+    return [(n, p, as_flips(flips, n)) for n in as_sizes(sizes) for p in _loads(n, alphas)]
 
 
 def _loads(n: int, alphas: ArrayLike) -> list[int]:

@@ -35,7 +35,7 @@ class CapacityDefinition:
     stop : {"first_failure", "largest"}
         Count the most memories before the first failure, or the largest number that passes.
     corruption : int
-        Random bits flipped in each probe.
+        Random bits flipped in each probe; 0 where `share` tells them.
     update : {"async", "sync"}
         How recall updates the units.
     max_sweeps : int
@@ -44,6 +44,8 @@ class CapacityDefinition:
         Most memories that are stored.
     seed : int
         Fixes the patterns, the flipped bits and the orders of updates.
+    share : float, default 0.0
+        Share of the bits of a probe that are flipped, round(share n), in place of a number of them.
 
     Raises
     ------
@@ -65,6 +67,7 @@ recalled exactly (sync updates, at most 100 sweeps)
     max_sweeps: int
     max_patterns: int
     seed: int
+    share: float = 0.0
 
     def __post_init__(self) -> None:
         for name, allowed in (("criterion", Criterion), ("stop", Stop), ("update", Update)):
@@ -76,26 +79,47 @@ recalled exactly (sync updates, at most 100 sweeps)
                     f"{name} must be an integer of at least {least}, got {getattr(self, name)!r}"
                 )
 
+        if not 0 <= self.share <= 1 or (self.share and self.corruption):
+            raise ValueError(
+                f"share must be a number from 0 to 1, and 0 where corruption is not, got {self.share!r}"
+            )
+
     def __str__(self) -> str:
         """The definition as a phrase, without search limit and seed."""
         flips = {0: "unchanged", 1: "with 1 bit flipped"}.get(
             self.corruption, f"with {self.corruption} bits flipped"
         )
+        if self.share:
+            flips = f"with {100 * self.share:g} % of the bits flipped"
         return (
             f"{WORDS[self.stop]}: {WORDS[self.criterion]}, probed {flips}, must be recalled exactly "
             f"({self.update} updates, at most {self.max_sweeps} sweeps)"
         )
 
-    @property
-    def kernel_arguments(self) -> tuple[bool, bool, int, bool, int, int]:
-        """Arguments of the kernel `capacity_scan`, from `newest` to `max_patterns`."""
+    def flips(self, n: int) -> int:
+        """Bits flipped in each probe of n units.
+
+        Parameters
+        ----------
+        n : int
+            Number of units.
+
+        Returns
+        -------
+        int
+            `corruption`, or round(share n).
+        """
+        return round(self.share * n) if self.share else self.corruption
+
+    def kernel_arguments(self, n: int) -> tuple[bool, bool, int, bool, int, int]:
+        """Arguments of the kernel `capacity_scan` for n units, from `newest` to `max_patterns`."""
         newest, largest = self.criterion == "newest", self.stop == "largest"
-        return newest, largest, self.corruption, self.update == "sync", self.max_sweeps, self.max_patterns
+        return newest, largest, self.flips(n), self.update == "sync", self.max_sweeps, self.max_patterns
 
     @property
     def has_theory(self) -> bool:
         """Whether `theory.capacity_quantile` describes it: stop at first failure, at most one flipped bit."""
-        return self.stop == "first_failure" and self.corruption <= 1
+        return self.stop == "first_failure" and self.corruption <= 1 and not self.share
 
     def theory_quantile(self, n: int, probability: float = 0.5) -> int | None:
         """`theory.capacity_quantile` of this definition, or None where it has no theory (also for n < 2).

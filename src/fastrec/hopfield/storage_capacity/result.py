@@ -52,6 +52,7 @@ SCHEMA: Schema = Schema(
     shared_key=1,
     by_size=("max_patterns",),
     is_possible=is_possible,
+    added={"share": (2, 0.0)},
 )
 
 

@@ -16,12 +16,12 @@ from ...compilation import clock
 from ...jobs.run import Advance, Execution, Part
 from ...jobs.schema import origin
 from ...jobs.store import RunFile
-from ...streams import stream_key
+from ...streams import Seed, read_seed, stream_key
 from ...threads import get_threads
 from ...validation import as_int, require_memory
 from .. import theory
 from ..recall import Update
-from ..states import MAX_UNITS
+from ..states import as_flips, as_sizes, read_flips
 from .definition import CapacityDefinition, Criterion, Stop
 from .memory import MAX_TRIALS, scan_bytes, trials_at_once
 from .result import SCHEMA, CapacityResult, ScalingResult
@@ -40,19 +40,20 @@ def capacity(
     trials: int = 100,
     criterion: Criterion = "all",
     stop: Stop = "first_failure",
-    corruption: int = 1,
+    corruption: int | None = None,
     update: Update = "async",
-    seed: int = 0,
+    seed: Seed = 0,
     backend: str | None = None,
     *,
+    flips: float | None = None,
     max_sweeps: int = 100,
     max_patterns: int | None = None,
     progress: bool = False,
 ) -> CapacityResult:
     """Capacity of a Hopfield network of n units with zero self-coupling and random patterns.
 
-    Memories are added one at a time.  After each, stored memories are probed with `corruption` of their bits
-    flipped at random, recalled until they stop, and must come back exactly.
+    Memories are added one at a time.  After each, stored memories are probed with some of their bits flipped
+    at random, recalled until they stop, and must come back exactly.
 
     Parameters
     ----------
@@ -65,14 +66,18 @@ def capacity(
     stop : {"first_failure", "largest"}
         "first_failure" counts the memories before the first load that fails, "largest" is the largest load
         that passes.  The two differ, since success is not monotone in the load.
-    corruption : int
-        Bits flipped in each probe, 0..n, drawn anew for each memory and load.
+    corruption : int, optional
+        The old name of `flips`, an int.
     update : {"async", "sync"}
         "async" updates the units in a random order in each sweep, "sync" all at once.
-    seed : int
-        Seed of all random numbers, 0 to 2^64 - 1.
+    seed : int, numpy.random.Generator or None, default 0
+        Seed of all random numbers, 0 to 2^64 - 1, which the definition holds; a generator to draw it from, or
+        None for a fresh one.
     backend : str, optional
         "cpu", "gpu" or "reference"; by default the one in force (`get_backend`).
+    flips : int or float, default 1
+        Bits flipped in each probe, drawn anew for each memory and load: an int is a number of them, 0 to n, a
+        float a share, 0 to 1, rounded to a whole number.
     max_sweeps : int
         Sweeps after which a recall has failed.
     max_patterns : int, optional
@@ -97,13 +102,14 @@ def capacity(
     >>> fastrec.capacity(50, trials=20, seed=1, backend="reference").median
     7.0
     """
+    units = None if corruption is None else as_int("corruption", corruption, 0, n)
     return capacity_scaling(
         [n],
         trials,
         progress=progress,
         criterion=criterion,
         stop=stop,
-        corruption=corruption,
+        flips=read_flips(flips, 1, "corruption", units),
         update=update,
         seed=seed,
         backend=backend,
@@ -119,11 +125,12 @@ def capacity_scaling(
     progress: bool = True,
     criterion: Criterion = "all",
     stop: Stop = "first_failure",
-    corruption: int = 1,
+    corruption: int | None = None,
     update: Update = "async",
-    seed: int = 0,
+    seed: Seed = 0,
     backend: str | None = None,
     *,
+    flips: float | None = None,
     max_sweeps: int = 100,
     max_patterns: int | None = None,
     executor: Executor | None = None,
@@ -143,7 +150,7 @@ def capacity_scaling(
         exists, only missing trials are run.
     progress : bool
         Whether to show a bar with the time left, in a terminal or a notebook.
-    criterion, stop, corruption, update, seed, backend, max_sweeps, max_patterns
+    criterion, stop, corruption, update, seed, backend, flips, max_sweeps, max_patterns
         As of `capacity`.
     executor : concurrent.futures.Executor, optional
         Where trials run, in tasks of one thread each: any object with its `submit`, such as a Dask client's
@@ -173,9 +180,7 @@ def capacity_scaling(
     >>> [result.median for result in scaling]
     [4.0, 6.5]
     """
-    numbers = [as_int("n", n, 1, MAX_UNITS) for n in sizes]
-    if not numbers:
-        raise ValueError("sizes is empty; give at least one number of units")
+    numbers = as_sizes(sizes)
     if repeated := [n for n in set(numbers) if numbers.count(n) > 1]:
         raise ValueError(f"sizes holds {repeated[0]} more than once; give each size once")
     trials = as_int("trials", trials, 1, MAX_TRIALS)
@@ -183,14 +188,15 @@ def capacity_scaling(
     name = resolve(backend, domain="capacity")
     local = executor is None and workers is None
     lanes = get_threads() if local else workers or 1
-    tasks = []
+    number = None if corruption is None else as_int("corruption", corruption, 0, min(numbers))
+    flips, seed, tasks = read_flips(flips, 1, "corruption", number), read_seed(seed), []
+    units, share = (0, float(flips)) if isinstance(flips, (float, np.floating)) else (flips, 0.0)
     for n in numbers:
-        as_int("corruption", corruption, 0, n)
+        as_flips(flips, n)
         limit = theory.capacity_bound(n, criterion=criterion) if max_patterns is None else max_patterns
         limit = as_int("max_patterns", limit, 1, MAX_LOAD)
         sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
-        definition = CapacityDefinition(criterion, stop, corruption, update, sweeps, limit, seed)
-        stream_key(seed, n)
+        definition = CapacityDefinition(criterion, stop, int(units), update, sweeps, limit, seed, share)
         alone = local and name == "cpu" and kernels("capacity", name).one_by_one(n, limit, trials)
         needed = scan_bytes(n, limit, 1 if alone else min(lanes, trials), name)
         cure = "" if alone or name == "gpu" else f"; use fewer {'workers' if workers else 'threads'}"
@@ -305,7 +311,7 @@ def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[
         begin = clock()
         trials = task.trials[done : done + chunk]
         counts, censored = xp.empty(len(trials), dtype=np.int64), xp.empty(len(trials), dtype=np.bool_)
-        kernel(stream_key(d.seed, n), n, xp.asarray(trials), *d.kernel_arguments, counts, censored)
+        kernel(stream_key(d.seed, n), n, xp.asarray(trials), *d.kernel_arguments(n), counts, censored)
         columns = (np.full(len(trials), n), trials, move(counts, "cpu"), move(censored, "cpu"))
         seconds = max(clock() - begin, 1e-6)
         yield Part(columns, origin(task.backend, seconds / len(trials)), task.work * len(trials))
@@ -322,7 +328,7 @@ def scan_network(task: Task, trial: int, file: RunFile | None, advance: Advance 
     state, before = file.load_progress((n, trial), definition) if file is not None else (None, 0.0)
     try:
         network = kernels("capacity", task.backend).NetworkScan(
-            stream_key(d.seed, n), n, trial, *d.kernel_arguments, state
+            stream_key(d.seed, n), n, trial, *d.kernel_arguments(n), state
         )
     except ValueError as error:
         if file is None:
