@@ -85,6 +85,11 @@ class TestStates:
             (1, "probes is the single value 1"),
             (np.empty((0, 3)), r"probes is empty, shape \(0, 3\)"),
             (["a", "b", "c"], "probes has dtype <U1; states are"),
+            (np.array([1, -1, 1], dtype=object), r"probes has dtype object, .* probes.astype\(int\) or "),
+            (
+                np.ma.array([1, -1, 1], mask=[0, 1, 0]),
+                r"probes has masked entries; .* probes.filled\(1\) does",
+            ),
             ([1j, 1, 1], "probes has dtype complex128; states are"),
             ([[1, 1, 1], [1]], "probes is not an array of states: .*inhomogeneous"),
             (np.ones((2, 2, 3)), r"probes has shape \(2, 2, 3\); this network takes \(3,\) or \(rows, 3\)$"),
@@ -199,6 +204,8 @@ class TestPatterns:
     def test_corrupt_errors(self, flips: float, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             fastrec.corrupt(np.ones(5), flips, seed=0)
+        with pytest.raises(ValueError, match="packed is 'no'; it must be True or False"):
+            fastrec.random_patterns(1, 5, packed="no")
         with pytest.raises(ValueError, match=r"corrupt takes"):
             fastrec.corrupt(np.ones((1, 1, 1, 5)), 1, seed=0)
 
@@ -206,6 +213,43 @@ class TestPatterns:
         y = fastrec.corrupt(np.ones((5000, 20), dtype=np.int8), 3, backend=backend, seed=0)
         counts = (y < 0).sum(axis=0)
         assert abs(counts - 750).max() < 4.5 * np.sqrt(750 * 0.85)
+
+
+class TestOverlaps:
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [((), ()), ((), (3,)), ((4,), ()), ((4,), (3,)), ((2, 4), (2, 3)), ((1, 1), (1, 1))],
+    )
+    @pytest.mark.parametrize("n", [1, 65, 300])
+    def test_every_pair(self, backend: str, first: tuple[int, ...], second: tuple[int, ...], n: int) -> None:
+        a, b = spins(0, *first, n), spins(1, *second, n)
+        lead = max(first[:-1], second[:-1])
+        wide = (np.reshape(x, (*lead, -1, n)).astype(int) for x in (a, b))
+        expected = np.einsum("...qi,...pi->...qp", *wide).reshape((*first, *second[-1:])) / n
+        for packed in (False, True):
+            x, y = (fastrec.pack(s) if packed else s for s in (a, b))
+            found = fastrec.overlaps(x, y, backend=backend)
+            assert np.array_equal(found, expected) and found.dtype == np.float64
+        assert np.array_equal(fastrec.overlaps(a > 0, y, backend=backend), expected)
+
+    def test_equals_those_of_a_network(self, backend: str) -> None:
+        x, s = spins(0, 2, 5, 70), spins(1, 2, 3, 70)
+        assert np.array_equal(fastrec.overlaps(s, x, backend), stored(x, backend=backend).overlaps(s))
+
+    @pytest.mark.parametrize(
+        ("a", "b", "message"),
+        [
+            (np.ones((2, 3)), np.ones((2, 4)), r"a has shape \(2, 3\) and b \(2, 4\); give"),
+            (np.ones((2, 2, 3)), np.ones((2, 3)), r"a has shape \(2, 2, 3\) and b \(2, 3\)"),
+            (np.ones((2, 2, 3)), np.ones((3, 2, 3)), "or both"),
+            (np.ones((1, 2, 2, 3)), np.ones((1, 2, 2, 3)), "or both"),
+            (np.ones(3), [1, 0, 1], r"b holds 0 at \[1\]"),
+            (np.ones((0, 3)), [1, 1, 1], "a is empty"),
+        ],
+    )
+    def test_errors(self, a: np.ndarray, b: np.ndarray, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            fastrec.overlaps(a, b)
 
 
 class TestPacked:

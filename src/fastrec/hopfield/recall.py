@@ -56,7 +56,7 @@ class RecallResult(Displayed):
     >>> patterns = fastrec.random_patterns(p=5, n=100, seed=1)
     >>> net = fastrec.HopfieldNetwork(100)
     >>> net.store(patterns)
-    >>> net.recall(fastrec.corrupt(patterns, flips=10, seed=2))
+    >>> net.recall(fastrec.corrupt(patterns, flips=10, seed=2), seed=3)
     RecallResult(states=(5, 100), fixed_points=5, two_cycles=0, unfinished=0, sweeps=2, flips=10)
     """
 

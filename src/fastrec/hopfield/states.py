@@ -183,6 +183,9 @@ def random_patterns(
     Pattern mu of network t depends on seed, n, mu and t alone: fewer patterns or networks are the first ones
     of more.  Without a seed every call draws others.
 
+    The patterns are int8, whose products NumPy sums in int8: ``x @ x.T`` overflows from n = 128 on, without
+    an error.  `overlaps` compares states exactly.
+
     Parameters
     ----------
     p : int

@@ -51,7 +51,7 @@ def recall_figure(stored: ArrayLike, probes: ArrayLike, recalled: ArrayLike) -> 
     >>> net = fastrec.HopfieldNetwork(256)
     >>> net.store(letters.reshape(2, 256))
     >>> probes = fastrec.corrupt(letters.reshape(2, 256), flips=0.1, seed=1)
-    >>> recalled = net.recall(probes).states
+    >>> recalled = net.recall(probes, seed=3).states
     >>> figure = plot.recall_figure(letters, probes.reshape(2, 16, 16), recalled.reshape(2, 16, 16))
     >>> len(figure.axes)
     6
@@ -103,7 +103,7 @@ def energy_figure(recall: RecallResult) -> Figure:
     >>> patterns = fastrec.random_patterns(p=5, n=100, seed=1)
     >>> net = fastrec.HopfieldNetwork(100)
     >>> net.store(patterns)
-    >>> figure = plot.energy_figure(net.recall(patterns, record_energy=True))
+    >>> figure = plot.energy_figure(net.recall(patterns, seed=3, record_energy=True))
     """
     return one_panel(draw_energy, recall)
 
