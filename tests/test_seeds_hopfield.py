@@ -57,7 +57,7 @@ def test_definitions_hold_the_seed(name: str) -> None:
     assert seed_of(seed=np.uint64(5)) == 5
     assert seed_of(seed=np.random.default_rng(3)) == read_seed(np.random.default_rng(3))
     assert seed_of(seed=None) != seed_of(seed=None)
-    with pytest.raises(ValueError, match=r"seed is 1\.5; it must be an integer from 0 to 2\^64-1, a numpy"):
+    with pytest.raises(ValueError, match=r"seed is 1\.5; it must be an integer, a numpy"):
         seed_of(seed=1.5)
 
 

@@ -157,15 +157,15 @@ def is_run_file(path: str | os.PathLike[str]) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def require_run_file(path: Path, latest: int | None = None) -> Form:
-    """Return how a run file is written; ValueError if it is foreign or later than version `latest`.
+def require_run_file(path: Path) -> Form:
+    """Return how a run file is written; ValueError if it is foreign or later than those of all kinds.
 
-    A file too short to tell is accepted, as of version `latest`.
+    A file too short to tell is accepted, as of the latest version.
     """
     require_file(path)
     with open(path, "rb") as file:
         head = file.read(HEADER)
-    latest = latest or max((schema.version for schema in Schema.known), default=1)
+    latest = latest_version()
     if not MAGIC.startswith(head[:16]):
         raise ValueError(f"{path}: not a run file of fastrec; give another name")
     if len(head) < HEADER:
@@ -173,6 +173,11 @@ def require_run_file(path: Path, latest: int | None = None) -> Form:
     if head[68:72] != APPLICATION:
         raise ValueError(f"{path}: an SQLite file of another program, not a run file; give another name")
     return read_form(path, int.from_bytes(head[60:64]), latest)
+
+
+def latest_version() -> int:
+    """The latest version of all kinds of run files."""
+    return max((schema.version for schema in Schema.known), default=1)
 
 
 def read_form(path: Path, number: int, latest: int) -> Form:
@@ -232,6 +237,7 @@ def find_schema(
     names = [entry[1] for entry in entries if entry[0] == "table" and entry[1] != UNFINISHED]
     if len(schemas) == 1:
         require_kind(path, names, schemas[0])
+        read_form(path, form.number, schemas[0].version)
     for schema in schemas:
         expected: list[tuple[Any, ...]] = [("table", schema.name, schema.name, form.sql(schema))]
         if len(entries) > 2:

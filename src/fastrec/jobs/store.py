@@ -56,7 +56,7 @@ class RunFile:
     def __enter__(self) -> RunFile:
         require_writable(self.path)
         if self.path.exists():
-            database.require_run_file(self.path, self.schema.version)
+            database.require_run_file(self.path)
         try:
             self._connection = self._open()
         except DamagedFile:
@@ -83,7 +83,7 @@ class RunFile:
             with translate_sqlite_errors(self.path), database.transaction(connection):
                 (number,) = connection.execute("PRAGMA user_version").fetchone()
                 if number:
-                    form = database.read_form(self.path, number, schema.version)
+                    form = database.read_form(self.path, number, database.latest_version())
                 self._rows: list[tuple[Any, ...]] | None = []
                 if database.find_schema(connection, self.path, form, [schema]):
                     database.require_whole(connection, self.path)
@@ -206,13 +206,13 @@ def read(
     damaged file, and for one of another program, later version or other kind than that of `schema`.
     """
     path, schemas = Path(path), Schema.known if schema is None else [schema]
-    database.require_run_file(path, None if schema is None else schema.version)
+    database.require_run_file(path)
     database.require_header(path)
     # Not mode=ro, which cannot roll back what a killed process has left.
     with closing(database.connect(path, "rw")) as connection, translate_sqlite_errors(path):
         connection.execute("BEGIN")
         (number,) = connection.execute("PRAGMA user_version").fetchone()
-        form = database.read_form(path, number or 1, max(each.version for each in schemas))
+        form = database.read_form(path, number or 1, database.latest_version())
         found = database.find_schema(connection, path, form, schemas)
         if found is None:
             raise DamagedFile(f"{path}: an empty file, no run has begun")
