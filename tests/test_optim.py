@@ -256,6 +256,7 @@ def test_steps_that_fail_do_not_bind() -> None:
         (lambda: SGD("fast"), "learning_rate is 'fast'"),
         (lambda: SGD(True), "learning_rate is True"),
         (lambda: SGD(0.1, momentum=1), "momentum is 1; it must be a number at least 0 and below 1"),
+        (lambda: SGD(0.1, 0.9, nesterov="no"), "nesterov is 'no'; it must be True or False"),
         (lambda: SGD(0.1, nesterov=True), "nesterov is True and momentum 0"),
         (lambda: SGD(0.1, clip=0), "clip is 0; it must be a number above 0"),
         (lambda: Adam(betas=(0.9, 1.0)), "betas[1] is 1.0"),

@@ -8,6 +8,7 @@ import itertools
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,10 @@ class TestConstruction:
             ({"initial": "identity", "cell": "lstm"}, 'initial is "identity", which is for cell="elman"'),
             ({"forget_bias": 1.0}, 'forget_bias is 1.0; only cell="lstm" has a forget gate'),
             ({"forget_bias": np.nan, "cell": "lstm"}, "forget_bias is nan; it must be a finite number"),
+            (
+                {"cell": "lstm", "forget_bias": 2**70},
+                "forget_bias is 1180591620717411303424; it must be a fin",
+            ),
             ({"forget_bias": "1", "cell": "lstm"}, "forget_bias is '1'; it must be a finite number"),
             ({"seed": -1}, r"seed is -1; it must be an integer from 0 to 2\^64-1"),
             ({"seed": [1, 2]}, r"seed is \[1, 2\]; it must be an integer"),
@@ -487,9 +492,70 @@ class TestInputs:
     def test_three_axes_of_integers(self, backend: str) -> None:
         rnn = network("elman", backend, models=3)
         tokens = np.random.default_rng(0).integers(0, 4, (3, 2, 4))
-        assert rnn.forward(tokens).outputs.shape == (3, 2, 4, 3)  # (k, b, t)
-        assert rnn.forward(tokens.astype(float)).outputs.shape == (3, 3, 2, 3)  # (b, t, i)
-        assert rnn.forward(tokens[:2]).outputs.shape == (3, 2, 2, 3)
+        message = (
+            r"x has shape .3, 2, 4. .*: tokens .k, b, t., or numbers .b, t, 4. that the 3 networks share; "
+        )
+        for method in (rnn.forward, rnn.predict):
+            with pytest.raises(ValueError, match=message + "say tokens=True or tokens=False"):
+                method(tokens)
+        targets = np.zeros((3, 2), int)
+        with pytest.raises(ValueError, match="say tokens=True"):
+            rnn.loss_and_gradients(tokens, targets)
+        assert rnn.forward(tokens, tokens=True).outputs.shape == (3, 2, 4, 3)  # (k, b, t)
+        for numbers in (tokens, tokens.astype(float)):  # (b, t, i)
+            assert rnn.forward(numbers, tokens=False).outputs.shape == (3, 3, 2, 3)
+        assert rnn.forward(tokens.astype(float)).outputs.shape == (3, 3, 2, 3)
+        assert rnn.forward(tokens[:2]).outputs.shape == (3, 2, 2, 3)  # numbers: 2 is not k
+        assert rnn.forward(tokens[..., :3]).outputs.shape == (3, 2, 3, 3)  # tokens: 3 is not i
+        with pytest.raises(ValueError, match=r"takes integer tokens .*, with tokens=True"):
+            rnn.forward(tokens.astype(float), tokens=True)
+        with pytest.raises(ValueError, match=r"takes numbers .*, with tokens=False"):
+            rnn.forward(tokens[0], tokens=False)
+        with pytest.raises(ValueError, match="tokens is 'yes'"):
+            rnn.forward(tokens, tokens="yes")
+
+    def test_every_function_takes_what_is_said(self) -> None:
+        rnn = network("elman", "cpu", models=3, output_size=4)
+        x = np.random.default_rng(0).integers(0, 4, (3, 2, 4))
+        for said, targets, shape in ((True, x, (2, 4)), (False, np.zeros((3, 2), int), (3, 2))):
+            loss, gradients, state = rnn.loss_and_gradients(x, targets, tokens=said)
+            assert state.shape[2] == shape[0] and ("x" in gradients) != said
+            assert np.array_equal(rnn.loss(x, targets, tokens=said)[0], loss)
+            (part,) = fastrec.truncated_bptt(rnn, x, targets, k1=4, tokens=said)
+            assert np.allclose(part[0], loss)
+            assert fastrec.classify(rnn, x, tokens=said)[0].shape == (3, shape[0])
+            assert fastrec.gradient_flow(rnn, x, targets, tokens=said).norms.shape == (3, 1, shape[1])
+            options = {"validation": (x, targets), "epochs": 1, "shuffle": False, "progress": False}
+            history = fastrec.fit(rnn.copy(), x, targets, tokens=said, seed=0, **options)
+            assert np.allclose(history.train[0], loss)
+
+    def test_masks_and_objects(self) -> None:
+        rnn, x = network("elman", "cpu"), np.random.default_rng(0).standard_normal((2, 3, 4))
+        whole = np.ma.masked_array(x, np.zeros_like(x, bool))
+        assert np.array_equal(rnn.predict(whole)[0], rnn.predict(x)[0])
+        whole[1, 2] = np.ma.masked
+        with pytest.raises(ValueError, match=r"x has 4 masked entries, .*; fill them"):
+            rnn.predict(whole)
+        with pytest.raises(ValueError, match=r"x has Python objects, .*; give numbers, as x.astype"):
+            rnn.predict(x.astype(object))
+
+    def test_parameters_whose_form_is_set(self) -> None:
+        """In place, which does not make them other arrays."""
+        for models in (None, 2):
+            rnn = network("elman", "cpu", models=models)
+            rnn.predict(np.zeros((1, 2, 4)))
+            array = rnn.parameters["W_rec"]
+            shape = array.shape
+            view = array.view()
+            rnn.parameters["W_rec"] = view
+            rnn.predict(np.zeros((1, 2, 4)))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of newer versions of NumPy
+                view.shape = (array.size,)
+                with pytest.raises(ValueError, match=r'parameters\["W_rec"\] is \(\d+,\), '):
+                    rnn.predict(np.zeros((1, 2, 4)))
+                view.shape = shape
+            assert np.isfinite(rnn.predict(np.zeros((1, 2, 4)))[0]).all()
 
     @pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
     def test_padding_may_hold_anything(self, backend: str, loss: str) -> None:

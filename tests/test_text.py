@@ -246,6 +246,16 @@ def test_score_is_the_mean_cross_entropy() -> None:
     assert model.score(TEXT[:700]) == pytest.approx(loss, rel=1e-5)
 
 
+def test_score_of_a_network_that_overflows() -> None:
+    model = fitted()
+    parameters(model)["W_out"][...] = np.float32(3e38)
+    with (
+        pytest.raises(FloatingPointError, match="the outputs of the network are not finite"),
+        np.errstate(all="ignore"),
+    ):
+        model.score(TEXT[:700])
+
+
 def test_unknown_words_have_a_symbol() -> None:
     model = fitted(unit="word", vocabulary_size=6)
     assert model.vocabulary is not None

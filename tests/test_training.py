@@ -430,6 +430,10 @@ class TestFit:
             ),
             ({"validation": 5}, "validation is 5; give a tuple of x, targets"),
             ({"callback": 5}, "callback is 5; it must be a function"),
+            ({"shuffle": "no"}, "shuffle is 'no'; it must be True or False"),
+            ({"progress": "no"}, "progress is 'no'; it must be True or False"),
+            ({"tokens": "no"}, "tokens is 'no'; it must be True or False"),
+            ({"checkpoint": 5}, "checkpoint is 5; it must be the path of a file"),
             ({"checkpoint": "here.txt"}, "here.txt: the suffix must be .npz"),
         ],
     )

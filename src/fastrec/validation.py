@@ -40,6 +40,13 @@ def one_of(names: Sequence[str]) -> str:
     return listed([f'"{name}"' for name in names])
 
 
+def as_path(name: str, value: Any) -> str | os.PathLike[str]:
+    """`value` if it can be the path of a file, or ValueError."""
+    if isinstance(value, (str, os.PathLike)):
+        return value
+    raise ValueError(f"{name} is {value!r}; it must be the path of a file, a str or a pathlib.Path")
+
+
 def listed(names: Sequence[str]) -> str:
     """The names as 'a, b or c'."""
     *most, last = names

@@ -67,7 +67,9 @@ def label_targets(
     return targets, mask
 
 
-def classify(rnn: RNN, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[Array, Array]:
+def classify(
+    rnn: RNN, x: ArrayLike, lengths: ArrayLike | None = None, *, tokens: bool | None = None
+) -> tuple[Array, Array]:
     """Find the most probable label of each sequence, by the softmax of the outputs at its last step.
 
     Parameters
@@ -78,6 +80,8 @@ def classify(rnn: RNN, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[
         As in `RNN.forward`.
     lengths : array_like of shape (n,), optional
         Steps of each sequence, from 1; the default is all t.
+    tokens : bool, optional
+        As in `RNN.forward`.
 
     Returns
     -------
@@ -101,7 +105,7 @@ def classify(rnn: RNN, x: ArrayLike, lengths: ArrayLike | None = None) -> tuple[
     if lengths is not None:
         ends = as_array("lengths", lengths)
         lengths = read_ends(ends, len(ends) if ends.ndim else 0, MAX_SIZE)
-    outputs, _ = rnn.predict(x, lengths=lengths)
+    outputs, _ = rnn.predict(x, lengths=lengths, tokens=tokens)
     xp, n = array_module(backend_of(outputs)), outputs.shape[-3]
     if lengths is None:
         last = outputs[..., -1, :]

@@ -59,9 +59,10 @@ def read_sequences(
     lengths: ArrayLike | None,
     mask: ArrayLike | None,
     loss: Loss,
+    tokens: bool | None = None,
 ) -> Sequences:
     """Check the arguments of `fastrec.RNN.loss_and_gradients`, without requiring the memory of a trace."""
-    array, are_tokens, has_k = as_inputs(c, x, "n", "sequence")
+    array, are_tokens, has_k = as_inputs(c, x, "n", "sequence", tokens)
     n, t = array.shape[has_k : has_k + 2]
     dtype = np.dtype(np.int32) if are_tokens else c.dtype
     require_memory(

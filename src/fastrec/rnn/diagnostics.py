@@ -86,6 +86,8 @@ def gradient_flow(
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     state: ArrayLike | None = None,
+    *,
+    tokens: bool | None = None,
 ) -> GradientFlow:
     """Measure the gradient of a loss at each step (Pascanu, Mikolov & Bengio, ICML 2013).
 
@@ -102,6 +104,8 @@ def gradient_flow(
         As in `RNN.loss_and_gradients`.
     lengths, mask, state : array_like, optional
         As in `RNN.loss_and_gradients`.
+    tokens : bool, optional
+        As in `RNN.forward`.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def gradient_flow(
     True
     """
     device = rnn._device(x, state, lengths, targets, mask)
-    batch = rnn._read(x, state, lengths, Purpose.GRADIENTS, device)
+    batch = rnn._read(x, state, lengths, Purpose.GRADIENTS, device, tokens=tokens)
     spec = read_targets(rnn._config, batch, targets, loss, "sum", mask)
     _, gradients, _ = rnn._learn(batch, spec, ["flow"])
     squares = move(gradients["flow"], "cpu")

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from ..files import require_suffix, require_writable
 from ..streams import Seed, derive, read_seed
-from ..validation import as_int
+from ..validation import as_bool, as_int, as_path
 from .checkpoint import Checkpoint, describe, shorten, stored_seed
 from .config import MAX_SIZE, Config
 from .dataset import read_sequences
@@ -48,6 +48,8 @@ def fit(
     patience: int | None = None,
     progress: bool = True,
     callback: Callback | None = None,
+    *,
+    tokens: bool | None = None,
 ) -> History:
     """Train a network in place on n sequences, or k networks at once on the same batches.
 
@@ -112,6 +114,8 @@ def fit(
     callback : callable, optional
         Called after each epoch, before its checkpoint, with the number of the epoch, from 0, and the
         `History` so far. It may set `optimizer.learning_rate`, which checkpoints keep.
+    tokens : bool, optional
+        Whether x is tokens, also in validation, as in `RNN.forward`.
 
     Returns
     -------
@@ -144,7 +148,9 @@ def fit(
     held_out = validation if isinstance(validation, Sequence) else ()
     c, at = rnn._config, rnn._device(x, targets, lengths, mask, *held_out)
     rnn._weights(at.backend)
+    shuffle, progress = as_bool("shuffle", shuffle), as_bool("progress", progress)
     if checkpoint is not None:
+        as_path("checkpoint", checkpoint)
         require_suffix(checkpoint, ".npz")
         require_writable(checkpoint)
         seed = stored_seed(checkpoint) if seed is None else seed
@@ -156,13 +162,13 @@ def fit(
     optimizer = check_optimizer(Adam() if optimizer is None else optimizer)
     optimizer._slots(rnn.parameters, c.models, at.backend)
     read_dropout(c, dropout, 0)
-    data = read_sequences(c, at, x, targets, lengths, mask, loss)
+    data = read_sequences(c, at, x, targets, lengths, mask, loss, tokens)
     if not (counting := data.counted.any(axis=1)).all():
         data = data.rows(np.flatnonzero(counting))
     validation_data = None
     if validation is not None:
         names = "x, targets, and perhaps lengths, mask"
-        read = partial(read_sequences, c, at, loss=loss)
+        read = partial(read_sequences, c, at, loss=loss, tokens=tokens)
         validation_data = read_validation(validation, names, read)
     left_out = update_dropout(c, dropout, options["seed"], optimizer)
     learner = BatchLearner(
@@ -170,7 +176,7 @@ def fit(
         learn=lambda batch: windows(rnn, at, batch, *truncation, loss, left_out=left_out),
         summed_loss=lambda batch: evaluate(rnn, at, batch, loss)[0],
         **options,
-        shuffle=bool(shuffle),
+        shuffle=shuffle,
     )
     file = None
     if checkpoint is not None:
@@ -181,7 +187,7 @@ def fit(
                 "optimizer": optimizer._text(optimizer._first_rate),
                 "batch_size": options["batch_size"],
                 "k1, k2": None if k1 is None else truncation,
-                "shuffle": bool(shuffle),
+                "shuffle": shuffle,
                 "seed": options["seed"],
                 "data": describe(data),
                 "validation": describe(validation_data),

@@ -13,6 +13,8 @@ from ..validation import as_choice, as_int, one_of, require_memory
 from .cells import CELLS
 from .config import Array, Config, suffix
 
+MOST_BIAS = 1e6  # where the logistic function has long been 1
+
 Initial = Literal["orthogonal", "uniform", "identity"]
 
 
@@ -38,9 +40,11 @@ def draw(
     if forget_bias is None:
         forget_bias = 1.0 if cell.forget_gate is not None and initial != "uniform" else None
     elif isinstance(forget_bias, bool) or not (
-        isinstance(forget_bias, (int, float, np.number)) and np.isfinite(forget_bias)
+        isinstance(forget_bias, (int, float, np.number)) and abs(forget_bias) <= MOST_BIAS
     ):
-        raise ValueError(f"forget_bias is {forget_bias!r}; it must be a finite number")
+        raise ValueError(
+            f"forget_bias is {forget_bias!r}; it must be a finite number, and at most {MOST_BIAS:g} in size"
+        )
     used = read_seeds(config.models, seed)
     # Drawn in float64, one array at a time; `orthogonal` holds four matrices.
     gate = config.shapes["W_rec"][-2] * h if initial == "orthogonal" else 0

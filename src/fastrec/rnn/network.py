@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from ..backend import backend_of, move, on_device, resolve
 from ..kernels.precision import rounded as nearest
 from ..streams import Seed, read_seed
-from ..validation import as_int, require_memory
+from ..validation import as_bool, as_int, require_memory
 from . import passes
 from .cells import CellName
 from .config import Activation, Array, Config
@@ -481,7 +480,12 @@ class RNN:
         return to_torch(self._config, self._on_host())
 
     def forward(
-        self, x: ArrayLike, state: ArrayLike | None = None, lengths: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        state: ArrayLike | None = None,
+        lengths: ArrayLike | None = None,
+        *,
+        tokens: bool | None = None,
     ) -> Trace:
         """Run the network over b sequences of t steps.
 
@@ -489,13 +493,16 @@ class RNN:
         ----------
         x : array_like
             Finite numbers (b, t, i), or integer tokens (b, t) from 0 to i - 1 in place of one-hot inputs; for
-            k networks also (k, b, t, i) and (k, b, t), where three axes of integers beginning with k are
-            tokens.  Numbers are not copied if they are of the network's dtype, C-contiguous, writable, and
-            where the network computes; do not change them before `backward`.
+            k networks also (k, b, t, i) and (k, b, t).  Numbers are not copied if they are of the network's
+            dtype, C-contiguous, writable, and where the network computes; do not change them before
+            `backward`.
         state : array_like, optional
             (layers, b, s), before the first step, in the form of `Trace.state`; by default the learned "h0".
         lengths : array_like of int, optional
             (b,), from 0 to t, the steps of each row; what x holds after them does not matter.
+        tokens : bool, optional
+            Whether x is tokens. By default its shape and dtype decide; integers (k, b, i) may be both, and
+            are refused.
 
         Returns
         -------
@@ -508,16 +515,23 @@ class RNN:
         >>> rnn.forward(np.zeros((4, 10, 3)), lengths=[10, 7, 3, 1]).outputs.shape
         (4, 10, 2)
         """
-        return self._forward(self._read(x, state, lengths, Purpose.TRACE))._sent_to_caller()
+        return self._forward(self._read(x, state, lengths, Purpose.TRACE, tokens=tokens))._sent_to_caller()
 
     def predict(
-        self, x: ArrayLike, state: ArrayLike | None = None, lengths: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        state: ArrayLike | None = None,
+        lengths: ArrayLike | None = None,
+        *,
+        tokens: bool | None = None,
     ) -> tuple[Array, Array]:
         """Run the network as `forward` does, but keep nothing for gradients.
 
         Parameters
         ----------
         x, state, lengths : array_like
+            As for `forward`.
+        tokens : bool, optional
             As for `forward`.
 
         Returns
@@ -535,7 +549,7 @@ class RNN:
         >>> outputs.shape
         (1, 1, 2)
         """
-        c, batch = self._config, self._read(x, state, lengths, Purpose.OUTPUTS)
+        c, batch = self._config, self._read(x, state, lengths, Purpose.OUTPUTS, tokens=tokens)
         made = passes.forward(c, batch)
         last = passes.state_after(made, batch.x.shape[2])
         return to_caller(batch, public(c, made.outputs)), to_caller(batch, public_state(c, last))
@@ -661,7 +675,8 @@ class RNN:
             raise ValueError("trace is not one of this network; give what its forward returned")
         if d_outputs is None and d_hidden is None and d_state is None:
             raise ValueError("d_outputs, d_hidden and d_state are all missing; give at least one")
-        gradients = self._gradients(trace, d_outputs, d_hidden, d_state, ("x", "flow") if flow else ("x",))
+        wanted = ("x", "flow") if as_bool("flow", flow) else ("x",)
+        gradients = self._gradients(trace, d_outputs, d_hidden, d_state, wanted)
         return all_to_caller(trace._batch, gradients)
 
     def _gradients(
@@ -696,12 +711,14 @@ class RNN:
         lengths: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         state: ArrayLike | None = None,
+        *,
+        tokens: bool | None = None,
     ) -> tuple[Any, Array]:
         """Compute the loss of `loss_and_gradients` without gradients.
 
         Parameters
         ----------
-        x, targets, loss, reduction, lengths, mask, state
+        x, targets, loss, reduction, lengths, mask, state, tokens
             As for `loss_and_gradients`.
 
         Returns
@@ -719,7 +736,7 @@ class RNN:
         True
         """
         device = self._device(x, state, lengths, targets, mask)
-        batch = self._read(x, state, lengths, Purpose.OUTPUTS, device)
+        batch = self._read(x, state, lengths, Purpose.OUTPUTS, device, tokens=tokens)
         losses, trace = self._evaluate(
             batch, read_targets(self._config, batch, targets, loss, reduction, mask)
         )
@@ -738,6 +755,7 @@ class RNN:
         want_x: bool = True,
         dropout: float = 0.0,
         dropout_seed: Seed = None,
+        tokens: bool | None = None,
     ) -> tuple[Any, dict[str, Array], Array]:
         """Compute a loss and its gradients, in less memory than `forward` and `backward` take.
 
@@ -768,6 +786,8 @@ class RNN:
         dropout_seed : int, numpy.random.Generator or None
             From 0 to 2^64-1, a generator that is drawn from once, or None for a fresh seed.  Which units are
             left out follows from it and row, step, layer and unit.
+        tokens : bool, optional
+            As for `forward`.
 
         Returns
         -------
@@ -785,9 +805,9 @@ class RNN:
         >>> gradients["W_out"].shape
         (8, 5)
         """
-        device = self._device(x, state, lengths, targets, mask)
+        want_x, device = as_bool("want_x", want_x), self._device(x, state, lengths, targets, mask)
         left_out = read_dropout(self._config, dropout, read_seed(dropout_seed, "dropout_seed"))
-        batch = self._read(x, state, lengths, Purpose.GRADIENTS, device, left_out)
+        batch = self._read(x, state, lengths, Purpose.GRADIENTS, device, left_out, tokens)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)
         losses, gradients, trace = self._learn(batch, goal, ("x",) if want_x else ())
         value = self._public_loss(losses)
@@ -839,7 +859,7 @@ class RNN:
         """`_checked`; ValueError for parameters that cannot be used: users may have replaced any."""
         known = self._checked
         parameters, checked = self.parameters, known[0]
-        if len(parameters) == len(checked) and all(map(is_, list(parameters.values()), checked.values())):
+        if len(parameters) == len(checked) and all(map(self._is_checked, checked, list(parameters.values()))):
             return known  # the checked arrays, which only this network has under other keys
         parameters = dict(parameters)
         if parameters.keys() != self._shapes.keys():
@@ -849,7 +869,7 @@ class RNN:
             )
         for key, shape in self._shapes.items():
             array = parameters[key]
-            if array is checked.get(key):  # what has stayed the same is not looked at again
+            if self._is_checked(key, array):  # what has stayed the same is not looked at again
                 continue
             if not (
                 (isinstance(array, np.ndarray) or on_device(array))
@@ -864,6 +884,11 @@ class RNN:
                 )
         self._checked = known = parameters, {}
         return known
+
+    def _is_checked(self, key: str, array: Array) -> bool:
+        """Whether a parameter is the array that was checked, in the form that it had, which can be set."""
+        same = array is self._checked[0].get(key)
+        return same and array.shape == self._shapes[key] and array.dtype == self._config.dtype
 
     def _weights(self, backend: str) -> dict[str, Array]:
         """The parameters as (k, ...), checked, where a backend computes; those that are elsewhere move."""
@@ -898,11 +923,12 @@ class RNN:
         purpose: Purpose,
         device: ComputeDevice | None = None,
         dropout: Dropout | None = None,
+        tokens: bool | None = None,
     ) -> Batch:
         """The checked arguments of `forward`, on a device or where they make it compute."""
         device = device or self._device(x, state, lengths)
         weights = self._weights(device.backend)
-        return read_batch(self._config, device, weights, x, state, lengths, purpose, dropout)
+        return read_batch(self._config, device, weights, x, state, lengths, purpose, dropout, tokens)
 
     def _batch(
         self,

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..backend import array_module, move, on_device, resolve
 from ..interruption import uninterrupted
-from ..validation import as_int, number
+from ..validation import as_bool, as_int, number
 from .config import Array
 from .device import ComputeDevice, compute_device
 from .validation import as_array, contiguous, fits_kernels
@@ -309,7 +309,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(learning_rate, clip)
         self.momentum = number("momentum", momentum, 0, 1, closed=True)
-        self.nesterov = bool(nesterov)
+        self.nesterov = as_bool("nesterov", nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov is True and momentum 0; give a momentum, or leave it out")
 

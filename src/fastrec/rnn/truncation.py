@@ -39,6 +39,8 @@ def truncated_bptt(
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     state: ArrayLike | None = None,
+    *,
+    tokens: bool | None = None,
 ) -> Iterator[tuple[Any, dict[str, Array], Array]]:
     """Backpropagate every k1 steps through the last k2 (Williams & Peng, Neural Computation 2, 490, 1990).
 
@@ -68,6 +70,8 @@ def truncated_bptt(
         Mean over the steps of the window that count, or their sum.
     lengths, mask, state : array_like, optional
         As in `RNN.loss_and_gradients`.
+    tokens : bool, optional
+        As in `RNN.forward`.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def truncated_bptt(
     c, at = rnn._config, rnn._device(x, targets, lengths, mask, state)
     rnn._weights(at.backend)
     check_reduction(reduction)
-    data = read_sequences(c, at, x, targets, lengths, mask, loss)
+    data = read_sequences(c, at, x, targets, lengths, mask, loss, tokens)
     start = None if state is None else read_state(c, "state", state, len(data.counted), at)
     return (
         (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import array_module, backend_of, move, on_device
-from ..validation import SMALL, as_choice, move_checked, number, require_memory, writable
+from ..validation import SMALL, as_bool, as_choice, listed, move_checked, number, require_memory, writable
 from .config import Array, Config
 from .device import ComputeDevice
 
@@ -58,21 +58,36 @@ class LossSpec(NamedTuple):
     scale: Array  # (k,) float64
 
 
-def as_inputs(c: Config, x: ArrayLike, rows: str, row: str) -> tuple[Array, bool, bool]:
-    """x as an array, whether it is tokens, and whether it has an axis k.  Raises ValueError if no shape fits.
+def as_inputs(
+    c: Config, x: ArrayLike, rows: str, row: str, tokens: bool | None = None
+) -> tuple[Array, bool, bool]:
+    """x as an array, whether it is tokens, and whether it has an axis k.
 
-    rows and row are the letter and the word for its first axis in messages.
+    Raises ValueError if no shape fits, or if integers may be tokens as well as numbers and `tokens`, the
+    argument of `fastrec.RNN.forward`, does not say which.  rows and row are the letter and the word for its
+    first axis in messages.
     """
+    said = None if tokens is None else as_bool("tokens", tokens)
     array = as_array("x", x)
     kind, shape = array.dtype.kind, array.shape
     has_k = c.models is not None and shape[:1] == c.lead
     are_tokens = kind in "iu" and (len(shape) == 2 or (len(shape) == 3 and has_k))
     are_numbers = kind in "fiub" and (len(shape) == 3 or (len(shape) == 4 and has_k))
-    if not are_tokens and not (are_numbers and shape[-1] == c.input_size):
-        or_led = f", either also led by k = {c.models}" if c.models else ""
+    are_numbers = are_numbers and shape[-1] == c.input_size
+    if are_tokens and are_numbers and said is None:
         raise ValueError(
-            f"x has shape {shape} and dtype {array.dtype}; this network takes numbers "
-            f"({rows}, t, {c.input_size}) or integer tokens ({rows}, t){or_led}"
+            f"x has shape {shape} and dtype {array.dtype}: tokens (k, {rows}, t), or numbers ({rows}, t, "
+            f"{c.input_size}) that the {c.models} networks share; say tokens=True or tokens=False"
+        )
+    if said is not None:
+        are_tokens, are_numbers = are_tokens and said, are_numbers and not said
+    if not are_tokens and not are_numbers:
+        or_led = f", either also led by k = {c.models}" if c.models else ""
+        kinds = [f"numbers ({rows}, t, {c.input_size})"] * (said is not True)
+        kinds += [f"integer tokens ({rows}, t)"] * (said is not False)
+        given = "" if said is None else f", with tokens={said}"
+        raise ValueError(
+            f"x has shape {shape} and dtype {array.dtype}; this network takes {listed(kinds)}{or_led}{given}"
         )
     if 0 in (shape[-2:] if are_tokens else shape[-3:-1]):
         raise ValueError(f"x is empty, shape {shape}; give at least one {row} and one step")
@@ -88,9 +103,10 @@ def read_batch(
     lengths: ArrayLike | None,
     purpose: Purpose,
     dropout: Dropout | None = None,
+    tokens: bool | None = None,
 ) -> Batch:
     """Check the arguments of `fastrec.RNN.forward` and send them to where the backend computes."""
-    array, are_tokens, has_k = as_inputs(c, x, "b", "row")
+    array, are_tokens, has_k = as_inputs(c, x, "b", "row", tokens)
     b, t = array.shape[has_k : has_k + 2]
     require_batch_memory(c, device, array, b, t, purpose, dropout)
     ends = None if lengths is None else read_lengths(lengths, b, t)
@@ -338,11 +354,22 @@ def all_to_caller(batch: Batch, arrays: dict[str, Array]) -> dict[str, Array]:
 
 
 def as_array(name: str, value: ArrayLike) -> Array:
-    """An array of NumPy, or the array of the device that it is."""
+    """An array of NumPy, or that of the device; ValueError if entries are masked or Python objects."""
+    if isinstance(value, np.ma.MaskedArray) and (masked := np.ma.count_masked(value)):
+        raise ValueError(
+            f"{name} has {masked} masked entries, and arrays here have no mask of their own; fill them "
+            "(filled), and say by lengths or mask which steps count"
+        )
     try:
-        return value if on_device(value) else np.asarray(value)  # type: ignore[return-value]
+        array = value if on_device(value) else np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # NumPy's own, and those of foreign arrays
         raise ValueError(f"{name} is not an array: {error}") from None
+    if array.dtype.kind == "O":  # type: ignore[union-attr]
+        raise ValueError(
+            f"{name} has Python objects, dtype object; give numbers, as {name}.astype(np.float32) or "
+            f"{name}.astype(np.int64) makes them"
+        )
+    return array  # type: ignore[return-value]
 
 
 def as_numbers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:

@@ -34,6 +34,7 @@ from ..rnn.serialization import (
 from ..rnn.trace import Trace
 from ..rnn.validation import Batch, LossSpec, Purpose, Reduction, make_loss_spec
 from ..streams import MAX_SEED, Seed, read_seed
+from ..validation import as_bool
 from .context import context_gradients, context_states, draw_context
 from .pairs import PairLearner, Pairs, read_pairs, read_sources
 from .sizes import Sizes, Sources
@@ -399,6 +400,7 @@ class EncoderDecoder:
         FloatingPointError
             If the training diverges, as `fastrec.fit` says.
         """
+        as_bool("progress", progress)
         options = read_options(epochs, batch_size, seed, patience, callback)
         optimizer = check_optimizer(Adam(clip=1.0) if optimizer is None else optimizer)
         at = compute_device(self.backend)

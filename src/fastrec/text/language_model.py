@@ -23,7 +23,7 @@ from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..rnn.validation import read_dropout
 from ..streams import Seed, read_seed
-from ..validation import as_choice, as_int, number, one_of
+from ..validation import as_bool, as_choice, as_int, as_path, number, one_of
 from .training import TextLearner, TextReader, hold_out, score
 from .vocabulary import UNITS, Unit, Vocabulary
 
@@ -213,7 +213,9 @@ class CharModel:
         optimizer = Adam(rate, weight_decay=weight_decay, clip=clip)
         if number("decay", decay, 0, closed=True) > 1:
             raise ValueError(f"decay is {decay!r}; it must be at most 1")
+        as_bool("progress", progress)
         if checkpoint is not None:
+            as_path("checkpoint", checkpoint)
             require_suffix(checkpoint, ".npz")
             require_writable(checkpoint)
         if callback is not None and not callable(callback):
@@ -362,12 +364,19 @@ class CharModel:
         ------
         ValueError
             If the text is too short or has unknown symbols, and before `fit`.
+        FloatingPointError
+            If the outputs of the network are not finite.
         """
         vocabulary, rnn = self._fitted()
         tokens = vocabulary.encode(text)
         if len(tokens) < 2:
             raise ValueError(f"text has {len(tokens)} symbols; give at least two")
-        return score(rnn, tokens, 1)
+        loss = score(rnn, tokens, 1)
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                "the outputs of the network are not finite; its parameters are too large"
+            )
+        return loss
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write vocabulary and network to a NumPy .npz file, replacing it in one step.
