@@ -430,6 +430,12 @@ def test_text_train_without_a_file(run, folder):
     assert files(folder) == ["model.npz", "text.png"]
 
 
+def test_text_train_looks_whether_the_baselines_fit(run, folder, poem, monkeypatch):
+    monkeypatch.setattr("fastrec.validation.SMALL", 0)
+    monkeypatch.setattr("fastrec.validation.available_memory", lambda _: 10**5)
+    refused(run("text", "train", str(poem), *TINY), folder, "counting n-grams needs 134 kB of memory, 100 kB")
+
+
 def test_text_train_and_sample(run, folder, poem):
     code, out, err = run("text", "train", str(poem), *TINY, "--curve", "c.csv", "--checkpoint", "ck.npz")
     assert code == 0 and err == ""

@@ -256,6 +256,18 @@ def test_score_of_a_network_that_overflows() -> None:
         model.score(TEXT[:700])
 
 
+def test_the_name_of_a_file_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "shakespeare.txt"
+    path.write_text(TEXT)
+    for arguments in ((str(path),), (TEXT, str(path))):
+        with pytest.raises(
+            ValueError, match=r"is '.*shakespeare\.txt', the name of a file; .*read_text\(\)$"
+        ):
+            CharModel(8, seed=0).fit(*arguments)
+    CharModel(8, seed=0).fit(path.read_text(), epochs=0.1, progress=False)
+    CharModel(8, seed=0).fit("no\0file " * 20, 0, epochs=0.1, progress=False)
+
+
 def test_unknown_words_have_a_symbol() -> None:
     model = fitted(unit="word", vocabulary_size=6)
     assert model.vocabulary is not None

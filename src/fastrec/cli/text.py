@@ -63,7 +63,7 @@ def train(
     from ..rnn.history import TextHistory
     from ..text.example import example_text
     from ..text.language_model import CharModel, read_prompt
-    from ..text.ngrams import ngram_table
+    from ..text.ngrams import ORDERS, ngram_table, require_counts
     from ..text.training import hold_out, score
     from ..text.vocabulary import Vocabulary
 
@@ -73,8 +73,12 @@ def train(
     if checkpoint is not None and checkpoint.resolve() == out.resolve():
         raise ValueError(f"--checkpoint and --out are both {out}; give two files")
     title, read = ("Romeo and Juliet", example_text()) if file is None else (str(file), read_text(file))
+    symbols = Vocabulary.of(read, unit.value, vocabulary)
     if prompt is not None:
-        read_prompt(Vocabulary.of(read, unit.value, vocabulary), prompt)
+        read_prompt(symbols, prompt)
+    if baselines and held_out:
+        known, _ = hold_out(symbols.encode(read), held_out)
+        require_counts(max(ORDERS), len(known), "; give --no-baselines, or a shorter text")
     name = resolve(backend and backend.value, domain="rnn")
     model = CharModel(hidden, cell, layers, embedding, unit.value, vocabulary, seed=seed, backend=name)
     begin = shown = time.monotonic()
@@ -119,8 +123,7 @@ def train(
         curves.save(curve)
     trained = time.monotonic() - begin
     assert model.rnn is not None and model.vocabulary is not None
-    tokens = model.vocabulary.encode(read)
-    known, held = hold_out(tokens, held_out)
+    known, held = hold_out(model.vocabulary.encode(read), held_out)
     losses: dict[str, float] = {}
     if plot is not None:  # before what may take long
         save_figure(text_curve_figure(curves, {}), plot)

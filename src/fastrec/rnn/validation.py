@@ -355,7 +355,7 @@ def all_to_caller(batch: Batch, arrays: dict[str, Array]) -> dict[str, Array]:
 
 def as_array(name: str, value: ArrayLike) -> Array:
     """An array of NumPy, or that of the device; ValueError if entries are masked or Python objects."""
-    if isinstance(value, np.ma.MaskedArray) and (masked := np.ma.count_masked(value)):
+    if isinstance(value, np.ma.MaskedArray) and (masked := np.count_nonzero(value.mask)):
         raise ValueError(
             f"{name} has {masked} masked entries, and arrays here have no mask of their own; fill them "
             "(filled), and say by lengths or mask which steps count"

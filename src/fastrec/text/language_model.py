@@ -145,7 +145,7 @@ class CharModel:
         Parameters
         ----------
         text : str
-            The text to learn from.
+            The text to learn from, not the name of a file.
         held_out : float or str, default 0.1
             Share of the text, at its end, that is held out of training; or another text. 0 holds out nothing.
         epochs : float, optional
@@ -194,9 +194,11 @@ class CharModel:
         OSError
             If the checkpoint cannot be written.
         """
+        refuse_file("text", text)
         vocabulary = self.vocabulary or Vocabulary.of(text, self._unit, self._size)
         tokens = vocabulary.encode(text)
         if isinstance(held_out, str):
+            refuse_file("held_out", held_out)
             held = vocabulary.encode(held_out)
         else:
             tokens, held = hold_out(tokens, number("held_out", held_out, 0, 1, closed=True))
@@ -436,6 +438,15 @@ class CharModel:
             model = cls(*sizes, vocabulary.unit, None, *rest)
         model.vocabulary, model.rnn = vocabulary, RNN._of(config, parameters, model.seed, backend, precision)
         return model
+
+
+def refuse_file(name: str, text: object) -> None:
+    """Raise ValueError if what should be a text is the name of a file."""
+    if isinstance(text, str) and len(text) < 4096 and os.path.isfile(text):
+        raise ValueError(
+            f"{name} is {text!r}, the name of a file; to learn from what it holds, give "
+            f"pathlib.Path({text!r}).read_text()"
+        )
 
 
 def read_prompt(vocabulary: Vocabulary, prompt: str | None) -> NDArray[np.int32]:

@@ -14,6 +14,7 @@ from ..rnn.validation import as_array, read_integers
 from ..validation import as_int, require_memory
 
 MAX_ORDER = 1000
+ORDERS = range(1, 7)  # of the models that a network is compared with
 
 
 class Level(NamedTuple):
@@ -89,14 +90,12 @@ class NGramModel:
         Raises
         ------
         ValueError
-            If the text is empty or a token is out of range.
-        MemoryError
-            If the counts would not fit.
+            If the text is empty, a token is out of range, or the counts would not fit into memory.
         """
         text = self._read("tokens", tokens)
         if not len(text):
             raise ValueError("tokens is empty; give a text to count")
-        require_memory("counting n-grams", 27 * self.order * len(text))  # as measured
+        require_counts(self.order, len(text))
         keys: list[Array] = []
         ends: list[Array] = []  # of each gram, the number of that without its first symbol
         ids = np.zeros(len(text) + 1, np.int64)  # of the empty grams
@@ -207,6 +206,11 @@ class NGramModel:
         return probabilities
 
 
+def require_counts(order: int, symbols: int, cure: str = "") -> None:
+    """Raise ValueError if the counts of a text of so many symbols do not fit into memory."""
+    require_memory("counting n-grams", 27 * order * symbols, cure)  # as measured
+
+
 def smoothed(keys: Array, counts: Array, contexts: int, size: int) -> Level:
     """Make a level from its grams (grams,), their counts, and the number of grams below."""
     discount = discounts(counts)[np.minimum(counts, 3)]
@@ -231,7 +235,7 @@ def discounts(counts: Array) -> Array:
 
 
 def ngram_table(
-    train: ArrayLike, held: ArrayLike, size: int, orders: Iterable[int] = range(1, 7)
+    train: ArrayLike, held: ArrayLike, size: int, orders: Iterable[int] = ORDERS
 ) -> dict[int, float]:
     """Score a held-out text with n-gram models of several orders, fitted to another text.
 
