@@ -167,6 +167,18 @@ class TestPacked:
             assert on_device(packed.unpack())  # no backend is asked for
 
 
+def test_overlaps_of_states_there_and_here(cp: Any, gpu: str) -> None:
+    a, b = spins(0, 2, 5, 70), spins(1, 2, 3, 70)
+    expected = fastrec.overlaps(a, b, backend="cpu")
+    there, packed = cp.asarray(a), fastrec.pack(cp.asarray(b), backend=gpu)
+    for second in (cp.asarray(b), packed):
+        found = fastrec.overlaps(there, second)
+        assert isinstance(found, cp.ndarray) and np.array_equal(cp.asnumpy(found), expected)
+    assert np.array_equal(fastrec.overlaps(a, b, backend=gpu), expected)
+    with pytest.raises(BackendError, match="a CuPy array was given"):
+        fastrec.overlaps(there, b, backend="cpu")
+
+
 @pytest.mark.parametrize("k", [None, 3])
 class TestNetwork:
     def pair(self, gpu: str, k: int | None, p: int = 20, n: int = 70) -> tuple[Any, ...]:
@@ -184,7 +196,7 @@ class TestNetwork:
         packed = fastrec.pack(given, backend=gpu)
         network.recall(given, update=update, seed=0)  # makes what recall derives from the patterns
         for energy in (False, True):
-            options = {"update": update, "record_energy": energy}
+            options = {"update": update, "record_energy": energy, "seed": 0}
             expected = host.recall(probes, **options)
             with crossing(waits=1 + energy):
                 found = network.recall(given, **options)
@@ -335,8 +347,6 @@ class TestMemory:
         for method in (lambda: network.recall(spins(1, n), seed=0), network.couplings):
             with pytest.raises(ValueError, match="81 MB of memory of the device, 80 MB are available; rep"):
                 method()
-        network._representation = "auto"
-        assert network.recall(spins(1, n), max_sweeps=10**7, record_energy=True, seed=0).energies.size < 10
         free(10**6)
         zeros = cp.broadcast_to(cp.zeros(words(n), dtype=np.uint64), (1, 10**4, words(n)))
         many = PackedStates.__new__(PackedStates)  # of which only the shape is looked at
@@ -344,8 +354,10 @@ class TestMemory:
         object.__setattr__(many, "n", n)
         with pytest.raises(ValueError, match=r"local_fields .* needs 720 MB of memory of the device"):
             HopfieldNetwork.local_fields(stored(spins(0, 1, 2, n), backend=gpu), many)
-        network._representation = "weights"
         assert network.__dict__ == state
+        free(8 * 10**7)
+        network._representation = "auto"
+        assert network.recall(spins(1, n), max_sweeps=10**7, record_energy=True, seed=0).energies.size < 10
 
     def test_moves(self, gpu: str, free: Any) -> None:
         network = HopfieldNetwork(2**20)

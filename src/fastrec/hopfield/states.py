@@ -338,6 +338,8 @@ def overlaps(a: States, b: States, backend: str | None = None) -> Any:
     >>> import fastrec
     >>> patterns = fastrec.random_patterns(p=2, n=300, seed=1)
     >>> fastrec.overlaps(patterns, patterns)
+    array([[1.        , 0.04666667],
+           [0.04666667, 1.        ]])
     >>> int((patterns @ patterns.T)[0, 0])  # 300 in int8
     44
     """
