@@ -172,7 +172,7 @@ def test_overlaps_of_states_there_and_here(cp: Any, gpu: str) -> None:
     expected = fastrec.overlaps(a, b, backend="cpu")
     there, packed = cp.asarray(a), fastrec.pack(cp.asarray(b), backend=gpu)
     for second in (cp.asarray(b), packed):
-        found = fastrec.overlaps(there, second)
+        found = fastrec.overlaps(there, second, backend=gpu)
         assert isinstance(found, cp.ndarray) and np.array_equal(cp.asnumpy(found), expected)
     assert np.array_equal(fastrec.overlaps(a, b, backend=gpu), expected)
     with pytest.raises(BackendError, match="a CuPy array was given"):
