@@ -284,6 +284,28 @@ def test_recall_of_inverted_memories(run):
     assert code == 0 and "-1.000  -1.000" in out and "a fixed point" in out
 
 
+@pytest.mark.parametrize("flips", ["1", "1.0", "0.3"])
+def test_flips_of_a_recall(run, folder, flips):
+    _, out, _ = run("recall", "A", "--flips", flips)
+    number = int(flips) if flips.isdigit() else round(float(flips) * 1024)
+    assert f"{number / 1024:.0%} flipped" in out and f"{1 - 2 * number / 1024:.3f}" in out
+    if "." in flips:
+        assert run("recall", "A", "--noise", flips)[1] == out
+
+
+def test_flips_of_studies(run, folder):
+    for job, old, flips in (("capacity", "--corruption", "2"), ("retrieval", "--noise", "0.1")):
+        options = [job, "--sizes", "20,30", "--trials", "2", "--plot", "a.png", "--out"]
+        options += ["a.csv"] if job == "capacity" else ["a.csv", "--loads", "0.1"]
+        found = []
+        for name in (old, "--flips"):
+            assert run(*options, name, flips)[0] == 0
+            found.append([row.split(",cpu,")[0] for row in Path("a.csv").read_text().splitlines()])
+        assert found[0] == found[1]
+    code, _, err = run("capacity", "--flips", "one")
+    assert code == 2 and "neither a number of units" in err
+
+
 @pytest.mark.parametrize("arguments", [["--noise", "1.5"], ["--noise", "nan"], ["--side", "3"]])
 def test_recall_wrong_usage(run, arguments):
     assert run("recall", *arguments)[0] == 2
