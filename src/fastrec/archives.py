@@ -85,12 +85,13 @@ class Archive:
         magic, *disks, count, length, begin, comment = END.unpack(self.file.read(END.size))
         if magic != b"PK\5\6" or disks[:2] != [0, 0] or comment:
             raise BadZipFile("its end is not that of an archive")
-        if FULL in (length, begin) or count == 2**16 - 1:
-            self.file.seek(last - LOCATOR.size)
-            magic, _, last, _ = LOCATOR.unpack(self.file.read(LOCATOR.size))
-            self.file.seek(min(last, size))
-            larger, *_, count, length, begin = LARGE_END.unpack(self.file.read(LARGE_END.size))
-            if (magic, larger) != (b"PK\6\7", b"PK\6\6"):
+        self.file.seek(max(0, last - LOCATOR.size))
+        magic, _, larger, _ = LOCATOR.unpack(self.file.read(LOCATOR.size))
+        if magic == b"PK\6\7":  # which `zipfile` writes above 2 GB
+            last = min(larger, size)
+            self.file.seek(last)
+            magic, *_, count, length, begin = LARGE_END.unpack(self.file.read(LARGE_END.size))
+            if magic != b"PK\6\6":
                 raise BadZipFile("its end is not that of an archive")
         if begin + length != last or count > MOST_MEMBERS:
             raise ValueError("damaged, its directory is not where its end says")

@@ -1,6 +1,6 @@
 """Attacks on fastrec: campaigns of many cases in child processes, each a module of this package.
 
-A campaign has `campaign(count)`, which runs about `count` cases of each of its kinds and returns a `Row` for
+A campaign has `campaign(count)`, which runs about `count` cases of each of its kinds and yields a `Row` for
 each kind; `scripts/attack` prints them.  One that uses `run` below has `attempt(kind, number)` too, which is
 called in a child process.
 """
@@ -46,9 +46,9 @@ class Failure(Exception):
     """What a case must not end with."""
 
 
-def run(campaign: str, counts: Mapping[str, int]) -> list[Row]:
+def run(campaign: str, counts: Mapping[str, int]) -> Iterator[Row]:
     """Run cases 0, 1, ... of each kind in child processes, a new one after a case has ended one."""
-    return [run_kind(campaign, kind, count) for kind, count in counts.items()]
+    return (run_kind(campaign, kind, count) for kind, count in counts.items())
 
 
 def run_kind(campaign: str, kind: str, count: int) -> Row:

@@ -10,7 +10,7 @@ import re
 import resource
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -293,7 +293,7 @@ def used() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def campaign(count: int) -> list[Row]:
+def campaign(count: int) -> Iterator[Row]:
     """Mutants of each format, and single bits of a small run file: all of them, if there are many mutants."""
     bits = 8 * len(whole(BITS)[0])
     counts = dict.fromkeys(FORMATS, count)

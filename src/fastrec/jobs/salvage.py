@@ -15,6 +15,9 @@ from ..files import move, new_file, target_of
 from .database import HEADER, Form, page_size, possible_rows, row_checksum, stored_types
 from .schema import Schema
 
+LEAF = 13  # the first byte of a page with rows
+POINTER = struct.Struct(">H")
+
 
 @contextmanager
 def replace_damaged(path: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -71,16 +74,19 @@ def records(path: Path) -> Iterator[list[Any]]:
         size = page_size(file.read(HEADER)) or 4096
         file.seek(0)
         while page := file.read(size):
+            if (page[0] ^ LEAF).bit_count() > 1:
+                continue
             page = page.ljust(size, b"\0")
             # Pointers to the rows stand after a header of 8 bytes, and the rows at the end of the page.
             at, lowest = 8, size
             while at + 2 <= lowest:
-                (pointer,) = struct.unpack_from(">H", page, at)
+                (pointer,) = POINTER.unpack_from(page, at)
                 at += 2
-                with suppress(ValueError, IndexError, struct.error):
-                    values = read_record(page, pointer)
-                    lowest = min(lowest, pointer)
-                    yield values
+                if at <= pointer < size:
+                    with suppress(ValueError, IndexError, struct.error):
+                        values = read_record(page, pointer)
+                        lowest = min(lowest, pointer)
+                        yield values
 
 
 def read_record(page: bytes, at: int) -> list[Any]:

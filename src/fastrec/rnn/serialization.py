@@ -91,12 +91,16 @@ def read_text(archive: Archive, name: str, what: str, most: int = 0) -> dict[str
     size = archive.members[name].size
     nbytes = min(most, max(0, size - LONGEST))
     require_memory("the text", nbytes)
-    text = str(read_array(archive, name, nbytes))
-    # A value takes 200 bytes at most, also in the tables of a vocabulary.
-    if 200 * sum(map(text.count, ",[{")) > 2 * archive.size + SMALL or not text.isascii():
+    array = read_array(archive, name, nbytes)
+    codes = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+    if array.dtype.kind != "U" or array.ndim or (array.itemsize and array.reshape(1).view(codes).max() > 127):
         raise ValueError(f"damaged, {name} is not a text that fastrec writes")
+    text = str(array)
+    # A value takes 200 bytes at most, also in the tables of a vocabulary.
+    if 200 * sum(map(text.count, ",[{")) > 2 * archive.size + SMALL:
+        raise ValueError(f"damaged, {name} holds more than goes with its archive")
+    del array
     settings = json.loads(text)
-    del text
     form = settings.pop("format", None)
     if form != FORMAT:
         raise ValueError(f"format {form!r}, but this fastrec reads format {FORMAT}")
