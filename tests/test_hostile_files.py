@@ -21,6 +21,7 @@ import pytest
 from attacks import memory
 
 import fastrec
+from fastrec import cli
 from fastrec.files import DamagedFile
 from fastrec.hopfield import RetrievalResult, ScalingResult
 from fastrec.hopfield.storage_capacity.result import SCHEMA
@@ -379,7 +380,9 @@ def test_one_bit_of_the_schema(tmp_path: Path, old: bytes, new: bytes, name: str
         assert len(file.rows()) >= len(before._rows())
 
 
-def test_rows_of_earlier_versions_have_no_checksum(tmp_path: Path) -> None:
+def test_rows_of_earlier_versions_have_no_checksum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "a.db"
     path.write_bytes((DATA / "capacities.db").read_bytes())
     assert not database.require_run_file(path).checked
@@ -387,6 +390,14 @@ def test_rows_of_earlier_versions_have_no_checksum(tmp_path: Path) -> None:
     assert ScalingResult.load(path)[0].counts[0] == 4  # which nobody can know
     make_run(tmp_path / "b.db")
     assert database.require_run_file(tmp_path / "b.db").checked
+    monkeypatch.setattr(cli, "hear_interrupts", lambda: None)
+    for name in "ab":
+        monkeypatch.setattr(
+            sys, "argv", ["fastrec", "export", f"{tmp_path / name}.db", f"{tmp_path / name}.csv"]
+        )
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert ("without checksums" in capsys.readouterr().out) == (name == "a")
 
 
 @pytest.mark.parametrize(("at", "message"), [(18, "write-ahead logging"), (46, "damaged"), (16, "header")])

@@ -19,7 +19,7 @@ def export(
     """Write every row of a run file, finished or not, to a CSV or Parquet file."""
     from ..jobs.export import export as write
 
-    show(f"{write(run, out)} rows written to {out}")
+    show(f"{write(run, out)} rows written to {out}{unchecked(run)}")
 
 
 def plot(
@@ -43,4 +43,11 @@ def plot(
         result = RetrievalResult.load(run)
         table, figure = result.table(), retrieval_figure(result)
     save_figure(figure, picture)
-    show(f"{table}\n\nwritten to {picture}")
+    show(f"{table}\n\nwritten to {picture}{unchecked(run)}")
+
+
+def unchecked(run: Path) -> str:
+    """What is to be said of a run that 0.1.0 began."""
+    from ..jobs.database import require_run_file
+
+    return "" if require_run_file(run).checked else "; an earlier version began this run, without checksums"

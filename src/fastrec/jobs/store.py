@@ -197,6 +197,13 @@ class RunFile:
             )
 
 
+def known_schemas() -> list[Schema]:
+    """Schemas of all kinds of run files."""
+    from ..hopfield import RetrievalResult, ScalingResult  # noqa: F401, which make theirs
+
+    return Schema.known
+
+
 def read(
     path: str | os.PathLike[str], schema: Schema | None = None
 ) -> tuple[str, list[str], list[tuple[Any, ...]]]:
@@ -205,7 +212,7 @@ def read(
     Rows have the columns of the file, or with a schema those of its latest version.  Raises ValueError for a
     damaged file, and for one of another program, later version or other kind than that of `schema`.
     """
-    path, schemas = Path(path), Schema.known if schema is None else [schema]
+    path, schemas = Path(path), known_schemas() if schema is None else [schema]
     database.require_run_file(path)
     database.require_header(path)
     # Not mode=ro, which cannot roll back what a killed process has left.
