@@ -88,7 +88,7 @@ class TestStates:
             (np.array([1, -1, 1], dtype=object), r"probes has dtype object, .* probes.astype\(int\) or "),
             (
                 np.ma.array([1, -1, 1], mask=[0, 1, 0]),
-                r"probes has masked entries; .* probes.filled\(1\) does",
+                r"probes has 1 masked entries; .* probes.filled\(1\) does",
             ),
             ([1j, 1, 1], "probes has dtype complex128; states are"),
             ([[1, 1, 1], [1]], "probes is not an array of states: .*inhomogeneous"),

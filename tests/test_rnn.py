@@ -534,7 +534,7 @@ class TestInputs:
         whole = np.ma.masked_array(x, np.zeros_like(x, bool))
         assert np.array_equal(rnn.predict(whole)[0], rnn.predict(x)[0])
         whole[1, 2] = np.ma.masked
-        with pytest.raises(ValueError, match=r"x has 4 masked entries, .*; fill them"):
+        with pytest.raises(ValueError, match=r"x has 4 masked entries; give them values"):
             rnn.predict(whole)
         with pytest.raises(ValueError, match=r"x has Python objects, .*; give numbers, as x.astype"):
             rnn.predict(x.astype(object))

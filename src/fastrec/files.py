@@ -41,7 +41,7 @@ def require_writable(path: str | os.PathLike[str]) -> None:
 
 def require_file(path: str | os.PathLike[str]) -> None:
     """Raise OSError unless path is a regular file: opening a pipe would block until its other end is open."""
-    mode = os.stat(path).st_mode
+    mode = os.stat(os.fspath(path)).st_mode  # fspath, as an int would be an open file
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(f"{path} is a folder; give the name of a file")
     if not stat.S_ISREG(mode):

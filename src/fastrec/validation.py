@@ -79,6 +79,14 @@ def writable(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
+def require_unmasked(name: str, value: Any) -> None:
+    """Raise ValueError for masked entries: arrays that are computed with have no mask."""
+    arrays = value if isinstance(value, (list, tuple)) else (value,)
+    masked = sum(np.count_nonzero(np.ma.getmask(a)) for a in arrays if isinstance(a, np.ma.MaskedArray))
+    if masked:
+        raise ValueError(f"{name} has {masked} masked entries; give them values, as {name}.filled(1) does")
+
+
 def is_frozen(array: Any) -> bool:
     """Whether no array writes to the memory of a NumPy array; CuPy arrays can always be written to."""
     while isinstance(array, np.ndarray):

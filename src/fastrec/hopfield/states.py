@@ -14,7 +14,16 @@ from ..backend import array_module, backend_of, kernels, move, on_device, resolv
 from ..display import Displayed
 from ..kernels import words
 from ..streams import Seed, read_seed, stream_key
-from ..validation import as_bool, as_int, format_bytes, is_frozen, move_checked, require_memory, writable
+from ..validation import (
+    as_bool,
+    as_int,
+    format_bytes,
+    is_frozen,
+    move_checked,
+    require_memory,
+    require_unmasked,
+    writable,
+)
 
 CHUNK = 2**22  # units packed or unpacked in one kernel call: what the reference widens to int64 at a time
 DEVICE_CHUNK = 2**28  # the same on the gpu, where a call must be worth its launch
@@ -57,6 +66,7 @@ class PackedStates(Displayed):
 
     def __post_init__(self) -> None:
         n, array = as_int("n", self.n, 1, MAX_UNITS), self.words
+        require_unmasked("words", array)
         known = isinstance(array, np.ndarray) or on_device(array)
         if not (known and array.dtype == np.uint64 and array.flags.c_contiguous):
             raise ValueError("words must be a C-contiguous uint64 array; fastrec.pack(states) makes one")
@@ -412,13 +422,11 @@ def check_states(name: str, value: ArrayLike, n: int | None = None) -> Any:
     A CuPy array stays on the device; the host waits once for the result of the check.
     Raises ValueError naming the argument, the value found and the cure.
     """
+    require_unmasked(name, value)
     try:
         array: Any = value if on_device(value) else np.asarray(value)
-        masked = np.ma.is_masked(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is not an array of states: {error}") from None
-    if masked:
-        raise ValueError(f"{name} has masked entries; give each a state, as {name}.filled(1) does")
     if array.dtype.kind == "O":
         raise ValueError(
             f"{name} has dtype object, as columns of a table often have; convert it first, as with "

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import array_module, backend_of, move
 from ..validation import as_int
 from .config import MAX_SIZE, Array
-from .network import RNN
+from .network import RNN, require_network
 from .validation import as_array, read_lengths
 
 
@@ -102,6 +102,7 @@ def classify(
     >>> labels.shape, log_probabilities.shape
     ((2,), (2, 3))
     """
+    require_network(rnn)
     if lengths is not None:
         ends = as_array("lengths", lengths)
         lengths = read_ends(ends, len(ends) if ends.ndim else 0, MAX_SIZE)

@@ -27,10 +27,14 @@ class ComputeDevice(NamedTuple):
     """
 
     backend: str
+    precision: Precision
     xp: Any
     kernels: SimpleNamespace
     host_kernels: ModuleType
     no_tokens: Array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return compute_device, (self.backend, self.precision)
 
     def holds(self, array: object) -> bool:
         """Whether an array is where the backend computes."""
@@ -72,7 +76,9 @@ def compute_device(backend: str, precision: Precision = "float32") -> ComputeDev
     # Those of the cpu would be compiled for a look at the arrays that are sent.
     host_kernels = kernels("rnn", "reference") if backend == "gpu" else module
     no_tokens = xp.empty((1, 0, 0), dtype=np.int32)
-    return ComputeDevice(backend, xp, multiplying(precision, module, *cells), host_kernels, no_tokens)
+    return ComputeDevice(
+        backend, precision, xp, multiplying(precision, module, *cells), host_kernels, no_tokens
+    )
 
 
 def multiplying(precision: Precision, *modules: ModuleType) -> SimpleNamespace:

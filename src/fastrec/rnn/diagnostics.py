@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import move
 from ..display import Displayed
 from .config import Array, suffix
-from .network import RNN
+from .network import RNN, require_network
 from .validation import Loss, Purpose, read_targets
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def gradient_flow(
     >>> bool(norms[0, 0] < norms[0, -1])
     True
     """
+    require_network(rnn)
     device = rnn._device(x, state, lengths, targets, mask)
     batch = rnn._read(x, state, lengths, Purpose.GRADIENTS, device, tokens=tokens)
     spec = read_targets(rnn._config, batch, targets, loss, "sum", mask)
@@ -166,6 +167,7 @@ def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
     >>> fastrec.spectral_radius(fastrec.RNN(3, 8, num_layers=2, seed=1)).round(5)
     array([1., 1.])
     """
+    require_network(rnn)
     c = rnn._config
     rnn._check()
     parameters, radii = rnn._on_host(), []

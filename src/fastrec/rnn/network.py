@@ -957,3 +957,9 @@ class RNN:
         checked = batch.device.take(read_floats(name, array, self.dtype, batch.valid, batch.device))
         array = with_k(checked, c.models is not None)
         return array if c.has_output_layer or c.kind.overwrites_saved else array.copy()
+
+
+def require_network(rnn: object) -> None:
+    """Raise ValueError unless an argument `rnn` is one."""
+    if not isinstance(rnn, RNN):
+        raise ValueError(f"rnn is {rnn!r}; it must be an RNN")

@@ -118,6 +118,8 @@ class Optimizer:
         FloatingPointError
             If a gradient is not finite; the message names it. Nothing is changed.
         """
+        require_arrays("parameters", parameters)
+        require_arrays("gradients", gradients)
         arrays = [*parameters.values(), *(gradients.get(key) for key in parameters)]
         at = compute_device(resolve(backend, *arrays, domain="rnn"))
         update = self._prepare(parameters, gradients, models, at)
@@ -162,6 +164,8 @@ class Optimizer:
         ValueError
             If names or values do not fit. Nothing is changed.
         """
+        if not isinstance(state, Mapping):
+            raise ValueError(f"state is {state!r}; give what state_dict returned")
         names = sorted({name.partition(".")[2] for name in state} - {""})
         wanted = ["step", "learning_rate", *(f"{slot}.{name}" for slot in self._slot_names for name in names)]
         if odd := sorted(state.keys() ^ set(wanted)):
@@ -382,6 +386,17 @@ def read_rate(value: ArrayLike) -> NDArray[np.float64]:
     ):
         raise ValueError(f"learning_rate is {value!r}; it must be a positive number, or k of them")
     return rate.astype(np.float64)
+
+
+def require_arrays(name: str, value: object) -> None:
+    """Raise ValueError unless an argument holds arrays by name."""
+    if not (isinstance(value, Mapping) and all(map(is_array, value.values()))):
+        raise ValueError(f"{name} is {value!r}; it must be a mapping of names to arrays")
+
+
+def is_array(value: object) -> bool:
+    """Return whether a value is an array of NumPy or of the device."""
+    return isinstance(value, np.ndarray) or on_device(value)
 
 
 def moved(state: State, backend: str) -> State:

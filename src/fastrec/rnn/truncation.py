@@ -12,7 +12,7 @@ from ..validation import as_int
 from .config import MAX_SIZE, Array
 from .dataset import Sequences, read_sequences
 from .device import ComputeDevice
-from .network import RNN
+from .network import RNN, require_network
 from .passes import state_after
 from .trace import Trace
 from .validation import (
@@ -94,6 +94,7 @@ def truncated_bptt(
     >>> state.shape
     (1, 1, 8)
     """
+    require_network(rnn)
     k1, k2 = read_truncation(k1, k2)
     c, at = rnn._config, rnn._device(x, targets, lengths, mask, state)
     rnn._weights(at.backend)

@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import array_module, backend_of, move, on_device
-from ..validation import SMALL, as_bool, as_choice, listed, move_checked, number, require_memory, writable
+from ..validation import (
+    SMALL,
+    as_bool,
+    as_choice,
+    listed,
+    move_checked,
+    number,
+    require_memory,
+    require_unmasked,
+    writable,
+)
 from .config import Array, Config
 from .device import ComputeDevice
 
@@ -355,11 +365,7 @@ def all_to_caller(batch: Batch, arrays: dict[str, Array]) -> dict[str, Array]:
 
 def as_array(name: str, value: ArrayLike) -> Array:
     """An array of NumPy, or that of the device; ValueError if entries are masked or Python objects."""
-    if isinstance(value, np.ma.MaskedArray) and (masked := np.count_nonzero(value.mask)):
-        raise ValueError(
-            f"{name} has {masked} masked entries, and arrays here have no mask of their own; fill them "
-            "(filled), and say by lengths or mask which steps count"
-        )
+    require_unmasked(name, value)
     try:
         array = value if on_device(value) else np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # NumPy's own, and those of foreign arrays
@@ -445,17 +451,17 @@ def read_integers(name: str, array: Array, size: int, valid: Array | None) -> Ar
     return contiguous(array, np.dtype(np.int32))
 
 
-def read_lengths(value: ArrayLike, b: int, t: int) -> Array:
+def read_lengths(value: ArrayLike, b: int, t: int, name: str = "lengths") -> Array:
     """Lengths (b,) int64, from 0 to t, where they were given."""
-    array = as_array("lengths", value).copy()  # kernels index with them: see `read_integers`
+    array = as_array(name, value).copy()  # kernels index with them: see `read_integers`
     if array.dtype.kind not in "iu" or array.shape != (b,):
         raise ValueError(
-            f"lengths has shape {array.shape} and dtype {array.dtype}; it must be {b} integers, one a row"
+            f"{name} has shape {array.shape} and dtype {array.dtype}; it must be {b} integers, one a row"
         )
     bad = (array < 0) | (array > largest(array, t))
     if bad.any():
         wrong, position = first(array, bad)
-        raise ValueError(f"lengths{position} is {wrong}; it must be from 0 to t = {t}")
+        raise ValueError(f"{name}{position} is {wrong}; it must be from 0 to t = {t}")
     return array.astype(np.int64)
 
 

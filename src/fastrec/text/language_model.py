@@ -211,6 +211,9 @@ class CharModel:
         reader = TextReader.fitting(
             tokens, as_int("batch_size", batch_size, 1, MAX_SIZE), as_int("steps", steps, 1, MAX_SIZE)
         )
+        if total is not None and total * reader.updates_per_pass > MAX_SIZE:
+            most = MAX_SIZE / reader.updates_per_pass
+            raise ValueError(f"epochs is {epochs!r}; it must be at most {most:.3g} for this text")
         rate = number("learning_rate", learning_rate, 0)
         optimizer = Adam(rate, weight_decay=weight_decay, clip=clip)
         if number("decay", decay, 0, closed=True) > 1:

@@ -64,11 +64,8 @@ def read_pairs(
             f"it must be integers (n, u) for the {n} sources, with u from 1"
         )
     u = array.shape[1]
-    try:
-        until = read_lengths(np.full(n, u) if target_lengths is None else target_lengths, n, u)
-    except ValueError as error:
-        raise ValueError(f"targets: {error}") from None
-    until = move(until, "cpu")
+    given = np.full(n, u) if target_lengths is None else target_lengths
+    until = move(read_lengths(given, n, u, "target_lengths"), "cpu")
     tokens = read_integers("targets", array, stop, steps_before(until, u))
     edge = np.full((n, 1), stop, np.int32)
     written = np.hstack([edge, tokens])

@@ -1,0 +1,390 @@
+"""A valid call of every public function and method: what tests of all public names at once begin with."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import fastrec
+
+N = 70  # units
+WORDS = "the word was short, and the word was the end.\n"
+
+Call = tuple[Callable[..., Any], dict[str, Any]]
+
+
+def spins(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).choice(np.array([-1, 1], np.int8), shape)
+
+
+def floats(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def tokens(seed: int, size: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, size, shape)
+
+
+def hopfield(backend: str = "cpu") -> fastrec.HopfieldNetwork:
+    network = fastrec.HopfieldNetwork(N, backend=backend)
+    network.store(spins(0, 4, N))
+    return network
+
+
+def rnn(cell: str = "gru", size: int = 5, backend: str = "cpu") -> fastrec.RNN:
+    return fastrec.RNN(size, 8, size, cell, seed=0, backend=backend)
+
+
+def encoder_decoder(backend: str = "cpu") -> fastrec.EncoderDecoder:
+    return fastrec.EncoderDecoder(5, 5, 8, seed=0, backend=backend)
+
+
+def char_model(backend: str = "cpu") -> fastrec.CharModel:
+    model = fastrec.CharModel(8, seed=0, backend=backend)
+    model.fit(WORDS * 4, epochs=1, batch_size=2, steps=10, progress=False)
+    return model
+
+
+def ngrams() -> fastrec.NGramModel:
+    return fastrec.NGramModel(3, 5).fit(tokens(0, 5, 60))
+
+
+def orders(sweeps: int) -> np.ndarray:
+    return np.stack([np.random.default_rng(j).permutation(N) for j in range(sweeps)]).astype(np.int32)
+
+
+def backward(cell: str, backend: str) -> Call:
+    network = rnn(cell, backend=backend)
+    trace = network.forward(floats(0, 3, 6, 5), floats(1, 1, 3, network._config.state))
+    given = {
+        "d_outputs": floats(2, 3, 6, 5),
+        "d_hidden": floats(3, 3, 6, 8),
+        "d_state": floats(4, *trace.state.shape),
+    }
+    return network.backward, {"trace": trace, **given}
+
+
+def step(optimizer: Any, backend: str) -> Call:
+    p = {"W": floats(0, 5, 8), "b": floats(1, 8)}
+
+    def run(parameters: Mapping[str, Any], gradients: Mapping[str, Any], **options: Any) -> Any:
+        norm = optimizer.step(parameters, gradients, backend=backend, **options)
+        return norm, dict(parameters), optimizer.state_dict()
+
+    return run, {"parameters": p, "gradients": {key: array + 1 for key, array in p.items()}}
+
+
+def changed(method: Callable[..., Any], result: Callable[[], Any]) -> Callable[..., Any]:
+    """A method that returns nothing, followed by a look at what it has changed."""
+
+    def run(*args: Any, **options: Any) -> Any:
+        method(*args, **options)
+        return result()
+
+    run.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    return run
+
+
+def written(method: Callable[..., Any], suffix: str) -> Call:
+    folder = tempfile.mkdtemp()
+
+    def run(path: Any) -> None:
+        method(path)
+
+    return run, {"path": Path(folder, f"file{suffix}")}
+
+
+def saved(owner: Any, suffix: str) -> Call:
+    path = Path(tempfile.mkdtemp(), f"file{suffix}")
+    owner.save(path)
+    return type(owner).load, {"path": path}
+
+
+def of_network(method: str, **arguments: Any) -> Callable[[str], Call]:
+    def call(backend: str) -> Call:
+        network = hopfield(backend)
+        run = getattr(network, method)
+        return (changed(run, network.patterns) if method in ("store", "forget") else run), arguments
+
+    return call
+
+
+def fits(backend: str) -> Call:
+    network = rnn(backend=backend)
+    run = changed(lambda **options: fastrec.fit(network, **options), lambda: dict(network.parameters))
+    run.__signature__ = inspect.signature(fastrec.fit)  # type: ignore[attr-defined]
+    given = {"x": tokens(0, 5, 4, 6), "targets": tokens(1, 5, 4, 6), "lengths": np.array([6, 5, 4, 3])}
+    given |= {"mask": tokens(2, 4, 4, 6) > 0, "epochs": 2, "batch_size": 2, "progress": False, "seed": 0}
+    return run, given
+
+
+def truncated(backend: str) -> Call:
+    given = {"x": floats(0, 3, 8, 5), "targets": tokens(1, 5, 3, 8), "k1": 3, "k2": 5}
+    given |= {"lengths": np.array([8, 5, 2]), "state": floats(2, 1, 3, 8)}
+
+    def run(**options: Any) -> Any:
+        return list(fastrec.truncated_bptt(rnn(backend=backend), **options))
+
+    run.__signature__ = inspect.signature(fastrec.truncated_bptt)  # type: ignore[attr-defined]
+    return run, given
+
+
+def learn_pairs(backend: str) -> Call:
+    model = encoder_decoder(backend)
+    run = changed(model.fit, lambda: model.parameters)
+    given = {"sources": tokens(0, 5, 4, 6), "targets": tokens(1, 5, 4, 3), "lengths": np.array([6, 5, 4, 3])}
+    given |= {"target_lengths": np.array([3, 2, 1, 0]), "epochs": 1, "batch_size": 2, "progress": False}
+    return run, given | {"seed": 0}
+
+
+def learn_text(backend: str) -> Call:
+    model = fastrec.CharModel(8, seed=0, backend=backend)
+    run = changed(model.fit, lambda: dict(model._fitted()[1].parameters))
+    return run, {"text": WORDS * 4, "epochs": 1, "batch_size": 2, "steps": 10, "progress": False}
+
+
+STATES = {"states": spins(1, 3, N)}
+SEQUENCES = {"x": floats(0, 3, 6, 5), "state": floats(1, 1, 3, 8), "lengths": np.array([6, 4, 0])}
+LEARNED = SEQUENCES | {"targets": tokens(2, 5, 3, 6), "mask": tokens(3, 3, 3, 6) > 0}
+PAIRS = {
+    "sources": tokens(0, 5, 3, 6),
+    "targets": tokens(1, 5, 3, 4),
+    "lengths": np.array([6, 4, 1]),
+    "target_lengths": np.array([4, 2, 0]),
+}
+
+# The calls by name, each made afresh for a backend: a function and its arguments.
+CALLS: dict[str, Callable[[str], Call]] = {
+    "HopfieldNetwork": lambda b: (fastrec.HopfieldNetwork, {"n": 5, "backend": b}),
+    "HopfieldNetwork.store": of_network("store", patterns=spins(1, 3, N)),
+    "HopfieldNetwork.forget": of_network("forget", patterns=spins(0, 4, N)[1:3]),
+    "HopfieldNetwork.recall": of_network("recall", probes=spins(2, 5, N), seed=1),
+    "HopfieldNetwork.recall in orders": of_network("recall", probes=spins(2, 5, N), order=orders(9)),
+    "HopfieldNetwork.local_fields": of_network("local_fields", **STATES),
+    "HopfieldNetwork.energy": of_network("energy", **STATES),
+    "HopfieldNetwork.overlaps": of_network("overlaps", **STATES),
+    "HopfieldNetwork.is_stable": of_network("is_stable", **STATES),
+    "PackedStates": lambda b: (
+        fastrec.PackedStates,
+        {"words": fastrec.pack(spins(0, 3, N)).words.copy(), "n": N},
+    ),
+    "pack": lambda b: (fastrec.pack, STATES | {"backend": b}),
+    "random_patterns": lambda b: (
+        fastrec.random_patterns,
+        {"p": 3, "n": N, "seed": 1, "networks": 2, "backend": b},
+    ),
+    "corrupt": lambda b: (fastrec.corrupt, STATES | {"flips": 5, "seed": 1, "backend": b}),
+    "overlaps": lambda b: (fastrec.overlaps, {"a": spins(1, 3, N), "b": spins(2, 4, N), "backend": b}),
+    "random_orders": lambda b: (fastrec.random_orders, {"n": N, "sweeps": 3, "seed": 1, "backend": b}),
+    "find_oscillation": lambda b: (fastrec.find_oscillation, {"n": 20, "p": 10, "seed": 1, "backend": b}),
+    "capacity": lambda b: (fastrec.capacity, {"n": 20, "trials": 3, "backend": b}),
+    "capacity_scaling": lambda b: (
+        fastrec.capacity_scaling,
+        {"sizes": [10, 20], "trials": 3, "progress": False, "backend": b},
+    ),
+    "retrieval_curve": lambda b: (
+        fastrec.retrieval_curve,
+        {"n": 20, "alphas": [0.1, 0.3], "trials": 2, "backend": b},
+    ),
+    "retrieval_scaling": lambda b: (
+        fastrec.retrieval_scaling,
+        {"sizes": [10, 20], "alphas": [0.1, 0.3], "trials": 2, "progress": False, "backend": b},
+    ),
+    "basin_map": lambda b: (
+        fastrec.basin_map,
+        {"n": 20, "alphas": [0.1, 0.3], "overlaps": [0.5, 1.0], "trials": 2, "progress": False, "backend": b},
+    ),
+    "RNN": lambda b: (
+        changed_network,
+        {"input_size": 3, "hidden_size": 4, "output_size": 2, "seed": 1, "backend": b},
+    ),
+    **{
+        f"RNN.forward of {cell}": (lambda b, cell=cell: forward(cell, b))
+        for cell in ("elman", "jordan", "lstm")
+    },
+    "RNN.forward": lambda b: (rnn(backend=b).forward, dict(SEQUENCES)),
+    "RNN.forward of tokens": lambda b: (rnn(backend=b).forward, {"x": tokens(0, 5, 3, 6)}),
+    "RNN.predict": lambda b: (rnn(backend=b).predict, dict(SEQUENCES)),
+    "RNN.generate": lambda b: (
+        rnn(backend=b).generate,
+        {
+            "prompt": tokens(0, 5, 2, 3),
+            "steps": 4,
+            "seed": 1,
+            "lengths": np.array([3, 2]),
+            "state": floats(1, 1, 2, 8),
+        },
+    ),
+    **{
+        f"RNN.backward of {cell}": (lambda b, cell=cell: backward(cell, b))
+        for cell in ("elman", "jordan", "lstm")
+    },
+    "RNN.backward": lambda b: backward("gru", b),
+    "RNN.loss": lambda b: (rnn(backend=b).loss, dict(LEARNED)),
+    "RNN.loss_and_gradients": lambda b: (rnn(backend=b).loss_and_gradients, LEARNED | {"dropout_seed": 1}),
+    "RNN.copy": lambda b: (rnn(backend=b).copy, {}),
+    "RNN.save": lambda b: written(rnn(backend=b).save, ".npz"),
+    "RNN.load": lambda b: saved(rnn(backend=b), ".npz"),
+    "Trace.state_at": lambda b: (rnn(backend=b).forward(**SEQUENCES).state_at, {"t": 2}),
+    "fit": fits,
+    "truncated_bptt": truncated,
+    "Adam": lambda b: (fastrec.Adam, {}),
+    "SGD": lambda b: (fastrec.SGD, {"learning_rate": 0.1}),
+    "Adam.step": lambda b: step(fastrec.Adam(0.1), b),
+    "SGD.step": lambda b: step(fastrec.SGD(0.1, 0.9), b),
+    "Adam.load_state_dict": lambda b: load_state(fastrec.Adam(0.1)),
+    "SGD.load_state_dict": lambda b: load_state(fastrec.SGD(0.1, 0.9)),
+    "gradient_flow": lambda b: (
+        fastrec.gradient_flow,
+        {"rnn": rnn(backend=b), "x": floats(0, 3, 6, 5), "targets": tokens(1, 5, 3, 6)},
+    ),
+    "spectral_radius": lambda b: (fastrec.spectral_radius, {"rnn": rnn(backend=b)}),
+    "classify": lambda b: (
+        fastrec.classify,
+        {"rnn": rnn(backend=b), "x": floats(0, 3, 6, 5), "lengths": np.array([6, 4, 1])},
+    ),
+    "label_targets": lambda b: (
+        fastrec.label_targets,
+        {"labels": tokens(0, 5, 3), "lengths": np.array([6, 4, 1]), "steps": 7},
+    ),
+    "pad_sequences": lambda b: (fastrec.pad_sequences, {"sequences": [[1, 2, 3], [], [4]]}),
+    "unpad": lambda b: (fastrec.unpad, {"array": tokens(0, 5, 3, 6), "lengths": np.array([6, 4, 0])}),
+    "CharModel": lambda b: (fastrec.CharModel, {"hidden_size": 8, "seed": 1, "backend": b}),
+    "CharModel.fit": learn_text,
+    "CharModel.sample": lambda b: (char_model(b).sample, {"prompt": "the", "length": 9, "seed": 1}),
+    "CharModel.stream": lambda b: (
+        listed(char_model(b).stream),
+        {"prompt": "the", "length": 9, "seed": 1},
+    ),
+    "CharModel.score": lambda b: (char_model(b).score, {"text": WORDS}),
+    "CharModel.save": lambda b: written(char_model(b).save, ".npz"),
+    "CharModel.load": lambda b: saved(char_model(b), ".npz"),
+    "EncoderDecoder": lambda b: (
+        fastrec.EncoderDecoder,
+        {"source_size": 5, "target_size": 5, "hidden_size": 8, "seed": 1, "backend": b},
+    ),
+    "EncoderDecoder.encode": lambda b: (
+        encoder_decoder(b).encode,
+        {"sources": PAIRS["sources"], "lengths": PAIRS["lengths"]},
+    ),
+    "EncoderDecoder.loss": lambda b: (encoder_decoder(b).loss, dict(PAIRS)),
+    "EncoderDecoder.loss_and_gradients": lambda b: (encoder_decoder(b).loss_and_gradients, dict(PAIRS)),
+    "EncoderDecoder.generate": lambda b: (
+        encoder_decoder(b).generate,
+        {"sources": PAIRS["sources"], "steps": 4, "lengths": PAIRS["lengths"], "seed": 1},
+    ),
+    "EncoderDecoder.fit": learn_pairs,
+    "EncoderDecoder.save": lambda b: written(encoder_decoder(b).save, ".npz"),
+    "EncoderDecoder.load": lambda b: saved(encoder_decoder(b), ".npz"),
+    "NGramModel": lambda b: (fastrec.NGramModel, {"order": 3, "size": 5}),
+    "NGramModel.fit": lambda b: (
+        changed_model,
+        {"tokens": tokens(0, 5, 60)},
+    ),
+    "NGramModel.log_chances": lambda b: (ngrams().log_chances, {"tokens": tokens(1, 5, 20)}),
+    "NGramModel.predict": lambda b: (ngrams().predict, {"context": tokens(1, 5, 4)}),
+    "NGramModel.score": lambda b: (ngrams().score, {"tokens": tokens(1, 5, 20)}),
+    "Vocabulary.of": lambda b: (fastrec.Vocabulary.of, {"text": WORDS}),
+    "Vocabulary.encode": lambda b: (fastrec.Vocabulary.of(WORDS).encode, {"text": "the word"}),
+    "Vocabulary.decode": lambda b: (fastrec.Vocabulary.of(WORDS).decode, {"tokens": tokens(0, 5, 9)}),
+    "addition_task": lambda b: (fastrec.addition_task, {"pairs": 2, "columns": 3, "delay": 1, "seed": 1}),
+}
+
+
+def call(name: str, backend: str = "cpu") -> Call:
+    """The call of that name, with arrays of its own."""
+    run, arguments = CALLS[name](backend)
+    copies = {
+        key: value.copy() if isinstance(value, np.ndarray) else value for key, value in arguments.items()
+    }
+    return run, copies
+
+
+def changed_network(**arguments: Any) -> Any:
+    return dict(fastrec.RNN(**arguments).parameters)
+
+
+changed_network.__signature__ = inspect.signature(fastrec.RNN)  # type: ignore[attr-defined]
+
+
+def changed_model(tokens: Any) -> Any:
+    return fastrec.NGramModel(3, 5).fit(tokens).log_chances(np.arange(5))
+
+
+def forward(cell: str, backend: str) -> Call:
+    network = rnn(cell, backend=backend)
+    return network.forward, SEQUENCES | {"state": floats(1, 1, 3, network._config.state)}
+
+
+def load_state(optimizer: Any) -> Call:
+    run, arguments = step(optimizer, "cpu")
+    run(**arguments)
+    return changed(optimizer.load_state_dict, optimizer.state_dict), {"state": optimizer.state_dict()}
+
+
+def listed(method: Callable[..., Iterator[Any]]) -> Callable[..., list[Any]]:
+    def run(*args: Any, **options: Any) -> list[Any]:
+        return list(method(*args, **options))
+
+    run.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    return run
+
+
+def public_names() -> set[str]:
+    """Names of the public functions, classes and methods that take arguments."""
+    names = set()
+    for name in fastrec.__all__:
+        value = getattr(fastrec, name)
+        if isinstance(value, ModuleType) or not callable(value):
+            continue
+        names.add(name)
+        if inspect.isclass(value):
+            methods = {m for m in vars(value) if not m.startswith("_") and callable(getattr(value, m))}
+            names |= {f"{name}.{m}" for m in methods if takes_arguments(getattr(value, m))}
+    return names
+
+
+def takes_arguments(method: Callable[..., Any]) -> bool:
+    return bool(set(inspect.signature(method).parameters) - {"self"})
+
+
+def arrays_of(value: Any) -> list[np.ndarray]:
+    """The arrays in a value of a call, also those in results, networks and dicts."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    if isinstance(value, Mapping):
+        return [array for one in value.values() for array in arrays_of(one)]
+    if isinstance(value, (list, tuple)):
+        return [array for one in value for array in arrays_of(one)]
+    if isinstance(value, (fastrec.RNN, fastrec.EncoderDecoder)):
+        return arrays_of(value.parameters)
+    if isinstance(value, fastrec.PackedStates):
+        return [value.words]
+    if hasattr(value, "__dict__"):
+        fields = {key: one for key, one in vars(value).items() if key[0] != "_" and key != "seconds"}
+        return arrays_of(fields)
+    return [np.asarray(value)] if isinstance(value, (int, float, str, bool, np.generic)) else []
+
+
+def stored_in(owner: Any, result: Any) -> Callable[[], Any]:
+    """What an object and the result of a call of it compute later."""
+    if isinstance(result, fastrec.Trace):
+        return lambda: owner.backward(result, result.outputs)
+    if isinstance(owner, fastrec.HopfieldNetwork):
+        return lambda: (owner.couplings(), owner.local_fields(spins(9, 2, N)))
+    return lambda: result
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values of a call are equal to the bit."""
+    left, right = arrays_of(a), arrays_of(b)
+    return len(left) == len(right) and all(
+        x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+        for x, y in zip(left, right, strict=True)
+    )
