@@ -12,9 +12,46 @@ from typing import Any
 import numpy as np
 
 import fastrec
+from fastrec.files import DamagedFile
 
 N = 70  # units
 WORDS = "the word was short, and the word was the end.\n"
+
+# What a call may raise because of its arguments.
+ERRORS = (ValueError, TypeError, fastrec.BackendError, DamagedFile, OSError, MemoryError, FloatingPointError)
+# What no argument is.
+WRONG = [
+    *(
+        None,
+        object(),
+        "nonsense",
+        b"bytes",
+        "",
+        -1,
+        0,
+        2**70,
+        -(2**70),
+        True,
+        1.5,
+        np.nan,
+        np.inf,
+        -np.inf,
+        1j,
+    ),
+    *(
+        [],
+        {},
+        (),
+        [[1], [1, 2]],
+        [None],
+        {"a": 1},
+        np.empty(0),
+        np.array("text"),
+        np.array(None),
+        np.ma.masked,
+    ),
+    *(np.float32(2), np.int8(-3), np.datetime64("2000-01-01"), type, len, iter([1])),
+]
 
 Call = tuple[Callable[..., Any], dict[str, Any]]
 
@@ -352,6 +389,22 @@ def public_names() -> set[str]:
 
 def takes_arguments(method: Callable[..., Any]) -> bool:
     return bool(set(inspect.signature(method).parameters) - {"self"})
+
+
+def writable_arrays(value: Any) -> list[np.ndarray]:
+    """The arrays among the arguments of a call, also those in mappings."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    return (
+        [array for one in value.values() for array in writable_arrays(one)] if isinstance(value, dict) else []
+    )
+
+
+def copied(value: Any) -> Any:
+    """Arguments with copies of their arrays."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return {key: copied(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def arrays_of(value: Any) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from attacks import HEAD, files
+from attacks import HEAD, arguments, files, races
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of processes are those of Linux")
 
@@ -18,6 +18,15 @@ def test_mutants_of_files(record_property) -> None:
     assert not [failure for row in rows for failure in row.failures]
     # Mutants that no reader refuses would test nothing.
     assert all(row.endings["refused"] + row.endings["salvaged"] > 50 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("campaign", "count"), [(races, 150), (arguments, 1000)])
+def test_races_and_arguments(campaign, count: int, record_property) -> None:
+    rows = list(campaign.campaign(count))
+    record_property("note", "\n".join([HEAD, *map(str, rows)]))
+    assert rows and all(row.tried >= count for row in rows)
+    assert not [failure for row in rows for failure in row.failures]
 
 
 def test_attacks_notice_what_they_look_for(monkeypatch: pytest.MonkeyPatch) -> None:

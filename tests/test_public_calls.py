@@ -6,23 +6,17 @@ import copy
 import inspect
 import pickle
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import changed_arrays
 import numpy as np
 import public_calls
 import pytest
-from public_calls import CALLS, call, same
-
-import fastrec
-from fastrec.jobs.database import DamagedFile
+from public_calls import CALLS, ERRORS, WRONG, call, same
 
 # Names that have no call of their own, and why.
 EXEMPT = {
@@ -42,7 +36,6 @@ EXEMPT = {
     "RNN.from_torch": "needs PyTorch",
     "TextHistory.save": "the writer of the other results",
 }
-ERRORS = (ValueError, TypeError, fastrec.BackendError, DamagedFile, OSError, MemoryError, FloatingPointError)
 QUICK = [name for name in CALLS if name not in ("CharModel.stream", "CharModel.score", "CharModel.save")]
 
 
@@ -183,40 +176,6 @@ def require_sentence(error: BaseException, key: str = "") -> None:
     assert str(error) and "\n" not in str(error) and key in str(error), repr(error)
 
 
-WRONG = [
-    *(
-        None,
-        object(),
-        "nonsense",
-        b"bytes",
-        "",
-        -1,
-        0,
-        2**70,
-        -(2**70),
-        True,
-        1.5,
-        np.nan,
-        np.inf,
-        -np.inf,
-        1j,
-    ),
-    *(
-        [],
-        {},
-        (),
-        [[1], [1, 2]],
-        [None],
-        {"a": 1},
-        np.empty(0),
-        np.array("text"),
-        np.array(None),
-        np.ma.masked,
-    ),
-    *(np.float32(2), np.int8(-3), np.datetime64("2000-01-01"), type, len, iter([1])),
-]
-
-
 @pytest.mark.parametrize("name", QUICK)
 def test_wrong_values(name: str) -> None:
     """Whatever an argument is, it is fine, or one of a few exceptions says in a sentence why it is not."""
@@ -293,11 +252,11 @@ def test_threads_at_once(name: str) -> None:
 def test_arrays_that_are_filled_later(name: str) -> None:
     """Results and objects do not hold arrays of their caller."""
     run, arguments = call(name)
-    if name.endswith(".step") or not (held := changed_arrays.writable_arrays(arguments)):
+    if name.endswith(".step") or not (held := public_calls.writable_arrays(arguments)):
         return
     expected = copy.deepcopy(public_calls.arrays_of(run(**arguments)))
     run, arguments = call(name)
-    held = changed_arrays.writable_arrays(arguments)
+    held = public_calls.writable_arrays(arguments)
     result = run(**arguments)
     kept = public_calls.stored_in(owner(run), result)
     before = copy.deepcopy(kept())
@@ -305,10 +264,3 @@ def test_arrays_that_are_filled_later(name: str) -> None:
         array[...] = 0 if array.any() else 1
     assert same(result, expected)
     assert same(kept(), before)
-
-
-def test_arrays_that_others_change() -> None:
-    """No call dies of an array that another thread fills during it."""
-    script = Path(__file__).with_name("changed_arrays.py")
-    done = subprocess.run([sys.executable, script, "20", *QUICK], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
