@@ -148,6 +148,58 @@ def test_resumes_to_the_same_bits(at: int, tmp_path: Path) -> None:
         CharModel(10, "lstm", seed=2).fit(TEXT[::-1], **options, checkpoint=path)
 
 
+@pytest.mark.parametrize("unit", ["character", "word"])
+def test_checkpoints_are_models(unit: str, tmp_path: Path) -> None:
+    path, options = tmp_path / "c.npz", {"batch_size": 4, "steps": 17, "progress": False}
+
+    def stop(model: CharModel, curves: Any) -> None:
+        if len(curves.train) == 3:
+            raise Stop
+
+    model = CharModel(10, unit=unit, seed=2)
+    with pytest.raises(Stop):
+        model.fit(TEXT, **options, checkpoint=path, callback=stop)
+    loaded = CharModel.load(path)
+    assert loaded.vocabulary == model.vocabulary and loaded.seed == 2
+    for key, array in parameters(model).items():  # those of the best evaluation
+        np.testing.assert_array_equal(parameters(loaded)[key], array, key)
+        np.testing.assert_array_equal(fastrec.RNN.load(path).parameters[key], array, key)
+    assert loaded.sample("the", 20, seed=3) == model.sample("the", 20, seed=3)
+    loaded.fit(TEXT + " the word", 0, epochs=0.5, **options)
+    fastrec.fit(
+        fastrec.RNN(2, 3, 2, seed=0), [[0, 1]], [[1, 0]], checkpoint=tmp_path / "d.npz", progress=False
+    )
+    with pytest.raises(ValueError, match="not a fastrec text model"):
+        CharModel.load(tmp_path / "d.npz")
+    with pytest.raises(ValueError, match=r"0\.1\.0 does not hold the symbols; RNN\.load reads"):
+        CharModel.load(Path(__file__).parent / "data/0.1.0/fit_text.npz")
+    assert fastrec.RNN.load(Path(__file__).parent / "data/0.1.0/fit_text.npz").seed is None
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ({"epochs": 6}, "epochs"),
+        ({"learning_rate": 1e-3, "clip": 0.5}, "optimizer"),
+        ({"dropout": 0.1, "epochs": 5, "decay": 0.2}, ["dropout", "epochs", "decay"]),
+        ({"epochs": None, "minutes": 0.01}, ["epochs", "minutes"]),
+    ],
+)
+def test_goes_on_with_other_settings(change: dict[str, Any], changed: Any, tmp_path: Path) -> None:
+    options = {"epochs": 4, "batch_size": 4, "steps": 17, "progress": False, "checkpoint": tmp_path / "c.npz"}
+    first = CharModel(10, seed=2).fit(TEXT, **options)
+    options |= change
+    with pytest.raises(ValueError, match=r"c\.npz: .* of another training: .*; use the same, changed="):
+        CharModel(10, seed=2).fit(TEXT, **options)
+    curves = CharModel(10, seed=2).fit(TEXT, **options, changed=changed)
+    shared = len(curves.train) if "epochs" not in change else len(first.train) - 1
+    np.testing.assert_array_equal(curves.train[:shared], first.train[:shared])
+    if change.get("epochs"):
+        assert curves.passes[-1] == pytest.approx(change["epochs"], rel=0.1) and len(curves.train) > shared
+    with pytest.raises(ValueError, match="changed is 'text'"):
+        CharModel(10, seed=2).fit(TEXT, **options, changed="text")
+
+
 def test_best_parameters_are_kept() -> None:
     held = {}
 

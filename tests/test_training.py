@@ -517,6 +517,81 @@ class TestCheckpoints:
         assert path.read_bytes() == whole and os.listdir(tmp_path) == ["a.npz"]
         assert same(fitted(checkpoint=path), fitted())
 
+    @pytest.mark.parametrize("models", [None, 3])
+    def test_is_read_as_a_network(self, tmp_path: Path, models: int | None) -> None:
+        path, rnn = tmp_path / "a.npz", RNN(2, 5, 2, "gru", models=models, embedding_size=3, seed=8)
+        fitted(rnn=rnn, models=models, checkpoint=path, epochs=2)
+        loaded = RNN.load(path)
+        assert equal(loaded.parameters, rnn.parameters) and repr(loaded) == repr(rnn)
+        assert loaded.seed == rnn.seed == 8
+        resumed = RNN(2, 5, 2, "gru", models=models, embedding_size=3, seed=9)
+        fitted(rnn=resumed, models=models, checkpoint=path)
+        assert resumed.seed == 8 == RNN.load(path).seed
+
+    @pytest.mark.parametrize("name", ["elman", "gru", "lstm", "jordan"])
+    def test_old_ones_are_read_as_networks(self, name: str) -> None:
+        path = Path(__file__).parent / f"data/0.1.0/fit_{name}.npz"
+        loaded = RNN.load(path)
+        assert loaded.cell == name and loaded.seed is None
+        with np.load(path) as file:
+            assert all(np.array_equal(file[f"parameters.{k}"], a) for k, a in loaded.parameters.items())
+
+    @pytest.mark.parametrize(
+        ("change", "changed"),
+        [
+            ({"optimizer": SGD(0.01, 0.9)}, "optimizer"),
+            ({"batch_size": 3}, "batch_size"),
+            ({"k1": 2}, "k1, k2"),
+            ({"shuffle": False}, "shuffle"),
+            ({"seed": 5}, "seed"),
+            ({"dropout": 0.1}, ["dropout"]),
+            (echo(30, seed=3), ("data",)),
+            ({"validation": (echo(4)["x"], echo(4)["targets"])}, "validation"),
+            (
+                {"dropout": 0.1, "optimizer": SGD(0.01, 0.9), "epochs": 7} | echo(9),
+                ["optimizer", "data", "dropout"],
+            ),
+        ],
+    )
+    def test_goes_on_with_other_settings(
+        self, tmp_path: Path, change: dict[str, Any], changed: str | list[str]
+    ) -> None:
+        path = tmp_path / "a.npz"
+        first, _ = fitted(checkpoint=path, optimizer=SGD(0.03, 0.9), epochs=2)
+        options = {"optimizer": SGD(0.03, 0.9), "epochs": 4, "checkpoint": path} | change
+        with pytest.raises(
+            ValueError, match=r"a.npz: this is the checkpoint of another .*; use the same, changed="
+        ):
+            fitted(**options)
+        history, other = fitted(**options, changed=changed)
+        assert history.epochs == options["epochs"] and np.array_equal(history.train[:2], first.train)
+        assert same(fitted(**options), (history, other))  # whose settings are now those of the file
+        assert options["optimizer"].learning_rate == (0.01 if "optimizer" in changed else 0.03)
+
+    def test_changes_that_cannot_be(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.npz"
+        fitted(checkpoint=path, epochs=2)
+        for change, changed, message in (
+            (
+                {"optimizer": SGD(0.1)},
+                "optimizer",
+                r"optimizer is Adam\(.*, and here it is SGD\(.*; use the same, or",
+            ),
+            (
+                {"rnn": RNN(2, 13, 2, seed=0)},
+                ["data"],
+                "hidden_size is 12 there, and here it is 13; use the same, or",
+            ),
+            ({"validation": None}, "validation", "validation is .*, and here it is none; use the same, or"),
+            ({}, "hidden_size", 'changed is .hidden_size.; it must be "optimizer", "batch_size"'),
+            ({}, 5, "changed is 5; give the names"),
+            ({"checkpoint": None}, "data", "changed is 'data' without a checkpoint"),
+        ):
+            before = path.read_bytes()
+            with pytest.raises(ValueError, match=message):
+                fitted(**({"checkpoint": path} | change), changed=changed)
+            assert path.read_bytes() == before
+
     def test_learning_rates_set_by_a_callback_go_on(self, tmp_path: Path) -> None:
         def run(stop: int | None, **more: Any) -> Any:
             optimizer = SGD(0.3)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -13,13 +13,21 @@ import numpy as np
 
 from ..archives import Archive
 from ..backend import backend_of, move
+from ..validation import as_choice
 from .config import MAX_SIZE, Array
 from .dataset import Sequences
 from .history import TrainingLog
 from .optimizers import Optimizer
-from .serialization import open_archive, read_array, read_text, write_archive
+from .serialization import (
+    EXTRA_TEXT,
+    TRAINING_TEXT,
+    open_archive,
+    read_array,
+    read_stored_seed,
+    read_text,
+    write_archive,
+)
 
-TEXT = "fastrec_training"  # the array that holds the text
 LONGEST = 400  # characters of a setting
 OPTIMIZER = "optimizer."  # what the names of the arrays of an optimiser begin with
 
@@ -53,7 +61,17 @@ def stored_seed(path: str | os.PathLike[str]) -> int | None:
     if not Path(path).exists():
         return None
     with open_archive(path, "checkpoint") as archive:
-        return int(read_text(archive, TEXT, "checkpoint")["settings"]["seed"])
+        return int(read_text(archive, TRAINING_TEXT, "checkpoint")["settings"]["seed"])
+
+
+def read_changes(changed: str | Sequence[str], known: Sequence[str], checkpoint: Any) -> frozenset[str]:
+    """Check the argument `changed` of a training, of whose settings those known may change."""
+    names = [changed] if isinstance(changed, str) else changed
+    if not np.iterable(names):
+        raise ValueError(f"changed is {changed!r}; give the names of settings")
+    if names and checkpoint is None:
+        raise ValueError(f"changed is {changed!r} without a checkpoint; give both, or leave it out")
+    return frozenset(as_choice("changed", name, known) for name in names)
 
 
 class TrainingState(NamedTuple):
@@ -85,12 +103,19 @@ class TrainingState(NamedTuple):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The file of a training with such settings, written every so many epochs."""
+    """The file of a training with such settings, written every so many epochs.
+
+    changed: names of settings that need not be those of the file.  known: of those that could be.  beside:
+    what models that are read from it need besides a network, with the seed of the first weights.
+    """
 
     path: str | os.PathLike[str]
     settings: dict[str, str]
     every: int = 1
     most_epochs: int = MAX_SIZE
+    changed: frozenset[str] = frozenset()
+    known: Sequence[str] = ()
+    beside: dict[str, Any] = field(default_factory=dict)
 
     def resume(self, state: TrainingState) -> None:
         """Fill the state from the file if it is there, else write it.
@@ -101,29 +126,45 @@ class Checkpoint:
         if not Path(self.path).exists():
             self.write(state)  # so that a start after an interrupted first epoch finds the first parameters
             return
+        rate = state.optimizer.learning_rate
         with open_archive(self.path, "checkpoint") as archive:
+            different = self._compare(read_text(archive, TRAINING_TEXT, "checkpoint"))
             stored = self._read(archive, state)
+            self.beside["seed"] = read_stored_seed(archive, state.models)
             names = {name: name.removeprefix(OPTIMIZER) for name in stored if name.startswith(OPTIMIZER)}
             state.optimizer.load_state_dict({short: stored[name] for name, short in names.items()})
         for name, array in state.arrays().items():
             array[...] = move(stored[name], backend_of(array))
+        if "optimizer" in different:
+            state.optimizer.learning_rate = rate
 
     def write(self, state: TrainingState) -> None:
         """Write all that `resume` needs to go on from here, replacing the file in one step."""
         text = {"epochs": state.log.epochs, "settings": self.settings}
         arrays = {name: move(array, "cpu") for name, array in state.arrays().items()}
-        write_archive(self.path, {TEXT: text}, arrays)
+        write_archive(self.path, {TRAINING_TEXT: text, EXTRA_TEXT: self.beside}, arrays)
+
+    def _compare(self, head: dict[str, Any]) -> set[str]:
+        """The settings that are not those of the file; ValueError if they may not differ."""
+        different = set()
+        for key in sorted(self.settings.keys() | head["settings"].keys()):
+            there, here = (settings.get(key, "not set") for settings in (head["settings"], self.settings))
+            if there == here:
+                continue
+            different.add(key)
+            rules = {text.partition("(")[0] for text in (there, here)}
+            may = key in self.known and "none" not in rules and (key != "optimizer" or len(rules) == 1)
+            if not (may and key in self.changed):
+                cure = f', changed="{key}"' * may
+                raise ValueError(
+                    f"this is the checkpoint of another training: {key} is {there} there, and here it is "
+                    f"{here}; use the same{cure}, or another file"
+                )
+        return different
 
     def _read(self, archive: Archive, state: TrainingState) -> dict[str, Array]:
         """The arrays of the file; ValueError, or whatever NumPy raises, if it is no checkpoint."""
-        head = read_text(archive, TEXT, "checkpoint")
-        for key in sorted(self.settings.keys() | head["settings"].keys()):
-            there, here = (settings.get(key, "not set") for settings in (head["settings"], self.settings))
-            if there != here:
-                raise ValueError(
-                    f"this is the checkpoint of another training: {key} is {there} there, and here it is "
-                    f"{here}; use the same, or another file"
-                )
+        head = read_text(archive, TRAINING_TEXT, "checkpoint")
         if not 0 <= head["epochs"] <= self.most_epochs:
             raise ValueError(
                 f"this checkpoint holds {head['epochs']} epochs; epochs is {self.most_epochs}, give as many"

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from ..files import require_suffix, require_writable
 from ..streams import Seed, derive, read_seed
 from ..validation import as_bool, as_int, as_path
-from .checkpoint import Checkpoint, describe, shorten, stored_seed
+from .checkpoint import Checkpoint, describe, read_changes, shorten, stored_seed
 from .config import MAX_SIZE, Config
 from .dataset import read_sequences
 from .history import History
@@ -25,6 +25,9 @@ from .truncation import evaluate, read_truncation, windows
 from .validation import Dropout, Loss, read_dropout
 
 Examples = TypeVar("Examples")
+
+# Settings of a training that a checkpoint can go on without.
+CHANGEABLE = ("optimizer", "batch_size", "k1, k2", "shuffle", "seed", "dropout", "data", "validation")
 
 
 def fit(
@@ -50,6 +53,7 @@ def fit(
     callback: Callback | None = None,
     *,
     tokens: bool | None = None,
+    changed: str | Sequence[str] = (),
 ) -> History:
     """Train a network in place on n sequences, or k networks at once on the same batches.
 
@@ -103,7 +107,7 @@ def fit(
         A .npz file, replaced in one step every `checkpoint_every` epochs and at the end. If it exists,
         training resumes from it, and ends with the same bits as an uninterrupted one on the same backend and
         in the same precision; the parameters at the call then do not matter, and epochs may be more than
-        before.
+        before. `RNN.load` reads the network of the last epoch from it.
     checkpoint_every : int, default 1
         Epochs between two checkpoints.
     patience : int, optional
@@ -116,6 +120,11 @@ def fit(
         `History` so far. It may set `optimizer.learning_rate`, which checkpoints keep.
     tokens : bool, optional
         Whether x is tokens, also in validation, as in `RNN.forward`.
+    changed : str or sequence of str, default ()
+        Settings that may differ from those of the training in the checkpoint, which goes on with the new
+        ones: "optimizer" (its arguments, such as the learning rate, but not the rule), "batch_size",
+        "k1, k2", "shuffle", "seed", "dropout", "data" (x, targets, lengths and mask), "validation" (other
+        data, where there was some).
 
     Returns
     -------
@@ -148,6 +157,7 @@ def fit(
     held_out = validation if isinstance(validation, Sequence) else ()
     c, at = rnn._config, rnn._device(x, targets, lengths, mask, *held_out)
     rnn._weights(at.backend)
+    changes = read_changes(changed, CHANGEABLE, checkpoint)
     shuffle, progress = as_bool("shuffle", shuffle), as_bool("progress", progress)
     if checkpoint is not None:
         as_path("checkpoint", checkpoint)
@@ -194,8 +204,10 @@ def fit(
             }
             | ({"dropout": dropout} if dropout else {})
         )
-        file = Checkpoint(checkpoint, shorten(settings), every, options["epochs"])
+        about = (changes, CHANGEABLE, {"seed": rnn.seed})
+        file = Checkpoint(checkpoint, shorten(settings), every, options["epochs"], *about)
         file.resume(learner.state())
+        rnn._seed = file.beside["seed"]
     train(learner, file, progress)
     return learner.history()
 

@@ -378,7 +378,7 @@ class RNN:
     def load(
         cls, path: str | os.PathLike[str], backend: str | None = None, precision: Precision = "float32"
     ) -> RNN:
-        """Read what `save` wrote.  Nothing in the file is executed.
+        """Read what `save` wrote, or a checkpoint of `fit`.  Nothing in the file is executed.
 
         Parameters
         ----------

@@ -20,6 +20,7 @@ from .initialization import read_seeds
 
 TEXT = "fastrec_rnn"  # the array that holds the text
 EXTRA_TEXT = "fastrec_beside"  # an array of text that models which hold a network add to its file
+TRAINING_TEXT = "fastrec_training"  # the array of text of a checkpoint
 FORMAT = 1
 LONGEST = 2**16  # bytes that the headers of arrays may have
 SMALL = 2**23  # bytes that the values in a text may take in any archive
@@ -78,10 +79,29 @@ def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[Archive]:
 
 def read(archive: Archive) -> tuple[Config, dict[str, Array]]:
     """Read the network in an archive; ValueError, or whatever NumPy raises, if there is none."""
+    if TRAINING_TEXT in archive.members:
+        return read_checkpoint(archive)
     settings = read_text(archive, TEXT, "network file")
     settings.setdefault("embedding_size", None)  # files of the first versions do not have it
     config = sizes_of(Config, settings)
     return config, read_parameters(archive, TEXT, config.shapes, config.dtype)
+
+
+def read_checkpoint(archive: Archive) -> tuple[Config, dict[str, Array]]:
+    """Read the network of a training; of a text that with the best parameters, as the training leaves it."""
+    texts = read_text(archive, TRAINING_TEXT, "checkpoint")["settings"]
+    values = {field.name: texts.get(field.name, "None") for field in fields(Config)}
+    config = Config(**{key: plain(text) for key, text in values.items()})
+    prefix = "best." if "plan" in archive.members else "parameters."
+    stored = read_arrays(
+        archive, {f"{prefix}{key}": shape for key, shape in config.shapes.items()}, config.dtype
+    )
+    return config, {name.removeprefix(prefix): array for name, array in stored.items()}
+
+
+def plain(text: str) -> Any:
+    """Return the size, the name or the None that a checkpoint holds as text."""
+    return None if text == "None" else int(text) if text.isdecimal() else text
 
 
 def read_text(archive: Archive, name: str, what: str, most: int = 0) -> dict[str, Any]:
@@ -120,6 +140,13 @@ def read_parameters(
     """Read the arrays of an archive that holds nothing but them and a text."""
     if archive.members.keys() - {EXTRA_TEXT} != {text, *shapes}:
         raise ValueError(f"damaged, its arrays should be {text}, {', '.join(shapes)}")
+    return read_arrays(archive, shapes, dtype)
+
+
+def read_arrays(
+    archive: Archive, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]
+) -> dict[str, Array]:
+    """Read arrays of such shapes of an archive."""
     require_memory("the network", sum(map(prod, shapes.values())) * dtype.itemsize)
     parameters = {}
     for key, shape in shapes.items():

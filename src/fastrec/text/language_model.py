@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..files import require_suffix, require_writable
 from ..rnn import serialization as files
 from ..rnn.cells import STACKABLE, CellName
-from ..rnn.checkpoint import Checkpoint, checksum, shorten, stored_seed
+from ..rnn.checkpoint import Checkpoint, checksum, read_changes, shorten, stored_seed
 from ..rnn.config import MAX_SIZE, Config
 from ..rnn.device import Precision, choose_backend
 from ..rnn.history import TextHistory
@@ -27,6 +27,7 @@ from ..validation import as_bool, as_choice, as_int, as_path, number, one_of
 from .training import TextLearner, TextReader, hold_out, score
 from .vocabulary import UNITS, Unit, Vocabulary
 
+CHANGEABLE = ("optimizer", "epochs", "minutes", "decay", "dropout")  # settings, as those of `fastrec.fit`
 FIRST_PIECE, PIECE = 8, 256  # symbols of the first and of the other pieces that `stream` yields
 
 
@@ -134,6 +135,7 @@ class CharModel:
         checkpoint: str | os.PathLike[str] | None = None,
         progress: bool = True,
         callback: Callable[[CharModel, TextHistory], object] | None = None,
+        changed: str | Sequence[str] = (),
     ) -> TextHistory:
         """Train on a text by truncated backpropagation through time, with `Adam`.
 
@@ -177,6 +179,10 @@ class CharModel:
         callback : callable, optional
             Called after every evaluation and its checkpoint, with the model and the curves so far. There is
             an evaluation after each pass through the text, but at least 20 and at most 250 updates apart.
+        changed : str or sequence of str, default ()
+            Settings that may differ from those of the training in the checkpoint, which goes on with the new
+            ones: "optimizer" (learning_rate, clip and weight_decay), "epochs", "minutes", "decay", "dropout".
+            For another text, load the checkpoint as a model, and train that.
 
         Returns
         -------
@@ -194,6 +200,7 @@ class CharModel:
         OSError
             If the checkpoint cannot be written.
         """
+        changes = read_changes(changed, CHANGEABLE, checkpoint)
         refuse_file("text", text)
         vocabulary = self.vocabulary or Vocabulary.of(text, self._unit, self._size)
         tokens = vocabulary.encode(text)
@@ -234,6 +241,7 @@ class CharModel:
         learner = TextLearner(
             *(rnn._device(), rnn, None, "cross_entropy", optimizer, validation, reader),
             *(seed, dropout, decay, total, budget, notify),
+            bool(changes & {"epochs", "minutes", "decay"}),
         )
         file = None
         if checkpoint is not None:
@@ -249,8 +257,13 @@ class CharModel:
                 "text": checksum(tokens),
                 "held out": checksum(held),
             }
-            file = Checkpoint(checkpoint, shorten(settings))
+            beside = asdict(vocabulary) | {"seed": seed}
+            file = Checkpoint(checkpoint, shorten(settings), changed=changes, known=CHANGEABLE, beside=beside)
+            planned = learner.plan.copy()
             file.resume(learner.state())
+            if learner.replans:
+                learner.plan[1:] = planned[1:]
+            file.beside["seed"] = seed  # also where a file of version 0.1.0 does not say it
         self.vocabulary, self.rnn, self._seed = vocabulary, rnn, seed
         try:
             train(learner, file, progress)
@@ -409,7 +422,9 @@ class CharModel:
     def load(
         cls, path: str | os.PathLike[str], backend: str | None = None, precision: Precision = "float32"
     ) -> CharModel:
-        """Read a file that `save` wrote. Nothing in the file is executed.
+        """Read a file that `save` wrote, or a checkpoint. Nothing in the file is executed.
+
+        Of a checkpoint the model has the best parameters so far, as if the training had ended there.
 
         Parameters
         ----------
@@ -431,6 +446,10 @@ class CharModel:
             If it cannot be read.
         """
         with files.open_archive(path, "text model") as archive:
+            if files.TRAINING_TEXT in archive.members and files.EXTRA_TEXT not in archive.members:
+                raise ValueError(
+                    "this checkpoint of version 0.1.0 does not hold the symbols; RNN.load reads its network"
+                )
             settings = files.read_text(archive, files.EXTRA_TEXT, "text model", files.LONGEST_BESIDE)
             vocabulary = Vocabulary(tuple(settings["symbols"]), settings["unit"], settings["unknown"])
             config, parameters = files.read(archive)

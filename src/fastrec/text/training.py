@@ -84,7 +84,8 @@ class TextReader:
 class TextLearner(Learner):
     """The learner of `CharModel.fit`.
 
-    epochs: passes through the text, None where a budget of seconds says when to end.
+    epochs: passes through the text, None where a budget of seconds says when to end.  replans: whether the
+    plan of a checkpoint is replaced by that of these arguments.
     """
 
     reader: TextReader
@@ -94,6 +95,7 @@ class TextLearner(Learner):
     epochs: float | None
     budget: float | None
     callback: Callable[[TextHistory], object] | None
+    replans: bool
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,6 +125,8 @@ class TextLearner(Learner):
         seconds, (made, decays, last) = stored["history.seconds"], map(int, stored["plan"])
         if made != min(last, len(seconds) * self.every) or not made <= last <= MAX_SIZE:
             return False
+        if self.replans:
+            return True
         if self.budget is None or last == MAX_SIZE:
             return [decays, last] == self.plan[1:].tolist()
         # `plan_decay` plans what the speed promises for the rest of the budget.
