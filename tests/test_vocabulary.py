@@ -5,13 +5,15 @@ from __future__ import annotations
 import pickle
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrec.text.vocabulary import PIECE, Vocabulary
+from fastrec import RNN, CharModel
+from fastrec.text.vocabulary import Vocabulary, split
 
 ANY = st.text(st.characters(), max_size=80)  # lone surrogates and U+0000 among them
 FEW = st.text("ab \n.,é\U0001f600\ud800", max_size=60)
@@ -26,31 +28,71 @@ def test_round_trip(text: str, unit: str) -> None:
     vocabulary = Vocabulary.of(text, unit)
     tokens = vocabulary.encode(text)
     assert tokens.dtype == np.int32 and tokens.ndim == 1 and vocabulary.unknown is None
-    assert list(vocabulary.symbols) == sorted(set(text) if unit == "character" else set(PIECE.findall(text)))
+    assert list(vocabulary.symbols) == sorted(set(text) if unit == "character" else set(split(text)))
     assert vocabulary.decode(tokens) == text
     assert [vocabulary.symbols[token] for token in tokens] == (
-        list(text) if unit == "character" else PIECE.findall(text)
+        list(text) if unit == "character" else split(text)
     )
     assert vocabulary.encode("").shape == (0,) and vocabulary.decode([]) == ""
 
 
 @given(ANY | FEW)
 def test_pieces_are_the_text(text: str) -> None:
-    pieces = PIECE.findall(text)
-    assert "".join(pieces) == text
+    pieces = split(text, "plain")
+    assert "".join(pieces) == text == "".join(split(text))
     assert all(
         len(piece) == 1 or piece.isidentifier() or piece.replace("_", "a").isalnum() for piece in pieces
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        ["हिन्दी", " ", "भाषा"],
+        ["e\u0301te\u0301", ",", " ", "été"],
+        ["don't", " ", " ", "3.14", "\n", "\n", "snake_case", "!"],
+        ["안녕하세요", " ", "привет", " ", "עברית", " ", "北", "京"],
+        ["👩\u200d❤️\u200d👩", "👍🏽", "🇩🇪"],
+    ],
+)
+def test_words_are_those_of_unicode(text: list[str]) -> None:
+    assert split("".join(text)) == text
+    assert set(Vocabulary.of("".join(text), "word").symbols) == set(text)
+
+
+def test_old_vocabularies_split_as_they_did() -> None:
+    old = Vocabulary(["don", "'", "t"], "word", words="plain")
+    assert old.encode("don't").tolist() == [0, 1, 2] and 'words="plain"' in repr(old)
+    assert pickle.loads(pickle.dumps(old)) == old
+    assert Vocabulary(["don't"], "word").encode("don't").tolist() == [0]
+    assert Vocabulary("ab", words="plain") == Vocabulary("ab")
+    before = object.__new__(Vocabulary)  # as a pickle of version 0.1.0 makes it
+    before.__setstate__({"symbols": ("don", "'", "t"), "unit": "word", "unknown": None})
+    assert before == old
+    with pytest.raises(ValueError, match="words is 'icu'"):
+        Vocabulary("ab", words="icu")  # type: ignore[arg-type]
+
+
+def test_models_say_how_they_split(tmp_path: Path) -> None:
+    model = CharModel(4, unit="word", seed=1)
+    model.fit("I don't. You don't! " * 20, epochs=0.5, progress=False)
+    model.save(tmp_path / "a.npz")
+    loaded = CharModel.load(tmp_path / "a.npz")
+    assert loaded.vocabulary == model.vocabulary and "don't" in loaded.vocabulary.symbols
+    old = Vocabulary(("don", "'", "t"), "word", words="plain")
+    model.vocabulary, model.rnn = old, RNN(3, 4, 3, "gru", seed=1)
+    model.save(tmp_path / "b.npz")
+    assert CharModel.load(tmp_path / "b.npz").vocabulary == old
+
+
 @given(FEW, FEW, st.sampled_from(["character", "word"]), st.integers(1, 12))
 def test_size_keeps_the_most_frequent(text: str, other: str, unit: str, size: int) -> None:
     vocabulary = Vocabulary.of(text, unit, size)
-    counts = Counter(text if unit == "character" else PIECE.findall(text))
+    counts = Counter(text if unit == "character" else split(text))
     order = sorted(counts, key=lambda piece: (-counts[piece], piece))
     kept = {symbol for j, symbol in enumerate(vocabulary.symbols) if j != vocabulary.unknown}
     assert kept == set(order[: size - 1]) and len(vocabulary) == len(kept) + 1 <= size
-    pieces = other if unit == "character" else PIECE.findall(other)
+    pieces = other if unit == "character" else split(other)
     expected = [piece if piece in kept else vocabulary.symbols[-1] for piece in pieces]
     assert vocabulary.decode(vocabulary.encode(other)) == "".join(expected)
 

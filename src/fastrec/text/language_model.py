@@ -451,7 +451,8 @@ class CharModel:
                     "this checkpoint of version 0.1.0 does not hold the symbols; RNN.load reads its network"
                 )
             settings = files.read_text(archive, files.EXTRA_TEXT, "text model", files.LONGEST_BESIDE)
-            vocabulary = Vocabulary(tuple(settings["symbols"]), settings["unit"], settings["unknown"])
+            words = settings.get("words", "plain")  # files of version 0.1.0 do not say it
+            vocabulary = Vocabulary(tuple(settings["symbols"]), settings["unit"], settings["unknown"], words)
             config, parameters = files.read(archive)
             if config.models or not config.input_size == config.output_size == len(vocabulary):
                 raise ValueError(f"damaged, its network does not go with {len(vocabulary)} symbols")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from functools import cache, cached_property
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,10 +17,11 @@ from ..rnn.validation import as_array, first
 from ..validation import as_choice, as_int
 
 Unit = Literal["character", "word"]
+Words = Literal["uax29", "plain"]
 
 UNITS = ("character", "word")
 UNKNOWN = {"character": "\N{REPLACEMENT CHARACTER}", "word": "<unk>"}  # no piece of a text is "<unk>"
-PIECE = re.compile(r"\w+|\s|[^\w\s]")  # every character is in one of the three
+PLAIN = re.compile(r"\w+|\s|[^\w\s]")  # every character is in one of the three
 CODES = ("utf-32-le", "surrogatepass")  # four bytes a character, lone surrogates as they are
 
 
@@ -35,10 +36,15 @@ class Vocabulary:
     symbols : sequence of str
         Distinct strings, of length 1 for "character".
     unit : {"character", "word"}, default "character"
-        What a text is split into. A character is a code point. A word is a run of letters, digits and "_", or
-        any other single character, so that the pieces together are the text.
+        What a text is split into. A character is a code point. A word is what stands between two word
+        boundaries, which may also be a space or a punctuation mark: the pieces together are the text.
     unknown : int, optional
         Token of all pieces that are not among the symbols, which are refused by default.
+    words : {"uax29", "plain"}, default "uax29"
+        Where boundaries of words are: as Unicode defines them (UAX #29), so that accents and vowel signs
+        belong to their letters and "don't" is a word, but also between two spaces; or, as in version 0.1.0,
+        around runs of letters, digits and "_" and around each other character. Models of that version keep
+        "plain".
 
     Raises
     ------
@@ -59,9 +65,13 @@ class Vocabulary:
     symbols: tuple[str, ...]
     unit: Unit = "character"
     unknown: int | None = None
+    words: Words = "uax29"
 
     def __post_init__(self) -> None:
         as_choice("unit", self.unit, UNITS)
+        as_choice("words", self.words, get_args(Words))
+        if self.unit == "character":  # where it says nothing
+            object.__setattr__(self, "words", "uax29")
         symbols = tuple(self.symbols) if np.iterable(self.symbols) else ()
         if not symbols:
             raise ValueError(f"symbols is {self.symbols!r}; give at least one string")
@@ -75,6 +85,10 @@ class Vocabulary:
         object.__setattr__(self, "symbols", symbols)
         if self.unknown is not None:
             object.__setattr__(self, "unknown", as_int("unknown", self.unknown, 0, len(symbols) - 1))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        old: Words = "plain" if state["unit"] == "word" else "uax29"  # pickles of version 0.1.0 do not say it
+        vars(self).update({"words": old} | state)
 
     @classmethod
     def of(cls, text: str, unit: Unit = "character", size: int | None = None) -> Vocabulary:
@@ -102,7 +116,7 @@ class Vocabulary:
             If unit or size is invalid, or the text is empty and size not given.
         """
         as_choice("unit", unit, UNITS)
-        counts = Counter(read_text(text) if unit == "character" else PIECE.findall(read_text(text)))
+        counts = Counter(read_text(text) if unit == "character" else split(read_text(text)))
         if size is None:
             if not text:
                 raise ValueError("text is empty and has no symbols; give one, or a size")
@@ -135,10 +149,10 @@ class Vocabulary:
         if self.unit == "character":
             tokens = self._tokens.take(points(read_text(text)), mode="clip")
         else:
-            numbers = (self._numbers.get(piece, unknown) for piece in PIECE.findall(read_text(text)))
+            numbers = (self._numbers.get(piece, unknown) for piece in split(read_text(text), self.words))
             tokens = np.fromiter(numbers, np.int32)
         if self.unknown is None and tokens.size and tokens.min() < 0:
-            pieces = text if self.unit == "character" else PIECE.findall(text)
+            pieces = text if self.unit == "character" else split(text, self.words)
             unknown_pieces = sorted(set(pieces) - set(self.symbols))
             more = len(unknown_pieces) - 5
             named = ", ".join(map(repr, unknown_pieces[:5])) + f" and {more} more" * (more > 0)
@@ -186,6 +200,7 @@ class Vocabulary:
         if self.unit == "word" and len(self) > 8:
             shown = f"{shown[:-1]}, ...]"
         unknown = "" if self.unknown is None else f", unknown={self.unknown}"
+        unknown += ', words="plain"' * (self.words == "plain")
         return f'Vocabulary({shown}, unit="{self.unit}"{unknown}, size={len(self)})'
 
     @cached_property
@@ -205,6 +220,21 @@ class Vocabulary:
     def _numbers(self) -> dict[str, int]:
         """The token of every symbol."""
         return {symbol: token for token, symbol in enumerate(self.symbols)}
+
+
+def split(text: str, words: Words = "uax29") -> list[str]:
+    """Return the words of a text and what is between them."""
+    if words == "plain":
+        return PLAIN.findall(text)
+    return [piece for piece in boundary().split(text) if piece]
+
+
+@cache
+def boundary() -> Any:
+    """Return the pattern of the boundaries of words, and of those in runs of spaces."""
+    import regex
+
+    return regex.compile(r"(?V1w)\b|(?<=\s)(?=\s)")
 
 
 def read_text(text: str) -> str:
