@@ -21,11 +21,10 @@ def interrupt() -> None:
 
 @pytest.fixture(autouse=True)
 def same_handler() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGINT)
+    """Python's own at the beginning, and at the end."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    left = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, before)
-    assert left is before
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
 def test_an_interrupt_waits_for_the_end() -> None:
