@@ -482,18 +482,46 @@ def test_what_is_exported_is_loaded_and_is_no_formula(tmp_path: Path, name: str)
         assert not line[place].startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
-def test_a_killed_run_that_cannot_be_undone_is_told_with_a_cure(tmp_path: Path) -> None:
-    path, place = tmp_path / "run" / "a.db", tmp_path / "fixed"
-    path.parent.mkdir()
-    place.mkdir()
-    make_run(path, 50)
+def kill(path: Path) -> None:
+    """Leave what a run leaves that is killed during a commit."""
     code = (
         "import os, sqlite3, sys; file = sqlite3.connect(sys.argv[1], isolation_level=None); "
         "file.execute('PRAGMA cache_size = 1'); file.execute('BEGIN IMMEDIATE'); "
         "file.execute('UPDATE capacity SET machine = hex(zeroblob(300))'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)
-    assert path.with_name("a.db-journal").exists()
+    assert Path(f"{path}-journal").exists()
+
+
+def test_no_journal_leads_to_other_files(tmp_path: Path) -> None:
+    """The journal of a transaction on several files names a file, which SQLite deletes."""
+    path, other = tmp_path / "a.db", tmp_path / "other.txt"
+    rows = make_run(path, 50)
+    kill(path)
+    other.write_text("precious")
+    name, journal = str(other).encode(), Path(f"{path}-journal")
+    content = journal.read_bytes()
+    end = struct.pack(">LL", len(name), sum(name)) + database.OF_SEVERAL
+    page = struct.pack(">L", 2**30 // 4096 + 1)
+    journal.write_bytes(content + bytes(-len(content) % 512) + page + name + end)
+    for use in (lambda: ScalingResult.load(path), lambda: RunFile(path, SCHEMA).__enter__()):
+        with pytest.raises(ValueError, match=r"a\.db-journal is no journal of fastrec"):
+            use()
+    assert other.read_text() == "precious"
+    journal.write_bytes(content)
+    with RunFile(path, SCHEMA) as file:
+        assert file.rows() == rows
+    Path(f"{path}-wal").write_bytes(bytes(5000))
+    with pytest.raises(ValueError, match="another program has set write-ahead logging"):
+        ScalingResult.load(path)
+
+
+def test_a_killed_run_that_cannot_be_undone_is_told_with_a_cure(tmp_path: Path) -> None:
+    path, place = tmp_path / "run" / "a.db", tmp_path / "fixed"
+    path.parent.mkdir()
+    place.mkdir()
+    make_run(path, 50)
+    kill(path)
     mount = ["mount", "--bind", path.parent, place]
     if os.geteuid() or subprocess.run(mount).returncode:
         pytest.skip("cannot mount a file system")

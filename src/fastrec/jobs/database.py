@@ -25,6 +25,7 @@ from .schema import Schema
 APPLICATION = b"fRec"
 MAGIC = b"SQLite format 3\0"
 HEADER = 100  # bytes
+OF_SEVERAL = bytes.fromhex("d9d505f920a163d7")  # last in the journal of a transaction on several files
 CHECKED = 256  # added to the version, in the header, if rows have checksums
 UNFINISHED = "unfinished"  # table of the progress of trials that have no row yet
 CHECKSUM = 32  # bytes of the checksum that a state in that table begins with
@@ -190,16 +191,29 @@ def read_form(path: Path, number: int, latest: int) -> Form:
 
 
 def require_header(path: Path) -> None:
-    """Raise DamagedFile unless the header says what fastrec writes, ValueError if another program set it."""
+    """Raise DamagedFile unless the header says what fastrec writes.
+
+    ValueError if another program has set another journal, or left one that leads SQLite to other files.
+    """
     with open(path, "rb") as file:
         head = file.read(HEADER)
-    if len(head) < HEADER:
-        return
-    if head[18:20] == b"\2\2":
+    place, last = target_of(path), b""
+    journal = Path(f"{place}-journal")
+    if journal.is_file():
+        with journal.open("rb") as file:
+            file.seek(max(0, journal.stat().st_size - len(OF_SEVERAL)))
+            last = file.read(len(OF_SEVERAL))
+    if last == OF_SEVERAL:  # it names a file, which SQLite would delete
+        raise ValueError(
+            f"{path}: {journal} is not a journal that fastrec leaves; remove it to read the file"
+        )
+    if head[18:20] == b"\2\2" or os.path.exists(f"{place}-wal"):
         raise ValueError(
             f"{path}: another program has set write-ahead logging, with which no two machines can share a "
             "file; set PRAGMA journal_mode = DELETE there"
         )
+    if len(head) < HEADER:
+        return
     size = page_size(head)
     rest = (head[18:24], head[52:60], head[64:68], head[72:92])
     if not size or rest != (b"\1\1\0\x40\x20\x20", bytes(7) + b"\1", bytes(4), bytes(20)):

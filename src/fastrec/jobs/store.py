@@ -153,7 +153,8 @@ class RunFile:
             return None, 0.0
         if stored[0] != self._definition_text(definition):
             raise ValueError(
-                f"{self.path}: an unfinished run of another definition, {stored[0]}; give another file"
+                f"{self.path}: an unfinished run of another definition, {printable(stored[0], most=1000)}; "
+                "give another file"
             )
         return stored[1][database.CHECKSUM :], stored[2]
 
