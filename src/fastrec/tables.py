@@ -26,17 +26,24 @@ def write_table(
     A text that a program for tables would take for a formula gets an apostrophe before it, and one with
     commas, quotes or ends of lines is quoted.
     """
-    lines = [",".join([_field(value) for value in row]) for row in rows]
+    texts: dict[str, str] = {}  # each once, as most are the same in all rows
+
+    def field(value: Any) -> str:
+        if not isinstance(value, str):
+            return str(value)
+        if value not in texts:
+            texts[value] = _quoted(value)
+        return texts[value]
+
+    lines = [",".join([field(value) for value in row]) for row in rows]
     text = "\n".join([f"# fastrec {kind} {form}", ",".join(columns), *lines, f"# end {len(lines)}", ""])
     with new_file(path) as temporary:
         temporary.write_bytes(text.encode())
     return len(lines)
 
 
-def _field(value: Any) -> str:
-    """A value as a field of a file."""
-    if not isinstance(value, str):
-        return str(value)
+def _quoted(value: str) -> str:
+    """A text as a field of a file."""
     text = f"'{value}" if GUARDED.match(value) else value
     if re.search("[\",'#\r\n]", text):
         return '"' + text.replace('"', '""') + '"'

@@ -198,15 +198,14 @@ def require_header(path: Path) -> None:
     with open(path, "rb") as file:
         head = file.read(HEADER)
     place, last = target_of(path), b""
-    journal = Path(f"{place}-journal")
-    if journal.is_file():
-        with journal.open("rb") as file:
-            file.seek(max(0, journal.stat().st_size - len(OF_SEVERAL)))
-            last = file.read(len(OF_SEVERAL))
+    journal = f"{place}-journal"
+    with suppress(FileNotFoundError):  # also if its writer has just finished
+        require_file(journal)
+        with open(journal, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - len(OF_SEVERAL)))
+            last = file.read()
     if last == OF_SEVERAL:  # it names a file, which SQLite would delete
-        raise ValueError(
-            f"{path}: {journal} is not a journal that fastrec leaves; remove it to read the file"
-        )
+        raise ValueError(f"{path}: {journal} is no journal of fastrec; remove it to read the file")
     if head[18:20] == b"\2\2" or os.path.exists(f"{place}-wal"):
         raise ValueError(
             f"{path}: another program has set write-ahead logging, with which no two machines can share a "
