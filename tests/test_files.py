@@ -17,10 +17,11 @@ import pytest
 import fastrec
 from fastrec import cli, files
 from fastrec.bench.report import Report
-from fastrec.files import new_file, printable, require_writable, visible
+from fastrec.files import new_file, require_writable
 from fastrec.hopfield.storage_capacity.result import SCHEMA
 from fastrec.jobs.export import export
 from fastrec.jobs.store import RunFile
+from fastrec.messages import printable, visible
 from fastrec.plot import save_figure
 from fastrec.rnn.checkpoint import Checkpoint, TrainingState
 from fastrec.rnn.history import TrainingLog

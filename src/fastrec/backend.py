@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .compilation import announcement
 from .kernels.compilation import listeners
+from .messages import shown
 
 BACKENDS = ("reference", "cpu", "gpu")
 
@@ -155,7 +156,7 @@ def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> 
     if name is None:
         name, source = os.environ.get("FASTREC_BACKEND") or "auto", "FASTREC_BACKEND"
     if name != "auto" and name not in BACKENDS:
-        raise BackendError(f'{source} is {name!r}; it must be "cpu", "gpu", "reference" or "auto"')
+        raise BackendError(f'{source} is {shown(name)}; it must be "cpu", "gpu", "reference" or "auto"')
     device_arrays = any(map(is_cupy, map(type, arrays)))
     if name == "auto":
         name = "gpu" if device_arrays or unavailable_reason("gpu", domain) is None else "cpu"

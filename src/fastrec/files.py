@@ -1,16 +1,13 @@
-"""Writing files so that they are whole or not there, also after a power failure; showing text from files."""
+"""Writing files so that they are whole or not there, also after a power failure."""
 
 import errno
 import os
-import re
 import secrets
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what terminals obey, but for lines and tabs
 
 
 class DamagedFile(ValueError):
@@ -117,19 +114,3 @@ def require_suffix(path: str | os.PathLike[str], *suffixes: str) -> None:
         raise ValueError(f"{path}: the suffix must be {' or '.join(suffixes)}, got {Path(path).suffix!r}")
     if not Path(path).parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {Path(path).parent} does not exist")
-
-
-def printable(text: object, most: int | None = None) -> str:
-    r"""Text of a file, or its name, in one line of a message: "\x1b" for an escape character.
-
-    most: number of characters, of a longer text only the first are shown.
-    """
-    shown = str(text)
-    if most is not None and len(shown) > most:
-        shown = f"{shown[:most]}..."
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
-
-
-def visible(text: object) -> str:
-    r"""Text as a terminal may get it: "\x1b" for an escape character; lines and tabs stay."""
-    return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(text))

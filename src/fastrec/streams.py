@@ -9,6 +9,7 @@ import numpy as np
 
 from .backend import kernels
 from .kernels import DERIVE
+from .messages import shown
 from .validation import as_int
 
 MAX_SEED = 2**64 - 1
@@ -49,7 +50,7 @@ def read_seed(seed: Seed, name: str = "seed", most: int = MAX_SEED) -> int:
         return int(seed.integers(0, most, dtype=np.uint64, endpoint=True))
     if isinstance(seed, (int, np.integer)):
         return as_int(name, seed, 0, most)
-    raise ValueError(f"{name} is {seed!r}; it must be an integer, a numpy.random.Generator or None")
+    raise ValueError(f"{name} is {shown(seed)}; it must be an integer, a numpy.random.Generator or None")
 
 
 def derive(key: int, number: int, other: int = 0) -> np.uint64:

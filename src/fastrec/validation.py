@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backend import device_memory, move, on_device
+from .messages import shown
 
 
 def as_int(name: str, value: Any, low: int, high: int) -> int:
@@ -18,20 +19,20 @@ def as_int(name: str, value: Any, low: int, high: int) -> int:
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and low <= value <= high:
         return int(value)
     top = f"2^{high.bit_length()}-1" if high > 2**16 and high & high + 1 == 0 else high
-    raise ValueError(f"{name} is {value!r}; it must be an integer from {low} to {top}")
+    raise ValueError(f"{name} is {shown(value)}; it must be an integer from {low} to {top}")
 
 
 def as_bool(name: str, value: Any) -> bool:
     """`value` as a bool, or ValueError; those of NumPy are accepted, 0, 1 and words are not."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    raise ValueError(f"{name} is {value!r}; it must be True or False")
+    raise ValueError(f"{name} is {shown(value)}; it must be True or False")
 
 
 def as_choice(name: str, value: Any, known: Sequence[str]) -> str:
     """`value` as plain text, also of a member of an enum; ValueError unless it is one of those known."""
     if not (isinstance(value, str) and value in known):
-        raise ValueError(f"{name} is {value!r}; it must be {one_of(known)}")
+        raise ValueError(f"{name} is {shown(value)}; it must be {one_of(known)}")
     return known[known.index(value)]
 
 
@@ -44,7 +45,7 @@ def as_path(name: str, value: Any) -> str | os.PathLike[str]:
     """`value` if it can be the path of a file, or ValueError."""
     if isinstance(value, (str, os.PathLike)):
         return value
-    raise ValueError(f"{name} is {value!r}; it must be the path of a file, a str or a pathlib.Path")
+    raise ValueError(f"{name} is {shown(value)}; it must be the path of a file, a str or a pathlib.Path")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -60,7 +61,7 @@ def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool
         return float(value)
     least = f"at least {low}" if closed else f"above {low}"
     raise ValueError(
-        f"{name} is {value!r}; it must be a number {least}{f' and below {high}' * (high < np.inf)}"
+        f"{name} is {shown(value)}; it must be a number {least}{f' and below {high}' * (high < np.inf)}"
     )
 
 

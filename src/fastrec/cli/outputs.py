@@ -7,7 +7,7 @@ from pathlib import Path
 
 def show(text: object, end: str = "\n", flush: bool = False) -> None:
     """Print text that may hold what comes from files, models and names of files."""
-    from ..files import visible
+    from ..messages import visible
 
     print(visible(text), end=end, flush=flush)
 

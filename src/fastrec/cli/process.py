@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn
 
-from ..files import printable, visible
+from ..messages import printable, visible
 from ..progress import on_terminal
 
 ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ..files import printable
+from ..messages import printable
 
 UsageError: Any = typer.BadParameter.__base__  # of the click that this typer uses, which may be its own
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import array_module, backend_of, kernels, move, resolve
 from ..imports import names_from_new_places
 from ..kernels import words
+from ..messages import shown
 from ..streams import MAX_SEED, Seed, read_seed, stream_key
 from ..validation import (
     SMALL,
@@ -387,7 +388,9 @@ class HopfieldNetwork:
         if update == "sync" and first_sweep:
             raise ValueError(f'first_sweep is {first_sweep}; update="sync" has no orders that begin there')
         if repeats is not None and not random:
-            raise ValueError(f"repeats is {repeats}; only random orders of async updates differ in each")
+            raise ValueError(
+                f"repeats is {shown(repeats)}; only random orders of async updates differ in each"
+            )
         times = 1 if repeats is None else as_int("repeats", repeats, 1, 2**31 - 1)
         if not isinstance(order, str):
             if first_sweep >= len(orders):

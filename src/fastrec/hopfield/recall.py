@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..backend import array_module, backend_of, kernels, move, on_device, resolve
 from ..display import Displayed, span
+from ..messages import shown
 from ..streams import Seed, read_seed, stream_key
 from ..validation import as_int, available_memory, require_memory, require_unmasked
 from .states import MAX_UNITS
@@ -98,7 +99,9 @@ def read_orders(order: Any, n: int, backend: str) -> Any:
             return xp.empty((0, n), dtype=np.int32)
         if order == "sequential":
             return xp.arange(n, dtype=np.int32)[None]
-        raise ValueError(f'order is {order!r}; it must be "random", "sequential" or integers (sweeps, n)')
+        raise ValueError(
+            f'order is {shown(order)}; it must be "random", "sequential" or integers (sweeps, n)'
+        )
     require_unmasked("order", order)
     try:
         array = order if on_device(order) else np.asarray(order)

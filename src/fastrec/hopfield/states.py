@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import array_module, backend_of, kernels, move, on_device, resolve
 from ..display import Displayed
 from ..kernels import words
+from ..messages import shown
 from ..streams import Seed, read_seed, stream_key
 from ..validation import (
     as_bool,
@@ -382,7 +383,7 @@ def overlaps(a: States, b: States, backend: str | None = None) -> Any:
 def as_sizes(sizes: Iterable[int]) -> list[int]:
     """Numbers of units of networks, at least one, or ValueError."""
     if not isinstance(sizes, Iterable):
-        raise ValueError(f"sizes is {sizes!r}; give a sequence of numbers of units, as [{sizes!r}]")
+        raise ValueError(f"sizes is {shown(sizes)}; give a sequence of numbers of units, as [{shown(sizes)}]")
     numbers = [as_int("n", n, 1, MAX_UNITS) for n in sizes]
     if not numbers:
         raise ValueError("sizes is empty; give at least one number of units")
@@ -394,7 +395,7 @@ def read_flips(flips: float | None, default: float, old_name: str, old: float | 
     if old is None:
         return default if flips is None else flips
     if flips is not None:
-        raise ValueError(f"{old_name} is {old!r} and flips {flips!r}; give flips alone")
+        raise ValueError(f"{old_name} is {shown(old)} and flips {shown(flips)}; give flips alone")
     text = f"{old_name}= is called flips= now, where an int counts units and a float is a share of them"
     warnings.warn(text, DeprecationWarning, stacklevel=3)
     return old

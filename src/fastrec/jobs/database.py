@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from ..files import DamagedFile, printable, require_file, target_of
+from ..files import DamagedFile, require_file, target_of
+from ..messages import printable
 from .schema import Schema
 
 APPLICATION = b"fRec"

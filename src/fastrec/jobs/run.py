@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..files import require_suffix, require_writable
 from ..kernels.cpu.threads import limit_threads
+from ..messages import shown
 from ..progress import progress_bar
 from ..validation import as_bool, as_int
 from .executors import process_pool, run_tasks
@@ -115,11 +116,12 @@ class Execution:
         as_bool("progress", self.progress)
         if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
             raise ValueError(
-                f"executor is {self.executor!r}; it must be a concurrent.futures.Executor, or have its submit"
+                f"executor is {shown(self.executor)}; it must be a concurrent.futures.Executor, or have "
+                "its submit"
             )
         if self.workers is not None:
             if self.executor is not None:
-                both = f"workers is {self.workers} and executor {self.executor!r}"
+                both = f"workers is {self.workers} and executor {shown(self.executor)}"
                 raise ValueError(f"{both}; give one of them")
             as_int("workers", self.workers, 1, 2**16)
         if self.out is not None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..files import DamagedFile, printable, require_writable
+from ..files import DamagedFile, require_writable
+from ..messages import printable
 from . import database
 from .database import UNFINISHED, Form, translate_sqlite_errors
 from .salvage import readable_rows, replace_damaged

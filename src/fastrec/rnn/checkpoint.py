@@ -13,6 +13,7 @@ import numpy as np
 
 from ..archives import Archive
 from ..backend import backend_of, move
+from ..messages import shown
 from ..validation import as_choice
 from .config import MAX_SIZE, Array
 from .dataset import Sequences
@@ -68,9 +69,9 @@ def read_changes(changed: str | Sequence[str], known: Sequence[str], checkpoint:
     """Check the argument `changed` of a training, of whose settings those known may change."""
     names = [changed] if isinstance(changed, str) else changed
     if not np.iterable(names):
-        raise ValueError(f"changed is {changed!r}; give the names of settings")
+        raise ValueError(f"changed is {shown(changed)}; give the names of settings")
     if names and checkpoint is None:
-        raise ValueError(f"changed is {changed!r} without a checkpoint; give both, or leave it out")
+        raise ValueError(f"changed is {shown(changed)} without a checkpoint; give both, or leave it out")
     return frozenset(as_choice("changed", name, known) for name in names)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import ACTIVATIONS
+from ..messages import shown
 from ..validation import as_choice, as_int
 from .cells import CELLS, CellName
 from .cells.cell import Cell, measure
@@ -50,7 +51,7 @@ class Config:
         except TypeError:
             dtype = None
         if self.dtype is None or dtype not in (np.float32, np.float64):  # np.dtype(None) is float64
-            raise ValueError(f"dtype is {self.dtype!r}; it must be np.float32 or np.float64")
+            raise ValueError(f"dtype is {shown(self.dtype)}; it must be np.float32 or np.float64")
         object.__setattr__(self, "dtype", dtype)
         if not self.kind.has_activation and self.activation != "tanh":
             raise ValueError(

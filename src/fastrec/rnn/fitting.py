@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..files import require_suffix, require_writable
+from ..messages import shown
 from ..streams import Seed, derive, read_seed
 from ..validation import as_bool, as_int, as_path
 from .checkpoint import Checkpoint, describe, read_changes, shorten, stored_seed
@@ -167,7 +168,7 @@ def fit(
     options = read_options(epochs, batch_size, seed, patience, callback)
     every = as_int("checkpoint_every", checkpoint_every, 1, MAX_SIZE)
     if k1 is None and k2 is not None:
-        raise ValueError(f"k2 is {k2!r} without k1; give both, or k1 alone")
+        raise ValueError(f"k2 is {shown(k2)} without k1; give both, or k1 alone")
     truncation = (MAX_SIZE, MAX_SIZE) if k1 is None else read_truncation(k1, k2)
     optimizer = check_optimizer(Adam() if optimizer is None else optimizer)
     optimizer._slots(rnn.parameters, c.models, at.backend)
@@ -217,7 +218,7 @@ def read_options(
 ) -> dict[str, Any]:
     """Check the arguments of `fastrec.fit` that are fields of a `BatchLearner`."""
     if callback is not None and not callable(callback):
-        raise ValueError(f"callback is {callback!r}; it must be a function of an epoch and a History")
+        raise ValueError(f"callback is {shown(callback)}; it must be a function of an epoch and a History")
     return {
         "epochs": as_int("epochs", epochs, 1, MAX_SIZE),
         "batch_size": as_int("batch_size", batch_size, 1, MAX_SIZE),
@@ -230,14 +231,14 @@ def read_options(
 def check_optimizer(optimizer: Any) -> Optimizer:
     """Return the optimiser; ValueError if it is none."""
     if not isinstance(optimizer, Optimizer):
-        raise ValueError(f"optimizer is {optimizer!r}; it must be an SGD or an Adam")
+        raise ValueError(f"optimizer is {shown(optimizer)}; it must be an SGD or an Adam")
     return optimizer
 
 
 def read_validation(validation: Any, names: str, read: Callable[..., Examples]) -> Examples:
     """Check an argument `validation` of two to four parts with those names, of which two may be missing."""
     if not np.iterable(validation):
-        raise ValueError(f"validation is {validation!r}; give a tuple of {names}")
+        raise ValueError(f"validation is {shown(validation)}; give a tuple of {names}")
     parts = tuple(validation)
     if not 2 <= len(parts) <= 4:
         raise ValueError(f"validation has {len(parts)} parts; give a tuple of {names}")

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from ..messages import shown
 from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import as_choice, as_int, one_of, require_memory
 from .cells import CELLS
@@ -35,7 +36,7 @@ def draw(
     if forget_bias is not None and cell.forget_gate is None:
         having = one_of([name for name, other in CELLS.items() if other.forget_gate is not None])
         raise ValueError(
-            f"forget_bias is {forget_bias!r}; only cell={having} has a forget gate, leave it out"
+            f"forget_bias is {shown(forget_bias)}; only cell={having} has a forget gate, leave it out"
         )
     if forget_bias is None:
         forget_bias = 1.0 if cell.forget_gate is not None and initial != "uniform" else None
@@ -43,7 +44,8 @@ def draw(
         isinstance(forget_bias, (int, float, np.number)) and abs(forget_bias) <= MOST_BIAS
     ):
         raise ValueError(
-            f"forget_bias is {forget_bias!r}; it must be a finite number, and at most {MOST_BIAS:g} in size"
+            f"forget_bias is {shown(forget_bias)}; it must be a finite number, and at most {MOST_BIAS:g} "
+            "in size"
         )
     used = read_seeds(config.models, seed)
     # Drawn in float64, one array at a time; `orthogonal` holds four matrices.

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..backend import backend_of, move, on_device, resolve
 from ..kernels.precision import rounded as nearest
+from ..messages import shown
 from ..streams import Seed, read_seed
 from ..validation import as_bool, as_int, require_memory
 from . import passes
@@ -313,7 +314,7 @@ class RNN:
         self._check()
         if model is not None:
             if config.models is None:
-                raise ValueError(f"model is {model!r}; this is a single network, leave it out")
+                raise ValueError(f"model is {shown(model)}; this is a single network, leave it out")
             j = as_int("model", model, 0, config.models - 1)
             config = replace(config, models=None)
             parameters = {key: value[j] for key, value in parameters.items()}
@@ -962,4 +963,4 @@ class RNN:
 def require_network(rnn: object) -> None:
     """Raise ValueError unless an argument `rnn` is one."""
     if not isinstance(rnn, RNN):
-        raise ValueError(f"rnn is {rnn!r}; it must be an RNN")
+        raise ValueError(f"rnn is {shown(rnn)}; it must be an RNN")

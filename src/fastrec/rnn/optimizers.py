@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..backend import array_module, move, on_device, resolve
 from ..interruption import uninterrupted
+from ..messages import shown
 from ..validation import as_bool, as_int, number
 from .config import Array
 from .device import ComputeDevice, compute_device
@@ -165,7 +166,7 @@ class Optimizer:
             If names or values do not fit. Nothing is changed.
         """
         if not isinstance(state, Mapping):
-            raise ValueError(f"state is {state!r}; give what state_dict returned")
+            raise ValueError(f"state is {shown(state)}; give what state_dict returned")
         names = sorted({name.partition(".")[2] for name in state} - {""})
         wanted = ["step", "learning_rate", *(f"{slot}.{name}" for slot in self._slot_names for name in names)]
         if odd := sorted(state.keys() ^ set(wanted)):
@@ -367,7 +368,7 @@ class Adam(Optimizer):
         super().__init__(learning_rate, clip)
         pair = tuple(betas) if np.iterable(betas) else ()
         if len(pair) != 2:
-            raise ValueError(f"betas is {betas!r}; give two numbers")
+            raise ValueError(f"betas is {shown(betas)}; give two numbers")
         self.betas = tuple(number(f"betas[{j}]", beta, 0, 1, closed=True) for j, beta in enumerate(pair))
         self.epsilon = number("epsilon", epsilon, 0)
         self.weight_decay = number("weight_decay", weight_decay, 0, closed=True)
@@ -384,14 +385,14 @@ def read_rate(value: ArrayLike) -> NDArray[np.float64]:
         or rate.ndim > 1
         or not (rate.size and np.isfinite(rate).all() and rate.min() > 0)
     ):
-        raise ValueError(f"learning_rate is {value!r}; it must be a positive number, or k of them")
+        raise ValueError(f"learning_rate is {shown(value)}; it must be a positive number, or k of them")
     return rate.astype(np.float64)
 
 
 def require_arrays(name: str, value: object) -> None:
     """Raise ValueError unless an argument holds arrays by name."""
     if not (isinstance(value, Mapping) and all(map(is_array, value.values()))):
-        raise ValueError(f"{name} is {value!r}; it must be a mapping of names to arrays")
+        raise ValueError(f"{name} is {shown(value)}; it must be a mapping of names to arrays")
 
 
 def is_array(value: object) -> bool:

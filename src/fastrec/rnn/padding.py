@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..backend import move
+from ..messages import shown
 from ..validation import require_memory
 from .config import Array
 from .validation import as_array, read_lengths, steps_before
@@ -70,7 +71,7 @@ def pad_sequences(
     except TypeError:
         kind = np.dtype(object)
     if kind.kind not in "fiub":
-        raise ValueError(f"dtype is {dtype!r}; it must be one of numbers")
+        raise ValueError(f"dtype is {shown(dtype)}; it must be one of numbers")
     filling = as_dtype("value", np.asarray(value), kind)
     lengths = np.array([len(part) for part in parts], np.int64)
     shape = (len(parts), max(1, int(lengths.max())), *tail)

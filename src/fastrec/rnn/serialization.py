@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..archives import Archive
-from ..files import DamagedFile, new_file, printable, require_file, require_suffix
+from ..files import DamagedFile, new_file, require_file, require_suffix
+from ..messages import printable
 from ..validation import require_memory
 from .config import Array, Config
 from .initialization import read_seeds

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ..messages import shown
 from ..validation import listed
 from .cells import CELLS, CellName
 from .config import Activation, Array, Config, suffix
@@ -36,7 +37,7 @@ def from_torch(module: torch.nn.RNNBase, output: torch.nn.Linear | None) -> tupl
             raise ValueError(f"module has {fault}={getattr(module, fault)}, which fastrec does not have")
     h = module.hidden_size
     if output is not None and not (isinstance(output, nn.Linear) and output.in_features == h):
-        raise ValueError(f"output is {output!r}; it must be a torch.nn.Linear with in_features={h}")
+        raise ValueError(f"output is {shown(output)}; it must be a torch.nn.Linear with in_features={h}")
     weights = {name: numpy(f"module.{name}", value) for name, value in module.named_parameters()}
     expected = [
         f"{kind}_{part}_l{layer}"

@@ -227,10 +227,10 @@ def read_dropout(c: Config, dropout: float, key: int | np.uint64) -> Dropout | N
     threshold = min(round(number("dropout", dropout, 0, 1, closed=True) * 2**16), 2**16 - 1)
     if threshold and not c.has_output_layer and c.num_layers == 1:
         raise ValueError(
-            f"dropout is {dropout!r}, which acts on what layers hand on; this network has one layer and no "
+            f"dropout is {dropout}, which acts on what layers hand on; this network has one layer and no "
             "output layer after it, leave it out"
             if not c.kind.feeds_back_output
-            else f'dropout is {dropout!r}; cell="{c.cell}" feeds its output back and has none, leave it out'
+            else f'dropout is {dropout}; cell="{c.cell}" feeds its output back and has none, leave it out'
         )
     return Dropout(threshold, np.uint64(key)) if threshold else None
 

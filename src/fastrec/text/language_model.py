@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..files import require_suffix, require_writable
+from ..messages import shown
 from ..rnn import serialization as files
 from ..rnn.cells import STACKABLE, CellName
 from ..rnn.checkpoint import Checkpoint, checksum, read_changes, shorten, stored_seed
@@ -95,7 +96,7 @@ class CharModel:
         precision: Precision = "float32",
     ) -> None:
         if cell not in STACKABLE:
-            raise ValueError(f"cell is {cell!r}; a model of text has {one_of(STACKABLE)}")
+            raise ValueError(f"cell is {shown(cell)}; a model of text has {one_of(STACKABLE)}")
         config = Config(1, hidden_size, 1, cell, "tanh", num_layers, None, dtype, embedding_size)  # type: ignore[arg-type]
         choose_backend(backend, precision, config.dtype)
         if vocabulary_size is not None:
@@ -220,18 +221,20 @@ class CharModel:
         )
         if total is not None and total * reader.updates_per_pass > MAX_SIZE:
             most = MAX_SIZE / reader.updates_per_pass
-            raise ValueError(f"epochs is {epochs!r}; it must be at most {most:.3g} for this text")
+            raise ValueError(f"epochs is {shown(epochs)}; it must be at most {most:.3g} for this text")
         rate = number("learning_rate", learning_rate, 0)
         optimizer = Adam(rate, weight_decay=weight_decay, clip=clip)
         if number("decay", decay, 0, closed=True) > 1:
-            raise ValueError(f"decay is {decay!r}; it must be at most 1")
+            raise ValueError(f"decay is {shown(decay)}; it must be at most 1")
         as_bool("progress", progress)
         if checkpoint is not None:
             as_path("checkpoint", checkpoint)
             require_suffix(checkpoint, ".npz")
             require_writable(checkpoint)
         if callback is not None and not callable(callback):
-            raise ValueError(f"callback is {callback!r}; it must be a function of a model and a TextHistory")
+            raise ValueError(
+                f"callback is {shown(callback)}; it must be a function of a model and a TextHistory"
+            )
         stored = None if checkpoint is None or self._seed_given else stored_seed(checkpoint)
         seed = self._seed if stored is None else stored
         rnn = self.rnn or self._network(len(vocabulary), seed)

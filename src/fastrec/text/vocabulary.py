@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
+from ..messages import shown
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.validation import as_array, first
 from ..validation import as_choice, as_int
@@ -74,14 +75,14 @@ class Vocabulary:
             object.__setattr__(self, "words", "uax29")
         symbols = tuple(self.symbols) if np.iterable(self.symbols) else ()
         if not symbols:
-            raise ValueError(f"symbols is {self.symbols!r}; give at least one string")
+            raise ValueError(f"symbols is {shown(self.symbols)}; give at least one string")
         for symbol in symbols:
             if not (isinstance(symbol, str) and symbol and (self.unit == "word" or len(symbol) == 1)):
                 wanted = "be one character" if self.unit == "character" else "be a string, not empty"
-                raise ValueError(f'symbols holds {symbol!r}; with unit="{self.unit}" each must {wanted}')
+                raise ValueError(f'symbols holds {shown(symbol)}; with unit="{self.unit}" each must {wanted}')
         if len(set(symbols)) < len(symbols):
             twice = next(symbol for symbol, count in Counter(symbols).items() if count > 1)
-            raise ValueError(f"symbols holds {twice!r} more than once; they must be distinct")
+            raise ValueError(f"symbols holds {shown(twice)} more than once; they must be distinct")
         object.__setattr__(self, "symbols", symbols)
         if self.unknown is not None:
             object.__setattr__(self, "unknown", as_int("unknown", self.unknown, 0, len(symbols) - 1))

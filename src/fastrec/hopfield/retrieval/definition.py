@@ -7,6 +7,7 @@ from typing import get_args
 
 import numpy as np
 
+from ...messages import shown
 from ...validation import as_choice, as_int
 from ..recall import Update
 
@@ -69,4 +70,4 @@ def as_number(name: str, value: float, low: float, high: float) -> float:
     """Return value as a float; ValueError unless it is a number from low to high."""
     if isinstance(value, (int, float, np.number)) and low <= value <= high:
         return float(value)
-    raise ValueError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")
+    raise ValueError(f"{name} is {shown(value)}; it must be a number from {low:g} to {high:g}")

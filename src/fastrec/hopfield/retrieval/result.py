@@ -15,6 +15,7 @@ import numpy as np
 from ...display import Displayed, Table, span
 from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
+from ...messages import shown
 from .. import theory
 from ..states import MAX_UNITS
 from .census import ENDS, Outcome
@@ -179,7 +180,7 @@ class RetrievalResult(JobResult):
         if not self.outcomes:
             raise ValueError("outcomes is empty; give at least one")
         if not re.fullmatch("[A-Za-z0-9_-]+", self.backend):
-            raise ValueError(f"backend is {self.backend!r}; it must be the name of one")
+            raise ValueError(f"backend is {shown(self.backend)}; it must be the name of one")
         if not (math.isfinite(self.seconds) and self.seconds >= 0):
             raise ValueError(f"seconds is {self.seconds}; it must be at least 0")
         for o in self.outcomes:

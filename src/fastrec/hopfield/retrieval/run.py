@@ -15,6 +15,7 @@ from ...compilation import clock
 from ...jobs.run import Advance, Execution, Part
 from ...jobs.schema import origin
 from ...jobs.store import RunFile
+from ...messages import shown
 from ...streams import Seed, derive, read_seed, stream_key
 from ...validation import as_int, require_memory
 from .. import theory
@@ -371,7 +372,7 @@ def _numbers(name: str, values: ArrayLike, low: float, high: float) -> list[floa
     try:
         array = np.atleast_1d(np.asarray(values, dtype=np.float64))
     except (TypeError, ValueError):
-        raise ValueError(f"{name} is {values!r}; it must hold numbers") from None
+        raise ValueError(f"{name} is {shown(values)}; it must hold numbers") from None
     if array.ndim != 1 or not array.size:
         raise ValueError(f"{name} has shape {array.shape}; give at least one number, in one dimension")
     return [as_number(name, value, low, high) for value in array.tolist()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ...messages import shown
 from ..recall import Update
 
 Criterion = Literal["all", "newest"]
@@ -72,16 +73,18 @@ recalled exactly (sync updates, at most 100 sweeps)
     def __post_init__(self) -> None:
         for name, allowed in (("criterion", Criterion), ("stop", Stop), ("update", Update)):
             if getattr(self, name) not in get_args(allowed):
-                raise ValueError(f"{name} must be one of {get_args(allowed)}, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be one of {get_args(allowed)}, got {shown(getattr(self, name))}"
+                )
         for name, least in (("corruption", 0), ("max_sweeps", 1), ("max_patterns", 1)):
             if not least <= getattr(self, name) < 2**63:
                 raise ValueError(
-                    f"{name} must be an integer of at least {least}, got {getattr(self, name)!r}"
+                    f"{name} must be an integer of at least {least}, got {shown(getattr(self, name))}"
                 )
 
         if not 0 <= self.share <= 1 or (self.share and self.corruption):
             raise ValueError(
-                f"share must be a number from 0 to 1, and 0 where corruption is not, got {self.share!r}"
+                f"share must be a number from 0 to 1, and 0 where corruption is not, got {shown(self.share)}"
             )
 
     def __str__(self) -> str:

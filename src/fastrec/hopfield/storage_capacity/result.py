@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...display import Table, span
 from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
+from ...messages import shown
 from .. import theory
 from ..states import MAX_UNITS
 from .definition import CapacityDefinition
@@ -105,7 +106,7 @@ class CapacityResult(JobResult):
             raise ValueError("counts must be integers, at least one")
         counts, censored = np.array(self.counts, np.int64), np.array(self.censored, np.bool_)
         if not re.fullmatch("[A-Za-z0-9_-]+", self.backend):
-            raise ValueError(f"backend must be the name of one, got {self.backend!r}")
+            raise ValueError(f"backend must be the name of one, got {shown(self.backend)}")
         if self.n < 1 or not (math.isfinite(self.seconds) and self.seconds >= 0):
             raise ValueError(f"n must be at least 1 and seconds at least 0, got {self.n} and {self.seconds}")
         if counts.ndim != 1 or counts.size == 0 or counts.shape != censored.shape:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...messages import shown
 from ..storage_capacity.definition import Criterion
 
 Floats = NDArray[np.float64]
@@ -43,7 +44,7 @@ def mceliece_most(n: ArrayLike) -> Floats:
     """
     sizes = np.asarray(n, np.float64)
     if not (sizes >= 2).all():
-        raise ValueError(f"n must be at least 2, got {n!r}: n / ln n needs more than one neuron")
+        raise ValueError(f"n must be at least 2, got {shown(n)}: n / ln n needs more than one neuron")
     return sizes / (2 * np.log(sizes))
 
 
@@ -315,7 +316,7 @@ def _survival(criterion: Criterion) -> Callable[[int, ArrayLike], Floats]:
         "newest": newest_stable_probability,
     }
     if criterion not in curves:
-        raise ValueError(f"criterion must be {' or '.join(map(repr, curves))}, got {criterion!r}")
+        raise ValueError(f"criterion must be {' or '.join(map(repr, curves))}, got {shown(criterion)}")
     return curves[criterion]
 
 
@@ -396,7 +397,7 @@ def _neurons(n: int, least: int) -> int:
 def _patterns(n: int, p: ArrayLike) -> NDArray[np.int64]:
     patterns = np.asarray(p)
     if patterns.dtype.kind not in "iu" or (patterns < 1).any():
-        raise ValueError(f"p must be integers of at least 1, got {p!r}")
+        raise ValueError(f"p must be integers of at least 1, got {shown(p)}")
     if _neurons(n, least=1) * int(patterns.max(initial=1)) >= 2**62:
         raise ValueError(f"n * p must stay below 2^62, got n = {n} and p up to {patterns.max()}")
     return patterns.astype(np.int64)

@@ -5,6 +5,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...messages import shown
+
 Floats = NDArray[np.float64]
 
 ALPHA_C = 0.1379055664949317
@@ -121,7 +123,7 @@ def amari_maginu_overlaps(m0: ArrayLike, alpha: ArrayLike, steps: int) -> Floats
         raise ValueError(f"steps must be an integer of at least 0, got {steps}")
     start, loads = np.broadcast_arrays(_starts(m0), _loads(alpha))
     if not (loads > 0).all():
-        raise ValueError(f"alpha must be above 0, where there is crosstalk, got {alpha!r}")
+        raise ValueError(f"alpha must be above 0, where there is crosstalk, got {shown(alpha)}")
     overlaps = np.empty((*start.shape, int(steps) + 1))
     overlaps[..., 0], variance = start, loads
     for step in range(int(steps)):
@@ -186,12 +188,12 @@ def _amari_maginu_step(m: Floats, variance: Floats, loads: Floats) -> tuple[Floa
 def _starts(m0: ArrayLike) -> Floats:
     overlaps = np.asarray(m0, np.float64)
     if not (np.abs(overlaps) <= 1).all():
-        raise ValueError(f"m0 must be an overlap from -1 to 1, got {m0!r}")
+        raise ValueError(f"m0 must be an overlap from -1 to 1, got {shown(m0)}")
     return overlaps
 
 
 def _loads(alpha: ArrayLike) -> Floats:
     loads = np.asarray(alpha, np.float64)
     if not (loads >= 0).all():
-        raise ValueError(f"alpha must be a load p/n of at least 0, got {alpha!r}")
+        raise ValueError(f"alpha must be a load p/n of at least 0, got {shown(alpha)}")
     return loads
