@@ -380,6 +380,20 @@ def test_one_bit_of_the_schema(tmp_path: Path, old: bytes, new: bytes, name: str
         assert len(file.rows()) >= len(before._rows())
 
 
+def test_a_file_whose_tables_are_gone_is_no_new_one(tmp_path: Path) -> None:
+    """A bit of the number of tables, in the first page: found by flipping each."""
+    path = tmp_path / "a.db"
+    rows = make_run(path)
+    content = bytearray(path.read_bytes())
+    assert content[103:105] == b"\0\2"
+    content[104] = 0
+    path.write_bytes(content)
+    with pytest.raises(DamagedFile, match="damaged, its tables are not"):
+        ScalingResult.load(path)
+    with RunFile(path, SCHEMA) as file:
+        assert file.rows() == rows
+
+
 def test_rows_of_earlier_versions_have_no_checksum(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
