@@ -21,10 +21,11 @@ def interrupt() -> None:
 
 @pytest.fixture(autouse=True)
 def same_handler() -> Iterator[None]:
-    """Python's own at the beginning, and at the end."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Python's own at the beginning and at the end, and nobody else who hears of signals."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.set_wakeup_fd(-1)
     yield
-    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+    signal.set_wakeup_fd(before[1], warn_on_full_buffer=False)
+    assert signal.signal(signal.SIGINT, before[0]) is signal.default_int_handler
 
 
 def test_an_interrupt_waits_for_the_end() -> None:
