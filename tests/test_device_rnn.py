@@ -18,6 +18,7 @@ from fastrec import RNN, SGD, Adam, BackendError, History, addition, fit, gradie
 from fastrec.backend import backend_of, move, on_device
 from fastrec.cli.addition import addition as addition_command
 from fastrec.cli.options import Backend, Cell
+from fastrec.rnn.validation import Purpose
 
 # Cell, layers, output size.
 KINDS = [("elman", 1, 3), ("elman", 2, None), ("jordan", 1, 3), ("gru", 1, 3), ("lstm", 2, 3)]
@@ -329,13 +330,16 @@ class TestInputs:
         for given in (cp.asarray(x), cp.asarray(x[..., ::-1].copy())[..., ::-1]):
             assert np.array_equal(move(rnn.forward(given).outputs, "cpu"), expected)
 
-    def test_no_copy(self, cp: Any, gpu: str) -> None:
+    def test_private_copies_stay_on_the_device(self, cp: Any, gpu: str) -> None:
+        """What `backward` reads later, and tokens, with which kernels index."""
         rnn = network(gpu)
         x, tokens = cp.zeros((3, T, 2)), cp.zeros((3, T), dtype=np.int32)
-        assert rnn.forward(x)._batch.x.data.ptr == x.data.ptr
+        assert rnn._read(x, None, None, Purpose.OUTPUTS).x.data.ptr == x.data.ptr
+        with crossing(waits=1):
+            assert rnn.forward(x)._batch.x.data.ptr != x.data.ptr
         with crossing(waits=1):
             trace = rnn.forward(tokens)
-        assert trace._batch.tokens.data.ptr == tokens.data.ptr
+        assert trace._batch.tokens.data.ptr != tokens.data.ptr
 
     def test_stay_on_the_gpu(self, cp: Any, gpu: str) -> None:
         rnn, given = network("cpu"), {"x": random(1, 3, T, 2), "targets": random(2, 3, T, 3), "loss": "mse"}
@@ -385,8 +389,8 @@ class TestMemory:
         )
         with pytest.raises(ValueError, match=message):
             rnn.forward(tokens)
-        with pytest.raises(ValueError, match="10000 steps needs 264 MB of memory of the device"):
-            rnn.forward(cp.asarray(tokens))
+        with pytest.raises(ValueError, match=message):
+            rnn.forward(cp.asarray(tokens))  # which are copied too
 
     def test_parameters(self, gpu: str, free: Any) -> None:
         rnn = RNN(2, 4100, initial="uniform", seed=0)

@@ -279,7 +279,7 @@ def test_refuses(options: dict[str, object], message: str) -> None:
         (([[0]], [[0], [1]]), r"targets has shape \(2, 1\).* for the 1 sources"),
         (([[0]], np.zeros((1, 0), int)), "with u from 1"),
         (([[0]], [[0]], [2]), r"sources: lengths\[0\] is 2"),
-        (([[0]], [[0]], None, [2]), r"targets: lengths\[0\] is 2"),
+        (([[0]], [[0]], None, [2]), r"target_lengths\[0\] is 2"),
         (([[[np.nan] * 3]], [[0]]), "sources: x holds nan"),
     ],
 )
