@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-import secrets
+import os
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from .validation import as_int
 
 MAX_SEED = 2**64 - 1
 
-Seed = int | np.random.Generator | None
+Seed: TypeAlias = "int | np.random.Generator | None"  # a text, as numpy.random takes 5 ms to import
 """A seed, a generator that is drawn from once a call, or None for a fresh seed."""
 
 
@@ -45,11 +46,11 @@ def read_seed(seed: Seed, name: str = "seed", most: int = MAX_SEED) -> int:
     False
     """
     if seed is None:
-        return secrets.randbelow(most + 1)
-    if isinstance(seed, np.random.Generator):
-        return int(seed.integers(0, most, dtype=np.uint64, endpoint=True))
+        return int.from_bytes(os.urandom(16)) % (most + 1)
     if isinstance(seed, (int, np.integer)):
         return as_int(name, seed, 0, most)
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(0, most, dtype=np.uint64, endpoint=True))
     raise ValueError(f"{name} is {shown(seed)}; it must be an integer, a numpy.random.Generator or None")
 
 
