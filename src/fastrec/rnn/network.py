@@ -494,8 +494,8 @@ class RNN:
         ----------
         x : array_like
             Finite numbers (b, t, i), or integer tokens (b, t) from 0 to i - 1 in place of one-hot inputs; for
-            k networks also (k, b, t, i) and (k, b, t).  They are copied, so that `backward` does not depend on
-            what becomes of x.
+            k networks also (k, b, t, i) and (k, b, t).  They are copied: what becomes of x afterwards does
+            not matter to `backward`.
         state : array_like, optional
             (layers, b, s), before the first step, in the form of `Trace.state`; by default the learned "h0".
         lengths : array_like of int, optional
