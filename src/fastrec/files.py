@@ -63,11 +63,18 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     # length of a name already.
     temporary = target.with_name(f".{target.stem[:32]}.{secrets.token_hex(4)}{target.suffix}")
     try:
-        old = target.stat() if target.exists() else None
+        try:
+            old = os.stat(target)
+        except (FileNotFoundError, NotADirectoryError):
+            old = None
         # Nobody else reads a new version of a private file, nor before it is complete.
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if old is None else 0o600))
-        yield temporary
-        sync(temporary, old)
+        mode = 0o666 if old is None else 0o600
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
+        try:
+            yield temporary
+            sync(descriptor, old)
+        finally:
+            os.close(descriptor)
         move(temporary, target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -76,22 +83,20 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def sync(path: Path, old: os.stat_result | None = None) -> None:
-    """Wait until a file is on the disk, with the permissions and the group of an old one."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        if old is not None and hasattr(os, "fchmod"):
-            mode = stat.S_IMODE(old.st_mode) & 0o777
+def sync(descriptor: int, old: os.stat_result | None) -> None:
+    """Wait until an open file is on the disk, with the permissions, owner and group of an old one."""
+    if old is not None and hasattr(os, "fchmod"):
+        new, mode = os.fstat(descriptor), stat.S_IMODE(old.st_mode) & 0o777
+        if new.st_gid != old.st_gid:
             try:
                 os.fchown(descriptor, -1, old.st_gid)
             except OSError:  # what the old group could do is not given to another one
                 mode &= ~0o070
+        if new.st_uid != old.st_uid:
             with suppress(OSError):  # only root can give a file to its owner
                 os.fchown(descriptor, old.st_uid, -1)
-            os.fchmod(descriptor, mode)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        os.fchmod(descriptor, mode)
+    os.fsync(descriptor)
 
 
 def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:

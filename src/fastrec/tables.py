@@ -21,21 +21,18 @@ INTEGER = re.compile("-?[0-9]{1,40}").fullmatch
 def write_table(
     path: str | os.PathLike[str], kind: str, form: str, columns: Iterable[str], rows: Iterable[Sequence[Any]]
 ) -> int:
-    """Write rows of numbers and texts, replacing path in one step, and return their number.
+    """Write rows, with types as in the first one, replacing path in one step, and return their number.
 
     A text that a program for tables would take for a formula gets an apostrophe before it, and one with
     commas, quotes or ends of lines is quoted.
     """
-    texts: dict[str, str] = {}  # each once, as most are the same in all rows
-
-    def field(value: Any) -> str:
-        if not isinstance(value, str):
-            return str(value)
-        if value not in texts:
-            texts[value] = _quoted(value)
-        return texts[value]
-
-    lines = [",".join([field(value) for value in row]) for row in rows]
+    rows = [*rows]
+    texts = [place for place, value in enumerate(rows[0]) if isinstance(value, str)] if rows else []
+    for place in texts:
+        quoted = {value: _quoted(value) for value in {row[place] for row in rows}}
+        if any(value != text for value, text in quoted.items()):
+            rows = [[*row[:place], quoted[row[place]], *row[place + 1 :]] for row in rows]
+    lines = [",".join(map(str, row)) for row in rows]
     text = "\n".join([f"# fastrec {kind} {form}", ",".join(columns), *lines, f"# end {len(lines)}", ""])
     with new_file(path) as temporary:
         temporary.write_bytes(text.encode())

@@ -145,9 +145,9 @@ class Report(Displayed):
                 raise ValueError
             kind = values.pop("kind")
             report = cls(**{**values, "rows": [Row(**row) for row in values["rows"]]})
-            for part in (report, *report.rows):
-                for name, expected in get_type_hints(type(part)).items():
-                    if name != "rows":
+            for part_type, parts in ((cls, [report]), (Row, report.rows)):
+                for name, expected in get_type_hints(part_type).items():
+                    for part in parts if name != "rows" else ():
                         require_values(getattr(part, name), expected)
             report.table(report)
             report.head()

@@ -14,6 +14,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -296,9 +297,15 @@ def checksum(key: str, definition: str, state: bytes, seconds: float) -> bytes:
     return hashlib.sha256(repr((key, definition, state, float(seconds))).encode()).digest()
 
 
-def row_checksum(row: Sequence[Any]) -> int:
+def row_checksum(row: tuple[Any, ...]) -> int:
     """The checksum of a row of results, which finds any flipped bit: that of its values, one a line."""
-    return crc32("\n".join(map(str, row)).encode())
+    return crc32((lines(len(row)) % row).encode())
+
+
+@cache
+def lines(count: int) -> str:
+    """The format of so many values, one a line."""
+    return "\n".join(["%s"] * count)
 
 
 def ordered_rows(

@@ -56,10 +56,10 @@ def readable_rows(path: Path, schema: Schema) -> tuple[list[tuple[Any, ...]], bo
             if len(record) != len(kinds) + form.checked:
                 continue
             # A float that is a whole number is stored as one.
-            row = [
+            row = tuple(
                 float(value) if kind is float and type(value) is int else value
                 for kind, value in zip(kinds, record[form.checked :], strict=True)
-            ]
+            )
             if possible(row) and (not form.checked or record[0] == row_checksum(row)):
                 complete = schema.complete(row, schema.run_columns, form.version)
                 found[form.checked].setdefault(complete[: schema.key], complete)
