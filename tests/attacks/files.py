@@ -8,7 +8,6 @@ import logging
 import random
 import re
 import resource
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,10 +101,11 @@ def make_run(path: Path) -> None:
 
 @functools.cache
 def rows_of_run() -> list[tuple[Any, ...]]:
-    path = FOLDER / "rows.db"
-    make_run(path)
-    with RunFile(path, SCHEMA) as file:
-        return file.rows()
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        path = Path(folder) / "a.db"
+        make_run(path)
+        with RunFile(path, SCHEMA) as file:
+            return file.rows()
 
 
 def resume(path: Path) -> Any:
@@ -176,12 +176,10 @@ FORMATS = {
 @functools.cache
 def whole(kind: str) -> tuple[bytes, Any]:
     """A whole file of a kind, and what is read from it."""
-    place = Path(tempfile.mkdtemp(dir=FOLDER)) / f"a.{FORMATS[kind].suffix}"
-    FORMATS[kind].make(place)
-    content = place.read_bytes()
-    found = FORMATS[kind].read(place)
-    shutil.rmtree(place.parent)
-    return content, found
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        place = Path(folder) / f"a.{FORMATS[kind].suffix}"
+        FORMATS[kind].make(place)
+        return place.read_bytes(), FORMATS[kind].read(place)
 
 
 NUMBERS = (b"0", b"-1", b"1e400", b"nan", b"inf", b"-inf", b"1" * 400, b"9" * 5000, b"2147483648", b"1e-320")
