@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 import pytest
-from attacks import HEAD, arguments, files, races
+from attacks import HEAD, arguments, files, interruptions, races
+
+from fastrec import Adam, CharModel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of processes are those of Linux")
 
@@ -27,6 +29,54 @@ def test_races_and_arguments(campaign, count: int, record_property) -> None:
     record_property("note", "\n".join([HEAD, *map(str, rows)]))
     assert rows and all(row.tried >= count for row in rows)
     assert not [failure for row in rows for failure in row.failures]
+
+
+@pytest.mark.slow
+def test_interruptions(record_property) -> None:
+    rows = list(interruptions.campaign(15))
+    record_property("note", "\n".join([HEAD, *map(str, rows)]))
+    assert {row.kind for row in rows} == {*interruptions.JOBS} and all(row.tried == 15 for row in rows)
+    assert not [failure for row in rows for failure in row.failures]
+    assert all(row.endings["ended"] < 6 for row in rows)  # most are heard
+
+
+def step_in_two(self, *arguments):
+    """Parameters, and a while later the number of steps."""
+    step = self._step
+    whole_step(self, *arguments)
+    made, self._step = self._step, step
+    sorted("a little later")
+    self._step = made
+
+
+def save_in_place(self, path):
+    with open(path, "wb") as file:
+        for _ in range(9):
+            file.write(b"a")
+            file.flush()
+
+
+whole_step = Adam._apply
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "name", "bad", "message"),
+    [
+        ("Adam.step", Adam, "_apply", step_in_two, "half changed"),
+        ("CharModel.save", CharModel, "save", save_in_place, "half changed"),
+    ],
+)
+def test_interruptions_notice_what_they_look_for(kind, owner, name, bad, message, monkeypatch) -> None:
+    monkeypatch.setattr(owner, name, bad)
+    interruptions.whole.cache_clear()
+    found = []
+    for number in range(60):
+        try:
+            interruptions.attempt(kind, number)
+        except interruptions.Failure as failure:
+            found.append(str(failure))
+    interruptions.whole.cache_clear()
+    assert found and all(message in failure for failure in found)
 
 
 def test_attacks_notice_what_they_look_for(monkeypatch: pytest.MonkeyPatch) -> None:
