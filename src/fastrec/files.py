@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .interruption import uninterrupted
+
 
 class DamagedFile(ValueError):
     """A file that was cut or overwritten, or made to do harm."""
@@ -19,7 +21,8 @@ def require_writable(path: str | os.PathLike[str]) -> None:
     path = Path(path)
     try:
         require_file(path)
-        os.close(os.open(path, os.O_WRONLY))
+        with uninterrupted():
+            os.close(os.open(path, os.O_WRONLY))
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
@@ -30,7 +33,7 @@ def require_writable(path: str | os.PathLike[str]) -> None:
     folder = target_of(path).parent
     try:
         # A real file, because os.access knows neither read-only file systems nor quotas.
-        with tempfile.TemporaryFile(dir=folder):
+        with uninterrupted(), tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise type(error)(f"{path}: cannot write to the folder {folder}: {error.strerror}") from None
@@ -69,12 +72,15 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             old = None
         # Nobody else reads a new version of a private file, nor before it is complete.
         mode = 0o666 if old is None else 0o600
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
+        descriptor = None
         try:
+            with uninterrupted():
+                descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
             yield temporary
             sync(descriptor, old)
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
         move(temporary, target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -103,11 +109,12 @@ def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None
     """Give a file the name of another one, which it replaces, and wait until the folder is on the disk."""
     os.replace(source, target)
     try:
-        descriptor = os.open(Path(target).parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with uninterrupted():
+            descriptor = os.open(Path(target).parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
     except OSError as error:  # Windows, file systems that cannot, folders that may be written to but not read
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP):
             raise

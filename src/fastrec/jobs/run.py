@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..files import require_suffix, require_writable
+from ..interruption import heard, uninterrupted
 from ..kernels.cpu.threads import limit_threads
 from ..messages import shown
 from ..progress import progress_bar
@@ -143,26 +144,27 @@ class Execution:
                 resume(job, file.rows())
             tasks = job.missing()
             total, left = (sum(task.cost for task in some) for some in (job.tasks, tasks))
-            advance = stack.enter_context(progress_bar(schema.name, total, self.progress, total - left))
+            bar = progress_bar(schema.name, total, self.progress, total - left)
+            with uninterrupted() as block, bar as advance, heard(block):
 
-            def finish(task: Task, parts: Sequence[Part]) -> None:
-                if file is not None:
-                    file.add(
-                        row
-                        for columns, origin, _ in parts
-                        for row in schema.rows(zip(*columns, strict=True), task.definition, *origin)
-                    )
-                for columns, origin, work in parts:
-                    job.take(columns, [origin.backend], origin.seconds * len(columns[0]))
-                    advance(work, task.label)
+                def finish(task: Task, parts: Sequence[Part]) -> None:
+                    if file is not None:
+                        file.add(
+                            row
+                            for columns, origin, _ in parts
+                            for row in schema.rows(zip(*columns, strict=True), task.definition, *origin)
+                        )
+                    for columns, origin, work in parts:
+                        job.take(columns, [origin.backend], origin.seconds * len(columns[0]))
+                        advance(work, task.label)
 
-            if executor is None and self.workers is None:
-                for task in tasks:
-                    for part in task.run(file, advance):
-                        finish(task, [part])
-            elif tasks:
-                executor = executor or stack.enter_context(process_pool(self.workers or 1))
-                run_tasks(run_on_one_thread, job.split(tasks, left), executor, finish)
+                if executor is None and self.workers is None:
+                    for task in tasks:
+                        for part in task.run(file, advance):
+                            finish(task, [part])
+                elif tasks:
+                    executor = executor or stack.enter_context(process_pool(self.workers or 1))
+                    run_tasks(run_on_one_thread, job.split(tasks, left), executor, finish)
         result = job.result()
         if self.out is not None and file is None:
             try:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..archives import Archive
 from ..backend import backend_of, move
+from ..interruption import uninterrupted
 from ..messages import shown
 from ..validation import as_choice
 from .config import MAX_SIZE, Array
@@ -133,11 +134,12 @@ class Checkpoint:
             stored = self._read(archive, state)
             self.beside["seed"] = read_stored_seed(archive, state.models)
             names = {name: name.removeprefix(OPTIMIZER) for name in stored if name.startswith(OPTIMIZER)}
-            state.optimizer.load_state_dict({short: stored[name] for name, short in names.items()})
-        for name, array in state.arrays().items():
-            array[...] = move(stored[name], backend_of(array))
-        if "optimizer" in different:
-            state.optimizer.learning_rate = rate
+            with uninterrupted():
+                state.optimizer.load_state_dict({short: stored[name] for name, short in names.items()})
+                for name, array in state.arrays().items():
+                    array[...] = move(stored[name], backend_of(array))
+                if "optimizer" in different:
+                    state.optimizer.learning_rate = rate
 
     def write(self, state: TrainingState) -> None:
         """Write all that `resume` needs to go on from here, replacing the file in one step."""

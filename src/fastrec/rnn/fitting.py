@@ -62,7 +62,8 @@ def fit(
     1000 times the largest of a batch in epoch 0, plus 10. The network then gets the parameters back that it
     had before the epoch with the least training loss, which may be those at the call: later ones, whose
     losses were still finite, may be ruined. Of k networks those that diverge stop there
-    (`History.diverged`), and the others go on. Ctrl-C leaves the parameters of the last update.
+    (`History.diverged`), and the others go on. Ctrl-C leaves the parameters of the last update, and the
+    state of the optimiser that goes with them.
 
     Do not change the arrays during the training: their values are checked once, at the call.
 

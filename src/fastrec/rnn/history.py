@@ -191,9 +191,11 @@ class TrainingLog:
 
     def append(self, curves: dict[str, Array], seconds: float) -> None:
         """Add the values (k,) of one more epoch, nan for networks that have diverged."""
-        for name, values in curves.items():
-            self.curves[name] = np.vstack([self.curves[name], np.where(self.active, values, np.nan)])
-        self.seconds = np.append(self.seconds, seconds)
+        longer = {
+            name: np.vstack([self.curves[name], np.where(self.active, values, np.nan)])
+            for name, values in curves.items()
+        }
+        self.curves, self.seconds = longer, np.append(self.seconds, seconds)  # all or none is longer
 
     def resize(self, epochs: int) -> None:
         """Give the curves a length; their values are to be filled in."""

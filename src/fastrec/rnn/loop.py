@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..backend import backend_of, move
 from ..compilation import clock
-from ..interruption import uninterrupted
+from ..interruption import heard, uninterrupted
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, TrainingState
 from .config import Array
@@ -218,12 +218,12 @@ def train(learner: Learner, checkpoint: Checkpoint | None, progress: bool) -> No
     restores.
     """
     log, (total, done) = learner.log, learner.work()
-    with progress_bar("training", total, progress, done) as advance:
+    with uninterrupted() as block, progress_bar("training", total, progress, done) as advance, heard(block):
         while not learner.is_finished():
             learner.begin_epoch()
             begin, means = clock(), EpochMeans(learner.models or 1)
             # Overflow is looked for where it matters; NumPy's warnings would come from "reference" only.
-            with np.errstate(over="ignore", invalid="ignore"):
+            with uninterrupted() as epoch, np.errstate(over="ignore", invalid="ignore"), heard(epoch):
                 try:
                     for step in learner.steps(means, advance):
                         means.add(*update(learner, step), step.weight)
@@ -254,17 +254,18 @@ def update(learner: Learner, step: Step) -> tuple[Array, Array]:
     good = np.isfinite(losses) & np.isfinite(norms)
     if epoch:
         good &= losses <= FACTOR * log.highest + SLACK
-    if (failed := log.active & ~good).any():
-        log.diverged[failed] = epoch
-        learner.restore(failed)
-        if not log.active.any():
-            j = int(failed.argmax())
-            which = f" (network {j}, the last of {learner.models})" if learner.models else ""
-            raise FloatingPointError(
-                f"training diverged in epoch {epoch}, batch {step.batch}: the loss is {losses[j]:.4g}, the "
-                f"gradient norm {norms[j]:.4g}{which}; use a smaller learning_rate or clip"
-            )
-    learner.optimizer._apply(prepared, log.active)
+    with uninterrupted():
+        if (failed := log.active & ~good).any():
+            log.diverged[failed] = epoch
+            learner.restore(failed)
+            if not log.active.any():
+                j = int(failed.argmax())
+                which = f" (network {j}, the last of {learner.models})" if learner.models else ""
+                raise FloatingPointError(
+                    f"training diverged in epoch {epoch}, batch {step.batch}: the loss is {losses[j]:.4g}, "
+                    f"the gradient norm {norms[j]:.4g}{which}; use a smaller learning_rate or clip"
+                )
+        learner.optimizer._apply(prepared, log.active)
     if epoch == 0:
         np.maximum(log.highest, losses, out=log.highest, where=log.active)
     return losses, norms

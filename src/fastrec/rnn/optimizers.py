@@ -42,6 +42,7 @@ class Optimizer:
     """Base class of `SGD` and `Adam`."""
 
     _slot_names: ClassVar[tuple[str, ...]]  # arrays kept for each parameter, in the order of the kernel
+    _first_rate: NDArray[np.float64]  # tells trainings apart, also after a callback set others
 
     def __init__(self, learning_rate: ArrayLike, clip: float | None) -> None:
         self._step = 0
@@ -61,9 +62,8 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: ArrayLike) -> None:
-        self._learning_rate = read_rate(value)
-        if not self._step:
-            self._first_rate = self._learning_rate  # tells trainings apart, also after a callback set others
+        rate = read_rate(value)
+        self._learning_rate, self._first_rate = rate, self._first_rate if self._step else rate
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -173,12 +173,12 @@ class Optimizer:
             raise ValueError(f"state is not that of {type(self).__name__}; check {', '.join(odd)}")
         rate = read_rate(state["learning_rate"])
         step = as_int("step", as_array("step", state["step"]).tolist(), 0, 2**63 - 1)
-        self._state = {
+        slots = {
             slot: {name: np.array(move(state[f"{slot}.{name}"], "cpu"), order="C") for name in names}
             for slot in self._slot_names
             if names
         }
-        self._learning_rate, self._step = rate, step
+        self._state, self._learning_rate, self._step = slots, rate, step
 
     def _run(self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
         """Call the kernel; arrays as in `Update`, scale and rate (k,) float64."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..files import require_suffix, require_writable
+from ..interruption import heard, uninterrupted
 from ..messages import shown
 from ..rnn import serialization as files
 from ..rnn.cells import STACKABLE, CellName
@@ -262,16 +263,20 @@ class CharModel:
             }
             beside = asdict(vocabulary) | {"seed": seed}
             file = Checkpoint(checkpoint, shorten(settings), changed=changes, known=CHANGEABLE, beside=beside)
-            planned = learner.plan.copy()
-            file.resume(learner.state())
-            if learner.replans:
-                learner.plan[1:] = planned[1:]
-            file.beside["seed"] = seed  # also where a file of version 0.1.0 does not say it
-        self.vocabulary, self.rnn, self._seed = vocabulary, rnn, seed
-        try:
-            train(learner, file, progress)
-        finally:
-            learner.restore(learner.log.active)
+        with uninterrupted() as block:
+            try:
+                with heard(block):
+                    if file is not None:
+                        planned = learner.plan.copy()
+                        file.resume(learner.state())
+                        if learner.replans:
+                            learner.plan[1:] = planned[1:]
+                        file.beside["seed"] = seed  # also where a file of version 0.1.0 does not say it
+                    # The network last, which other threads look for.
+                    self._seed, self.vocabulary, self.rnn = seed, vocabulary, rnn
+                    train(learner, file, progress)
+            finally:
+                learner.restore(learner.log.active)
         learner.require_success()
         return learner.history()
 
@@ -280,9 +285,10 @@ class CharModel:
         return RNN._drawn(config, seed, self._backend, self._precision)
 
     def _fitted(self) -> tuple[Vocabulary, RNN]:
-        if self.vocabulary is None or self.rnn is None:
+        rnn = self.rnn  # before the vocabulary, as `fit` sets it last
+        if rnn is None or self.vocabulary is None:
             raise ValueError("this model has not seen a text yet; call fit, or load one")
-        return self.vocabulary, self.rnn
+        return self.vocabulary, rnn
 
     def sample(
         self,

@@ -187,9 +187,10 @@ class TextLearner(Learner):
         curves = self.log.curves
         last = float(curves.get("validation", curves["train"])[-1, 0])
         if last < self.least:
-            self.least[...] = last
-            for key, array in self.best.items():
-                array[...] = move(self.model.parameters[key], "cpu")
+            with uninterrupted():  # `restore` takes all of them
+                self.least[...] = last
+                for key, array in self.best.items():
+                    array[...] = move(self.model.parameters[key], "cpu")
 
     def after_checkpoint(self) -> None:
         # Later than the callback of `fit`, so that what a callback raises loses nothing.

@@ -25,6 +25,8 @@ import numba
 from numba.core import compiler, config, serialize
 from numba.core.registry import cpu_target
 
+from ...interruption import uninterrupted
+
 log = logging.getLogger("fastrec")
 
 NAME = "kernels-"  # prefix of a folder for each version of the sources and of the compiler
@@ -136,7 +138,8 @@ class Cache:
         if path is None:
             return None
         try:
-            with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+            flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+            with uninterrupted(), open(os.open(path, flags), "rb") as file:
                 if others_can_write(os.fstat(file.fileno())):
                     return None
                 data = file.read()
@@ -155,7 +158,7 @@ class Cache:
             return
         data = serialize.dumps(compiled._replace(type_annotation="")._reduce())
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            with uninterrupted(), tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
                 try:
                     file.write(hashlib.sha256(data).digest() + data)
                     file.close()

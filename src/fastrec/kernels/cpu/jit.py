@@ -18,6 +18,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
+from ...interruption import heard, uninterrupted
 from ..compilation import Compilation, not_timed, note_function
 from .cache import Cache
 
@@ -119,7 +120,13 @@ class Kernel(CPUDispatcher):
                 compiled = self.cache.load(args)
                 if compiled is None:
                     part = self.py_func.__module__.rpartition(".")[2]
-                    with Compilation(part, self.py_func.__qualname__, len(called(self.py_func))):
+                    functions = len(called(self.py_func))
+                    # The end of a compilation is always told, or it would be shown for ever.
+                    with (
+                        uninterrupted() as block,
+                        Compilation(part, self.py_func.__qualname__, functions),
+                        heard(block),
+                    ):
                         compiled = self._compiler.compile(args, result)
                     self.cache.save(args, compiled)
                 self.add_overload(compiled)

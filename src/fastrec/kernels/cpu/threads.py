@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from ...interruption import uninterrupted
+
 SMALL = 100_000  # nanoseconds of work that one thread has done before two would have
 SHARE = 20_000  # nanoseconds of tasks that are taken at a time, where there are enough
 BREATH = 50_000_000  # nanoseconds after which the caller looks for Ctrl-C
@@ -230,11 +232,12 @@ class Pool:
         with self.lock:
             while len(self.threads) < size and not self.closed:
                 thread = threading.Thread(target=work, args=(self.jobs,), name="fastrec", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError:  # the system has no more threads, or Python is about to end
-                    return
-                self.threads.append(thread)
+                with uninterrupted():
+                    try:
+                        thread.start()
+                    except RuntimeError:  # the system has no more threads, or Python is about to end
+                        return
+                    self.threads.append(thread)
 
     def forget_ended(self) -> None:
         """Drop jobs that ended while all threads were busy with those of other callers."""

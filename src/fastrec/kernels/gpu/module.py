@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import cupy
 
+from ...interruption import heard, uninterrupted
 from ..compilation import Compilation, not_timed
 
 OPTIONS = ("-std=c++17",)
@@ -152,7 +153,7 @@ def module(file: str, names: tuple[str, ...], together: bool) -> Any:
 @functools.cache
 def kernel(file: str, name: str, device: int, together: bool) -> Any:
     """A kernel of cuda/<file>.cu on a device, allowed all the shared memory that a block can have."""
-    with not_timed(), Compilation(f"{file} for the GPU", name):
+    with not_timed(), uninterrupted() as block, Compilation(f"{file} for the GPU", name), heard(block):
         function = module(file, compiled_with(file, name), together).get_function(name)
     function.max_dynamic_shared_size_bytes = shared_limit(device) - function.shared_size_bytes
     return function
