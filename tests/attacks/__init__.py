@@ -51,8 +51,8 @@ def run(campaign: str, counts: Mapping[str, int]) -> Iterator[Row]:
     return (run_kind(campaign, kind, count) for kind, count in counts.items())
 
 
-def run_kind(campaign: str, kind: str, count: int) -> Row:
-    begin, workers, lock = time.monotonic(), os.cpu_count() or 1, threading.Lock()
+def run_kind(campaign: str, kind: str, count: int, workers: int = os.cpu_count() or 1) -> Row:
+    begin, lock = time.monotonic(), threading.Lock()
     endings, failures = Counter[str](), list[str]()
 
     def follow(first: int) -> None:
