@@ -22,7 +22,7 @@ from attacks.interruptions import TEXT, Interrupter
 from numba import types
 
 import fastrec
-from fastrec import SGD, Adam, CharModel, progress
+from fastrec import SGD, Adam, CharModel, HopfieldNetwork, progress
 from fastrec.files import new_file, require_writable
 from fastrec.interruption import heard, uninterrupted
 from fastrec.kernels.compilation import Compilation
@@ -31,6 +31,7 @@ from fastrec.kernels.cpu.threads import Pool
 from fastrec.rnn.checkpoint import Checkpoint
 from fastrec.rnn.history import TrainingLog
 from fastrec.rnn.loop import Learner, train
+from fastrec.rnn.serialization import write_archive
 from fastrec.text.training import TextLearner
 
 
@@ -300,6 +301,25 @@ def test_files_are_old_or_new_and_closed(tmp_path: Path, there: bool) -> None:
         else:
             path.unlink(missing_ok=True)
     assert seen == {"old" if there else "", "new"}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_an_archive_is_not_blamed_and_numpy_warns_as_before(tmp_path: Path) -> None:
+    stored, before = fastrec.random_patterns(3, 20, seed=1), np.geterr()
+    network = HopfieldNetwork(20, backend="reference")
+    network.store(stored)
+
+    def forget() -> None:
+        network.forget(stored[0])
+
+    def write() -> None:
+        write_archive(tmp_path / "a.npz", {}, {"a": np.ones(2)})
+
+    for act in (write, forget):
+        for place in at_each_call(act):  # which lets other exceptions pass
+            assert np.geterr() == before, place
+            network = HopfieldNetwork(20, backend="reference")
+            network.store(stored)
 
 
 def test_a_compilation_that_is_shown_has_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:

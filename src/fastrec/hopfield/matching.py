@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..interruption import uninterrupted
+
 
 def match_rows(
     stored: NDArray[np.uint64], wanted: NDArray[np.uint64]
@@ -16,7 +18,8 @@ def match_rows(
     """
     k, q, w = wanted.shape
     # Equal rows have equal hashes; only stored rows whose hash is among the wanted ones are compared.
-    factors = np.random.default_rng(w).integers(0, 2**64, w, dtype=np.uint64) | np.uint64(1)
+    with uninterrupted():  # or NumPy may leave its warnings switched off
+        factors = np.random.default_rng(w).integers(0, 2**64, w, dtype=np.uint64) | np.uint64(1)
     network, row = np.nonzero(np.isin(stored @ factors, wanted @ factors))
     rows = np.empty((len(row) + k * q, w + 1), dtype=np.uint64)
     rows[:, 0] = np.concatenate([network, np.repeat(np.arange(k), q)])

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
 from ..display import Displayed
+from ..interruption import uninterrupted
 from .config import Array, suffix
 from .network import RNN, require_network
 from .validation import Loss, Purpose, read_targets
@@ -133,7 +134,7 @@ def gradient_flow(
     _, gradients, _ = rnn._learn(batch, spec, ["flow"])
     squares = move(gradients["flow"], "cpu")
     reached = squares.shape[-2] if batch.valid is None else move(batch.valid, "cpu").sum(axis=0)
-    with np.errstate(invalid="ignore"):  # 0 / 0 where no sequence is as long
+    with uninterrupted(), np.errstate(invalid="ignore"):  # 0 / 0 where no sequence is as long
         return GradientFlow(np.sqrt(squares.sum(axis=-2) / reached))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..backend import move
+from ..interruption import uninterrupted
 from ..messages import shown
 from ..validation import require_memory
 from .config import Array
@@ -84,7 +85,7 @@ def pad_sequences(
 
 def as_dtype(name: str, values: Array, kind: np.dtype[Any]) -> Array:
     """Convert numbers to a dtype; ValueError if it is one of integers that cannot represent them."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with uninterrupted(), np.errstate(over="ignore", invalid="ignore"):
         converted = values.astype(kind) if values.dtype.kind in "fiub" else None
     if converted is None or (kind.kind in "iub" and not np.array_equal(converted, values)):
         raise ValueError(f"{name} holds what {kind} does not; give another dtype")

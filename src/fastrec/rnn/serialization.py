@@ -14,6 +14,7 @@ import numpy as np
 
 from ..archives import Archive
 from ..files import DamagedFile, new_file, require_file, require_suffix
+from ..interruption import uninterrupted
 from ..messages import printable
 from ..validation import require_memory
 from .config import Array, Config
@@ -41,7 +42,8 @@ def write_archive(
 ) -> None:
     """Write settings as arrays of JSON text, then arrays, replacing the file in one step."""
     written = {name: np.array(json.dumps({"format": FORMAT} | text)) for name, text in texts.items()}
-    with new_file(path) as temporary, temporary.open("wb") as file:
+    # NumPy would raise a ValueError about its archive in place of what Ctrl-C does.
+    with new_file(path) as temporary, uninterrupted(), temporary.open("wb") as file:
         np.savez(file, **written, **arrays)  # type: ignore[arg-type]
 
 

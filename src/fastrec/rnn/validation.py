@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import array_module, backend_of, move, on_device
+from ..interruption import uninterrupted
 from ..validation import (
     SMALL,
     as_bool,
@@ -399,7 +400,8 @@ def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
         return array_module("gpu").ascontiguousarray(array, dtype)
     flags = array.flags
     if array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
-        with np.errstate(over="ignore"):  # the infinities that this makes are found afterwards
+        # The infinities that this makes are found afterwards.
+        with uninterrupted(), np.errstate(over="ignore"):
             return array.astype(dtype, order="C")
     return array if flags.writeable else writable(array)
 

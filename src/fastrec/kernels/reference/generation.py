@@ -10,6 +10,7 @@ from importlib import import_module
 
 import numpy as np
 
+from ...interruption import uninterrupted
 from .. import SAMPLE
 from .affine import affine_forward
 from .random import draws
@@ -111,7 +112,7 @@ def draw(y: np.ndarray, temperature: float, top_k: int, top_p: int, random: int)
         return -1
     if temperature == 0:
         return int(y.argmax())
-    with np.errstate(over="ignore"):
+    with uninterrupted(), np.errstate(over="ignore"):
         scaled = (y - y.max()) * y.dtype.type(1 / temperature)
     weights = np.floor(np.exp(scaled) * y.dtype.type(ONE)).astype(np.uint64)
     kept = np.argsort(-y, kind="stable")[:top_k]
