@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
 
 import pytest
 from attacks import HEAD, arguments, files, interruptions, races
@@ -10,6 +12,15 @@ from attacks import HEAD, arguments, files, interruptions, races
 from fastrec import Adam, CharModel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of processes are those of Linux")
+
+
+@pytest.fixture(autouse=True)
+def same_level() -> Iterator[None]:
+    """Attacks say nothing about damaged files; later tests do."""
+    log = logging.getLogger("fastrec")
+    level = log.level
+    yield
+    log.setLevel(level)
 
 
 @pytest.mark.slow

@@ -466,8 +466,6 @@ def whole(kind: str) -> Whole:
                 stack.enter_context(mock.patch.object(owner, name, noting(getattr(owner, name))))
             given = same(job.act(thing))
         after = same(job.look(thing))
-    gc.collect()
-    gc.freeze()  # forks share what is there
     return Whole(before, after, given, steps, tuple(counter.counts), seconds)
 
 
@@ -495,7 +493,10 @@ def attempt(kind: str, number: int) -> str:
     """How an interrupted job ended, in a fork of this process; Failure if it should not have."""
     whole(kind)
     reader, writing = os.pipe()
-    if not (child := os.fork()):
+    gc.freeze()  # the fork shares what is there
+    if child := os.fork():
+        gc.unfreeze()
+    else:
         os.close(reader)
         try:
             ending = interrupted(kind, number)
