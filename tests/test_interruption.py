@@ -24,10 +24,10 @@ from numba import types
 import fastrec
 from fastrec import SGD, Adam, CharModel, HopfieldNetwork, progress
 from fastrec.files import new_file, require_writable
-from fastrec.interruption import heard, uninterrupted
 from fastrec.kernels.compilation import Compilation
 from fastrec.kernels.cpu.jit import Kernel
 from fastrec.kernels.cpu.threads import Pool
+from fastrec.kernels.interruption import heard, uninterrupted
 from fastrec.rnn.checkpoint import Checkpoint
 from fastrec.rnn.history import TrainingLog
 from fastrec.rnn.loop import Learner, train

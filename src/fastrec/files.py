@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .interruption import uninterrupted
+from .kernels.interruption import uninterrupted
 
 
 class DamagedFile(ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..interruption import uninterrupted
+from ..kernels.interruption import uninterrupted
 
 
 def match_rows(

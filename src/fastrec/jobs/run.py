@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..files import require_suffix, require_writable
-from ..interruption import heard, uninterrupted
 from ..kernels.cpu.threads import limit_threads
+from ..kernels.interruption import heard, uninterrupted
 from ..messages import shown
 from ..progress import progress_bar
 from ..validation import as_bool, as_int

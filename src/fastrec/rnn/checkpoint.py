@@ -13,7 +13,7 @@ import numpy as np
 
 from ..archives import Archive
 from ..backend import backend_of, move
-from ..interruption import uninterrupted
+from ..kernels.interruption import uninterrupted
 from ..messages import shown
 from ..validation import as_choice
 from .config import MAX_SIZE, Array

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
 from ..display import Displayed
-from ..interruption import uninterrupted
+from ..kernels.interruption import uninterrupted
 from .config import Array, suffix
 from .network import RNN, require_network
 from .validation import Loss, Purpose, read_targets

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..backend import backend_of, move
 from ..compilation import clock
-from ..interruption import heard, uninterrupted
+from ..kernels.interruption import heard, uninterrupted
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, TrainingState
 from .config import Array

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import array_module, move, on_device, resolve
-from ..interruption import uninterrupted
+from ..kernels.interruption import uninterrupted
 from ..messages import shown
 from ..validation import as_bool, as_int, number
 from .config import Array

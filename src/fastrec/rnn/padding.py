@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..backend import move
-from ..interruption import uninterrupted
+from ..kernels.interruption import uninterrupted
 from ..messages import shown
 from ..validation import require_memory
 from .config import Array

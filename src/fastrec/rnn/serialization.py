@@ -14,7 +14,7 @@ import numpy as np
 
 from ..archives import Archive
 from ..files import DamagedFile, new_file, require_file, require_suffix
-from ..interruption import uninterrupted
+from ..kernels.interruption import uninterrupted
 from ..messages import printable
 from ..validation import require_memory
 from .config import Array, Config

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..backend import array_module, backend_of, move, on_device
-from ..interruption import uninterrupted
+from ..kernels.interruption import uninterrupted
 from ..validation import (
     SMALL,
     as_bool,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..files import require_suffix, require_writable
-from ..interruption import heard, uninterrupted
+from ..kernels.interruption import heard, uninterrupted
 from ..messages import shown
 from ..rnn import serialization as files
 from ..rnn.cells import STACKABLE, CellName

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..backend import move
 from ..compilation import clock
-from ..interruption import uninterrupted
+from ..kernels.interruption import uninterrupted
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.dataset import Sequences
 from ..rnn.fitting import update_dropout

@@ -25,7 +25,7 @@ import numba
 from numba.core import compiler, config, serialize
 from numba.core.registry import cpu_target
 
-from ...interruption import uninterrupted
+from ..interruption import uninterrupted
 
 log = logging.getLogger("fastrec")
 

@@ -18,8 +18,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
-from ...interruption import heard, uninterrupted
 from ..compilation import Compilation, not_timed, note_function
+from ..interruption import heard, uninterrupted
 from .cache import Cache
 
 # IEEE arithmetic in order, and no exception where a divisor is 0.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from ...interruption import uninterrupted
+from ..interruption import uninterrupted
 
 SMALL = 100_000  # nanoseconds of work that one thread has done before two would have
 SHARE = 20_000  # nanoseconds of tasks that are taken at a time, where there are enough

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import cupy
 
-from ...interruption import heard, uninterrupted
 from ..compilation import Compilation, not_timed
+from ..interruption import heard, uninterrupted
 
 OPTIONS = ("-std=c++17",)
 

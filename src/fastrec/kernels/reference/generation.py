@@ -10,8 +10,8 @@ from importlib import import_module
 
 import numpy as np
 
-from ...interruption import uninterrupted
 from .. import SAMPLE
+from ..interruption import uninterrupted
 from .affine import affine_forward
 from .random import draws
 from .time_loop import project

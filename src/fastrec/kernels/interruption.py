@@ -21,7 +21,7 @@ class uninterrupted:
 
     Examples
     --------
-    >>> from fastrec.interruption import uninterrupted
+    >>> from fastrec.kernels.interruption import uninterrupted
     >>> with uninterrupted():
     ...     total, count = 1.0, 1
     """
@@ -68,7 +68,7 @@ class heard:
 
     Examples
     --------
-    >>> from fastrec.interruption import heard, uninterrupted
+    >>> from fastrec.kernels.interruption import heard, uninterrupted
     >>> with uninterrupted() as block:
     ...     try:
     ...         with heard(block):
