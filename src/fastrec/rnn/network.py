@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -859,7 +860,12 @@ class RNN:
         """`_checked`; ValueError for parameters that cannot be used: users may have replaced any."""
         known = self._checked
         parameters, checked = self.parameters, known[0]
-        if len(parameters) == len(checked) and all(map(self._is_checked, checked, list(parameters.values()))):
+        arrays = list(parameters.values())
+        if (
+            len(arrays) == len(checked)
+            and all(map(is_, arrays, checked.values()))
+            and [array.shape for array in arrays] == [self._shapes[key] for key in checked]  # may be set
+        ):
             return known  # the checked arrays, which only this network has under other keys
         parameters = dict(parameters)
         if parameters.keys() != self._shapes.keys():
@@ -869,8 +875,6 @@ class RNN:
             )
         for key, shape in self._shapes.items():
             array = parameters[key]
-            if self._is_checked(key, array):  # what has stayed the same is not looked at again
-                continue
             if not (
                 (isinstance(array, np.ndarray) or on_device(array))
                 and array.shape == shape
@@ -884,11 +888,6 @@ class RNN:
                 )
         self._checked = known = parameters, {}
         return known
-
-    def _is_checked(self, key: str, array: Array) -> bool:
-        """Whether a parameter is the array that was checked, in the form that it had, which can be set."""
-        same = array is self._checked[0].get(key)
-        return same and array.shape == self._shapes[key] and array.dtype == self._config.dtype
 
     def _weights(self, backend: str) -> dict[str, Array]:
         """The parameters as (k, ...), checked, where a backend computes; those that are elsewhere move."""

@@ -391,7 +391,7 @@ def read_rate(value: ArrayLike) -> NDArray[np.float64]:
 
 def require_arrays(name: str, value: object) -> None:
     """Raise ValueError unless an argument holds arrays by name."""
-    if not (isinstance(value, Mapping) and all(map(is_array, value.values()))):
+    if not ((type(value) is dict or isinstance(value, Mapping)) and all(map(is_array, value.values()))):
         raise ValueError(f"{name} is {shown(value)}; it must be a mapping of names to arrays")
 
 

@@ -366,6 +366,8 @@ def all_to_caller(batch: Batch, arrays: dict[str, Array]) -> dict[str, Array]:
 
 def as_array(name: str, value: ArrayLike) -> Array:
     """An array of NumPy, or that of the device; ValueError if entries are masked or Python objects."""
+    if type(value) is np.ndarray and value.dtype.kind != "O":
+        return value  # without a look at what it is not: a step may be short
     require_unmasked(name, value)
     try:
         array = value if on_device(value) else np.asarray(value)
@@ -400,6 +402,8 @@ def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
         return array_module("gpu").ascontiguousarray(array, dtype)
     flags = array.flags
     if array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
+        if dtype.kind != "f":
+            return array.astype(dtype, order="C")
         # The infinities that this makes are found afterwards.
         with uninterrupted(), np.errstate(over="ignore"):
             return array.astype(dtype, order="C")
