@@ -47,7 +47,7 @@ def time_limit() -> Iterator[None]:
         raise TimeoutError("a call does not come back")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(90)
+    signal.alarm(600)  # kernels may have to be compiled
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

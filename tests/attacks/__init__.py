@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CAMPAIGNS = ("files", "interruptions", "races", "arguments")
-SECONDS = 10  # that a case may take
+SECONDS = 60  # that a case may take, on a busy machine
 MEMORY = 2**33  # bytes of addresses that a child may have; cases look at what is really used
 
 

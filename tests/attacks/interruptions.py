@@ -29,7 +29,7 @@ from unittest import mock
 import numpy as np
 
 import fastrec
-from attacks import Failure, Row, run_kind
+from attacks import SECONDS, Failure, Row, run_kind
 from attacks.files import FOLDER, make_run
 from fastrec.compilation import announcement
 from fastrec.hopfield import ScalingResult
@@ -508,7 +508,7 @@ def attempt(kind: str, number: int) -> str:
         os.write(writing, json.dumps(ending[:400]).encode())
         os._exit(0)
     os.close(writing)
-    if not select.select([reader], [], [], 8)[0]:
+    if not select.select([reader], [], [], SECONDS - 5)[0]:
         os.kill(child, signal.SIGKILL)
     answer = b"".join(iter(lambda: os.read(reader, 4096), b""))
     os.close(reader)
