@@ -118,7 +118,7 @@ def read_text(archive: Archive, name: str, what: str, most: int = 0) -> dict[str
     codes = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
     if array.dtype.kind != "U" or array.ndim or (array.itemsize and array.reshape(1).view(codes).max() > 127):
         raise ValueError(f"damaged, {name} is not a text that fastrec writes")
-    text = str(array)
+    text = array.item()
     # A value takes 200 bytes at most, also in the tables of a vocabulary.
     if 200 * sum(map(text.count, ",[{")) > 2 * archive.size + SMALL:
         raise ValueError(f"damaged, {name} holds more than goes with its archive")
