@@ -154,22 +154,21 @@ def of_network(method: str, **arguments: Any) -> Callable[[str], Call]:
 
 def fits(backend: str) -> Call:
     network = rnn(backend=backend)
-    run = changed(lambda **options: fastrec.fit(network, **options), lambda: dict(network.parameters))
-    run.__signature__ = inspect.signature(fastrec.fit)  # type: ignore[attr-defined]
-    given = {"x": tokens(0, 5, 4, 6), "targets": tokens(1, 5, 4, 6), "lengths": np.array([6, 5, 4, 3])}
+    run = changed(fastrec.fit, lambda: dict(network.parameters))
+    given: dict[str, Any] = {
+        "rnn": network,
+        "x": tokens(0, 5, 4, 6),
+        "targets": tokens(1, 5, 4, 6),
+        "lengths": np.array([6, 5, 4, 3]),
+    }
     given |= {"mask": tokens(2, 4, 4, 6) > 0, "epochs": 2, "batch_size": 2, "progress": False, "seed": 0}
     return run, given
 
 
 def truncated(backend: str) -> Call:
-    given = {"x": floats(0, 3, 8, 5), "targets": tokens(1, 5, 3, 8), "k1": 3, "k2": 5}
-    given |= {"lengths": np.array([8, 5, 2]), "state": floats(2, 1, 3, 8)}
-
-    def run(**options: Any) -> Any:
-        return list(fastrec.truncated_bptt(rnn(backend=backend), **options))
-
-    run.__signature__ = inspect.signature(fastrec.truncated_bptt)  # type: ignore[attr-defined]
-    return run, given
+    given = {"rnn": rnn(backend=backend), "x": floats(0, 3, 8, 5), "targets": tokens(1, 5, 3, 8)}
+    given |= {"k1": 3, "k2": 5, "lengths": np.array([8, 5, 2]), "state": floats(2, 1, 3, 8)}
+    return listed(fastrec.truncated_bptt), given
 
 
 def learn_pairs(backend: str) -> Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -335,6 +336,14 @@ class TestPacked:
             stored(a.patterns()).recall(PackedStates(frozen, 100).unpack(), seed=0),
         )
         assert stored(PackedStates(frozen, 100), backend=backend).n_patterns == 9
+
+    def test_words_cannot_be_written_to(self) -> None:
+        words = fastrec.pack(spins(0, 3, 100)).words.copy()
+        packed = PackedStates(words, 100)
+        words[...] = 0
+        assert packed.words.all()
+        for states in (packed, copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
+            assert not states.words.flags.writeable and np.array_equal(states.words, packed.words)
 
 
 class TestStore:

@@ -89,6 +89,9 @@ class PackedStates(Displayed):
         object.__setattr__(self, "words", view)
         object.__setattr__(self, "n", n)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._set(state["words"], state["n"])  # arrays that were pickled or copied can be written to
+
     @classmethod
     def _of(cls, words: Any, n: int) -> PackedStates:
         """The states of words that nobody else can write to; nothing is checked."""

@@ -34,7 +34,7 @@ class StoredPatterns:
         self.unit_words: Any = None
         self.weights: Any = None
 
-    def replaced(self, buffer: Any, p: int, lead: tuple[int, ...]) -> StoredPatterns:
+    def replaced(self, buffer: Any, p: int, lead: tuple[int, ...] | None) -> StoredPatterns:
         """Other patterns of the same network."""
         return StoredPatterns(self.n, self.rule, self.self_coupling, buffer, p, lead)
 
@@ -67,8 +67,7 @@ class StoredPatterns:
 
     def moved(self, backend: str) -> StoredPatterns:
         """The same patterns where a backend computes."""
-        buffer = move_checked("the stored patterns", self.buffer, backend)
-        return StoredPatterns(self.n, self.rule, self.self_coupling, buffer, self.p, self.lead)
+        return self.replaced(move_checked("the stored patterns", self.buffer, backend), self.p, self.lead)
 
     def packed(self) -> Any:
         """The patterns (k, p, w), contiguous: spare rows between networks are given up."""

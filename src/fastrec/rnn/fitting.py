@@ -20,7 +20,7 @@ from .config import MAX_SIZE, Config
 from .dataset import read_sequences
 from .history import History
 from .loop import BatchLearner, Callback, train
-from .network import RNN
+from .network import RNN, require_network
 from .optimizers import Adam, Optimizer
 from .truncation import evaluate, read_truncation, windows
 from .validation import Dropout, Loss, read_dropout
@@ -156,6 +156,7 @@ def fit(
     >>> bool(history.train[-1] < 0.1 < history.train[0])
     True
     """
+    require_network(rnn)
     held_out = validation if isinstance(validation, Sequence) else ()
     c, at = rnn._config, rnn._device(x, targets, lengths, mask, *held_out)
     rnn._weights(at.backend)

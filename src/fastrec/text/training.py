@@ -111,10 +111,8 @@ class TextLearner(Learner):
         self.first_update: tuple[int, float] | None = None  # number and time of the first, which may compile
         self.carried = np.zeros((c.num_layers, reader.rows, c.state), c.dtype)
         self.best = {key: move(array, "cpu").copy() for key, array in self.model.parameters.items()}
-        self.least, self.untrained = (
-            np.array(np.inf),
-            np.array(np.nan),
-        )  # losses: of the best, before training
+        self.least = np.array(np.inf)  # loss of the best evaluation
+        self.untrained = np.array(np.nan)  # loss before the training
 
     def extra_arrays(self) -> dict[str, Array]:
         best = {f"best.{key}": array for key, array in self.best.items()}
