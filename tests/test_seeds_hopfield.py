@@ -107,6 +107,21 @@ def test_a_recall_goes_on(backend: str, representation: str, order: str) -> None
     assert np.array_equal(drawn.states, whole.states) == (order in ("random", "drawn"))
 
 
+@pytest.mark.parametrize("order", ["random", "given"])
+def test_sweeps_of_the_whole_grid_begin_anywhere(
+    gpu: str, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As networks are recalled that are too large for a block of the gpu."""
+    n = 130
+    x, probes = spins(0, 40, n), spins(1, 9, n)
+    options: dict[str, Any] = {"seed": 7, "first_sweep": 5, "max_sweeps": 3}
+    if order == "given":
+        options["order"] = fastrec.random_orders(n, 12, 8)
+    expected = stored(x, backend="reference").recall(probes, **options)
+    monkeypatch.setattr("fastrec.kernels.gpu.recall.SMALL", 0)
+    same(stored(x, backend=gpu, representation="patterns").recall(probes, **options), expected)
+
+
 def test_random_orders(backend: str) -> None:
     orders = fastrec.random_orders(1030, 4, 9, backend=backend)
     assert orders.dtype == np.int32 and orders.shape == (4, 1030)
