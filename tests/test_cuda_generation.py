@@ -97,9 +97,14 @@ def test_factors_are_rounded(planned: Callable[..., None], cell: str, product: s
 
 
 BUGS = {
-    "no wait for a message": ("      if (!late) break;\n", "      break;\n"),
-    "a slot used again too early": ("number % 2 * count", "0 * count"),
-    "a message numbered as the one before": ("hidden ? now + 1 : told;", "hidden ? now / 2 + 1 : told;"),
+    "no wait for a message": ("while (got[i].w != number) {", "while (false) {"),
+    "a place used again too early": ("number % 2 * ROWS + row", "row"),
+    "a message numbered as the one before": (
+        "mail_of(layer).send(now + 1,",
+        "mail_of(layer).send(now / 2 + 1,",
+    ),
+    "tokens that are equal sorted backward": ("u32(i - j)", "u32(j + 1)"),
+    "a token too many": ("e * WARP + lane < top_k && before[e] <= enough;", "before[e] <= enough;"),
     "a draw that begins before all have been": (
         "    __syncthreads();\n  }\n  each_state",
         "  }\n  each_state",

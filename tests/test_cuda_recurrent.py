@@ -176,16 +176,29 @@ def test_every_kernel_was_launched() -> None:
 
 
 BUGS = {
-    "no barrier of the cluster": (
-        "      cluster_barrier();\n      Operand* old",
-        "      Operand* old",
+    "no wait for the stores of a cluster": (
+        "      wait_for_bytes(arrivals + number % 2, (number - 1) / 2 % 2);\n",
+        "",
         (CLUSTER, True, 1, True),
     ),
-    "no wait for a message": (
-        "      if (!late) break;\n",
-        "      break;\n",
-        (3, False, 1, True),
+    "the phase before is waited for": (
+        "(number - 1) / 2 % 2)",
+        "(number / 2 + 1) % 2)",
+        (CLUSTER, True, 1, True),
     ),
+    "inputs overwritten while they are read": (
+        "next = CLUSTERED ? take(ROWS * pitch) : in;",
+        "next = in;",
+        (CLUSTER, True, 1, True),
+    ),
+    "too few bytes expected": (
+        "u32(members * rows * run",
+        "u32((members - 1) * rows * run",
+        (CLUSTER, True, 1, True),
+    ),
+    "no wait for a message": ("while (got[i].w != number) {", "while (false) {", (3, False, 1, True)),
+    "a place used again too early": ("number % 2 * ROWS + row", "row", (3, False, 1, True)),
+    "a word too many": ("!last || missing < 1", "true", (3, False, 1, True)),
     "no wait for the sums of inputs": ("    copy_wait<1>();\n", "", (1, False, 1, True)),
     "a wrong sign": ("+ direct[e]", "- direct[e]", (1, False, 1, True)),
 }

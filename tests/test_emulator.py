@@ -269,6 +269,36 @@ extern "C" __global__ void __cluster_dims__(2) signal(const int* x, int* y) {
     cluster_barrier();
 }
 
+// Every block stores what it has to all of its cluster and goes on with a sum of what came, several times.
+template <int size>
+__global__ void __cluster_dims__(size) __launch_bounds__(64) tell_all(const uint4* x, uint4* y, i64 steps) {
+    extern __shared__ __align__(16) unsigned char memory[];
+    u64* arrivals = reinterpret_cast<u64*>(memory);
+    uint4* held = reinterpret_cast<uint4*>(memory + 16);  // (2, size, 64)
+    const u32 rank = cluster_rank(), t = threadIdx.x;
+    if (t < 2) init_arrivals(arrivals + t);
+    cluster_barrier();
+    uint4 own = x[blockIdx.x * 64 + t];
+    for (i64 step = 0; step < steps; step++) {
+        u64* counted = arrivals + step % 2;
+        uint4* now = held + step % 2 * size * 64;
+        if (t == 0) expect_bytes(counted, size * 64 * 16);
+        for (u32 r = 0; r < size; r++) store_to(r, now + rank * 64 + t, own, counted);
+        wait_for_bytes(counted, step / 2 % 2);
+        own = {0, 0, 0, 0};
+        for (u32 r = 0; r < size; r++) {
+            const uint4 other = now[r * 64 + 63 - t];
+            own.x += (r + 1) * other.x;
+            own.y += other.z;
+            own.z += r * other.y;
+            own.w ^= other.w;
+        }
+        __syncthreads();
+    }
+    cluster_barrier();
+    y[blockIdx.x * 64 + t] = own;
+}
+
 // C[16, 8] = C + A[16, columns] B[8, columns]^T by one warp.
 template <bool tf32>
 __global__ void float_product(const float* A, const float* B, float* C, i64 columns) {
@@ -334,13 +364,72 @@ HEADERS = "".join(
     re.sub(r"#pragma once|#include .*", "", (files("fastrec.kernels.gpu") / "cuda" / name).read_text())
     for name in ("common.cuh", "barrier.cuh", "cluster.cuh", "mma.cuh")
 )
+# What no kernel of fastrec uses yet.
+MORE = r"""
+// Number of this block in its cluster, and of all its blocks.
+__device__ __forceinline__ u32 cluster_rank() {
+#ifdef FASTREC_EMULATOR
+  return emulator::cluster_rank();
+#elif __CUDA_ARCH__ >= 900
+  u32 rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+#else
+  return 0;
+#endif
+}
+__device__ __forceinline__ u32 cluster_size() {
+#ifdef FASTREC_EMULATOR
+  return emulator::cluster_size();
+#elif __CUDA_ARCH__ >= 900
+  u32 size;
+  asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
+  return size;
+#else
+  return 1;
+#endif
+}
+
+// The same place in the shared memory of another block of the cluster, for plain loads and stores.
+template <class T> __device__ __forceinline__ T* map_shared(T* own, u32 rank) {
+#ifdef FASTREC_EMULATOR
+  return emulator::map_shared(own, rank);
+#elif __CUDA_ARCH__ >= 900
+  u64 there;
+  asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(own), "r"(rank));
+  return reinterpret_cast<T*>(there);
+#else
+  return own;
+#endif
+}
+
+// The barrier of a cluster in two halves.
+__device__ __forceinline__ void cluster_arrive() {
+  __syncwarp();  // all lanes arrive as one
+#ifdef FASTREC_EMULATOR
+  emulator::cluster_arrive();
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void cluster_wait() {
+#ifdef FASTREC_EMULATOR
+  emulator::cluster_wait();
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#else
+  __syncthreads();
+#endif
+}
+"""
 HEADED = (
     *("pass_on<1>", "pass_on<3>", "pass_on<8>", "corners", "add_up", "convert", "signal"),
+    *("tell_all<1>", "tell_all<2>", "tell_all<8>"),
     *("float_product<false>", "float_product<true>", "functions<float>", "functions<double>"),
 )
-headed = raw.RawModule(code=HEADERS + WITH_HEADERS, name_expressions=HEADED)
+headed = raw.RawModule(code=HEADERS + MORE + WITH_HEADERS, name_expressions=HEADED)
 headed_together = raw.RawModule(
-    code=HEADERS + WITH_HEADERS, name_expressions=HEADED, enable_cooperative_groups=True
+    code=HEADERS + MORE + WITH_HEADERS, name_expressions=HEADED, enable_cooperative_groups=True
 )
 
 SCHEDULES = [("forward", 0), ("backward", 0), ("random", 0), ("random", 1), ("random", 2)]
@@ -632,6 +721,26 @@ def address(array: Any, offset: int = 0) -> int:
 def truncated(x: np.ndarray, dropped: int) -> np.ndarray:
     """float32 without its lower bits."""
     return (x.copy().view(np.uint32) >> dropped << dropped).view(np.float32)
+
+
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_asynchronous_stores(checking: bool, size: int) -> None:
+    x = np.random.default_rng(0).integers(2**32, size=(2, size, 64, 4), dtype=np.uint32)
+    y = device(np.zeros_like(x))
+    shared = 16 + 2 * size * 64 * 16
+    headed.get_function(f"tell_all<{size}>")((2 * size,), (64,), (device(x), y, 5), shared_mem=shared)
+    for _ in range(5):
+        turned, ranks = x[:, :, ::-1], np.arange(size, dtype=np.uint32)[:, None]
+        x = np.stack(
+            [
+                ((ranks + 1) * turned[..., 0]).sum(1, dtype=np.uint32),
+                turned[..., 2].sum(1, dtype=np.uint32),
+                (ranks * turned[..., 1]).sum(1, dtype=np.uint32),
+                np.bitwise_xor.reduce(turned[..., 3], axis=1),
+            ],
+            axis=-1,
+        )[:, None].repeat(size, axis=1)
+    assert np.array_equal(y.get(), x)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "bf16", "tf32"])
@@ -943,6 +1052,48 @@ FAULTS = {
         "extern __shared__ int d[]; IN_CLUSTER; BARRIER; emulator::map_shared(d, other)[t + 1] = 1; BARRIER;",
         "access out of bounds",
     ),
+    "async_store_not_waited_for": (
+        "COUNTED; EXPECT(16); SEND(t); x[t] = d[t].x; WAIT(0); BARRIER;",
+        "(race with an asynchronous store|never stored to|race inside a cluster)",
+    ),
+    "async_stores_expected_too_few": (
+        "COUNTED; EXPECT(t ? 16 : 0); SEND(t); WAIT(0); x[t] = d[63 - t].x; BARRIER;",
+        "(race with an asynchronous store|never stored to|race inside a cluster|livelock)",
+    ),
+    "async_store_over_what_is_read": (
+        "COUNTED; for (int k = 0; k < 2; k++) { EXPECT(16); SEND(t);"
+        " WAIT(k); if (t < 64) x[t] = d[63 - t].x; } BARRIER;",
+        "race",
+    ),
+    "async_stores_of_another_phase": (
+        "COUNTED; EXPECT(16); SEND(t); WAIT(1); x[t] = d[63 - t].x; BARRIER;",
+        "(race with an asynchronous store|never stored to|race inside a cluster)",
+    ),
+    "async_store_to_the_exited": (
+        "COUNTED; SEND(t); if (other) BARRIER;",
+        "(that has exited|a block exits while)",
+    ),
+    "async_stores_never_come": (
+        "COUNTED; EXPECT(16); WAIT(0); BARRIER;",
+        "livelock",
+    ),
+    "async_arrivals_too_many": (
+        "COUNTED; EXPECT(16); EXPECT(16); BARRIER;",
+        "more arrivals than its count",
+    ),
+    "async_barrier_not_initialised_yet": (
+        "IN_CLUSTER; IN_MEMORY; BARRIER; if (t == 0) emulator::phase_init(b, 64);"
+        " EXPECT(16); SEND(t); BARRIER;",
+        "race",
+    ),
+    "async_store_to_static_memory": (
+        "COUNTED; const uint4 v = {}; emulator::store_async(s, other, &v, 16, b); BARRIER;",
+        "not in dynamic shared memory",
+    ),
+    "async_store_misaligned": (
+        "COUNTED; const uint4 v = {}; emulator::store_async((char*)d + 8, other, &v, 16, b); BARRIER;",
+        "st.async: misaligned",
+    ),
     "not_yet_started": ("IN_CLUSTER; if (other) theirs[t] = 1; BARRIER;", "may not have started"),
     "already_exited": (
         "IN_CLUSTER; s[t] = 1; BARRIER; if (other) x[t] = theirs[t];",
@@ -1004,21 +1155,33 @@ OF_CLUSTERS = r"""
     const unsigned other = emulator::cluster_rank() ^ 1;  \
     int* const theirs = emulator::map_shared(s, other)
 #define BARRIER { emulator::cluster_arrive(); emulator::cluster_wait(); }
+#define IN_MEMORY                                          \
+    uint4* const d = (uint4*)emulator::dynamic_shared();  \
+    const auto b = (unsigned long long*)(d + 64)
+#define COUNTED                                  \
+    IN_CLUSTER;                                  \
+    IN_MEMORY;                                   \
+    if (t == 0) emulator::phase_init(b, 64);     \
+    BARRIER
+#define EXPECT(bytes) emulator::phase_expect(b, bytes)
+#define WAIT(parity) emulator::phase_wait(b, parity)
+#define SEND(i) { const uint4 v = {1, 2, 3, 4}; emulator::store_async(d + i, other, &v, 16, b); }
 """
 
 faulty = raw.RawModule(
     code=OF_CLUSTERS
     + "\n".join(
-        f'extern "C" __global__ void {"__cluster_dims__(2) " * ("IN_CLUSTER" in body)}{name}'
-        f"(int* x, const int* constant) {{ int t = threadIdx.x; {body} }}"
+        'extern "C" __global__ void '
+        + "__cluster_dims__(2) " * bool(re.search("IN_CLUSTER|COUNTED", body))
+        + f"{name}(int* x, const int* constant) {{ int t = threadIdx.x; {body} }}"
         for name, (body, _) in FAULTS.items()
     )
 )
 
 
 def run_faulty(name: str) -> np.ndarray:
-    x = device(np.ones(64, np.int32))
-    faulty.get_function(name)((2,), (64,), (x, device(np.ones(64, np.int32))), shared_mem=256)
+    x, shared = device(np.ones(64, np.int32)), 1040 if "async_" in name else 256
+    faulty.get_function(name)((2,), (64,), (x, device(np.ones(64, np.int32))), shared_mem=shared)
     return x.get()
 
 

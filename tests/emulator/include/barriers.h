@@ -47,20 +47,23 @@ EMULATOR_UNCHECKED inline void add_release(unsigned* address, unsigned value, in
     put(address, *(const unsigned*)settle(address, sizeof *address) + value);
 }
 
-// Twins of ld.relaxed.gpu.u64 and st.relaxed.gpu.u64: whole, but what was written before need not be seen.  Most
-// words that are polled are there, so that a load gives up its turn only now and then.
-EMULATOR_UNCHECKED inline unsigned long long load_relaxed(const unsigned long long* address,
-                                                          int line = __builtin_LINE()) {
+// Twins of ld.relaxed.gpu and st.relaxed.gpu, of 64 or 128 bits: whole, but what was written before need not be seen.
+// Most words that are polled are there, so that a load gives up its turn only now and then.
+template <class Word>
+EMULATOR_UNCHECKED Word load_relaxed(const Word* address, int line = __builtin_LINE()) {
     perhaps_spin(line);
-    check(address, sizeof *address, Access::atomic_load, line);
-    return get_relaxed(address);
+    check(address, sizeof(Word), Access::atomic_load, line);
+    Word value;
+    get_relaxed(address, &value, sizeof(Word));
+    return value;
 }
-EMULATOR_UNCHECKED inline void store_relaxed(unsigned long long* address, unsigned long long value,
-                                             int line = __builtin_LINE()) {
+template <class Word, class Value>
+EMULATOR_UNCHECKED void store_relaxed(Word* address, const Value& value, int line = __builtin_LINE()) {
+    const Word word = value;
     perhaps_switch();
-    check(address, sizeof *address, Access::atomic, line);
+    check(address, sizeof(Word), Access::atomic, line);
     progress();
-    put_relaxed(address, value);
+    put_relaxed(address, &word, sizeof(Word));
 }
 
 }  // namespace emulator

@@ -26,6 +26,7 @@
 
 #include "atomics.h"
 #include "async_copy.h"
+#include "async_stores.h"
 #include "tensor_cores.h"
 
 #include "launch.h"

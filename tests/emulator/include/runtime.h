@@ -48,7 +48,7 @@ int poison();
 
 void* dynamic_shared();
 
-enum class Access { load, store, atomic_load, atomic, read_only_load };
+enum class Access { load, store, atomic_load, atomic, read_only_load, async_store };
 void check(const void* address, size_t bytes, Access access, int line);
 void release();  // what was done before is visible to who sees the thread's next atomic store and acquires
 void acquire();  // what was released before the thread's last atomic load
@@ -62,8 +62,8 @@ EMULATOR_UNCHECKED void put(T* address, T value) {
     if (place != address) settle(address, sizeof(T));
 }
 
-void put_relaxed(unsigned long long* address, unsigned long long value);
-unsigned long long get_relaxed(const unsigned long long* address);
+void put_relaxed(void* address, const void* value, size_t bytes);  // 16 at most
+void get_relaxed(const void* address, void* value, size_t bytes);
 
 int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, void (*body)(void*),
         void* context);

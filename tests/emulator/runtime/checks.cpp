@@ -68,7 +68,7 @@ bool ordered_by_release(const Event& before, unsigned block, unsigned acquired) 
 }
 
 const char* conflict(const Event& before, const Event& now) {
-    if (!before.thread || before.thread == now.thread || (before.atomic && now.atomic)) return nullptr;
+    if (!before.thread || (before.thread == now.thread && !before.async) || (before.atomic && now.atomic)) return nullptr;
     const unsigned threads = threads_of_block(), block = (before.thread - 1) / threads;
     if (block != current->block->id) {
         const bool near = in_cluster(block);
@@ -76,6 +76,9 @@ const char* conflict(const Event& before, const Event& now) {
             return nullptr;
         return near ? "race inside a cluster (no barrier of the cluster between)" : "race between blocks";
     }
+    if (before.async)  // no barrier of the block waits for it
+        return ordered_by_release(before, block, current->acquired) ? nullptr
+                                                                    : "race with an asynchronous store (not waited for)";
     if (before.epoch != now.epoch || before.arrivals < current->seen) return nullptr;
     const unsigned other = (before.thread - 1) % threads, own = current->rank;
     if (other / 32 != own / 32) return "race inside a block (no __syncthreads between)";
@@ -126,9 +129,13 @@ const char* reach(Block& owner, const Event& now) {
     return nullptr;
 }
 
+bool is_store(Access access) {
+    return access == Access::store || access == Access::atomic || access == Access::async_store;
+}
+
 const char* record(Cell& cell, const Event& now, Access access, bool shared) {
     if (cell.store.copying) return "access to what an asynchronous copy still fills (not waited for)";
-    const bool stores = access == Access::store || access == Access::atomic;
+    const bool stores = is_store(access);
     if (access == Access::read_only_load) {
         if (cell.store.thread) return "__ldg of what the launch has stored";
         cell.store.read_only = 1;
@@ -156,7 +163,7 @@ const char* record(Cell& cell, const Event& now, Access access, bool shared) {
 const char* check_bytes(char* address, size_t bytes, Access access, bool aligned) {
     const char* fault = nullptr;
     Block* owner = nullptr;
-    const bool stores = access == Access::store || access == Access::atomic;
+    const bool stores = is_store(access);
     Cell* cells = find_cells(address, bytes, stores, owner, fault);
     if (fault) return fault;
     if (aligned && (uintptr_t)address % bytes) return "misaligned access";
@@ -165,7 +172,8 @@ const char* check_bytes(char* address, size_t bytes, Access access, bool aligned
     const Block& block = *current->block;
     const bool atomic = access == Access::atomic || access == Access::atomic_load;
     const Event now{block.id * threads_of_block() + current->rank + 1, block.epoch,
-                    block.warps[current->rank / 32].now, current->arrivals, clock_now, atomic, 0, 0};
+                    block.warps[current->rank / 32].now, current->arrivals, clock_now, atomic, 0, 0,
+                    access == Access::async_store};
     if (atomic) observe();
     if (access == Access::atomic && current->fenced) {
         releases[block.id].push_back({current->fenced, ++clock_now, current->rank, current->epoch});
@@ -177,7 +185,7 @@ const char* check_bytes(char* address, size_t bytes, Access access, bool aligned
 }
 
 void report(const char* fault, size_t bytes, Access access, const void* code, int line) {
-    const char* const names[] = {"load", "store", "atomic load", "atomic", "read-only load"};
+    const char* const names[] = {"load", "store", "atomic load", "atomic", "read-only load", "asynchronous store"};
     char text[240], place[40] = "";
     if (code) snprintf(place, sizeof place, " at 0x%zx", size_t((const char*)code - module_low));
     snprintf(text, sizeof text, "%s: %zu-byte %s%s", fault, bytes, names[int(access)], place);
@@ -209,6 +217,10 @@ void check(const void* address, size_t bytes, Access access, int line) {
 void release() {
     land_relaxed_stores(*current->block);
     land_all(*current->block);
+    release_to_acquirers();
+}
+
+void release_to_acquirers() {
     if (!launch.options.checked) return;
     current->fenced = ++clock_now;
     current->epoch = current->block->epoch;

@@ -1,4 +1,6 @@
 // Relaxed stores are seen by other blocks late and in any order, but for those to the same word.
+#include <string.h>
+
 #include <algorithm>
 
 #include "state.h"
@@ -18,7 +20,7 @@ void land(Block& block, bool all) {
         if (waits || (!all && random_number() % 2)) {
             stores[kept++] = store;
         } else {
-            *store.address = store.value;
+            memcpy(store.address, store.value, store.bytes);
             progress();
         }
     }
@@ -27,25 +29,34 @@ void land(Block& block, bool all) {
 
 }  // namespace
 
-void put_relaxed(unsigned long long* address, unsigned long long value) {
+void put_relaxed(void* address, const void* value, size_t bytes) {
     Block& block = *current->block;
-    if (in_window(address)) return put(address, value);
-    block.relaxed_stores.push_back({address, value});
+    if (in_window(address)) {
+        memcpy(settle(address, bytes), value, bytes);
+        settle(address, bytes);
+        return;
+    }
+    RelaxedStore store{(char*)address, bytes, {}};
+    memcpy(store.value, value, bytes);
+    block.relaxed_stores.push_back(store);
     if (block.relaxed_stores.size() > most) land(block, false);
 }
 
-unsigned long long get_relaxed(const unsigned long long* address) {
+void get_relaxed(const void* address, void* value, size_t bytes) {
     const std::vector<RelaxedStore>& stores = current->block->relaxed_stores;
     for (auto store = stores.rbegin(); store != stores.rend(); ++store)
-        if (store->address == address) return store->value;
-    return *(const unsigned long long*)settle(address, sizeof *address);
+        if (store->address == address) {
+            memcpy(value, store->value, bytes);
+            return;
+        }
+    memcpy(value, settle(address, bytes), bytes);
 }
 
 void land_relaxed_stores(Block& block) { land(block, true); }
 
 void land_relaxed_stores_to(const void* address, size_t bytes) {
     for (const RelaxedStore& store : current->block->relaxed_stores)
-        if ((char*)store.address < (char*)address + bytes && (char*)address < (char*)(store.address + 1))
+        if (store.address < (char*)address + bytes && (char*)address < store.address + store.bytes)
             return land(*current->block, true);
 }
 

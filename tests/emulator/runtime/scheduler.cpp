@@ -267,6 +267,7 @@ void run_block(Block& block) {
     }
     land_some(block);
     block.alive ? land_some_relaxed_stores(block) : land_relaxed_stores(block);
+    land_async_stores(!random);
     if (statics_size) memcpy(block.statics.data(), statics, statics_size);
 }
 
@@ -296,7 +297,8 @@ void run_blocks() {
             run_block(block);
         }
         for (Block* block : launch.blocks) any = any || block->ready.size() > block->head;
-        if (!any && launch.alive && launch.error.empty()) report_deadlock();
+        if (any || !launch.alive || !launch.error.empty()) continue;
+        launch.async_stores.empty() ? report_deadlock() : land_async_stores(true);
     }
 }
 
@@ -443,6 +445,7 @@ int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, voi
     const unsigned blocks = grid.x * grid.y * grid.z, threads = block.x * block.y * block.z;
     const unsigned members = cluster.x * cluster.y * cluster.z, clusters = blocks / members;
     launch.error.clear();
+    launch.async_stores.clear();
     launch.options = options;
     launch.shared = shared;
     launch.random = options.seed * 2654435761u + 12345;
@@ -477,6 +480,7 @@ int run(dim3 grid, dim3 block, dim3 cluster, size_t shared, Options options, voi
         if (options.flush) _mm_setcsr(before | _MM_FLUSH_ZERO_ON | 0x40);  // and denormals that are read
         catch_crashes();
         run_blocks();
+        if (launch.error.empty()) land_async_stores(true);
         release_crashes();
         _mm_setcsr(before);
         for (Block* each : launch.blocks) delete_block(each);

@@ -67,13 +67,22 @@ struct Fiber {  // runs one thread
 struct Cell;
 
 struct Event {  // a load or store; thread 0: none; copying, read_only: of a byte in its last store
-    unsigned thread = 0, epoch, warp_now, arrivals, clock : 29, atomic : 1, copying : 1, read_only : 1;
+    unsigned thread = 0, epoch, warp_now, arrivals, clock : 28, atomic : 1, copying : 1, read_only : 1, async : 1;
 };
 
 struct Window;
 
 struct RelaxedStore {
-    unsigned long long *address, value;
+    char* address;
+    size_t bytes;
+    char value[16];
+};
+
+struct AsyncStore {  // st.async that has not landed
+    Block* owner;  // of the memory
+    char *to, *barrier;
+    size_t bytes;
+    char value[16];
 };
 
 struct Cluster {
@@ -114,6 +123,7 @@ struct Launch {
     std::vector<Block*> blocks;
     unsigned long long random, alive, switches;
     int sum_order[2][17];  // of the terms of a product by tensor cores, of bf16 and of tf32
+    std::vector<AsyncStore> async_stores;
     unsigned idle;      // switches since something changed
     unsigned to_start;  // clusters that wait for others to end
     std::string error;
@@ -148,6 +158,9 @@ void close_windows_onto(Block& owner);
 void land_relaxed_stores(Block& block);
 void land_some_relaxed_stores(Block& block);
 void land_relaxed_stores_to(const void* address, size_t bytes);  // by the running thread's block
+
+void release_to_acquirers();  // who acquires after the next atomic store knows what was done before, for checks
+void land_async_stores(bool all);
 
 void catch_crashes();
 void release_crashes();

@@ -222,8 +222,9 @@ def generate(
     clocks = step_clocks(net, product, chosen, at_once, card) * (t + drawn.shape[1])
     pieces_a_launch(f"a text of {drawn.shape[1]} tokens", clocks)
     out_work = works(net, product, members)[1]
-    words = net.layers * out_work.run * product.operand + out_work.share * product.real
-    posted = cupy.zeros(at_once * 2 * rows * members * words // 4 * (members > 1), dtype=np.uint64)
+    handed = (*net.layers * (out_work.run * product.operand,), out_work.share * product.real)
+    pieces = sum(recurrent.mail_pieces(rows, members, nbytes) for nbytes in handed) * (members > 1)
+    posted = cupy.zeros((at_once * pieces, 4), dtype=np.uint32)
     room = (at_once * members, rows, members * out_work.share)
     scratch = cupy.empty(room, W_out.dtype) if chosen.spilled else None
     for begin in range(0, teams, at_once):

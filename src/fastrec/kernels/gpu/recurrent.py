@@ -1,8 +1,8 @@
 """The recurrences of all steps in one launch, and how rows and hidden units are dealt to blocks for it.
 
 A team of `members` blocks takes up to `rows` rows of one network.  One block alone hands on hidden units in
-its shared memory, a cluster in those of its members, a larger team in words of global memory.  `plan` chooses
-the cheapest by the clocks that a step is reckoned to take.
+its shared memory, a cluster in those of its members, a larger team through global memory.  `plan` chooses the
+cheapest by the clocks that a step is reckoned to take.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ logger = logging.getLogger("fastrec")
 
 THREADS = 256  # as in cuda/products.cuh
 CLUSTER = 8  # blocks of a cluster, as in cuda/recurrent.cuh
+PIECE = 3  # words, of four, that a piece of a message brings, as in cuda/mail.cuh
 
 # Of a Hopper card, in a clock: of a multiprocessor multiply-adds of float32 and bytes of shared memory, of
 # all of them bytes from L2; in clocks: an mma, a message to the team in global memory, another turn of one, a
@@ -166,7 +167,8 @@ def shared_bytes(cell: str, product: Product, h: int, plan: Plan, backward: bool
     values = plan.parts * placed.width + (2 * values_ahead(struct, backward) + kept) * part.share
     handed = (1 + plan.clustered) * placed.pitch + part.run * (plan.members > 1)
     weights = in_memory(product, plan, placed) if plan.resident else 0
-    return plan.rows * (handed * product.operand + values * product.real) + weights
+    arrivals = 16 * plan.clustered
+    return arrivals + plan.rows * (handed * product.operand + values * product.real) + weights
 
 
 def values_ahead(cell: Cell, backward: bool) -> int:
@@ -180,6 +182,11 @@ def in_memory(product: Product, plan: Plan, placed: Layout) -> int:
     """Bytes of the weights of a block that are not in registers."""
     held = product.held[plan.rows] if placed.jobs <= THREADS and plan.times == 1 else 0
     return max(0, plan.times * placed.depth - held) * placed.jobs * product.entry
+
+
+def mail_pieces(rows: int, members: int, handed: int) -> int:
+    """Pieces of 16 bytes for messages of so many bytes of each row and member: see cuda/mail.cuh."""
+    return 2 * rows * members * -(-handed // (4 * PIECE))
 
 
 def product_clocks(product: Product, rows: int, depth: int, jobs: int, moved: int) -> float:
@@ -287,7 +294,7 @@ def launch_cells(
     after: tuple[Any, ...],
 ) -> None:
     """Launch a kernel of cells.cu on rows as `like` (k, b, t, h) has: its arguments before and between the
-    packed weights and the sizes, its settings, and its arguments after the words of messages."""
+    packed weights and the sizes, its settings, and its arguments after the pieces of messages."""
     k, b, t, h = like.shape
     if not k * b:
         return
@@ -298,11 +305,11 @@ def launch_cells(
     together = chosen.members > 1 and not chosen.clustered
     # Blocks that wait for each other must all run: as many teams as the card takes, then the next.
     at_once = min(teams, card.multiprocessors // chosen.members) if together else teams
-    words = 0
+    pieces = 0
     if together:
         run = work(cell, PRODUCTS[kind], h, chosen.members, 1, back).run
-        words = at_once * 2 * chosen.rows * chosen.members * run * PRODUCTS[kind].operand // 4
-    posted = cupy.zeros(words, dtype=np.uint64)
+        pieces = mail_pieces(chosen.rows, chosen.members, run * PRODUCTS[kind].operand)
+    posted = cupy.zeros((at_once * pieces, 4), dtype=np.uint32)
     name = f"{'cluster' if chosen.clustered else 'cell'}_{way}<{kind}, {cell}, {chosen.rows}>"
     for first in range(0, teams, at_once):
         if first:

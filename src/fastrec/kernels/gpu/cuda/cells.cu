@@ -1,8 +1,8 @@
 // The recurrences of Elman networks, GRUs and LSTMs, and their way back, one launch for all steps.
 //
 // A step costs a block its product (products.cuh), and what it takes until the team has what it handed on: within a
-// block a barrier, in a cluster its barrier and a store to every member for each value, in other teams about a
-// microsecond and a read of the whole from L2.  kernels/gpu/recurrent.py chooses by that.
+// block a barrier, in a cluster a store to every member for each value, in other teams two ways through L2 and a read
+// of the whole from there.  kernels/gpu/recurrent.py chooses by that.
 #include "cells.cuh"
 
 // The dynamic shared memory of a block: what the team hands on, then these.
@@ -10,14 +10,14 @@ template <class P, class C, int ROWS, int AHEAD> struct Store {
   using T = typename P::Real;
   typename P::Entry* weights;  // that are not in registers, if they stay
   T* partial;                  // (parts, ROWS, width)
-  T* ahead;                    // (2, AHEAD, elements): what two steps read of global memory
+  T* ahead;                    // (2, AHEAD, ROWS, share): what two steps read of global memory
   T* state;                    // (ROWS, share) each
 
-  __device__ Store(unsigned char* free, Shape shape, int times, int share, bool resident) {
+  __device__ Store(unsigned char* free, const Shape& shape, int times, int share, bool resident) {
     weights = reinterpret_cast<typename P::Entry*>(free);
     partial = reinterpret_cast<T*>(weights +
                                    (resident ? Weights<P, ROWS, P::template HELD<ROWS>>::rest_of(shape, times) : 0));
-    ahead = partial + shape.parts * ROWS * P::width(shape);
+    ahead = partial + shape.parts * ROWS * shape.width;
     state = ahead + 2 * AHEAD * ROWS * share;
   }
 };
@@ -30,7 +30,7 @@ template <class P, template <class> class Cell, int ROWS, bool CLUSTERED, class 
 __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, const T* state,
                                               const typename P::Entry* packed, const T* b_n, i64 b, i64 t, i64 width,
                                               i64 members, i64 first_team, i64 parts, i64 times, i64 resident,
-                                              i64 activation, i64 kept_steps, u64* posted, T* hidden, T* cells,
+                                              i64 activation, i64 kept_steps, uint4* posted, T* hidden, T* cells,
                                               T* kept) {
   using C = Cell<T>;
   extern __shared__ __align__(16) unsigned char shared[];
@@ -38,30 +38,32 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
   int h = int(width), blocks = int(members), share = (h + blocks - 1) / blocks,
       run = whole_pieces<typename P::Operand>(share);
   Member own(b, h, blocks, int(first_team), ROWS, lengths, length);
-  Shape shape = {blocks / int(times) * run, C::GATES * share, int(parts)};
+  Shape shape = P::shape(blocks / int(times) * run, C::GATES * share, int(parts));
   unsigned char* free = shared;
   Team<P, ROWS, CLUSTERED> team(free, shape, run, blocks, own.rows, posted);
   Store<P, C, ROWS, C::GATES> store(free, shape, int(times), share, resident);
-  i64 before = (own.network * blocks + team.rank) * times * P::depth(shape) * P::jobs(shape);
+  i64 before = (own.network * blocks + team.rank) * times * shape.depth * shape.jobs;
   Weights<P, ROWS, P::template HELD<ROWS>> weights(shape, packed + before, int(times), store.weights, resident);
-  int units = own.units, elements = own.rows * units;
-  for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
-    const T* from = state + (own.row + e / units) * C::STATES * h + own.first + e % units;
-    team.made[e / units * team.made_pitch + e % units] = P::operand(from[0]);
-    if (C::BEFORE || C::STATES == 2) store.state[e] = from[C::STATES == 2 ? h : 0];
-  }
+  int elements = ROWS * share;
+  each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+    const T* from = state + (own.row + r) * C::STATES * h + own.first + j;
+    team.made[r * team.made_pitch + j] = P::operand(from[0]);
+    if (C::BEFORE || C::STATES == 2) store.state[r * share + j] = from[C::STATES == 2 ? h : 0];
+  });
 
   auto fetch = [&](int step) {
     T* into = store.ahead + step % 2 * C::GATES * elements;
-    for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
-      const T* from = z + ((own.row + e / units) * t + step) * C::GATES * h + own.first + e % units;
+    each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+      const T* from = z + ((own.row + r) * t + step) * C::GATES * h + own.first + j;
 #pragma unroll
-      for (int gate = 0; gate < C::GATES; gate++) copy_value(into + gate * elements + e, from + gate * h);
-    }
+      for (int gate = 0; gate < C::GATES; gate++) copy_value(into + gate * elements + r * share + j, from + gate * h);
+    });
   };
-  if (own.steps) fetch(0);
+  if (own.steps) {
+    fetch(0);
+    team.hand_on();
+  }
   copy_commit();
-  team.hand_on();
   for (int step = 0; step < own.steps; step++) {
     if (step + 1 < own.steps) fetch(step + 1);
     copy_commit();
@@ -69,8 +71,8 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
     copy_wait<1>();
     __syncthreads();
     const T* now = store.ahead + step % 2 * C::GATES * elements;
-    for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
-      int r = e / units, j = e % units, unit = own.first + j;
+    each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+      int e = r * share + j, unit = own.first + j;
       i64 place = (own.row + r) * t + step;
       T value = 0;
       if (step < length[r]) {
@@ -91,9 +93,10 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
       }
       hidden[place * h + unit] = value;
       team.made[r * team.made_pitch + j] = P::operand(value);
-    }
+    });
     if (step + 1 < own.steps) team.hand_on();
   }
+  team.part();
   each_padded(own, t, [=](i64 place, int j) { hidden[place * h + own.first + j] = 0; });
 }
 
@@ -104,7 +107,7 @@ template <class P, template <class> class Cell, int ROWS, bool CLUSTERED, class 
 __device__ __forceinline__ void backward_steps(const i64* lengths, const T* state, const T* hidden, const T* cells,
                                                const T* kept, const typename P::Entry* packed, const T* d_hidden,
                                                const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 first_team,
-                                               i64 parts, i64 times, i64 resident, i64 activation, u64* posted,
+                                               i64 parts, i64 times, i64 resident, i64 activation, uint4* posted,
                                                T* d_kept, T* d_state, T* d_total) {
   using C = Cell<T>;
   constexpr int GATED = C::KEPT > 1 ? C::KEPT : 0, CELLED = C::STATES == 2 ? 2 : 0;
@@ -114,29 +117,30 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
   int h = int(width), blocks = int(members), share = (h + blocks - 1) / blocks;
   int run = whole_pieces<typename P::Operand>(C::GATES * share);
   Member own(b, h, blocks, int(first_team), ROWS, lengths, length);
-  Shape shape = {blocks / int(times) * run, share, int(parts)};
+  Shape shape = P::shape(blocks / int(times) * run, share, int(parts));
   unsigned char* free = shared;
   Team<P, ROWS, CLUSTERED> team(free, shape, run, blocks, own.rows, posted);
   Store<P, C, ROWS, AHEAD> store(free, shape, int(times), share, resident);
-  i64 before = (own.network * blocks + team.rank) * times * P::depth(shape) * P::jobs(shape);
+  i64 before = (own.network * blocks + team.rank) * times * shape.depth * shape.jobs;
   Weights<P, ROWS, P::template HELD<ROWS>> weights(shape, packed + before, int(times), store.weights, resident);
-  int units = own.units, elements = own.rows * units;
+  int elements = ROWS * share;
   T* carry = store.state;              // dE/dh from later steps
   T* direct = carry + ROWS * share;    // of it, what bypasses the product
   T* c_carry = direct + ROWS * share;  // dE/dc from later steps
-  for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
-    const T* last = d_last + (own.row + e / units) * C::STATES * h + own.first + e % units;
+  each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+    const T* last = d_last + (own.row + r) * C::STATES * h + own.first + j;
+    int e = r * share + j;
     carry[e] = last[0];
     direct[e] = 0;
     if (C::STATES == 2) c_carry[e] = last[h];
-  }
+  });
 
   auto fetch = [&](int step) {
-    for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
-      i64 row = own.row + e / units, place = row * t + step;
-      int unit = own.first + e % units;
-      if (step >= length[e / units]) continue;
-      T* into = store.ahead + step % 2 * AHEAD * elements + e;
+    each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+      i64 row = own.row + r, place = row * t + step;
+      int unit = own.first + j;
+      if (step >= length[r]) return;
+      T* into = store.ahead + step % 2 * AHEAD * elements + r * share + j;
       auto before = [&](const T* steps, int part) {
         return step ? steps + (place - 1) * h + unit : state + (row * C::STATES + part) * h + unit;
       };
@@ -150,7 +154,7 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
 #pragma unroll
       for (int i = 0; i < GATED; i++)
         copy_value(into + (FROM_KEPT + i) * elements, kept + (place * C::KEPT + i) * h + unit);
-    }
+    });
   };
   if (own.steps) fetch(own.steps - 1);
   copy_commit();
@@ -161,11 +165,11 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
     copy_wait<1>();
     __syncthreads();
     const T* now = store.ahead + (step & 1) * AHEAD * elements;
-    for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
-      int r = e / units, j = e % units, unit = own.first + j;
+    each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+      int e = r * share + j, unit = own.first + j;
       i64 place = (own.row + r) * t + step;
       if (step + 1 < length[r]) carry[e] = weights.product(store.partial, r, j) + direct[e];
-      if (step < 0) continue;
+      if (step < 0) return;
       T d[C::KEPT] = {}, d_h = 0;
       if (step < length[r]) {
         auto given = [&](bool is, int i) { return is ? now[i * elements + e] : T(0); };
@@ -183,14 +187,15 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
 #pragma unroll
       for (int gate = 0; gate < C::GATES; gate++)
         team.made[r * team.made_pitch + gate * share + j] = P::operand(d[C::place(gate)]);
-    }
+    });
     if (step >= 0) team.hand_on();
   }
-  for (int e = threadIdx.x; e < elements; e += CELL_THREADS) {
-    T* into = d_state + (own.row + e / units) * C::STATES * h + own.first + e % units;
-    into[0] = carry[e];
-    if (C::STATES == 2) into[h] = c_carry[e];
-  }
+  team.part();
+  each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+    T* into = d_state + (own.row + r) * C::STATES * h + own.first + j;
+    into[0] = carry[r * share + j];
+    if (C::STATES == 2) into[h] = c_carry[r * share + j];
+  });
   each_padded(own, t, [=](i64 place, int j) {
     int unit = own.first + j;
     for (int i = 0; i < C::KEPT; i++) d_kept[(place * C::KEPT + i) * h + unit] = 0;
@@ -204,7 +209,7 @@ template <class P, template <class> class Cell, int ROWS, class T = typename P::
 __global__ void __launch_bounds__(CELL_THREADS, 1)
     cell_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* b_n, i64 b,
                  i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation,
-                 i64 kept_steps, u64* posted, T* hidden, T* cells, T* kept) {
+                 i64 kept_steps, uint4* posted, T* hidden, T* cells, T* kept) {
   forward_steps<P, Cell, ROWS, false>(z, lengths, state, packed, b_n, b, t, width, members, first_team, parts, times,
                                       resident, activation, kept_steps, posted, hidden, cells, kept);
 }
@@ -213,7 +218,7 @@ template <class P, template <class> class Cell, int ROWS, class T = typename P::
 __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 1)
     cluster_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* b_n,
                     i64 b, i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident,
-                    i64 activation, i64 kept_steps, u64* posted, T* hidden, T* cells, T* kept) {
+                    i64 activation, i64 kept_steps, uint4* posted, T* hidden, T* cells, T* kept) {
   forward_steps<P, Cell, ROWS, true>(z, lengths, state, packed, b_n, b, t, width, members, first_team, parts, times,
                                      resident, activation, kept_steps, posted, hidden, cells, kept);
 }
@@ -222,7 +227,7 @@ template <class P, template <class> class Cell, int ROWS, class T = typename P::
 __global__ void __launch_bounds__(CELL_THREADS, 1)
     cell_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept,
                   const typename P::Entry* packed, const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width,
-                  i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation, u64* posted,
+                  i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation, uint4* posted,
                   T* d_kept, T* d_state, T* d_total) {
   backward_steps<P, Cell, ROWS, false>(lengths, state, hidden, cells, kept, packed, d_hidden, d_last, b, t, width,
                                        members, first_team, parts, times, resident, activation, posted, d_kept, d_state,
@@ -233,7 +238,7 @@ template <class P, template <class> class Cell, int ROWS, class T = typename P::
 __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 1)
     cluster_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept,
                      const typename P::Entry* packed, const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width,
-                     i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation, u64* posted,
+                     i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation, uint4* posted,
                      T* d_kept, T* d_state, T* d_total) {
   backward_steps<P, Cell, ROWS, true>(lengths, state, hidden, cells, kept, packed, d_hidden, d_last, b, t, width,
                                       members, first_team, parts, times, resident, activation, posted, d_kept, d_state,
@@ -261,8 +266,8 @@ __global__ void __launch_bounds__(CELL_THREADS)
   int in_share = int((n + members - 1) / members), out_share = int((u + members - 1) / members);
   int columns = back ? in_share : int(gates) * out_share, at_once = int(members / times);
   int run = whole_pieces<typename P::Operand>(back ? int(gates) * out_share : in_share);
-  Shape shape = {at_once * run, columns, int(parts)};
-  int depth = P::depth(shape), jobs = P::jobs(shape);
+  Shape shape = P::shape(at_once * run, columns, int(parts));
+  int depth = shape.depth, jobs = shape.jobs;
   for (i64 i = thread_number(); i < k * members * times * depth * jobs; i += thread_count()) {
     int job = int(i % jobs), x = int(i / jobs % depth);
     i64 place = i / jobs / depth, time = place % times, member = place / times % members;

@@ -1,7 +1,7 @@
 #pragma once
 #include "common.cuh"
 
-// Clusters of blocks (compute capability 9.0) that reach each other's shared memory: PTX, with a twin each for the
+// Clusters of blocks (compute capability 9.0) that store to each other's shared memory: PTX, with a twin each for the
 // emulator of the tests.  Before 9.0 every block is a cluster of its own, whatever __cluster_dims__ says.
 
 #if !defined(FASTREC_EMULATOR) && __CUDA_ARCH__ < 900
@@ -9,64 +9,75 @@
 #define __cluster_dims__(...)
 #endif
 
-// Number of this block in its cluster, and of all its blocks.
-__device__ __forceinline__ u32 cluster_rank() {
-#ifdef FASTREC_EMULATOR
-  return emulator::cluster_rank();
-#elif __CUDA_ARCH__ >= 900
-  u32 rank;
-  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return rank;
-#else
-  return 0;
-#endif
-}
-__device__ __forceinline__ u32 cluster_size() {
-#ifdef FASTREC_EMULATOR
-  return emulator::cluster_size();
-#elif __CUDA_ARCH__ >= 900
-  u32 size;
-  asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(size));
-  return size;
-#else
-  return 1;
-#endif
-}
-
-// The same place in the shared memory of another block of the cluster, for plain loads and stores by this block only.
-// That block must have started, which a barrier of the cluster tells, and must not end before another one.
-template <class T> __device__ __forceinline__ T* map_shared(T* own, u32 rank) {
-#ifdef FASTREC_EMULATOR
-  return emulator::map_shared(own, rank);
-#elif __CUDA_ARCH__ >= 900
-  u64 there;
-  asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(own), "r"(rank));
-  return reinterpret_cast<T*>(there);
-#else
-  return own;
-#endif
-}
-
-// The barrier of a cluster in two halves, each for all threads: what a thread did before it arrived is seen, in global
-// and shared memory, by every thread that has waited.
-__device__ __forceinline__ void cluster_arrive() {
+// The barrier of a cluster, for all threads: what a thread did before is seen, in global and shared memory, by every
+// thread after it.  It waits for all stores to global memory, so that it is no barrier for every step.
+__device__ __forceinline__ void cluster_barrier() {
   __syncwarp();  // all lanes arrive as one
 #ifdef FASTREC_EMULATOR
   emulator::cluster_arrive();
-#elif __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-#endif
-}
-__device__ __forceinline__ void cluster_wait() {
-#ifdef FASTREC_EMULATOR
   emulator::cluster_wait();
 #elif __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 #else
   __syncthreads();
 #endif
 }
-__device__ __forceinline__ void cluster_barrier() {
-  cluster_arrive();
-  cluster_wait();
+
+// A barrier in dynamic shared memory that counts the bytes which blocks of the cluster store: each of its phases ends
+// when one thread has said how many bytes are expected and all of them are there.  Whoever then waits sees them.
+// Phases have parity 0 and 1 in turn.
+__device__ __forceinline__ u32 shared_address(const void* place) {
+#ifdef FASTREC_EMULATOR
+  return 0;
+#else
+  return u32(__cvta_generic_to_shared(place));
+#endif
+}
+__device__ __forceinline__ void init_arrivals(u64* arrivals) {
+#ifdef FASTREC_EMULATOR
+  emulator::phase_init(arrivals, 1);
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(arrivals)) : "memory");
+#endif
+}
+__device__ __forceinline__ void expect_bytes(u64* arrivals, u32 bytes) {
+#ifdef FASTREC_EMULATOR
+  emulator::phase_expect(arrivals, bytes);
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(arrivals)), "r"(bytes)
+               : "memory");
+#endif
+}
+__device__ __forceinline__ void wait_for_bytes(u64* arrivals, u32 parity) {
+#ifdef FASTREC_EMULATOR
+  emulator::phase_wait(arrivals, parity);
+#elif __CUDA_ARCH__ >= 900
+  u32 there;
+  do
+    asm volatile(
+        "{\n\t.reg .pred there;\n\t"
+        "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 there, [%1], %2;\n\t"
+        "selp.u32 %0, 1, 0, there;\n\t}"
+        : "=r"(there)
+        : "r"(shared_address(arrivals)), "r"(parity)
+        : "memory");
+  while (!there);
+#endif
+}
+
+// Stores 16 bytes to the same place in the shared memory of another block of the cluster, or of this one, and counts
+// them by that block's `arrivals`.  Both places are given as they are in this block.
+__device__ __forceinline__ void store_to(u32 rank, uint4* place, uint4 value, u64* arrivals) {
+#ifdef FASTREC_EMULATOR
+  emulator::store_async(place, rank, &value, sizeof value, arrivals);
+#elif __CUDA_ARCH__ >= 900
+  u32 there, counted;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(place)), "r"(rank));
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(counted) : "r"(shared_address(arrivals)), "r"(rank));
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(there),
+               "r"(value.x), "r"(value.y), "r"(value.z), "r"(value.w), "r"(counted)
+               : "memory");
+#else
+  *place = value;
+#endif
 }

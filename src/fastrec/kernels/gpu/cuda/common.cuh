@@ -30,6 +30,10 @@ __device__ __forceinline__ u64 mask_below(i64 bits, i64 word) {
   return left >= 64 ? ~0ull : left <= 0 ? 0 : (1ull << left) - 1;
 }
 
+// i / d in two instructions, for i d < 2^31, with the inverse of d at hand: a division takes twenty.
+__device__ __forceinline__ u32 inverse_of(int d) { return ((1u << 31) + d - 1) / d; }
+__device__ __forceinline__ int divided(int i, u32 inverse) { return int(__umulhi(2 * i, inverse)); }
+
 template <class T> __device__ __forceinline__ T warp_sum(T value) {
   for (int distance = WARP / 2; distance; distance /= 2) value += __shfl_xor_sync(ALL, value, distance);
   return value;

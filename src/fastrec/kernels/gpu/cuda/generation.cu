@@ -31,7 +31,10 @@ struct Group {
   u64* partial;
 
   __device__ __forceinline__ int size() const { return block ? CELL_THREADS : WARP; }
-  __device__ __forceinline__ int lane() const { return threadIdx.x % size(); }
+  __device__ __forceinline__ int lane() const { return block ? threadIdx.x : threadIdx.x % WARP; }
+  // Number of this one, and of all.
+  __device__ __forceinline__ int number() const { return block ? 0 : threadIdx.x / WARP; }
+  __device__ __forceinline__ int count() const { return block ? 1 : WARPS; }
 
   // The largest value of all threads.
   __device__ __forceinline__ u64 largest(u64 value) const {
@@ -67,6 +70,67 @@ struct Group {
   }
 };
 
+// Up to FEW WARP logits are sorted by a warp, which takes 28 exchanges of a lane's keys; of more the rank of the last one
+// that is kept is found bit by bit, which takes a sum over the warp for each bit.
+inline constexpr int FEW = 4;
+
+// Sorts the keys e WARP + lane of a warp, largest first.
+__device__ __forceinline__ void sort_keys(u64 (&keys)[FEW]) {
+  int lane = threadIdx.x % WARP;
+#pragma unroll
+  for (int run = 2; run <= FEW * WARP; run *= 2)
+#pragma unroll
+    for (int distance = run / 2; distance; distance /= 2) {
+      u64 others[FEW];
+#pragma unroll
+      for (int e = 0; e < FEW; e++)
+        others[e] = distance < WARP ? __shfl_xor_sync(ALL, keys[e], distance) : keys[e ^ distance / WARP];
+#pragma unroll
+      for (int e = 0; e < FEW; e++) {
+        int place = e * WARP + lane;
+        bool larger = ((place & run) == 0) == ((place & distance) == 0);  // of the two this place gets
+        keys[e] = larger ? max(keys[e], others[e]) : min(keys[e], others[e]);
+      }
+    }
+}
+
+// Of the i <= FEW WARP logits y, none infinite, the rank of the last one that top_k and then top_p keep, and how many of
+// this rank are kept, by a warp.
+template <class Weight>
+__device__ __forceinline__ void cut_few(Group group, const float* y, int i, i64 top_k, u64 top_p, Weight weight, u64& cut,
+                                        u64& equal) {
+  int lane = threadIdx.x % WARP;
+  u64 keys[FEW], weights[FEW], before[FEW], all = 0;
+#pragma unroll
+  for (int e = 0; e < FEW; e++) {
+    int j = e * WARP + lane;
+    keys[e] = j < i ? ranked(y[j]) << 32 | u32(i - j) : 0;  // of equal ones the first comes first
+  }
+  sort_keys(keys);
+#pragma unroll
+  for (int e = 0; e < FEW; e++) {
+    float value;
+    number_of(keys[e] >> 32, value);
+    weights[e] = keys[e] && e * WARP + lane < top_k ? weight(value) : 0;
+    u64 total;
+    before[e] = all + group.sum_before(weights[e], total);
+    all += total;
+  }
+  // With all of top_p only tokens without weight would go.
+  u64 enough = top_p == ~0ull ? ~0ull : __umul64hi(all, top_p);
+  cut = ~0ull;
+#pragma unroll
+  for (int e = 0; e < FEW; e++) {
+    bool kept = keys[e] && e * WARP + lane < top_k && before[e] <= enough;
+    u32 lanes = __ballot_sync(ALL, kept);
+    if (lanes) cut = __shfl_sync(ALL, keys[e] >> 32, 31 - __clz(int(lanes)));
+  }
+  equal = 0;
+#pragma unroll
+  for (int e = 0; e < FEW; e++)
+    equal += __popc(__ballot_sync(ALL, keys[e] >> 32 == cut && e * WARP + lane < top_k && before[e] <= enough));
+}
+
 // The token that 64 random bits choose from logits y (i), as in kernels/reference/generation.py, in each thread of the
 // group; -1 if one is not finite.  inverse: 1 / temperature.
 template <class T>
@@ -93,7 +157,12 @@ __device__ __noinline__ int choose(Group group, const T* y, int i, T inverse, i6
     cut = top;
     equal = 1;
   }
-  for (int weighted = 0; weighted < 2; weighted++) {
+  bool few = false;
+  if constexpr (sizeof(T) == 4) {
+    few = !group.block && i <= FEW * WARP && top_k != 1 && (top_k < i || top_p != ~0ull);
+    if (few) cut_few(group, y, i, top_k, top_p, weight, cut, equal);
+  }
+  for (int weighted = few ? 2 : 0; weighted < 2; weighted++) {
     // With all of top_p only tokens without weight would go.
     if (weighted ? top_p == ~0ull : top_k == 1 || top_k >= i) continue;
     T value;
@@ -133,21 +202,6 @@ __device__ __noinline__ int choose(Group group, const T* y, int i, T inverse, i6
   return int(group.largest(u64(token + 1))) - 1;
 }
 
-// What members hand on, of hidden units or of logits: `count` words of each row and member, (rows, members, count),
-// which come to rows that are `row` words apart.
-struct Message {
-  u64* words;
-  u32 number;
-  int count, row;
-  u32* into;
-};
-
-// Calls use(r, j) for all of so many rows and columns.  Not unrolled: that would only take time to compile.
-template <class Use> __device__ __forceinline__ void each_element(int rows, int columns, Use use) {
-#pragma unroll 1
-  for (int e = threadIdx.x; e < rows * columns; e += CELL_THREADS) use(e / columns, e % columns);
-}
-
 // drawn (b, n) after prompts, tokens (b, t) with lengths (b); state and last (layers, b, s); W_in (i, gates h) of the
 // first layer, bias (layers, gates h), b_n (layers, h) if the cell has it, b_out (i).  feeds_back: whether the outputs
 // are the state of the next step, as in a Jordan network.  packed: for each member its weights, as
@@ -159,7 +213,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
     generate(const int* tokens, const i64* lengths, const T* state, const T* W_in, const T* bias, const T* b_n,
              const typename P::Entry* packed, const T* b_out, i64 b, i64 t, i64 n, i64 width, i64 outs, i64 layer_count,
              i64 feeds_back, i64 activation, i64 team_members, i64 first_team, i64 parts, i64 out_parts, i64 resident,
-             double inverse, i64 top_k, u64 top_p, i64 stop, u64 key, i64 first, u64* posted, T* scratch, int* drawn,
+             double inverse, i64 top_k, u64 top_p, i64 stop, u64 key, i64 first, uint4* posted, T* scratch, int* drawn,
              T* last) {
   using Operand = typename P::Operand;
   using Entry = typename P::Entry;
@@ -167,17 +221,17 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   constexpr int gates = C::GATES, states = C::STATES;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS], end[ROWS], token[ROWS];  // end: the steps that a row takes
-  __shared__ u64 partial[WARP];
+  __shared__ u64 partial[WARP], random[ROWS];
   int h = int(width), i = int(outs), layers = int(layer_count), members = int(team_members);
   Member own(b, h, members, int(first_team), ROWS, lengths, length);
   int rank = int(blockIdx.x) % members, share = (h + members - 1) / members, run = whole_pieces<Operand>(share);
   int out_share = (i + members - 1) / members, out_run = whole_pieces<Operand>(out_share);
   int out_first = min(i, rank * out_share), out_units = min(out_share, i - out_first);
-  Shape step = {members * (feeds_back ? out_run : run), gates * share, int(parts)};
-  Shape out = {members * run, out_share, int(out_parts)};
+  Shape step = P::shape(members * (feeds_back ? out_run : run), gates * share, int(parts));
+  Shape out = P::shape(members * run, out_share, int(out_parts));
   // Hidden units come to products of both shapes, whose pitch is the same, but those of a Jordan network to `out`
   // alone.
-  int pitch = P::pitch(out), fed_pitch = feeds_back ? P::pitch(step) : 0, wide = members * out_share;
+  int pitch = out.pitch, fed_pitch = feeds_back ? step.pitch : 0, wide = members * out_share;
   int state_size = feeds_back ? out_share : share;
 
   unsigned char* free = shared;
@@ -194,13 +248,12 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   for (u32* word = reinterpret_cast<u32*>(shared) + threadIdx.x; word < reinterpret_cast<u32*>(free);
        word += CELL_THREADS)
     *word = 0;
-  int entries = P::depth(step) * P::jobs(step), out_entries = P::depth(out) * P::jobs(out),
-      last_matrix = 2 * layers - 1;
+  int entries = step.depth * step.jobs, out_entries = out.depth * out.jobs, last_matrix = 2 * layers - 1;
   Entry* local = reinterpret_cast<Entry*>(free);
   take((int(resident) * entries + (resident > last_matrix ? out_entries - entries : 0)) * sizeof(Entry));
-  int sums_size = int(parts) * ROWS * P::width(step);
+  int sums_size = int(parts) * ROWS * step.width;
   T* sums = reinterpret_cast<T*>(
-      take((sums_size + max(layers > 1 ? sums_size : 0, int(out_parts) * ROWS * P::width(out))) * sizeof(T)));
+      take((sums_size + max(layers > 1 ? sums_size : 0, int(out_parts) * ROWS * out.width)) * sizeof(T)));
   T* more_sums = sums + sums_size;
   T* states_now = reinterpret_cast<T*>(take(layers * states * ROWS * state_size * sizeof(T)));
   T* logits = scratch ? scratch + i64(blockIdx.x) * ROWS * wide : reinterpret_cast<T*>(free);
@@ -208,9 +261,12 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   auto packed_of = [&](int matrix) {
     return packed + (i64(matrix) * members * entries + i64(rank) * (matrix < last_matrix ? entries : out_entries));
   };
-  auto weights_of = [&](int matrix, Shape shape) {
-    const Entry* place = matrix < resident ? local + matrix * entries : packed_of(matrix);
-    return Weights<P, ROWS, 0>(shape, place, 1, nullptr, false);
+  Weights<P, ROWS, 0> step_weights(step, nullptr, 1, nullptr, false), out_weights(out, nullptr, 1, nullptr, false);
+  auto weights_of = [&](int matrix) {
+    Weights<P, ROWS, 0> weights = step_weights;
+    if (matrix == last_matrix) weights = out_weights;
+    weights.rest = matrix < resident ? local + matrix * entries : packed_of(matrix);
+    return weights;
   };
   for (int matrix = 0; matrix < resident; matrix++)
     Weights<P, ROWS, 0>(matrix < last_matrix ? step : out, packed_of(matrix), 1, local + matrix * entries, true);
@@ -219,27 +275,36 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   int s = feeds_back ? i : h;
   auto each_state = [&](auto use) {
     for (int part = 0; part < layers * states; part++)
-      each_element(own.rows, state_units, [&](int r, int j) {
+      each_element<ROWS>(own.rows, state_units, [&](int r, int j) {
         i64 row = i64(part / states) * b + own.row + r;
         use(part * ROWS * state_size + r * state_units + j, (row * states + part % states) * s + state_first + j);
       });
   };
-  auto feed = [&](int r, int j, T y) { fed[r * fed_pitch + j / out_share * out_run + j % out_share] = P::operand(y); };
+  // Outputs of a row are fed back in runs of the members.
+  auto feed = [&](int member, int r, int j, T y) { fed[r * fed_pitch + member * out_run + j] = P::operand(y); };
   each_state([&](int e, i64 place) { states_now[e] = state[place]; });
   __syncthreads();
   for (int layer = 0; layer < layers; layer++)
-    each_element(own.rows, s, [&](int r, int j) {
+    each_element<ROWS>(own.rows, s, [&](int r, int j) {
       T value = state[(i64(layer) * b + own.row + r) * states * s + j];
       if (feeds_back)
-        feed(r, j, value);
+        feed(j / out_share, r, j % out_share, value);
       else
         in[(layer * ROWS + r) * pitch + j / share * run + j % share] = P::operand(value);
     });
   if (threadIdx.x < own.rows) end[threadIdx.x] = length[threadIdx.x] + int(n) - 1;
 
-  // Words of a row and member in a message, which has two places, of hidden units of each layer and of logits.
+  // Messages have two places each: of hidden units of every layer and of logits.
   int hidden_words = run * int(sizeof(Operand)) / 4, out_words = out_share * int(sizeof(T)) / 4;
-  u64* words = posted + i64(blockIdx.x) / members * 2 * ROWS * members * (layers * hidden_words + out_words);
+  using TeamMail = Mail<CELL_THREADS, ROWS>;
+  i64 hidden_size = TeamMail::size(hidden_words, members), out_size = TeamMail::size(out_words, members);
+  posted += i64(blockIdx.x) / members * (layers * hidden_size + out_size);
+  TeamMail hidden_mail(posted, hidden_words, members), out_mail(posted + layers * hidden_size, out_words, members);
+  auto mail_of = [&](int layer) {
+    TeamMail mail = hidden_mail;
+    mail.pieces += layer * hidden_size;
+    return mail;
+  };
   int row_words = pitch * int(sizeof(Operand)) / 4, logit_words = wide * int(sizeof(T)) / 4;
   u32 told = 0;  // messages of logits
   // A warp draws a token, or all do one after the other where there are few rows and many logits; 8: its barriers.
@@ -255,33 +320,28 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
     if (threadIdx.x < own.rows && now < length[threadIdx.x])
       token[threadIdx.x] = tokens[(own.row + threadIdx.x) * t + now];
     told += drawing;
-    auto message = [&](int layer) -> Message {
-      bool hidden = layer < layers;
-      int count = hidden ? hidden_words : out_words;
-      u32 number = hidden ? now + 1 : told;
-      return {words + (2 * layer * hidden_words + number % 2 * count) * ROWS * members, number, count,
-              hidden ? row_words : logit_words,
-              hidden ? reinterpret_cast<u32*>(in + layer * ROWS * pitch) : reinterpret_cast<u32*>(logits)};
-    };
+    // What the draws need is at hand before the logits are.
+    if (threadIdx.x < own.rows)
+      random[threadIdx.x] = draw(key, first + now + 1 - length[threadIdx.x], own.row + threadIdx.x, 0, tag(SAMPLE, 0));
     for (int layer = 0;; layer++) {
       bool hidden = layer < layers;
       Operand* below = in + (layer - 1) * ROWS * pitch;
-      auto recurrent = weights_of(layer, step), forward = weights_of(layers + layer - 1, hidden ? step : out);
+      auto recurrent = weights_of(layer), forward = weights_of(layers + layer - 1);
       if (hidden) recurrent.multiply(feeds_back ? fed : below + ROWS * pitch, sums, 0);
       if (layer) {
-        Message told = message(layer - 1);
-        int all = members * told.count;
-        if (members > 1)
-          receive<CELL_THREADS>(
-              own.rows * all, told.number, [&](int i) { return told.words + i; },
-              [&](int i, u32 word) { told.into[i / all * told.row + i % all] = word; });
+        if (members > 1) {
+          if (layer <= layers)
+            mail_of(layer - 1).receive(now + 1, 0, members, own.rows, reinterpret_cast<u32*>(below), row_words);
+          else
+            out_mail.receive(told, 0, members, own.rows, reinterpret_cast<u32*>(logits), logit_words);
+        }
         __syncthreads();
         if (layer > layers || (layer == layers && !drawing)) break;
         forward.multiply(below, more_sums, 0);
       }
       __syncthreads();
       if (hidden)
-        each_element(own.rows, own.units, [&](int r, int j) {
+        each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
           T given[gates], rec[gates], keep[C::KEPT];
 #pragma unroll
           for (int gate = 0; gate < gates; gate++) {
@@ -300,29 +360,33 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
           made[r * run + j] = P::operand(value);
         });
       else
-        each_element(own.rows, out_units, [&](int r, int j) {
+        each_element<ROWS>(own.rows, out_units, [&](int r, int j) {
           T value = forward.product(more_sums, r, j) + b_out[out_first + j];
           if (feeds_back && now < end[r]) states_now[r * out_units + j] = value;
           made_out[r * out_share + j] = value;
         });
       __syncthreads();
-      Message next = message(layer);
-      const u32* from = hidden ? reinterpret_cast<u32*>(made) : reinterpret_cast<u32*>(made_out);
-      each_element(own.rows, next.count, [&](int r, int word) {
-        u32 value = from[r * next.count + word];
-        if (members > 1)
-          post(next.words + (r * members + rank) * next.count + word, value, next.number);
+      if (members == 1) {
+        // Rows of `made` and of what reads it lie apart by different pitches.
+        if (hidden)
+          each_element<ROWS>(own.rows, run, [&](int r, int j) { in[(layer * ROWS + r) * pitch + j] = made[r * run + j]; });
         else
-          next.into[r * next.row + word] = value;
-      });
+          each_element<ROWS>(own.rows, i, [&](int r, int j) { logits[r * wide + j] = made_out[r * wide + j]; });
+      } else if (hidden)
+        mail_of(layer).send(now + 1, rank, own.rows, reinterpret_cast<const u32*>(made), hidden_words);
+      else
+        out_mail.send(told, rank, own.rows, reinterpret_cast<const u32*>(made_out), out_words);
     }
     if (!drawing) continue;
-    if (feeds_back) each_element(own.rows, i, [&](int r, int j) { feed(r, j, logits[r * wide + j]); });
-    for (int r = threadIdx.x / group.size(); r < own.rows; r += CELL_THREADS / group.size()) {
+    if (feeds_back)
+      for (int member = 0; member < members; member++)
+        each_element<ROWS>(own.rows, min(out_share, i - member * out_share), [&](int r, int j) {
+          feed(member, r, j, logits[r * wide + member * out_share + j]);
+        });
+    for (int r = group.number(); r < own.rows; r += group.count()) {
       i64 row = own.row + r, number = now + 1 - length[r];
       if (now >= end[r] || number < 0) continue;
-      u64 random = draw(key, first + number, row, 0, tag(SAMPLE, 0));
-      int chosen = choose(group, logits + r * wide, i, T(inverse), top_k, top_p, random);
+      int chosen = choose(group, logits + r * wide, i, T(inverse), top_k, top_p, random[r]);
       bool over = chosen < 0 || chosen == stop;
       if (group.lane() == 0) {
         token[r] = max(chosen, 0);

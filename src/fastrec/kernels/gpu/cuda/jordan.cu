@@ -11,9 +11,9 @@ template <class P, int ROWS> struct Link {
 
   __device__ Link(unsigned char*& free, int width, int columns, i64 parts, const typename P::Entry* packed,
                   const Member& own)
-      : shape{whole_pieces<typename P::Operand>(width), columns, int(parts)},
+      : shape(P::shape(whole_pieces<typename P::Operand>(width), columns, int(parts))),
         team(free, shape, shape.inputs, 1, own.rows, nullptr),
-        weights(shape, packed + own.network * P::depth(shape) * P::jobs(shape), 1, nullptr, false) {}
+        weights(shape, packed + own.network * shape.depth * shape.jobs, 1, nullptr, false) {}
 
   __device__ __forceinline__ void set(int r, int i, Real value) { team.in[r * team.pitch + i] = P::operand(value); }
   __device__ __forceinline__ void multiply(Real* partial) { team.multiply(weights, partial); }
@@ -33,27 +33,25 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   unsigned char* free = shared;
   Link<P, ROWS> y(free, o, h, recurrent_parts, W_rec, own), s(free, h, o, out_parts, W_out, own);
   T* partial = reinterpret_cast<T*>(free);
-  for (int e = threadIdx.x; e < own.rows * o; e += CELL_THREADS) y.set(e / o, e % o, state[own.row * o + e]);
+  each_element<ROWS>(own.rows, o, [&](int r, int j) { y.set(r, j, state[(own.row + r) * o + j]); });
   __syncthreads();
   for (int step = 0; step < own.steps; step++) {
     y.multiply(partial);
     __syncthreads();
-    for (int e = threadIdx.x; e < own.rows * h; e += CELL_THREADS) {
-      int r = e / h, j = e % h;
+    each_element<ROWS>(own.rows, h, [&](int r, int j) {
       i64 at = ((own.row + r) * t + step) * h + j;
       T value = step < length[r] ? activate(z[at] + y.weights.product(partial, r, j), activation) : T(0);
       hidden[at] = value;
       s.set(r, j, value);
-    }
+    });
     __syncthreads();
     s.multiply(partial);
     __syncthreads();
-    for (int e = threadIdx.x; e < own.rows * o; e += CELL_THREADS) {
-      int r = e / o, j = e % o;
+    each_element<ROWS>(own.rows, o, [&](int r, int j) {
       T value = step < length[r] ? s.weights.product(partial, r, j) + b_out[own.network * o + j] : T(0);
       outputs[((own.row + r) * t + step) * o + j] = value;
       y.set(r, j, value);
-    }
+    });
     __syncthreads();
   }
   each_padded(own, t, [=](i64 place, int j) { hidden[place * h + j] = 0; });
@@ -78,36 +76,34 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   Link<P, ROWS> y(free, o, h, out_parts, W_out, own);        // dE/dy
   T* carry = reinterpret_cast<T*>(free);                     // (rows, o): dE/dy from later steps
   T* partial = carry + ROWS * o;
-  for (int e = threadIdx.x; e < own.rows * o; e += CELL_THREADS) carry[e] = d_last[own.row * o + e];
+  each_element<ROWS>(own.rows, o, [&](int r, int j) { carry[r * o + j] = d_last[(own.row + r) * o + j]; });
   __syncthreads();
   for (int step = own.steps - 1; step >= -1; step--) {
     if (step + 1 < own.steps) s.multiply(partial);
     __syncthreads();
-    for (int e = threadIdx.x; e < own.rows * o; e += CELL_THREADS) {
-      int r = e / o, j = e % o;
-      if (step + 1 < length[r]) carry[e] = s.weights.product(partial, r, j);
-      if (step < 0) continue;
+    each_element<ROWS>(own.rows, o, [&](int r, int j) {
+      if (step + 1 < length[r]) carry[r * o + j] = s.weights.product(partial, r, j);
+      if (step < 0) return;
       i64 at = ((own.row + r) * t + step) * o + j;
-      T d = step < length[r] ? d_outputs[at] + carry[e] : T(0);
+      T d = step < length[r] ? d_outputs[at] + carry[r * o + j] : T(0);
       d_y[at] = d;
       y.set(r, j, d);
-    }
+    });
     if (step < 0) break;
     __syncthreads();
     y.multiply(partial);
     __syncthreads();
-    for (int e = threadIdx.x; e < own.rows * h; e += CELL_THREADS) {
-      int r = e / h, j = e % h;
+    each_element<ROWS>(own.rows, h, [&](int r, int j) {
       i64 at = ((own.row + r) * t + step) * h + j;
       T d_h = step < length[r] ? d_hidden[at] + y.weights.product(partial, r, j) : T(0);
       T d = d_h * slope(hidden[at], activation);
       if (d_total) d_total[at] = d_h;
       d_z[at] = d;
       s.set(r, j, d);
-    }
+    });
     __syncthreads();
   }
-  for (int e = threadIdx.x; e < own.rows * o; e += CELL_THREADS) d_state[own.row * o + e] = carry[e];
+  each_element<ROWS>(own.rows, o, [&](int r, int j) { d_state[(own.row + r) * o + j] = carry[r * o + j]; });
   each_padded(own, t, [=](i64 place, int j) {
     d_z[place * h + j] = 0;
     if (d_total) d_total[place * h + j] = 0;

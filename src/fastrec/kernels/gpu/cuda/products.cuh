@@ -7,11 +7,20 @@
 
 inline constexpr int CELL_THREADS = 256, WARPS = CELL_THREADS / WARP;
 
+// How a product is laid out: weights (depth, jobs), rows of inputs `pitch` apart, of sums `width`.  It is computed once,
+// as every count takes a division.
 struct Shape {
-  int inputs, columns, parts;
+  int inputs, columns, parts, depth, jobs, pitch, width;
+  int chunks, pairs;  // of a part and of a warp, on tensor cores
+  u32 inverse;        // of columns, else
 };
 
-// Factors and sums of type T.  A job is a column and a part; threads with several have but one part.
+// Where a thread begins in inputs and in sums, on tensor cores.
+struct Offsets {
+  int in, out;
+};
+
+// Factors and sums of type T.  A job is a column and a part.
 template <class T> struct Exact {
   using Real = T;
   using Operand = T;
@@ -21,41 +30,42 @@ template <class T> struct Exact {
   template <int ROWS> static constexpr int HELD = ROWS > 4 ? 0 : sizeof(T) == 4 ? 96 : 40;
 
   __device__ static T operand(T x) { return x; }
-  __device__ static int depth(Shape s) { return (s.inputs + AT_ONCE * s.parts - 1) / (AT_ONCE * s.parts) * AT_ONCE; }
-  __device__ static int jobs(Shape s) { return s.parts * s.columns; }
-  __device__ static int pitch(Shape s) { return s.parts * depth(s); }  // from row to row of in
-  __device__ static int width(Shape s) { return s.columns; }           // of a row of sums
+  __device__ static Shape shape(int inputs, int columns, int parts) {
+    int depth = (inputs + AT_ONCE * parts - 1) / (AT_ONCE * parts) * AT_ONCE;
+    return {inputs, columns, parts, depth, parts * columns, parts * depth, columns, 0, 0, inverse_of(columns)};
+  }
+  template <int ROWS> __device__ static Offsets offsets(const Shape&) { return {}; }
 
   // Entry x of a job; value(input, column) is 0 for what there is not.
-  template <class Value> __device__ static T entry(Shape s, int x, int job, Value value) {
-    return value(job / s.columns * depth(s) + x, job % s.columns);
+  template <class Value> __device__ static T entry(const Shape& s, int x, int job, Value value) {
+    return value(job / s.columns * s.depth + x, job % s.columns);
   }
 
   // partial (parts, ROWS, width), or more of it, from the entries of which `kept` are held.
   template <int ROWS, int HELD>
-  __device__ __forceinline__ static void multiply(Shape s, const T* in, const T (&held)[HELD], int kept, const T* rest,
-                                                  T* partial, bool more) {
-    int row = pitch(s), deep = depth(s), all = jobs(s);
-    for (int job = threadIdx.x; job < all; job += CELL_THREADS) {
-      int part = s.parts > 1 ? job / s.columns : 0, c = job - part * s.columns;
-      const T *from = in + part * deep, *w = rest + job;
-      T sum[ROWS] = {};
+  __device__ __forceinline__ static void multiply(const Shape& s, Offsets, const T* inputs, const T (&held)[HELD],
+                                                  int kept, const T* rest, T* partial, bool more) {
+    for (int job = threadIdx.x; job < s.jobs; job += CELL_THREADS) {
+      int part = s.parts > 1 ? divided(job, s.inverse) : 0;
+      const T *in = inputs + part * s.depth, *w = rest + job;
+      Sums<ROWS> sums = {};
       if constexpr (HELD >= AT_ONCE) {
 #pragma unroll
         for (int x = 0; x < HELD; x += AT_ONCE)
-          if (x < kept) add(sum, from + x, row, {held[x], held[x + 1], held[x + 2], held[x + 3]});
+          if (x < kept) sums.add(in + x, s.pitch, {held[x], held[x + 1], held[x + 2], held[x + 3]});
       }
 #pragma unroll 2
-      for (int x = kept; x < deep; x += AT_ONCE) {
+      for (int x = kept; x < s.depth; x += AT_ONCE) {
         Weights next;
 #pragma unroll
-        for (int i = 0; i < AT_ONCE; i++, w += all) next.values[i] = *w;
-        add(sum, from + x, row, next);
+        for (int i = 0; i < AT_ONCE; i++, w += s.jobs) next.values[i] = *w;
+        sums.add(in + x, s.pitch, next);
       }
+      T* out = partial + part * (ROWS - 1) * s.columns + job;
 #pragma unroll
       for (int r = 0; r < ROWS; r++) {
-        T& out = partial[(part * ROWS + r) * s.columns + c];
-        out = more ? out + sum[r] : sum[r];
+        T sum = sums.of(r);
+        out[r * s.columns] = more ? out[r * s.columns] + sum : sum;
       }
     }
   }
@@ -68,18 +78,28 @@ template <class T> struct Exact {
     T values[16 / sizeof(T)];
   };
 
-  // AT_ONCE inputs of each row.
-  template <int ROWS> __device__ __forceinline__ static void add(T (&sum)[ROWS], const T* in, int pitch, Weights w) {
-    constexpr int LONG = 16 / sizeof(T);
+  // The sums of each row; those of one row are four chains, so that additions need not wait for each other.
+  template <int ROWS> struct Sums {
+    static constexpr int CHAINS = ROWS == 1 ? AT_ONCE : 1;
+    T chains[ROWS][CHAINS];
+
+    // AT_ONCE inputs of each row.
+    __device__ __forceinline__ void add(const T* in, int pitch, const Weights& w) {
+      constexpr int LONG = 16 / sizeof(T);
 #pragma unroll
-    for (int r = 0; r < ROWS; r++)
+      for (int r = 0; r < ROWS; r++)
 #pragma unroll
-      for (int x = 0; x < AT_ONCE; x += LONG) {
-        Piece piece = *reinterpret_cast<const Piece*>(in + r * pitch + x);
+        for (int x = 0; x < AT_ONCE; x += LONG) {
+          Piece piece = *reinterpret_cast<const Piece*>(in + r * pitch + x);
 #pragma unroll
-        for (int i = 0; i < LONG; i++) sum[r] += w.values[x + i] * piece.values[i];
-      }
-  }
+          for (int i = 0; i < LONG; i++) chains[r][(x + i) % CHAINS] += w.values[x + i] * piece.values[i];
+        }
+    }
+    __device__ __forceinline__ T of(int r) const {
+      if constexpr (CHAINS == 1) return chains[r][0];
+      return (chains[r][0] + chains[r][1]) + (chains[r][2] + chains[r][3]);
+    }
+  };
 };
 using Float = Exact<float>;
 using Double = Exact<double>;
@@ -96,17 +116,22 @@ template <class Factor> struct Tensor {
   template <int ROWS> static constexpr int HELD = ROWS > 8 ? 28 : 32;
 
   __device__ static Operand operand(float x) { return Factor::operand(x); }
-  __device__ static int chunks(Shape s) { return (s.inputs + CHUNK * s.parts - 1) / (CHUNK * s.parts); }  // of a part
-  __device__ static int pairs(Shape s) { return (s.columns + PAIR * WARPS / s.parts - 1) / (PAIR * WARPS / s.parts); }
-  __device__ static int depth(Shape s) { return STEP * pairs(s) * chunks(s); }
-  __device__ static int jobs(Shape) { return CELL_THREADS; }
-  // Odd in chunks, and 4 more than a multiple of 32: then a warp meets no bank twice.
-  __device__ static int pitch(Shape s) { return (s.parts * chunks(s) | 1) * CHUNK; }
-  __device__ static int width(Shape s) { return WARPS / s.parts * pairs(s) * PAIR + 4; }
+  __device__ static Shape shape(int inputs, int columns, int parts) {
+    int chunks = (inputs + CHUNK * parts - 1) / (CHUNK * parts), warps = WARPS / parts;
+    int pairs = (columns + PAIR * warps - 1) / (PAIR * warps);
+    // A pitch odd in chunks, a width of 4 more than a multiple of 32: then a warp meets no bank twice.
+    return {inputs, columns, parts, STEP * pairs * chunks, CELL_THREADS, (parts * chunks | 1) * CHUNK,
+            warps * pairs * PAIR + 4, chunks, pairs, 0};
+  }
+  template <int ROWS> __device__ static Offsets offsets(const Shape& s) {
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, part = warp % s.parts;
+    return {lane / 4 * s.pitch + part * s.chunks * CHUNK + lane % 4 * (CHUNK / 4),
+            (part * ROWS + lane % 4 * 2) * s.width + warp / s.parts * s.pairs * PAIR + lane / 4};
+  }
 
-  template <class Value> __device__ static uint4 entry(Shape s, int x, int job, Value value) {
+  template <class Value> __device__ static uint4 entry(const Shape& s, int x, int job, Value value) {
     int warp = job / WARP, lane = job % WARP, step = x / STEP, half = x % 2;
-    int pair = warp / s.parts * pairs(s) + step / chunks(s), chunk = warp % s.parts * chunks(s) + step % chunks(s);
+    int pair = warp / s.parts * s.pairs + step / s.chunks, chunk = warp % s.parts * s.chunks + step % s.chunks;
     int c = pair * PAIR + x % STEP / 2 * 16 + lane / 4,
         i = chunk * CHUNK + (4 * (lane % 4) + 2 * half) * Factor::IN_WORD;
     auto word = [&](int i, int c) { return Factor::word([&](int next) { return value(i + next, c); }); };
@@ -114,33 +139,37 @@ template <class Factor> struct Tensor {
   }
 
   template <int ROWS, int HELD>
-  __device__ __forceinline__ static void multiply(Shape s, const Operand* in, const uint4 (&held)[HELD], int kept,
-                                                  const uint4* rest, float* partial, bool more) {
-    constexpr int TILES = ROWS / 8;
-    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, part = warp % s.parts;
-    int row = pitch(s), wide = width(s), deep = depth(s), run = chunks(s), chunk = 0;
-    const Operand* from = in + lane / 4 * row + part * run * CHUNK + lane % 4 * (CHUNK / 4);
-    float* out = partial + (part * ROWS + lane % 4 * 2) * wide + warp / s.parts * pairs(s) * PAIR + lane / 4;
-    float sum[2][TILES][4] = {};
+  __device__ __forceinline__ static void multiply(const Shape& s, Offsets own, const Operand* in,
+                                                  const uint4 (&held)[HELD], int kept, const uint4* rest,
+                                                  float* partial, bool more) {
+    // An mma takes about as long as five issue: sums of few rows are two chains each, to be added in the end.
+    constexpr int TILES = ROWS / 8, CHAINS = TILES == 1 ? 2 : 1;
+    int chunk = 0;
+    const Operand* from = in + own.in;
+    float* out = partial + own.out;
+    float sum[2][TILES][CHAINS][4] = {};
     auto step = [&](const uint4& w0, const uint4& w1, const uint4& w2, const uint4& w3) {
 #pragma unroll
       for (int tile = 0; tile < TILES; tile++) {
-        uint4 x = *reinterpret_cast<const uint4*>(from + tile * 8 * row + chunk * CHUNK);
-        Factor::mma(sum[0][tile], {w0.x, w0.y, w0.z, w0.w}, {x.x, x.y});
-        Factor::mma(sum[1][tile], {w2.x, w2.y, w2.z, w2.w}, {x.x, x.y});
-        Factor::mma(sum[0][tile], {w1.x, w1.y, w1.z, w1.w}, {x.z, x.w});
-        Factor::mma(sum[1][tile], {w3.x, w3.y, w3.z, w3.w}, {x.z, x.w});
+        uint4 x = *reinterpret_cast<const uint4*>(from + tile * 8 * s.pitch + chunk * CHUNK);
+        Factor::mma(sum[0][tile][0], {w0.x, w0.y, w0.z, w0.w}, {x.x, x.y});
+        Factor::mma(sum[1][tile][0], {w2.x, w2.y, w2.z, w2.w}, {x.x, x.y});
+        Factor::mma(sum[0][tile][CHAINS - 1], {w1.x, w1.y, w1.z, w1.w}, {x.z, x.w});
+        Factor::mma(sum[1][tile][CHAINS - 1], {w3.x, w3.y, w3.z, w3.w}, {x.z, x.w});
       }
-      if (++chunk < run) return;
+      if (++chunk < s.chunks) return;
 #pragma unroll
       for (int side = 0; side < 2; side++)
 #pragma unroll
         for (int tile = 0; tile < TILES; tile++)
 #pragma unroll
           for (int i = 0; i < 4; i++) {
-            float& place = out[(tile * 8 + i % 2) * wide + side * 16 + i / 2 * 8];
-            place = more ? place + sum[side][tile][i] : sum[side][tile][i];
-            sum[side][tile][i] = 0;
+            float& place = out[(tile * 8 + i % 2) * s.width + side * 16 + i / 2 * 8];
+            float& first = sum[side][tile][0][i];
+            if (CHAINS > 1) first += sum[side][tile][1][i];
+            place = more ? place + first : first;
+            first = 0;
+            if (CHAINS > 1) sum[side][tile][1][i] = 0;
           }
       out += PAIR;
       chunk = 0;
@@ -151,7 +180,7 @@ template <class Factor> struct Tensor {
         if (x < kept) step(held[x], held[x + 1], held[x + 2], held[x + 3]);
     }
     const uint4* w = rest + threadIdx.x;
-    for (int x = kept; x < deep; x += STEP, w += STEP * CELL_THREADS)
+    for (int x = kept; x < s.depth; x += STEP, w += STEP * CELL_THREADS)
       step(w[0], w[CELL_THREADS], w[2 * CELL_THREADS], w[3 * CELL_THREADS]);
   }
 };
@@ -177,45 +206,55 @@ using Tf32 = Tensor<Tf32Factor>;
 template <class P, int ROWS, int HELD> struct Weights {
   using Entry = typename P::Entry;
   Shape shape;
+  Offsets own;
   Entry held[HELD ? HELD : 1];
   int kept;  // entries of each thread that are held: none where there are several times, or jobs of a thread
   const Entry* rest;
 
-  __device__ static int kept_of(Shape shape, int times) {
-    return times > 1 || P::jobs(shape) > CELL_THREADS ? 0 : min(HELD, P::depth(shape));
+  __device__ static int kept_of(const Shape& shape, int times) {
+    return times > 1 || shape.jobs > CELL_THREADS ? 0 : min(HELD, shape.depth);
   }
   // Entries of the block that are not held.
-  __device__ static int rest_of(Shape shape, int times) {
-    return (P::depth(shape) * times - kept_of(shape, times)) * P::jobs(shape);
+  __device__ static int rest_of(const Shape& shape, int times) {
+    return (shape.depth * times - kept_of(shape, times)) * shape.jobs;
   }
 
   // packed (times, depth, jobs) in global memory; local: shared memory for what is not held, if it is to stay there.
-  __device__ Weights(Shape shape, const Entry* packed, int times, Entry* local, bool resident) : shape(shape) {
-    int jobs = P::jobs(shape), all = rest_of(shape, times);
+  __device__ Weights(const Shape& shape, const Entry* packed, int times, Entry* local, bool resident)
+      : shape(shape), own(P::template offsets<ROWS>(shape)) {
+    int all = rest_of(shape, times);
     kept = kept_of(shape, times);
     if constexpr (HELD > 0)
 #pragma unroll
       for (int x = 0; x < HELD; x++)
-        if (x < kept && threadIdx.x < jobs) held[x] = packed[x * jobs + threadIdx.x];
-    rest = packed + i64(kept) * jobs;
+        if (x < kept && threadIdx.x < shape.jobs) held[x] = packed[x * shape.jobs + threadIdx.x];
+    rest = packed + i64(kept) * shape.jobs;
     if (!resident) return;
     for (int i = threadIdx.x; i < all; i += CELL_THREADS) local[i] = rest[i];
     rest = local;
   }
 
   __device__ __forceinline__ void multiply(const typename P::Operand* in, typename P::Real* partial, int time) const {
-    i64 skipped = i64(time) * P::depth(shape) * P::jobs(shape);
-    P::template multiply<ROWS>(shape, in, held, kept, rest + skipped, partial, time > 0);
+    i64 skipped = i64(time) * shape.depth * shape.jobs;
+    P::template multiply<ROWS>(shape, own, in, held, kept, rest + skipped, partial, time > 0);
   }
 
   // The product for one row and column.
   __device__ __forceinline__ typename P::Real product(const typename P::Real* partial, int r, int c) const {
     typename P::Real sum = 0;
-    for (int part = 0, width = P::width(shape); part < shape.parts; part++)
-      sum += partial[(part * ROWS + r) * width + c];
+    for (int part = 0; part < shape.parts; part++) sum += partial[(part * ROWS + r) * shape.width + c];
     return sum;
   }
 };
+
+// The rows and columns of a block's work, dealt to its threads without a division: CELL_THREADS / ROWS of them a row.
+template <int ROWS, class Use> __device__ __forceinline__ void each_element(int rows, int columns, Use use) {
+  constexpr int STRIDE = CELL_THREADS / ROWS;
+  int r = threadIdx.x / STRIDE;
+  if (r >= rows) return;
+#pragma unroll 1
+  for (int j = threadIdx.x % STRIDE; j < columns; j += STRIDE) use(r, j);
+}
 
 // Values of T in so many whole pieces of 16 bytes as hold `count` of them.
 template <class T> __device__ __forceinline__ int whole_pieces(int count) {

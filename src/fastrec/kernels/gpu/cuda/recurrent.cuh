@@ -1,14 +1,14 @@
 #pragma once
 #include "cluster.cuh"
 #include "copy.cuh"
-#include "flags.cuh"
+#include "mail.cuh"
 #include "products.cuh"
 
 // All steps of a recurrence in one launch.  A team of `members` blocks takes up to ROWS rows of one network; each
 // member owns a run of hidden units and keeps the recurrent weights of these in registers and shared memory where they
 // fit.  A step is a product of what the whole team made in the step before with the member's own weights, then the
 // cell's function of each own unit and row, then the exchange: within a block or a cluster through shared memory, in
-// other teams through words of global memory that tell themselves whether they are there.
+// other teams by mail, through pieces of global memory that tell themselves whether they are there.
 
 enum Activation { TANH = 0, RELU = 1, LOGISTIC = 2 };
 
@@ -58,27 +58,28 @@ struct Member {
   }
 };
 
-// The barrier of the block, or of its cluster.
-template <bool CLUSTERED> __device__ __forceinline__ void meet() {
-  if (CLUSTERED)
-    cluster_barrier();
-  else
-    __syncthreads();
-}
-
 // What the members of a team hand on in a step: `run` operands of each row and member, from `made` (ROWS, made_pitch)
-// to `in` (ROWS, pitch) of every member.  For one block these are the same; in a cluster they go to the next `in`, and
-// else through `posted`, from where `in` gets those of some members at a time.
+// to `in` (ROWS, pitch) of every member.  For one block these are the same; in a cluster they are stored into the next
+// `in` of every member, whose `arrivals` count them, and else go by mail, from where `in` gets those of some members at
+// a time.
+//
+// The next `in` is free for the members' stores: each of them hands a step on when it has heard of the one before from
+// all, and that went out when their threads had met after reading what is overwritten now.
 template <class P, int ROWS, bool CLUSTERED> struct Team {
   using Operand = typename P::Operand;
   Operand *in, *next, *made;
   int pitch, run, made_pitch, members, at_once, rank, rows;
   u32 number = 0;  // of the last message
-  u64* posted;     // (2, ROWS, words) of this team
+  u64* arrivals;   // (2)
+  Mail<CELL_THREADS, ROWS> mail;
 
   // In shared memory, of which `free` is then the rest.  All is 0, and `made` stays so for units that are not there.
-  __device__ Team(unsigned char*& free, Shape shape, int run, int members, int rows, u64* words)
-      : pitch(P::pitch(shape)), run(run), members(members), at_once(shape.inputs / run), rows(rows) {
+  __device__ Team(unsigned char*& free, const Shape& shape, int run, int members, int rows, uint4* pieces)
+      : pitch(shape.pitch), run(run), members(members), at_once(shape.inputs / run), rank(int(blockIdx.x) % members),
+        rows(rows),
+        mail(pieces + i64(blockIdx.x) / members * mail.size(row_words(run), members), row_words(run), members) {
+    arrivals = reinterpret_cast<u64*>(free);
+    if (CLUSTERED) free += 2 * sizeof(u64);
     auto take = [&](int count) {
       Operand* place = reinterpret_cast<Operand*>(free);
       free += count * sizeof(Operand);
@@ -89,54 +90,57 @@ template <class P, int ROWS, bool CLUSTERED> struct Team {
     next = CLUSTERED ? take(ROWS * pitch) : in;
     made = members > 1 ? take(ROWS * run) : in;
     made_pitch = members > 1 ? run : pitch;
-    rank = int(blockIdx.x) % members;
-    posted = words + i64(blockIdx.x) / members * 2 * ROWS * members * row_words();
-    meet<CLUSTERED>();
+    if (CLUSTERED) {
+      if (threadIdx.x < 2) init_arrivals(arrivals + threadIdx.x);
+      cluster_barrier();
+    } else
+      __syncthreads();
   }
 
-  // Of what a member hands on of a row.
-  __device__ int row_words() const { return run * int(sizeof(Operand)) / 4; }
+  // Words of what a member hands on of a row.
+  __device__ static int row_words(int run) { return run * int(sizeof(Operand)) / 4; }
 
   // By all threads, when they have done their work on `made`.
   __device__ __forceinline__ void hand_on() {
     number++;
     __syncthreads();
     if (CLUSTERED) {
-      int pieces = run * int(sizeof(Operand)) / 16, all = rows * pieces;
-      const uint4* from = reinterpret_cast<const uint4*>(made);
-      for (int i = threadIdx.x; i < members * all; i += CELL_THREADS) {
-        int piece = i % all, r = piece / pieces;
-        uint4* to = reinterpret_cast<uint4*>(next + r * pitch + rank * run) + piece % pieces;
-        *map_shared(to, i / all) = from[piece];
-      }
-      cluster_barrier();
-      Operand* old = in;
-      in = next;
-      next = old;
-    } else if (members > 1) {
-      int own = row_words();
-      u64* words = posted + number % 2 * ROWS * members * own;
-      const u32* from = reinterpret_cast<const u32*>(made);
-      for (int i = threadIdx.x; i < rows * own; i += CELL_THREADS)
-        post(words + (i / own * members + rank) * own + i % own, from[i], number);
-    }
+      constexpr int IN_PIECE = 16 / sizeof(Operand);
+      u64* counted = arrivals + number % 2;
+      if (threadIdx.x == 0) expect_bytes(counted, u32(members * rows * run * int(sizeof(Operand))));
+      each_element<ROWS>(rows, run / IN_PIECE, [&](int r, int piece) {
+        uint4 value = reinterpret_cast<const uint4*>(made + r * run)[piece];
+        uint4* place = reinterpret_cast<uint4*>(next + r * pitch + rank * run) + piece;
+#pragma unroll
+        for (int member = 0; member < CLUSTER; member++) store_to(member, place, value, counted);
+      });
+    } else if (members > 1)
+      mail.send(number, rank, rows, reinterpret_cast<const u32*>(made), row_words(run));
   }
 
   // The product of all that the team handed on last, seen after a barrier.
   template <int HELD>
   __device__ __forceinline__ void multiply(const Weights<P, ROWS, HELD>& weights, typename P::Real* partial) {
-    int own = row_words(), some = at_once * own;
-    const u64* words = posted + number % 2 * ROWS * members * own;
-    for (int first = 0; first < members; first += at_once) {
-      if (!CLUSTERED && members > 1) {
-        if (first) __syncthreads();
-        receive<CELL_THREADS>(
-            rows * some, number, [&](int i) { return words + (i / some * members + first) * own + i % some; },
-            [&](int i, u32 word) { reinterpret_cast<u32*>(in + i / some * pitch)[i % some] = word; });
-        __syncthreads();
+    if constexpr (CLUSTERED) {
+      Operand* old = in;
+      in = next;
+      next = old;
+      wait_for_bytes(arrivals + number % 2, (number - 1) / 2 % 2);
+      weights.multiply(in, partial, 0);
+    } else
+      for (int first = 0, time = 0; first < members; first += at_once, time++) {
+        if (members > 1) {
+          if (first) __syncthreads();
+          mail.receive(number, first, at_once, rows, reinterpret_cast<u32*>(in), row_words(pitch));
+          __syncthreads();
+        }
+        weights.multiply(in, partial, time);
       }
-      weights.multiply(in, partial, first / at_once);
-    }
+  }
+
+  // By all threads, at the end: no member leaves while another might still store to it.
+  __device__ __forceinline__ void part() {
+    if (CLUSTERED) cluster_barrier();
   }
 };
 
