@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from fastrec.hopfield.storage_capacity.memory import rows_bytes, trial_bytes
 from fastrec.kernels import words
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
@@ -228,13 +229,15 @@ class Device:
     def __init__(self, multiprocessors: int, shared: int) -> None:
         self.multiprocessors, self.shared = multiprocessors, shared
         self.launches: list[Launch] = []
-        self.waits = self.answer = 0
+        self.waits = self.answer = self.allocated = 0
         self.display = False
         driver = SimpleNamespace(occupancyMaxActiveBlocksPerMultiprocessor=lambda *launch: 1)
         self.cuda = SimpleNamespace(runtime=SimpleNamespace(getDevice=lambda: 0), driver=driver)
 
     def array(self, shape: Any, dtype: Any) -> Hollow:
-        return Hollow(self, shape, dtype)
+        array = Hollow(self, shape, dtype)
+        self.allocated += array.size * array.dtype.itemsize
+        return array
 
     empty = zeros = array
 
@@ -472,6 +475,15 @@ def test_capacity(device: Device, n: int, trials: int, patterns: int, corrupted:
     assert device.waits == large
     assert len(device.launches) == 8
     assert device.launches[-2].name == f"resolve<{'long long' if large else 'int'}>"
+
+
+@pytest.mark.parametrize(("n", "trials", "patterns"), [*SCANS, (300_000, 8, 9353), (10**6, 1, 27_387)])
+def test_memory_of_a_scan_is_what_is_asked_for(device: Device, n: int, trials: int, patterns: int) -> None:
+    numbers, counts, censored = (device.array(trials, dtype) for dtype in (np.int64, np.int64, bool))
+    capacity.capacity_scan(KEY, n, numbers, False, False, 1, False, 100, patterns, counts, censored)
+    asked = trials * trial_bytes(n, patterns) + rows_bytes(n, patterns, device.multiprocessors)
+    assert device.allocated <= asked
+    assert device.allocated > 0.7 * asked or n < 100_000
 
 
 def test_capacity_refuses_sums_past_32_bits(device: Device) -> None:

@@ -227,6 +227,26 @@ def device() -> Device:
     return Device(card["name"].decode(), f"{card['major']}.{card['minor']}", card["multiProcessorCount"])
 
 
+def visible_devices() -> list[str]:
+    """The devices that this process may use, each as CUDA_VISIBLE_DEVICES of a process that sees it alone.
+
+    Of MIG instances a process sees one, however many are listed.
+    """
+    count = array_module("gpu").cuda.runtime.getDeviceCount()
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return [str(number) for number in range(count)]
+    names = [name.strip() for name in listed.split(",")]
+    if names[0].startswith("MIG-"):
+        return list(dict.fromkeys(name for name in names if name.startswith("MIG-")))
+    return names[:count]  # CUDA reads no further than to the first one that is not there
+
+
+def is_device_error(error: BaseException) -> bool:
+    """Whether this is an error of CuPy's, such as that of a kernel, or of a device that was lost."""
+    return type(error).__module__.partition(".")[0] in ("cupy", "cupy_backends")
+
+
 def device_memory() -> tuple[int, int]:
     """Free bytes of the device in use, including the free blocks of CuPy's pool, and its bytes in all."""
     cupy = array_module("gpu")

@@ -7,7 +7,9 @@ alone, so that no copy is hidden, and `traffic` counts what crosses between host
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -419,13 +421,37 @@ def sort(a: ndarray, axis: int = -1, kind: Any = None) -> ndarray:
     return ndarray._of(np.sort(on_host(a), axis=axis))
 
 
+@functools.cache
+def visible() -> list[int]:
+    """The cards that this process sees: one, or of the FASTREC_EMULATOR_DEVICES those that are listed.
+
+    CUDA_VISIBLE_DEVICES is read once, as it is when CUDA begins: numbers or the beginnings of UUIDs, up to
+    the first that is of no card; none, if one is listed twice.
+    """
+    number, listed = os.environ.get("FASTREC_EMULATOR_DEVICES"), os.environ.get("CUDA_VISIBLE_DEVICES")
+    cards = range(int(number or 1))
+    if number is None or listed is None:
+        return list(cards)
+    seen: list[int] = []
+    for name in map(str.strip, listed.split(",")):
+        found = [i for i in cards if name == str(i) or (name.startswith("GPU-") and uuid(i).startswith(name))]
+        if len(found) != 1:
+            break
+        seen += found
+    return seen if len(set(seen)) == len(seen) else []
+
+
+def uuid(card: int) -> str:
+    return f"GPU-{card:08x}-0000-0000-0000-000000000000"
+
+
 class Device:
     """A small card: few multiprocessors and little memory, so that loops over both have several turns."""
 
     def __init__(self, device: int | None = None) -> None:
-        if device not in (None, -1, 0):
+        self.id = 0 if device in (None, -1) else device
+        if self.id not in range(len(visible())):
             raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
-        self.id = 0
 
     attributes = {  # noqa: RUF012
         "CooperativeLaunch": 1,
@@ -473,13 +499,14 @@ def get_current_stream(device_id: int = -1) -> Stream:
 
 
 def get_device_properties(device: int) -> dict[str, Any]:
-    card, (_, total) = Device(device), cuda.runtime.memGetInfo()
+    card, (_, total) = Device(device), free_memory()
     return {
         "name": b"Emulated",
         "major": int(card.compute_capability[:-1]),
         "minor": int(card.compute_capability[-1]),
         "multiProcessorCount": card.attributes["MultiProcessorCount"],
         "totalGlobalMem": total,
+        "pciBusID": visible()[card.id],
     }
 
 
@@ -491,7 +518,7 @@ def free_memory() -> tuple[int, int]:
 runtime = SimpleNamespace(
     CUDARuntimeError=CUDARuntimeError,
     driverGetVersion=lambda: 13000,
-    getDeviceCount=lambda: 1,
+    getDeviceCount=lambda: len(visible()),
     getDevice=lambda: 0,
     memGetInfo=free_memory,
     getDeviceProperties=get_device_properties,

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Annotated
 
 from .. import __version__
-from ..backend import BackendError
+from ..backend import BackendError, is_device_error
 from .process import ENDS, Interrupted, fail, flush_output, hear_interrupts, prepare_streams
 
 try:
@@ -90,6 +90,6 @@ def main() -> None:
         Interrupted.told = True
         fail(ENDS[signal.Signals(Interrupted.number)], 128 + Interrupted.number)
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("cupy", "cupy_backends"):
+        if not is_device_error(error):
             raise
         fail(f"the device failed: {error}")

@@ -12,7 +12,7 @@ import typer
 from ..backend import resolve
 from ..compilation import clock
 from ..hopfield.storage_capacity.definition import Criterion
-from .machine import describe_device
+from .machine import describe_devices
 from .options import (
     BackendOption,
     DaskOption,
@@ -27,7 +27,7 @@ from .options import (
     parse_loads,
     parse_sizes,
     parse_stop,
-    require_one_executor,
+    parse_workers,
     use_threads,
 )
 from .outputs import require_picture, show, written_to
@@ -62,7 +62,7 @@ def capacity(
     plot: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("capacity.png"),
 ) -> None:
     """Measure how many memories Hopfield networks of several sizes hold: a table, a CSV file and a figure."""
-    require_one_executor(workers, dask)
+    number = parse_workers(workers, dask)
     use_threads(threads)
     from ..hopfield import capacity_scaling
     from ..jobs.executors import dask_executor
@@ -71,9 +71,9 @@ def capacity(
     numbers = parse_sizes(sizes)
     require_picture(plot)
     begin = clock()
-    name = resolve(backend and backend.value, domain="capacity")
-    if name == "gpu":
-        show(f"on {describe_device()}\n")
+    name = backend and backend.value
+    if dask is None and (name := resolve(name, domain="capacity")) == "gpu":
+        show(f"on {describe_devices(number)}\n")
     with nullcontext() if dask is None else dask_executor(dask) as executor:
         scaling = capacity_scaling(
             numbers,
@@ -88,7 +88,7 @@ def capacity(
             max_sweeps=max_sweeps,
             max_patterns=max_patterns,
             executor=executor,
-            workers=workers,
+            workers=number,
         )
     if plot is not None:  # before the table, as `| head` may end the program
         save_figure(capacity_scaling_figure(scaling), plot)
@@ -130,7 +130,7 @@ def retrieval(
     from ..plot import retrieval_figure, save_figure
 
     numbers, alphas = parse_sizes(sizes), parse_loads(loads)
-    require_one_executor(workers, dask)
+    number = parse_workers(workers, dask)
     require_picture(plot)
     with nullcontext() if dask is None else dask_executor(dask) as executor:
         result = retrieval_scaling(
@@ -140,14 +140,14 @@ def retrieval(
             probes,
             update=update,
             seed=seed,
-            backend=resolve(backend and backend.value, domain="hopfield"),
+            backend=backend and backend.value,
             flips=parse_flips(flips) if noise is None else noise,
             tolerance=tolerance,
             max_sweeps=max_sweeps,
             out=out,
             progress=True,
             executor=executor,
-            workers=workers,
+            workers=number,
         )
     if plot is not None:
         save_figure(retrieval_figure(result), plot)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
 from .. import __version__
-from ..backend import BACKENDS, device, device_memory, resolve, unavailable_reason
+from ..backend import BACKENDS, device, device_memory, resolve, unavailable_reason, visible_devices
 from ..kernels.compilation import compiling_seconds
 from ..progress import progress_bar
 from ..rnn.cells import CELLS
@@ -17,6 +17,9 @@ from ..threads import get_threads
 from ..validation import format_bytes
 from .options import BackendOption, use_threads
 from .outputs import require_file_for, require_picture, show, written_to
+
+if TYPE_CHECKING:
+    from ..jobs.run import WorkerCount
 
 CELL_JOBS = ",".join(name for name, cell in CELLS.items() if cell.torch)
 
@@ -117,6 +120,21 @@ def describe_cpu() -> dict[str, str]:
         "threads": f"{get_threads()}",
         "cache": f"{folder.parent}, {format_bytes(cache.size())}" if folder else "none",
     }
+
+
+def describe_devices(workers: WorkerCount) -> str:
+    """Return the devices of a job, and whether there are more.
+
+    Those of workers are described without their memory: to ask for it would take some of it, and is refused
+    where a device is for one process only.
+    """
+    devices = visible_devices()
+    if workers is None:
+        more = f"; --workers all takes all {len(devices)} devices" if len(devices) > 1 else ""
+        return describe_device() + more
+    card, used = device(), devices[: None if workers == "all" else workers]
+    found = f"{len(used)} of {len(devices)} devices"
+    return f"{found}, the first {card.name}, compute capability {card.capability}"
 
 
 def describe_device() -> str:

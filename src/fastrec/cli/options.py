@@ -16,6 +16,8 @@ from ..rnn.cells import CELLS, STACKABLE, CellName
 from ..threads import set_threads
 
 if TYPE_CHECKING:  # a type checker cannot read which members they have
+    from ..jobs.run import WorkerCount
+
     Cell = CellName
     TextCell = CellName
 else:
@@ -52,7 +54,12 @@ ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="Maximum number of CPU threads.  [default: all cores]")
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Number of worker processes, of one thread each.")
+    str | None,
+    typer.Option(
+        metavar="<int|all>",
+        help="Number of worker processes, of one thread each, or of one device each; all: one for each core, "
+        "or device.",
+    ),
 ]
 DaskOption = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, such as tcp://host:8786.")]
 OutOption = Annotated[
@@ -61,9 +68,15 @@ OutOption = Annotated[
 ]
 
 
-def require_one_executor(workers: int | None, dask: str | None) -> None:
-    if workers is not None and dask is not None:
+def parse_workers(text: str | None, dask: str | None) -> WorkerCount:
+    """A number of worker processes, or "all"; only if there is no Dask cluster."""
+    if text is not None and dask is not None:
         raise typer.BadParameter("--workers and --dask exclude each other")
+    if text is None or text == "all":
+        return "all" if text else None
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise typer.BadParameter(f"{text!r} is neither a number of workers (4) nor all")
+    return int(text)
 
 
 def parse_loads(text: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""Tasks on executors: processes of this machine, a Dask cluster."""
+"""Tasks on executors: processes of this machine, which may have a device each, a Dask cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     CancelledError,
@@ -16,8 +16,9 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     as_completed,
 )
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.queues import SimpleQueue
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..threads import set_threads
@@ -48,7 +49,7 @@ def run_tasks(
     function : callable
         Called with a task, on the executor.
     tasks : iterable
-        The most expensive ones begin first (on `Workers` after the cheapest one).
+        The most expensive ones begin first (on `Workers` of the CPU after the cheapest one).
     executor : Executor
         Any object with the `submit` of `concurrent.futures`, such as a Dask client's `get_executor()`.
     done : callable
@@ -61,8 +62,9 @@ def run_tasks(
     ConnectionError
         If the scheduler of a cluster has ended.
     """
-    if isinstance(executor, Workers) and (remaining := list(tasks)):
+    if isinstance(executor, Workers) and not executor.devices and (remaining := list(tasks)):
         # The cheapest task runs here: its compilation is announced, and the workers then load the result.
+        # Not on devices: those may belong to the workers alone, and the others would wait meanwhile.
         cheapest = remaining.pop(min(range(len(remaining)), key=lambda i: remaining[i].cost))
         done(cheapest, function(cheapest))
         tasks = remaining
@@ -81,9 +83,10 @@ def run_tasks(
             if future.done() and not future.cancelled() and future.exception() is None:
                 done(task, future.result())
         if isinstance(error, BrokenExecutor):
-            raise ChildProcessError(
-                "a worker process died, perhaps for want of memory; use fewer workers"
-            ) from None
+            cure = "perhaps for want of memory; use fewer workers"
+            if isinstance(executor, Workers) and executor.devices:
+                cure = "perhaps with its device; the trials that finished before are in the run file, if any"
+            raise ChildProcessError(f"a worker process died, {cure}") from None
         name = type(error).__name__
         if isinstance(error, CancelledError) or type(error).__module__.partition(".")[0] == "distributed":
             raise ConnectionError(
@@ -94,7 +97,15 @@ def run_tasks(
 
 
 class Workers(ProcessPoolExecutor):
-    """Processes that ignore Ctrl-C and SIGTERM; the process that started them ends them."""
+    """Processes that ignore Ctrl-C and SIGTERM; the process that started them ends them.
+
+    Attributes
+    ----------
+    devices : sequence of str
+        CUDA_VISIBLE_DEVICES of each, if they have devices.
+    """
+
+    devices: Sequence[str] = ()
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         if not hasattr(signal, "pthread_sigmask"):
@@ -107,15 +118,20 @@ class Workers(ProcessPoolExecutor):
 
 
 @contextmanager
-def process_pool(workers: int) -> Iterator[Executor]:
+def process_pool(workers: int, devices: Sequence[str] = ()) -> Iterator[Executor]:
     """Processes of this machine with one thread each, which end at once if the body raises or this one dies.
 
-    They are spawned, so that a script needs ``if __name__ == "__main__":``.
+    They are spawned, so that a script needs ``if __name__ == "__main__":``.  If there are devices, each
+    process sees one of them.
     """
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
-    with writer, reader:
-        pool = Workers(workers, context, initializer=prepare, initargs=(reader,))
+    shares = context.SimpleQueue()
+    for device in devices:
+        shares.put(device)
+    with writer, reader, closing(shares):
+        pool = Workers(workers, context, initializer=prepare, initargs=(reader, shares if devices else None))
+        pool.devices = devices
         try:
             for _ in range(workers):  # all start at once, while the first task runs here
                 pool.submit(int)
@@ -127,8 +143,10 @@ def process_pool(workers: int) -> Iterator[Executor]:
             pool.shutdown(cancel_futures=True)
 
 
-def prepare(reader: Connection) -> None:
-    """Set up a worker: one thread, no notices, and an end when the pipe closes."""
+def prepare(reader: Connection, devices: SimpleQueue[str] | None) -> None:
+    """Set up a worker: a device of its own, one thread, no notices, and an end when the pipe closes."""
+    if devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()  # CUDA, which has not begun here, reads it once
     set_threads(1)
     os.environ["FASTREC_QUIET"] = "1"
     logging.getLogger("fastrec").setLevel(logging.ERROR)  # or each warns if it cannot save kernels

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from ..backend import BackendError, is_device_error, resolve, visible_devices
 from ..files import require_suffix, require_writable
-from ..kernels.cpu.threads import limit_threads
+from ..kernels.cpu.threads import get_threads, limit_threads
 from ..kernels.interruption import heard, uninterrupted
 from ..messages import shown
 from ..progress import progress_bar
@@ -20,6 +22,9 @@ from ..validation import as_bool, as_int
 from .executors import process_pool, run_tasks
 from .schema import Origin, Schema
 from .store import SUFFIXES, RunFile
+
+WorkerCount = int | Literal["all"] | None
+"""Number of worker processes: "all" is one for each core, or on "gpu" one for each device."""
 
 Advance = Callable[[float, str], object]
 
@@ -52,6 +57,10 @@ class Task(Protocol):
     @property
     def definition(self) -> Any:
         """Definition of the job."""
+
+    @property
+    def backend(self) -> str:
+        """Where it runs."""
 
     @property
     def cost(self) -> float:
@@ -97,7 +106,7 @@ class Execution:
         A run file, which is resumed and gets every trial as it finishes, or a CSV file for the result.
     progress : bool
         Whether to show a bar.
-    executor, workers : Executor, int or None
+    executor, workers : Executor, int, "all" or None
         Where the tasks run: on an executor, on that number of new processes, or else in this process.
 
     Raises
@@ -111,7 +120,7 @@ class Execution:
     out: str | os.PathLike[str] | None
     progress: bool
     executor: Executor | None
-    workers: int | None
+    workers: WorkerCount
 
     def __post_init__(self) -> None:
         as_bool("progress", self.progress)
@@ -124,10 +133,34 @@ class Execution:
             if self.executor is not None:
                 both = f"workers is {self.workers} and executor {shown(self.executor)}"
                 raise ValueError(f"{both}; give one of them")
-            as_int("workers", self.workers, 1, 2**16)
+            if self.workers != "all":
+                as_int("workers", self.workers, 1, 2**16)
         if self.out is not None:
             require_suffix(self.out, ".csv", *SUFFIXES)
             require_writable(self.out)
+
+    def resolve(self, backend: str | None, domain: str) -> str:
+        """The backend of the tasks; an executor may have devices where this process has none.
+
+        Raises BackendError if it cannot run here, ValueError if there are more workers than devices.
+        """
+        if self.executor is not None and backend == "gpu":
+            return backend
+        name = resolve(backend, domain=domain)
+        if name == "gpu" and self.workers is not None and self.workers != "all":
+            most = len(visible_devices())
+            if self.workers > most:
+                found = "1 device" if most == 1 else f"{most} devices"
+                raise ValueError(
+                    f'workers is {self.workers}, and backend "gpu" finds {found}; give at most one for each'
+                )
+        return name
+
+    def processes(self, backend: str) -> int | None:
+        """Number of worker processes, None if there are none."""
+        if self.workers == "all":
+            return len(visible_devices()) if backend == "gpu" else get_threads()
+        return self.workers
 
     def run(self, job: Job) -> Any:
         """Compute what is missing of a job, and return its result.
@@ -163,8 +196,12 @@ class Execution:
                         for part in task.run(file, advance):
                             finish(task, [part])
                 elif tasks:
-                    executor = executor or stack.enter_context(process_pool(self.workers or 1))
-                    run_tasks(run_on_one_thread, job.split(tasks, left), executor, finish)
+                    if executor is None:
+                        backend = tasks[0].backend
+                        number = self.processes(backend) or 1
+                        devices = visible_devices()[:number] if backend == "gpu" else ()
+                        executor = stack.enter_context(process_pool(number, devices))
+                    run_tasks(run_elsewhere, job.split(tasks, left), executor, finish)
         result = job.result()
         if self.out is not None and file is None:
             try:
@@ -185,7 +222,18 @@ def resume(job: Job, rows: Iterable[Sequence[Any]]) -> None:
         job.take(records, columns["backend"], sum(columns["seconds"]))
 
 
-def run_on_one_thread(task: Task) -> list[Part]:
-    """Run a task of an executor, which has enough workers for all cores."""
-    with limit_threads(1):
-        return list(task.run())
+def run_elsewhere(task: Task) -> list[Part]:
+    """Run a task of an executor: on one thread, as it has enough workers for all cores.
+
+    Raises BackendError, naming the device, for errors of CuPy's, which the caller may not have.
+    """
+    try:
+        with limit_threads(1):
+            return list(task.run())
+    except Exception as error:
+        if not is_device_error(error):
+            raise
+        number = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+        raise BackendError(
+            f"device {number} of {platform.node()} failed: {' '.join(str(error).split())}"
+        ) from None

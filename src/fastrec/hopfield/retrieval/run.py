@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...backend import move, resolve
+from ...backend import move
 from ...compilation import clock
-from ...jobs.run import Advance, Execution, Part
+from ...jobs.run import Advance, Execution, Part, WorkerCount
 from ...jobs.schema import origin
 from ...jobs.store import RunFile
 from ...messages import shown
@@ -51,7 +51,7 @@ def retrieval_curve(
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
-    workers: int | None = None,
+    workers: WorkerCount = None,
 ) -> RetrievalResult:
     """How close to a memory recall ends at each load, in networks of n units with random patterns.
 
@@ -131,7 +131,7 @@ def retrieval_scaling(
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
-    workers: int | None = None,
+    workers: WorkerCount = None,
 ) -> RetrievalResult:
     """`retrieval_curve` at each of several sizes, whose networks are independent.
 
@@ -177,7 +177,7 @@ def basin_map(
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
-    workers: int | None = None,
+    workers: WorkerCount = None,
 ) -> RetrievalResult:
     """`retrieval_curve` from each of several start overlaps, in the same networks.
 
@@ -282,11 +282,13 @@ class Task(NamedTuple):
 def retrieve(task: Task) -> Outcome:
     """Run a task, and count how its recalls end."""
     n, p, flips, trial, d, backend = task
+    b = min(d.probes, p)
+    if backend == "gpu":  # perhaps another device than that of the process that began the job
+        require_retrieval_memory(n, p, b, backend)
     seed = trial_seed(d.seed, n, p, trial)
     memories = random_patterns(p, n, seed, backend=backend, packed=True)
     network = HopfieldNetwork(n, backend=backend)
     network.store(memories)
-    b = min(d.probes, p)
     probes = corrupt(PackedStates._of(memories.words[:b], n), flips, seed, backend)
     recalled = network.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed)
     m = move(network._integer_overlaps(recalled.states), "cpu").astype(np.int64)
@@ -345,15 +347,21 @@ def measure(
     execution: Execution,
 ) -> RetrievalResult:
     """Check the arguments that all jobs share, and run all trials of the cases (n, p, flips), each once."""
-    name = resolve(backend, domain="hopfield")
+    name = execution.resolve(backend, domain="hopfield")
+    local = execution.executor is None and execution.workers is None
     trials = as_int("trials", trials, 1, 2**32 - 1)
     cases = list(dict.fromkeys(cases))
-    for n, p, _ in cases:
-        b = min(definition.probes, p)
-        require_memory(f"retrieval with n = {n}, p = {p}", n * p // 4 + n * b // 2 + 32 * b * p, backend=name)
+    if local or name != "gpu":
+        for n, p, _ in cases:
+            require_retrieval_memory(n, p, min(definition.probes, p), name)
     tasks = [Task(*case, trial, definition, name) for case in cases for trial in range(trials)]
     result: RetrievalResult = execution.run(RetrievalJob(tasks))
     return result
+
+
+def require_retrieval_memory(n: int, p: int, b: int, backend: str) -> None:
+    """Raise ValueError if recall of b of p patterns does not fit where the backend computes."""
+    require_memory(f"retrieval with n = {n}, p = {p}", n * p // 4 + n * b // 2 + 32 * b * p, backend=backend)
 
 
 def cases_from_memory(sizes: Iterable[int], alphas: ArrayLike, flips: float) -> list[tuple[int, int, int]]:

@@ -6,12 +6,20 @@ from collections.abc import Callable
 
 from ...backend import device
 from ...kernels import words
-from ...validation import available_memory
+from ...validation import available_memory, require_memory
 from .. import theory
 from ..states import MAX_UNITS
 
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MOST_AT_ONCE = 4096  # trials of one call on the gpu, all in memory at once
+# Blocks of the scan for each multiprocessor that keep a gpu busy: it holds 2 to 4 at once, and their ends are
+# a small part of so many.  A block has 16 memories and 128 units, as in kernels/gpu/capacity.py.
+BUSY, MEMORIES, UNITS = 64, 16, 128
+
+
+def require_scan_memory(n: int, limit: int, lanes: int, backend: str, cure: str = "") -> None:
+    """Raise ValueError if `scan_bytes` do not fit where the backend computes."""
+    require_memory(f"capacity of n = {n}", scan_bytes(n, limit, lanes, backend), cure, backend)
 
 
 def scan_bytes(n: int, limit: int, lanes: int, backend: str) -> int:
@@ -47,15 +55,16 @@ def one_trial_bytes(n: int, limit: int, multiprocessors: int) -> int:
 
 
 def trials_at_once(n: int, limit: int, backend: str, lanes: int = 1) -> tuple[int, int]:
-    """Fewest and most trials of one kernel call; lanes: threads of a CPU."""
+    """Fewest and most trials of one kernel call: what keeps all busy, what fits; lanes: threads of a CPU."""
     if backend != "gpu":
         return lanes, MAX_TRIALS
     free = available_memory(backend)
     assert free is not None
-    lanes = device().multiprocessors
-    fit = (free * 4 // 5 - rows_bytes(n, limit, lanes)) // trial_bytes(n, limit)
+    multiprocessors = device().multiprocessors
+    fit = (free * 4 // 5 - rows_bytes(n, limit, multiprocessors)) // trial_bytes(n, limit)
     most = min(MOST_AT_ONCE, max(1, fit))
-    return min(lanes, most), most
+    blocks = 64 * words(limit) // MEMORIES * -(-n // UNITS)
+    return min(-(-BUSY * multiprocessors // blocks), most), most
 
 
 def largest(fits: Callable[[int], bool]) -> int:

@@ -11,28 +11,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend import array_module, kernels, move, resolve
+from ...backend import array_module, kernels, move
 from ...compilation import clock
-from ...jobs.run import Advance, Execution, Part
+from ...jobs.run import Advance, Execution, Part, WorkerCount
 from ...jobs.schema import origin
 from ...jobs.store import RunFile
 from ...streams import Seed, read_seed, stream_key
 from ...threads import get_threads
-from ...validation import as_int, require_memory
+from ...validation import as_int
 from .. import theory
 from ..recall import Update
 from ..states import as_flips, as_sizes, read_flips
 from .definition import CapacityDefinition, Criterion, Stop
-from .memory import MAX_TRIALS, scan_bytes, trials_at_once
+from .memory import MAX_TRIALS, require_scan_memory, trials_at_once
 from .result import SCHEMA, CapacityResult, ScalingResult
 
 MAX_LOAD = 2**21  # sums of more overlaps would not fit 32 bits, as in kernels/cpu/capacity.py
 SLOWEST = 2e9  # n p^2 at the search limit in a second, on one thread of a slow CPU
 KEEP_SECONDS = 10  # between two times that the progress of a large trial is saved
 CHUNK_SECONDS = 0.5  # work of one kernel call: how often progress is shown and Ctrl-C noticed
-# Of a task for an executor, n p^2 at the search limit: some seconds on a core with AVX-512 VNNI.
-TASK_WORK = {"reference": 1e7, "cpu": 1e12, "gpu": 1e13}
+# Of a task for an executor, n p^2 at the search limit: some seconds on a core with AVX-512 VNNI, on a card.
+TASK_WORK = {"reference": 1e7, "cpu": 1e12, "gpu": 2e14}
 FEWEST_TASKS = 64  # if there are so many trials: enough for all workers
+LEAST_WORK = {"reference": 0.0, "cpu": 0.0, "gpu": 1e13}  # of a task: a tenth of a second fills a card
 
 
 def capacity(
@@ -134,7 +135,7 @@ def capacity_scaling(
     max_sweeps: int = 100,
     max_patterns: int | None = None,
     executor: Executor | None = None,
-    workers: int | None = None,
+    workers: WorkerCount = None,
 ) -> ScalingResult:
     """Capacities at several sizes, whose networks are independent.
 
@@ -154,9 +155,11 @@ def capacity_scaling(
         As of `capacity`.
     executor : concurrent.futures.Executor, optional
         Where trials run, in tasks of one thread each: any object with its `submit`, such as a Dask client's
-        ``get_executor()`` for several machines.  By default they run in this process on all threads.
-    workers : int, optional
-        Number of worker processes to start on this machine instead.  Scripts then need
+        ``get_executor()`` for several machines.  By default they run in this process on all threads.  If
+        backend="gpu" is given, devices are needed there only.
+    workers : int or "all", optional
+        Number of worker processes to start on this machine instead; "all" is one for each core.  On "gpu"
+        each has a device of its own, at most one for each that CUDA_VISIBLE_DEVICES shows.  Scripts then need
         ``if __name__ == "__main__":``.
 
     Returns
@@ -167,7 +170,9 @@ def capacity_scaling(
     Raises
     ------
     ValueError
-        Before any work, as `capacity` for all sizes, and if `out` is a run of another definition.
+        Before any work, as `capacity` for all sizes, if `out` is a run of another definition, and if there
+        are more workers than devices.  On an executor and on workers with devices, each asks for the memory
+        of its own device as it begins.
     OSError
         If `out` cannot be written.  After the work its attribute `result` is the result.
     ChildProcessError
@@ -185,9 +190,9 @@ def capacity_scaling(
         raise ValueError(f"sizes holds {repeated[0]} more than once; give each size once")
     trials = as_int("trials", trials, 1, MAX_TRIALS)
     execution = Execution(out, progress, executor, workers)
-    name = resolve(backend, domain="capacity")
+    name = execution.resolve(backend, domain="capacity")
     local = executor is None and workers is None
-    lanes = get_threads() if local else workers or 1
+    lanes = get_threads() if local else execution.processes(name) or 1
     number = None if corruption is None else as_int("corruption", corruption, 0, min(numbers))
     flips, seed, tasks = read_flips(flips, 1, "corruption", number), read_seed(seed), []
     units, share = (0, float(flips)) if isinstance(flips, (float, np.floating)) else (flips, 0.0)
@@ -198,9 +203,9 @@ def capacity_scaling(
         sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
         definition = CapacityDefinition(criterion, stop, int(units), update, sweeps, limit, seed, share)
         alone = local and name == "cpu" and kernels("capacity", name).one_by_one(n, limit, trials)
-        needed = scan_bytes(n, limit, 1 if alone else min(lanes, trials), name)
-        cure = "" if alone or name == "gpu" else f"; use fewer {'workers' if workers else 'threads'}"
-        require_memory(f"capacity of n = {n}", needed, cure, name)
+        if local or name != "gpu":
+            cure = "" if alone or name == "gpu" else f"; use fewer {'workers' if workers else 'threads'}"
+            require_scan_memory(n, limit, 1 if alone else min(lanes, trials), name, cure)
         tasks.append(Task(n, np.arange(trials), definition, name))
     result: ScalingResult = execution.run(CapacityJob(tasks))
     return result
@@ -234,7 +239,8 @@ class CapacityJob:
         return [task for task in tasks if task.cost]
 
     def split(self, tasks: list[Task], cost: float) -> list[Task]:
-        work = min(TASK_WORK[tasks[0].backend], cost / FEWEST_TASKS)
+        backend = tasks[0].backend
+        work = min(TASK_WORK[backend], max(LEAST_WORK[backend], cost / FEWEST_TASKS))
         return [piece for task in tasks for piece in task.cut(work)]
 
     def result(self) -> ScalingResult:
@@ -286,12 +292,9 @@ class Task(NamedTuple):
         return scan(self, file, advance)
 
     def cut(self, work: float) -> list[Task]:
-        """Tasks of at most this work, or of one trial."""
-        step = max(1, int(work / self.work))
-        return [
-            self._replace(trials=self.trials[first : first + step])
-            for first in range(0, len(self.trials), step)
-        ]
+        """Tasks of equal numbers of trials, and at most this work or one trial."""
+        pieces = -(-len(self.trials) // max(1, int(work / self.work)))
+        return [self._replace(trials=trials) for trials in np.array_split(self.trials, pieces)]
 
 
 def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[Part]:
@@ -303,13 +306,19 @@ def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[
             yield scan_network(task, trial, file, advance)
         return
     kernel, xp = module.capacity_scan, array_module(task.backend)
+    if task.backend == "gpu":  # perhaps another device than that of the process that began the job
+        require_scan_memory(n, d.max_patterns, 1, task.backend)
     fewest, most = trials_at_once(n, d.max_patterns, task.backend, get_threads())
     done, chunk = 0, fewest
     if task.backend == "cpu":
         chunk *= max(1, int(CHUNK_SECONDS * SLOWEST / task.work))
+    elif task.backend == "gpu" and advance is None:  # nobody hears of parts of a task of an executor
+        chunk = most
     while done < len(task.trials):
         begin = clock()
         trials = task.trials[done : done + chunk]
+        if task.backend == "gpu" and advance is not None:
+            advance(0, f"{task.label}, {len(trials)} trial{'s at once' * (len(trials) > 1)}")
         counts, censored = xp.empty(len(trials), dtype=np.int64), xp.empty(len(trials), dtype=np.bool_)
         kernel(stream_key(d.seed, n), n, xp.asarray(trials), *d.kernel_arguments(n), counts, censored)
         columns = (np.full(len(trials), n), trials, move(counts, "cpu"), move(censored, "cpu"))
