@@ -74,6 +74,7 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "dask_jobqueue", stand_in(SLURMCluster=Cluster))
     monkeypatch.setitem(sys.modules, "dask_kubernetes.operator", stand_in(KubeCluster=Cluster))
+    monkeypatch.setitem(sys.modules, "dask_cuda", stand_in(LocalCUDACluster=Cluster))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python", "console")])
@@ -85,6 +86,8 @@ def test_code_prints_what_the_page_says(page, request, tmp_path, monkeypatch, ca
         request.getfixturevalue("clusters")
     if page == "docs/how-to/gpu.md":
         monkeypatch.setenv("FASTREC_BACKEND", request.getfixturevalue("gpu"))
+    elif 'backend="gpu"' in PAGES[page]:
+        request.getfixturevalue("gpu")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "hear_interrupts", lambda: None)
     namespace: dict[str, Any] = {"__name__": "page"}
