@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
+import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -32,13 +34,16 @@ from gpu import (  # noqa: E402
     expected,
     kernels,
     measure,
+    results,
     sanitizer,
+    scaling,
     suite,
 )
 from gpu import card as gpu_card  # noqa: E402
 from gpu.report import Report, Skipped  # noqa: E402
 from gpu.steps import STEPS  # noqa: E402
 
+DOCS = Path(__file__).parents[1] / "docs"
 APART = ("kernels:", "suite:", "sanitizer:")  # have tests of their own
 DEFAULT, OTHERS = (
     [step.job for step in STEPS if step.default is default and not step.job.startswith(APART)]
@@ -66,6 +71,7 @@ class Forbidden(ModuleType):
 @pytest.fixture(autouse=True)
 def card(monkeypatch: pytest.MonkeyPatch) -> None:
     """What only benchmarks ask of CuPy, rates that cannot be emulated, workers that have the emulator."""
+    monkeypatch.syspath_prepend(Path(__file__).parent / "emulated")
     for where, name, value in (
         (cupy.cuda, "Event", Event),
         (cupy.cuda, "get_elapsed_time", lambda start, end: 1e3 * (end.time - start.time)),
@@ -122,6 +128,24 @@ def test_other_jobs(report: Report, name: str) -> None:
     assert rows(report) and all(row["checked"] for row in rows(report).values())
 
 
+def test_the_main_job_becomes_a_table_and_a_figure(report: Report, without_cpu: None, tmp_path: Path) -> None:
+    scaling.main_job(report)
+    results.append(report.path, {"card": "Emulated", "capability": "9.0"})
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    shutil.copy(DOCS / "results/README.md", folder)
+    spec = importlib.util.spec_from_file_location("card", DOCS / "results/card.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for _ in range(2):
+        module.write(scaling.run_file(report.path), folder)
+    text = (folder / "README.md").read_text()
+    assert text.count("Emulated, compute capability 9.0") == text.count("(card.svg)") == 1
+    assert "Not measured yet" not in text and "- n = 130: " in text
+    assert re.search(r"^ +60 +8 ", text, re.MULTILINE)
+    assert b"<svg" in (folder / "card.svg").read_bytes()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("step", kernels.FILES)
 def test_kernels(report: Report, without_cpu: None, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
@@ -142,6 +166,10 @@ class Idle:
 
     def __call__(self, *arguments: Any, **options: Any) -> None:
         pass
+
+
+def test_every_file_of_kernels_has_a_step() -> None:
+    assert {file for files in kernels.FILES.values() for file in files} == set(kernels.cuda.KERNELS)
 
 
 @pytest.mark.parametrize("step", kernels.FILES)
@@ -208,7 +236,15 @@ def test_kernels_that_no_case_launches_are_named(report: Report) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["capacity, n = 60", "recall, n = 400, p = 60", "overlaps, n = 400", "losses of fit", "text"]
+    "name",
+    [
+        "capacity, n = 60",
+        "main job, n = 130",
+        "recall, n = 400, p = 60",
+        "overlaps, n = 400",
+        "losses of fit",
+        "text",
+    ],
 )
 def test_expected_values(name: str) -> None:
     """Those that take little time; of losses the last digits may differ elsewhere."""

@@ -1,4 +1,4 @@
-"""Expected values of jobs, computed on the CPU in about ten minutes; run by scripts/gpu-expected.
+"""Expected values of jobs, computed on the CPU in about fifteen minutes; run by scripts/gpu-expected.
 
 With names as arguments, only these values are computed.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from . import capacity, million, training
+from . import capacity, million, scaling, training
 from .measure import EXPECTED
 
 VALUES: dict[str, Callable[[str], Any]] = {
@@ -22,6 +22,10 @@ VALUES: dict[str, Callable[[str], Any]] = {
     **{
         f"recall, n = {n}, p = {p}": partial(million.recall_digest, p=p, n=n)
         for p, n in (*million.FEW, *million.SMALL)
+    },
+    **{
+        f"main job, n = {n}": partial(scaling.counts, n=n, trials=trials)
+        for n, trials, _ in (*scaling.FULL[:1], *scaling.SMALL)
     },
     **{f"overlaps, n = {n}": partial(million.first_overlaps, n=n) for n in (400, 1_000_000)},
     "losses of fit": training.fit_losses,
