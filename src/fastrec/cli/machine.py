@@ -102,6 +102,8 @@ def info() -> None:
 
         scan, recall = largest_that_fits(device_memory()[0], device().multiprocessors)
         show(f"device    {describe_device()}")
+        if (number := len(visible_devices())) > 1:
+            show(f"devices   {number}, all of which --workers all takes")
         show(f"room      for a capacity trial with n = {scan}, async recall at load 0.1 with n = {recall}")
 
 
