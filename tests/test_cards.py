@@ -229,6 +229,31 @@ def test_an_executor_may_have_cards_where_there_is_none(cards: Any, monkeypatch:
             fastrec.retrieval_curve(20, 0.1, backend="gpu", executor=pool)
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::UserWarning")  # of distributed, as it ends
+def test_workers_of_dask_have_cards_that_the_client_lacks(cards: Any) -> None:
+    """As dask-cuda starts them: each with all cards in CUDA_VISIBLE_DEVICES, its own first."""
+    distributed = pytest.importorskip("distributed")
+    expected = fastrec.capacity_scaling([20, 40], 12, backend="reference")
+    cards(2, "")
+    workers = {
+        listed: {
+            "cls": distributed.Nanny,
+            "options": {"nthreads": 1, "env": {"CUDA_VISIBLE_DEVICES": listed}, "dashboard": False},
+        }
+        for listed in ("0,1", "1,0")
+    }
+    scheduler = {"cls": distributed.Scheduler, "options": {"port": 0, "dashboard": False}}
+    with (
+        distributed.SpecCluster(workers, scheduler, silence_logs=50) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        seen = client.run(card_of, Question(1)).values()
+        assert {(listed, bus) for _, listed, bus, _ in seen} == {("0,1", 0), ("1,0", 1)}
+        executor = client.get_executor()
+        found = fastrec.capacity_scaling([20, 40], 12, backend="gpu", executor=executor, progress=False)
+    assert equal(found, expected) and {result.backend for result in found} == {"gpu"}
+
+
 def test_batches_are_committed_as_they_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupted run has what its card had done in the run file; the bar says what is under way."""
     path, said = tmp_path / "a.db", []
