@@ -27,7 +27,7 @@ from .memory import MAX_TRIALS, require_scan_memory, trials_at_once
 from .result import SCHEMA, CapacityResult, ScalingResult
 
 MAX_LOAD = 2**21  # sums of more overlaps would not fit 32 bits, as in kernels/cpu/capacity.py
-SLOWEST = 2e9  # n p^2 at the search limit in a second, on one thread of a slow CPU
+SLOWEST, SMALL_CARD = 2e9, 5e12  # n p^2 at the search limit in a second, on a thread of a slow CPU, on a card
 KEEP_SECONDS = 10  # between two times that the progress of a large trial is saved
 CHUNK_SECONDS = 0.5  # work of one kernel call: how often progress is shown and Ctrl-C noticed
 # Of a task for an executor, n p^2 at the search limit: some seconds on a core with AVX-512 VNNI, on a card.
@@ -312,11 +312,11 @@ def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[
     done, chunk = 0, fewest
     if task.backend == "cpu":
         chunk *= max(1, int(CHUNK_SECONDS * SLOWEST / task.work))
-    elif task.backend == "gpu" and advance is None:  # nobody hears of parts of a task of an executor
-        chunk = most
+    elif task.backend == "gpu":  # nobody hears of parts of a task of an executor
+        chunk = most if advance is None else max(fewest, int(CHUNK_SECONDS * SMALL_CARD / task.work))
     while done < len(task.trials):
         begin = clock()
-        trials = task.trials[done : done + chunk]
+        trials = task.trials[done : done + min(chunk, most)]
         if task.backend == "gpu" and advance is not None:
             advance(0, f"{task.label}, {len(trials)} trial{'s at once' * (len(trials) > 1)}")
         counts, censored = xp.empty(len(trials), dtype=np.int64), xp.empty(len(trials), dtype=np.bool_)
@@ -326,8 +326,8 @@ def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[
         yield Part(columns, origin(task.backend, seconds / len(trials)), task.work * len(trials))
         done += len(trials)
         # Whole rounds of the threads, at most four times more than before.
-        rounds = min(CHUNK_SECONDS / seconds, 4) * chunk / fewest
-        chunk = min(fewest * max(1, int(rounds)), most)
+        rounds = min(CHUNK_SECONDS / seconds, 4) * len(trials) / fewest
+        chunk = fewest * max(1, int(rounds))
 
 
 def scan_network(task: Task, trial: int, file: RunFile | None, advance: Advance | None) -> Part:
