@@ -260,7 +260,9 @@ def test_plans_are_as_counted() -> None:
     assert without.members > 1 and not without.clustered and without.resident
     large = plan("Elman", 16, 1024)
     assert large.members >= 16 and not large.clustered and large.resident
-    assert plan("Elman", 64, 1024, "Bf16").clustered  # half of 256 KB a block in registers
+    # In a cluster each block would store 16 kB, at 16 bytes a clock.
+    assert plan("Elman", 64, 1024, "Bf16").members == 16 and not plan("Elman", 64, 1024, "Bf16").clustered
+    assert plan("Lstm", 64, 128).clustered
     assert plan("Elman", 4096, 64).members == 1
     assert not plan("Lstm", 1, 2000).resident  # 64 MB of weights
     with pytest.raises(ValueError, match="hidden_size is 10000000"):

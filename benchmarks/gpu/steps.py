@@ -38,6 +38,14 @@ STEPS = (
     Step("couplings", "couplings:couplings", 60, 180, False, "couplings, checked by the CPU"),
     Step("fields", "fields:fields", 60, 180, False, "local fields, checked by the CPU"),
     Step("recall", "recall:recall", 60, 240, False, "recall in several forms, checked by the CPU"),
+    Step(
+        "plans",
+        "plans:plans",
+        60,
+        180,
+        False,
+        "steps of recurrent networks by other plans than the one chosen",
+    ),
     Step("generation", "generation:generation", 60, 180, False, "texts drawn by a GRU, beside PyTorch"),
     Step(
         "million-on-cpu", "million:on_cpu", 500, 900, False, "a million units, checked by the CPU, in 50 GB"

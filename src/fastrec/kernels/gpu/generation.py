@@ -104,8 +104,8 @@ def shared_bytes(net: Net, product: Product, plan: Plan) -> int:
 
 
 def step_clocks(net: Net, product: Product, plan: Plan, teams: int, card: Card) -> float:
-    """Clocks that a step of all teams is reckoned to take."""
-    out_work = works(net, product, plan.members)[1]
+    """Clocks that a step of all teams is estimated to take."""
+    step_work, out_work = works(net, product, plan.members)
     step, out = layouts(net, product, plan)
     rows, last = plan.rows, 2 * net.layers - 1
     teams_at_once = min(teams, card.multiprocessors // plan.members)
@@ -116,10 +116,12 @@ def step_clocks(net: Net, product: Product, plan: Plan, teams: int, card: Card) 
         streamed += weights * (matrix >= plan.resident)
         moved = weights * (1 + (matrix >= plan.resident)) + 2 * parts * rows * placed.width * product.real
         clocks += recurrent.product_clocks(product, rows, placed.depth, placed.jobs, moved)
-    clocks = max(clocks, streamed * at_once / recurrent.L2_BYTES)
+    clocks = max(clocks, recurrent.l2_clocks(streamed, at_once))
+    function = recurrent.element_clocks(CELLS[net.cell], rows, step_work.share, plan.parts, False)
+    clocks += net.layers * function + (3 * net.layers + 4) * recurrent.BARRIER
     if plan.members > 1:
-        for words in (*net.layers * (out_work.run * product.operand,), out_work.share * product.real):
-            clocks += recurrent.message_clocks(rows * plan.members * words, at_once)
+        for handed in (*net.layers * (out_work.run * product.operand,), out_work.share * product.real):
+            clocks += recurrent.message_clocks(rows, plan.members, handed, at_once)
     clocks += LOGIT * min(rows * (-(-net.i // THREADS) + 8), -(-rows // 8) * -(-net.i // 32))
     return clocks * -(-teams // teams_at_once)
 

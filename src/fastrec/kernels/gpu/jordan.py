@@ -8,9 +8,11 @@ import cupy
 
 from .module import JORDAN_ROWS, launch, multiprocessors, pieces_a_launch, shared_limit
 from .recurrent import (
+    BARRIER,
+    CHAIN,
+    LOAD,
     MULTIPLY_ADDS,
     PRODUCTS,
-    STEP,
     THREADS,
     kind_of,
     layout,
@@ -56,7 +58,8 @@ def launch_rows(
     each = many if k * b > 256 and many * row <= limit else few
     if each * row > limit:
         raise ValueError(f"hidden_size is {h}; {each} of its rows do not fit the shared memory of a block")
-    clocks = t * (2 * STEP + 2 * each * o * h / MULTIPLY_ADDS) * -(-k * b // (each * multiprocessors()))
+    step = 2 * (LOAD + CHAIN + 2 * BARRIER + each * o * h / MULTIPLY_ADDS)
+    clocks = t * step * -(-k * b // (each * multiprocessors()))
     pieces_a_launch(f"{t} steps of a Jordan network", clocks)
     packed = (pack(W, kind, 1, 1, part, 1, back) for W, part in zip((W_rec, W_out), parts, strict=True))
     arguments = (*before, *packed, *between, b, t, h, o, *parts, *after)

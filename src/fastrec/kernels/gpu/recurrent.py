@@ -34,11 +34,32 @@ THREADS = 256  # as in cuda/products.cuh
 CLUSTER = 8  # blocks of a cluster, as in cuda/recurrent.cuh
 PIECE = 3  # words, of four, that a piece of a message brings, as in cuda/mail.cuh
 
-# Of a Hopper card, in a clock: of a multiprocessor multiply-adds of float32 and bytes of shared memory, of
-# all of them bytes from L2; in clocks: an mma, a message to the team in global memory, another turn of one, a
-# barrier of a cluster, and what every step costs besides.
-MULTIPLY_ADDS, SHARED_BYTES, L2_BYTES = 128, 128, 2500
-MMA, MESSAGE, TURN, CLUSTER_BARRIER, STEP = 1.5, 1300, 500, 600, 500
+# What a multiprocessor of a Hopper card does in a clock.  [CUDA]: CUDA C++ Programming Guide; [L24], [L25]:
+# Luo et al., arXiv:2402.13499 and 2501.12084; [B24]: Burtchell and Burtscher, IISWC 2024; [SASS]: counted in
+# machine code for 9.0.  `gpu-check --only plans` compares the estimates with a card's times.
+MULTIPLY_ADDS = 128  # of float32 [CUDA]
+SHARED_BYTES = 128  # 32 banks of four bytes [CUDA]
+ISSUED = 4  # instructions of a warp each [CUDA]
+L2_BYTES, L2_BYTES_OF_ALL = (
+    64,
+    5000,
+)  # for one (assumed), and for all together (5120 on an A100: its whitepaper)
+REMOTE_BYTES = 16  # to the shared memory of a cluster: 3.27 TB/s over 114 multiprocessors [L24, fig. 8]
+
+# Clocks.
+MMA = (
+    1.6  # of one product of 2048 multiply-adds, at the 63 % of the peak rate that mma.sync reaches [L25, 6.2]
+)
+SHARED_LOAD = 29  # [L25, table 3]
+BARRIER = 37  # of a block of 8 warps [B24, on an A100]
+LOAD = 336  # from L2, between 258 near and 414 far [L25, table 4]
+HANDOFF = 620  # from a store to a look by another: 283 (161 ns, Chips and Cheese 2023) to 956 [L25, v1, 7.1]
+REMOTE = 200  # to the shared memory of another block of a cluster, 184 to 213 [L25, 7.1]
+CHAIN = 150  # dependent instructions of a cell's function [SASS]
+
+# Instructions [SASS]: of an element of a step forward, for itself and a gate; back, for itself and a value
+# that is read ahead; to add up four parts of a sum; of a piece of a message that is received.
+FORWARD, GATE, BACKWARD, AHEAD, FOUR_PARTS, RECEIVED = 25, 54, 58, 20, 36, 26
 
 
 class Product(NamedTuple):
@@ -200,20 +221,39 @@ def product_clocks(product: Product, rows: int, depth: int, jobs: int, moved: in
     else:
         work = rows * depth * jobs * (product.real // 4) / MULTIPLY_ADDS
         moved += depth * jobs * rows * product.real // 16 * SHARED_BYTES // 32
-    return max(work, moved / SHARED_BYTES) + STEP
+    return max(work, moved / SHARED_BYTES) + 2 * SHARED_LOAD
 
 
-def message_clocks(handed: int, at_once: int) -> float:
-    """Estimated clocks to hand so many bytes to a team through global memory, `at_once` blocks doing so."""
-    # Of each word half is its number; a thread waits for 16 of them at a time.
-    turns = -(-handed // 4 // (16 * THREADS))
-    return MESSAGE + (turns - 1) * TURN + 2 * handed * at_once / L2_BYTES
+def element_clocks(cell: Cell, rows: int, units: int, parts: int, backward: bool) -> float:
+    """Estimated clocks of a step's function of so many units of each row, their sums in `parts`, in one
+    block."""
+    sums = FOUR_PARTS * -(-parts // 4)
+    if backward:
+        instructions = BACKWARD + AHEAD * values_ahead(cell, True) + sums
+    else:
+        instructions = FORWARD + cell.gates * (GATE + sums)
+    lanes = 1 << (units - 1).bit_length()  # of a row, up to a block's
+    warps = rows * -(-units // 32) if lanes >= 32 else -(-rows * lanes // 32)
+    return warps * instructions / ISSUED + CHAIN
+
+
+def l2_clocks(nbytes: int, at_once: int) -> float:
+    """Estimated clocks in which so many blocks at once get as many bytes each from L2."""
+    return nbytes / min(L2_BYTES, L2_BYTES_OF_ALL / at_once)
+
+
+def message_clocks(rows: int, members: int, handed: int, at_once: int) -> float:
+    """Estimated clocks to hand so many bytes of each row and member to a team through global memory,
+    `at_once` blocks doing so."""
+    pieces = mail_pieces(rows, members, handed) // 2
+    received = max(l2_clocks(16 * pieces, at_once), pieces * RECEIVED / (32 * ISSUED))
+    return HANDOFF + LOAD + received + BARRIER
 
 
 def step_clocks(
     cell: str, product: Product, h: int, plan: Plan, teams: int, backward: bool, card: Card
 ) -> float:
-    """Clocks that a step of all teams is reckoned to take."""
+    """Clocks that a step of all teams is estimated to take."""
     part = work(cell, product, h, plan.members, plan.times, backward)
     placed, rows = layout(product, part.inputs, part.columns, plan.parts), plan.rows
     processors = card.multiprocessors // CLUSTER * CLUSTER if plan.clustered else card.multiprocessors
@@ -228,21 +268,21 @@ def step_clocks(
     )
     clocks = product_clocks(product, rows, plan.times * placed.depth, placed.jobs, moved)
     if not plan.resident:
-        clocks = max(clocks, weights * at_once / L2_BYTES + STEP)
-    handed = rows * plan.times * part.inputs * product.operand
+        clocks = max(clocks, l2_clocks(weights, at_once))
+    clocks += element_clocks(CELLS[cell], rows, part.share, plan.parts, backward) + 2 * BARRIER
+    handed = part.run * product.operand
     if plan.clustered:
-        clocks += CLUSTER_BARRIER + handed / 32
+        clocks += REMOTE + SHARED_LOAD + rows * handed * CLUSTER / REMOTE_BYTES
     elif plan.members > 1:
-        clocks += message_clocks(handed, at_once)
+        clocks += message_clocks(rows, plan.members, handed, at_once)
     return clocks * -(-teams // teams_at_once)
 
 
-@functools.lru_cache(maxsize=1024)
-def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Card) -> Plan:
-    """The cheapest plan for k networks of b rows and h hidden units, and a product of PRODUCTS.
-
-    Raises ValueError if what a block must hold does not fit its shared memory, however many share the work.
-    """
+def candidates(
+    cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Card
+) -> list[tuple[float, Plan]]:
+    """Plans for k networks of b rows and h hidden units, and a product of PRODUCTS, each with the clocks that
+    a step is estimated to take."""
     plans: list[tuple[float, Plan]] = []
     product = PRODUCTS[kind]
     sizes = {size * 2**i for i in range(card.multiprocessors.bit_length()) for size in (1, 3)}
@@ -267,6 +307,16 @@ def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Car
             plans += [(step_clocks(cell, product, h, each, teams, backward, card), each) for each in fitting]
         if rows >= b:
             break
+    return plans
+
+
+@functools.lru_cache(maxsize=1024)
+def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Card) -> Plan:
+    """The cheapest of the candidates.
+
+    Raises ValueError if what a block must hold does not fit its shared memory, however many share the work.
+    """
+    plans = candidates(cell, kind, k, b, h, backward, card)
     if not plans:
         raise ValueError(f"hidden_size is {h}; a step does not fit the shared memory of the card's blocks")
     return min(plans, key=lambda each: each[0])[1]

@@ -45,7 +45,7 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
   i64 before = (own.network * blocks + team.rank) * times * shape.depth * shape.jobs;
   Weights<P, ROWS, P::template HELD<ROWS>> weights(shape, packed + before, int(times), store.weights, resident);
   int elements = ROWS * share;
-  each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+  each_element(own.rows, own.units, [&](int r, int j) {
     const T* from = state + (own.row + r) * C::STATES * h + own.first + j;
     team.made[r * team.made_pitch + j] = P::operand(from[0]);
     if (C::BEFORE || C::STATES == 2) store.state[r * share + j] = from[C::STATES == 2 ? h : 0];
@@ -53,7 +53,7 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
 
   auto fetch = [&](int step) {
     T* into = store.ahead + step % 2 * C::GATES * elements;
-    each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+    each_element(own.rows, own.units, [&](int r, int j) {
       const T* from = z + ((own.row + r) * t + step) * C::GATES * h + own.first + j;
 #pragma unroll
       for (int gate = 0; gate < C::GATES; gate++) copy_value(into + gate * elements + r * share + j, from + gate * h);
@@ -71,7 +71,7 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
     copy_wait<1>();
     __syncthreads();
     const T* now = store.ahead + step % 2 * C::GATES * elements;
-    each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+    each_element(own.rows, own.units, [&](int r, int j) {
       int e = r * share + j, unit = own.first + j;
       i64 place = (own.row + r) * t + step;
       T value = 0;
@@ -127,7 +127,7 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
   T* carry = store.state;              // dE/dh from later steps
   T* direct = carry + ROWS * share;    // of it, what bypasses the product
   T* c_carry = direct + ROWS * share;  // dE/dc from later steps
-  each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+  each_element(own.rows, own.units, [&](int r, int j) {
     const T* last = d_last + (own.row + r) * C::STATES * h + own.first + j;
     int e = r * share + j;
     carry[e] = last[0];
@@ -136,7 +136,7 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
   });
 
   auto fetch = [&](int step) {
-    each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+    each_element(own.rows, own.units, [&](int r, int j) {
       i64 row = own.row + r, place = row * t + step;
       int unit = own.first + j;
       if (step >= length[r]) return;
@@ -165,7 +165,7 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
     copy_wait<1>();
     __syncthreads();
     const T* now = store.ahead + (step & 1) * AHEAD * elements;
-    each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+    each_element(own.rows, own.units, [&](int r, int j) {
       int e = r * share + j, unit = own.first + j;
       i64 place = (own.row + r) * t + step;
       if (step + 1 < length[r]) carry[e] = weights.product(store.partial, r, j) + direct[e];
@@ -191,7 +191,7 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
     if (step >= 0) team.hand_on();
   }
   team.part();
-  each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+  each_element(own.rows, own.units, [&](int r, int j) {
     T* into = d_state + (own.row + r) * C::STATES * h + own.first + j;
     into[0] = carry[r * share + j];
     if (C::STATES == 2) into[h] = c_carry[r * share + j];

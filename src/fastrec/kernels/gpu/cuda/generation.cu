@@ -275,7 +275,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   int s = feeds_back ? i : h;
   auto each_state = [&](auto use) {
     for (int part = 0; part < layers * states; part++)
-      each_element<ROWS>(own.rows, state_units, [&](int r, int j) {
+      each_element(own.rows, state_units, [&](int r, int j) {
         i64 row = i64(part / states) * b + own.row + r;
         use(part * ROWS * state_size + r * state_units + j, (row * states + part % states) * s + state_first + j);
       });
@@ -285,7 +285,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   each_state([&](int e, i64 place) { states_now[e] = state[place]; });
   __syncthreads();
   for (int layer = 0; layer < layers; layer++)
-    each_element<ROWS>(own.rows, s, [&](int r, int j) {
+    each_element(own.rows, s, [&](int r, int j) {
       T value = state[(i64(layer) * b + own.row + r) * states * s + j];
       if (feeds_back)
         feed(j / out_share, r, j % out_share, value);
@@ -341,7 +341,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       }
       __syncthreads();
       if (hidden)
-        each_element<ROWS>(own.rows, own.units, [&](int r, int j) {
+        each_element(own.rows, own.units, [&](int r, int j) {
           T given[gates], rec[gates], keep[C::KEPT];
 #pragma unroll
           for (int gate = 0; gate < gates; gate++) {
@@ -360,7 +360,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
           made[r * run + j] = P::operand(value);
         });
       else
-        each_element<ROWS>(own.rows, out_units, [&](int r, int j) {
+        each_element(own.rows, out_units, [&](int r, int j) {
           T value = forward.product(more_sums, r, j) + b_out[out_first + j];
           if (feeds_back && now < end[r]) states_now[r * out_units + j] = value;
           made_out[r * out_share + j] = value;
@@ -369,9 +369,9 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       if (members == 1) {
         // Rows of `made` and of what reads it lie apart by different pitches.
         if (hidden)
-          each_element<ROWS>(own.rows, run, [&](int r, int j) { in[(layer * ROWS + r) * pitch + j] = made[r * run + j]; });
+          each_element(own.rows, run, [&](int r, int j) { in[(layer * ROWS + r) * pitch + j] = made[r * run + j]; });
         else
-          each_element<ROWS>(own.rows, i, [&](int r, int j) { logits[r * wide + j] = made_out[r * wide + j]; });
+          each_element(own.rows, i, [&](int r, int j) { logits[r * wide + j] = made_out[r * wide + j]; });
       } else if (hidden)
         mail_of(layer).send(now + 1, rank, own.rows, reinterpret_cast<const u32*>(made), hidden_words);
       else
@@ -380,7 +380,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
     if (!drawing) continue;
     if (feeds_back)
       for (int member = 0; member < members; member++)
-        each_element<ROWS>(own.rows, min(out_share, i - member * out_share), [&](int r, int j) {
+        each_element(own.rows, min(out_share, i - member * out_share), [&](int r, int j) {
           feed(member, r, j, logits[r * wide + member * out_share + j]);
         });
     for (int r = group.number(); r < own.rows; r += group.count()) {

@@ -33,12 +33,12 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   unsigned char* free = shared;
   Link<P, ROWS> y(free, o, h, recurrent_parts, W_rec, own), s(free, h, o, out_parts, W_out, own);
   T* partial = reinterpret_cast<T*>(free);
-  each_element<ROWS>(own.rows, o, [&](int r, int j) { y.set(r, j, state[(own.row + r) * o + j]); });
+  each_element(own.rows, o, [&](int r, int j) { y.set(r, j, state[(own.row + r) * o + j]); });
   __syncthreads();
   for (int step = 0; step < own.steps; step++) {
     y.multiply(partial);
     __syncthreads();
-    each_element<ROWS>(own.rows, h, [&](int r, int j) {
+    each_element(own.rows, h, [&](int r, int j) {
       i64 at = ((own.row + r) * t + step) * h + j;
       T value = step < length[r] ? activate(z[at] + y.weights.product(partial, r, j), activation) : T(0);
       hidden[at] = value;
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
     __syncthreads();
     s.multiply(partial);
     __syncthreads();
-    each_element<ROWS>(own.rows, o, [&](int r, int j) {
+    each_element(own.rows, o, [&](int r, int j) {
       T value = step < length[r] ? s.weights.product(partial, r, j) + b_out[own.network * o + j] : T(0);
       outputs[((own.row + r) * t + step) * o + j] = value;
       y.set(r, j, value);
@@ -76,12 +76,12 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   Link<P, ROWS> y(free, o, h, out_parts, W_out, own);        // dE/dy
   T* carry = reinterpret_cast<T*>(free);                     // (rows, o): dE/dy from later steps
   T* partial = carry + ROWS * o;
-  each_element<ROWS>(own.rows, o, [&](int r, int j) { carry[r * o + j] = d_last[(own.row + r) * o + j]; });
+  each_element(own.rows, o, [&](int r, int j) { carry[r * o + j] = d_last[(own.row + r) * o + j]; });
   __syncthreads();
   for (int step = own.steps - 1; step >= -1; step--) {
     if (step + 1 < own.steps) s.multiply(partial);
     __syncthreads();
-    each_element<ROWS>(own.rows, o, [&](int r, int j) {
+    each_element(own.rows, o, [&](int r, int j) {
       if (step + 1 < length[r]) carry[r * o + j] = s.weights.product(partial, r, j);
       if (step < 0) return;
       i64 at = ((own.row + r) * t + step) * o + j;
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
     __syncthreads();
     y.multiply(partial);
     __syncthreads();
-    each_element<ROWS>(own.rows, h, [&](int r, int j) {
+    each_element(own.rows, h, [&](int r, int j) {
       i64 at = ((own.row + r) * t + step) * h + j;
       T d_h = step < length[r] ? d_hidden[at] + y.weights.product(partial, r, j) : T(0);
       T d = d_h * slope(hidden[at], activation);
@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
     });
     __syncthreads();
   }
-  each_element<ROWS>(own.rows, o, [&](int r, int j) { d_state[(own.row + r) * o + j] = carry[r * o + j]; });
+  each_element(own.rows, o, [&](int r, int j) { d_state[(own.row + r) * o + j] = carry[r * o + j]; });
   each_padded(own, t, [=](i64 place, int j) {
     d_z[place * h + j] = 0;
     if (d_total) d_total[place * h + j] = 0;

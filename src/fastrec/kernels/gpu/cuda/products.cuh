@@ -50,9 +50,20 @@ template <class T> struct Exact {
       const T *in = inputs + part * s.depth, *w = rest + job;
       Sums<ROWS> sums = {};
       if constexpr (HELD >= AT_ONCE) {
+        auto add = [&](int x) { sums.add(in + x, s.pitch, {held[x], held[x + 1], held[x + 2], held[x + 3]}); };
+        // Most of them without asking for each whether it is held, which takes as long as its product.
+        constexpr int RUN = 32;
 #pragma unroll
-        for (int x = 0; x < HELD; x += AT_ONCE)
-          if (x < kept) sums.add(in + x, s.pitch, {held[x], held[x + 1], held[x + 2], held[x + 3]});
+        for (int run = 0; run < HELD && run < kept; run += RUN) {
+          if (run + RUN <= kept && run + RUN <= HELD) {
+#pragma unroll
+            for (int x = run; x < run + RUN && x < HELD; x += AT_ONCE) add(x);
+          } else {
+#pragma unroll
+            for (int x = run; x < run + RUN && x < HELD; x += AT_ONCE)
+              if (x < kept) add(x);
+          }
+        }
       }
 #pragma unroll 2
       for (int x = kept; x < s.depth; x += AT_ONCE) {
@@ -241,19 +252,30 @@ template <class P, int ROWS, int HELD> struct Weights {
 
   // The product for one row and column.
   __device__ __forceinline__ typename P::Real product(const typename P::Real* partial, int r, int c) const {
+    constexpr int AT_ONCE = 4;
     typename P::Real sum = 0;
-    for (int part = 0; part < shape.parts; part++) sum += partial[(part * ROWS + r) * shape.width + c];
+#pragma unroll 1
+    for (int first = 0; first < shape.parts; first += AT_ONCE) {
+      typename P::Real some[AT_ONCE];
+#pragma unroll
+      for (int i = 0; i < AT_ONCE; i++)
+        some[i] = first + i < shape.parts ? partial[((first + i) * ROWS + r) * shape.width + c] : 0;
+      sum += (some[0] + some[1]) + (some[2] + some[3]);
+    }
     return sum;
   }
 };
 
-// The rows and columns of a block's work, dealt to its threads without a division: CELL_THREADS / ROWS of them a row.
-template <int ROWS, class Use> __device__ __forceinline__ void each_element(int rows, int columns, Use use) {
-  constexpr int STRIDE = CELL_THREADS / ROWS;
-  int r = threadIdx.x / STRIDE;
-  if (r >= rows) return;
+// Calls use(r, j) for all of so many rows and columns, which are dealt to the threads of a block without a division: as
+// many to a row as the power of two that its columns need.
+template <class Use> __device__ __forceinline__ void each_element(int rows, int columns, Use use) {
+  constexpr int MOST = 8;
+  static_assert(CELL_THREADS == 1 << MOST);
+  int shift = min(MOST, 32 - __clz(columns - 1));
 #pragma unroll 1
-  for (int j = threadIdx.x % STRIDE; j < columns; j += STRIDE) use(r, j);
+  for (int r = int(threadIdx.x) >> shift; r < rows; r += CELL_THREADS >> shift)
+#pragma unroll 1
+    for (int j = threadIdx.x & ((1 << shift) - 1); j < columns; j += 1 << shift) use(r, j);
 }
 
 // Values of T in so many whole pieces of 16 bytes as hold `count` of them.

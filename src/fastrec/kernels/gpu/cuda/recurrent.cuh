@@ -108,7 +108,7 @@ template <class P, int ROWS, bool CLUSTERED> struct Team {
       constexpr int IN_PIECE = 16 / sizeof(Operand);
       u64* counted = arrivals + number % 2;
       if (threadIdx.x == 0) expect_bytes(counted, u32(members * rows * run * int(sizeof(Operand))));
-      each_element<ROWS>(rows, run / IN_PIECE, [&](int r, int piece) {
+      each_element(rows, run / IN_PIECE, [&](int r, int piece) {
         uint4 value = reinterpret_cast<const uint4*>(made + r * run)[piece];
         uint4* place = reinterpret_cast<uint4*>(next + r * pitch + rank * run) + piece;
 #pragma unroll
