@@ -104,23 +104,39 @@ COUNTS = """
 """
 
 
+def read_counts(name):
+    """Return the first line of a table of counts in docs/reference, its header and its rows."""
+    with (ROOT / "docs/reference" / name).open(encoding="utf-8") as file:
+        return next(file)[2:].strip(), *csv.reader(file)
+
+
 def gpu_kernels_page():
-    """Return the counts of docs/reference/gpu-kernels.csv, with a table for each source file."""
-    with (ROOT / "docs/reference/gpu-kernels.csv").open(encoding="utf-8") as file:
-        arch, version = next(file)[2:].strip().split(", ")
-        header, *rows = csv.reader(file)
+    """Return the counts of docs/reference/gpu-kernels.csv, beside those of the first table, with a table for
+    each source file."""
+    made, header, *rows = read_counts("gpu-kernels.csv")
+    arch, version = made.split(", ")
+    _, _, *first = read_counts("gpu-kernels-first.csv")
+    before = {(file, kernel): dict(zip(header[2:], counts, strict=True)) for file, kernel, *counts in first}
+
+    def counts(row):
+        was = before.get((row[0], row[1]), {})
+        for column, value in zip(header[2:], row[2:], strict=True):
+            yield value if was.get(column, value) == value else f"{value} ({was[column]})"
+
     page = [
         "# Machine code of the GPU kernels\n\nThe machine code generated for each CUDA kernel by "
         f"{version} for compute capability {arch[3:-1]}.{arch[-1]}.\nThe kernels are experimental: "
         "they have [not run on a card yet](../install.md#what-has-been-run-where). A test\n"
         "fails if a kernel becomes worse; `python tests/kernel_table.py` writes the table, which is\n"
-        f"{{download}}`also a file <gpu-kernels.csv>`. Smaller numbers are better.\n{COUNTS}"
+        "{download}`also a file <gpu-kernels.csv>`. Smaller numbers are better. In parentheses is the count\n"
+        "of the {download}`first table <gpu-kernels-first.csv>`, before the kernels were revised by machine\n"
+        f"code, where it was another.\n{COUNTS}"
     ]
     for name, group in itertools.groupby(rows, key=lambda row: row[0]):
         lines = [
             header[1:],
             ["---", *["--:"] * len(header[2:])],
-            *([f"`{row[1]}`", *row[2:]] for row in group),
+            *([f"`{row[1]}`", *counts(row)] for row in group),
         ]
         page.append(f"## {name}.cu\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
     return "\n".join(page)

@@ -107,6 +107,18 @@ def test_clusters_equal_reference(
     compare(planned, cell, product, (CLUSTER, True, 1, resident))
 
 
+@pytest.mark.parametrize("order", ["forward", "backward", "random"])
+@pytest.mark.parametrize("kind", [(CLUSTER, True, 1, True), (3, False, 1, True)])
+def test_messages_in_every_order(
+    planned: Callable[..., None], kind: tuple[int, bool, int, bool], order: str
+) -> None:
+    """Without checks, so that stores land as late as the order of threads lets them."""
+    for seed, (product, cell) in enumerate([("Bf16", "lstm"), ("Float", "gru")]):
+        planned(ROWS[product][-1], *kind, seed)
+        with checked(False), schedule(order, seed):
+            agree(product, cell, TANH, (1, 1, 2 * ROWS[product][-1] + 1, 7, 3, 37, 2))
+
+
 def compare(planned: Callable[..., None], cell: str, product: str, kind: tuple[int, bool, int, bool]) -> None:
     """Every number of rows of a team, in an order that is shuffled, with checks."""
     for turn, rows in enumerate(ROWS[product]):

@@ -188,8 +188,8 @@ def shared_bytes(cell: str, product: Product, h: int, plan: Plan, backward: bool
     values = plan.parts * placed.width + (2 * values_ahead(struct, backward) + kept) * part.share
     handed = (1 + plan.clustered) * placed.pitch + part.run * (plan.members > 1)
     weights = in_memory(product, plan, placed) if plan.resident else 0
-    arrivals = 16 * plan.clustered
-    return arrivals + plan.rows * (handed * product.operand + values * product.real) + weights
+    once = 16 * plan.clustered + part.share * product.real * (not backward)  # arrivals, biases
+    return once + plan.rows * (handed * product.operand + values * product.real) + weights
 
 
 def values_ahead(cell: Cell, backward: bool) -> int:

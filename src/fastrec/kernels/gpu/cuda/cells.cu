@@ -11,7 +11,7 @@ template <class P, class C, int ROWS, int AHEAD> struct Store {
   typename P::Entry* weights;  // that are not in registers, if they stay
   T* partial;                  // (parts, ROWS, width)
   T* ahead;                    // (2, AHEAD, ROWS, share): what two steps read of global memory
-  T* state;                    // (ROWS, share) each
+  T* state;                    // (ROWS, share) each, and forward the bias of a unit (share) after the last
 
   __device__ Store(unsigned char* free, const Shape& shape, int times, int share, bool resident) {
     weights = reinterpret_cast<typename P::Entry*>(free);
@@ -45,6 +45,9 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
   i64 before = (own.network * blocks + team.rank) * times * shape.depth * shape.jobs;
   Weights<P, ROWS, P::template HELD<ROWS>> weights(shape, packed + before, int(times), store.weights, resident);
   int elements = ROWS * share;
+  // Not read from global memory in every step: in a cluster that would come from L2, as each wait empties L1.
+  T* bias = store.state + (C::BEFORE || C::STATES == 2 ? elements : 0);
+  for (int j = threadIdx.x; j < own.units; j += CELL_THREADS) bias[j] = b_n ? b_n[own.network * h + own.first + j] : T(0);
   each_element(own.rows, own.units, [&](int r, int j) {
     const T* from = state + (own.row + r) * C::STATES * h + own.first + j;
     team.made[r * team.made_pitch + j] = P::operand(from[0]);
@@ -83,8 +86,7 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
           sums[gate] = weights.product(store.partial, r, gate * share + j);
           given[gate] = now[gate * elements + e];
         }
-        T bias = b_n ? b_n[own.network * h + unit] : T(0);
-        value = C::forward(given, sums, before, bias, c, keep, activation);
+        value = C::forward(given, sums, before, bias[j], c, keep, activation);
         i64 at = kept_steps == 1 ? own.row + r : place;
         if (C::BEFORE) store.state[e] = value;
         if (C::STATES == 2) cells[at * h + unit] = store.state[e] = c;
