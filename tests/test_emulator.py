@@ -319,6 +319,16 @@ __global__ void float_product(const float* A, const float* B, float* C, i64 colu
     for (int i = 0; i < 4; i++) C[(group + 8 * (i >> 1)) * 8 + 2 * member + (i & 1)] = d[i];
 }
 
+// The words of four matrices, whose rows the lanes name in another order.
+extern "C" __global__ void matrices(const u32* x, u32* y) {
+    __shared__ __align__(16) u32 held[128];
+    for (int i = threadIdx.x; i < 128; i += 32) held[i] = x[i];
+    __syncthreads();
+    u32 words[4];
+    load_matrices(words, held + threadIdx.x * 5 % 32 * 4);
+    for (int i = 0; i < 4; i++) y[4 * threadIdx.x + i] = words[i];
+}
+
 extern "C" __global__ void convert(const float* x, u32* bf16, u32* pairs, float* back, u32* tf32) {
     const int i = threadIdx.x;
     bf16[i] = to_bf16(x[i]);
@@ -423,7 +433,7 @@ __device__ __forceinline__ void cluster_wait() {
 }
 """
 HEADED = (
-    *("pass_on<1>", "pass_on<3>", "pass_on<8>", "corners", "add_up", "convert", "signal"),
+    *("pass_on<1>", "pass_on<3>", "pass_on<8>", "corners", "add_up", "matrices", "convert", "signal"),
     *("tell_all<1>", "tell_all<2>", "tell_all<8>"),
     *("float_product<false>", "float_product<true>", "functions<float>", "functions<double>"),
 )
@@ -588,6 +598,14 @@ def test_tensor_cores() -> None:
     a, b = random(0, 1 << 32, (16, 16), dtype=np.uint32), random(0, 1 << 32, (8, 16), dtype=np.uint32)
     right.get_function("product<true>")((1,), (32,), (device(a), device(b), c, 16))
     assert np.array_equal(c.get(), np.bitwise_count(a[:, None] & b).sum(axis=-1))
+
+
+@pytest.mark.usefixtures("scheduled")
+def test_matrices() -> None:
+    x, y = random(0, 1 << 32, (32, 4), dtype=np.uint32), device(np.zeros((32, 4), np.uint32))
+    headed.get_function("matrices")((1,), (32,), (device(x), y))
+    rows = x[np.arange(32) * 5 % 32].reshape(4, 32)  # matrices, and the words of their rows
+    assert np.array_equal(y.get(), rows.T)
 
 
 @pytest.mark.usefixtures("scheduled")
@@ -1129,6 +1147,15 @@ FAULTS = {
         "livelock",
     ),
     "not_global": ("emulator::copy_async(x + t, constant + t, 4, 4);", "not to shared memory"),
+    "matrices_misaligned": (
+        "__shared__ __align__(16) int s[64]; emulator::matrix_words(s + 2);",
+        "ldmatrix: misaligned",
+    ),
+    "matrices_not_shared": ("emulator::matrix_words(constant);", "ldmatrix: not from shared memory"),
+    "matrices_without_all_lanes": (
+        "__shared__ __align__(16) int s[64]; if (t & 1) emulator::matrix_words(s);",
+        "ldmatrix without all lanes",
+    ),
     "failed_assertion": ("assert(t < 60);", "assertion failed: t < 60"),
     "trap": ("if (t == 40) __trap();", "__trap()"),
     "divided_by_zero": ("x[t] = 5 / (t - 3 - x[t] + 1);", "division by zero"),

@@ -1,4 +1,4 @@
-// mma.m16n8 on fragments of 32-bit registers, laid out among the lanes as PTX says, and the types it takes.
+// mma.m16n8 on fragments of 32-bit registers, laid out among the lanes as PTX says, the types it takes, and ldmatrix.
 #pragma once
 
 namespace emulator {
@@ -26,6 +26,13 @@ float dot_tf32(float c, const unsigned* a, const unsigned* b);  // m16n8k8, with
 
 Mma<int>::Out mma_m16n8(const Mma<int>::In& in, int line, Mma<int>::Dot dot);
 Mma<float>::Out mma_m16n8(const Mma<float>::In& in, int line, Mma<float>::Dot dot);
+
+// Twin of ldmatrix.x4: the word of each of four matrices of 8 rows of 16 bytes that this lane reads; lane l names row
+// l % 8 of matrix l / 8.
+struct MatrixWords {
+    const unsigned* word[4];
+};
+MatrixWords matrix_words(const void* row, int line = __builtin_LINE());
 
 // Twins of cvt.rn.bf16.f32 and cvt.rna.tf32.f32.
 inline unsigned short to_bf16(float x) {

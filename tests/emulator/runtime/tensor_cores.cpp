@@ -94,4 +94,21 @@ Mma<float>::Out mma_m16n8(const Mma<float>::In& in, int line, Mma<float>::Dot do
     return meet_and_multiply<float>(in, line, dot);
 }
 
+MatrixWords matrix_words(const void* row, int line) {
+    Quiet quiet;
+    if ((uintptr_t)row % 16) fail("ldmatrix: misaligned", line);
+    if (!in_shared(row, 16)) fail("ldmatrix: not from shared memory", line);
+    MatrixWords words{};
+    const auto deal = [](void*, const void* const* in, void* const* out, unsigned present) {
+        for (int lane = 0; lane < 32; lane++)
+            for (int m = 0; m < 4; m++)
+                if (present >> lane & present >> (8 * m + lane / 4) & 1)
+                    ((MatrixWords*)out[lane])->word[m] = *(const unsigned* const*)in[8 * m + lane / 4] + lane % 4;
+    };
+    meet(~0u, {"ldmatrix", line, false}, &row, &words, deal, nullptr);
+    for (const unsigned* word : words.word)
+        if (!word) fail("ldmatrix without all lanes of the warp", line);
+    return words;
+}
+
 }  // namespace emulator

@@ -92,6 +92,20 @@ __device__ __forceinline__ u32 to_tf32(float x) {
 #endif
 }
 
+// Four matrices of 8 rows of 16 bytes from shared memory, whose rows l % 8 of matrix l / 8 lane l names: lane l gets word
+// l % 4 of row l / 4 of each.  So lie the quarters of an mma's first factor, and two times the halves of its second.
+__device__ __forceinline__ void load_matrices(u32 (&x)[4], const void* row) {
+#ifdef FASTREC_EMULATOR
+  auto words = emulator::matrix_words(row);
+  for (int i = 0; i < 4; i++) x[i] = *words.word[i];
+#else
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+               : "r"(u32(__cvta_generic_to_shared(row)))
+               : "memory");
+#endif
+}
+
 // A word of 64 columns of bits as the halves of two fragment registers.  Which columns a register holds does not
 // matter to a sum over all, as long as both factors agree: one load of 64 bits serves two registers.
 __device__ __forceinline__ void spread(u64 word, u32& low, u32& high) {
