@@ -59,14 +59,25 @@ SCANS = [  # n, trials, patterns
 def constants(file: str) -> dict[str, int]:
     """The integer constants of a file and its headers."""
     found: dict[str, int] = {}
-    for name, value in re.findall(r"constexpr int (\w+) = ([^;]+);", cuda.source(file)):
+    for name, value in re.findall(
+        r"^(?:inline )?constexpr int (\w+) = ([^;]+);", cuda.source(file), re.MULTILINE
+    ):
         found[name] = eval(value.replace("/", "//"), {}, found)
+    return found
+
+
+def tile(file: str, across: int) -> dict[str, int]:
+    """The constants of Tile<across>."""
+    found = constants(file) | {"ACROSS": across}
+    for line in re.findall(r"^  static constexpr int (.*);", cuda.source(file), re.MULTILINE):
+        for name, value in re.findall(r"(\w+) = ([^,]+)", line):
+            found[name] = eval(value.replace("/", "//"), {}, found)
     return found
 
 
 def static_shared(file: str) -> int:
     """Bytes of all static shared memory that a file declares: no kernel has more."""
-    sizes = {"u64": 8, "i64": 8, "u32": 4, "int": 4, "Turn": 16}
+    sizes = {"u64": 8, "i64": 8, "u32": 4, "int": 4, "Turn": 16, "Places": 516}
     total = 0
     for kind, extent in re.findall(
         r"^ *__shared__ (\w+) \w+((?:\[\w+\])*);", cuda.source(file), re.MULTILINE
@@ -86,8 +97,15 @@ class Parameter:
 @dataclass
 class Kernel:
     template: list[str]  # names of the template's parameters
-    most_threads: int
+    bounds: str  # __launch_bounds__
+    constants: dict[str, int]
     parameters: list[Parameter]
+
+    def most_threads(self, arguments: dict[str, str]) -> int:
+        """The threads that a block may have with these arguments of the template."""
+        numbers = {name: int(argument) for name, argument in arguments.items() if argument.isdecimal()}
+        most = self.bounds.split(",")[0].replace("/", "//") or "1024"
+        return int(eval(most, {}, self.constants | numbers))
 
 
 def declared(file: str) -> dict[str, Kernel]:
@@ -97,12 +115,12 @@ def declared(file: str) -> dict[str, Kernel]:
     )
     found = {}
     for template, bounds, name, parameters in re.findall(pattern, re.sub(r"//.*", "", cuda.source(file))):
-        most = eval(bounds.split(",")[0].replace("/", "//"), {}, constants(file)) if bounds else 1024
         matches = [
             re.fullmatch(r"\s*(?:const )?([\w ]+?)(\*?) (\w+)", text) for text in parameters.split(",")
         ]
         names = [part.split()[-1] for part in template.split(",")] if template else []
-        found[name] = Kernel(names, most, [Parameter(m[3], m[1], bool(m[2])) for m in matches])
+        arguments = [Parameter(m[3], m[1], bool(m[2])) for m in matches]
+        found[name] = Kernel(names, bounds, constants(file), arguments)
     return found
 
 
@@ -174,7 +192,7 @@ class Launch:
         given = dict(zip(kernel.template, filter(None, template.split(", ")), strict=True))
         (self.blocks,), (self.threads,), self.shared = grid, block, shared_mem
         self.arguments = {p.name: a for p, a in zip(kernel.parameters, args, strict=True)}
-        self.check_shape(kernel.most_threads)
+        self.check_shape(kernel.most_threads(given))
         for parameter in kernel.parameters:
             self.check_argument(parameter, TYPES[given.get(parameter.type, parameter.type)])
         if "scratch" in self.arguments:
@@ -188,9 +206,12 @@ class Launch:
         assert static_shared(self.file) + self.shared <= self.device.shared
         if self.file == "sweep":
             assert self.blocks <= self.device.multiprocessors
-            assert self.threads == constants(self.file)["TILE_THREADS"]
-        if "STAGES" in (known := constants(self.file)) and self.name != "count_ones":
-            assert self.shared == known["STAGES"] * 2 * known["TILE"] * known["DEPTH"] * 8
+            assert self.threads == constants(self.file)["SWEEP_THREADS"] == tile(self.file, 4)["THREADS"]
+            assert self.shared == tile(self.file, 4)["WORDS"] * 8
+        if self.name.startswith("sign_product"):
+            across = int(self.name[-2])
+            assert self.threads == tile(self.file, across)["THREADS"]
+            assert self.shared == tile(self.file, across)["WORDS"] * 8
 
     def check_argument(self, parameter: Parameter, dtype: Any) -> None:
         argument = self.arguments[parameter.name]
@@ -319,17 +340,17 @@ def test_kernels_are_those_declared() -> None:
 def test_constants_are_those_of_the_kernels() -> None:
     sweep, scan, orders = constants("sweep"), constants("capacity"), constants("random")
     assert orders["BUCKET"] == random.BUCKET
-    for file in ("product", "sweep"):
-        known = constants(file)
-        assert (known["TILE"], known["TILE_THREADS"]) == (products.TILE, products.TILE_THREADS)
-        assert known["STAGES"] * 2 * known["TILE"] * known["DEPTH"] * 8 == products.TILE_SHARED
-    assert sweep["BLOCK"] == recall.BLOCK
-    assert sweep["BLOCK"] == sweep["OWN"] * sweep["TILE_THREADS"]
-    assert sweep["GROUP"] * 16 * 8 <= products.TILE_SHARED
+    assert sweep["TILE"] == products.TILE
+    for across in (2, 4):
+        assert tile("product", across)["WORDS"] * 8 == products.tile_shared(across)
+    assert (sweep["BLOCK"], sweep["SWEEP_THREADS"]) == (recall.BLOCK, recall.SWEEP_THREADS)
+    assert sweep["BLOCK"] == sweep["OWN"] * sweep["SWEEP_THREADS"]
+    assert sweep["GROUP"] * 16 * 8 <= products.tile_shared(4)
+    assert sweep["BLOCK"] * 2 <= products.tile_shared(4)
     assert scan["SCAN_THREADS"] == capacity.SCAN_THREADS
     assert scan["CERTIFIED"] == capacity.CERTIFIED
     assert (scan["MEMORIES"], scan["STEP"]) == (capacity.MEMORIES, capacity.UNITS)
-    most = {name: kernel.most_threads for file in DECLARED for name, kernel in DECLARED[file].items()}
+    most = {name: kernel.most_threads({}) for name, kernel in DECLARED["recall"].items()}
     assert recall.row_threads(10**6) == most["recall_async"] == most["recall_sync_weights"]
     assert [recall.row_threads(n) for n in (1, 64, 65, 1024)] == [32, 32, 64, 512]
 
@@ -373,7 +394,7 @@ def test_kernels_of_networks(device: Device, k: int, b: int, n: int, p: int) -> 
     assert run(hopfield.pack, array((b, n), np.int8), array((b, w), np.uint64)) == 1
     assert run(hopfield.unpack, array((b, w), np.uint64), array((b, n), np.int8)) == 1
     assert run(hopfield.transpose, packed, units) == 1
-    assert run(hopfield.overlaps, packed, probes, n, m) == 3
+    assert run(hopfield.overlaps, packed, probes, n, m) == 2
     assert run(hopfield.overlaps, packed, packed, n, array((k, p, p), np.int32)) == 2
     for self_coupling in (False, True):
         if n <= 10**6:
@@ -424,11 +445,11 @@ def test_recall_by_blocks(device: Device, shape: tuple[int, ...]) -> None:
     k, b, n, p = shape
     count = parts(recall.pattern_bytes(n, p), k, b)
     assert count == 1 + (b == 4096)
-    assert device.recall(hopfield.recall_async, shape, None) == 6 * count
-    assert device.recall(hopfield.recall_async, shape, None, orders=2) == 6 * count + 1
+    assert device.recall(hopfield.recall_async, shape, None) == 5 * count
+    assert device.recall(hopfield.recall_async, shape, None, orders=2) == 5 * count + 1
     assert {launch.file for launch in device.launches} == {"product", "fields", "recall"}
     before = len(device.launches)
-    assert device.recall(hopfield.recall_sync, shape, None) == 6 * count
+    assert device.recall(hopfield.recall_sync, shape, None) == 5 * count
     recalls = [launch for launch in device.launches[before:] if launch.file == "recall"]
     assert {launch.name for launch in recalls} == {f"recall_sync<{'int' if n * p < 2**30 else 'long long'}>"}
     assert sum(launch.blocks for launch in recalls) == k * b
@@ -445,14 +466,14 @@ def test_recall_by_the_grid(device: Device, shape: tuple[int, ...]) -> None:
         (32, 16 if largest else 4),
     ):
         before = len(device.launches)
-        assert device.recall(hopfield.recall_async, shape, None, 0, sweeps, recorded=False) == 5 + 3 * chunks
+        assert device.recall(hopfield.recall_async, shape, None, 0, sweeps, recorded=False) == 3 + 3 * chunks
         grid = [launch.arguments for launch in device.launches[before:] if launch.file == "sweep"]
         assert [a["first"] for a in grid] == np.cumsum([0] + [a["sweeps"] for a in grid[:-1]]).tolist()
         assert sum(a["sweeps"] for a in grid) == sweeps
         assert all(a["order"].size <= max(recall.DRAWN, shape[2]) for a in grid)
-        assert device.recall(hopfield.recall_async, shape, None, 2, sweeps) == 6 + chunks
-    assert device.recall(hopfield.recall_sync, shape, None) == 6
-    assert device.recall(hopfield.recall_sync, shape, None, recorded=False) == 5
+        assert device.recall(hopfield.recall_async, shape, None, 2, sweeps) == 4 + chunks
+    assert device.recall(hopfield.recall_sync, shape, None) == 5
+    assert device.recall(hopfield.recall_sync, shape, None, recorded=False) == 4
 
 
 @pytest.mark.parametrize(("remaining", "waits", "sweeps"), [(1, 5, 200), (0, 1, 60)])

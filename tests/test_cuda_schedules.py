@@ -10,6 +10,7 @@ from functools import cache
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import devices
 import numpy as np
@@ -21,7 +22,7 @@ from fastrec.backend import kernels
 from fastrec.kernels import words
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from fastrec.kernels.gpu import capacity, fields, recall  # noqa: E402
+from fastrec.kernels.gpu import capacity, fields, products, recall  # noqa: E402
 
 FILES = ("random", "packing", "product", "fields", "recall", "sweep", "capacity")
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
@@ -114,20 +115,29 @@ def test_packing(k: int, p: int, n: int) -> None:
     compare("hopfield", "transpose", to_words(states), garbage((k, n, words(p)), np.uint64))
 
 
+tiles = pytest.mark.parametrize("long", [1, 400], ids=["wide tiles", "narrow tiles"])
+
+
+@tiles
 @pytest.mark.parametrize(
-    ("k", "b", "n", "p"), [(1, 1, 1, 1), (2, 3, 65, 130), (1, 130, 63, 1), (1, 2, 3300, 3)]
+    ("k", "b", "n", "p"), [(1, 1, 1, 1), (2, 3, 65, 130), (1, 130, 63, 260), (1, 2, 3300, 3)]
 )
 @pytest.mark.usefixtures("mode")
-def test_products_of_states(k: int, b: int, n: int, p: int) -> None:
+def test_products_of_states(
+    monkeypatch: pytest.MonkeyPatch, long: int, k: int, b: int, n: int, p: int
+) -> None:
     """Up to 52 words: every stage of the pipeline of copies is filled again."""
+    monkeypatch.setattr(products, "LONG", long)
     rng = np.random.default_rng(n)
     packed, probes = (to_words(spins(rng, k, rows, n)) for rows in (p, b))
     compare("hopfield", "overlaps", packed, probes, n, garbage((k, b, p), np.int32))
 
 
-@pytest.mark.parametrize(("k", "n", "p"), [(1, 1, 1), (2, 63, 65), (2, 130, 3), (1, 260, 3300)])
+@tiles
+@pytest.mark.parametrize(("k", "n", "p"), [(1, 1, 1), (2, 63, 65), (2, 130, 3), (1, 260, 3300), (1, 390, 1)])
 @pytest.mark.usefixtures("mode")
-def test_products_of_units(k: int, n: int, p: int) -> None:
+def test_products_of_units(monkeypatch: pytest.MonkeyPatch, long: int, k: int, n: int, p: int) -> None:
+    monkeypatch.setattr(products, "LONG", long)
     units = to_words(spins(np.random.default_rng(p), k, n, p))
     for dtype in [np.int8] * (p < 128) + [np.int16] + [np.int32, np.int64] * (p < 128):
         for self_coupling in (False, True):
@@ -208,6 +218,15 @@ def test_recall_by_the_grid(
     force(monkeypatch, SMALL=0)
     force(monkeypatch, plane_groups=lambda n: groups)
     recall_every_way(Case(k, b, n, p, n == 65), n == 65)
+
+
+@pytest.mark.parametrize(("near", "n", "p"), [(0, 65, 1100), (0, 300, 40), (9, 300, 40)])
+@pytest.mark.usefixtures("mode")
+def test_couplings_inside_a_block(monkeypatch: pytest.MonkeyPatch, near: int, n: int, p: int) -> None:
+    """In parts of the patterns; of more units than a tile has rows; again, where unexpected units turn."""
+    force(monkeypatch, SMALL=0)
+    force(monkeypatch, NEAR=near)
+    recall_every_way(Case(1, 3, n, p, n == 65), n == 65)
 
 
 @pytest.mark.usefixtures("mode")
@@ -314,12 +333,18 @@ def sort() -> None:
 
 
 def multiply() -> None:
-    packed = to_words(spins(np.random.default_rng(0), 1, 3, 4200))
-    compare("hopfield", "overlaps", packed, packed, 4200, garbage((1, 3, 3), np.int32))
+    packed = to_words(spins(np.random.default_rng(0), 1, 9, 4200))
+    compare("hopfield", "overlaps", packed, packed, 4200, garbage((1, 9, 9), np.int32))
 
 
 def sweep() -> None:
     compare_recall(Case(1, 4, 63, 40), False, random_orders(63), 12)
+
+
+def unexpected_sweep() -> None:
+    """In which units turn that did not want to."""
+    with patch.object(recall, "NEAR", 0):
+        sweep()
 
 
 CAPACITY = ("split_overlaps<2>", "scan<2>", "resolve<int>", "count_loads")
@@ -335,19 +360,59 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
     ),
     "product without a barrier": (
         "product",
-        ("count_ones", "sign_product<int>"),
-        "copy_wait<STAGES - 2>();\n    __syncthreads();",
+        ("count_ones", "sign_product<int, 2>"),
+        "copy_wait<STAGES - 2>();\n      __syncthreads();",
         "copy_wait<STAGES - 2>();",
         multiply,
-        "never stored to",
+        "race",
+    ),
+    "product without a row of ones": (
+        "product",
+        ("count_ones", "sign_product<int, 2>"),
+        "column_ones = both[c];",
+        "column_ones = 0;",
+        multiply,
+        "assert",
+    ),
+    "wrong half of a word": (
+        "product",
+        ("count_ones", "sign_product<int, 2>"),
+        "{y[2 * half], y[2 * half + 1]}",
+        "{y[2 * half + 1], y[2 * half]}",
+        multiply,
+        "assert",
     ),
     "grid without a barrier": (
         "sweep",
         ("sweep_async<1>",),
-        "        barrier.wait();\n        turn_overlaps",
-        "        turn_overlaps",
+        "int(u), gram);\n          barrier.wait();",
+        "int(u), gram);",
         sweep,
         "race",
+    ),
+    "couplings not computed anew": (
+        "sweep",
+        ("sweep_async<1>",),
+        "known < count && __ldcg(want + 1)",
+        "false",
+        unexpected_sweep,
+        "assert",
+    ),
+    "couplings left over": (
+        "sweep",
+        ("sweep_async<1>",),
+        "gram[i] = 0;",
+        "gram[i] += 0;",
+        sweep,
+        "assert",
+    ),
+    "wrong sign of a turn": (
+        "sweep",
+        ("sweep_async<1>",),
+        "h[e] += first & 1 ? w : -w;",
+        "h[e] += first & 1 ? -w : w;",
+        sweep,
+        "assert",
     ),
     "wrong sign": (
         "capacity",

@@ -67,7 +67,10 @@ WEIGHT_TYPES = [f"int, {w}" for w in WEIGHTS[:2]] + [f"long long, {w}" for w in 
 KERNELS: dict[str, tuple[str, ...]] = {
     "random": ("philox", "random_patterns", "corrupt", "corrupt_states", "scatter_order", "sort_order"),
     "packing": ("pack", "unpack", "transpose"),
-    "product": ("count_ones", *instances("sign_product", WEIGHTS)),
+    "product": (
+        "count_ones",
+        *(f"sign_product<{weight}, {across}>" for weight in WEIGHTS for across in (2, 4)),
+    ),
     "fields": (
         *instances("bit_planes", PLANES),
         *(f"local_fields<{planes}, {field}>" for planes in PLANES for field in FIELDS),

@@ -10,7 +10,15 @@ import numpy as np
 from .module import INTEGERS, launch
 from .random import THREADS, blocks
 
-TILE, TILE_THREADS, TILE_SHARED = 128, 256, 3 * 2 * 128 * 16 * 8  # as in cuda/tile.cuh
+TILE = 128  # rows of a tile, as in cuda/tile.cuh
+# Words of a row from which tiles are wide.  Wide ones read less from L2; of narrow ones a multiprocessor has
+# two, which hide each other's beginning and end.  Estimated: benchmarks/README.md.
+LONG = 400
+
+
+def tile_shared(across: int) -> int:
+    """Bytes of shared memory for a tile of 64 across columns: stages of 8 words a line, and its lines."""
+    return (TILE + 64 * across) * ((2 + across // 2) * 8 * 8 + 4)
 
 
 def count_ones(a: Any) -> Any:
@@ -24,13 +32,15 @@ def sign_product(a: Any, b: Any, bits: int, zero_diagonal: bool, out: Any) -> No
     """out (k, rows, columns) = sums of products of the signs in a (k, rows, w) and b (k, columns, w)."""
     (k, rows, w), columns = a.shape, b.shape[1]
     symmetric = a is b or (a.data.ptr == b.data.ptr and rows == columns)
-    a_ones = count_ones(a)
-    b_ones = a_ones if symmetric else count_ones(b)
-    down, across = -(-rows // TILE), -(-columns // TILE)
-    tiles = down * (down + 1) // 2 if symmetric else down * across
-    name = f"sign_product<{INTEGERS[out.dtype.itemsize]}>"
-    sizes = (rows, columns, w, bits, symmetric, zero_diagonal)
-    launch("product", name, k * tiles, TILE_THREADS, a, b, a_ones, b_ones, *sizes, out, shared=TILE_SHARED)
+    across = 4 if w >= LONG else 2
+    if symmetric:  # tiles that reach the diagonal from below
+        full, rest = divmod(-(-rows // TILE), across // 2)
+        tiles = (across // 2 * full + 2 * rest) * (full + 1) // 2
+    else:  # a row of each is all ones
+        tiles = -(-rows // (TILE - 1)) * -(-columns // (64 * across))
+    name = f"sign_product<{INTEGERS[out.dtype.itemsize]}, {across}>"
+    arguments = (a, b, count_ones(a), rows, columns, w, bits, symmetric, zero_diagonal, out)
+    launch("product", name, k * tiles, 64 * across, *arguments, shared=tile_shared(across))
 
 
 def overlaps(packed: Any, probes: Any, n: int, m: Any) -> None:

@@ -7,6 +7,7 @@ whole grid works in pattern space where there are many.  Nothing here waits for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,10 +23,13 @@ from .fields import (
     weight_types,
 )
 from .module import INTEGERS, launch, multiprocessors, pieces_a_launch, shared_limit
-from .products import TILE_SHARED, TILE_THREADS, count_ones, overlaps
+from .products import overlaps, tile_shared
 from .random import THREADS, blocks, draw_orders
 
-BLOCK = 2048  # as in cuda/sweep.cu
+BLOCK, SWEEP_THREADS = 2048, 256  # as in cuda/sweep.cu
+# A unit is expected to turn in its block if its field times its state is below NEAR sqrt(p), three standard
+# deviations of what 256 flips change where patterns are random.
+NEAR = 96
 # Units up to which recall from patterns keeps a row in a block, in 14 bytes of shared memory a unit.
 SMALL = 16384
 BATCH = 2**30  # bytes of scratch of the rows that are recalled at once
@@ -229,23 +233,23 @@ def sweep_async(
     (k, p, _), (_, n, u), b = packed.shape, units.shape, states.shape[1]
     diagonal = 0 if self_coupling else p
     converged, sweeps, flips, forms = outputs
-    m, planes, totals = pattern_space(packed, n, u, diagonal, states, forms)
+    space = states, *pattern_space(packed, n, u, diagonal, states, forms)
     left = cupy.full(k, b, dtype=np.int32)
     remaining = cupy.full(1, k, dtype=np.int32)
     sweep_flips = cupy.zeros((k, b), dtype=np.int64)
     fields = cupy.empty((b, BLOCK), dtype=np.int64)
-    gram = cupy.empty((BLOCK, BLOCK), dtype=np.int32)
+    gram = cupy.zeros((BLOCK + 1, BLOCK), dtype=np.int32)
     turned = cupy.empty((b, BLOCK), dtype=np.uint32)
-    turns = cupy.empty(b, dtype=np.int32)
-    ones = count_ones(units)
+    turns, reached = cupy.empty(b, dtype=np.int32), cupy.empty(b, dtype=np.int32)
+    near = NEAR * math.isqrt(p)
     converged[...], sweeps[...], flips[...] = False, 0, 0
-    # Besides products of bits for the couplings inside the blocks, and about a thousand clocks for each flip.
-    clocks = sweep_clocks(k * b, n, p) + k * n * p * BLOCK / 8192 / multiprocessors() + k * b * n / 4 * 1000
+    # Besides products of bits for all couplings inside the blocks, and about a thousand clocks for each flip.
+    clocks = sweep_clocks(k * b, n, p) + k * n * p * BLOCK / 4096 / multiprocessors() + k * b * n / 4 * 1000
     most = min(WATCHED, max(1, DRAWN // n), pieces_a_launch("a sweep", clocks))
     first, chunk = 0, min(4, most)
     while first < max_sweeps:
         count = min(chunk, max_sweeps - first)
-        wanted = cupy.zeros((k, count, -(-n // BLOCK)), dtype=np.int32)
+        wanted = cupy.zeros((k, count, -(-n // BLOCK), 2 + BLOCK // 32), dtype=np.uint32)
         if len(order):
             orders, base = order, -first_sweep
         else:
@@ -253,8 +257,8 @@ def sweep_async(
             draw_orders(key, 0, 0, first_sweep + first, remaining, orders)
         launch_grid(
             f"sweep_async<{plane_groups(n)}>",
-            (orders, len(orders), base, first, count, units, ones, k, b, n, p, u, diagonal),
-            (wanted, fields, gram, turned, turns, sweep_flips, left, remaining, states, m, planes, totals),
+            (orders, len(orders), base, first, count, near, units, k, b, n, p, u, diagonal),
+            (wanted, fields, gram, turned, turns, reached, sweep_flips, left, remaining, *space),
             outputs,
         )
         first, chunk = first + count, min(2 * chunk, most)
@@ -314,4 +318,6 @@ def launch_grid(
     """Launch a kernel of sweep.cu: one block a multiprocessor, so that all run at once, and its barrier."""
     arrived = cupy.zeros(1, dtype=np.uint32)
     arguments = (*sizes, arrived, *arrays, *outputs, outputs[-1].shape[2])
-    launch("sweep", kernel, multiprocessors(), TILE_THREADS, *arguments, shared=TILE_SHARED, together=True)
+    launch(
+        "sweep", kernel, multiprocessors(), SWEEP_THREADS, *arguments, shared=tile_shared(4), together=True
+    )

@@ -1,19 +1,25 @@
-// Exact recall of large networks in pattern space, by the whole grid, without couplings.
+// Exact recall of large networks in pattern space, by the whole grid, without a matrix of couplings.
 //
 // The state of a row is also kept as its overlaps with the patterns.  A sweep takes the units in blocks of BLOCK
 // (blocked Gauss-Seidel): the fields of a block from the overlaps, one product of bits; if none of them wants to
-// flip, the block is done, for nothing changes.  Else the couplings inside the block, one more product, then the
-// units one after the other by a block of threads a row, and the overlaps of what has flipped.  For n units, p
-// patterns and f flips a sweep reads n p / 8 bytes of units, 4 p bytes of planes for each 16 units of a row, counts
-// n p times the planes and, where there are flips, n p BLOCK / 2 products of bits, and takes f steps of about a
-// microsecond; a block of units without flips costs one barrier.
+// flip, the block is done, for nothing changes.  Else the couplings of the units that want to, or nearly, to all of
+// the block, one more product; then the units one after the other by a block of threads a row, and the overlaps of
+// what has flipped.  If a unit turns that was not expected to, the couplings of all others are computed, too, and the
+// units go on from there.  For n units, p patterns and f flips a sweep reads n p / 8 bytes of units, 4 p bytes of
+// planes for each 16 units of a row, counts n p times the planes and, for a fraction x of the units expected to turn,
+// x n p BLOCK products of bits, and takes f steps of about a microsecond; a block of units without flips costs one
+// barrier.
 #include "barrier.cuh"
 #include "fields.cuh"
 #include "tile.cuh"
 
 constexpr int BLOCK = 2048;                   // units of a block: 16 for every multiprocessor of a large card
-constexpr int OWN = BLOCK / TILE_THREADS;     // units of a thread in the sequential pass
+constexpr int SWEEP_THREADS = 256;            // of a block: those of a tile of couplings
+constexpr int OWN = BLOCK / SWEEP_THREADS;    // units of a thread in the sequential pass
 constexpr int GROUP = 32;                     // rows whose fields a block of threads sums at once
+constexpr int ENDS = 6;                       // stages of a tile's product that its beginning and end cost
+constexpr int MASK = BLOCK / 32;              // words with a bit for each unit of a block
+constexpr int WANTED = MASK + 2;              // words that say what the units of a block want
 constexpr u32 NONE = ~0u;
 
 // The fields of the 16 units whose rows unit(i) names, of each row of b that is under way: out(row, i, sum), the
@@ -23,12 +29,12 @@ __device__ __forceinline__ void tile_fields(Unit unit, const u64* planes, const 
                                             Active active, Out out) {
   extern __shared__ __align__(16) unsigned char shared[];
   u64* sums = reinterpret_cast<u64*>(shared);  // (GROUP, 16)
-  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = TILE_THREADS / WARP;
+  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = SWEEP_THREADS / WARP;
   for (i64 first = 0; first < b; first += GROUP) {
     int rows = int(min(i64(GROUP), b - first)), slices = rows < warps ? warps / rows : 1;
     i64 part = (u + 4 * slices - 1) / (4 * slices) * 4;  // words of a slice
     __syncthreads();
-    for (int i = threadIdx.x; i < rows * 16; i += TILE_THREADS) sums[i] = 0;
+    for (int i = threadIdx.x; i < rows * 16; i += SWEEP_THREADS) sums[i] = 0;
     __syncthreads();
     for (int job = warp; job < rows * slices; job += warps) {
       i64 row = first + job / slices, begin = job % slices * part;
@@ -41,7 +47,7 @@ __device__ __forceinline__ void tile_fields(Unit unit, const u64* planes, const 
       }
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < rows * 16; i += TILE_THREADS)
+    for (int i = threadIdx.x; i < rows * 16; i += SWEEP_THREADS)
       if (active(first + i / 16)) out(first + i / 16, i % 16, 2 * i64(sums[i]) - i64(__ldcg(totals + first + i / 16)));
   }
 }
@@ -87,66 +93,118 @@ __device__ __forceinline__ void write_forms(const int* m, i64 b, i64 p, i64 diag
   }
 }
 
-// The couplings between the `count` units chosen, into gram (BLOCK, BLOCK).
-__device__ __forceinline__ void block_couplings(const u64* units, const int* ones, const int* chosen, int count, i64 p,
-                                                i64 u, int* gram) {
-  extern __shared__ __align__(16) unsigned char shared[];
-  int across = (count + TILE - 1) / TILE;
-  for (int job = blockIdx.x; job < across * across; job += gridDim.x) {
-    int top = job / across * TILE, left = job % across * TILE;
-    if (left > top) continue;
-    auto row = [=](int first) {
-      return [=](int i) { return first + i < count ? units + i64(chosen[first + i]) * u : nullptr; };
-    };
+// The units of a block in the order in which their couplings are computed: first the `likely` ones.
+struct Places {
+  u32 mask[MASK];    // bits of the likely
+  int before[MASK];  // those in the words before
+  int likely;
+
+  // By the whole block of threads, from bits in global memory.
+  __device__ void read(const u32* bits) {
+    int word = threadIdx.x;
     __syncthreads();
-    tile_product(reinterpret_cast<u64*>(shared), row(top), row(left), int(u), [=](int r, int c, int first, int second) {
-      int i = top + r, j = left + c;
-      if (i >= count) return;
-      for (int next = 0; next < 2 && j + next < count; next++) {
-        int w = int(p) - 2 * (ones[chosen[i]] + ones[chosen[j + next]]) + 4 * (next ? second : first);
-        gram[i * BLOCK + j + next] = w;
-        if (left != top) gram[(j + next) * BLOCK + i] = w;
-      }
+    if (word < MASK) mask[word] = __ldcg(bits + word);
+    __syncthreads();
+    if (word >= MASK) return;
+    int sum = 0;
+    for (int other = 0; other < word; other++) sum += __popc(mask[other]);
+    before[word] = sum;
+    if (word == MASK - 1) likely = sum + __popc(mask[word]);
+  }
+  __device__ int place(int i) const {
+    u32 word = mask[i / 32];
+    int earlier = before[i / 32] + __popc(word & ((1u << i % 32) - 1));
+    return word >> i % 32 & 1 ? earlier : likely + i - earlier;
+  }
+};
+
+// Adds the counts of common bits of the units at places known..end - 1 with all `count` chosen to rows 1 + place of
+// gram (BLOCK + 1, BLOCK), zero before, and, if known is 0, the set bits of all chosen to its row 0.
+__device__ __forceinline__ void block_couplings(const u64* units, const int* chosen, int count, const Places& places,
+                                                int known, int end, int u, int* gram) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  unsigned short* unit_at = reinterpret_cast<unsigned short*>(shared);
+  constexpr int WIDTH = Tile<4>::COLUMNS;
+  int down = (end - known + TILE - 2) / (TILE - 1), across = (count + WIDTH - 1) / WIDTH, tiles = down * across;
+  // The words are cut into as many parts as let the grid end soonest, where a job begins and ends in the time of
+  // ENDS stages: each lane tries a number.
+  int parts = threadIdx.x % WARP + 1, chunks = (u + DEPTH - 1) / DEPTH;
+  u32 rounds = (tiles * parts + gridDim.x - 1) / gridDim.x, stages = (chunks + parts - 1) / parts + ENDS;
+  parts = __reduce_min_sync(ALL, rounds * stages * WARP + parts - 1) % WARP + 1;
+  int words = (chunks + parts - 1) / parts * DEPTH;
+  for (int job = blockIdx.x; job < tiles * parts; job += gridDim.x) {
+    int top = known - 1 + job % tiles / across * (TILE - 1), left = job % tiles % across * WIDTH;
+    int begin = job / tiles * words;
+    if (begin >= u) break;
+    __syncthreads();
+    for (int i = threadIdx.x; i < count; i += SWEEP_THREADS) unit_at[places.place(i)] = i;
+    __syncthreads();
+    Tile<4> counts;
+    counts.count(
+        reinterpret_cast<u64*>(shared), units + begin,
+        [=](int r) { return u32(chosen[unit_at[min(max(top + r, 0), end - 1)]]); }, units + begin,
+        [=](int c) { return u32(chosen[min(left + c, count - 1)]); }, u, min(words, u - begin), min(TILE, end - top),
+        true);
+    counts.halves(reinterpret_cast<u64*>(shared), min(TILE, end - top), [=](int first, int end, const int* both) {
+      if (left + int(threadIdx.x) >= count) return;
+      for (int r = top < 0 || first ? 0 : 1; r < end; r++)
+        atomicAdd(gram + (top + first + r + 1) * BLOCK + left + threadIdx.x, both[r * Tile<4>::PITCH + threadIdx.x]);
     });
   }
 }
 
-// The `count` units chosen of one row, one after the other: fields (BLOCK), their couplings gram.  turned (BLOCK) gets
-// the turns; their number.
-__device__ __forceinline__ int pass_block(const int* chosen, int count, const i64* fields, const int* gram, u64* state,
-                                          u32* turned) {
+// The `count` units chosen of one row, one after the other, from number *reached on, which moves on: to count, or to
+// one that turns and whose place is not below `known`, for which the fields (BLOCK) are kept.  turned (BLOCK) has
+// `turns` turns and gets more; their number.
+__device__ __forceinline__ int pass_block(const int* chosen, int count, const Places& places, int known, i64* fields,
+                                          const int* gram, int p, u64* state, u32* turned, int turns, int* reached) {
   __shared__ u32 partial[2][WARP];
+  int thread = threadIdx.x;
+  asm volatile("" : "+r"(thread));  // what follows from it shall not be kept while tiles need the registers
   i64 h[OWN];
+  int ones[OWN];
   u32 up = 0;
   u32 next = NONE;
+  int begin = *reached;
 #pragma unroll
   for (int e = 0; e < OWN; e++) {
-    int i = threadIdx.x + e * TILE_THREADS;
+    int i = thread + e * SWEEP_THREADS;
     h[e] = i < count ? __ldcg(fields + i) : 0;
+    ones[e] = i < count ? __ldcg(gram + i) : 0;
     int s = i < count ? bit(state, chosen[i]) : 0;
     up |= u32(s) << e;
-    if (s ? h[e] < 0 : h[e] > 0) next = min(next, u32(2 * i + !s));
+    if (i >= begin && (s ? h[e] < 0 : h[e] > 0)) next = min(next, u32(2 * i + !s));
   }
   __syncthreads();
-  for (int turns = 0;; turns++) {
+  for (;; turns++) {
     u32 first = __reduce_min_sync(ALL, next);
-    if (threadIdx.x % WARP == 0) partial[turns % 2][threadIdx.x / WARP] = first;
+    if (thread % WARP == 0) partial[turns % 2][thread / WARP] = first;
     __syncthreads();
     first = partial[turns % 2][0];
-    for (int warp = 1; warp < TILE_THREADS / WARP; warp++) first = min(first, partial[turns % 2][warp]);
-    int j = int(first >> 1);
-    if (first == NONE) return turns;
-    if (threadIdx.x == j % TILE_THREADS) {
+    for (int warp = 1; warp < SWEEP_THREADS / WARP; warp++) first = min(first, partial[turns % 2][warp]);
+    int j = first == NONE ? count : int(first >> 1), place = first == NONE ? known : places.place(j);
+    if (place >= known) {
+      if (thread == 0) *reached = j;
+#pragma unroll
+      for (int e = 0; e < OWN; e++) {
+        int i = thread + e * SWEEP_THREADS;
+        if (i < count) __stcg(fields + i, h[e]);
+      }
+      return turns;
+    }
+    if (thread == j % SWEEP_THREADS) {
       i64 unit = chosen[j];
       turned[turns] = u32(2 * unit + (first & 1));
       atomicXor(&state[unit >> 6], 1ull << (unit & 63));
     }
+    int rest = p - 2 * __ldcg(gram + j);
+    const int* both = gram + (place + 1) * BLOCK;
     next = NONE;
 #pragma unroll
     for (int e = 0; e < OWN; e++) {
-      int i = threadIdx.x + e * TILE_THREADS;
+      int i = thread + e * SWEEP_THREADS;
       if (i <= j || i >= count) continue;
-      i64 w = 2 * i64(__ldcg(gram + i64(j) * BLOCK + i));
+      i64 w = 2 * i64(rest - 2 * ones[e] + 4 * __ldcg(both + i));
       h[e] += first & 1 ? w : -w;
       bool s = up >> e & 1;
       if (s ? h[e] < 0 : h[e] > 0) next = min(next, u32(2 * i + !s));
@@ -155,22 +213,24 @@ __device__ __forceinline__ int pass_block(const int* chosen, int count, const i6
 }
 
 // Asynchronous sweeps first..first + sweeps - 1 of the rows (k, b) still under way, or up to the last row's stop.
-// order: sweep t takes row (t - base) % orders.  units (k, n, u), ones (k, n); m (k b, p), planes (k b, 8 NT, u), totals
-// (k b): of the states (k b, w).  Scratch: fields (b, BLOCK), gram (BLOCK, BLOCK), turned (b, BLOCK), turns (b),
-// sweep_flips (k b) zero, wanted (k, sweeps, blocks of units) zero.  left (k): rows under way; remaining: networks.
+// order: sweep t takes row (t - base) % orders.  near: up to which field against its turn a unit is expected to turn.
+// units (k, n, u); m (k b, p), planes (k b, 8 NT, u), totals (k b): of the states (k b, w).  Scratch: fields (b, BLOCK),
+// turned (b, BLOCK), turns, reached (b); zero before: gram (BLOCK + 1, BLOCK), sweep_flips (k b), wanted (k, sweeps,
+// blocks of units, WANTED): whether one wants to turn, whether one turned that was not expected to, bits of those
+// expected to.  left (k): rows under way; remaining: networks.
 template <int NT>
-__global__ void __launch_bounds__(TILE_THREADS, 1)
-    sweep_async(const int* order, i64 orders, i64 base, i64 first, i64 sweeps, const u64* units, const int* ones,
-                i64 k, i64 b, i64 n, i64 p, i64 u, i64 diagonal, u32* arrived, int* wanted, i64* fields, int* gram,
-                u32* turned, int* turns, i64* sweep_flips, int* left, int* remaining, u64* states, int* m, u64* planes,
+__global__ void __launch_bounds__(SWEEP_THREADS, 1)
+    sweep_async(const int* order, i64 orders, i64 base, i64 first, i64 sweeps, i64 near, const u64* units, i64 k,
+                i64 b, i64 n, i64 p, i64 u, i64 diagonal, u32* arrived, u32* wanted, i64* fields, int* gram, u32* turned,
+                int* turns, int* reached, i64* sweep_flips, int* left, int* remaining, u64* states, int* m, u64* planes,
                 u64* totals, bool* converged, int* swept, i64* flips, i64* forms, i64 recorded) {
+  __shared__ Places places;
   if (*remaining == 0) return;
   Barrier barrier = {arrived, gridDim.x, 0};
   i64 w = (n + 63) / 64, blocks = (n + BLOCK - 1) / BLOCK;
   for (i64 network = 0; network < k; network++) {
     i64 rows = network * b;
     const u64* own_units = units + network * n * u;
-    const int* own_ones = ones + network * n;
     u64 *own_states = states + rows * w, *own_planes = planes + rows * 8 * NT * u, *own_totals = totals + rows;
     int* own_m = m + rows * p;
     auto active = [=](i64 row) { return !converged[rows + row]; };
@@ -180,32 +240,46 @@ __global__ void __launch_bounds__(TILE_THREADS, 1)
       for (i64 block = 0; block < blocks; block++) {
         const int* chosen = in_turn + block * BLOCK;
         int count = int(min(i64(BLOCK), n - block * BLOCK));
-        int* want = wanted + (network * sweeps + sweep) * blocks + block;
+        u32* want = wanted + ((network * sweeps + sweep) * blocks + block) * WANTED;
         for (int tile = blockIdx.x; 16 * tile < count; tile += gridDim.x)
           tile_fields<NT>(
               [=](int i) { return 16 * tile + i < count ? own_units + i64(chosen[16 * tile + i]) * u : nullptr; },
               own_planes, own_totals, b, u, active, [=](i64 row, int i, i64 sum) {
                 if (16 * tile + i >= count) return;
-                int s = sign(own_states + row * w, chosen[16 * tile + i]);
+                i += 16 * tile;
+                int s = sign(own_states + row * w, chosen[i]);
                 i64 field = sum - diagonal * s;
-                __stcg(fields + row * BLOCK + 16 * tile + i, field);
-                if (field * s < 0) atomicOr(want, 1);
+                __stcg(fields + row * BLOCK + i, field);
+                if (field * s < 0) atomicOr(want, 1u);
+                if (field * s < near) atomicOr(want + 2 + i / 32, 1u << i % 32);
               });
         barrier.wait();
         if (__ldcg(want) == 0) continue;
-        block_couplings(own_units, own_ones, chosen, count, p, u, gram);
-        barrier.wait();
-        for (i64 row = blockIdx.x; row < b; row += gridDim.x) {
-          int turned_now = active(row) ? pass_block(chosen, count, fields + row * BLOCK, gram, own_states + row * w,
-                                                    turned + row * BLOCK)
-                                       : 0;
+        places.read(want + 2);
+        int known = 0;
+        do {
           __syncthreads();
-          if (threadIdx.x == 0) {
-            turns[row] = turned_now;
-            sweep_flips[rows + row] += turned_now;
+          int end = known ? count : places.likely;
+          block_couplings(own_units, chosen, count, places, known, end, int(u), gram);
+          barrier.wait();
+          for (i64 row = blockIdx.x; row < b; row += gridDim.x) {
+            if (threadIdx.x == 0 && known == 0) turns[row] = 0, reached[row] = active(row) ? 0 : count;
+            __syncthreads();
+            if (reached[row] == count) continue;
+            int before = turns[row];
+            int after = pass_block(chosen, count, places, end, fields + row * BLOCK, gram, int(p), own_states + row * w,
+                                   turned + row * BLOCK, before, reached + row);
+            __syncthreads();
+            if (threadIdx.x == 0) {
+              turns[row] = after;
+              sweep_flips[rows + row] += after - before;
+              if (reached[row] < count) atomicOr(want + 1, 1u);
+            }
           }
-        }
-        barrier.wait();
+          known = end;
+          barrier.wait();
+        } while (known < count && __ldcg(want + 1));
+        for (i64 i = thread_number(); i < (known + 1) * BLOCK; i += thread_count()) gram[i] = 0;
         turn_overlaps<NT>([=](i64 row) { return __ldcg(turns + row); }, turned, BLOCK, own_units, b, p, u, own_m,
                           own_planes, own_totals);
         barrier.wait();
@@ -232,7 +306,7 @@ __global__ void __launch_bounds__(TILE_THREADS, 1)
 // Synchronous steps first..first + sweeps - 1 of the rows (k, b) still under way.  Scratch: turned (b, n), turns,
 // differing (b), zero before; before (b, w): the states of the step before.  The others as for sweep_async.
 template <int NT>
-__global__ void __launch_bounds__(TILE_THREADS, 1)
+__global__ void __launch_bounds__(SWEEP_THREADS, 1)
     sweep_sync(const u64* units, i64 first, i64 sweeps, i64 k, i64 b, i64 n, i64 p, i64 u, i64 diagonal, u32* arrived,
                u32* turned, int* turns, int* differing, u64* before, int* left, u64* states, int* m, u64* planes,
                u64* totals, int* period, int* swept, i64* flips, i64* forms, i64 recorded) {
