@@ -409,8 +409,8 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
     "wrong sign of a turn": (
         "sweep",
         ("sweep_async<1>",),
-        "h[e] += first & 1 ? w : -w;",
-        "h[e] += first & 1 ? -w : w;",
+        "sign = first & 1 ? 1 : -1;",
+        "sign = first & 1 ? -1 : 1;",
         sweep,
         "assert",
     ),

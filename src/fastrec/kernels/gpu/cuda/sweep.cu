@@ -15,6 +15,7 @@
 
 constexpr int BLOCK = 2048;                   // units of a block: 16 for every multiprocessor of a large card
 constexpr int SWEEP_THREADS = 256;            // of a block: those of a tile of couplings
+constexpr int WARPS = SWEEP_THREADS / WARP;
 constexpr int OWN = BLOCK / SWEEP_THREADS;    // units of a thread in the sequential pass
 constexpr int GROUP = 32;                     // rows whose fields a block of threads sums at once
 constexpr int ENDS = 6;                       // stages of a tile's product that its beginning and end cost
@@ -29,14 +30,14 @@ __device__ __forceinline__ void tile_fields(Unit unit, const u64* planes, const 
                                             Active active, Out out) {
   extern __shared__ __align__(16) unsigned char shared[];
   u64* sums = reinterpret_cast<u64*>(shared);  // (GROUP, 16)
-  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = SWEEP_THREADS / WARP;
+  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
   for (i64 first = 0; first < b; first += GROUP) {
-    int rows = int(min(i64(GROUP), b - first)), slices = rows < warps ? warps / rows : 1;
+    int rows = int(min(i64(GROUP), b - first)), slices = rows < WARPS ? WARPS / rows : 1;
     i64 part = (u + 4 * slices - 1) / (4 * slices) * 4;  // words of a slice
     __syncthreads();
     for (int i = threadIdx.x; i < rows * 16; i += SWEEP_THREADS) sums[i] = 0;
     __syncthreads();
-    for (int job = warp; job < rows * slices; job += warps) {
+    for (int job = warp; job < rows * slices; job += WARPS) {
       i64 row = first + job / slices, begin = job % slices * part;
       if (!active(row) || begin >= u) continue;
       i64 sum[2];
@@ -156,60 +157,66 @@ __device__ __forceinline__ void block_couplings(const u64* units, const int* cho
 // The `count` units chosen of one row, one after the other, from number *reached on, which moves on: to count, or to
 // one that turns and whose place is not below `known`, for which the fields (BLOCK) are kept.  turned (BLOCK) has
 // `turns` turns and gets more; their number.
+//
+// A thread keeps of its units the fields in the direction of the unit, below 0 where it wants to turn, and keys: twice
+// the number, plus one if it turns to +1.
 __device__ __forceinline__ int pass_block(const int* chosen, int count, const Places& places, int known, i64* fields,
                                           const int* gram, int p, u64* state, u32* turned, int turns, int* reached) {
-  __shared__ u32 partial[2][WARP];
-  int thread = threadIdx.x;
+  extern __shared__ __align__(16) unsigned char shared[];
+  int2* place_and_ones = reinterpret_cast<int2*>(shared);  // (BLOCK) and twice the set bits of a unit
+  __shared__ u32 partial[2][WARPS];
+  int thread = threadIdx.x, before = turns, j = count;
   asm volatile("" : "+r"(thread));  // what follows from it shall not be kept while tiles need the registers
-  i64 h[OWN];
-  int ones[OWN];
-  u32 up = 0;
-  u32 next = NONE;
-  int begin = *reached;
+  i64 field[OWN];
+  int twice[OWN], rest[OWN];  // the state, or 0 where there is no unit; p less twice the set bits
+  u32 key[OWN], next = NONE, from = 2 * *reached;
 #pragma unroll
-  for (int e = 0; e < OWN; e++) {
-    int i = thread + e * SWEEP_THREADS;
-    h[e] = i < count ? __ldcg(fields + i) : 0;
-    ones[e] = i < count ? __ldcg(gram + i) : 0;
-    int s = i < count ? bit(state, chosen[i]) : 0;
-    up |= u32(s) << e;
-    if (i >= begin && (s ? h[e] < 0 : h[e] > 0)) next = min(next, u32(2 * i + !s));
+  for (int e = OWN - 1; e >= 0; e--) {
+    int i = thread + e * SWEEP_THREADS, ones = i < count ? 2 * __ldcg(gram + i) : 0;
+    bool there = i < count, up = there && bit(state, chosen[i]);
+    place_and_ones[i] = make_int2(places.place(i), ones);
+    rest[e] = p - ones;
+    twice[e] = there ? up ? 2 : -2 : 0;
+    key[e] = 2 * i + !up;
+    field[e] = there ? __ldcg(fields + i) : 0;
+    if (!up) field[e] = -field[e];
+    if (field[e] < 0 && key[e] >= from) next = key[e];
   }
-  __syncthreads();
   for (;; turns++) {
-    u32 first = __reduce_min_sync(ALL, next);
-    if (thread % WARP == 0) partial[turns % 2][thread / WARP] = first;
+    next = __reduce_min_sync(ALL, next);
+    if (thread % WARP == 0) partial[turns % 2][thread / WARP] = next;
     __syncthreads();
-    first = partial[turns % 2][0];
-    for (int warp = 1; warp < SWEEP_THREADS / WARP; warp++) first = min(first, partial[turns % 2][warp]);
-    int j = first == NONE ? count : int(first >> 1), place = first == NONE ? known : places.place(j);
-    if (place >= known) {
-      if (thread == 0) *reached = j;
+    u32 first = partial[turns % 2][0];
 #pragma unroll
-      for (int e = 0; e < OWN; e++) {
-        int i = thread + e * SWEEP_THREADS;
-        if (i < count) __stcg(fields + i, h[e]);
-      }
-      return turns;
+    for (int warp = 1; warp < WARPS; warp++) first = min(first, partial[turns % 2][warp]);
+    if (first == NONE) break;
+    int2 own = place_and_ones[first >> 1];
+    if (own.x >= known) {
+      j = int(first >> 1);
+      break;
     }
-    if (thread == j % SWEEP_THREADS) {
-      i64 unit = chosen[j];
-      turned[turns] = u32(2 * unit + (first & 1));
-      atomicXor(&state[unit >> 6], 1ull << (unit & 63));
-    }
-    int rest = p - 2 * __ldcg(gram + j);
-    const int* both = gram + (place + 1) * BLOCK;
+    if (thread == 0) turned[turns] = first;
+    int sign = first & 1 ? 1 : -1;
+    const int* both = gram + (own.x + 1) * BLOCK + thread;
     next = NONE;
 #pragma unroll
-    for (int e = 0; e < OWN; e++) {
-      int i = thread + e * SWEEP_THREADS;
-      if (i <= j || i >= count) continue;
-      i64 w = 2 * i64(rest - 2 * ones[e] + 4 * __ldcg(both + i));
-      h[e] += first & 1 ? w : -w;
-      bool s = up >> e & 1;
-      if (s ? h[e] < 0 : h[e] > 0) next = min(next, u32(2 * i + !s));
+    for (int e = OWN - 1; e >= 0; e--) {
+      int w = rest[e] - own.y + 4 * __ldcg(both + e * SWEEP_THREADS);
+      field[e] += i64(w) * (sign * twice[e]);
+      if (field[e] < 0 && key[e] > first) next = key[e];
     }
   }
+  __syncthreads();
+  for (int turn = before + thread; turn < turns; turn += SWEEP_THREADS) {
+    i64 unit = chosen[turned[turn] >> 1];
+    turned[turn] = u32(2 * unit) | (turned[turn] & 1);
+    atomicXor(&state[unit >> 6], 1ull << (unit & 63));
+  }
+  if (thread == 0) *reached = j;
+#pragma unroll
+  for (int e = 0; e < OWN; e++)
+    if (twice[e]) __stcg(fields + thread + e * SWEEP_THREADS, twice[e] > 0 ? field[e] : -field[e]);
+  return turns;
 }
 
 // Asynchronous sweeps first..first + sweeps - 1 of the rows (k, b) still under way, or up to the last row's stop.
