@@ -17,7 +17,7 @@ import numpy as np
 
 from fastrec.backend import kernels, move
 from fastrec.kernels import words
-from fastrec.kernels.gpu import capacity, hopfield
+from fastrec.kernels.gpu import capacity, hopfield, products
 from fastrec.kernels.gpu import fields as field_kernels
 from fastrec.kernels.gpu import recall as recall_kernels
 from fastrec.kernels.gpu.module import PLANES
@@ -108,7 +108,7 @@ def recall_every_way(shape: tuple[int, ...], self_coupling: bool, weights: type 
 def patched(case: Callable[..., None], *arguments: Any, **replaced: Any) -> None:
     """Run a case while names of kernel modules are replaced."""
     with ExitStack() as stack:
-        for module, name in product((field_kernels, recall_kernels, capacity), replaced):
+        for module, name in product((field_kernels, recall_kernels, capacity, products), replaced):
             if hasattr(module, name):
                 stack.enter_context(patch.object(module, name, replaced[name]))
         case(*arguments)
@@ -197,10 +197,17 @@ def cases() -> Cases:
         yield f"random streams, n = {n}", partial(streams, n)
     for k, p, n in ((1, 1, 1), (2, 65, 63), (1, 130, 65), (1, 3, 1030), (3, 63, 300)):
         yield f"pack, unpack, transpose, {k} x {p} x {n}", partial(packing, k, p, n)
-    for shape in ((1, 1, 1, 1), (2, 3, 65, 130), (1, 130, 63, 1), (1, 2, 3300, 3), (1, 5, 700, 300)):
-        yield f"overlaps, (k, b, n, p) = {shape}", partial(overlaps, *shape)
-    for shape in ((1, 1, 1), (2, 63, 65), (2, 130, 3), (1, 260, 3300)):
-        yield f"couplings, (k, n, p) = {shape}", partial(couplings, *shape)
+    for tiles, long in (("narrow", 400), ("wide", 1)):
+        for shape in ((1, 1, 1, 1), (2, 3, 65, 130), (1, 130, 63, 1), (1, 2, 3300, 3), (1, 5, 700, 300)):
+            yield (
+                f"overlaps in {tiles} tiles, (k, b, n, p) = {shape}",
+                partial(patched, overlaps, *shape, LONG=long),
+            )
+        for shape in ((1, 1, 1), (2, 63, 65), (2, 130, 3), (1, 260, 3300), (1, 390, 1)):
+            yield (
+                f"couplings in {tiles} tiles, (k, n, p) = {shape}",
+                partial(patched, couplings, *shape, LONG=long),
+            )
     for groups, shape in product(PLANES, ((1, 1, 1, 1), (2, 3, 63, 65), (1, 5, 65, 1), (2, 1, 127, 300))):
         planes = {"plane_groups": lambda n, groups=groups: groups}
         yield (
@@ -249,6 +256,9 @@ def cases_of_the_grid() -> Cases:
         way = "sync" if orders is None else "async" if not orders else "async in fixed orders"
         case = partial(patched, recall, large, False, orders, 2, SMALL=0)
         yield f"recall by the grid in blocks of units, {way}", case
+    for near, shape in ((0, (1, 3, 65, 1100)), (0, (1, 3, 300, 40)), (9, (1, 3, 300, 40))):
+        case = partial(patched, recall_every_way, shape, False, SMALL=0, NEAR=near)
+        yield f"recall by the grid, units near {near} expected to turn, (k, b, n, p) = {shape}", case
     long = partial(patched, recall, (1, 4, 63, 40), False, 0, 200, None, False, SMALL=0)
     yield "long recall by the grid", long
     yield (
