@@ -115,7 +115,7 @@ def test_packing(k: int, p: int, n: int) -> None:
     compare("hopfield", "transpose", to_words(states), garbage((k, n, words(p)), np.uint64))
 
 
-tiles = pytest.mark.parametrize("long", [1, 400], ids=["wide tiles", "narrow tiles"])
+tiles = pytest.mark.parametrize("long", [1, 256], ids=["wide tiles", "narrow tiles"])
 
 
 @tiles

@@ -13,7 +13,7 @@ from .random import THREADS, blocks
 TILE = 128  # rows of a tile, as in cuda/tile.cuh
 # Words of a row from which tiles are wide.  Wide ones read less from L2; of narrow ones a multiprocessor has
 # two, which hide each other's beginning and end.  Estimated: benchmarks/README.md.
-LONG = 400
+LONG = 256
 
 
 def tile_shared(across: int) -> int:
