@@ -343,6 +343,8 @@ def test_constants_are_those_of_the_kernels() -> None:
     assert sweep["TILE"] == products.TILE
     for across in (2, 4):
         assert tile("product", across)["WORDS"] * 8 == products.tile_shared(across)
+        # With what the system keeps of each block, they fill a multiprocessor with 100 KB.
+        assert 4 // across * (products.tile_shared(across) + 1024) <= 100 * 1024
     assert (sweep["BLOCK"], sweep["SWEEP_THREADS"]) == (recall.BLOCK, recall.SWEEP_THREADS)
     assert sweep["BLOCK"] == sweep["OWN"] * sweep["SWEEP_THREADS"]
     assert sweep["GROUP"] * 16 * 8 <= products.tile_shared(4)

@@ -3,7 +3,7 @@
 
 // The barrier of blocks that all run at once.  arrived counts up and is never reset: with each barrier it grows by the
 // number of blocks.  What was written before is seen after, by plain loads too, but not by loads through the
-// read-only path: release and acquire are cumulative over __syncthreads, so that a thread orders for its whole block.
+// read-only path.  Release and acquire are cumulative over __syncthreads: one thread orders for its whole block.
 
 __device__ __forceinline__ void arrive(u32* arrived) {
 #ifdef FASTREC_EMULATOR

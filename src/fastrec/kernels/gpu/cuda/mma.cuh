@@ -92,8 +92,8 @@ __device__ __forceinline__ u32 to_tf32(float x) {
 #endif
 }
 
-// Four matrices of 8 rows of 16 bytes from shared memory, whose rows l % 8 of matrix l / 8 lane l names: lane l gets word
-// l % 4 of row l / 4 of each.  So lie the quarters of an mma's first factor, and two times the halves of its second.
+// Four matrices of 8 rows of 16 bytes from shared memory: lane l names row l % 8 of matrix l / 8, and gets word l % 4
+// of row l / 4 of each.  So lie the quarters of an mma's first factor, and two times the halves of its second.
 __device__ __forceinline__ void load_matrices(u32 (&x)[4], const void* row) {
 #ifdef FASTREC_EMULATOR
   auto words = emulator::matrix_words(row);

@@ -7,7 +7,7 @@
 // what has flipped.  If a unit turns that was not expected to, the couplings of all others are computed, too, and the
 // units go on from there.  For n units, p patterns and f flips a sweep reads n p / 8 bytes of units, 4 p bytes of
 // planes for each 16 units of a row, counts n p times the planes and, for a fraction x of the units expected to turn,
-// x n p BLOCK products of bits, and takes f steps of about a microsecond; a block of units without flips costs one
+// x n p BLOCK products of bits, and takes f steps of a third of a microsecond; a block of units without flips costs one
 // barrier.
 #include "barrier.cuh"
 #include "fields.cuh"
@@ -221,16 +221,16 @@ __device__ __forceinline__ int pass_block(const int* chosen, int count, const Pl
 
 // Asynchronous sweeps first..first + sweeps - 1 of the rows (k, b) still under way, or up to the last row's stop.
 // order: sweep t takes row (t - base) % orders.  near: up to which field against its turn a unit is expected to turn.
-// units (k, n, u); m (k b, p), planes (k b, 8 NT, u), totals (k b): of the states (k b, w).  Scratch: fields (b, BLOCK),
-// turned (b, BLOCK), turns, reached (b); zero before: gram (BLOCK + 1, BLOCK), sweep_flips (k b), wanted (k, sweeps,
-// blocks of units, WANTED): whether one wants to turn, whether one turned that was not expected to, bits of those
-// expected to.  left (k): rows under way; remaining: networks.
+// units (k, n, u); m (k b, p), planes (k b, 8 NT, u), totals (k b): of the states (k b, w).  Scratch: fields (b,
+// BLOCK), turned (b, BLOCK), turns, reached (b); zero before: gram (BLOCK + 1, BLOCK), sweep_flips (k b), wanted (k,
+// sweeps, blocks of units, WANTED): whether one wants to turn, whether one turned that was not expected to, bits of
+// those expected to.  left (k): rows under way; remaining: networks.
 template <int NT>
 __global__ void __launch_bounds__(SWEEP_THREADS, 1)
     sweep_async(const int* order, i64 orders, i64 base, i64 first, i64 sweeps, i64 near, const u64* units, i64 k,
-                i64 b, i64 n, i64 p, i64 u, i64 diagonal, u32* arrived, u32* wanted, i64* fields, int* gram, u32* turned,
-                int* turns, int* reached, i64* sweep_flips, int* left, int* remaining, u64* states, int* m, u64* planes,
-                u64* totals, bool* converged, int* swept, i64* flips, i64* forms, i64 recorded) {
+                i64 b, i64 n, i64 p, i64 u, i64 diagonal, u32* arrived, u32* wanted, i64* fields, int* gram,
+                u32* turned, int* turns, int* reached, i64* sweep_flips, int* left, int* remaining, u64* states, int* m,
+                u64* planes, u64* totals, bool* converged, int* swept, i64* flips, i64* forms, i64 recorded) {
   __shared__ Places places;
   if (*remaining == 0) return;
   Barrier barrier = {arrived, gridDim.x, 0};

@@ -13,19 +13,19 @@ __device__ __forceinline__ int swizzled(int line, int c) { return line * DEPTH +
 // ACROSS of them beside each other.
 //
 // A step of 256 bits is 32 mma for a warp, 64 clocks of a multiprocessor at 2^14 products a clock, and reads 4 kB of
-// shared memory, 32 clocks; a block writes (2 + ACROSS) / 4 kB to shared memory and reads as much from L2 for each of
-// its warps.  More columns read less, and two small blocks on a multiprocessor hide each other's beginning and end.
+// shared memory, 32 clocks; for each of its warps a block reads (2 + ACROSS) / ACROSS kB from L2 into shared memory.
+// More columns read less, and two small blocks on a multiprocessor hide each other's beginning and end.
 template <int ACROSS> struct Tile {
   static constexpr int COLUMNS = 64 * ACROSS, THREADS = 64 * ACROSS, LINES = TILE + COLUMNS;
-  static constexpr int STAGES = 2 + ACROSS / 2;         // two blocks fit a multiprocessor with 100 kB, or one of 4
+  static constexpr int STAGES = 2 + ACROSS / 2;  // in 100 KB of a multiprocessor two blocks fit, or one of ACROSS = 4
   static constexpr int HALF = TILE / 2, PITCH = COLUMNS + 4;  // eight rows of four columns lie in all banks
   static constexpr int WORDS = STAGES * LINES * DEPTH + LINES / 2;  // of shared memory
   int both[4][8][4];
 
   // Counts over `words` words of rows row(i) of a and rows column(j) of b, matrices whose rows are `stride` words
-  // apart, for the first `rows` rows.  Lines that are not there may be any others.  With ones, row 0 is all ones, and its
-  // counts are the bits set in each column.  stage: WORDS of shared memory, read by row and column alone at the call,
-  // and free after the next barrier.
+  // apart, for the first `rows` rows.  Lines that are not there may be any others.  With ones, row 0 is all ones, and
+  // its counts are the bits set in each column.  stage: WORDS of shared memory, read by row and column alone at the
+  // call, and free after the next barrier.
   template <class Row, class Column>
   __device__ __forceinline__ void count(u64* stage, const u64* a, Row row, const u64* b, Column column, i64 stride,
                                         int words, int rows, bool ones) {
