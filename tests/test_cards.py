@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,6 +106,36 @@ def test_each_worker_sees_a_card_of_its_own(cards: Any, listed: str | None) -> N
         (name, cupy.visible()[i], 1) for i, name in enumerate(names)
     }
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == listed
+
+
+SCRIPT = """
+import fastrec
+from fastrec.backend import visible_devices
+from fastrec.jobs.executors import process_pool, run_tasks
+from test_cards import Question, card_of
+
+fastrec.set_backend("gpu")
+
+if __name__ == "__main__":
+    seen = []
+    with process_pool(2, visible_devices()[:2]) as pool:
+        while len({answer[0] for answer in seen}) < 2:
+            run_tasks(card_of, [Question(1)] * 9, pool, lambda question, answer: seen.append(answer))
+    print(*sorted({bus for _, _, bus, _ in seen}))
+"""
+
+
+def test_a_script_that_begins_cuda_at_its_top_has_a_card_for_each_worker(cards: Any, tmp_path: Path) -> None:
+    """Workers import the script before they are given a card, and CUDA shows all of them for good."""
+    cards(3, "2,0,1")
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    folders = (TESTS / "emulated", TESTS, Path(fastrec.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+    ended = subprocess.run(
+        [sys.executable, path], env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert (ended.stdout, ended.returncode) == ("0 2\n", 0), ended.stderr
 
 
 @pytest.fixture

@@ -445,11 +445,19 @@ def uuid(card: int) -> str:
     return f"GPU-{card:08x}-0000-0000-0000-000000000000"
 
 
+current = 0  # card of this process
+
+
+def set_device(device: int) -> None:
+    global current
+    current = Device(device).id
+
+
 class Device:
     """A small card: few multiprocessors and little memory, so that loops over both have several turns."""
 
     def __init__(self, device: int | None = None) -> None:
-        self.id = 0 if device in (None, -1) else device
+        self.id = current if device in (None, -1) else device
         if self.id not in range(len(visible())):
             raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
 
@@ -519,7 +527,8 @@ runtime = SimpleNamespace(
     CUDARuntimeError=CUDARuntimeError,
     driverGetVersion=lambda: 13000,
     getDeviceCount=lambda: len(visible()),
-    getDevice=lambda: 0,
+    getDevice=lambda: current,
+    setDevice=set_device,
     memGetInfo=free_memory,
     getDeviceProperties=get_device_properties,
     CUDA_R_32F=0,

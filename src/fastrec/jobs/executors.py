@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from ..backend import array_module
 from ..threads import set_threads
 
 
@@ -127,8 +128,8 @@ def process_pool(workers: int, devices: Sequence[str] = ()) -> Iterator[Executor
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
     shares = context.SimpleQueue()
-    for device in devices:
-        shares.put(device)
+    for share in enumerate(devices):
+        shares.put(share)
     with writer, reader, closing(shares):
         pool = Workers(workers, context, initializer=prepare, initargs=(reader, shares if devices else None))
         pool.devices = devices
@@ -143,10 +144,10 @@ def process_pool(workers: int, devices: Sequence[str] = ()) -> Iterator[Executor
             pool.shutdown(cancel_futures=True)
 
 
-def prepare(reader: Connection, devices: SimpleQueue[str] | None) -> None:
+def prepare(reader: Connection, shares: SimpleQueue[tuple[int, str]] | None) -> None:
     """Set up a worker: a device of its own, one thread, no notices, and an end when the pipe closes."""
-    if devices is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()  # CUDA, which has not begun here, reads it once
+    if shares is not None:
+        take_device(*shares.get())
     set_threads(1)
     os.environ["FASTREC_QUIET"] = "1"
     logging.getLogger("fastrec").setLevel(logging.ERROR)  # or each warns if it cannot save kernels
@@ -156,6 +157,14 @@ def prepare(reader: Connection, devices: SimpleQueue[str] | None) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def take_device(number: int, name: str) -> None:
+    """See one device alone: of those of the process that started this one its number, and its name."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = name
+    runtime = array_module("gpu").cuda.runtime
+    if runtime.getDeviceCount() > 1:  # the user's script, which is imported before, has begun CUDA
+        runtime.setDevice(number)
 
 
 @contextmanager
