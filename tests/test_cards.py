@@ -138,6 +138,11 @@ def test_a_script_that_begins_cuda_at_its_top_has_a_card_for_each_worker(cards: 
     assert (ended.stdout, ended.returncode) == ("0 2\n", 0), ended.stderr
 
 
+def test_a_worker_that_waits_for_a_card_ends_with_the_pool() -> None:
+    with pytest.raises(ZeroDivisionError), process_pool(2, ["0"]):
+        raise ZeroDivisionError
+
+
 @pytest.fixture
 def nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails a test in which this process launches or asks for memory: its card may be a worker's alone."""

@@ -145,18 +145,18 @@ def process_pool(workers: int, devices: Sequence[str] = ()) -> Iterator[Executor
 
 
 def prepare(reader: Connection, shares: SimpleQueue[tuple[int, str]] | None) -> None:
-    """Set up a worker: a device of its own, one thread, no notices, and an end when the pipe closes."""
-    if shares is not None:
-        take_device(*shares.get())
-    set_threads(1)
-    os.environ["FASTREC_QUIET"] = "1"
-    logging.getLogger("fastrec").setLevel(logging.ERROR)  # or each warns if it cannot save kernels
+    """Set up a worker: an end when the pipe closes, a device of its own, one thread, no notices."""
 
     def watch() -> None:
         reader.poll(None)  # nothing is ever sent: the pipe was closed, or its process died
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    if shares is not None:
+        take_device(*shares.get())
+    set_threads(1)
+    os.environ["FASTREC_QUIET"] = "1"
+    logging.getLogger("fastrec").setLevel(logging.ERROR)  # or each warns if it cannot save kernels
 
 
 def take_device(number: int, name: str) -> None:
