@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,12 +52,12 @@ def pretend(
     capability: str = "9.0",
     driver: int = 13000,
     cooperative: int = 1,
-    compiler: Exception | None = None,
+    compiler: Exception | tuple[int, int] = (12, 3),
     headers: Exception | None = None,
 ) -> None:
     """There are gpu kernels but for RNNs; CuPy is missing (None), fails, or sees that many devices.
 
-    compiler, headers: what CuPy raises where it looks for them.
+    compiler, headers: what CuPy raises where it looks for them, or the version of the compiler.
     """
     real = switch.importlib.util.find_spec
 
@@ -81,9 +82,10 @@ def pretend(
             getDeviceProperties=lambda number: properties,
         )
 
-        def look_for(fault: Exception | None) -> None:
-            if fault:
-                raise fault
+        def look_for(what: Any) -> Any:
+            if isinstance(what, Exception):
+                raise what
+            return what
 
         cuda = SimpleNamespace(
             runtime=runtime,
@@ -184,7 +186,11 @@ def test_no_gpu_says_what_is_missing() -> None:
             r'NVRTC, which CuPy cannot load \(Failure finding "libnvrtc.so"\): pip install "fastrec',
         ),
         (
-            (1, "14.2.0", "9.0", 13000, 1, None, RuntimeError("Failed to find CUDA headers.")),
+            (1, "14.2.0", "9.0", 13000, 1, (12, 2)),
+            r'NVRTC of CUDA 12\.3 or later, CuPy loads 12\.2: pip install "fastrec',
+        ),
+        (
+            (1, "14.2.0", "9.0", 13000, 1, (13, 0), RuntimeError("Failed to find CUDA headers.")),
             r'headers of CUDA, which CuPy cannot find: pip install "fastrec\[cuda13\]".*, or set CUDA_PATH',
         ),
     ],

@@ -299,10 +299,13 @@ def gpu_unavailable_reason() -> str | None:
         return f'backend "gpu" needs a device that launches cooperatively; {name} does not'
     # CuPy looks for its compiler, and for the headers of CUDA, only when it compiles the first kernel.
     try:
-        cupy.cuda.nvrtc.getVersion()
+        compiler = cupy.cuda.nvrtc.getVersion()
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         return f'backend "gpu" needs the compiler NVRTC, which CuPy cannot load ({reason}): {extras}'
+    if compiler < (12, 3):  # the first that knows stores of 128 bits, as in cuda/mail.cuh
+        found = ".".join(map(str, compiler))
+        return f'backend "gpu" needs the compiler NVRTC of CUDA 12.3 or later, CuPy loads {found}: {extras}'
     try:
         cupy._core.core.assemble_cupy_compiler_options(())
     except AttributeError:  # it is CuPy's own and may move; the first kernel then says what is missing
