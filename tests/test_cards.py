@@ -180,7 +180,7 @@ def test_retrieval_on_cards(nothing_here: None) -> None:
 @pytest.mark.parametrize(("number", "found"), [(1, "1 device"), (2, "2 devices")])
 def test_more_workers_than_cards_are_refused(cards: Any, number: int, found: str) -> None:
     cards(number)
-    message = f'workers is 3, and backend "gpu" finds {found}; give at most one for each$'
+    message = f'workers is 3, and backend "gpu" finds {found}; give at most one for each, or backend="cpu"$'
     with pytest.raises(ValueError, match=message):
         fastrec.capacity_scaling([20], 2, backend="gpu", workers=3)
     with pytest.raises(ValueError, match=message):

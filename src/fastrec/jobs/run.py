@@ -152,7 +152,8 @@ class Execution:
             if self.workers > most:
                 found = "1 device" if most == 1 else f"{most} devices"
                 raise ValueError(
-                    f'workers is {self.workers}, and backend "gpu" finds {found}; give at most one for each'
+                    f'workers is {self.workers}, and backend "gpu" finds {found}; give at most one for each, '
+                    'or backend="cpu"'
                 )
         return name
 
