@@ -22,7 +22,7 @@ from gpu.cases_recurrent import PRECISION, fixed_text_plan  # noqa: E402
 from fastrec.kernels.gpu import generation  # noqa: E402
 from fastrec.kernels.gpu.generation import Card, Net, Plan  # noqa: E402
 from fastrec.kernels.gpu.module import TEXT_ROWS  # noqa: E402
-from fastrec.kernels.gpu.recurrent import PRODUCTS  # noqa: E402
+from fastrec.kernels.gpu.recurrent import PIECE, PRODUCTS  # noqa: E402
 
 KERNEL, SOURCE = cuda.kernel, cuda.source
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
@@ -177,6 +177,15 @@ def test_plans_are_as_counted() -> None:
     assert plan(1, 2048).resident == 0  # 50 MB of weights
     with pytest.raises(ValueError, match="hidden_size is 1000000; a step does not fit"):
         plan(1, 1_000_000)
+
+
+@pytest.mark.parametrize("i", [1_000_000, 1_121_728, 1_500_000])
+def test_the_member_of_each_piece_of_a_message_can_be_told(i: int) -> None:
+    """By the division of cuda/common.cuh, up to the last piece of the logits of a huge vocabulary."""
+    members = generation.plan(Net("Gru", False, 1, 128, i), "Float", 2, H200).members
+    count = -(-i // members // PIECE)
+    inverse = -(-(2**31) // count)
+    assert 2 * (members * count - 1) * inverse >> 32 == members - 1
 
 
 def test_every_kernel_was_launched() -> None:

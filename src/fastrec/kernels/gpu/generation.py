@@ -149,6 +149,9 @@ def plan(net: Net, kind: str, b: int, card: Card) -> Plan:
 
 def fitting(net: Net, product: Product, rows: int, members: int, card: Card) -> Iterator[Plan]:
     """Plans for each way to part the inputs, each with the most that fits shared memory, logits first."""
+    logits = works(net, product, members)[1].share * product.real
+    if members > 1 and members * (recurrent.mail_pieces(1, 1, logits) // 2) ** 2 >= 2**31:
+        return  # cuda/mail.cuh could not tell the members of so many pieces
     for parts, out_parts in partings(net, product, members):
         for spilled, resident in itertools.product((False, True), reversed(range(2 * net.layers + 1))):
             chosen = Plan(rows, members, parts, out_parts, resident, spilled, 0)
