@@ -62,6 +62,7 @@ void phase_wait(unsigned long long* barrier, unsigned parity, int line) {
         spin(line);
     }
     acquire();
+    know_async_stores();
     progress();
 }
 

@@ -70,15 +70,14 @@ bool ordered_by_release(const Event& before, unsigned block, unsigned acquired) 
 const char* conflict(const Event& before, const Event& now) {
     if (!before.thread || (before.thread == now.thread && !before.async) || (before.atomic && now.atomic)) return nullptr;
     const unsigned threads = threads_of_block(), block = (before.thread - 1) / threads;
+    if (before.async)  // only who waits for its barrier in memory knows that it has landed
+        return before.clock < current->counted ? nullptr : "race with an asynchronous store (not waited for)";
     if (block != current->block->id) {
         const bool near = in_cluster(block);
         if ((near && before.arrivals < current->seen) || ordered_by_release(before, block, current->acquired))
             return nullptr;
         return near ? "race inside a cluster (no barrier of the cluster between)" : "race between blocks";
     }
-    if (before.async)  // no barrier of the block waits for it
-        return ordered_by_release(before, block, current->acquired) ? nullptr
-                                                                    : "race with an asynchronous store (not waited for)";
     if (before.epoch != now.epoch || before.arrivals < current->seen) return nullptr;
     const unsigned other = (before.thread - 1) % threads, own = current->rank;
     if (other / 32 != own / 32) return "race inside a block (no __syncthreads between)";
@@ -235,6 +234,11 @@ void observe() { current->observed = clock_now; }
 void acquire() {
     current->acquired = std::max(current->acquired, current->observed);
     current->block->acquired = std::max(current->block->acquired, current->acquired);
+}
+
+void know_async_stores() {
+    current->counted = ++clock_now;
+    current->block->counted = std::max(current->block->counted, current->counted);
 }
 
 Cell* shared_cells() { return (Cell*)calloc(statics_size + launch.shared + 1, sizeof(Cell)); }

@@ -86,6 +86,7 @@ void open_barrier(Block& block) {
     for (Fiber* fiber : block.threads) {
         fiber->seen = block.seen;
         fiber->acquired = block.acquired;
+        fiber->counted = block.counted;
         if (fiber->state == State::at_barrier) wake(fiber);
     }
 }
@@ -198,7 +199,7 @@ void make_block(unsigned id, size_t first_fiber, Cluster& cluster) {
         fiber->state = State::ready;
         fiber->copies.clear();
         fiber->groups = fiber->arrivals = fiber->waits = fiber->seen = 0;
-        fiber->fenced = fiber->observed = fiber->acquired = 0;
+        fiber->fenced = fiber->observed = fiber->acquired = fiber->counted = 0;
         block->threads.push_back(fiber);
     }
     block->ready = block->threads;

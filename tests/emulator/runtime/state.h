@@ -62,6 +62,7 @@ struct Fiber {  // runs one thread
     unsigned fenced, epoch;    // the clock and the block's epoch of a release that awaits an atomic store, or 0
     unsigned observed;         // the clock of its last atomic load, which an acquire reaches back to
     unsigned acquired;         // the clock that it has acquired, or another thread before a barrier
+    unsigned counted;          // the clock when it last waited for asynchronous stores, or another before a barrier
 };
 
 struct Cell;
@@ -106,6 +107,7 @@ struct Block {
     int count = 0, all = 1, any = 0, votes[3];
     unsigned epoch = 0;     // counts barriers
     unsigned acquired = 0;  // the latest clock that one of its threads has acquired
+    unsigned counted = 0;   // that at which one of its threads has waited for asynchronous stores
     std::vector<std::shared_ptr<Window>> windows;  // onto the memory of other blocks by rank, or null
     std::vector<RelaxedStore> relaxed_stores;      // that other blocks do not see yet
     unsigned arrived = 0;                          // of its threads, at the barrier of the cluster
@@ -159,6 +161,7 @@ void land_relaxed_stores(Block& block);
 void land_some_relaxed_stores(Block& block);
 void land_relaxed_stores_to(const void* address, size_t bytes);  // by the running thread's block
 
+void know_async_stores();     // those until now are known to have landed
 void release_to_acquirers();  // who acquires after the next atomic store knows what was done before, for checks
 void land_async_stores(bool all);
 

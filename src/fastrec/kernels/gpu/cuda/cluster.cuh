@@ -66,7 +66,8 @@ __device__ __forceinline__ void wait_for_bytes(u64* arrivals, u32 parity) {
 }
 
 // Stores 16 bytes to the same place in the shared memory of another block of the cluster, or of this one, and counts
-// them by that block's `arrivals`.  Both places are given as they are in this block.
+// them by that block's `arrivals`.  Both places are given as they are in this block.  What the thread did before is
+// performed by then on hardware, as loads return before a barrier that follows them; PTX orders only the store itself.
 __device__ __forceinline__ void store_to(u32 rank, uint4* place, uint4 value, u64* arrivals) {
 #ifdef FASTREC_EMULATOR
   emulator::store_async(place, rank, &value, sizeof value, arrivals);
