@@ -175,7 +175,7 @@ def test_plans_are_as_counted() -> None:
     assert plan(64, 1024).rows == 16
     assert plan(1, 512, 65_536).spilled and not plan(1, 512, 4000).spilled
     assert plan(1, 2048).resident == 0  # 50 MB of weights
-    with pytest.raises(ValueError, match="hidden_size is 1000000; a step does not fit"):
+    with pytest.raises(ValueError, match="hidden_size is 1000000, with 100 tokens; a step does not fit"):
         plan(1, 1_000_000)
 
 

@@ -143,7 +143,9 @@ def plan(net: Net, kind: str, b: int, card: Card) -> Plan:
         if rows >= b:
             break
     if not plans:
-        raise ValueError(f"hidden_size is {net.h}; a step does not fit the shared memory of a block")
+        raise ValueError(
+            f"hidden_size is {net.h}, with {net.i} tokens; a step does not fit the shared memory of a block"
+        )
     return min(plans, key=lambda each: each[0])[1]
 
 
