@@ -13,7 +13,7 @@ import kernel_table  # noqa: E402
 import nvrtc  # noqa: E402
 
 # Kernels that may have a stack frame, and why; registers are spilled by none.
-STACK = {f"scan<{digits}>": "the units chosen for a recall, where one is in doubt" for digits in (2, 3, 4)}
+STACK = {"scan": "the units chosen for a recall, where one is in doubt"}
 SUPPORTED = tuple(nvrtc.ARCHITECTURES)
 # Compiled without warnings, but registers may be spilled.
 OTHERS = ("sm_89", "sm_100", "sm_120")

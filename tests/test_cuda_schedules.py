@@ -18,8 +18,9 @@ import pytest
 from emulator.raw import EmulationError, checked, schedule
 from test_kernels_hopfield import KEY, Case, garbage, spins, to_words
 
-from fastrec.backend import kernels
+from fastrec.backend import kernels, move
 from fastrec.kernels import words
+from fastrec.kernels.reference import packing, random
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
 from fastrec.kernels.gpu import capacity, fields, products, recall  # noqa: E402
@@ -297,13 +298,13 @@ def compare_scan(*arguments: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("digits", "n", "corrupted", "limit"),
-    [(2, 65, 0, 12), (3, 65, 1, 12), (4, 250, 5, 12), (2, 40, 9, 12), (3, 1, 1, 3)],
+    ("shift", "n", "corrupted", "limit"),
+    [(0, 65, 0, 12), (1, 65, 1, 12), (3, 250, 5, 12), (0, 40, 9, 12), (2, 1, 1, 3)],
 )
 @pytest.mark.usefixtures("mode")
-def test_capacity(monkeypatch: pytest.MonkeyPatch, digits: int, n: int, corrupted: int, limit: int) -> None:
-    """Certified and not; more digits than the overlaps need change nothing."""
-    monkeypatch.setattr(capacity, "digits_of", lambda n: digits)
+def test_capacity(monkeypatch: pytest.MonkeyPatch, shift: int, n: int, corrupted: int, limit: int) -> None:
+    """Certified and not; digits that are off by more make more units near, and change nothing."""
+    monkeypatch.setattr(capacity, "digit_shift", lambda n: shift)
     for flags in product((False, True), repeat=3):
         compare_scan(n, range(2, 7, 4), corrupted, limit, *flags)
 
@@ -315,6 +316,135 @@ def test_capacity_of_many_networks() -> None:
     compare_scan(130, range(2), 1, 70, True, True, False)
     compare_scan(40, NARROW, 0, 9, False, False, False)
     compare_scan(13, TIED, 1, 3, False, False, False)
+
+
+def scan_by_definition(
+    n: int, trial: int, corrupted: int, limit: int, newest: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Loads that fail without flips, and (load, memory) that flips could turn away, if all is certified."""
+    packed = np.empty((1, limit, words(n)), dtype=np.uint64)
+    random.random_patterns(KEY, trial, n, packed)
+    x = packing.spins(packed[0], n).astype(int)
+    m = x @ x.T
+    np.fill_diagonal(m, 0)
+    failed, doubtful = np.zeros(limit, dtype=bool), np.zeros((limit, limit), dtype=bool)
+    for mu in range(limit):
+        margins = n + x[mu] * np.cumsum(m[mu][:, None] * x, axis=0) - np.arange(1, limit + 1)[:, None]
+        for p in range(mu + 1, mu + 2 if newest else limit + 1):
+            flipped, margin = random.corruption(KEY, mu, trial, p, corrupted, n), margins[p - 1]
+            changes = x[:p].T @ x[:p, flipped] * np.outer(x[mu], x[mu, flipped])
+            changes[flipped, range(corrupted)] = 0
+            change = np.maximum(0, changes).sum(axis=1)
+            turns = margin < 2 * change
+            turns[flipped] |= margin[flipped] <= 2 * change[flipped]
+            failed[p - 1] |= (margin < 0).any()
+            doubtful[p - 1, mu] = (turns & (margin >= 0)).any()
+    return failed, doubtful
+
+
+def launched_with(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: Any) -> list[Any]:
+    """Arguments of a kernel, as they are when it is launched by `capacity_scan` of one network."""
+    found: list[Any] = []
+
+    def launch(file: str, kernel: str, blocks: int, threads: int, *rest: Any, **options: Any) -> None:
+        if kernel.startswith(name):
+            found[:] = [a if a is None or np.isscalar(a) else move(a, "cpu").copy() for a in rest]
+        real(file, kernel, blocks, threads, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        real = capacity.launch
+        patch.setattr(capacity, "launch", launch)
+        scan.__wrapped__("gpu", *arguments)
+    return found
+
+
+LOOKS = {
+    "as chosen": None,
+    "every 16": (0, 0, 0, 1024),
+    "every 32": (0, 0, 1024, 1024),
+    "every 64": (0, 0, 0, 0),
+    "closer and closer": (0, 0, 32, 64),
+}
+
+
+@pytest.mark.parametrize("looks", LOOKS)
+@pytest.mark.parametrize(
+    ("n", "trial", "corrupted", "limit", "newest", "shift"),
+    [
+        *((300, 0, 1, 40, False, shift) for shift in (None, 2, 9)),
+        (300, 0, 2, 36, True, None),
+        (65, 3, 1, 16, False, None),
+        (900, 0, 1, 64, False, None),
+        (1000, 0, 0, 64, False, None),
+        (3001, 0, 1, 150, False, None),
+    ],
+)
+def test_scan_notes_what_fails_and_what_is_in_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+    n: int,
+    trial: int,
+    corrupted: int,
+    limit: int,
+    newest: bool,
+    shift: int | None,
+    looks: str,
+) -> None:
+    """All of it and nothing else, however far apart looks are and however much digits are off."""
+    if LOOKS[looks] is not None:
+        monkeypatch.setattr(capacity, "looks_of", lambda *_: LOOKS[looks])
+    if shift is not None:
+        monkeypatch.setattr(capacity, "digit_shift", lambda n: shift)
+    given = launched_with(monkeypatch, "resolve", n, (trial,), corrupted, limit, newest, True, False)
+    expected = scan_by_definition(n, trial, corrupted, limit, newest)
+    for words_of, wanted in zip((given[-2][0], given[-1][0, :limit]), expected, strict=True):
+        bits = np.unpackbits(words_of.view(np.uint8), axis=-1, bitorder="little")[..., :limit]
+        assert np.array_equal(bits, wanted)
+
+
+@pytest.mark.parametrize(
+    ("n", "corrupted", "limit", "newest"), [(1400, 5, 70, False), (900, 1, 100, True), (300, 0, 40, False)]
+)
+@pytest.mark.parametrize("looks", [(0, 0, 0, 64), (0, 64, 64, 64)])
+def test_bounds_of_a_scan(
+    monkeypatch: pytest.MonkeyPatch, n: int, corrupted: int, limit: int, newest: bool, looks: tuple[int, ...]
+) -> None:
+    """A unit may be passed over only if its field is large at all loads that a look speaks for."""
+    monkeypatch.setattr(capacity, "looks_of", lambda *_: looks)
+    given = launched_with(monkeypatch, "scan", n, (0,), corrupted, limit, newest, False, False)
+    _, _, _, _, bounds, _, gram = given[:7]
+    m, shift, certain = (
+        gram[0].astype(int),
+        capacity.digit_shift(n),
+        min(limit, (n - 1) // (4 * corrupted or 1)),
+    )
+    np.fill_diagonal(m, 0)
+    digits = np.clip((m + (1 << shift >> 1)) >> shift, -127, 127)
+    at = until = 0
+    while until < limit:
+        apart = next((size for size, end in zip((128, 64, 32, 16), looks, strict=True) if at < end), 64)
+        begin, until = until, min(at + apart // 2, limit)
+        for mu in range(limit):
+            center, width = bounds[0, at // 16, mu].reshape(1).view(np.int32).astype(int)
+            if not (begin <= mu < until if newest else mu < until):
+                assert (center, width) == (2**30, 2**31 - 1)
+                continue
+            sizes = abs(m[mu])
+            rests = abs(m[mu, :at] - (digits[mu, :at] << shift)).sum()
+            # Ends of the windows are multiples of 8, but for the last load.
+            reaches = [
+                sizes[first : first + size].sum() + max(p, (1 + 2 * corrupted) * min(p, certain))
+                for first, size, p in ((begin, at - begin, at), (at, -(-(until - at) // 8) * 8, until))
+            ]
+            height, total = (max(reaches) + rests - n) >> shift, digits[mu, :at].sum()
+            if center == -(2**30):
+                assert height >= 0
+            else:
+                up = -center - 1
+                down = up + 1 + width
+                # x (2 A - D) <= height for a sum A, the memory's unit being up or down.
+                assert 2 * up - total <= height < 2 * (up + 1) - total
+                assert total - 2 * down <= height < total - 2 * (down - 1)
+        at += apart
 
 
 @pytest.mark.usefixtures("mode")
@@ -347,8 +477,7 @@ def unexpected_sweep() -> None:
         sweep()
 
 
-CAPACITY = ("split_overlaps<2>", "scan<2>", "resolve<int>", "count_loads")
-SPREAD = "+ __ldg(spread + (trial * steps + step) * P + mu)"
+CAPACITY = ("split_overlaps", "arrange_units", "bound_fields", "scan", "resolve<int>", "count_loads")
 BUGS = {  # file, kernels, what is replaced, what by, who notices, what is reported
     "sort without a barrier": (
         "random",
@@ -425,8 +554,8 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
     "narrow bound": (
         "capacity",
         CAPACITY,
-        SPREAD,
-        f"{SPREAD} / 2",
+        "add_until(until) + reach(until)",
+        "0 * add_until(until) + reach(until)",
         lambda: compare_scan(40, NARROW, 0, 9, False, False, False),
         "assert",
     ),

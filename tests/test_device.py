@@ -392,12 +392,12 @@ class TestCapacity:
 
     def test_trials_at_once(self, gpu: str, free: Any) -> None:
         one = memory.trial_bytes(1000, 90)
-        assert one == 1000 * 128 // 4 + 8 * 128**2 + 128**2 // 4
+        assert one == 3 * 1024 * 128 // 8 + 57 * 128**2 // 8 + 24 * 128
         lanes = device().multiprocessors
         rows = memory.rows_bytes(1000, 90, lanes)
         for room, expected in ((8 * one + rows, 8), (one, 1), (2**40, 4096)):
             free(room * 5 // 4 + 1)
-            assert memory.trials_at_once(1000, 90, gpu) == (min(lanes, expected), expected)
+            assert memory.trials_at_once(1000, 90, gpu) == (min(2 * lanes, expected), expected)
 
     def test_largest_that_fits(self) -> None:
         scan, recall = memory.largest_that_fits(10**9, 3)

@@ -233,10 +233,12 @@ def cases() -> Cases:
                 f"{name}, wide fields in global memory",
                 partial(patched, recall_every_way, shape, False, dtype, **wide),
             )
-    for digits, n, corrupted, limit in ((2, 65, 0, 12), (3, 65, 1, 12), (4, 130, 5, 12), (3, 1, 1, 3)):
-        more = {"digits_of": lambda n, digits=digits: digits}
+    looks = (0, 0, 0, 0), (0, 0, 0, 64), (0, 0, 64, 64), (128, 128, 128, 128)
+    sizes = (65, 0, 12), (65, 1, 12), (130, 5, 36), (1, 1, 3)
+    for shift, (ends, (n, corrupted, limit)) in enumerate(zip(looks, sizes, strict=True)):
+        more = {"digit_shift": lambda n, shift=shift: shift, "looks_of": lambda *_, ends=ends: ends}
         yield (
-            f"capacity, {digits} digits, n = {n}",
+            f"capacity, digits shifted by {shift}, n = {n}",
             partial(patched, scans, n, 2, corrupted, limit, **more),
         )
     yield "capacity over several steps of patterns", partial(scan, 130, 4, 1, 36, (False, False, False))

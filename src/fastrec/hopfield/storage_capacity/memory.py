@@ -13,8 +13,8 @@ from ..states import MAX_UNITS
 MAX_TRIALS = 2**32 - 1  # a trial is one word of the random streams' counter
 MOST_AT_ONCE = 4096  # trials of one call on the gpu, all in memory at once
 # Blocks of the scan for each multiprocessor that keep a gpu busy: it holds 2 to 4 at once, and their ends are
-# a small part of so many.  A block has 16 memories and 128 units, as in kernels/gpu/capacity.py.
-BUSY, MEMORIES, UNITS = 64, 16, 128
+# a small part of so many.  A block has 32 memories and 128 units, as in kernels/gpu/capacity.py.
+BUSY, MEMORIES, UNITS = 64, 32, 128
 
 
 def require_scan_memory(n: int, limit: int, lanes: int, backend: str, cure: str = "") -> None:
@@ -37,11 +37,11 @@ def scan_bytes(n: int, limit: int, lanes: int, backend: str) -> int:
 def trial_bytes(n: int, limit: int) -> int:
     """Memory of one trial on the gpu.
 
-    Patterns and their transpose, overlaps in 32 and in up to 4 x 8 bits, bounds of their sums, and a bit for
-    each memory and load in doubt.
+    Patterns and, twice, their transpose; overlaps in 32 and in 8 bits, sums of 8 of them and bounds for every
+    16, and a bit for each memory and load in doubt; some words a load.
     """
-    p = 64 * words(limit)
-    return n * p // 4 + 8 * p**2 + p**2 // 4
+    n, p = 64 * words(n), 64 * words(limit)
+    return 3 * n * p // 8 + 57 * p**2 // 8 + 24 * p
 
 
 def rows_bytes(n: int, limit: int, multiprocessors: int) -> int:

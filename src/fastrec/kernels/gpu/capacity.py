@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cupy
@@ -15,8 +16,12 @@ from .recall import row_memory
 
 __all__ = ["capacity_scan"]
 
-SCAN_THREADS, MEMORIES, UNITS = 128, 16, 32  # as in cuda/capacity.cu: of a block, of a warp
-CERTIFIED = 8  # as in cuda/capacity.cu: flips up to which memories are certified
+# As in cuda/capacity.cu: threads of a block; patterns, units and memories of a warp's step; patterns between
+# looks at least; patterns whose sums are kept; flips up to which memories are certified.
+SCAN_THREADS, STEP, NEAREST, PART, CERTIFIED = 128, 32, 16, 8, 8
+# Standard deviations between what could matter and a field: from which looks are further apart, and below
+# which most units are near.
+SAFE, MOST_NEAR = 3.5, 0.7
 
 
 def capacity_scan(
@@ -39,8 +44,6 @@ def capacity_scan(
     at the memory itself.  The count is the load before the first that fails, or (largest) the largest load
     up to max_patterns that passes; censored (T,) bool says that no load up to max_patterns failed or
     (largest) that max_patterns itself passes.
-    Raises OverflowError, for which it waits for the device where n max_patterns is large, if sums of
-    overlaps do not fit 32 bits.
     """
     t, p = len(trials), -(-max_patterns // 64) * 64
     packed = cupy.empty((t, p, -(-n // 64)), dtype=np.uint64)
@@ -50,43 +53,44 @@ def capacity_scan(
     transpose(packed, units)
     overlaps(packed, packed, n, gram)
 
-    depth = digits_of(n)
-    digits = cupy.empty((t, p // 16, p // 32, depth, 32, 4), dtype=np.uint32)
-    spread = cupy.empty((t, p // 32, p), dtype=np.int32)
-    size = blocks(32 * t * (p // 16) * (p // 32))
-    launch("capacity", f"split_overlaps<{depth}>", size, THREADS, gram, t, p, digits, spread)
-    # Twice a sum of overlaps must fit 32 bits; no sum exceeds n p.
-    if n * p >= 2**30 and int(spread.sum(axis=1, dtype=np.int64).max()) >= 2**30 - n:
-        raise OverflowError(f"fields of {n} units at up to {max_patterns} patterns do not fit 32 bits")
+    shift, certain = digit_shift(n), certified_loads(n, corrupted, max_sweeps, max_patterns)
+    steps, tiles = p // STEP, -(-n // STEP)
+    # Of digits and bits a step more than there are: the scan fetches it and does not use it.
+    digits = cupy.empty((t * steps**2 + 1, 2, 32, 4), dtype=np.uint32)
+    bits = cupy.empty((t * tiles * steps + 1, 32), dtype=np.uint32)
+    sums = cupy.empty((3, t, p // PART, p), dtype=np.int32)
+    bounds = cupy.empty((t, p // NEAREST + 1, p), dtype=np.uint64)
+    launch("capacity", "split_overlaps", blocks(64 * t * steps**2), THREADS, gram, t, p, shift, digits, sums)
+    launch("capacity", "arrange_units", blocks(32 * t * tiles * steps), THREADS, units, t, n, p, bits)
+    looks = looks_of(n, corrupted, certain, max_patterns)
+    matters = (max_patterns, corrupted, newest, certain, *looks)
+    launch("capacity", "bound_fields", blocks(t * p), THREADS, sums, t, n, p, shift, *matters, bounds)
 
     failing = cupy.full(t, max_patterns + 1, dtype=np.int32)
     failed = cupy.zeros((t, p // 32), dtype=np.uint32)
     doubtful = cupy.zeros((t, p, p // 32), dtype=np.uint32)
-    sizes = (t, n, p, max_patterns, corrupted, newest, largest, max_sweeps)
+    sizes = (n, p, max_patterns, corrupted, newest, largest, certain)
     notes = (failing, failed, doubtful)
-    size = t * (p // MEMORIES) * -(-n // (SCAN_THREADS // 32 * UNITS))
+    size = t * steps * -(-tiles // (SCAN_THREADS // 32))
     head = (np.uint64(key), trials)
-    inputs = (*head, digits, spread, gram, units, *sizes)
-    # A warp issues about 400 instructions a step of 32 patterns, a multiprocessor four in a clock.
-    at_once = pieces_a_launch("a part of the scan", 400 * (p // 32) / multiprocessors())
+    inputs = (*head, digits, bits, bounds, packed, gram, units, *sizes, *looks)
+    # A warp issues up to 300 instructions a step of 32 patterns, a multiprocessor four in a clock.
+    at_once = pieces_a_launch("a part of the scan", 300 * steps / multiprocessors())
     for first in range(0, size, at_once):
-        launch(
-            *("capacity", f"scan<{depth}>", min(at_once, size - first), SCAN_THREADS),
-            *(*inputs, first, *notes),
-        )
+        launch("capacity", "scan", min(at_once, size - first), SCAN_THREADS, *inputs, first, *notes)
 
     fields = 4 if n * p < 2**30 else 8
     size = 2 * multiprocessors()
     scratch, nbytes = row_memory(n, fields, size, 8 * packed.shape[2] + 4 * p)
     # A thread sums n p / 256 terms for the fields of a memory; where memories are certified few are in doubt.
-    in_doubt = 8 if corrupted <= CERTIFIED and 4 * corrupted * max_patterns < n else max_patterns
+    in_doubt = 8 if certain == max_patterns else max_patterns
     turns = pieces_a_launch("recall of the memories in doubt at one load", n * p / 16 * in_doubt)
     rows_begun = cupy.zeros(1, dtype=np.uint64)
-    dynamics = (synchronous, rows_begun, turns, scratch, nbytes)
+    dynamics = (max_sweeps, synchronous, rows_begun, turns, scratch, nbytes)
     while True:
         launch(
             *("capacity", f"resolve<{INTEGERS[fields]}>", size, 256),
-            *(*head, packed, gram, units, *sizes, *dynamics, *notes),
+            *(*head, packed, gram, units, t, *sizes, *dynamics, *notes),
             shared=0 if scratch is not None else nbytes,
         )
         if turns * size >= t * max_patterns or int(rows_begun[0]) >= t * max_patterns:
@@ -95,9 +99,36 @@ def capacity_scan(
     launch("capacity", "count_loads", blocks(t), THREADS, *result)
 
 
-def digits_of(n: int) -> int:
-    """Digits of base 128 that hold overlaps -n..n, the first of -128..127, the others of -64..63."""
-    digits = 2
-    while n > 127 * 128 ** (digits - 1):
-        digits += 1
-    return digits
+def certified_loads(n: int, corrupted: int, max_sweeps: int, max_patterns: int) -> int:
+    """Loads up to which a memory whose fields are all large is recalled for certain.
+
+    At larger ones most memories would be looked at again, and where one sweep must do (it takes a second to
+    see that nothing flips any more) bounds say nothing: there all that are stable are recalled.
+    """
+    if corrupted == 0:
+        return max_patterns
+    return min(max_patterns, (n - 1) // (4 * corrupted)) if corrupted <= CERTIFIED and max_sweeps > 1 else 0
+
+
+def digit_shift(n: int) -> int:
+    """What overlaps of random patterns are shifted by so that nearly all of them are digits of 8 bits."""
+    return max(0, math.ceil(math.log2(3.6 * math.sqrt(n) / 127)))
+
+
+def looks_of(n: int, corrupted: int, certain: int, max_patterns: int) -> tuple[int, ...]:
+    """Patterns up to which sums are looked at every 128, every 64, 32 and 16 of them; beyond, every 64.
+
+    Looks that are further apart cost less and say less: they are used where few units are near.  Where most
+    are, however often one looks, each of them is summed for many loads at once.
+    """
+    ends, at = [], 0
+    for apart, safe in (128, SAFE), (64, SAFE), (32, SAFE), (NEAREST, MOST_NEAR):
+        while at < max_patterns:
+            last = at + apart // 2
+            reach = max(last, (1 + 2 * corrupted) * min(last, certain))
+            off = 0.4 * apart * math.sqrt(n) + (2 ** digit_shift(n) - 1) / 4 * at
+            if n - reach - off <= safe * math.sqrt(n * last):
+                break
+            at += apart
+        ends.append(at)
+    return *ends[:3], -(-at // 64) * 64

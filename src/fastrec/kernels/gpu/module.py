@@ -85,7 +85,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     ),
     "sweep": tuple(instances("sweep_async sweep_sync", PLANES)),
     "capacity": (
-        *instances("split_overlaps scan", (2, 3, 4)),
+        *("split_overlaps", "arrange_units", "bound_fields", "scan"),
         *instances("resolve", FIELDS),
         "count_loads",
     ),
