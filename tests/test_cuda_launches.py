@@ -227,9 +227,9 @@ class Launch:
             assert argument.dtype == dtype, parameter
 
     def check_row(self, fields: str) -> None:
-        """A block's memory: flipped (w), m (P) for resolve, then keys (n), fields (n), s, before (n)."""
+        """A block's memory: state (w) for resolve, then keys (n), fields (n), s, before (n)."""
         n, itemsize = self.arguments["n"], np.dtype(TYPES[fields]).itemsize
-        start = 8 * words(n) + 4 * self.arguments["P"] if self.name.startswith("resolve") else 0
+        start = 8 * words(n) if self.name.startswith("resolve") else 0
         assert start % 8 == 0
         assert (start + 8 * n) % itemsize == 0
         nbytes, scratch = self.arguments["bytes"], self.arguments["scratch"]
@@ -469,10 +469,28 @@ def test_recall_by_blocks(device: Device, shape: tuple[int, ...]) -> None:
     assert device.recall(hopfield.recall_async, shape, None, orders=2) == 5 * count + 1
     assert {launch.file for launch in device.launches} == {"product", "fields", "recall"}
     before = len(device.launches)
+    if recall.faster_by_grid(k, b, n, p):
+        assert device.recall(hopfield.recall_sync, shape, None) == 5
+        assert device.launches[-1].name == f"sweep_sync<{fields.plane_groups(n)}>"
+        return
     assert device.recall(hopfield.recall_sync, shape, None) == 5 * count
     recalls = [launch for launch in device.launches[before:] if launch.file == "recall"]
-    assert {launch.name for launch in recalls} == {f"recall_sync<{'int' if n * p < 2**30 else 'long long'}>"}
+    kind = "int" if n * p < 2**30 else "long long"
+    assert {launch.name for launch in recalls} == {f"recall_sync<{kind}, {fields.plane_groups(n)}>"}
     assert sum(launch.blocks for launch in recalls) == k * b
+
+
+def test_the_grid_recalls_few_large_rows(device: Device) -> None:
+    """Synchronously, where it wins more by its many blocks than it loses by meeting."""
+    for k, b, n, p, expected in (
+        (1, 1, 16_384, 1000, True),
+        (1, 8, 16_384, 1000, True),
+        (1, 1, 4096, 400, True),
+        (1, 4096, 16_384, 1000, False),
+        (1, 1, 1000, 100, False),
+        (100, 1, 4096, 400, False),
+    ):
+        assert recall.faster_by_grid(k, b, n, p) == expected
 
 
 @pytest.mark.parametrize("shape", [shape for shape in RECALL_SHAPES if shape[2] > 16_384])
@@ -515,7 +533,8 @@ def test_capacity(device: Device, n: int, trials: int, patterns: int, corrupted:
     capacity.capacity_scan(KEY, n, numbers, False, False, corrupted, False, 100, patterns, counts, censored)
     assert device.waits == 0
     assert len(device.launches) == 10
-    assert device.launches[-2].name == f"resolve<{'long long' if large else 'int'}>"
+    groups = fields.plane_groups(n)
+    assert device.launches[-2].name == f"resolve<{'long long' if large else 'int'}, {groups}>"
 
 
 @pytest.mark.parametrize(("n", "trials", "patterns"), [*SCANS, (300_000, 8, 9353), (10**6, 1, 27_387)])

@@ -176,7 +176,8 @@ def recall_every_way(case: Case, self_coupling: bool, weights: type | None = Non
 
 @recalls
 @pytest.mark.usefixtures("mode")
-def test_recall_by_blocks(k: int, b: int, n: int, p: int) -> None:
+def test_recall_by_blocks(monkeypatch: pytest.MonkeyPatch, k: int, b: int, n: int, p: int) -> None:
+    force(monkeypatch, plane_groups=lambda n: 1 + (n in (65, 130)))
     recall_every_way(Case(k, b, n, p, n == 65), n == 65)
 
 
@@ -186,7 +187,7 @@ def test_recall_by_blocks_with_wide_fields_in_scratch(monkeypatch: pytest.Monkey
     narrow = fields.fields_from_patterns
     force(monkeypatch, fields_from_patterns=lambda *a: narrow(*a).astype(np.int64))
     recall_every_way(Case(2, 3, 65, 64), False)
-    force(monkeypatch, shared_limit=lambda device: 2048)
+    force(monkeypatch, shared_limit=lambda device: 2048, plane_groups=lambda n: 2)
     recall_every_way(Case(2, 3, 63, 65, True), True)
 
 
@@ -298,13 +299,16 @@ def compare_scan(*arguments: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shift", "n", "corrupted", "limit"),
-    [(0, 65, 0, 12), (1, 65, 1, 12), (3, 250, 5, 12), (0, 40, 9, 12), (2, 1, 1, 3)],
+    ("shift", "groups", "n", "corrupted", "limit"),
+    [(0, 1, 65, 0, 12), (1, 2, 65, 1, 12), (3, 3, 250, 5, 12), (0, 4, 40, 9, 12), (2, 1, 1, 1, 3)],
 )
 @pytest.mark.usefixtures("mode")
-def test_capacity(monkeypatch: pytest.MonkeyPatch, shift: int, n: int, corrupted: int, limit: int) -> None:
-    """Certified and not; digits that are off by more make more units near, and change nothing."""
+def test_capacity(
+    monkeypatch: pytest.MonkeyPatch, shift: int, groups: int, n: int, corrupted: int, limit: int
+) -> None:
+    """Certified and not; digits that are off by more, or more bit planes than needed, change nothing."""
     monkeypatch.setattr(capacity, "digit_shift", lambda n: shift)
+    monkeypatch.setattr(capacity, "plane_groups", lambda n: groups)
     for flags in product((False, True), repeat=3):
         compare_scan(n, range(2, 7, 4), corrupted, limit, *flags)
 
@@ -454,7 +458,9 @@ def test_capacity_with_wide_fields_in_scratch(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(capacity, "row_memory", lambda n, _, *rest: memory(n, 8, *rest))
     compare_scan(63, range(3), 9, 12, False, True, False)
     force(monkeypatch, shared_limit=lambda device: 2048)
-    compare_scan(63, range(3), 9, 12, False, True, True)
+    for groups in cuda.PLANES[1:]:
+        monkeypatch.setattr(capacity, "plane_groups", lambda n, groups=groups: groups)
+        compare_scan(63, range(3), 9, 12, False, True, groups % 2 == 0)
     compare_scan(130, range(2), 1, 12, False, False, False)
 
 
@@ -477,7 +483,7 @@ def unexpected_sweep() -> None:
         sweep()
 
 
-CAPACITY = ("split_overlaps", "arrange_units", "bound_fields", "scan", "resolve<int>", "count_loads")
+CAPACITY = ("split_overlaps", "arrange_units", "bound_fields", "scan", "resolve<int, 1>", "count_loads")
 BUGS = {  # file, kernels, what is replaced, what by, who notices, what is reported
     "sort without a barrier": (
         "random",

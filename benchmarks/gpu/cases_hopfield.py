@@ -183,9 +183,10 @@ def scans(n: int, trials: int, corrupted: int, limit: int) -> None:
         scan(n, trials, corrupted, limit, flags)
 
 
-def wide_scan(trials: int) -> None:
+def wide_scan(trials: int, groups: int) -> None:
     memory = capacity.row_memory
     wide = {"INTEGERS": {4: "long long"}, "row_memory": lambda n, _, *rest: memory(n, 8, *rest)}
+    wide["plane_groups"] = lambda n: groups
     patched(scan, 63, trials, 9, 12, (False, True, False), **wide)
     with patch.object(recall_kernels, "shared_limit", IN_GLOBAL_MEMORY["shared_limit"]):
         patched(scan, 63, trials, 9, 12, (False, True, True), **wide)
@@ -237,12 +238,14 @@ def cases() -> Cases:
     sizes = (65, 0, 12), (65, 1, 12), (130, 5, 36), (1, 1, 3)
     for shift, (ends, (n, corrupted, limit)) in enumerate(zip(looks, sizes, strict=True)):
         more = {"digit_shift": lambda n, shift=shift: shift, "looks_of": lambda *_, ends=ends: ends}
+        more["plane_groups"] = lambda n, shift=shift: shift + 1
         yield (
             f"capacity, digits shifted by {shift}, n = {n}",
             partial(patched, scans, n, 2, corrupted, limit, **more),
         )
     yield "capacity over several steps of patterns", partial(scan, 130, 4, 1, 36, (False, False, False))
-    yield "capacity with wide fields", partial(wide_scan, 3)
+    for groups in PLANES:
+        yield f"capacity with wide fields, {8 * groups} bit planes", partial(wide_scan, 3, groups)
 
 
 def cases_of_the_grid() -> Cases:

@@ -46,7 +46,7 @@ def trial_bytes(n: int, limit: int) -> int:
 
 def rows_bytes(n: int, limit: int, multiprocessors: int) -> int:
     """Memory of the recalls in progress on the gpu, two for each multiprocessor, where they are large."""
-    return 2 * multiprocessors * (19 * n + 4 * limit)
+    return 2 * multiprocessors * (19 * n + 4 * 64 * words(limit))
 
 
 def one_trial_bytes(n: int, limit: int, multiprocessors: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import cupy
 import numpy as np
 
+from .fields import plane_groups
 from .module import INTEGERS, launch, multiprocessors, pieces_a_launch
 from .packing import transpose
 from .products import overlaps
@@ -81,15 +82,17 @@ def capacity_scan(
 
     fields = 4 if n * p < 2**30 else 8
     size = 2 * multiprocessors()
-    scratch, nbytes = row_memory(n, fields, size, 8 * packed.shape[2] + 4 * p)
-    # A thread sums n p / 256 terms for the fields of a memory; where memories are certified few are in doubt.
+    scratch, nbytes = row_memory(n, fields, size, 8 * packed.shape[2])
+    groups = plane_groups(n)
+    planes = cupy.empty((size, 8 * groups, p // 64), dtype=np.uint64)
+    # Of a recall, the fields and a few turns; where memories are certified few are in doubt.
     in_doubt = 8 if certain == max_patterns else max_patterns
     turns = pieces_a_launch("recall of the memories in doubt at one load", n * p / 16 * in_doubt)
     rows_begun = cupy.zeros(1, dtype=np.uint64)
-    dynamics = (max_sweeps, synchronous, rows_begun, turns, scratch, nbytes)
+    dynamics = (max_sweeps, synchronous, rows_begun, turns, planes, scratch, nbytes)
     while True:
         launch(
-            *("capacity", f"resolve<{INTEGERS[fields]}>", size, 256),
+            *("capacity", f"resolve<{INTEGERS[fields]}, {groups}>", size, 256),
             *(*head, packed, gram, units, t, *sizes, *dynamics, *notes),
             shared=0 if scratch is not None else nbytes,
         )

@@ -80,13 +80,16 @@ KERNELS: dict[str, tuple[str, ...]] = {
     "recall": (
         "rank_units",
         *instances("weight_fields", WEIGHT_TYPES),
-        *instances("recall_async recall_sync", FIELDS),
+        *instances("recall_async", FIELDS),
+        *(
+            f"recall_sync<{field}, {planes}>" for field in FIELDS for planes in PLANES[:2]
+        ),  # at most `SMALL` units
         *instances("recall_async_weights recall_sync_weights", WEIGHT_TYPES),
     ),
     "sweep": tuple(instances("sweep_async sweep_sync", PLANES)),
     "capacity": (
         *("split_overlaps", "arrange_units", "bound_fields", "scan"),
-        *instances("resolve", FIELDS),
+        *(f"resolve<{field}, {planes}>" for field in FIELDS for planes in PLANES),
         "count_loads",
     ),
     "cells": (

@@ -1,8 +1,8 @@
 """Recall on the GPU: sweeps of updates until a row stops.
 
 One block keeps the local fields of a row where there are few units (`SMALL`) or the couplings are given; the
-whole grid works in pattern space where there are many.  Nothing here waits for the device, except
-`sweep_async` after `WATCHED` sweeps.
+whole grid works in pattern space where there are many, or few rows.  Nothing here waits for the device,
+except `sweep_async` after `WATCHED` sweeps.
 """
 
 from __future__ import annotations
@@ -152,25 +152,40 @@ def recall_from_patterns(
     states: Any,
     *outputs: Any,
 ) -> None:
-    """Recall from packed (k, p, w) and units (k, n, u): in a block a row, or by the whole grid if n > SMALL.
+    """Recall from packed (k, p, w) and units (k, n, u): in a block a row, or by the whole grid.
 
     head: what the kernel of an update, or its sweep by the grid, takes before the patterns.
     """
     (_, n, u), p = units.shape, packed.shape[1]
+    (k, b), groups = states.shape[:2], plane_groups(n)
+    grid = n > SMALL or (update == "sync" and faster_by_grid(k, b, n, p))
     sweep: Callable[..., None] = sweep_async if update == "async" else sweep_sync
 
     def recall(networks: slice, states: Any, *outputs: Any) -> None:
         patterns = packed[networks], units[networks]
-        if n > SMALL:
+        if grid:
             sweep(*head, *patterns, self_coupling, max_sweeps, states, *outputs)
             return
         fields = fields_from_patterns(*patterns, self_coupling, states)
-        inputs = (*head, patterns[1], p, u, p if self_coupling else 0)
-        kernel = f"recall_{update}<{INTEGERS[fields.dtype.itemsize]}>"
-        launch_rows(kernel, inputs, max_sweeps, fields, states, *outputs)
+        inputs, kind = (*head, patterns[1], p, u, p if self_coupling else 0), INTEGERS[fields.dtype.itemsize]
+        if update == "sync":
+            planes = cupy.empty((len(fields), 8 * groups, u), dtype=np.uint64)
+            inputs, kind = (patterns[0], planes, *inputs), f"{kind}, {groups}"
+        launch_rows(f"recall_{update}<{kind}>", inputs, max_sweeps, fields, states, *outputs)
 
-    clocks = 0 if n > SMALL else flip_clocks(n, 4 + p / 8)
+    clocks = 0 if grid else flip_clocks(n, 4 + p / 8)
     each_batch(pattern_bytes(n, p), clocks, recall, states, *outputs)
+
+
+def faster_by_grid(k: int, b: int, n: int, p: int) -> bool:
+    """Whether the grid had better do the synchronous steps of rows (k, b) than a block for each row.
+
+    Counted are the instructions of a step in which many units turn, on compute capability 9.0.  A block
+    issues two a clock, as does each of the grid, which works on one network at a time and meets four times a
+    step, for about 2000 clocks each.
+    """
+    work = p * (45 + n / 170) + n * (9 + p / 82)
+    return k * (8000 + b * work / 2 / multiprocessors()) < -(-k * b // (2 * multiprocessors())) * work / 2
 
 
 def recall_async(

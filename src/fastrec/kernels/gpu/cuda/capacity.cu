@@ -98,10 +98,10 @@ __global__ void arrange_units(const u64* units, i64 T, i64 n, i64 P, u32* bits) 
   }
 }
 
-// The bounds (T, P / NEAREST + 1, P) of looks after so many times NEAREST patterns, as center | width << 32.  Of the sum A
-// of digits over the patterns in which a unit is up: the unit is near, that is its field may be small, where
-// z = A + center < 0 if the memory has it up, or z >= width if it has it down.  Of neither kind is one with z below
-// width as unsigned.
+// The bounds (T, P / NEAREST + 1, P) of looks after so many times NEAREST patterns, as center | width << 32.  With the
+// sum A of digits over the patterns in which a unit is up, the unit is near, that is its field may be small, where
+// z = A + center < 0 if the memory has it up, or z >= width if it has it down.  It is neither if z, unsigned, is below
+// width.
 //
 // With D the sum of all digits, 2^shift (2 A - D) is the change of a field but for its rests.  What matters at the
 // loads of a look is a field up to `reach` there: of p, or of (1 + 2 corrupted) p up to load `certain`.
@@ -218,8 +218,8 @@ __device__ inline void examine(const Scan& scan, i64 trial, int mu, int i, int f
 // leave them.  first_block: the number of this launch's first block among those of all.
 __global__ void __launch_bounds__(SCAN_THREADS, 4)
     scan(u64 key, const i64* trials, const uint4* digits, const u32* bits, const u64* bounds, const u64* packed,
-         const int* gram, const u64* units, i64 n, i64 P, i64 limit, i64 corrupted, i64 newest, i64 largest, i64 certain,
-         i64 a, i64 b, i64 c, i64 d, i64 first_block, int* failing, u32* failed, u32* doubtful) {
+         const int* gram, const u64* units, i64 n, i64 P, i64 limit, i64 corrupted, i64 newest, i64 largest,
+         i64 certain, i64 a, i64 b, i64 c, i64 d, i64 first_block, int* failing, u32* failed, u32* doubtful) {
   constexpr int WARPS = SCAN_THREADS / WARP;
   int lane = threadIdx.x % WARP, group = lane / 4, quad = lane % 4;
   int loads = int(limit), steps = int(P) / STEP, tiles = int(n + STEP - 1) / STEP, across = (tiles + WARPS - 1) / WARPS;
@@ -323,46 +323,31 @@ __global__ void __launch_bounds__(SCAN_THREADS, 4)
 }
 
 // Whether memory mu of a trial, with its corrupted units flipped, comes to rest at itself at load p; by a block.
-// row, m (p), flipped (w): its memory.
-template <class F>
+// row, state (w), planes (8 NT, u): its memory.
+template <int NT, class F>
 __device__ bool returns(const Scan& scan, const u64* packed, i64 trial, i64 mu, i64 p, i64 max_sweeps, i64 synchronous,
-                        const Row<F>& row, int* m, u64* flipped) {
+                        const Row<F>& row, u64* state, u64* planes) {
   __shared__ Turn turns[2][WARP];
   __shared__ int count;
   i64 n = scan.n, u = scan.P / 64, w = (n + 63) / 64, network = scan.trials[trial];
   const u64 *units = scan.units + trial * n * u, *stored = packed + trial * scan.P * w, *memory = stored + mu * w;
-  int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
-  __syncthreads();
-  for (i64 word = threadIdx.x; word < w; word += blockDim.x) flipped[word] = 0;
-  __syncthreads();
-  if (threadIdx.x < WARP) choose_units(scan.key, mu, network, p, scan.corrupted, n, flipped);
-  __syncthreads();
-  for (i64 nu = threadIdx.x / WARP; nu < p; nu += warps) {
-    int differing = 0;
-    for (i64 word = lane; word < w; word += WARP)
-      differing += __popcll(stored[nu * w + word] ^ memory[word] ^ flipped[word]);
-    differing = warp_sum(differing);
-    if (lane == 0) m[nu] = int(n) - 2 * differing;
-  }
-  __syncthreads();
-  for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
-    int s = sign(memory, i) * (bit(flipped, i) ? -1 : 1);
-    F field = -F(p) * s;
-    u64 word = 0;
-    for (i64 nu = 0; nu < p; nu++) {
-      if (nu % 64 == 0) word = units[i * u + nu / 64];
-      field += word >> (nu & 63) & 1 ? m[nu] : -m[nu];
-    }
-    row.fields[i] = field;
-    row.s[i] = row.before[i] = static_cast<signed char>(s);
-  }
   PatternCoupling coupling = {units, u, p, 0};
+  __syncthreads();
+  for (i64 word = threadIdx.x; word < w; word += blockDim.x) state[word] = 0;
+  __syncthreads();
+  if (threadIdx.x < WARP) choose_units(scan.key, mu, network, p, scan.corrupted, n, state);
+  __syncthreads();
+  for (i64 word = threadIdx.x; word < w; word += blockDim.x) state[word] ^= memory[word];
+  __syncthreads();
+  for (i64 i = threadIdx.x; i < n; i += blockDim.x) row.s[i] = row.before[i] = static_cast<signed char>(sign(state, i));
+  i64 flips = n;
   for (i64 sweep = 0; sweep < max_sweeps; sweep++) {
-    i64 flips;
     bool back;
     __syncthreads();
+    if (sweep == 0 || (synchronous && flips > RENEWED))
+      renew_fields<NT>(coupling, stored, n, row, state, planes);
     if (synchronous)
-      flips = step_row(coupling, n, row, &count, back);
+      flips = step_row(coupling, n, row, RENEWED, &count, back);
     else {
       draw_keys(scan.key, sweep, network, p, n, row.keys);
       flips = sweep_row(coupling, n, row, turns);
@@ -377,20 +362,19 @@ __device__ bool returns(const Scan& scan, const u64* packed, i64 trial, i64 mu, 
 }
 
 // Recalls what the scan left in doubt: a block takes one load of one trial after another, small loads first, from the
-// counter `next` (zero before the first launch), up to `turns` of them.  packed (T, P, w).  bytes of memory a block: a
-// row's, m and flipped.
-template <class F>
+// counter `next` (zero before the first launch), up to `turns` of them.  packed (T, P, w).  bytes of memory a block: of
+// a state and a row; planes (blocks, 8 NT, P / 64): scratch.
+template <class F, int NT>
 __global__ void __launch_bounds__(256, 2)
     resolve(u64 key, const i64* trials, const u64* packed, const int* gram, const u64* units, i64 T, i64 n, i64 P,
             i64 limit, i64 corrupted, i64 newest, i64 largest, i64 certain, i64 max_sweeps, i64 synchronous, u64* next,
-            i64 turns, unsigned char* scratch, i64 bytes, int* failing, u32* failed, u32* doubtful) {
+            i64 turns, u64* planes, unsigned char* scratch, i64 bytes, int* failing, u32* failed, u32* doubtful) {
   __shared__ i64 taken;
   Scan scan = {key, trials, gram, units, n, P, limit, corrupted, newest, largest, certain,
                failing, failed, doubtful};
   unsigned char* memory = own_memory(scratch, bytes);
-  u64* flipped = reinterpret_cast<u64*>(memory);
-  int* m = reinterpret_cast<int*>(flipped + (n + 63) / 64);
-  Row<F> row = row_in<F>(reinterpret_cast<unsigned char*>(m + P), n);
+  u64 *state = reinterpret_cast<u64*>(memory), *own_planes = planes + blockIdx.x * 8 * NT * (P / 64);
+  Row<F> row = row_in<F>(memory + 8 * ((n + 63) / 64), n);
   for (i64 turn = 0; turn < turns; turn++) {
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -413,7 +397,7 @@ __global__ void __launch_bounds__(256, 2)
       while (memories && passes) {
         i64 mu = 32 * word + __ffs(int(memories)) - 1;
         memories &= memories - 1;
-        passes = returns(scan, packed, trial, mu, p, max_sweeps, synchronous, row, m, flipped);
+        passes = returns<NT>(scan, packed, trial, mu, p, max_sweeps, synchronous, row, state, own_planes);
       }
     }
     if (!passes && threadIdx.x == 0) fail(scan, trial, p);

@@ -1,4 +1,5 @@
 #pragma once
+#include "fields.cuh"
 #include "philox.cuh"
 
 // The dynamics of one row by one block, with the local fields of all its units at hand: a test costs nothing, a
@@ -96,10 +97,61 @@ __device__ i64 sweep_row(const Coupling& coupling, i64 n, const Row<F>& row, Tur
   }
 }
 
+template <class F> __device__ void store_row(const Row<F>& row, u64* state, i64 n) {
+  __syncthreads();
+  int lane = threadIdx.x % WARP;
+  for (i64 word = threadIdx.x / WARP; 64 * word < n; word += blockDim.x / WARP) {
+    i64 i = 64 * word + lane;
+    u64 low = __ballot_sync(ALL, i < n && row.s[i] > 0);
+    u64 high = __ballot_sync(ALL, i + WARP < n && row.s[i + WARP] > 0);
+    if (lane == 0) state[word] = low | high << 32;
+  }
+}
+
+// The fields of a row from its states, which are also put into state (w), and the patterns, packed (p, w) and as units:
+// n p / 64 popcounts of words for overlaps, and 8 NT n p products of bits.  planes (8 NT, ceil(p / 64)) is global.
+template <int NT, class F>
+__device__ void renew_fields(const PatternCoupling& coupling, const u64* packed, i64 n, const Row<F>& row, u64* state,
+                             u64* planes) {
+  __shared__ i64 partial[WARP];
+  int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+  int p = int(coupling.p), w = int(n + 63) / 64, u = (p + 63) / 64;
+  i64 total = 0;
+  store_row(row, state, n);
+  __syncthreads();
+  for (int half_word = warp; half_word < 2 * u; half_word += warps) {
+    const u64* pattern = packed + i64(WARP * half_word) * w;
+    int own = 0;
+    for (int i = 0; i < min(WARP, p - WARP * half_word); i++, pattern += w) {
+      int differing = 0;
+#pragma unroll 2
+      for (int word = lane; word < w; word += WARP) differing += __popcll(pattern[word] ^ state[word]);
+      differing = warp_sum(differing);
+      if (lane == i) own = int(n) - 2 * differing;
+    }
+    write_planes<NT>(own, half_word, u, reinterpret_cast<u32*>(planes));
+    total += own;
+  }
+  total = block_sum(total, partial);
+  for (int first = 16 * warp; first < n; first += 16 * warps) {
+    i64 sum[2];
+    auto unit = [=](int i) { return first + i < n ? coupling.units + (first + i) * coupling.u : nullptr; };
+    plane_sums<NT, 2>(unit, planes, u, 0, u, sum);
+    int i = first + lane / 4;
+    for (int half = 0; half < 2 && lane % 4 == 0; half++, i += 8)
+      if (i < n) row.fields[i] = F(2 * sum[half] - total - (p - coupling.self) * row.s[i]);
+  }
+  __syncthreads();
+}
+
+// Turns from which a synchronous step had better make all fields anew.  A turn takes 60 instructions for each unit of a
+// thread and 11 for a word of its patterns; anew takes as many as 4 turns for 16384 units and 12 for 1000.
+constexpr int RENEWED = 8;
+
 // One synchronous step; the flips, and in back whether it led to the states before the last step.  The turns go into
-// the space of row.keys, their number into *count, shared.
+// the space of row.keys, their number into *count, shared.  If they are more than `most` the fields stay as they were.
 template <class F, class Coupling>
-__device__ i64 step_row(const Coupling& coupling, i64 n, const Row<F>& row, int* count, bool& back) {
+__device__ i64 step_row(const Coupling& coupling, i64 n, const Row<F>& row, int most, int* count, bool& back) {
   u32* turned = reinterpret_cast<u32*>(row.keys);
   __syncthreads();
   if (threadIdx.x == 0) *count = 0;
@@ -117,6 +169,7 @@ __device__ i64 step_row(const Coupling& coupling, i64 n, const Row<F>& row, int*
   }
   back = __syncthreads_and(same);
   int flips = *count;
+  if (flips > most) return flips;
   for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
     F change = 0;
     for (int turn = 0; turn < flips; turn++) {

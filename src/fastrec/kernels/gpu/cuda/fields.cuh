@@ -8,13 +8,14 @@
 // NT: planes are made in groups of 8, 8 NT of them, enough for m of -n..n.
 
 // The sums of m over the set bits of 16 units, rows of u words, by one warp, over the words first..last-1 in steps
-// of 4.  unit(i): where unit i of the 16 begins, nullptr for none; planes (8 NT, u).  Lanes 4 g hold units g, g + 8.
-template <int NT, class Unit>
+// of 4, so many of them in registers at once.  unit(i): where unit i of the 16 begins, nullptr for none; planes
+// (8 NT, u).  Lanes 4 g hold units g, g + 8.
+template <int NT, int AT_ONCE = 4, class Unit>
 __device__ __forceinline__ void plane_sums(Unit unit, const u64* planes, i64 u, i64 first, i64 last, i64 (&sum)[2]) {
   int lane = threadIdx.x % WARP, group = lane / 4, quad = lane % 4;
   int acc[NT][4] = {};
   const u64 *low = unit(group), *high = unit(group + 8);
-#pragma unroll 4
+#pragma unroll AT_ONCE
   for (i64 word = first; word < last; word += 4) {
     bool inside = word + quad < u;
     u32 a[4], b[NT][2];

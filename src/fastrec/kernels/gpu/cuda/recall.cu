@@ -1,7 +1,8 @@
 // Recall with cached fields: a block a row, thousands of rows at once, all sweeps in one launch.
 //
 // A sweep reads n fields from shared memory (14 bytes a unit, as long as there is room; from L2 beyond) and, for each
-// flip, n couplings: 2 n bytes of a row of weights, or n u words of packed units.
+// flip, n couplings: 2 n bytes of a row of weights, or n u words of packed units.  Where many units flip at once,
+// fields are made anew from the patterns' overlaps.
 #include "descent.cuh"
 
 template <class F>
@@ -9,17 +10,6 @@ __device__ void load_row(const Row<F>& row, const F* fields, const u64* state, i
   for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
     row.fields[i] = fields[i];
     row.s[i] = row.before[i] = static_cast<signed char>(sign(state, i));
-  }
-}
-
-template <class F> __device__ void store_row(const Row<F>& row, u64* state, i64 n) {
-  __syncthreads();
-  int lane = threadIdx.x % WARP;
-  for (i64 word = threadIdx.x / WARP; 64 * word < n; word += blockDim.x / WARP) {
-    i64 i = 64 * word + lane;
-    u64 low = __ballot_sync(ALL, i < n && row.s[i] > 0);
-    u64 high = __ballot_sync(ALL, i + WARP < n && row.s[i + WARP] > 0);
-    if (lane == 0) state[word] = low | high << 32;
   }
 }
 
@@ -95,15 +85,16 @@ __device__ void recall_async_row(const Coupling& coupling, u64 key, const int* r
   recall_row(n, max_sweeps, fields, scratch, bytes, states, sweeps, flips, forms, recorded, step);
 }
 
-template <class F, class Coupling>
+template <class F, class Coupling, class Renew>
 __device__ void recall_sync_row(const Coupling& coupling, i64 n, i64 max_sweeps, const F* fields,
                                 unsigned char* scratch, i64 bytes, u64* states, int* period, int* sweeps, i64* flips,
-                                i64* forms, i64 recorded) {
+                                i64* forms, i64 recorded, int most, Renew renew) {
   __shared__ int count;
   if (threadIdx.x == 0) period[blockIdx.x] = 0;
   auto step = [&](const Row<F>& row, i64 sweep, i64& flipped) {
     bool back;
-    flipped = step_row(coupling, n, row, &count, back);
+    flipped = step_row(coupling, n, row, most, &count, back);
+    if (flipped > most) renew(row);
     int stop = flipped == 0 ? 1 : sweep && back ? 2 : 0;
     if (threadIdx.x == 0) period[blockIdx.x] = stop;
     return stop == 0;
@@ -134,13 +125,20 @@ __global__ void __launch_bounds__(512, 2)
                    sweeps, flips, forms, recorded);
 }
 
-template <class F>
+// packed (k, p, w); planes (k b, 8 NT, u): scratch.
+template <class F, int NT>
 __global__ void __launch_bounds__(512, 2)
-    recall_sync(const u64* units, i64 p, i64 u, i64 self, i64 b, i64 n, i64 max_sweeps, const F* fields,
-                unsigned char* scratch, i64 bytes, u64* states, int* period, int* sweeps, i64* flips, i64* forms,
-                i64 recorded) {
-  PatternCoupling coupling = {units + blockIdx.x / b * n * u, u, p, self};
-  recall_sync_row(coupling, n, max_sweeps, fields, scratch, bytes, states, period, sweeps, flips, forms, recorded);
+    recall_sync(const u64* packed, u64* planes, const u64* units, i64 p, i64 u, i64 self, i64 b, i64 n, i64 max_sweeps,
+                const F* fields, unsigned char* scratch, i64 bytes, u64* states, int* period, int* sweeps, i64* flips,
+                i64* forms, i64 recorded) {
+  i64 row_number = blockIdx.x, network = row_number / b, w = (n + 63) / 64;
+  PatternCoupling coupling = {units + network * n * u, u, p, self};
+  auto renew = [=](const Row<F>& row) {
+    renew_fields<NT>(coupling, packed + network * p * w, n, row, states + row_number * w,
+                     planes + row_number * 8 * NT * u);
+  };
+  recall_sync_row(coupling, n, max_sweeps, fields, scratch, bytes, states, period, sweeps, flips, forms, recorded,
+                  RENEWED, renew);
 }
 
 template <class F, class W>
@@ -148,5 +146,6 @@ __global__ void __launch_bounds__(512, 2)
     recall_sync_weights(const W* weights, i64 b, i64 n, i64 max_sweeps, const F* fields, unsigned char* scratch,
                         i64 bytes, u64* states, int* period, int* sweeps, i64* flips, i64* forms, i64 recorded) {
   WeightCoupling<W> coupling = {weights + blockIdx.x / b * n * n, n};
-  recall_sync_row(coupling, n, max_sweeps, fields, scratch, bytes, states, period, sweeps, flips, forms, recorded);
+  recall_sync_row(coupling, n, max_sweeps, fields, scratch, bytes, states, period, sweeps, flips, forms, recorded,
+                  0x7fffffff, [](const Row<F>&) {});
 }
