@@ -527,12 +527,12 @@ def test_long_recall_by_the_grid_asks_whether_rows_remain(
 @pytest.mark.parametrize("corrupted", [0, 1, 9])
 @pytest.mark.parametrize(("n", "trials", "patterns"), SCANS)
 def test_capacity(device: Device, n: int, trials: int, patterns: int, corrupted: int) -> None:
-    """Ten launches for all trials, that wait for nothing."""
+    """Eleven launches for all trials, that wait for nothing."""
     large = n * 64 * -(-patterns // 64) >= 2**30
     numbers, counts, censored = (device.array(trials, dtype) for dtype in (np.int64, np.int64, bool))
     capacity.capacity_scan(KEY, n, numbers, False, False, corrupted, False, 100, patterns, counts, censored)
     assert device.waits == 0
-    assert len(device.launches) == 10
+    assert len(device.launches) == 11
     groups = fields.plane_groups(n)
     assert device.launches[-2].name == f"resolve<{'long long' if large else 'int'}, {groups}>"
 

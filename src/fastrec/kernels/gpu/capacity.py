@@ -88,15 +88,20 @@ def capacity_scan(
     # Of a recall, the fields and a few turns; where memories are certified few are in doubt.
     in_doubt = 8 if certain == max_patterns else max_patterns
     turns = pieces_a_launch("recall of the memories in doubt at one load", n * p / 16 * in_doubt)
-    rows_begun = cupy.zeros(1, dtype=np.uint64)
-    dynamics = (max_sweeps, synchronous, rows_begun, turns, planes, scratch, nbytes)
+    jobs, begun = (
+        cupy.empty(t * max_patterns, dtype=np.int64),
+        cupy.full(1, t * max_patterns, dtype=np.uint64),
+    )
+    rule = (t, p, max_patterns, newest, largest, certain)
+    launch("capacity", "list_doubts", blocks(t * max_patterns), THREADS, *rule, *notes, jobs, begun)
+    dynamics = (max_sweeps, synchronous, jobs, begun, turns, planes, scratch, nbytes)
     while True:
         launch(
             *("capacity", f"resolve<{INTEGERS[fields]}, {groups}>", size, 256),
             *(*head, packed, gram, units, t, *sizes, *dynamics, *notes),
             shared=0 if scratch is not None else nbytes,
         )
-        if turns * size >= t * max_patterns or int(rows_begun[0]) >= t * max_patterns:
+        if turns * size >= t * max_patterns or int(begun[0]) >= t * max_patterns:
             break
     result = (failing, failed, t, p, max_patterns, largest, counts, censored)
     launch("capacity", "count_loads", blocks(t), THREADS, *result)

@@ -88,7 +88,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     ),
     "sweep": tuple(instances("sweep_async sweep_sync", PLANES)),
     "capacity": (
-        *("split_overlaps", "arrange_units", "bound_fields", "scan"),
+        *("split_overlaps", "arrange_units", "bound_fields", "scan", "list_doubts"),
         *(f"resolve<{field}, {planes}>" for field in FIELDS for planes in PLANES),
         "count_loads",
     ),

@@ -361,14 +361,29 @@ __device__ bool returns(const Scan& scan, const u64* packed, i64 trial, i64 mu, 
   return false;
 }
 
-// Recalls what the scan left in doubt: a block takes one load of one trial after another, small loads first, from the
-// counter `next` (zero before the first launch), up to `turns` of them.  packed (T, P, w).  bytes of memory a block: of
+// The loads of trials at which memories are to be recalled, as (p - 1) T + trial, at the end of jobs (T limit), small
+// loads first if blocks run in turn; next (T limit before): where they begin.
+__global__ void list_doubts(i64 T, i64 P, i64 limit, i64 newest, i64 largest, i64 certain, const int* failing,
+                            const u32* failed, const u32* doubtful, i64* jobs, u64* next) {
+  for (i64 index = thread_number(); index < T * limit; index += thread_count()) {
+    i64 job = T * limit - 1 - index, trial = job % T, p = job / T + 1;
+    bool known = failed[trial * (P / 32) + (p - 1) / 32] >> (p - 1) % 32 & 1;
+    if (largest ? known : p >= failing[trial]) continue;
+    u32 memories = p > certain;
+    const u32* doubts = doubtful + (trial * P + p - 1) * (P / 32);
+    for (i64 word = newest ? (p - 1) / 32 : 0; word < (p + 31) / 32; word++) memories |= doubts[word];
+    if (memories) jobs[atomicAdd(next, ~0ull) - 1] = job;
+  }
+}
+
+// Recalls what the scan left in doubt: a block takes one of the jobs after another, up to `turns` of them, from the
+// counter `next`.  packed (T, P, w).  bytes of memory a block: of
 // a state and a row; planes (blocks, 8 NT, P / 64): scratch.
 template <class F, int NT>
 __global__ void __launch_bounds__(256, 2)
     resolve(u64 key, const i64* trials, const u64* packed, const int* gram, const u64* units, i64 T, i64 n, i64 P,
-            i64 limit, i64 corrupted, i64 newest, i64 largest, i64 certain, i64 max_sweeps, i64 synchronous, u64* next,
-            i64 turns, u64* planes, unsigned char* scratch, i64 bytes, int* failing, u32* failed, u32* doubtful) {
+            i64 limit, i64 corrupted, i64 newest, i64 largest, i64 certain, i64 max_sweeps, i64 synchronous,
+            const i64* jobs, u64* next, i64 turns, u64* planes, unsigned char* scratch, i64 bytes, int* failing, u32* failed, u32* doubtful) {
   __shared__ i64 taken;
   Scan scan = {key, trials, gram, units, n, P, limit, corrupted, newest, largest, certain,
                failing, failed, doubtful};
@@ -378,17 +393,18 @@ __global__ void __launch_bounds__(256, 2)
   for (i64 turn = 0; turn < turns; turn++) {
     __syncthreads();
     if (threadIdx.x == 0) {
-      i64 job = atomicAdd(next, 1ull);
-      // Loads at or above one that fails do not count, or are known to fail.
-      for (; job < T * limit; job = atomicAdd(next, 1ull)) {
-        i64 trial = job % T, p = job / T + 1;
-        bool known = peek(failed + trial * (P / 32) + (p - 1) / 32) >> (p - 1) % 32 & 1;
-        if (largest ? !known : p < peek(failing + trial)) break;
+      taken = -1;
+      for (i64 place = atomicAdd(next, 1ull); place < T * limit && taken < 0;) {
+        i64 job = jobs[place], trial = job % T, p = job / T + 1;
+        // Meanwhile it may be known that it does not count: a smaller load fails.
+        if (largest || p < peek(failing + trial))
+          taken = job;
+        else
+          place = atomicAdd(next, 1ull);
       }
-      taken = job;
     }
     __syncthreads();
-    if (taken >= T * limit) return;
+    if (taken < 0) return;
     i64 trial = taken % T, p = taken / T + 1;
     bool passes = true;
     for (i64 word = newest ? (p - 1) / 32 : 0; word < (p + 31) / 32 && passes; word++) {
