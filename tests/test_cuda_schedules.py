@@ -231,6 +231,12 @@ def test_couplings_inside_a_block(monkeypatch: pytest.MonkeyPatch, near: int, n:
     recall_every_way(Case(1, 3, n, p, n == 65), n == 65)
 
 
+def test_few_small_rows_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Synchronous recall alone, as where n is large and rows are few."""
+    force(monkeypatch, faster_by_grid=lambda *_: True)
+    recall_every_way(Case(2, 3, 65, 64, True), True)
+
+
 @pytest.mark.usefixtures("mode")
 def test_long_recall_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunk after chunk of sweeps, rows that stop at the first or never, an end long after the last row's."""
