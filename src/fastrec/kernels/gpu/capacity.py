@@ -88,12 +88,10 @@ def capacity_scan(
     # Of a recall, the fields and a few turns; where memories are certified few are in doubt.
     in_doubt = 8 if certain == max_patterns else max_patterns
     turns = pieces_a_launch("recall of the memories in doubt at one load", n * p / 16 * in_doubt)
-    jobs, begun = (
-        cupy.empty(t * max_patterns, dtype=np.int64),
-        cupy.full(1, t * max_patterns, dtype=np.uint64),
-    )
+    jobs = cupy.empty(t * max_patterns, dtype=np.int64)
+    begun = cupy.full(1, jobs.size, dtype=np.uint64)
     rule = (t, p, max_patterns, newest, largest, certain)
-    launch("capacity", "list_doubts", blocks(t * max_patterns), THREADS, *rule, *notes, jobs, begun)
+    launch("capacity", "list_doubts", blocks(jobs.size), THREADS, *rule, *notes, jobs, begun)
     dynamics = (max_sweeps, synchronous, jobs, begun, turns, planes, scratch, nbytes)
     while True:
         launch(
@@ -101,7 +99,7 @@ def capacity_scan(
             *(*head, packed, gram, units, t, *sizes, *dynamics, *notes),
             shared=0 if scratch is not None else nbytes,
         )
-        if turns * size >= t * max_patterns or int(begun[0]) >= t * max_patterns:
+        if turns * size >= jobs.size or int(begun[0]) >= jobs.size:
             break
     result = (failing, failed, t, p, max_patterns, largest, counts, censored)
     launch("capacity", "count_loads", blocks(t), THREADS, *result)

@@ -23,6 +23,13 @@ constexpr int NEAREST = 16;   // patterns between looks at least
 constexpr int PART = 8;       // patterns whose sums are kept
 constexpr int CERTIFIED = 8;  // corrupted units up to which a recall can be certified
 
+// Steps in a turn of the loop: what is fetched for the next one then stays where it is, if there are registers enough.
+#if __CUDA_ARCH__ >= 900
+constexpr int STEPS_A_TURN = 2;
+#else
+constexpr int STEPS_A_TURN = 1;
+#endif
+
 // What is summed over PART patterns of a memory.
 enum Sum { SIZES, DIGITS, RESTS, SUMS };
 
@@ -265,12 +272,12 @@ __global__ void __launch_bounds__(SCAN_THREADS, 4)
   int apart = looks.apart(memory), at = (memory + apart / 2) & -apart, done = 0, begin = memory;
   while (begin < loads) {
     // One answer for the warp: lanes may read a number that another block changes meanwhile.
-    if (!largest && __any_sync(ALL, begin + 1 >= peek(failing + trial))) return;
+    if (!int(largest) && __any_sync(ALL, begin + 1 >= peek(failing + trial))) return;
     if (done % STEP && done < at) {
       add(0xaaaaaaaau, true);
       done += STEP / 2;
     }
-#pragma unroll 1
+#pragma unroll STEPS_A_TURN
     for (; done + STEP <= at; done += STEP) add(ALL, true);
     if (done < at) {
       add(0x55555555u, false);
