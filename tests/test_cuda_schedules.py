@@ -411,6 +411,20 @@ def test_scan_notes_what_fails_and_what_is_in_doubt(
         assert np.array_equal(bits, wanted)
 
 
+def test_a_scan_goes_on_up_to_what_is_known_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To load 25, the first after a look, if another block finds that 26 fails before it is scanned."""
+    monkeypatch.setattr(capacity, "looks_of", lambda *_: LOOKS["every 16"])
+    real = capacity.launch
+
+    def launch(file: str, kernel: str, *rest: Any, **options: Any) -> None:
+        if kernel == "scan":
+            rest[-3][...] = 26
+        real(file, kernel, *rest, **options)
+
+    monkeypatch.setattr(capacity, "launch", launch)
+    assert scan.__wrapped__("gpu", 300, (7,), 0, 40, False, False, False) == ([24], [False])
+
+
 @pytest.mark.parametrize(
     ("n", "corrupted", "limit", "newest"), [(1400, 5, 70, False), (900, 1, 100, True), (300, 0, 40, False)]
 )
