@@ -118,8 +118,18 @@ def gpu_kernels_page():
     _, _, *first = read_counts("gpu-kernels-first.csv")
     before = {(file, kernel): dict(zip(header[2:], counts, strict=True)) for file, kernel, *counts in first}
 
+    def first_counts(file, kernel):
+        """Of this kernel, or of the one that it was an instance of, by template arguments."""
+        base = kernel.partition("<")[0]
+        names = (
+            kernel,
+            f"{kernel.rpartition(',')[0]}>",
+            *(name for _, name in before if name.startswith(f"{base}<")),
+        )
+        return next((before[file, name] for name in names if (file, name) in before), {})
+
     def counts(row):
-        was = before.get((row[0], row[1]), {})
+        was = first_counts(row[0], row[1])
         for column, value in zip(header[2:], row[2:], strict=True):
             yield value if was.get(column, value) == value else f"{value} ({was[column]})"
 
