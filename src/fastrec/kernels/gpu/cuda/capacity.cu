@@ -17,25 +17,25 @@
 #include "descent.cuh"
 #include "mma.cuh"
 
-constexpr int SCAN_THREADS = 128;
-constexpr int STEP = 32;      // patterns of a step, and units and memories of a warp's tile
-constexpr int NEAREST = 16;   // patterns between looks at least
-constexpr int PART = 8;       // patterns whose sums are kept
-constexpr int CERTIFIED = 8;  // corrupted units up to which a recall can be certified
+inline constexpr int SCAN_THREADS = 128;
+inline constexpr int STEP = 32;      // patterns of a step, and units and memories of a warp's tile
+inline constexpr int NEAREST = 16;   // patterns between looks at least
+inline constexpr int PART = 8;       // patterns whose sums are kept
+inline constexpr int CERTIFIED = 8;  // corrupted units up to which a recall can be certified
 
 // Steps in a turn of the loop: what is fetched for the next one then stays where it is, if there are registers enough.
 #if __CUDA_ARCH__ >= 900
-constexpr int STEPS_A_TURN = 2;
+inline constexpr int STEPS_A_TURN = 2;
 #else
-constexpr int STEPS_A_TURN = 1;
+inline constexpr int STEPS_A_TURN = 1;
 #endif
 
 // What is summed over PART patterns of a memory.
 enum Sum { SIZES, DIGITS, RESTS, SUMS };
 
 // Bounds that say that no unit can be near, and that all must be looked at; see bound_fields.
-constexpr int FAR = 1 << 30;
-constexpr u64 NEVER = u64(0x7fffffffu) << 32 | u32(FAR), ALWAYS = u64(0x80000000u) << 32 | u32(-FAR);
+inline constexpr int FAR = 1 << 30;
+inline constexpr u64 NEVER = u64(0x7fffffffu) << 32 | u32(FAR), ALWAYS = u64(0x80000000u) << 32 | u32(-FAR);
 
 // After how many patterns sums are looked at: after none, then every 128 of them up to a, 64 up to b, 32 up to c,
 // NEAREST up to d, and 64 from there on.  A look speaks for the loads up to halfway to its neighbours.

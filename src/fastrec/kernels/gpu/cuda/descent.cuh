@@ -43,7 +43,7 @@ struct Turn {
   }
 };
 
-constexpr Turn NO_TURN = {~0ull, ~0u};
+inline constexpr Turn NO_TURN = {~0ull, ~0u};
 
 // The earliest turn of the block, in every thread.  partial: 32 of shared memory that no thread still reads; with
 // two of them used in turn, the barrier inside is enough.
@@ -146,7 +146,7 @@ __device__ void renew_fields(const PatternCoupling& coupling, const u64* packed,
 
 // Turns from which a synchronous step had better make all fields anew.  A turn takes 60 instructions for each unit of a
 // thread and 11 for a word of its patterns; anew takes as many as 4 turns for 16384 units and 12 for 1000.
-constexpr int RENEWED = 8;
+inline constexpr int RENEWED = 8;
 
 // One synchronous step; the flips, and in back whether it led to the states before the last step.  The turns go into
 // the space of row.keys, their number into *count, shared.  If they are more than `most` the fields stay as they were.

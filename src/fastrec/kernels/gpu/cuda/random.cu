@@ -46,7 +46,7 @@ __global__ void corrupt_states(u64 key, i64 first, i64 flips, i64 n, i64 k, i64 
   }
 }
 
-constexpr int BUCKET = 1024;  // units that a bucket has room for, twice what it holds on average at most
+inline constexpr int BUCKET = 1024;  // units that a bucket has room for, twice what it holds on average at most
 
 // The draws of the units in `sweeps` orders, thrown into buckets by their high bits: the first pass of a sort.
 // counts (sweeps, buckets), zero; draws, units (sweeps, buckets, BUCKET).  A bucket that overflowed, at 22

@@ -13,15 +13,15 @@
 #include "fields.cuh"
 #include "tile.cuh"
 
-constexpr int BLOCK = 2048;                   // units of a block: 16 for every multiprocessor of a large card
-constexpr int SWEEP_THREADS = 256;            // of a block: those of a tile of couplings
-constexpr int WARPS = SWEEP_THREADS / WARP;
-constexpr int OWN = BLOCK / SWEEP_THREADS;    // units of a thread in the sequential pass
-constexpr int GROUP = 32;                     // rows whose fields a block of threads sums at once
-constexpr int ENDS = 6;                       // stages of a tile's product that its beginning and end cost
-constexpr int MASK = BLOCK / 32;              // words with a bit for each unit of a block
-constexpr int WANTED = MASK + 2;              // words that say what the units of a block want
-constexpr u32 NONE = ~0u;
+inline constexpr int BLOCK = 2048;                   // units of a block: 16 for every multiprocessor of a large card
+inline constexpr int SWEEP_THREADS = 256;            // of a block: those of a tile of couplings
+inline constexpr int WARPS = SWEEP_THREADS / WARP;
+inline constexpr int OWN = BLOCK / SWEEP_THREADS;    // units of a thread in the sequential pass
+inline constexpr int GROUP = 32;                     // rows whose fields a block of threads sums at once
+inline constexpr int ENDS = 6;                       // stages of a tile's product that its beginning and end cost
+inline constexpr int MASK = BLOCK / 32;              // words with a bit for each unit of a block
+inline constexpr int WANTED = MASK + 2;              // words that say what the units of a block want
+inline constexpr u32 NONE = ~0u;
 
 // The fields of the 16 units whose rows unit(i) names, of each row of b that is under way: out(row, i, sum), the
 // field with the self-coupling in.  The warps share rows, and the patterns where there are fewer rows than warps.

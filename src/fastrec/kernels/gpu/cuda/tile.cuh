@@ -2,8 +2,8 @@
 #include "copy.cuh"
 #include "mma.cuh"
 
-constexpr int TILE = 128;  // rows of a block's tile: two warps with 64 each
-constexpr int DEPTH = 8;   // words of every line, a row or a column, in one stage of the pipeline
+inline constexpr int TILE = 128;  // rows of a block's tile: two warps with 64 each
+inline constexpr int DEPTH = 8;   // words of every line, a row or a column, in one stage of the pipeline
 
 // Where word c of a line lies in a stage: such that eight lines, of which load_matrices reads the same 16 bytes, do so
 // from different banks.

@@ -2,9 +2,9 @@
 // Arrays with a leading m = 1 or k are shared by all networks if that is 1.
 #include "mma.cuh"
 
-constexpr int DIGITS = 256, WARPS = 8, ROUNDS = 8;  // of a sort by 8 bits
-constexpr int TILE = WARPS * ROUNDS * WARP;
-constexpr int PIECE = 128;  // sorted steps that a block looks at together
+inline constexpr int DIGITS = 256, WARPS = 8, ROUNDS = 8;  // of a sort by 8 bits
+inline constexpr int TILE = WARPS * ROUNDS * WARP;
+inline constexpr int PIECE = 128;  // sorted steps that a block looks at together
 
 // Whether a step, numbered through the rows, is not padding.
 __device__ __forceinline__ bool is_on(const i64* lengths, i64 step, i64 t) { return step % t < lengths[step / t]; }

@@ -2,8 +2,8 @@
 // outputs.
 #include "philox.cuh"
 
-constexpr int THREADS = 256;
-constexpr int STRETCH = 4 * THREADS;  // numbers of a network that a block of an optimiser takes
+inline constexpr int THREADS = 256;
+inline constexpr int STRETCH = 4 * THREADS;  // numbers of a network that a block of an optimiser takes
 
 // The largest value and the sum of WIDTH threads, in each of them.  partial: 32 values of shared memory, free at the
 // call, where a block works together.
