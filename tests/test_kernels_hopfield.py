@@ -205,6 +205,8 @@ def test_overlaps(module: Any, k: int, b: int, n: int, p: int) -> None:
     case, m, gram = Case(k, b, n, p), garbage((k, b, p), np.int32), garbage((k, p, p), np.int32)
     module.overlaps(case.packed, to_words(case.s), n, m)
     assert np.array_equal(m, case.m)
+    module.overlaps(case.packed, to_words(case.s), n, shares := garbage((k, b, p), np.float64))
+    assert np.array_equal(shares, case.m / n)
     module.overlaps(case.packed, case.packed, n, gram)
     assert np.array_equal(gram, np.einsum("kpn,kqn->kpq", case.x.astype(int), case.x.astype(int)))
 

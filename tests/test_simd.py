@@ -24,7 +24,7 @@ from fastrec.kernels.cpu.byte_products import ROWS as MEMORIES
 from fastrec.kernels.cpu.jit import Kernel
 from fastrec.kernels.cpu.matrix import ROWS as TILE_ROWS
 from fastrec.kernels.cpu.matrix import multiply, pack, packed, padded, pair, panel_width
-from fastrec.kernels.cpu.products import COLUMNS, ROWS, full_tile, row_tile
+from fastrec.kernels.cpu.products import COLUMNS, ROWS, full_tile, mirrored_tile, row_tile
 from fastrec.kernels.cpu.simd import (
     LANES,
     add_signed,
@@ -71,13 +71,18 @@ def sum_by_signs(word, count, values, first):
 
 
 @numba.njit
-def count_full(a, row, words, panels, counts):
-    full_tile(a, row, words, panels, 0, words, counts)
+def count_full(a, words, panels, bits, out, at, pitch, mirror):
+    full_tile(a, 1, words, panels, 0, words, bits, out, at, pitch, mirror, 0, 0)
 
 
 @numba.njit
-def count_row(a, row, words, panels, counts):
-    row_tile(a, row, words, panels, 0, words, counts[0])
+def count_row(a, words, panels, bits, out, at, pitch, mirror):
+    row_tile(a, 1, words, panels, 0, words, bits, out, at, pitch, mirror, 0, 0)
+
+
+@numba.njit
+def count_mirrored(a, words, panels, bits, out, at, pitch, mirror):
+    mirrored_tile(a, 1, words, panels, 0, words, bits, out, at, pitch, mirror, 2, 9)
 
 
 @numba.njit
@@ -181,17 +186,23 @@ def test_signed_sums_of_a_part_of_a_word(count: int) -> None:
 
 
 @pytest.mark.parametrize("words", [1, 31, 75])
-@pytest.mark.parametrize(
-    ("kernel", "rows", "columns"),
-    [(count_full, ROWS, COLUMNS), (count_row, 1, COLUMNS)],
-)
-def test_differing_bits_are_counted(kernel: Any, rows: int, columns: int, words: int) -> None:
-    a, b = (RNG.integers(0, 2**64, (count, words), np.uint64) for count in (rows + 2, columns))
-    b[0] = ~a[1]  # the most there can be
+@pytest.mark.parametrize("kernel", [count_full, count_row, count_mirrored])
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "float64"])
+def test_products_of_signs_are_counted(kernel: Any, words: int, dtype: str) -> None:
+    """Written from a place on, and to their mirror image, and nowhere else."""
+    rows, n = 1 if kernel is count_row else ROWS, 64 * words
+    a, b = (RNG.integers(0, 2**64, (count, words), np.uint64) for count in (rows + 2, COLUMNS))
+    b[0] = ~a[1]  # the least there can be
     panels = np.ascontiguousarray(b.reshape(-1, LANES, words).transpose(0, 2, 1))
-    counts = np.empty((rows, columns), np.int32)
-    kernel(a, 1, words, panels, counts)
-    assert np.array_equal(counts, bits(a[1 : 1 + rows, None] ^ b).sum(axis=-1))
+    out, mirror = np.full((rows, COLUMNS + 5), 7, dtype), np.full((COLUMNS, 9), 7, dtype)
+    kernel(a, words, panels, n, out, 3, COLUMNS + 5, mirror)
+    sums = n - 2 * bits(a[1 : 1 + rows, None] ^ b).sum(axis=-1).astype(int)
+    expected = sums / n if dtype == "float64" else sums.astype(dtype)  # what does not fit wraps around
+    assert np.array_equal(out[:, 3:-2], expected) and (out[:, :3] == 7).all() and (out[:, -2:] == 7).all()
+    if kernel is count_mirrored:
+        assert np.array_equal(mirror[:, 2 : 2 + rows], expected.T)
+        mirror[:, 2 : 2 + rows] = 7
+    assert (mirror == 7).all()
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 64])
@@ -239,7 +250,7 @@ def test_inner_loops_that_are_timed_do_all_their_rounds() -> None:
     rows, columns = (RNG.integers(0, 2**64, (2, count, 3), np.uint64) for count in (ROWS, COLUMNS))
     panels = np.ascontiguousarray(columns.reshape(2, -1, LANES, 3).transpose(0, 1, 3, 2))
     limits.popcounts(rows, panels, counts := np.zeros((2, ROWS, COLUMNS), np.int32), 3)
-    assert np.array_equal(counts, bits(rows[:, :, None] ^ columns[:, None]).sum(axis=-1))
+    assert np.array_equal(counts, -2 * bits(rows[:, :, None] ^ columns[:, None]).sum(axis=-1).astype(int))
     digits = np.full((2, MOST // 4 * MEMORIES), 0x01010101, np.int32)
     sums, centers = np.zeros((2, MEMORIES, UNITS), np.int32), np.zeros((2, MEMORIES), np.int32)
     panel, near = np.full((2, MOST // 4 * PANEL), 2, np.uint8), np.zeros((2, MEMORIES + 1), np.uint32)

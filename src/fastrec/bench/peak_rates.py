@@ -40,11 +40,12 @@ def multiply_adds(thread, a, b, c, rounds):
 
 @tasks(one_each)
 def popcounts(thread, a, b, counts, rounds):
-    """Count differing bits of rows a (threads, rows, words) and columns b (threads, panels, words, lanes)."""
+    """Count differing bits of rows a (threads, rows, words) and columns b (threads, panels, words, lanes), as
+    -2 times their number."""
     w = a.shape[2]
     left, right, out = a[thread], b[thread], counts[thread]
     for _ in range(rounds):
-        full_tile(left, 0, w, right, 0, w, out)
+        full_tile(left, 0, w, right, 0, w, 0, out, 0, COLUMNS, out, 0, 0)
 
 
 @tasks(one_each)

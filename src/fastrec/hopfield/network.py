@@ -540,10 +540,10 @@ class HopfieldNetwork:
         >>> net.overlaps([1, 1, -1, -1])
         array([1., 0.])
         """
-        stored, n = self._require_patterns(), self._n
+        stored = self._require_patterns()
         return self._by_rows(
             *("overlaps", states, stored, 8 * stored.p, stored.p),
-            lambda stored, name, s: stored.overlaps(name, s) / n,
+            lambda stored, name, s: stored.overlaps(name, s, np.float64),
         )
 
     def _integer_overlaps(self, states: States) -> Any:

@@ -377,10 +377,10 @@ def overlaps(a: States, b: States, backend: str | None = None) -> Any:
         for states in (first, second)
     )
     (k, q, _), p = s.shape, packed.shape[1]
-    require_memory("overlaps", 12 * k * q * p, backend=name)
-    m = array_module(name).empty((k, q, p), dtype=np.int32)
+    require_memory("overlaps", (12 if name == "gpu" else 8) * k * q * p, backend=name)
+    m = array_module(name).empty((k, q, p), dtype=np.float64)
     kernels("hopfield", name).overlaps(packed, s, n, m)
-    return move((m / n).reshape((*shapes[0][:-1], *shapes[1][-2:-1]))[()], where)
+    return move(m.reshape((*shapes[0][:-1], *shapes[1][-2:-1]))[()], where)
 
 
 def as_sizes(sizes: Iterable[int]) -> list[int]:

@@ -103,9 +103,10 @@ class StoredPatterns:
             self.weights = weights
         return weights
 
-    def overlaps(self, backend: str, s: Any) -> Any:
-        """Sums of products of packed states s (k, c, w) with the patterns, int32 (k, c, p)."""
-        m = array_module(backend).empty((*s.shape[:2], self.p), dtype=np.int32)
+    def overlaps(self, backend: str, s: Any, dtype: type = np.int32) -> Any:
+        """Sums of products of packed states s (k, c, w) with the patterns, int32 (k, c, p), or float64 and
+        divided by n."""
+        m = array_module(backend).empty((*s.shape[:2], self.p), dtype=dtype)
         kernels("hopfield", backend).overlaps(self.packed(), s, self.n, m)
         return m
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import empty
+from .arrays import copy, empty
 from .jit import jit, optimized
 from .parallel import parallel
 from .random import U64
-from .simd import LANES, popcount_tile
+from .simd import LANES, WORD_POPCOUNT, popcount_tile
 from .threads import get_threads
 
-# 4 rows by 3 vectors of columns: 12 counts and 3 columns fit the 16 registers of AVX2 nearly, 32 easily,
-# and an instruction loads little for what it counts.
-ROWS, PANELS = 4, 3
+# 4 rows by 3 vectors of columns: 12 counts and 3 columns fit the 16 registers of AVX2 nearly, and with 4
+# vectors the 32 of AVX-512; an instruction loads little for what it counts.
+ROWS, PANELS = 4, 4 if WORD_POPCOUNT else 3
 COLUMNS = PANELS * LANES
-full_tile, row_tile = popcount_tile(ROWS, PANELS), popcount_tile(1, PANELS)
+full_tile, row_tile, mirrored_tile = (
+    popcount_tile(rows, PANELS, mirrored) for rows, mirrored in ((ROWS, False), (1, False), (ROWS, True))
+)
 
 
 @jit
@@ -34,23 +36,43 @@ def product(a, panels, bits, begin, end, first, last, mirror, out):
     """out[first:last, begin:end] = bits - 2 popcount(a xor columns) for rows of a (r, w).
 
     panels (PANELS, w, LANES) hold the columns, COLUMNS at most; mirror writes out[begin:end, first:last] too.
+    A float64 out gets these divided by bits.
     """
-    w = a.shape[1]
-    counts = empty((ROWS, COLUMNS), np.int32)
-    for i in range(first, last, ROWS):
+    w, pitch, columns, i = a.shape[1], out.shape[1], end - begin, first
+    whole = columns == COLUMNS
+    if whole and mirror:
+        # Lines of out are far apart, often by a power of two, so that few of them stay in the first cache:
+        # they are written as a whole.
+        line = 64 // out.itemsize
+        lines = empty((COLUMNS, line), out)
+        while i + line <= last:
+            for r in range(0, line, ROWS):
+                at = (i + r) * pitch + begin
+                mirrored_tile(a, i + r, w, panels, 0, w, bits, out, at, pitch, lines, r, line)
+            for c in range(COLUMNS):
+                copy(lines[c], out[begin + c, i : i + line])
+            i += line
+    while whole and not mirror and i + ROWS <= last:
+        full_tile(a, i, w, panels, 0, w, bits, out, i * pitch + begin, pitch, out, 0, 0)
+        i += ROWS
+    if i == last:
+        return
+    some = empty((ROWS, COLUMNS), out)
+    while i < last:
         rows = min(ROWS, last - i)
         if rows == ROWS:
-            full_tile(a, i, w, panels, 0, w, counts)
+            full_tile(a, i, w, panels, 0, w, bits, some, 0, COLUMNS, out, 0, 0)
         else:
             for r in range(rows):
-                row_tile(a, i + r, w, panels, 0, w, counts[r])
+                row_tile(a, i + r, w, panels, 0, w, bits, some, r * COLUMNS, COLUMNS, out, 0, 0)
         for r in range(rows):
-            for c in range(end - begin):
-                out[i + r, begin + c] = bits - 2 * counts[r, c]
+            for c in range(columns):
+                out[i + r, begin + c] = some[r, c]
         if mirror:
-            for c in range(end - begin):
+            for c in range(columns):
                 for r in range(rows):
-                    out[begin + c, i + r] = bits - 2 * counts[r, c]
+                    out[begin + c, i + r] = some[r, c]
+        i += rows
 
 
 def columns_together(columns):
@@ -60,7 +82,8 @@ def columns_together(columns):
 
 
 def overlaps(packed, probes, n, m):
-    """Fill m (k, b, p) int32 with the overlaps of probes (k, b, w) with packed (k, p, w)."""
+    """Fill m (k, b, p) int32 with the overlaps of probes (k, b, w) with packed (k, p, w); float64 with these
+    divided by n."""
     (k, b, p), columns = m.shape, columns_together(m.shape[2])
     work = k * b * p * (n / 20_000 + 1) + 2 * packed.size  # 20 000 products of bits a nanosecond
     overlap_columns.deal(k * -(-p // columns), work, columns, packed, probes, n, m)

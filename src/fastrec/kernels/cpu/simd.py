@@ -123,23 +123,22 @@ def pair_sums(builder: ir.IRBuilder, value: ir.Value, bits: int) -> ir.Value:
     return builder.add(builder.and_(value, low), builder.and_(high, low))
 
 
-def popcount_tile(rows: int, panels: int) -> Any:
-    """Intrinsic (a, row, stride, b, panel, words, counts): the inner loop of a binary matrix product.
+def popcount_tile(rows: int, panels: int, mirrored: bool = False) -> Any:
+    """Intrinsic (a, row, stride, b, panel, words, bits, out, at, pitch, mirror, mirror_at, mirror_pitch): the
+    inner loop of a product of matrices of signs.
 
-    counts[r, c], int32 (rows, panels * LANES), is the number of bits in which row `row + r` of a, at word
-    offset (row + r) * stride, differs from column c of the interleaved panels b (q, words, LANES) from
-    number `panel` on.  The lanes of a vector are columns, so that nothing is summed across lanes; the
-    counts stay in registers over all words.
+    For row `row + r` of a, at word offset (row + r) * stride, and column c of the interleaved panels b
+    (q, words, LANES) from number `panel` on, bits - 2 times the number of bits in which they differ is
+    written to out, at at + r pitch + c of its flat view; if mirrored, to mirror, of the same dtype, at
+    mirror_at + c mirror_pitch + r as well.  A float64 out gets it divided by bits.  The lanes of a vector are
+    columns, so that nothing is summed across lanes; the counts stay in registers over all words.
     """
     vector = ir.VectorType(I64, LANES)
     octets = ir.VectorType(I8, 8 * LANES)
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        a, row, stride, b, panel, words, counts = args
-        a, b, counts = (
-            data(context, builder, t, v)
-            for t, v in zip((signature.args[i] for i in (0, 3, 6)), (a, b, counts), strict=True)
-        )
+        a, b, out, mirror = (data(context, builder, signature.args[i], args[i]) for i in (0, 3, 7, 10))
+        (row, stride), (panel, words, bits), (at, pitch) = args[1:3], args[4:7], args[8:10]
         starts = [
             builder.gep(a, [builder.mul(builder.add(row, I64(r)), stride)], inbounds=True)
             for r in range(rows)
@@ -155,8 +154,8 @@ def popcount_tile(rows: int, panels: int) -> Any:
             for start, row_slots in zip(starts, slots, strict=True):
                 word = splat(builder, builder.load(builder.gep(start, [k])), LANES)
                 for column, slot in zip(columns, row_slots, strict=True):
-                    bits = builder.bitcast(builder.xor(word, column), type)
-                    accumulate(builder, slot, call_vector(builder, "llvm.ctpop", bits))
+                    different = builder.bitcast(builder.xor(word, column), type)
+                    accumulate(builder, slot, call_vector(builder, "llvm.ctpop", different))
 
         if WORD_POPCOUNT:
             with cgutils.for_range(builder, words) as loop:
@@ -172,21 +171,68 @@ def popcount_tile(rows: int, panels: int) -> Any:
                 for row_slots, wide in zip(partial, sums, strict=True):
                     for slot, total in zip(row_slots, wide, strict=True):
                         value = builder.bitcast(builder.load(slot), vector)
-                        for bits in (8, 16, 32):
-                            value = pair_sums(builder, value, bits)
+                        for width in (8, 16, 32):
+                            value = pair_sums(builder, value, width)
                         accumulate(builder, total, value)
                         builder.store(ir.Constant(octets, None), slot)
+
+        element = out.type.pointee
+        kind = ir.VectorType(element, LANES)
+        whole = splat(builder, bits, LANES)
+        values = []
         for r, row_slots in enumerate(sums):
+            line = builder.gep(out, [builder.add(at, builder.mul(pitch, I64(r)))])
+            values.append([])
             for q, slot in enumerate(row_slots):
-                narrow = builder.trunc(builder.load(slot), ir.VectorType(I32, LANES))
-                store(builder, narrow, builder.gep(counts, [I64((r * panels + q) * LANES)]))
+                count = builder.load(slot)
+                value = builder.sub(whole, builder.add(count, count))
+                if isinstance(element, ir.IntType):
+                    value = builder.trunc(value, kind) if element.width < 64 else value
+                else:
+                    value = builder.fdiv(builder.sitofp(value, kind), builder.sitofp(whole, kind))
+                store(builder, value, builder.gep(line, [I64(q * LANES)]))
+                values[r].append(value)
+        if mirrored:
+            for q in range(panels):
+                for c, piece in enumerate(columns_of(builder, [values[r][q] for r in range(rows)])):
+                    line = builder.add(args[11], builder.mul(args[12], I64(q * LANES + c)))
+                    store(builder, piece, builder.gep(mirror, [line]))
         return context.get_dummy_value()
 
     @intrinsic
-    def tile(typingctx, a, row, stride, b, panel, words, counts):
-        return types.void(a, types.int64, types.int64, b, types.int64, types.int64, counts), body
+    def tile(
+        typingctx, a, row, stride, b, panel, words, bits, out, at, pitch, mirror, mirror_at, mirror_pitch
+    ):
+        i = types.int64
+        return types.void(a, i, i, b, i, i, i, out, i, i, mirror, i, i), body
 
     return tile
+
+
+def columns_of(builder: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
+    """The columns of a matrix that is given as vectors of its rows, a power of two of them."""
+    pieces = rows
+    while len(pieces) > 1:  # neighbours interleaved: element c of both becomes a run
+        run = pieces[0].type.count // LANES
+        pieces = [
+            builder.shuffle_vector(
+                low,
+                high,
+                constant(
+                    I32,
+                    2 * low.type.count,
+                    [
+                        half * low.type.count + c * run + j
+                        for c in range(LANES)
+                        for half in (0, 1)
+                        for j in range(run)
+                    ],
+                ),
+            )
+            for low, high in zip(pieces[::2], pieces[1::2], strict=True)
+        ]
+    run = len(rows)
+    return [lanes_of(builder, pieces[0], list(range(c * run, (c + 1) * run))) for c in range(LANES)]
 
 
 @intrinsic

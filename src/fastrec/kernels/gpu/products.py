@@ -44,8 +44,12 @@ def sign_product(a: Any, b: Any, bits: int, zero_diagonal: bool, out: Any) -> No
 
 
 def overlaps(packed: Any, probes: Any, n: int, m: Any) -> None:
-    """Fill m (k, b, p) int32 with the overlaps of probes (k, b, w) with packed (k, p, w)."""
-    sign_product(probes, packed, n, False, m)
+    """Fill m (k, b, p) int32 with the overlaps of probes (k, b, w) with packed (k, p, w); float64 with these
+    divided by n."""
+    sums = cupy.empty(m.shape, dtype=np.int32) if m.dtype == np.float64 else m
+    sign_product(probes, packed, n, False, sums)
+    if sums is not m:
+        m[...] = sums / n
 
 
 def couplings(units: Any, p: int, self_coupling: bool, weights: Any) -> None:
