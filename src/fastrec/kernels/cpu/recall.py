@@ -15,9 +15,10 @@ from .jit import jit
 from .packing import bit, pack_row, unpack_row
 from .parallel import parallel, tasks
 from .random import ONE, U64, random_order
-from .simd import add_signed
+from .simd import add_signed, prefetch
 from .threads import get_threads
 
+AHEAD = 8  # units of a sweep that are asked for before their turn: they come in random order
 BATCH_OVERLAPS = 1 << 23  # int32 overlaps that a task of recall holds: 32 MiB
 BATCH_FIELDS = 1 << 22  # int64 fields that one of recall from couplings holds: as much
 
@@ -29,12 +30,15 @@ def sweep_async(units, p, diagonal, order, state, m):
     diagonal is the self-coupling to take out of the fields: p, or 0 where units couple to themselves.
     """
     n, u = len(order), len(m) // 64
-    total, flips = sum_first(m, p), 0
-    for i in order:
+    total, flips, stride = sum_first(m, p), 0, units.shape[1]
+    for t in range(n):
+        i = order[t]
+        if t + AHEAD < n:
+            prefetch(units, order[t + AHEAD] * stride, u)
         s = 2 * bit(state, i) - 1
         if unit_field(units, i, u, n, m, total) * s < diagonal:
             state[i >> 6] ^= ONE << U64(i & 63)
-            add_signed(units, i * units.shape[1], u, np.int32(-2 * s), m)
+            add_signed(units, i * stride, u, np.int32(-2 * s), m)
             fill(m, p, 0)
             total = sum_first(m, p)
             flips += 1

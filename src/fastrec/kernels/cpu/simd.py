@@ -281,6 +281,25 @@ def signed_sum(typingctx, word, count, values, first):
 
 
 @intrinsic
+def prefetch(typingctx, array, index, count):
+    """Ask for elements index..index + count - 1 of a flat view of array, to be in the first cache soon."""
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        start = builder.gep(data(context, builder, signature.args[0], args[0]), [args[1]])
+        octet = I8.as_pointer()
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [octet, I32, I32, I32]), "llvm.prefetch.p0i8"
+        )
+        line = I64(64 // bytes_of(start.type.pointee))
+        with cgutils.for_range_slice(builder, I64(0), args[2], line, inc=True) as (offset, _):
+            place = builder.bitcast(builder.gep(start, [offset]), octet)
+            builder.call(function, [place, I32(0), I32(3), I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), body
+
+
+@intrinsic
 def add_signed(typingctx, words, start, count, step, values):
     """values (int32, 64 a word) += step where words[start : start + count] have a 1, -= step where a 0."""
 
