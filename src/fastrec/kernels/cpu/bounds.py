@@ -15,7 +15,7 @@ from .jit import jit
 from .loads import fail, last_open
 from .packing import bit
 from .probes import DOUBTS, LOWS, field_of, in_doubt
-from .products import PANELS, interleave, product
+from .products import PANELS, interleave, mirrored_product, product
 from .random import ONE, U64
 from .simd import LANES, popcount
 
@@ -33,10 +33,10 @@ def overlap_block(x, first, size, begin, end, n, mirror, gram):
     panels = empty((PANELS, x.shape[1], LANES), np.uint64)
     interleave(x, begin, end, panels)
     if mirror:
-        product(x, panels, n, begin, end, 0, begin, True, gram)
-        product(x, panels, n, begin, end, begin, end, False, gram)
+        mirrored_product(x, panels, n, begin, end, begin, gram)
+        product(x, panels, n, begin, end, begin, end, gram)
     else:
-        product(x[first : first + size], panels, n, begin, end, 0, size, False, gram)
+        product(x[first : first + size], panels, n, begin, end, 0, size, gram)
 
 
 @jit

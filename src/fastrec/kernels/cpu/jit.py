@@ -31,15 +31,6 @@ def jit(function: Callable[..., Any]) -> Function:
     return Function(function)
 
 
-def optimized(function: Function) -> Function:
-    """Let LLVM optimise a function by itself, and again with the kernels that call it.
-
-    Some loops are vectorised only this way; most functions gain nothing, and each costs a tenth of a second.
-    """
-    function.optimized = True
-    return function
-
-
 def kernel(function: Callable[..., Any]) -> KernelFunction:
     """Compile a function for calls from Python too."""
     return KernelFunction(function)
@@ -48,11 +39,8 @@ def kernel(function: Callable[..., Any]) -> KernelFunction:
 class InnerLibrary(JITCodeLibrary):
     """The unoptimised code of a function, to be linked into that of a kernel."""
 
-    optimized = False
-
     def _optimize_final_module(self):
-        if self.optimized:
-            super()._optimize_final_module()
+        pass
 
     def _finalize_final_module(self):
         self._finalized = True
@@ -63,7 +51,6 @@ class Function(CPUDispatcher):
 
     def __init__(self, function):
         super().__init__(function, targetoptions=OPTIONS)
-        self.optimized = False
 
     def __call__(self, *args):
         return self.py_func(*args)
@@ -82,7 +69,6 @@ class Function(CPUDispatcher):
                 self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
                 flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
                 library = InnerLibrary(target.codegen(), self.py_func.__qualname__)
-                library.optimized = self.optimized
                 typing = self.targetdescr.typing_context
                 compiled = compiler.compile_extra(
                     typing, target, self.py_func, args, result, flags, {}, library=library

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import copy, empty
-from .jit import jit, optimized
+from .jit import jit
 from .parallel import parallel
 from .random import U64
 from .simd import LANES, WORD_POPCOUNT, popcount_tile
@@ -30,29 +30,14 @@ def interleave(packed, first, last, panels):
             panels[column // LANES, word, column % LANES] = value
 
 
-@optimized
 @jit
-def product(a, panels, bits, begin, end, first, last, mirror, out):
+def product(a, panels, bits, begin, end, first, last, out):
     """out[first:last, begin:end] = bits - 2 popcount(a xor columns) for rows of a (r, w).
 
-    panels (PANELS, w, LANES) hold the columns, COLUMNS at most; mirror writes out[begin:end, first:last] too.
-    A float64 out gets these divided by bits.
+    panels (PANELS, w, LANES) hold the columns, COLUMNS at most.  A float64 out gets these divided by bits.
     """
     w, pitch, columns, i = a.shape[1], out.shape[1], end - begin, first
-    whole = columns == COLUMNS
-    if whole and mirror:
-        # Lines of out are far apart, often by a power of two, so that few of them stay in the first cache:
-        # they are written as a whole.
-        line = 64 // out.itemsize
-        lines = empty((COLUMNS, line), out)
-        while i + line <= last:
-            for r in range(0, line, ROWS):
-                at = (i + r) * pitch + begin
-                mirrored_tile(a, i + r, w, panels, 0, w, bits, out, at, pitch, lines, r, line)
-            for c in range(COLUMNS):
-                copy(lines[c], out[begin + c, i : i + line])
-            i += line
-    while whole and not mirror and i + ROWS <= last:
+    while columns == COLUMNS and i + ROWS <= last:
         full_tile(a, i, w, panels, 0, w, bits, out, i * pitch + begin, pitch, out, 0, 0)
         i += ROWS
     if i == last:
@@ -68,11 +53,30 @@ def product(a, panels, bits, begin, end, first, last, mirror, out):
         for r in range(rows):
             for c in range(columns):
                 out[i + r, begin + c] = some[r, c]
-        if mirror:
-            for c in range(columns):
-                for r in range(rows):
-                    out[begin + c, i + r] = some[r, c]
         i += rows
+
+
+@jit
+def mirrored_product(a, panels, bits, begin, end, last, out):
+    """`product` for the first `last` rows, and the same in out[begin:end, :last].
+
+    There lines are far apart, often by a power of two, so that few of them stay in the first cache: they are
+    written as a whole.
+    """
+    w, pitch, done, line = a.shape[1], out.shape[1], 0, 64 // out.itemsize
+    if end - begin == COLUMNS:
+        lines = empty((COLUMNS, line), out)
+        while done + line <= last:
+            for i in range(done, done + line, ROWS):
+                at = i * pitch + begin
+                mirrored_tile(a, i, w, panels, 0, w, bits, out, at, pitch, lines, i - done, line)
+            for c in range(COLUMNS):
+                copy(lines[c], out[begin + c, done : done + line])
+            done += line
+    product(a, panels, bits, begin, end, done, last, out)
+    for c in range(begin, end):
+        for i in range(done, last):
+            out[c, i] = out[i, c]
 
 
 def columns_together(columns):
@@ -99,7 +103,7 @@ def overlap_columns(task, columns, packed, probes, n, m):
     for begin in range(first, min(first + columns, p), COLUMNS):
         end = min(begin + COLUMNS, p)
         interleave(packed[network], begin, end, panels)
-        product(probes[network], panels, n, begin, end, 0, probes.shape[1], False, m[network])
+        product(probes[network], panels, n, begin, end, 0, probes.shape[1], m[network])
 
 
 def couplings(units, p, self_coupling, weights):
@@ -120,8 +124,8 @@ def coupling_columns(task, columns, units, p, self_coupling, weights):
     for begin in range(first, min(first + columns, n), COLUMNS):
         end = min(begin + COLUMNS, n)
         interleave(network, begin, end, panels)
-        product(network, panels, p, begin, end, 0, begin, True, out)
-        product(network, panels, p, begin, end, begin, end, False, out)
+        mirrored_product(network, panels, p, begin, end, begin, out)
+        product(network, panels, p, begin, end, begin, end, out)
         if not self_coupling:
             for i in range(begin, end):
                 out[i, i] = 0

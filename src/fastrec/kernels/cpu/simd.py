@@ -179,7 +179,7 @@ def popcount_tile(rows: int, panels: int, mirrored: bool = False) -> Any:
         element = out.type.pointee
         kind = ir.VectorType(element, LANES)
         whole = splat(builder, bits, LANES)
-        values = []
+        values: list[list[ir.Value]] = []
         for r, row_slots in enumerate(sums):
             line = builder.gep(out, [builder.add(at, builder.mul(pitch, I64(r)))])
             values.append([])
