@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fastrec.backend import kernels, unavailable_reason
 from fastrec.kernels import CORRUPT, ORDER, PATTERN, words
+from fastrec.kernels.cpu.fields import field_type
 
 KEY = np.uint64(0x9E3779B97F4A7C15)
 SIZES = (1, 2, 63, 64, 65, 127, 128, 129, 200, 1000)
@@ -361,7 +362,24 @@ def test_recall_sync(
     check_recall(module, case, self_coupling, None, 2, dtype)
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.int32])
+@pytest.mark.parametrize(
+    ("dtype", "n", "held"),
+    [
+        (np.int8, 2**24 - 1, np.int32),
+        (np.int8, 2**24, np.int64),
+        (np.int16, 2**16 - 1, np.int32),
+        (np.int16, 2**16, np.int64),
+        (np.int32, 1, np.int64),
+        (np.int64, 1, np.int64),
+    ],
+)
+def test_fields_hold_sums_of_the_largest_couplings(dtype: type, n: int, held: type) -> None:
+    weights = np.lib.stride_tricks.as_strided(np.zeros(1, dtype), (1, n, n), (0, 0, 0))
+    assert field_type(weights) is held
+    assert (n * -int(np.iinfo(dtype).min) <= np.iinfo(np.int32).max) == (held is np.int32)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
 def test_recall_from_other_weights(module: Any, dtype: type) -> None:
     case = Case(1, 17, 65, 64)
     check_recall(module, case, False, np.empty((0, 65), dtype=np.int32), 30, dtype)

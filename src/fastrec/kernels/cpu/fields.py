@@ -56,14 +56,47 @@ def padded_overlaps(m, u):
 
 
 @jit
-def row_fields(weights, s, fields):
-    """Fill fields (n,) int64 with weights (n, n) times s (n,) int8."""
-    n = len(s)
+def weight_fields(weights, s, fields):
+    """Fill fields (rows, n) with weights (n, n) times the states s (rows, n) int8, in the fields' own type.
+
+    Each line of the weights is read for all rows, by four of them at a time.
+    """
+    rows, n = s.shape
+    number = fields.dtype.type
     for i in range(n):
-        field = 0
-        for j in range(n):
-            field += weights[i, j] if s[j] > 0 else -weights[i, j]
-        fields[i] = field
+        w, r = weights[i], 0
+        while r + 4 <= rows:
+            s0, s1, s2, s3 = s[r], s[r + 1], s[r + 2], s[r + 3]
+            f0 = f1 = f2 = f3 = number(0)
+            for j in range(n):
+                value = number(w[j])
+                f0 = number(f0 + value * number(s0[j]))
+                f1 = number(f1 + value * number(s1[j]))
+                f2 = number(f2 + value * number(s2[j]))
+                f3 = number(f3 + value * number(s3[j]))
+            fields[r, i], fields[r + 1, i], fields[r + 2, i], fields[r + 3, i] = f0, f1, f2, f3
+            r += 4
+        while r < rows:
+            s0, f0 = s[r], number(0)
+            for j in range(n):
+                f0 = number(f0 + number(w[j]) * number(s0[j]))
+            fields[r, i] = f0
+            r += 1
+
+
+@jit
+def turn(w, s, fields):
+    """Add to fields (n,) what a unit with couplings w (n,) changes that has turned to s."""
+    number = fields.dtype.type
+    twice = number(2 * s)
+    for j in range(len(fields)):
+        fields[j] = number(fields[j] + twice * number(w[j]))
+
+
+def field_type(weights):
+    """The dtype that holds fields of states for couplings of this dtype, whatever they are."""
+    bits = 8 * weights.itemsize - 1
+    return np.int32 if bits < 31 and weights.shape[1] < 1 << (31 - bits) else np.int64
 
 
 def field_tasks(units, states, m, self_coupling, out):
@@ -91,7 +124,7 @@ def local_fields_weights(row, weights, states, fields):
     network, r, n = row // fields.shape[1], row % fields.shape[1], weights.shape[1]
     s = empty((1, n), np.int8)
     unpack_row(states[network, r], s, 0)
-    row_fields(weights[network], s[0], fields[network, r])
+    weight_fields(weights[network], s, fields[network, r : r + 1])
 
 
 @tasks(lambda m, n, self_coupling, form: (form.size, m.size))
