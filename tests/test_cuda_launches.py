@@ -378,7 +378,7 @@ def test_digits_hold_most_overlaps(n: int) -> None:
 @pytest.mark.parametrize("patterns", [1, 33, 64, 65, 129, 1100])
 def test_looks_are_among_the_patterns_drawn(n: int, corrupted: int, patterns: int) -> None:
     """They come closer after whole numbers of steps of both kinds, and bounds of all of them have a place."""
-    certain = capacity.certified_loads(n, corrupted, 100, patterns)
+    certain = capacity.certified_loads(n, corrupted, 100, patterns, capacity.CERTIFIED)
     ends = capacity.looks_of(n, corrupted, certain, patterns)
     assert list(ends) == sorted(ends)
     at, until = 0, 0

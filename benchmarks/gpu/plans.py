@@ -14,12 +14,10 @@ from unittest.mock import patch
 import cupy
 
 from fastrec.kernels.gpu import recurrent as planner
-from fastrec.kernels.gpu.module import has_clusters, multiprocessors, shared_limit
-from fastrec.kernels.gpu.recurrent import Card, Plan
-from fastrec.rnn.cells import CELLS
+from fastrec.kernels.gpu.recurrent import Plan
 
 from .measure import close, measure, run_all
-from .recurrent import NETWORKS, SMALL, arrays, both, network, tolerance
+from .recurrent import NETWORKS, SMALL, arrays, both, network, product_of, products, tolerance
 from .report import Report
 
 
@@ -45,9 +43,7 @@ def kind(plan: Plan) -> str:
 def best_of_each_kind(cell: str, b: int, h: int, precision: str, backward: bool) -> list[tuple[float, Plan]]:
     """The cheapest plan with one block, with a cluster, and with each number of members, if it takes at most
     twice the time of the cheapest of all."""
-    device = cupy.cuda.runtime.getDevice()
-    card = Card(multiprocessors(), shared_limit(device) - 1024, has_clusters(device))
-    product = "Float" if precision == "float32" else precision.capitalize()
+    card, product = planner.this_card(), product_of(precision)
     found = sorted(planner.candidates(cell.capitalize(), product, 1, b, h, backward, card))
     best: dict[tuple[bool, int], tuple[float, Plan]] = {}
     for clocks, plan in found:
@@ -83,7 +79,7 @@ def row(
             name,
             run,
             lambda result: close(result, {k: v.get() for k, v in expected.items()}, 4 * tolerance(precision)),
-            lambda _: (0, 4.0 * b * t * CELLS[cell].gates * h * h * (1 + 2 * backward)),
+            lambda _: (0, products(cell, b, t, h, backward)),
             precision,
             steps=t,
         )

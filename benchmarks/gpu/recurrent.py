@@ -60,8 +60,19 @@ def reference(cell: str, b: int, h: int, t: int, precision: str) -> tuple[fastre
     return rnn, rnn.forward(arrays(b, t, h)[0])
 
 
+def product_of(precision: str) -> str:
+    """The product of hidden units and weights that computes in a precision."""
+    return "Float" if precision == "float32" else precision.capitalize()
+
+
 def tolerance(precision: str) -> float:
-    return TOLERANCE["Float" if precision == "float32" else precision.capitalize()]
+    return TOLERANCE[product_of(precision)]
+
+
+def products(cell: str, b: int, t: int, h: int, backward: bool) -> float:
+    """Operations of the products with the inputs and with the hidden units, once forward and twice on the
+    way back."""
+    return 4.0 * b * t * CELLS[cell].gates * h * h * (1 + 2 * backward)
 
 
 def recurrent(report: Report) -> None:
@@ -109,14 +120,12 @@ def row(
         else:
             close({"hidden": result[:, :steps]}, {"hidden": trace.hidden}, tolerance(precision))
 
-    # Products with the inputs and with the hidden units, once forward and twice on the way back.
-    products = 4.0 * b * t * CELLS[cell].gates * h * h * (1 + 2 * way)
     measure(
         report,
         name,
         lambda: both(rnn, x, d) if way else rnn.forward(x).hidden,
         check,
-        lambda _: (0, products),
+        lambda _: (0, products(cell, b, t, h, way == 1)),
         precision,
         baseline=(f"PyTorch {TORCH[precision]}", partial(torch_rnn, rnn, *arrays(b, t, h), precision, way)),
         steps=t,

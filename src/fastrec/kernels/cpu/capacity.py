@@ -28,10 +28,11 @@ import math
 import numpy as np
 
 from .. import words
+from ..certification import SAFE, certified_loads, digit_shift
 from .arrays import borrow, clear, empty, keep, zeros
 from .atomic import fetch_add, look
 from .bounds import CHUNK, overlap_block, scan_panel, scratch_of_panel, split_overlaps
-from .byte_products import DIGIT, MOST, ROWS, UNITS
+from .byte_products import MOST, ROWS, UNITS
 from .jit import kernel
 from .loads import last_open, step_of
 from .packing import transpose, transpose_words
@@ -49,7 +50,6 @@ MOST_PATTERNS = 1 << 21
 # Of a task on one network: columns of overlaps (threads that write to one line hold each other up), and
 # panels.
 TOGETHER, PANELS_TOGETHER = 8 * COLUMNS, 8
-SAFE = 3.5  # standard deviations between what could matter and a field, from which steps are made longer
 
 
 def capacity_scan(
@@ -85,17 +85,6 @@ def one_by_one(n, max_patterns, trials):
     return work > 1e10 or (trials < get_threads() and work > 3e8)
 
 
-def certified_loads(n, corrupted, max_sweeps, max_patterns):
-    """Loads up to which a memory whose fields are all large is recalled for certain.
-
-    At larger ones most memories would be looked at again, and where one sweep must do (it takes a second to
-    see that nothing flips any more) bounds say nothing: there all that are stable are recalled.
-    """
-    if corrupted == 0:
-        return max_patterns
-    return min(max_patterns, (n - 1) // (4 * corrupted)) if max_sweeps > 1 else 0
-
-
 @functools.lru_cache
 def step_ends(n, corrupted, certain, max_patterns, newest):
     """Numbers of patterns at which sums are looked at: (steps,) int64, the last max_patterns or more.
@@ -128,11 +117,6 @@ def likely_load(n):
         tail = math.erfc((n - p) / math.sqrt(2 * n * p)) / 2
         low, high = (p, high) if n * p * tail < 3 else (low, p)
     return high + 2
-
-
-def digit_shift(n):
-    """What overlaps of random patterns of n units are shifted by to be a digit, nearly all of them."""
-    return max(0, math.ceil(math.log2(3.6 * math.sqrt(n) / DIGIT)))
 
 
 @tasks(lambda key, n, trials, *rest: (len(trials), len(trials) * n * (float(rest[5]) ** 2 / 200 + 20)))

@@ -8,6 +8,7 @@ from typing import Any
 import cupy
 import numpy as np
 
+from ..certification import SAFE, certified_loads, digit_shift
 from .fields import plane_groups
 from .module import INTEGERS, launch, multiprocessors, pieces_a_launch
 from .packing import transpose
@@ -20,9 +21,7 @@ __all__ = ["capacity_scan"]
 # As in cuda/capacity.cu: threads of a block; patterns, units and memories of a warp's step; patterns between
 # looks at least; patterns whose sums are kept; flips up to which memories are certified.
 SCAN_THREADS, STEP, NEAREST, PART, CERTIFIED = 128, 32, 16, 8, 8
-# Standard deviations between what could matter and a field: from which looks are further apart, and below
-# which most units are near.
-SAFE, MOST_NEAR = 3.5, 0.7
+MOST_NEAR = 0.7  # standard deviations between what could matter and a field, below which most units are near
 
 
 def capacity_scan(
@@ -54,7 +53,8 @@ def capacity_scan(
     transpose(packed, units)
     overlaps(packed, packed, n, gram)
 
-    shift, certain = digit_shift(n), certified_loads(n, corrupted, max_sweeps, max_patterns)
+    shift = digit_shift(n)
+    certain = certified_loads(n, corrupted, max_sweeps, max_patterns, CERTIFIED)
     steps, tiles = p // STEP, -(-n // STEP)
     # Of digits and bits a step more than there are: the scan fetches it and does not use it.
     digits = cupy.empty((t * steps**2 + 1, 2, 32, 4), dtype=np.uint32)
@@ -105,34 +105,18 @@ def capacity_scan(
     launch("capacity", "count_loads", blocks(t), THREADS, *result)
 
 
-def certified_loads(n: int, corrupted: int, max_sweeps: int, max_patterns: int) -> int:
-    """Loads up to which a memory whose fields are all large is recalled for certain.
-
-    At larger ones most memories would be looked at again, and where one sweep must do (it takes a second to
-    see that nothing flips any more) bounds say nothing: there all that are stable are recalled.
-    """
-    if corrupted == 0:
-        return max_patterns
-    return min(max_patterns, (n - 1) // (4 * corrupted)) if corrupted <= CERTIFIED and max_sweeps > 1 else 0
-
-
-def digit_shift(n: int) -> int:
-    """What overlaps of random patterns are shifted by so that nearly all of them are digits of 8 bits."""
-    return max(0, math.ceil(math.log2(3.6 * math.sqrt(n) / 127)))
-
-
 def looks_of(n: int, corrupted: int, certain: int, max_patterns: int) -> tuple[int, ...]:
     """Patterns up to which sums are looked at every 128, every 64, 32 and 16 of them; beyond, every 64.
 
     Looks that are further apart cost less and say less: they are used where few units are near.  Where most
     are, however often one looks, each of them is summed for many loads at once.
     """
-    ends, at = [], 0
+    ends, at, shift = [], 0, digit_shift(n)
     for apart, safe in (128, SAFE), (64, SAFE), (32, SAFE), (NEAREST, MOST_NEAR):
         while at < max_patterns:
             last = at + apart // 2
             reach = max(last, (1 + 2 * corrupted) * min(last, certain))
-            off = 0.4 * apart * math.sqrt(n) + (2 ** digit_shift(n) - 1) / 4 * at
+            off = 0.4 * apart * math.sqrt(n) + (2**shift - 1) / 4 * at
             if n - reach - off <= safe * math.sqrt(n * last):
                 break
             at += apart

@@ -40,16 +40,12 @@ PIECE = 3  # words, of four, that a piece of a message brings, as in cuda/mail.c
 MULTIPLY_ADDS = 128  # of float32 [CUDA]
 SHARED_BYTES = 128  # 32 banks of four bytes [CUDA]
 ISSUED = 4  # instructions of a warp each [CUDA]
-L2_BYTES, L2_BYTES_OF_ALL = (
-    64,
-    5000,
-)  # for one (assumed), and for all together (5120 on an A100: its whitepaper)
+L2_BYTES = 64  # for one (assumed)
+L2_BYTES_OF_ALL = 5000  # for all together (5120 on an A100: its whitepaper)
 REMOTE_BYTES = 16  # to the shared memory of a cluster: 3.27 TB/s over 114 multiprocessors [L24, fig. 8]
 
 # Clocks.
-MMA = (
-    1.6  # of one product of 2048 multiply-adds, at the 63 % of the peak rate that mma.sync reaches [L25, 6.2]
-)
+MMA = 1.6  # of one product of 2048 multiply-adds, at the 63 % of the peak that mma.sync reaches [L25, 6.2]
 SHARED_LOAD = 29  # [L25, table 3]
 BARRIER = 37  # of a block of 8 warps [B24, on an A100]
 LOAD = 336  # from L2, between 258 near and 414 far [L25, table 4]
@@ -322,12 +318,16 @@ def plan(cell: str, kind: str, k: int, b: int, h: int, backward: bool, card: Car
     return min(plans, key=lambda each: each[0])[1]
 
 
+def this_card() -> Card:
+    device = cupy.cuda.runtime.getDevice()
+    # Static shared memory of these kernels is below 1 KiB.
+    return Card(multiprocessors(), shared_limit(device) - 1024, has_clusters(device))
+
+
 def planned(way: str, cell: str, like: Any, precision: str) -> tuple[Plan, Card, int]:
     """The plan for rows as `like` (k, b, t, h) has, the card, and the number of teams."""
     k, b, _, h = like.shape
-    device = cupy.cuda.runtime.getDevice()
-    # Static shared memory of these kernels is below 1 KiB.
-    card = Card(multiprocessors(), shared_limit(device) - 1024, has_clusters(device))
+    card = this_card()
     chosen = plan(cell, kind_of(like, precision), k, b, h, way == "backward", card)
     return chosen, card, k * -(-b // chosen.rows)
 

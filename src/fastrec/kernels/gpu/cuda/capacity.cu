@@ -384,13 +384,14 @@ __global__ void list_doubts(i64 T, i64 P, i64 limit, i64 newest, i64 largest, i6
 }
 
 // Recalls what the scan left in doubt: a block takes one of the jobs after another, up to `turns` of them, from the
-// counter `next`.  packed (T, P, w).  bytes of memory a block: of
-// a state and a row; planes (blocks, 8 NT, P / 64): scratch.
+// counter `next`.  packed (T, P, w).  bytes: those of a state and a row, which each block keeps in shared memory or in
+// scratch; planes (blocks, 8 NT, P / 64) are scratch too.
 template <class F, int NT>
 __global__ void __launch_bounds__(256, 2)
     resolve(u64 key, const i64* trials, const u64* packed, const int* gram, const u64* units, i64 T, i64 n, i64 P,
             i64 limit, i64 corrupted, i64 newest, i64 largest, i64 certain, i64 max_sweeps, i64 synchronous,
-            const i64* jobs, u64* next, i64 turns, u64* planes, unsigned char* scratch, i64 bytes, int* failing, u32* failed, u32* doubtful) {
+            const i64* jobs, u64* next, i64 turns, u64* planes, unsigned char* scratch, i64 bytes, int* failing,
+            u32* failed, u32* doubtful) {
   __shared__ i64 taken;
   Scan scan = {key, trials, gram, units, n, P, limit, corrupted, newest, largest, certain,
                failing, failed, doubtful};

@@ -23,16 +23,13 @@ __device__ __forceinline__ void cluster_barrier() {
 #endif
 }
 
+#ifndef FASTREC_EMULATOR
+__device__ __forceinline__ u32 shared_address(const void* place) { return u32(__cvta_generic_to_shared(place)); }
+#endif
+
 // A barrier in dynamic shared memory that counts the bytes which blocks of the cluster store: each of its phases ends
 // when one thread has said how many bytes are expected and all of them are there.  Whoever then waits sees them.
 // Phases have parity 0 and 1 in turn.
-__device__ __forceinline__ u32 shared_address(const void* place) {
-#ifdef FASTREC_EMULATOR
-  return 0;
-#else
-  return u32(__cvta_generic_to_shared(place));
-#endif
-}
 __device__ __forceinline__ void init_arrivals(u64* arrivals) {
 #ifdef FASTREC_EMULATOR
   emulator::phase_init(arrivals, 1);
