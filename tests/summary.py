@@ -34,6 +34,10 @@ class Summary:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid.partition("::")[0]] += report.duration
+        if report.failed and not hasattr(self.config, "workerinput"):
+            # At once, because a run that is ended from outside never writes its summary.
+            reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+            reporter.write(f"\n{report.nodeid} failed ({report.when}):\n{report.longreprtext}\n")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
