@@ -4,9 +4,8 @@
     python tests/digests.py OUT.json THREADS    the same with this many threads
 
 Results of "exact" cases are whole numbers, states and quotients of these, the same on every machine.  Those
-of "floats" depend on whether the CPU has fused multiply-adds, so the file has a table for each kind of
-`arithmetic`, and writing adds to the tables that are there.  Weights are drawn uniformly or set here, as
-orthogonal ones come from LAPACK, whose last digits depend on the CPU.
+of "floats" are rounded in other ways by other CPUs, and are stored as a `sketch`.  Weights are drawn
+uniformly or set here, as orthogonal ones come from LAPACK, whose last digits depend on the CPU.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,59 +60,72 @@ def set_threads(n: int | None) -> None:
         numba.set_num_threads(min(n or most, most))
 
 
-def arithmetic() -> str:
-    """What floats depend on: the machine and whether it has fused multiply-adds."""
-    from fastrec.kernels.cpu.simd import FEATURES
-
-    fused = "fma" in FEATURES or "neon" in FEATURES
-    return f"{platform.machine()}, {'fused' if fused else 'separate'} multiply-adds"
+def leaves(value: Any) -> Iterator[str | float | np.ndarray | np.generic]:
+    """The arrays and numbers in a result, and texts that say what holds them."""
+    if value is None or isinstance(value, (bool, int, str)):
+        yield f"{value!r};"
+    elif isinstance(value, (float, np.ndarray, np.generic)):
+        yield value
+    elif isinstance(value, fastrec.PackedStates):
+        yield from leaves((value.n, value.words))
+    elif isinstance(value, fastrec.HopfieldNetwork):
+        yield from leaves(value.patterns())
+    elif isinstance(value, fastrec.RNN):
+        yield from leaves(value.parameters)
+    elif isinstance(value, dict):
+        yield from leaves([item for key in sorted(value) for item in (key, value[key])])
+    elif isinstance(value, (tuple, list)):
+        yield f"{len(value)} of"
+        for part in value:
+            yield from leaves(part)
+    elif dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+        left_out = ("seconds", "definition", "seed", "untrained")
+        yield from leaves({name: getattr(value, name) for name in names if name not in left_out})
+    else:
+        raise TypeError(f"no digest of {type(value)}")
 
 
 def digest(value: Any) -> str:
     """The first 64 bits of the SHA-256 of a result: of shape, dtype and bytes of each array in it."""
     sha = hashlib.sha256()
-
-    def take(value: Any) -> None:
-        if isinstance(value, (np.ndarray, np.generic)):
-            sha.update(f"{value.dtype.str}{value.shape}".encode())
-            sha.update(np.ascontiguousarray(value).tobytes())
-        elif isinstance(value, fastrec.PackedStates):
-            take((value.n, value.words))
-        elif isinstance(value, fastrec.HopfieldNetwork):
-            take(value.patterns())
-        elif isinstance(value, fastrec.RNN):
-            take(value.parameters)
-        elif isinstance(value, dict):
-            take([item for key in sorted(value) for item in (key, value[key])])
-        elif isinstance(value, (tuple, list)):
-            sha.update(f"{len(value)} of".encode())
-            for part in value:
-                take(part)
-        elif dataclasses.is_dataclass(value):
-            names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
-            take(
-                {
-                    name: getattr(value, name)
-                    for name in names
-                    if name not in ("seconds", "definition", "seed", "untrained")
-                }
-            )
-        elif value is None or isinstance(value, (bool, int, float, str)):
-            sha.update(f"{value!r};".encode())
+    for leaf in leaves(value):
+        if isinstance(leaf, (np.ndarray, np.generic)) and not isinstance(leaf, float):
+            sha.update(f"{leaf.dtype.str}{leaf.shape}".encode())
+            sha.update(np.ascontiguousarray(leaf).tobytes())
         else:
-            raise TypeError(f"no digest of {type(value)}")
-
-    take(value)
+            sha.update(leaf.encode() if isinstance(leaf, str) else f"{leaf!r};".encode())
     return sha.hexdigest()[:16]
 
 
-def digests(kind: str, name: str) -> dict[str, str]:
-    """The digest of each result of a case, by label."""
+def sketch(value: Any) -> tuple[str, float]:
+    """A digest of all but finite floats, and a number that follows them.
+
+    The number is a sum over the arrays of floats: of each the product with signs that are drawn once for all,
+    by its norm.  Rounding changes it by little, and a value of another sign, or in another place, by much.
+    """
+    exact: list[Any] = []
+    number = 0.0
+    for leaf in leaves(value):
+        array = np.asarray(leaf)
+        if array.dtype.kind != "f":
+            exact.append(leaf)
+            continue
+        finite = np.isfinite(array)
+        exact += [array.dtype.str, array.shape, finite, array[~finite]]
+        floats = np.where(finite, array, 0).astype(np.float64).ravel()
+        signs = np.random.default_rng(len(floats)).choice([-1.0, 1.0], len(floats))
+        number += float(signs @ floats) / (float(np.sqrt(floats @ floats)) or 1.0)
+    return digest(exact), number
+
+
+def found(measure: Callable[[Any], Any], kind: str, name: str) -> dict[str, Any]:
+    """What a function tells of each result of a case, by label."""
     with fastrec.use_backend("cpu"):
-        found = [(label, digest(value)) for label, value in CASES[kind][name]()]
-    if len(dict(found)) < len(found):
+        pairs = [(label, measure(value)) for label, value in CASES[kind][name]()]
+    if len(dict(pairs)) < len(pairs):
         raise ValueError(f"{name} yields a label twice")
-    return dict(found)
+    return dict(pairs)
 
 
 def numbers(seed: int, shape: tuple[int, ...], dtype: Any = np.float32, least: int = -256) -> np.ndarray:
@@ -503,11 +514,11 @@ def addition() -> Results:
 def main(path: str, threads: str | None = None) -> None:
     if threads is not None:
         set_threads(int(threads))
-    file = Path(path)
-    table = json.loads(file.read_text()) if file.exists() else {"exact": {}, "floats": {}}
-    table["exact"] = {name: digests("exact", name) for name in CASES["exact"]}
-    table["floats"][arithmetic()] = {name: digests("floats", name) for name in CASES["floats"]}
-    file.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
+    table = {
+        kind: {name: found(measure, kind, name) for name in CASES[kind]}
+        for kind, measure in (("exact", digest), ("floats", sketch))
+    }
+    Path(path).write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from fastrec.kernels.cpu.byte_products import (
 from fastrec.kernels.cpu.byte_products import ROWS as MEMORIES
 from fastrec.kernels.cpu.jit import Kernel
 from fastrec.kernels.cpu.matrix import ROWS as TILE_ROWS
-from fastrec.kernels.cpu.matrix import multiply, pack, packed, padded, pair, panel_width
+from fastrec.kernels.cpu.matrix import multiply, pack, pack_transposed, packed, padded, pair, panel_width
 from fastrec.kernels.cpu.products import COLUMNS, ROWS, full_tile, mirrored_tile, row_tile
 from fastrec.kernels.cpu.simd import (
     LANES,
@@ -223,6 +223,19 @@ def test_words_of_signs_and_back() -> None:
     assert np.array_equal(bits(words).ravel(), before[5:-2] > 0)
     assert np.array_equal(states[5:-2], -before[5:-2])
     assert np.array_equal(states[:5], before[:5]) and np.array_equal(states[-2:], before[-2:])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("rows", "depth"), [(1, 1), (33, 17), (32, 16), (70, 50)])
+def test_transposes_are_packed(rows: int, depth: int, dtype: type) -> None:
+    W = RNG.standard_normal((2, rows + 3, depth)).astype(dtype)
+    width = panel_width(W)
+    panels = padded(rows, W) // width
+    found = (
+        pack_transposed(W, rows).reshape(2, panels, depth, width).transpose(0, 2, 1, 3).reshape(2, depth, -1)
+    )
+    assert np.array_equal(found[:, :, :rows], W[:, :rows].transpose(0, 2, 1))
+    assert not found[:, :, rows:].any()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -44,9 +44,7 @@ def elman_forward_rows(
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, :h])
         multiply_both(left, i, running, in_place, inward[net], recurrent[net], h, 0, h, z)
         for s in range(running):
-            out = hidden[net, order[s], t]
-            activate(activation, z[s], out)
-            copy(out, left[s, i:])
+            activate(activation, z[s, :h], hidden[net, order[s], t], left[s, i:])
     keep(scratch)
 
 
@@ -79,14 +77,11 @@ def elman_backward_rows(
     for t in range(hidden.shape[2] - 1, -1, -1):
         running = count_running(lengths, order, t)
         for s in range(running):
-            row, d_row = order[s], d[s]
-            copy(d_hidden[net, row, t], d_row)
-            add(carry[s, :h], d_row)
+            row, carried = order[s], carry[s, :h]
+            d_row = d_hidden[net, row, t]
             if flow.shape[2]:
-                flow[net, row, t] = squared_norm(d_row)
-            through_activation(activation, hidden[net, row, t], d_row)
-            copy(d_row, d_z[net, row, t])
-            fill(carry[s], 0, 0)
+                flow[net, row, t] = squared_norm(d_row, carried)
+            through_activation(activation, d_row, carried, hidden[net, row, t], d[s], d_z[net, row, t])
         multiply(d, 0, h, running, back[net], h, carry)
         pass_down(d, 0, running, down[net], h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
@@ -126,4 +121,4 @@ def elman_backward(
 def elman_step(activation, z, p, before, cells, after):
     """after = f(z + p), of some units of a row."""
     add(p, z)
-    activate(activation, z, after)
+    activate(activation, z[: len(after)], after, z)

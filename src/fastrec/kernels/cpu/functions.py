@@ -1,4 +1,4 @@
-"""exp, logistic and tanh as straight-line arithmetic that LLVM turns into vectors.
+"""exp, logistic and tanh as straight-line arithmetic, for numbers and for vectors.
 
 All rest on e^t = 2^n e^r with |r| <= ln(2)/2: n is t / ln 2 rounded by adding and taking away 1.5 * 2^m
 (m bits of mantissa), e^r - 1 a Taylor polynomial.  NaN passes through.  Greatest relative errors with fused
@@ -13,8 +13,9 @@ import math
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils
 from numba.extending import intrinsic
+
+from .values import Value, constant, fma, magnitude, quotient, where, with_sign
 
 # Mantissa bits, terms of the polynomial, ln 2 in two parts (the first times any n is exact), where e^x is 0
 # and where tanh x is 1.
@@ -24,85 +25,51 @@ FORMATS = {
 }
 
 
-def call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
-    """Call the LLVM intrinsic `name` on floats or vectors of floats, all of one type."""
-    kind = values[0].type
-    lanes, element = (f"v{kind.count}", kind.element) if isinstance(kind, ir.VectorType) else ("", kind)
-    suffix = f"{lanes}f{32 if isinstance(element, ir.FloatType) else 64}"
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, [kind] * len(values)), f"llvm.{name}.{suffix}"
-    )
-    return builder.call(function, values)
-
-
-def fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    """a b + c, in one rounding where the CPU has the instruction."""
-    return call(builder, "fmuladd", a, b, c)
-
-
-def select_less(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
-    """x where a < b, else y; y where either is NaN."""
-    return builder.select(builder.fcmp_ordered("<", a, b), x, y)
-
-
-def split_exp(builder: ir.IRBuilder, t: ir.Value) -> tuple[ir.Value, ir.Value]:
+def split_exp(t: Value) -> tuple[Value, Value]:
     """(2^n, e^r - 1) with t = n ln 2 + r, for |n| less than the greatest exponent."""
-    real = t.type
-    mantissa, terms, high, low, _, _ = FORMATS[str(real)]
-    word = ir.IntType(32 if mantissa == 23 else 64)
-    magic = real(1.5 * 2.0**mantissa)
-    shifted = fma(builder, t, real(1 / math.log(2)), magic)
-    n = builder.fsub(shifted, magic)
-    r = fma(builder, n, real(-low), fma(builder, n, real(-high), t))
-    series = real(1 / math.factorial(terms))
+    mantissa, terms, high, low, _, _ = FORMATS[t.element]
+    builder, word = t.builder, ir.IntType(32 if mantissa == 23 else 64)
+    words = ir.VectorType(word, t.kind.count) if isinstance(t.kind, ir.VectorType) else word
+    magic = 1.5 * 2.0**mantissa
+    shifted = fma(t, 1 / math.log(2), magic)
+    n = shifted - magic
+    r = fma(n, -low, fma(n, -high, t))
+    series = t.made(constant(t.kind, 1 / math.factorial(terms)))
     for k in range(terms - 1, 1, -1):
-        series = fma(builder, series, r, real(1 / math.factorial(k)))
-    one = word((1 << word.width - 2) - (1 << mantissa))  # the bits of 1.0
-    power = builder.add(builder.shl(builder.bitcast(shifted, word), word(mantissa)), one)
-    return builder.bitcast(power, real), fma(builder, builder.fmul(r, r), series, r)
+        series = fma(series, r, 1 / math.factorial(k))
+    one = (1 << word.width - 2) - (1 << mantissa)  # the bits of 1.0
+    power = builder.shl(builder.bitcast(shifted.value, words), constant(words, mantissa))
+    power = builder.bitcast(builder.add(power, constant(words, one)), t.kind)
+    return t.made(power), fma(r * r, series, r)
 
 
-def exp_negative(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
+def exp_negative(x: Value) -> Value:
     """e^x for x <= 0."""
-    least = x.type(FORMATS[str(x.type)][4])
-    power, rest = split_exp(builder, select_less(builder, x, least, least, x))
-    return select_less(builder, x, least, x.type(0.0), fma(builder, power, rest, power))
+    least = FORMATS[x.element][4]
+    power, rest = split_exp(where(x, "<", least, least, x))
+    return where(x, "<", least, 0.0, fma(power, rest, power))
+
+
+def logistic(x: Value) -> Value:
+    """1 / (1 + e^-x), from e^-|x| so that nothing overflows and both tails are exact."""
+    e = exp_negative(-magnitude(x))
+    return quotient(where(x, "<", 0.0, e, 1.0), 1.0 + e)
+
+
+def tanh(x: Value) -> Value:
+    """(e^2|x| - 1) / (e^2|x| + 1), with the sign of x."""
+    bound, size = FORMATS[x.element][5], magnitude(x)
+    size = where(size, ">", bound, bound, size)
+    power, rest = split_exp(size + size)
+    e = fma(power, rest, power - 1.0)  # e^2|x| - 1 without cancellation
+    return with_sign(quotient(e, e + 2.0), x)
 
 
 @intrinsic
 def exp(typingctx, x):
-    """e^x for x <= 0."""
+    """e^x for x <= 0, of one number."""
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        return exp_negative(builder, args[0])
-
-    return x(x), body
-
-
-@intrinsic
-def logistic(typingctx, x):
-    """1 / (1 + e^-x), from e^-|x| so that nothing overflows and both tails are exact."""
-
-    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        (x,) = args
-        zero, one = x.type(0.0), x.type(1.0)
-        e = exp_negative(builder, builder.fneg(call(builder, "fabs", x)))
-        return builder.fdiv(select_less(builder, x, zero, e, one), builder.fadd(one, e))
-
-    return x(x), body
-
-
-@intrinsic
-def tanh(typingctx, x):
-    """(e^2|x| - 1) / (e^2|x| + 1), with the sign of x."""
-
-    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        (x,) = args
-        bound = x.type(FORMATS[str(x.type)][5])
-        size = call(builder, "fabs", x)
-        size = select_less(builder, bound, size, bound, size)
-        power, rest = split_exp(builder, builder.fadd(size, size))
-        e = fma(builder, power, rest, builder.fsub(power, x.type(1.0)))  # e^2|x| - 1 without cancellation
-        return call(builder, "copysign", builder.fdiv(e, builder.fadd(e, x.type(2.0))), x)
+        return exp_negative(Value(builder, args[0])).value
 
     return x(x), body

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .arrays import borrow, copy, empty, fill, keep, zeros
-from .functions import tanh
+from .elementwise import elementwise
+from .functions import logistic, tanh
 from .jit import jit
 from .matrix import (
     column_sums,
@@ -24,7 +25,6 @@ from .time_loop import (
     clear_after,
     count_running,
     input_gradient,
-    logistic_in_place,
     multiply_both,
     own_rows,
     pass_down,
@@ -33,8 +33,18 @@ from .time_loop import (
     spread,
     squared_norm,
 )
+from .values import fma
 
 __all__ = ["gru_backward", "gru_forward"]
+
+
+@elementwise
+def gru_output(r, z, n, q, last):
+    """h, twice, and r, z, n and q, from the sums of the gates, n being that of the input, and the last h."""
+    r, z = logistic(r), logistic(z)
+    n = tanh(fma(r, q, n))
+    h = fma(z, last - n, n)
+    return h, h, r, z, n, q
 
 
 @parallel
@@ -84,24 +94,11 @@ def gru_forward_rows(
             multiply(left, 0, i + h, running, inward[net], i, n)
             multiply(left, i, i + h, running, recurrent[net], h, n_rec)
         for s in range(running):
-            row, now, last = order[s], n[s, :h], left[s, i:]
-            logistic_in_place(rz[s, : 2 * h])
-            gru_output(rz[s, :h], rz[s, h : 2 * h], n_rec[s], last, now, hidden[net, row, t])
-            copy(hidden[net, row, t], last)
-            kept = gates[net, row, min(t, gates.shape[2] - 1)]
-            copy(rz[s, : 2 * h], kept)
-            copy(now, kept[2 * h :])
-            copy(n_rec[s, :h], kept[3 * h :])
+            row, last = order[s], left[s, i:]
+            g_r, g_z = rz[s, :h], rz[s, h : 2 * h]
+            k_r, k_z, k_n, k_q = quarters(gates[net, row, min(t, gates.shape[2] - 1)])
+            gru_output((g_r, g_z, n[s], n_rec[s], last), (hidden[net, row, t], last, k_r, k_z, k_n, k_q))
     keep(scratch)
-
-
-@jit
-def gru_output(r, z, n_rec, last, n, h):
-    """n = tanh(n + r n_rec), n being the part of the input; h = (1 - z) n + z last."""
-    for j in range(len(n)):
-        n[j] = tanh(n[j] + r[j] * n_rec[j])
-    for j in range(len(n)):
-        h[j] = n[j] + z[j] * (last[j] - n[j])
 
 
 def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates):
@@ -118,25 +115,17 @@ def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates):
     spread(gru_forward_rows, hidden, lengths, 3 * (i + h) * h, args)
 
 
-@jit
-def gru_step_back(gates, last, carry, d_gates):
-    """Gradients of the gates' sums from carry, the gradient of h_t, which becomes that of `last` by way of z
-    alone."""
-    (r, z, n, n_rec), (d_n, d_r, d_z, d_n_rec) = gates, d_gates
-    for j in range(len(carry)):
-        d_z[j] = carry[j] * (last[j] - n[j])
-    for j in range(len(carry)):
-        d_n[j] = carry[j] - carry[j] * z[j]
-    for j in range(len(carry)):
-        d_z[j] *= z[j] - z[j] * z[j]
-    for j in range(len(carry)):
-        d_n[j] -= d_n[j] * n[j] * n[j]
-    for j in range(len(carry)):
-        d_r[j] = d_n[j] * n_rec[j] * (r[j] - r[j] * r[j])
-    for j in range(len(carry)):
-        d_n_rec[j] = d_n[j] * r[j]
-    for j in range(len(carry)):
-        carry[j] *= z[j]
+@elementwise
+def gru_back(r, z, n, q, last, d_h, carry):
+    """Gradients of the sums of n, r, z and of q, twice in other orders, and of h_{t-1} by way of z alone.
+
+    They come from that of h_t, in two parts; last is h_{t-1}.
+    """
+    d_h = d_h + carry
+    d_z, d_n = d_h * (last - n) * (z - z * z), d_h * (1.0 - z)
+    d_n = d_n * (1.0 - n * n)
+    d_r, d_q = d_n * q * (r - r * r), d_n * r
+    return d_n, d_r, d_z, d_q, d_r, d_z, d_n, d_q, d_h * z
 
 
 @parallel
@@ -173,15 +162,20 @@ def gru_backward_rows(
     for t in range(hidden.shape[2] - 1, -1, -1):
         running = count_running(lengths, order, t)
         for s in range(running):
-            row, sums = order[s], carry[s, :h]
-            add(d_hidden[net, row, t], sums)
+            row, carried = order[s], carry[s, :h]
+            d_row = d_hidden[net, row, t]
             if flow.shape[2]:
-                flow[net, row, t] = squared_norm(sums)
-            last, made = hidden[net, row, t - 1] if t else state[net, row], d_gates[net, row, t]
-            gru_step_back(quarters(gates[net, row, t]), last, sums, quarters(d[s]))
-            copy(d[s, h : 3 * h], made[: 2 * h])
-            copy(d[s, :h], made[2 * h : 3 * h])
-            copy(d[s, 3 * h :], made[3 * h :])
+                flow[net, row, t] = squared_norm(d_row, carried)
+            g_r, g_z, g_n, g_q = quarters(gates[net, row, t])
+            d_n, d_r, d_z, d_q = quarters(d[s])
+            k_r, k_z, k_n, k_q = quarters(d_gates[net, row, t])
+            last = state[net, row]
+            if t:
+                last = hidden[net, row, t - 1]
+            gru_back(
+                (g_r, g_z, g_n, g_q, last, d_row, carried),
+                (d_n, d_r, d_z, d_q, k_r, k_z, k_n, k_q, carried),
+            )
         multiply(d, h, 4 * h, running, back[net], 3 * h, carry)
         pass_down(d, 0, running, down[net], 3 * h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
@@ -225,8 +219,7 @@ def gru_backward(
 @jit
 def gru_step(activation, z, p, before, cells, after):
     """after from before, of some units of a row, z and p holding the gates r, z, n at equal distances."""
-    n, width = len(after), len(z) // 3
-    rz = z[: 2 * width]
-    add(p[: 2 * width], rz)
-    logistic_in_place(rz)
-    gru_output(rz[:n], rz[width:], p[2 * width :], before, z[2 * width : 2 * width + n], after)
+    width = len(z) // 3
+    add(p[: 2 * width], z[: 2 * width])
+    r, u, n, q = z[:width], z[width : 2 * width], z[2 * width :], p[2 * width :]
+    gru_output((r, u, n, q, before), (after, after, r, u, n, q))

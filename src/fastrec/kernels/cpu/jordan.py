@@ -17,6 +17,7 @@ from .parallel import parallel
 from .time_loop import (
     activate,
     add,
+    assign,
     begin_sums,
     clear_after,
     count_running,
@@ -74,9 +75,7 @@ def jordan_forward_rows(
             copy(b_out[net], y[s])
         multiply_both(left, i, running, in_place, inward[net], recurrent[net], h, 0, h, z)
         for s in range(running):
-            out = hidden[net, order[s], t]
-            activate(activation, z[s], out)
-            copy(out, z[s])
+            activate(activation, z[s, :h], hidden[net, order[s], t], z[s])
         if in_place:
             multiply_in_place(z, 0, z.shape[1], running, readout[net], o, 0, h, o, y)
         else:
@@ -138,15 +137,17 @@ def jordan_backward_rows(
             copy(d_outputs[net, row, t], d_output[s])
             add(carry[s, :o], d_output[s])
             copy(d_output[s], d_y[net, row, t])
-            copy(d_hidden[net, row, t], d[s])
+            fill(d[s], 0, 0)
             fill(carry[s], 0, 0)
         multiply(d_output, 0, o, running, readout[net], o, d)
         for s in range(running):
-            row, d_row = order[s], d[s, :h]
+            row = order[s]
+            d_row = d_hidden[net, row, t]
             if flow.shape[2]:
-                flow[net, row, t] = squared_norm(d_row)
-            through_activation(activation, hidden[net, row, t], d_row)
-            copy(d_row, d_z[net, row, t])
+                flow[net, row, t] = squared_norm(d_row, d[s])
+            made = d_z[net, row, t]
+            through_activation(activation, d_row, d[s], hidden[net, row, t], made, made)
+            assign((made,), (d[s],))
         multiply(d, 0, d.shape[1], running, back[net], h, carry)
         pass_down(d, 0, running, down[net], h, inward, net, order, t, d_x)
     for s, row in enumerate(order):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import borrow, copy, empty, fill, keep, zeros
-from .functions import tanh
+from .elementwise import elementwise
+from .functions import logistic, tanh
 from .jit import jit
 from .matrix import multiply, pack_below, pack_transposed, padded, read_in_place, weight_gradient
 from .parallel import parallel
@@ -15,7 +16,6 @@ from .time_loop import (
     clear_after,
     count_running,
     input_gradient,
-    logistic_in_place,
     multiply_both,
     own_rows,
     pass_down,
@@ -24,8 +24,18 @@ from .time_loop import (
     spread,
     squared_norm,
 )
+from .values import fma
 
 __all__ = ["lstm_backward", "lstm_forward"]
+
+
+@elementwise
+def lstm_output(i, f, g, o, c):
+    """h and c, each twice, and the gates i, f, g, o, from the sums of the gates and the last c."""
+    i, f, g, o = logistic(i), logistic(f), tanh(g), logistic(o)
+    c = fma(f, c, i * g)
+    h = o * tanh(c)
+    return h, h, c, c, i, f, g, o
 
 
 @parallel
@@ -52,27 +62,14 @@ def lstm_forward_rows(
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, : 4 * h])
         multiply_both(left, i, running, in_place, inward[net], recurrent[net], 4 * h, 0, 4 * h, z)
         for s in range(running):
-            row, made = order[s], z[s, : 4 * h]
-            lstm_output(quarters(made), c[s], hidden[net, row, t])
-            copy(hidden[net, row, t], left[s, i:])
-            copy(made, gates[net, row, min(t, gates.shape[2] - 1)])
-            copy(c[s], cells[net, row, min(t, cells.shape[2] - 1)])
+            row, (g_i, g_f, g_g, g_o) = order[s], quarters(z[s, : 4 * h])
+            k_i, k_f, k_g, k_o = quarters(gates[net, row, min(t, gates.shape[2] - 1)])
+            kept_c = cells[net, row, min(t, cells.shape[2] - 1)]
+            lstm_output(
+                (g_i, g_f, g_g, g_o, c[s]),
+                (hidden[net, row, t], left[s, i:], c[s], kept_c, k_i, k_f, k_g, k_o),
+            )
     keep(scratch)
-
-
-@jit
-def lstm_output(sums, c, h):
-    """The sums of the gates i, f, g, o become the gates; c = f c + i g; h = o tanh(c)."""
-    i, f, g, o = sums
-    logistic_in_place(i)
-    logistic_in_place(f)
-    for j in range(len(g)):
-        g[j] = tanh(g[j])
-    logistic_in_place(o)
-    for j in range(len(c)):
-        c[j] = f[j] * c[j] + i[j] * g[j]
-    for j in range(len(c)):
-        h[j] = o[j] * tanh(c[j])
 
 
 def lstm_forward(x, tokens, lengths, state, W_in, W_rec, b, hidden, cells, gates):
@@ -85,25 +82,17 @@ def lstm_forward(x, tokens, lengths, state, W_in, W_rec, b, hidden, cells, gates
     spread(lstm_forward_rows, hidden, lengths, 4 * (i + h) * h, args)
 
 
-@jit
-def lstm_step_back(gates, last, c, d_h, d_c, d_gates):
-    """Gradients of the gates' sums from those of h_t and of c_t (by way of c_{t+1}); d_c becomes that of
-    c_{t-1}, which is `last`."""
-    (i, f, g, o), (d_i, d_f, d_g, d_o) = gates, d_gates
-    for j in range(len(c)):
-        d_f[j] = tanh(c[j])
-    for j in range(len(c)):
-        d_o[j] = d_h[j] * d_f[j] * (o[j] - o[j] * o[j])
-    for j in range(len(c)):
-        d_c[j] += d_h[j] * (o[j] - o[j] * d_f[j] * d_f[j])
-    for j in range(len(c)):
-        d_i[j] = d_c[j] * g[j] * (i[j] - i[j] * i[j])
-    for j in range(len(c)):
-        d_g[j] = d_c[j] * (i[j] - i[j] * g[j] * g[j])
-    for j in range(len(c)):
-        d_f[j] = d_c[j] * last[j] * (f[j] - f[j] * f[j])
-    for j in range(len(c)):
-        d_c[j] *= f[j]
+@elementwise
+def lstm_back(i, f, g, o, c, last, d_h, carry, d_c):
+    """Gradients of the gates' sums, twice, and of c_{t-1}, from those of h_t, in two parts, and of c_t; 0.
+
+    c is c_t and last c_{t-1}; d_c is by way of c_{t+1}.
+    """
+    d_h, squashed = d_h + carry, tanh(c)
+    d_o = d_h * squashed * (o - o * o)
+    d_c = d_c + d_h * (o - o * squashed * squashed)
+    d_i, d_f, d_g = d_c * g * (i - i * i), d_c * last * (f - f * f), d_c * (i - i * g * g)
+    return d_i, d_f, d_g, d_o, d_i, d_f, d_g, d_o, d_c * f, d_c.zero()
 
 
 @parallel
@@ -143,15 +132,20 @@ def lstm_backward_rows(
     for t in range(hidden.shape[2] - 1, -1, -1):
         running = count_running(lengths, order, t)
         for s in range(running):
-            row, sums = order[s], carry[s, :h]
-            add(d_hidden[net, row, t], sums)
+            row, carried = order[s], carry[s, :h]
+            d_row = d_hidden[net, row, t]
             if flow.shape[2]:
-                flow[net, row, t] = squared_norm(sums)
-            kept, c = quarters(gates[net, row, t]), cells[net, row, t]
-            last = cells[net, row, t - 1] if t else state[net, row, h:]
-            lstm_step_back(kept, last, c, sums, d_c[s], quarters(d[s]))
-            copy(d[s], d_gates[net, row, t])
-            fill(carry[s], 0, 0)
+                flow[net, row, t] = squared_norm(d_row, carried)
+            g_i, g_f, g_g, g_o = quarters(gates[net, row, t])
+            d_i, d_f, d_g, d_o = quarters(d[s])
+            k_i, k_f, k_g, k_o = quarters(d_gates[net, row, t])
+            c, last = cells[net, row, t], state[net, row, h:]
+            if t:
+                last = cells[net, row, t - 1]
+            lstm_back(
+                (g_i, g_f, g_g, g_o, c, last, d_row, carried, d_c[s]),
+                (d_i, d_f, d_g, d_o, k_i, k_f, k_g, k_o, d_c[s], carried),
+            )
         multiply(d, 0, 4 * h, running, back[net], 4 * h, carry)
         pass_down(d, 0, running, down[net], 4 * h, inward, net, order, t, d_x)
     for s, row in enumerate(order):
@@ -193,7 +187,7 @@ def lstm_backward(
 @jit
 def lstm_step(activation, z, p, before, cells, after):
     """after and cells, of some units of a row, z and p holding the gates i, f, g, o at equal distances."""
-    n, width = len(after), len(z) // 4
+    width = len(z) // 4
     add(p, z)
-    i_f, g_o = z[: 2 * width], z[2 * width :]
-    lstm_output((i_f[:n], i_f[width : width + n], g_o[:n], g_o[width : width + n]), cells, after)
+    i, f, g, o = z[:width], z[width : 2 * width], z[2 * width : 3 * width], z[3 * width :]
+    lstm_output((i, f, g, o, cells), (after, after, cells, cells, i, f, g, o))

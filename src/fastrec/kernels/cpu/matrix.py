@@ -19,11 +19,11 @@ from numba.extending import intrinsic
 
 from . import threads
 from .arrays import borrow, copy, empty, fill, keep, zeros
-from .functions import fma
 from .jit import jit
 from .parallel import parallel, tasks
 from .simd import FEATURES, I32, I64, VECTOR_BYTES, constant, data, load, splat, store, variable
 from .threads import get_threads
+from .values import call
 
 # Accumulators must fit the 32 registers of AVX-512 and NEON, or the 16 of AVX2.
 ROWS = 8 if VECTOR_BYTES == 64 or "neon" in FEATURES else 4
@@ -76,7 +76,7 @@ def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
                 place = builder.add(builder.mul(k, a_stride), I64(r)) if transposed else k
                 factor = splat(builder, builder.load(at(start, place)), lanes)
                 for column, slot in zip(columns, row_sums, strict=True):
-                    builder.store(fma(builder, factor, column, builder.load(slot)), slot)
+                    builder.store(call(builder, "fmuladd", factor, column, builder.load(slot)), slot)
         for row, row_sums in zip(cells, sums, strict=True):
             for cell, slot in zip(row, row_sums, strict=True):
                 store(builder, builder.load(slot), cell)
@@ -130,6 +130,39 @@ def move(typingctx, source, source_at, target, target_at):
 
 
 @intrinsic
+def transpose_block(typingctx, source, source_at, source_stride, target, target_at, target_stride):
+    """Copy the transpose of a square as wide as a vector between flat views of arrays, from rows
+    source_stride apart to rows target_stride apart."""
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        source, target = (
+            builder.gep(data(context, builder, signature.args[i], args[i]), [args[i + 1]], inbounds=True)
+            for i in (0, 3)
+        )
+        lanes = lanes_in(signature.args[0].dtype)
+        vector = ir.VectorType(source.type.pointee, lanes)
+        rows = [
+            load(builder, builder.gep(source, [builder.mul(args[2], I64(r))], inbounds=True), vector)
+            for r in range(lanes)
+        ]
+        # Interleaving the first half of the rows with the second, over and over, takes columns to rows.
+        for _ in range(lanes.bit_length() - 1):
+            halves = zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True)
+            mixed = [[i // 2 + i % 2 * lanes + part for i in range(lanes)] for part in (0, lanes // 2)]
+            rows = [
+                builder.shuffle_vector(*pair, constant(I32, lanes, order))
+                for pair in halves
+                for order in mixed
+            ]
+        for r, row in enumerate(rows):
+            store(builder, row, builder.gep(target, [builder.mul(args[5], I64(r))], inbounds=True))
+        return context.get_dummy_value()
+
+    i = types.int64
+    return types.void(source, i, i, target, i, i), body
+
+
+@intrinsic
 def panel_step(typingctx, array):
     """`panel_width` as a constant, without a division by the size of a number."""
 
@@ -157,8 +190,16 @@ def pack_panel(source, net, first, transposed, depth, columns, panels, offset, b
     """The panel from column `begin` on of what `pack` packs."""
     width = panel_width(panels)
     total = panels.shape[1] // padded(columns, panels)
-    held = min(width, columns - begin)
-    for k in range(depth):
+    held, squares = min(width, columns - begin), 0
+    if transposed and held == width:
+        lanes = width // VECTORS
+        squares = depth // lanes * lanes
+        to = net * panels.shape[1] + begin * total + offset * width
+        for j in range(0, width, lanes):
+            at = (net * source.shape[1] + begin + j) * source.shape[2] + first
+            for k in range(0, squares, lanes):
+                transpose_block(source, at + k, source.shape[2], panels, to + k * width + j, width)
+    for k in range(squares, depth):
         at = begin * total + (offset + k) * width
         panel = panels[net, at : at + width]
         if transposed:

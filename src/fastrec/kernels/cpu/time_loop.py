@@ -11,13 +11,18 @@ from __future__ import annotations
 import numpy as np
 
 from .. import RELU, TANH
-from .arrays import copy, empty, fill
+from .arrays import empty, fill
+from .elementwise import elementwise
 from .functions import logistic, tanh
 from .jit import jit
 from .matrix import RATE, multiply, multiply_in_place, parts_of, weight_gradient
 from .parallel import parallel
+from .values import where
 
 FIRST_ROW = np.zeros(1, np.int64)
+
+assign = elementwise(lambda a: a)
+assign_sum = elementwise(lambda a, b: a + b)
 
 
 def longest_first(lengths):
@@ -64,67 +69,66 @@ def count_running(lengths, order, t):
 @jit
 def read(x, net, row, t, left):
     """left = x_t."""
-    copy(x[min(net, len(x) - 1), row, t], left)
+    assign((x[min(net, len(x) - 1), row, t],), (left,))
 
 
 @jit
 def begin_sums(tokens, net, row, t, W_in, b, first, sums):
     """sums = the bias from column `first` on, plus the weights of the token, if tokens are read."""
     last = first + len(sums)
-    copy(b[net, first:last], sums)
     if tokens.size:
-        add(W_in[net, tokens[min(net, len(tokens) - 1), row, t], first:last], sums)
+        token = tokens[min(net, len(tokens) - 1), row, t]
+        assign_sum((b[net, first:last], W_in[net, token, first:last]), (sums,))
+    else:
+        assign((b[net, first:last],), (sums,))
 
 
 @jit
 def add(source, target):
     """target += source."""
-    for j in range(len(target)):
-        target[j] += source[j]
+    assign_sum((target, source), (target,))
 
 
 @jit
-def squared_norm(values):
-    """Sum of squares, in float64."""
+def squared_norm(a, b):
+    """Sum of squares of a + b, in float64."""
     total = 0.0
-    for value in values:
-        total += np.float64(value) * np.float64(value)
+    for j in range(len(a)):
+        value = np.float64(a[j] + b[j])
+        total += value * value
     return total
 
 
+# Functions of the sums z, and twice what their gradients are from those of what they give, which are sums of
+# two parts, and from what they gave; a third result clears the second part.
+tanh_twice = elementwise(lambda z: [tanh(z)] * 2)
+relu_twice = elementwise(lambda z: [where(z, "<=", 0.0, 0.0, z)] * 2)
+logistic_twice = elementwise(lambda z: [logistic(z)] * 2)
+tanh_back = elementwise(lambda d, e, h: [(d + e) * (1.0 - h * h)] * 2 + [d.zero()])
+relu_back = elementwise(lambda d, e, h: [where(h, ">", 0.0, d + e, 0.0)] * 2 + [d.zero()])
+logistic_back = elementwise(lambda d, e, h: [(d + e) * (h - h * h)] * 2 + [d.zero()])
+
+
 @jit
-def activate(activation, z, out):
-    """out = f(z)."""
+def activate(activation, z, h, copied):
+    """h = copied = f(z)."""
     if activation == TANH:
-        for j in range(len(out)):
-            out[j] = tanh(z[j])
+        tanh_twice((z,), (h, copied))
     elif activation == RELU:
-        for j in range(len(out)):
-            out[j] = z[j] if z[j] > 0 or z[j] != z[j] else z.dtype.type(0)
+        relu_twice((z,), (h, copied))
     else:
-        for j in range(len(out)):
-            out[j] = logistic(z[j])
+        logistic_twice((z,), (h, copied))
 
 
 @jit
-def through_activation(activation, h, d):
-    """d *= f'(z), told from h = f(z)."""
+def through_activation(activation, d_h, carry, h, d, copied):
+    """d = copied = (d_h + carry) f'(z), told from h = f(z), and carry = 0."""
     if activation == TANH:
-        for j in range(len(d)):
-            d[j] -= d[j] * h[j] * h[j]
+        tanh_back((d_h, carry, h), (d, copied, carry))
     elif activation == RELU:
-        for j in range(len(d)):
-            d[j] = d[j] if h[j] > 0 else d.dtype.type(0)
+        relu_back((d_h, carry, h), (d, copied, carry))
     else:
-        for j in range(len(d)):
-            d[j] *= h[j] - h[j] * h[j]
-
-
-@jit
-def logistic_in_place(z):
-    """z = logistic(z)."""
-    for j in range(len(z)):
-        z[j] = logistic(z[j])
+        logistic_back((d_h, carry, h), (d, copied, carry))
 
 
 @jit
@@ -157,7 +161,7 @@ def pass_down(d, first, running, down, depth, inward, net, order, t, d_x):
             fill(inward[s], 0, 0)
         multiply(d, first, d.shape[1], running, down, depth, inward)
         for s in range(running):
-            copy(inward[s, :i], d_x[net, order[s], t])
+            assign((inward[s, :i],), (d_x[net, order[s], t],))
 
 
 @parallel

@@ -1,0 +1,107 @@
+"""Formulas that are applied to arrays element by element, in vectors of the CPU's full width.
+
+LLVM would vectorise a loop, too, but to half the width of the registers on some CPUs, and one loop for each
+result.  A formula has all of its results while its arguments are in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from .simd import I8, I32, I64, VECTOR_BYTES, bytes_of, constant, data, load, splat, store
+from .values import Value
+
+Formula = Callable[..., Value | Sequence[Value]]
+
+
+def elementwise(formula: Formula) -> Any:
+    """Intrinsic (sources, targets): the elements of arrays become a formula of those of other arrays.
+
+    sources, targets: tuples of one-dimensional contiguous arrays of one dtype, as many as the formula has
+        arguments and results; all have as many elements as the first target, or more.  A target may be a
+        source.
+    """
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        sources, targets = (
+            [data(context, builder, kind, array) for kind, array in zip(kinds, arrays, strict=True)]
+            for kinds, arrays in zip(
+                signature.args, (cgutils.unpack_tuple(builder, each) for each in args), strict=True
+            )
+        )
+        first = context.make_array(signature.args[1][0])(context, builder, builder.extract_value(args[1], 0))
+        size, element = first.nitems, targets[0].type.pointee
+        lanes = VECTOR_BYTES // bytes_of(element)
+        vector = ir.VectorType(element, lanes)
+        numbers = constant(I32, lanes, list(range(lanes)))
+        with cgutils.for_range_slice(builder, I64(0), size, I64(lanes), inc=True) as (begin, _):
+            left = builder.sub(size, begin)
+            whole = builder.icmp_signed(">=", left, I64(lanes))
+            places = [[builder.gep(array, [begin]) for array in arrays] for arrays in (sources, targets)]
+            held = builder.icmp_signed("<", numbers, splat(builder, builder.trunc(left, I32), lanes))
+            with builder.if_else(whole, likely=True) as (all_lanes, some_lanes):
+                with all_lanes:
+                    full = [load(builder, place, vector) for place in places[0]]
+                    full_end = builder.block
+                with some_lanes:
+                    partial = [masked_load(builder, place, held) for place in places[0]]
+                    partial_end = builder.block
+            values = []
+            for one, other in zip(full, partial, strict=True):
+                value = builder.phi(vector)
+                value.add_incoming(one, full_end)
+                value.add_incoming(other, partial_end)
+                values.append(Value(builder, value))
+            made = formula(*values)
+            results = [made] if isinstance(made, Value) else list(made)
+            with builder.if_else(whole, likely=True) as (all_lanes, some_lanes):
+                with all_lanes:
+                    for result, place in zip(results, places[1], strict=True):
+                        store(builder, result.value, place)
+                with some_lanes:
+                    for result, place in zip(results, places[1], strict=True):
+                        masked_store(builder, result.value, place, held)
+        return context.get_dummy_value()
+
+    def typed(typingctx, sources, targets):
+        arrays = [*sources, *targets]
+        if any(array.layout != "C" or array.ndim != 1 or array.dtype != arrays[0].dtype for array in arrays):
+            raise TypingError(f"elementwise takes contiguous vectors of one dtype, not {arrays}")
+        return types.void(sources, targets), body
+
+    typed.__doc__ = formula.__doc__
+    return intrinsic(typed)
+
+
+def masked_load(builder: ir.IRBuilder, place: ir.Value, held: ir.Value) -> ir.Value:
+    """The vector at a place where the mask has a 1, and 0 elsewhere, where nothing is read."""
+    vector = ir.VectorType(place.type.pointee, held.type.count)
+    pointer = builder.bitcast(place, I8.as_pointer())
+    kinds = [I8.as_pointer(), I32, held.type, vector]
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(vector, kinds), f"llvm.masked.load.{suffix(vector)}.p0"
+    )
+    align = I32(bytes_of(vector.element))
+    return builder.call(function, [pointer, align, held, ir.Constant(vector, None)])
+
+
+def masked_store(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, held: ir.Value) -> None:
+    """Store the lanes of a vector where the mask has a 1."""
+    pointer = builder.bitcast(place, I8.as_pointer())
+    kinds = [value.type, I8.as_pointer(), I32, held.type]
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), kinds), f"llvm.masked.store.{suffix(value.type)}.p0"
+    )
+    builder.call(function, [value, pointer, I32(bytes_of(value.type.element)), held])
+
+
+def suffix(vector: ir.VectorType) -> str:
+    """What LLVM appends to the name of an intrinsic for vectors of a type."""
+    return f"v{vector.count}f{8 * bytes_of(vector.element)}"
