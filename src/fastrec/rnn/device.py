@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from ..backend import array_module, kernels, move, on_device, resolve
+from ..kernels import memory
 from ..validation import as_choice
 from .cells import CELLS
 from .config import Array
@@ -35,6 +36,14 @@ class ComputeDevice(NamedTuple):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return compute_device, (self.backend, self.precision)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array that holds anything."""
+        return memory.empty(shape, dtype) if self.backend == "cpu" else self.xp.empty(shape, dtype)
+
+    def empty_like(self, array: Array) -> Array:
+        """An array of the shape and dtype of another one, that holds anything."""
+        return self.empty(array.shape, array.dtype)
 
     def holds(self, array: object) -> bool:
         """Whether an array is where the backend computes."""

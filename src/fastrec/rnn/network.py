@@ -836,7 +836,7 @@ class RNN:
         outputs = trace._made.outputs
         # Nobody else reads this trace, so the gradient of the outputs replaces them, unless they are needed:
         # as hidden units, or by the cell itself.
-        d_outputs = outputs if c.has_output_layer else batch.device.xp.empty_like(outputs)
+        d_outputs = outputs if c.has_output_layer else batch.device.empty_like(outputs)
         losses = passes.take_loss(batch, goal, outputs, d_outputs)
         d_hidden = d_outputs if c.output_size is None else None
         d_last = batch.device.xp.zeros_like(batch.start)

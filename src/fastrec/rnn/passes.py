@@ -27,7 +27,7 @@ class Activations(NamedTuple):
 def forward(c: Config, batch: Batch) -> Activations:
     """Run all layers; steps that only gradients need are kept unless outputs are all that is wanted."""
     device, weights, lengths = batch.device, batch.weights, batch.lengths
-    x, tokens, kernels, empty, cell = batch.x, batch.tokens, device.kernels, device.xp.empty, c.kind
+    x, tokens, kernels, empty, cell = batch.x, batch.tokens, device.kernels, device.empty, c.kind
     _, b, t, _ = x.shape
     kernel = getattr(kernels, f"{c.cell}_forward")
     kept = t if batch.purpose is not Purpose.OUTPUTS or cell.feeds_back_output else 1
@@ -94,19 +94,19 @@ def backward(
     c, batch, *_ = made
     xp, kernels = batch.device.xp, batch.device.kernels
     k, b, t, _ = made.hidden.shape
-    gradients = {key: xp.empty_like(weight) for key, weight in batch.weights.items()}
+    gradients = {key: batch.device.empty_like(weight) for key, weight in batch.weights.items()}
     incoming = output_gradient(made, d_outputs, d_hidden, gradients)
     del d_outputs, d_hidden  # so that `incoming` alone holds them, and each layer's are freed after it
     d_state = xp.empty_like(batch.start)
     flow = xp.empty((c.num_layers, k, b, t if "flow" in wanted else 0))
     for layer in reversed(range(c.num_layers)):
         width = c.hidden_size if layer else batch.x.shape[3] * ("x" in wanted)
-        d_x = xp.empty((k, b, t, width), c.dtype)
+        d_x = batch.device.empty((k, b, t, width), c.dtype)
         keys, saved = c.layers[layer], made.saved[layer]
         inputs = (made.passed_on[layer - 1], batch.device.no_tokens) if layer else (batch.x, batch.tokens)
         work = incoming
         if c.kind.overwrites_saved:
-            work = [saved[-1] if batch.purpose is Purpose.GRADIENTS else xp.empty_like(saved[-1])]
+            work = [saved[-1] if batch.purpose is Purpose.GRADIENTS else batch.device.empty_like(saved[-1])]
         getattr(kernels, f"{c.cell}_backward")(
             *(*inputs, batch.lengths, batch.start[layer], *saved),
             *[batch.weights[key] for key in keys if key.startswith("W")],
@@ -143,7 +143,7 @@ def output_gradient(
     if c.has_output_layer and d_outputs is None:
         gradients["W_out"][...], gradients["b_out"][...] = 0, 0
     elif c.has_output_layer:
-        d_top = xp.empty_like(hidden)
+        d_top = batch.device.empty_like(hidden)
         inputs = (made.passed_on[-1], batch.lengths, batch.weights["W_out"], d_outputs)
         batch.device.kernels.affine_backward(*inputs, d_top, gradients["W_out"], gradients["b_out"])
         if batch.dropout is not None:

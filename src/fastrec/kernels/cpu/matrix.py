@@ -17,6 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .. import memory
 from . import threads
 from .arrays import borrow, copy, empty, fill, keep, zeros
 from .jit import jit
@@ -216,7 +217,7 @@ def pack_panel(source, net, first, transposed, depth, columns, panels, offset, b
 
 def packed(like, depth, columns):
     """Allocate packed matrices (depth, columns), as many as `like` has networks, in its dtype."""
-    return np.empty((len(like), depth * padded(columns, like)), like.dtype)
+    return memory.empty((len(like), depth * padded(columns, like)), like.dtype)
 
 
 def read_in_place(outputs, *matrices):
