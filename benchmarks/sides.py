@@ -294,7 +294,7 @@ def run_first(name: str) -> None:
         "second": end - times[1][0],
         "wall": (middle - begin) - (last - middle),
         "compiled": sum(happened.is_start for _, happened in recorder.buffer),
-        "digest": digests.digest(result),
+        "digest": digests.outline(result),
     }
     print(json.dumps(found))
 
@@ -304,7 +304,7 @@ def run_again(name: str) -> None:
     import digests
 
     task = AGAIN[name]()
-    found = digests.digest(task())
+    found = digests.outline(task())
     begin = time.perf_counter()
     task()
     print(json.dumps([found, time.perf_counter() - begin]), flush=True)

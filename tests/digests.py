@@ -119,6 +119,12 @@ def sketch(value: Any) -> tuple[str, float]:
     return digest(exact), number
 
 
+def outline(value: Any) -> str:
+    """A `sketch` in which rounding does not show, to compare two versions."""
+    rest, number = sketch(value)
+    return f"{rest} {number:.2f}"
+
+
 def found(measure: Callable[[Any], Any], kind: str, name: str) -> dict[str, Any]:
     """What a function tells of each result of a case, by label."""
     with fastrec.use_backend("cpu"):

@@ -14,13 +14,15 @@ import pytest
 from devices import called_on_host, to_host
 from hypothesis import example, given
 from hypothesis import strategies as st
+from test_kernels_generation import Text
 from test_kernels_rnn import CELLS, IDS, UNSET, Arrays, Case, assert_equal, reference
 
 import fastrec
 from fastrec import RNN
 from fastrec.kernels import RELU, TANH
+from fastrec.kernels.cpu import bfloat16
 from fastrec.kernels.precision import rounded
-from fastrec.rnn.device import compute_device
+from fastrec.rnn.device import compute_device, unavailable_on_cpu
 
 DIGITS = {"bf16": 8, "tf32": 11}  # significant bits
 ROUNDED = tuple(DIGITS)
@@ -31,10 +33,25 @@ all_rounded = pytest.mark.parametrize("precision", ROUNDED)
 all_names = pytest.mark.parametrize("cell", NAMES)
 
 
-@pytest.fixture(scope="module", params=["reference", "gpu"])
+def rounds(request: pytest.FixtureRequest, backend: str) -> str:
+    """The name of a backend that has the precision of a test; the cpu has "bf16" alone, on some CPUs."""
+    given = getattr(request.node, "callspec", None)
+    precision = given.params.get("precision", "bf16") if given else "bf16"
+    if backend == "cpu" and (missing := unavailable_on_cpu(precision)):
+        pytest.skip(f"no {precision} on cpu: {missing}")
+    return request.getfixturevalue("gpu") if backend == "gpu" else backend
+
+
+@pytest.fixture(params=["reference", "cpu", "gpu"])
 def rounding(request: pytest.FixtureRequest) -> str:
-    """The name of each backend that has all precisions."""
-    return request.getfixturevalue("gpu") if request.param == "gpu" else request.param
+    """The name of each backend that rounds factors."""
+    return rounds(request, request.param)
+
+
+@pytest.fixture(params=["cpu", "gpu"])
+def compared(request: pytest.FixtureRequest) -> str:
+    """The name of each such backend but the reference."""
+    return rounds(request, request.param)
 
 
 def bound(backend: str, precision: str) -> Any:
@@ -128,7 +145,9 @@ def whole(cell: str, large: str) -> Case:
 
 @all_rounded
 @pytest.mark.parametrize(("cell", "large"), WHOLE)
-def test_gpu_rounds_what_the_reference_rounds(gpu: str, cell: str, large: str, precision: str) -> None:
+def test_the_same_is_rounded_as_in_the_reference(
+    compared: str, cell: str, large: str, precision: str
+) -> None:
     """Integers whose products and sums are exact: the same factors must have been rounded, the same way."""
     case = whole(cell, large)
     # Of absolute values all sums are larger, and so are the partial ones; rounding adds less than a half.
@@ -143,17 +162,17 @@ def test_gpu_rounds_what_the_reference_rounds(gpu: str, cell: str, large: str, p
     expected = case.run_both(bound("reference", precision))
     plain = case.run_both(reference)
     assert any(not np.array_equal(expected[name], plain[name]) for name in expected)
-    assert_equal(case.run_both(bound(gpu, precision)), expected)
+    assert_equal(case.run_both(bound(compared, precision)), expected)
 
 
 @all_rounded
 @pytest.mark.parametrize(("cell", "activation"), CELLS, ids=IDS)
-def test_gpu_first_step_is_that_of_the_reference(
-    gpu: str, cell: str, activation: int, precision: str
+def test_first_step_is_that_of_the_reference(
+    compared: str, cell: str, activation: int, precision: str
 ) -> None:
     """Factors are given, so that both round the same bits, and float32 sums are all that can differ."""
     case = Case(cell, activation, (2, 1, 19, 1, 35, 67, 21), np.float32)
-    ours, expected = (case.run(bound(backend, precision), "forward") for backend in (gpu, "reference"))
+    ours, expected = (case.run(bound(backend, precision), "forward") for backend in (compared, "reference"))
     if cell == "jordan":  # y' = h' W_out has a factor that was computed
         del ours["outputs"], expected["outputs"]
     case.compare(ours, expected)
@@ -161,7 +180,7 @@ def test_gpu_first_step_is_that_of_the_reference(
 
 @all_rounded
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_gpu_backward_step_is_that_of_the_reference(gpu: str, cell: str, precision: str) -> None:
+def test_backward_step_is_that_of_the_reference(compared: str, cell: str, precision: str) -> None:
     """Gates and gradients of few bits, of which elementwise work makes numbers that float32 holds, more than
     the precision does: as above, float32 sums are all that can differ."""
     case = Case(cell, TANH, (2, 1, 19, 1, 35, 67, 21), np.float32)
@@ -176,7 +195,8 @@ def test_gpu_backward_step_is_that_of_the_reference(gpu: str, cell: str, precisi
     if cell == "lstm":
         kept["cells"][...] = rng.choice([-20, 0, 20], kept["cells"].shape)  # tanh is -1, 0 and 1
     ours, expected = (
-        case.run(bound(backend, precision), "backward", copy.deepcopy(kept)) for backend in (gpu, "reference")
+        case.run(bound(backend, precision), "backward", copy.deepcopy(kept))
+        for backend in (compared, "reference")
     )
     d = expected["d_gates"][:, case.on]
     assert not np.array_equal(rounded(d, precision), d)
@@ -185,7 +205,7 @@ def test_gpu_backward_step_is_that_of_the_reference(gpu: str, cell: str, precisi
 
 @all_rounded
 @pytest.mark.parametrize(("cell", "activation"), CELLS, ids=IDS)
-def test_gpu_follows_the_reference(gpu: str, cell: str, activation: int, precision: str) -> None:
+def test_steps_follow_the_reference(compared: str, cell: str, activation: int, precision: str) -> None:
     """Over several steps, from random numbers.
 
     An error of float32 now and then takes a factor over a tie, and its row of the batch goes on from there,
@@ -194,7 +214,7 @@ def test_gpu_follows_the_reference(gpu: str, cell: str, activation: int, precisi
     roundings and 0.7 times with one factor of each product not rounded.
     """
     case = Case(cell, activation, (2, 1, 19, 6, 35, 35, 21), np.float32)
-    modules = [bound(gpu, precision), bound("reference", precision), reference]
+    modules = [bound(compared, precision), bound("reference", precision), reference]
     kept = [case.run(module, "forward") for module in modules]
     back = [case.run(module, "backward", copy.deepcopy(kept[1])) for module in modules]
     for found in (kept, back):
@@ -205,6 +225,17 @@ def test_gpu_follows_the_reference(gpu: str, cell: str, activation: int, precisi
             change = np.linalg.norm(expected - plain)
             room = change / 2 + 2e-5 * np.linalg.norm(expected)
             assert np.linalg.norm(ours - expected) <= room, name
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("size", [(2, 3, 37, 65), (1, 9, 6, 7), (1, 1, 40, 300)])
+@all_names
+def test_texts_follow_the_reference(compared: str, cell: str, size: tuple[int, ...], exact: bool) -> None:
+    """Exact networks do so to the bit; in others a factor may be rounded to the other side of a tie."""
+    if compared == "gpu":
+        size = (size[0], min(size[1], 2), *(min(n, 20) for n in size[2:]))
+    error = None if exact else 2.0 ** -DIGITS["bf16"]
+    Text(cell, TANH, size, np.float32, exact=exact).agree(compared, error, precision="bf16")
 
 
 def integers(backend: str, cell: str, layers: int, models: int | None, **more: Any) -> RNN:
@@ -239,7 +270,7 @@ def test_small_integers_are_the_same_in_every_precision(
         return {"outputs": trace.outputs, "hidden": trace.hidden, "end": trace.state, **grads}
 
     expected = found("reference", dtype=np.float64)
-    for precision in ("float32", *ROUNDED):
+    for precision in ("float32", *(("bf16",) if rounding == "cpu" else ROUNDED)):
         ours = found(rounding, precision=precision)
         assert all(array.dtype == np.float32 for name, array in ours.items() if name != "flow")
         assert_equal(ours, expected)
@@ -324,9 +355,15 @@ def test_float64_has_no_other_precision(precision: Any, tmp_path: Path) -> None:
 ON_CPU = 'precision is "{}", and the cpu multiplies in float32; use backend="gpu" or "reference"'
 
 
-@all_rounded
-def test_the_cpu_refuses_to_make_networks(precision: Any, tmp_path: Path) -> None:
-    message = ON_CPU.format(precision)
+@pytest.mark.parametrize("reason", [None, "this CPU does it 0.5 times as fast as float32"])
+def test_the_cpu_refuses_to_make_networks(
+    reason: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With "tf32" always, with "bf16" where that would not be faster."""
+    precision: Any = "tf32" if reason is None else "bf16"
+    monkeypatch.setattr(bfloat16, "fault", lambda: reason)
+    why = reason or "the cpu multiplies in float32"
+    message = f'precision is "{precision}", and {why}; use backend="gpu" or "reference"'
     with pytest.raises(ValueError, match=message):
         RNN(2, 3, backend="cpu", precision=precision, seed=0)
     with fastrec.use_backend("cpu"), pytest.raises(ValueError, match=message):
@@ -334,6 +371,16 @@ def test_the_cpu_refuses_to_make_networks(precision: Any, tmp_path: Path) -> Non
     RNN(2, 3, seed=0).save(tmp_path / "a.npz")
     with pytest.raises(ValueError, match=message):
         RNN.load(tmp_path / "a.npz", "cpu", precision)
+
+
+def test_what_the_cpu_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bfloat16, "AVAILABLE", False)
+    assert bfloat16.fault() == "this CPU has no instruction for it"
+    monkeypatch.setattr(bfloat16, "AVAILABLE", True)
+    monkeypatch.setattr(bfloat16, "gain_over_float32", lambda: 0.512)
+    assert bfloat16.fault() == "this CPU does it 0.5 times as fast as float32"
+    monkeypatch.setattr(bfloat16, "gain_over_float32", lambda: 1.9)
+    assert bfloat16.fault() is None
 
 
 X, TARGETS = np.ones((2, 4, 2), np.float32), np.zeros((2, 4), int)
@@ -352,9 +399,9 @@ CALLS: dict[str, Callable[[RNN], object]] = {
 def test_the_cpu_refuses_calls(call: str) -> None:
     """Of a network that follows the default; nothing is changed, and elsewhere it computes."""
     with fastrec.use_backend("reference"):
-        rnn = RNN(2, 3, 2, precision="bf16", seed=0)
+        rnn = RNN(2, 3, 2, precision="tf32", seed=0)
     before = pickle.dumps(rnn.parameters)
-    with fastrec.use_backend("cpu"), pytest.raises(ValueError, match=ON_CPU.format("bf16")):
+    with fastrec.use_backend("cpu"), pytest.raises(ValueError, match=ON_CPU.format("tf32")):
         CALLS[call](rnn)
     assert pickle.dumps(rnn.parameters) == before
     with fastrec.use_backend("reference"):

@@ -232,7 +232,10 @@ def test_transposes_are_packed(rows: int, depth: int, dtype: type) -> None:
     width = panel_width(W)
     panels = padded(rows, W) // width
     found = (
-        pack_transposed(W, rows).reshape(2, panels, depth, width).transpose(0, 2, 1, 3).reshape(2, depth, -1)
+        pack_transposed("float32", W, rows)
+        .reshape(2, panels, depth, width)
+        .transpose(0, 2, 1, 3)
+        .reshape(2, depth, -1)
     )
     assert np.array_equal(found[:, :, :rows], W[:, :rows].transpose(0, 2, 1))
     assert not found[:, :, rows:].any()

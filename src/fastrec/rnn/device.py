@@ -72,9 +72,18 @@ def choose_backend(backend: str | None, precision: Precision, dtype: np.dtype[An
     fault = f'precision is "{precision}"'
     if dtype != np.float32:
         raise ValueError(f"{fault}, which is for float32, and dtype is {dtype}; leave precision out")
-    if name == "cpu":
-        raise ValueError(f'{fault}, and the cpu multiplies in float32; use backend="gpu" or "reference"')
+    if name == "cpu" and (why := unavailable_on_cpu(precision)):
+        raise ValueError(f'{fault}, and {why}; use backend="gpu" or "reference"')
     return name
+
+
+def unavailable_on_cpu(precision: Precision) -> str | None:
+    """Why the cpu does not multiply in "tf32" or "bf16", or None if it does."""
+    if precision == "bf16":
+        from ..kernels.cpu import bfloat16
+
+        return bfloat16.fault()
+    return "the cpu multiplies in float32"
 
 
 @functools.cache

@@ -105,7 +105,8 @@ class RNN:
         What both factors of every matrix product, forward and backward, are rounded to, so that tensor cores
         can multiply them: "tf32" keeps 11 significant bits, "bf16" 8; "float32" is true float32.  Sums,
         biases, activations, states, rows of W_in that tokens pick, and all arrays stay float32.  The first
-        two are for dtype float32 on "gpu" or "reference".
+        two are for dtype float32, on "gpu" or "reference"; "bf16" also on "cpu", where that multiplies in it
+        faster than in float32 (AMD Zen 4 and later).
     embedding_size : int, optional
         Number e that makes W_in (e, g h) and puts a matrix "E" (i, e) before it, at first standard normal:
         x E W_in takes the place of x W_in.

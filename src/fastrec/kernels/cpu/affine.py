@@ -7,12 +7,13 @@ import numpy as np
 from .arrays import copy, fill, zeros
 from .matrix import (
     RATE,
-    multiply,
     multiply_in_place,
+    multiply_rounded,
     pack_below,
     pack_transposed,
     padded,
     read_in_place,
+    room_for,
     weight_gradient,
 )
 from .parallel import tasks
@@ -42,22 +43,23 @@ def affine_parts(task, a, lengths, b, out, in_place, weights):
     if in_place:
         multiply_in_place(a, at, n, running, weights[net], o, 0, n, o, sums)
     else:
-        multiply(a, at, n, running, weights[net], n, sums)
+        room = room_for(running, n, weights)
+        multiply_rounded(a, at, n, running, weights[net], n, sums, room)
     for s in range(running):
         copy(sums[s, :o], out[net, row, begin + s])
     for t in range(begin + running, end):
         fill(out[net, row, t], 0, 0)
 
 
-def affine_forward(a, lengths, W, b, out):
+def affine_forward(a, lengths, W, b, out, *, precision="float32"):
     """out = a W + b."""
-    in_place = read_in_place(out, W)
-    (weights,) = in_place or [pack_below(0, W.shape[2], (W, W.shape[1]))]
+    in_place = read_in_place(precision, out, W)
+    (weights,) = in_place or [pack_below(precision, 0, W.shape[2], W)]
     affine_parts(a, lengths, b, out, in_place is not None, weights)
 
 
-def affine_backward(a, lengths, W, d_out, d_a, d_W, d_b):
+def affine_backward(a, lengths, W, d_out, d_a, d_W, d_b, *, precision="float32"):
     """Gradients of affine_forward."""
     k, n, o = W.shape
-    affine_parts(d_out, lengths, np.zeros((k, n), d_a.dtype), d_a, False, pack_transposed(W, n))
-    weight_gradient(a, a[:0, 0], d_out, lengths, 0, o, d_W, 0, d_b, 0)
+    affine_parts(d_out, lengths, np.zeros((k, n), d_a.dtype), d_a, False, pack_transposed(precision, W, n))
+    weight_gradient(precision, a, a[:0, 0], d_out, lengths, 0, o, d_W, 0, d_b, 0)

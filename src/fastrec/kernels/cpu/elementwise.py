@@ -104,4 +104,9 @@ def masked_store(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, held: 
 
 def suffix(vector: ir.VectorType) -> str:
     """What LLVM appends to the name of an intrinsic for vectors of a type."""
-    return f"v{vector.count}f{8 * bytes_of(vector.element)}"
+    kind = "i" if isinstance(vector.element, ir.IntType) else "f"
+    return f"v{vector.count}{kind}{8 * bytes_of(vector.element)}"
+
+
+assign = elementwise(lambda a: a)
+assign_sum = elementwise(lambda a, b: a + b)

@@ -19,7 +19,8 @@ from .arrays import copy, fill, matrix
 from .atomic import claim, fetch_add, give_way, look, relax
 from .functions import exp
 from .jit import jit, kernel
-from .matrix import has_halves, multiply, pack, pack_panel, packed, padded, pair, panel_width
+from .matrix import has_halves, multiply_rounded, pack_below, pack_panel, padded, pair, panel_width
+from .pairs import WORD, elements, factors_down
 from .parallel import parallel
 from .random import HALF, LOW, ONE, U64, block
 from .threads import get_threads
@@ -137,7 +138,7 @@ def stretch(panels, held, first, numbers):
 
 
 @jit
-def step_logits(worker, workers, moving, h_t, panels, b_out, outputs, sums):
+def step_logits(worker, workers, moving, h_t, panels, b_out, outputs, sums, room):
     """A worker's share of the columns of outputs = h_t W_out + b_out."""
     (rows, h), o, unit = h_t.shape, outputs.shape[1], panel_width(h_t)
     all_panels = -(-o // unit)
@@ -147,8 +148,10 @@ def step_logits(worker, workers, moving, h_t, panels, b_out, outputs, sums):
     for row in range(rows):
         copy(b_out[first:end], y[row])
     if last > first:
-        held = h * padded(o, h_t) // len(panels)
-        multiply(h_t, 0, h, rows, stretch(panels, held, first * h, (last - first) * h), h, y)
+        deep = elements(h, panels)
+        held = deep * padded(o, h_t) // len(panels)
+        own = stretch(panels, held, first * deep, (last - first) * deep)
+        multiply_rounded(h_t, 0, h, rows, own, h, y, room)
     for row in range(rows):
         if moving[row]:
             copy(y[row, : end - first], outputs[row, first:end])
@@ -160,7 +163,9 @@ def workers_of(cell):
     step = getattr(import_module(f".{cell}", __package__), f"{cell}_step")
 
     @jit
-    def step_units(worker, workers, layer, t, net, reading, moving, outputs, hidden, cells, sums, products):
+    def step_units(
+        worker, workers, layer, t, net, reading, moving, outputs, hidden, cells, sums, products, room
+    ):
         """Step t of a worker's share of the units of a layer: from hidden[t % 2] to the other half."""
         feeds_back, activation, W_in, b, b_rec, inward, recurrent = net
         rows, h = hidden.shape[2:]
@@ -168,7 +173,8 @@ def workers_of(cell):
         old, new = hidden[t % 2, layer], hidden[(t + 1) % 2, layer]
         left = outputs if feeds_back else old
         depth, unit = left.shape[1], BLOCK * panel_width(hidden)
-        blocks, held = -(-h // unit), depth * gates * padded(h, hidden) // recurrent.shape[1]
+        blocks, deep = -(-h // unit), elements(depth, recurrent)
+        held = deep * gates * padded(h, hidden) // recurrent.shape[1]
         first, last = worker * blocks // workers, (worker + 1) * blocks // workers
         for i in range(first, last):
             begin = (first + last - 1 - i if t % 2 else i) * unit
@@ -184,10 +190,10 @@ def workers_of(cell):
                     if layer == 0:
                         add(W_in[reading[row], column : column + n], z_gate)
             if layer:
-                panels = stretch(inward[layer - 1], held, gates * h * begin, gates * h * width)
-                multiply(hidden[(t + 1) % 2, layer - 1], 0, h, rows, panels, h, z)
-            panels = stretch(recurrent[layer], held, gates * depth * begin, gates * depth * width)
-            multiply(left, 0, depth, rows, panels, depth, p)
+                panels = stretch(inward[layer - 1], held, gates * deep * begin, gates * deep * width)
+                multiply_rounded(hidden[(t + 1) % 2, layer - 1], 0, h, rows, panels, h, z, room)
+            panels = stretch(recurrent[layer], held, gates * deep * begin, gates * deep * width)
+            multiply_rounded(left, 0, depth, rows, panels, depth, p, room)
             for row in range(rows):
                 before, after = old[row, begin : begin + n], new[row, begin : begin + n]
                 if moving[row]:
@@ -199,7 +205,8 @@ def workers_of(cell):
         """Run a worker through all phases; begun and done count those of each part, and all parts done."""
         _, lengths, reading, moving, _, ended = rows
         outputs, hidden, cells = states
-        sums, products, chances, ranks, ones = scratch
+        sums, products, rooms, chances, ranks, ones = scratch
+        factors = rooms[worker]
         layers, shortest = hidden.shape[1], lengths[0]
         for length in lengths:
             shortest = min(shortest, length)
@@ -209,11 +216,20 @@ def workers_of(cell):
             while look(done, 0) < (number + 1) * workers:
                 if claim(begun, part * APART, number):
                     if phase < layers:
-                        of_units = (reading, moving, outputs, hidden, cells, sums[worker], products[worker])
+                        of_units = (
+                            reading,
+                            moving,
+                            outputs,
+                            hidden,
+                            cells,
+                            sums[worker],
+                            products[worker],
+                            factors,
+                        )
                         step_units(part, workers, phase, t, net, *of_units)
                     elif phase == layers and (t + 1 >= shortest or net[0]):
                         top = hidden[(t + 1) % 2, layers - 1]
-                        step_logits(part, workers, moving, top, *readout, outputs, sums[worker])
+                        step_logits(part, workers, moving, top, *readout, outputs, sums[worker], factors)
                     elif phase > layers:
                         room = (chances[worker], ranks[worker], ones)
                         draw_rows(part, workers, t, rows, rule, outputs, room)
@@ -264,20 +280,28 @@ def generate(
     first,
     drawn,
     last,
+    *,
+    precision="float32",
 ):
     """Read prompts and go on with them, each token drawn being the next input."""
     (b, n), (_, h, o), dtype = drawn.shape, W_out.shape, W_out.dtype
     L, depth, gates = len(layers), layers[0][1].shape[1], layers[0][1].shape[2] // h
-    recurrent = np.empty((L, depth * gates * padded(h, W_out)), dtype)
-    inward = np.empty((L - 1, h * gates * padded(h, W_out)), dtype)
-    for layer, weights in enumerate(layers):
-        pack_blocks(weights[1], gates, recurrent[layer : layer + 1])
-        if layer:
-            pack_blocks(weights[0], gates, inward[layer - 1 : layer])
-    outward = packed(W_out, h, o)
-    pack(W_out, 0, False, h, o, outward, 0)
+    own = [factors_down(weights[1], precision) for weights in layers]
+    below = [factors_down(weights[0], precision) for weights in layers[1:]]
+    recurrent, inward = (
+        np.empty((len(each), each[0].shape[1] * gates * padded(h, W_out) if each else 0), own[0].dtype)
+        for each in (own, below)
+    )
+    for weights, panels in ((own, recurrent), (below, inward)):
+        for layer, W in enumerate(weights):
+            pack_blocks(W, gates, panels[layer : layer + 1])
+    outward = pack_below(precision, 0, o, W_out)
     # Few rows are limited by memory and take half the time; with more, unpacking the numbers would cost more.
-    if b <= FEW and all(has_halves(panels) for panels in (outward, recurrent, inward)):
+    if (
+        precision == "float32"
+        and b <= FEW
+        and all(has_halves(panels) for panels in (outward, recurrent, inward))
+    ):
         recurrent, inward, outward = pair(recurrent), pair(inward), pair(outward)
     biases = np.concatenate([weights[2] for weights in layers])
     recurrent_biases = np.zeros_like(biases)
@@ -299,7 +323,9 @@ def generate(
     width = max(gates * unit, padded(o, W_out))
     sums, products = np.empty((workers, b * width), dtype), np.empty((workers, b * gates * unit), dtype)
     chances, ranks = np.empty((workers, o), np.int64), np.empty((workers, o), np.uint64)
-    scratch = (sums, products, chances, ranks, np.ones(o, np.int64))
+    words = (max(h, depth) + 1) // 2 if precision == "bf16" else 0
+    rooms = np.empty((workers, b, words), WORD if words else dtype)
+    scratch = (sums, products, rooms, chances, ranks, np.ones(o, np.int64))
     reading, moving, ended = tokens[:, 0].copy(), np.ones(b, np.bool_), np.zeros(APART, np.int64)
     rows = (tokens, lengths, reading, moving, drawn, ended)
     rule = (float(temperature), top_k, np.uint64(top_p), stop, np.uint64(key), first)

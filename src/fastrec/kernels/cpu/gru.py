@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .arrays import borrow, copy, empty, fill, keep, zeros
 from .elementwise import elementwise
 from .functions import logistic, tanh
 from .jit import jit
 from .matrix import (
     column_sums,
-    multiply,
     multiply_in_place,
-    pack,
+    multiply_rounded,
     pack_below,
     pack_transposed,
-    packed,
     padded,
     read_in_place,
+    room_for,
     weight_gradient,
 )
 from .parallel import parallel
@@ -74,8 +75,9 @@ def gru_forward_rows(
         zeros((len(order), padded(2 * h, hidden)), hidden),
         zeros((len(order), padded(h, hidden)), hidden),
         zeros((len(order), padded(h, hidden)), hidden),
+        room_for(len(order), i + h, inward),
     )
-    left, rz, n, n_rec = borrow(scratch)
+    left, rz, n, n_rec, room = borrow(scratch)
     for s, row in enumerate(order):
         copy(state[net, row], left[s, i:])
         clear_after(hidden[net, row], lengths[row])
@@ -86,13 +88,13 @@ def gru_forward_rows(
             begin_sums(tokens, net, order[s], t, W_in, b, 0, rz[s, : 2 * h])
             begin_sums(tokens, net, order[s], t, W_in, b, 2 * h, n[s, :h])
             copy(b_n[net], n_rec[s, :h])
-        multiply_both(left, i, running, in_place, both[net], recurrent[net], 3 * h, 0, 2 * h, rz)
+        multiply_both(left, i, running, in_place, both[net], recurrent[net], 3 * h, 0, 2 * h, rz, room)
         if in_place:
             multiply_in_place(left, 0, i + h, running, inward[net], 3 * h, 2 * h, i, h, n)
             multiply_in_place(left, i, i + h, running, recurrent[net], 3 * h, 2 * h, h, h, n_rec)
         else:
-            multiply(left, 0, i + h, running, inward[net], i, n)
-            multiply(left, i, i + h, running, recurrent[net], h, n_rec)
+            multiply_rounded(left, 0, i + h, running, inward[net], i, n, room)
+            multiply_rounded(left, i, i + h, running, recurrent[net], h, n_rec, room)
         for s in range(running):
             row, last = order[s], left[s, i:]
             g_r, g_z = rz[s, :h], rz[s, h : 2 * h]
@@ -101,16 +103,16 @@ def gru_forward_rows(
     keep(scratch)
 
 
-def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates):
+def gru_forward(x, tokens, lengths, state, W_in, W_rec, b, b_n, hidden, gates, *, precision="float32"):
     """r, z = logistic(x_t W_in + h_{t-1} W_rec + b); n = tanh(x_t W_in + b + r (h_{t-1} W_rec + b_n));
     h_t = (1 - z) n + z h_{t-1}."""
     h, i = hidden.shape[3], x.shape[3]
-    in_place = read_in_place(hidden, W_in, W_rec)
+    in_place = read_in_place(precision, hidden, W_in, W_rec)
     if in_place:
         weights = [*in_place, in_place[0]]
     else:
-        weights = [pack_below(2 * h, h, (W, depth)) for W, depth in ((W_in, i), (W_rec, h))]
-        weights.append(pack_below(0, 2 * h, (W_in, i), (W_rec, h)))
+        weights = [pack_below(precision, 2 * h, h, W) for W in (W_in[:, :i], W_rec)]
+        weights.append(pack_below(precision, 0, 2 * h, W_in[:, :i], W_rec))
     args = (x, tokens, lengths, state, W_in, b, b_n, hidden, gates, in_place is not None, *weights)
     spread(gru_forward_rows, hidden, lengths, 3 * (i + h) * h, args)
 
@@ -153,8 +155,9 @@ def gru_backward_rows(
         empty((len(order), 4 * h), hidden),  # n, r, z, recurrent n: what either product needs is together
         zeros((len(order), padded(h, hidden)), hidden),
         zeros((len(order), padded(i, hidden)), hidden),
+        room_for(len(order), 3 * h, back),
     )
-    d, carry, inward = borrow(scratch)
+    d, carry, inward, room = borrow(scratch)
     for s, row in enumerate(order):
         copy(d_last[net, row], carry[s, :h])
         clear_after(d_x[net, row], lengths[row])
@@ -176,8 +179,8 @@ def gru_backward_rows(
                 (g_r, g_z, g_n, g_q, last, d_row, carried),
                 (d_n, d_r, d_z, d_q, k_r, k_z, k_n, k_q, carried),
             )
-        multiply(d, h, 4 * h, running, back[net], 3 * h, carry)
-        pass_down(d, 0, running, down[net], 3 * h, inward, net, order, t, d_x)
+        multiply_rounded(d, h, 4 * h, running, back[net], 3 * h, carry, room)
+        pass_down(d, 0, running, down[net], 3 * h, inward, net, order, t, d_x, room)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
     keep(scratch)
@@ -202,17 +205,18 @@ def gru_backward(
     d_b,
     d_b_n,
     flow,
+    *,
+    precision="float32",
 ):
     """BPTT through gru_forward."""
     h, i = hidden.shape[3], d_x.shape[3]
-    back, down = pack_transposed(W_rec, h), packed(hidden, 3 * h, i)
-    pack(W_in, 2 * h, True, h, i, down, 0)
-    pack(W_in, 0, True, 2 * h, i, down, h)
+    n_first = np.concatenate([W_in[..., 2 * h :], W_in[..., : 2 * h]], axis=2)  # as in d
+    back, down = (pack_transposed(precision, W, n) for W, n in ((W_rec, h), (n_first, i)))
     args = (lengths, state, hidden, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down)
     spread(gru_backward_rows, hidden, lengths, 3 * (i + h) * h, args)
-    input_gradient(x, tokens, d_gates, lengths, 3 * h, d_W_in)
-    weight_gradient(hidden, state, d_gates, lengths, 0, 2 * h, d_W_rec, 0, d_b, 0)
-    weight_gradient(hidden, state, d_gates, lengths, 3 * h, h, d_W_rec, 2 * h, d_b_n, 0)
+    input_gradient(precision, x, tokens, d_gates, lengths, 3 * h, d_W_in)
+    weight_gradient(precision, hidden, state, d_gates, lengths, 0, 2 * h, d_W_rec, 0, d_b, 0)
+    weight_gradient(precision, hidden, state, d_gates, lengths, 3 * h, h, d_W_rec, 2 * h, d_b_n, 0)
     column_sums(d_gates, lengths, 2 * h, h, d_b, 2 * h)
 
 

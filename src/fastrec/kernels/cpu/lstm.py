@@ -8,7 +8,15 @@ from .arrays import borrow, copy, empty, fill, keep, zeros
 from .elementwise import elementwise
 from .functions import logistic, tanh
 from .jit import jit
-from .matrix import multiply, pack_below, pack_transposed, padded, read_in_place, weight_gradient
+from .matrix import (
+    multiply_rounded,
+    pack_below,
+    pack_transposed,
+    padded,
+    read_in_place,
+    room_for,
+    weight_gradient,
+)
 from .parallel import parallel
 from .time_loop import (
     add,
@@ -49,8 +57,9 @@ def lstm_forward_rows(
         empty((len(order), i + h), hidden),
         zeros((len(order), padded(4 * h, hidden)), hidden),
         empty((len(order), h), hidden),
+        room_for(len(order), i + h, inward),
     )
-    left, z, c = borrow(scratch)
+    left, z, c, room = borrow(scratch)
     for s, row in enumerate(order):
         copy(state[net, row, :h], left[s, i:])
         copy(state[net, row, h:], c[s])
@@ -60,7 +69,7 @@ def lstm_forward_rows(
         for s in range(running):
             read(x, net, order[s], t, left[s, :i])
             begin_sums(tokens, net, order[s], t, W_in, b, 0, z[s, : 4 * h])
-        multiply_both(left, i, running, in_place, inward[net], recurrent[net], 4 * h, 0, 4 * h, z)
+        multiply_both(left, i, running, in_place, inward[net], recurrent[net], 4 * h, 0, 4 * h, z, room)
         for s in range(running):
             row, (g_i, g_f, g_g, g_o) = order[s], quarters(z[s, : 4 * h])
             k_i, k_f, k_g, k_o = quarters(gates[net, row, min(t, gates.shape[2] - 1)])
@@ -72,12 +81,12 @@ def lstm_forward_rows(
     keep(scratch)
 
 
-def lstm_forward(x, tokens, lengths, state, W_in, W_rec, b, hidden, cells, gates):
+def lstm_forward(x, tokens, lengths, state, W_in, W_rec, b, hidden, cells, gates, *, precision="float32"):
     """i, f, g, o = logistic, logistic, tanh, logistic of x_t W_in + h_{t-1} W_rec + b;
     c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
     h, i = hidden.shape[3], x.shape[3]
-    in_place = read_in_place(hidden, W_in, W_rec)
-    weights = in_place or [pack_below(0, 4 * h, (W_in, i), (W_rec, h))] * 2
+    in_place = read_in_place(precision, hidden, W_in, W_rec)
+    weights = in_place or [pack_below(precision, 0, 4 * h, W_in[:, :i], W_rec)] * 2
     args = (x, tokens, lengths, state, W_in, b, hidden, cells, gates, in_place is not None, *weights)
     spread(lstm_forward_rows, hidden, lengths, 4 * (i + h) * h, args)
 
@@ -122,8 +131,9 @@ def lstm_backward_rows(
         empty((len(order), h), hidden),
         zeros((len(order), padded(h, hidden)), hidden),
         zeros((len(order), padded(i, hidden)), hidden),
+        room_for(len(order), 4 * h, back),
     )
-    d, d_c, carry, inward = borrow(scratch)
+    d, d_c, carry, inward, room = borrow(scratch)
     for s, row in enumerate(order):
         copy(d_last[net, row, :h], carry[s, :h])
         copy(d_last[net, row, h:], d_c[s])
@@ -146,8 +156,8 @@ def lstm_backward_rows(
                 (g_i, g_f, g_g, g_o, c, last, d_row, carried, d_c[s]),
                 (d_i, d_f, d_g, d_o, k_i, k_f, k_g, k_o, d_c[s], carried),
             )
-        multiply(d, 0, 4 * h, running, back[net], 4 * h, carry)
-        pass_down(d, 0, running, down[net], 4 * h, inward, net, order, t, d_x)
+        multiply_rounded(d, 0, 4 * h, running, back[net], 4 * h, carry, room)
+        pass_down(d, 0, running, down[net], 4 * h, inward, net, order, t, d_x, room)
     for s, row in enumerate(order):
         copy(carry[s, :h], d_state[net, row])
         copy(d_c[s], d_state[net, row, h:])
@@ -173,15 +183,17 @@ def lstm_backward(
     d_W_rec,
     d_b,
     flow,
+    *,
+    precision="float32",
 ):
     """BPTT through lstm_forward."""
     h, i = hidden.shape[3], d_x.shape[3]
-    back, down = pack_transposed(W_rec, h), pack_transposed(W_in, i)
+    back, down = (pack_transposed(precision, W, n) for W, n in ((W_rec, h), (W_in, i)))
     args = (lengths, state, hidden, cells, gates, d_hidden, d_last, d_gates, d_x, d_state, flow, back, down)
     spread(lstm_backward_rows, hidden, lengths, 4 * (i + h) * h, args)
-    input_gradient(x, tokens, d_gates, lengths, 4 * h, d_W_in)
+    input_gradient(precision, x, tokens, d_gates, lengths, 4 * h, d_W_in)
     start = np.ascontiguousarray(state[:, :, :h])
-    weight_gradient(hidden, start, d_gates, lengths, 0, 4 * h, d_W_rec, 0, d_b, 0)
+    weight_gradient(precision, hidden, start, d_gates, lengths, 0, 4 * h, d_W_rec, 0, d_b, 0)
 
 
 @jit

@@ -20,7 +20,20 @@ from numba.extending import intrinsic
 from .. import memory
 from . import threads
 from .arrays import borrow, copy, empty, fill, keep, zeros
+from .elementwise import assign_sum
 from .jit import jit
+from .pairs import (
+    WORD,
+    add_products,
+    are_words,
+    elements,
+    factors_across,
+    factors_down,
+    in_word,
+    round_row,
+    round_rows,
+    words_or,
+)
 from .parallel import parallel, tasks
 from .simd import FEATURES, I32, I64, VECTOR_BYTES, constant, data, load, splat, store, variable
 from .threads import get_threads
@@ -41,12 +54,13 @@ def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
 
     a: element (r, k) at a_at + r a_stride + k of a flat view, or r + k a_stride if transposed.
     b: panels (depth, VECTORS * lanes), element (k, j) of panel q at b_at + q b_panel + k b_stride + j; uint32
-        hold two numbers each, see `pair`.
+        hold two numbers each, see `pair`.  Where a has words of two factors in bfloat16, b has, too.
     c: element (r, j) at c_at + r c_stride + j.
     """
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-        held = 2 if isinstance(signature.args[3].dtype, types.Integer) else 1
+        held = 2 if signature.args[3].dtype == types.uint32 else 1
+        words = are_words(signature.args[0])
         b_at, b_stride, b_panel = (builder.sdiv(args[i], I64(held)) for i in (4, 5, 6))
         a, b, c = (
             builder.gep(data(context, builder, signature.args[i], args[i]), [at], inbounds=True)
@@ -72,12 +86,18 @@ def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
         with cgutils.for_range(builder, depth) as loop:
             k = loop.index
             row = builder.mul(k, b_stride)
-            columns = [column for top in tops for column in load_row(builder, at(top, row), vector)]
+            kind = ir.VectorType(I32, lanes) if words else vector
+            columns = [column for top in tops for column in load_row(builder, at(top, row), kind)]
             for r, (start, row_sums) in enumerate(zip(starts, sums, strict=True)):
                 place = builder.add(builder.mul(k, a_stride), I64(r)) if transposed else k
                 factor = splat(builder, builder.load(at(start, place)), lanes)
                 for column, slot in zip(columns, row_sums, strict=True):
-                    builder.store(call(builder, "fmuladd", factor, column, builder.load(slot)), slot)
+                    total = builder.load(slot)
+                    if words:
+                        total = add_products(builder, total, factor, column)
+                    else:
+                        total = call(builder, "fmuladd", factor, column, total)
+                    builder.store(total, slot)
         for row, row_sums in zip(cells, sums, strict=True):
             for cell, slot in zip(row, row_sums, strict=True):
                 store(builder, builder.load(slot), cell)
@@ -93,7 +113,7 @@ def multiply_tile(rows: int, panels: int, transposed: bool = False) -> Any:
 
 def load_row(builder: ir.IRBuilder, row: ir.Value, vector: ir.VectorType) -> list[ir.Value]:
     """The vectors of a row of a panel."""
-    if isinstance(row.type.pointee, ir.IntType):
+    if isinstance(row.type.pointee, ir.IntType) and not isinstance(vector.element, ir.IntType):
         both = load(builder, row, ir.VectorType(I32, vector.count))
         low = builder.shl(both, constant(I32, vector.count, 16))
         high = builder.and_(both, constant(I32, vector.count, 0xFFFF0000))
@@ -220,11 +240,11 @@ def packed(like, depth, columns):
     return memory.empty((len(like), depth * padded(columns, like)), like.dtype)
 
 
-def read_in_place(outputs, *matrices):
+def read_in_place(precision, outputs, *matrices):
     """The matrices (k, .., columns) as (k, size) if products that make outputs (k, b, t, ..) should read them
     with `multiply_in_place`, else None: steps must be few, and panels not reach beyond the next row."""
     k, rows, steps, _ = outputs.shape
-    if rows * steps > FEW:
+    if rows * steps > FEW or precision != "float32":
         return None
     for W in matrices:
         if W.shape[2] * W.itemsize < VECTORS * VECTOR_BYTES:
@@ -232,18 +252,21 @@ def read_in_place(outputs, *matrices):
     return [W.reshape(k, -1) for W in matrices]
 
 
-def pack_below(first, columns, *matrices):
-    """Columns of matrices (W, depth), of their first rows, packed one below the other."""
-    panels = packed(matrices[0][0], sum(depth for _, depth in matrices), columns)
+def pack_below(precision, first, columns, *matrices):
+    """Columns of matrices (k, depth, ..), from the first on, packed one below the other."""
+    if precision == "bf16":
+        matrices = (factors_down(np.concatenate(matrices, axis=1), precision),)
+    panels = packed(matrices[0], sum(W.shape[1] for W in matrices), columns)
     offset = 0
-    for W, depth in matrices:
-        pack(W, first, False, depth, columns, panels, offset)
-        offset += depth
+    for W in matrices:
+        pack(W, first, False, W.shape[1], columns, panels, offset)
+        offset += W.shape[1]
     return panels
 
 
-def pack_transposed(W, columns):
+def pack_transposed(precision, W, columns):
     """The transpose of W (k, rows, depth), of its first rows as that many columns, packed."""
+    W = factors_across(W, precision)
     depth = W.shape[2]
     panels = packed(W, depth, columns)
     pack(W, 0, True, depth, columns, panels, 0)
@@ -290,6 +313,24 @@ def multiply(a, a_at, a_stride, rows, b, depth, c):
 
 
 @jit
+def room_for(rows, depth, panels):
+    """Where `multiply_rounded` puts factors."""
+    return empty((rows, elements(depth, panels) if in_word(panels) == 2 else 0), panels)
+
+
+@jit
+def multiply_rounded(a, a_at, a_stride, rows, panels, depth, c, room):
+    """`multiply`, of factors that are rounded to what the panels hold; room is for these."""
+    words, held = words_or(room, a), elements(depth, panels)
+    if in_word(panels) == 2:
+        for r in range(rows):
+            round_row(a, a_at + r * a_stride, depth, room, r * held)
+        multiply(words, 0, held, rows, panels, held, c)
+    else:
+        multiply(words, a_at, a_stride, rows, panels, held, c)
+
+
+@jit
 def multiply_panels(a, a_at, a_stride, rows, b, b_at, b_stride, b_panel, depth, c):
     """`multiply` for panels of b that begin at b_at + q b_panel, with rows b_stride apart."""
     width, step, even, panel = c.shape[1], panel_step(c), rows & ~1, b_at
@@ -333,13 +374,14 @@ def multiply_in_place(a, a_at, a_stride, rows, b, stride, first, depth, columns,
 
 @jit
 def weight_gradient_rows(
-    left, start, d, net, lengths, first, columns, k0, k1, out, out_first, summed, sums, sums_first
+    factors, left, start, d, net, lengths, first, columns, k0, k1, out, out_first, summed, sums, sums_first
 ):
     """out[net, k0:k1, out_first:][:columns] = sum over the steps of every row of left_t (outer) d_t.
 
     left (m, b, t, n) with columns k0..k1-1, d (k, b, t, g) with columns first..first+columns-1.  Where
     start (k, b, n) holds anything, left is a step late: start, then its steps but the last.  sums (k, ..)
     gets the sums of d at sums_first, if they are wanted (summed).  Steps are taken in order, in chunks.
+    Where `factors` has words, both factors are rounded, and words have two steps.
     """
     rows, steps, g = d.shape[1:]
     late = start.size > 0
@@ -350,16 +392,17 @@ def weight_gradient_rows(
     if depth * width == 0:
         return
     chunk = min(CHUNK, rows * steps)
+    held = in_word(factors)
     scratch = (
         zeros((chunk, depth), d),
-        zeros((chunk * width,), d),
+        empty((chunk if held == 2 else 0, depth), factors),
+        zeros((chunk * width,), factors),
         zeros((depth + 1, width), d),  # and the sums of d below
-        empty((chunk,), d),
         empty((chunk,), np.int64),
         empty((chunk, 2), np.int64),
     )
-    a, panels, total, ones, places, steps_of = borrow(scratch)
-    fill(ones, 0, 1)
+    a, a_words, panels, total, places, steps_of = borrow(scratch)
+    sums_of_d = total[depth, :columns]
     row = t = 0
     while row < rows:
         count = 0
@@ -374,33 +417,43 @@ def weight_gradient_rows(
             copy(source, a[count])
             places[count] = ((net * rows + row) * steps + t) * g + first
             steps_of[count, 0], steps_of[count, 1] = row, t
+            if summed:
+                assign_sum((sums_of_d, d[net, row, t, first : first + columns]), (sums_of_d,))
             count, t = count + 1, t + 1
+        if held == 2:
+            for r in range(0, count, 2):
+                below = (r + 1) * depth if r + 1 < count else -1
+                round_rows(a, r * depth, below, depth, a_words, r // 2 * depth)
         for group in range(0, width, GROUP * panel):
             end = min(group + GROUP * panel, width)
-            for r in range(count):
+            for r in range(0, count, held):
                 for column in range(group, end, panel):
-                    to = column * chunk + r * panel
-                    if column + panel <= columns:
+                    to = column * chunk + r // held * panel
+                    if held == 2:
+                        below = places[r + 1] + column if r + 1 < count else -1
+                        part = min(panel, columns - column)
+                        round_rows(d, places[r] + column, below, part, panels, to)
+                    elif column + panel <= columns:
                         move(d, places[r] + column, panels, to)
                     else:
                         source = d[net, steps_of[r, 0], steps_of[r, 1]]
                         copy(source[first + column : first + columns], panels[to:])
+            left_factors, deep = words_or(a_words, a), (count + held - 1) // held
             for column in range(group, end, panel):
                 at = column * chunk
                 for k in range(0, depth, ROWS):
-                    outer_tile(a, k, depth, panels, at, panel, 0, count, total, k * width + column, width)
-                if summed:
-                    tile_1(ones, 0, 0, panels, at, panel, 0, count, total, depth * width + column, width)
+                    to = k * width + column
+                    outer_tile(left_factors, k, depth, panels, at, panel, 0, deep, total, to, width)
     for k in range(k1 - k0):
         copy(total[k, :columns], out[net, k0 + k, out_first:])
     if summed:
-        copy(total[depth, :columns], sums[net, sums_first:])
+        copy(sums_of_d, sums[net, sums_first:])
     keep(scratch)
 
 
 @parallel
 def weight_gradient_parts(
-    task, parts, left, start, d, lengths, first, columns, out, out_first, sums, sums_first
+    task, parts, factors, left, start, d, lengths, first, columns, out, out_first, sums, sums_first
 ):
     """`weight_gradient` with the longer side of each matrix in parts."""
     n = out.shape[1]
@@ -417,17 +470,33 @@ def weight_gradient_parts(
     summed = sums.size > 0 and (across or part == 0)
     first, out_first, sums_first = first + c0, out_first + c0, sums_first + c0
     weight_gradient_rows(
-        left, start, d, net, lengths, first, c1 - c0, k0, k1, out, out_first, summed, sums, sums_first
+        factors,
+        left,
+        start,
+        d,
+        net,
+        lengths,
+        first,
+        c1 - c0,
+        k0,
+        k1,
+        out,
+        out_first,
+        summed,
+        sums,
+        sums_first,
     )
 
 
-def weight_gradient(left, start, d, lengths, first, columns, out, out_first, sums, sums_first):
+def weight_gradient(precision, left, start, d, lengths, first, columns, out, out_first, sums, sums_first):
     """`weight_gradient_rows` for all networks and all rows of out (k, n, ..)."""
+    factors = np.empty(0, WORD if precision == "bf16" else d.dtype)
     (k, b, t, _), n = d.shape, out.shape[1]
     work = k * b * t * n * columns / RATE
     parts = parts_of(k, -(-max(columns, n) // ROWS), work)
     weight_gradient_parts.deal(
-        k * parts, work, parts, left, start, d, lengths, first, columns, out, out_first, sums, sums_first
+        *(k * parts, work, parts, factors, left, start, d, lengths),
+        *(first, columns, out, out_first, sums, sums_first),
     )
 
 

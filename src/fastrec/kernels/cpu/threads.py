@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 
 from ..interruption import uninterrupted
 
-SMALL = 200_000  # nanoseconds of work that one thread has done before two would have
+SMALL = 150_000  # nanoseconds of work that one thread has done before two would have
 SHARE = 20_000  # nanoseconds of tasks that are taken at a time, where there are enough
 BREATH = 50_000_000  # nanoseconds after which the caller looks for Ctrl-C
 MOST = 1024  # the largest number of threads

@@ -12,17 +12,14 @@ import numpy as np
 
 from .. import RELU, TANH
 from .arrays import empty, fill
-from .elementwise import elementwise
+from .elementwise import assign, assign_sum, elementwise
 from .functions import logistic, tanh
 from .jit import jit
-from .matrix import RATE, multiply, multiply_in_place, parts_of, weight_gradient
+from .matrix import RATE, multiply_in_place, multiply_rounded, parts_of, weight_gradient
 from .parallel import parallel
 from .values import where
 
 FIRST_ROW = np.zeros(1, np.int64)
-
-assign = elementwise(lambda a: a)
-assign_sum = elementwise(lambda a, b: a + b)
 
 
 def longest_first(lengths):
@@ -139,7 +136,7 @@ def quarters(values):
 
 
 @jit
-def multiply_both(left, i, running, in_place, inward, recurrent, stride, first, columns, sums):
+def multiply_both(left, i, running, in_place, inward, recurrent, stride, first, columns, sums, room):
     """sums += [x_t | h_{t-1}] [W_in; W_rec] for the running rows of left = [x_t | h_{t-1}].
 
     inward is both matrices, packed; or the two are read in place, from their columns first.. on of `stride`.
@@ -149,17 +146,17 @@ def multiply_both(left, i, running, in_place, inward, recurrent, stride, first, 
         multiply_in_place(left, 0, width, running, inward, stride, first, i, columns, sums)
         multiply_in_place(left, i, width, running, recurrent, stride, first, width - i, columns, sums)
     else:
-        multiply(left, 0, width, running, inward, width, sums)
+        multiply_rounded(left, 0, width, running, inward, width, sums, room)
 
 
 @jit
-def pass_down(d, first, running, down, depth, inward, net, order, t, d_x):
+def pass_down(d, first, running, down, depth, inward, net, order, t, d_x, room):
     """d_x_t = d W_in^T for the running rows, of columns first.. of d and packed W_in^T, if it is wanted."""
     i = d_x.shape[3]
     if i:
         for s in range(running):
             fill(inward[s], 0, 0)
-        multiply(d, first, d.shape[1], running, down, depth, inward)
+        multiply_rounded(d, first, d.shape[1], running, down, depth, inward, room)
         for s in range(running):
             assign((inward[s, :i],), (d_x[net, order[s], t],))
 
@@ -177,7 +174,7 @@ def token_gradient(task, parts, tokens, d_z, lengths, columns, d_W_in):
             add(d_z[net, row, t, first:last], d_W_in[net, tokens_of_net[row, t], first:last])
 
 
-def input_gradient(x, tokens, d_z, lengths, columns, d_W_in):
+def input_gradient(precision, x, tokens, d_z, lengths, columns, d_W_in):
     """d_W_in (k, i, columns) = sum over steps of x_t (outer) d_z_t, of its first columns."""
     if tokens.size:
         k, b, t, _ = d_z.shape
@@ -186,4 +183,4 @@ def input_gradient(x, tokens, d_z, lengths, columns, d_W_in):
         token_gradient.deal(k * parts, work, parts, tokens, d_z, lengths, columns, d_W_in)
     else:
         nothing = d_z[:0, 0]
-        weight_gradient(x, nothing, d_z, lengths, 0, columns, d_W_in, 0, nothing[:, 0], 0)
+        weight_gradient(precision, x, nothing, d_z, lengths, 0, columns, d_W_in, 0, nothing[:, 0], 0)

@@ -12,7 +12,8 @@ precision says how products of matrices round the elements of both factors first
 "bf16" to the nearest number of 8 significant bits, ties to even, "tf32" to the nearest of 11, ties away from
 0.  They are x W_in, h W_rec, y W_rec, h W_out and a W, and in backward kernels all products of a d_ with a
 weight or an activation.  Not rounded: rows of W_in that tokens pick and their gradients, gradients of biases,
-what is done element by element, sums and results.  "tf32" and "bf16" take float32; the cpu lacks them.
+what is done element by element, sums and results.  "tf32" and "bf16" take float32;
+the cpu has no "tf32", and "bf16" where its instructions for that are fast.
 
 Steps at or past a row's length are padding: what x, tokens, targets and gradients hold there is ignored,
 and all outputs are 0 there but where it is said that they are not set.
