@@ -85,7 +85,7 @@ def draws(row: int, network: int, stream: int, step: int, count: int) -> list[in
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_signatures_are_those_of_the_reference(compiled: str, domain: str) -> None:
-    """What a kernel is called and how must not depend on the backend, but that the cpu has one precision."""
+    """What a kernel is called and how must not depend on the backend."""
     if fault := unavailable_reason(compiled, domain):
         pytest.skip(fault)
     reference, module = all_kernels(domain, "reference"), all_kernels(domain, compiled)
@@ -93,10 +93,7 @@ def test_signatures_are_those_of_the_reference(compiled: str, domain: str) -> No
     for kernel in reference.__all__:
         function = getattr(module, kernel)
         ours = signature(getattr(function, "py_func", function))
-        expected = signature(getattr(reference, kernel))
-        if compiled == "cpu":
-            expected = [parameter for parameter in expected if parameter[0] != "precision"]
-        assert ours == expected, kernel
+        assert ours == signature(getattr(reference, kernel)), kernel
 
 
 def signature(function: Any) -> list[tuple[str, Any, Any]]:
