@@ -60,12 +60,15 @@ def versus(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None
         bytes: float = 0,
     ) -> None:
         first = seconds(ours)
-        mine, theirs, ratio = in_turn(ours, baseline, each, rounds)
+        found = in_turn(ours, baseline, each, rounds)
+        mine = found.ours
         row = {
             "name": name,
             "ours_s": mine,
-            "baseline_s": theirs,
-            "ratio": ratio,
+            "baseline_s": found.baseline,
+            "ratio": found.ratio,
+            "noise": found.noise,
+            "rounds": rounds,
             "goal": goal,
             "against": against,
             "first_call_s": first,

@@ -18,7 +18,7 @@ from fastrec.validation import format_bytes
 HERE = Path(__file__).parent
 RESULTS, README = HERE / "results", HERE / "README.md"
 SCAN = re.compile(r"first-failure trial, n = (\d+)")
-JOB_COLUMNS = ("job", "fastrec", "baseline", "", "ratio", "goal", "of SGEMM", "first call")
+JOB_COLUMNS = ("job", "fastrec", "baseline", "", "ratio", "noise", "goal", "of SGEMM", "first call")
 
 Row = dict[str, Any]
 Run = dict[str, Any]
@@ -95,6 +95,7 @@ def job_table(rows: list[Row]) -> list[str]:
                 format_seconds(row["baseline_s"]),
                 row["against"],
                 f"**{row['ratio']:.3g}**",
+                f"{row['noise']:.1%} of {row['rounds']}" if "noise" in row else "",
                 f"{row['goal']:.3g}" if row["goal"] else "",
                 f"{row['share']:.0%}" if row["share"] else "",
                 format_seconds(row["first_call_s"]),
@@ -102,6 +103,18 @@ def job_table(rows: list[Row]) -> list[str]:
             for row in rows
         ],
     )
+
+
+def ratio_table(machines: list[list[Run]]) -> list[str]:
+    """Return a table of ratios with a row for each job and a column for each machine."""
+    heads = [runs[-1]["machine"] for runs in machines]
+    cells: dict[str, dict[str, list[str]]] = {}
+    for head, runs in zip(heads, machines, strict=True):
+        for row in (row for run in runs for row in run["rows"] if not SCAN.match(row["name"])):
+            cell = cells.setdefault(row["name"], {}).setdefault(head, [])
+            cell.append(f"**{row['ratio']:.3g}** x {row['against']}")
+    rows = [(name, *("; ".join(found.get(head, ())) for head in heads)) for name, found in cells.items()]
+    return lines_of(("job", *heads), rows)
 
 
 def scan_cell(row: Row) -> str:
@@ -141,7 +154,8 @@ def with_tables(page: str, machines: list[list[Run]]) -> str:
         rows = [row for row in run["rows"] if not SCAN.match(row["name"])]
         if rows:
             jobs += [f"{title(run)}; NumPy {run['numpy']}, Numba {run['numba']}", "", *job_table(rows), ""]
-    for name, lines in (("jobs", jobs[:-1]), ("scan", scan_table(machines))):
+    tables = (("ratios", ratio_table(machines)), ("jobs", jobs[:-1]), ("scan", scan_table(machines)))
+    for name, lines in tables:
         begin, end = f"<!-- {name} -->\n", f"<!-- {name} end -->"
         before, _, rest = page.partition(begin)
         page = "\n".join([before + begin + lines[0], *lines[1:], end + rest.partition(end)[2]])

@@ -14,6 +14,7 @@ import records
     ("machine", "name"),
     [
         ("AMD EPYC, 2 cores", "amd-epyc"),
+        ("AMD EPYC (znver4), 2 cores", "amd-epyc-znver4"),
         ("Intel(R) Xeon(R) Processor, 2 cores", "intel-xeon"),
         ("AMD EPYC 9R14 96-Core Processor, 4 cores", "amd-epyc-9r14"),
         ("Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz, 12 cores", "intel-core-i7-8700"),
@@ -74,4 +75,20 @@ def test_scan_table_has_a_column_for_each_machine() -> None:
     assert rows == [
         f"| 200 | {counts} | 1 s (32%, 4.5%), **2** x NumPy | 250 ms, **2** x NumPy |",
         f"| 1000 | {counts} | 4 ms (32%, 4.5%), **2** x NumPy |  |",
+    ]
+
+
+def test_ratios_have_a_column_for_each_machine() -> None:
+    one, other = run_of("1", n100=1), run_of("2", n100=0.25)
+    for run, name in ((one, "a"), (other, "b")):
+        run["rows"] = [row | {"name": name, "against": "it"} for row in run["rows"]] + [
+            row | {"name": "both", "ratio": 3.0} for row in run["rows"]
+        ]
+    other["machine"] = "Other CPU, 4 cores"
+    head, _, *lines = records.ratio_table([[one], [other]])
+    assert head == "| job | Some CPU, 2 cores | Other CPU, 4 cores |"
+    assert lines == [
+        "| a | **2** x it |  |",
+        "| both | **3** x NumPy incremental scan | **3** x NumPy incremental scan |",
+        "| b |  | **2** x it |",
     ]

@@ -14,11 +14,13 @@ from ..hopfield.states import corrupt, random_patterns
 from ..hopfield.storage_capacity.result import CapacityResult
 from ..hopfield.storage_capacity.run import capacity
 from ..hopfield.theory import capacity_bound
+from ..kernels.cpu import bfloat16
 from ..kernels.cpu.capacity import BLOCK
 from ..kernels.cpu.threads import limit_threads
 from ..rnn.cells import CELLS, CellName
 from ..rnn.network import RNN
 from .baselines import field_recall, numpy_trial
+from .peak_rates import PAIRS
 from .peers import fastest, peers
 from .timing import Task, repeated
 
@@ -201,10 +203,45 @@ def recurrent(cell: CellName) -> Iterator[Job]:
             yield Job(name, mine, theirs, rival.name, (n, m), {"multiply-adds": operations})
 
 
+def in_bfloat16() -> Iterator[Job]:
+    """An LSTM in that precision, compared with float32 and, where it is installed, with PyTorch."""
+    if bfloat16.fault():
+        return
+    b, i, h = 32, 64, 512
+    rng = np.random.default_rng(0)
+    x, d = (rng.standard_normal((b, T, width)).astype(np.float32) for width in (i, h))
+    net, rounded = (
+        RNN(i, h, cell="lstm", initial="uniform", backend="cpu", seed=0, precision=precision)
+        for precision in ("float32", "bf16")
+    )
+
+    def tasks(net: RNN) -> dict[str, Callable[[], np.ndarray]]:
+        return {
+            "forward": lambda: net.predict(x)[0],
+            "both": lambda: net.backward(net.forward(x), d_hidden=d)["x"],
+        }
+
+    plain, rivals = tasks(net), peers(net, x, d, "bfloat16")
+    for job, task in tasks(rounded).items():
+        for other in (plain[job], *(getattr(rival, job) for rival in rivals)):
+            difference = np.linalg.norm(task() - other()) / np.linalg.norm(other())
+            check(bool(difference < 0.03), f"lstm in bfloat16, {job}")
+        steps = "forward" if job == "forward" else "forward and BPTT"
+        operations = b * T * (i + h) * h * 4 * (1 if job == "forward" else 3)
+        name = f"lstm in bfloat16, {b} rows, {T} steps, {h} units, {steps}"
+        (mine, n), (theirs, m) = repeated(task), repeated(plain[job])
+        yield Job(name, mine, theirs, "float32", (n, m), {PAIRS: operations})
+        if rivals:
+            with fastest(rivals, job) as rival:
+                theirs, m = repeated(getattr(rival, job))
+                yield Job(name, mine, theirs, f"{rival.name} in bfloat16", (n, m), {PAIRS: operations})
+
+
 JOBS: dict[str, Callable[[], Iterator[Job]]] = {
     "overlaps": overlaps,
     "store": store,
     "recall": recall,
     "capacity": scans,
     **{name: partial(recurrent, name) for name, cell in CELLS.items() if cell.torch},  # type: ignore[arg-type]
+    "bfloat16": in_bfloat16,
 }

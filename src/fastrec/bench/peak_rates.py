@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.cpu import bfloat16
 from ..kernels.cpu.byte_products import MOST, NEVER, PANEL, UNITS, advance
 from ..kernels.cpu.byte_products import ROWS as MEMORIES
 from ..kernels.cpu.matrix import ROWS as TILE_ROWS
 from ..kernels.cpu.matrix import outer_tile, panel_width
+from ..kernels.cpu.pairs import WORD
 from ..kernels.cpu.parallel import Parallel, tasks
 from ..kernels.cpu.products import COLUMNS, PANELS, ROWS, full_tile
 from ..kernels.cpu.simd import LANES, masked_sum
 from ..threads import get_threads
 
+PAIRS = "multiply-adds in bfloat16"
 DEPTH, WORDS, COUNT = 128, 64, 16  # depth of a product, words of a row, words of a row of units
 
 
@@ -31,7 +34,10 @@ def one_each(arrays, *rest):
 
 @tasks(one_each)
 def multiply_adds(thread, a, b, c, rounds):
-    """Add a b to c (threads, rows, panel); a is (threads, depth, rows), b (threads, depth, panel)."""
+    """Add a b to c (threads, rows, panel); a is (threads, depth, rows), b (threads, depth, panel).
+
+    int32 hold two factors in bfloat16.
+    """
     _, depth, rows = a.shape
     width = c.shape[2]
     left, right, out = a[thread], b[thread], c[thread]
@@ -83,8 +89,9 @@ def measured(kernel: Parallel, arrays: tuple[Any, ...], operations: int) -> floa
 def limits() -> dict[str, float]:
     """Return the peak rates of the inner loops of the kernels, in operations per second.
 
-    They are multiply-adds in float32, products of bits, patterns added to the sum of 8-bit digits of a unit,
-    and overlaps added to the field of a unit (int32).
+    They are multiply-adds in float32 and, where networks can have that precision, in bfloat16; products of
+    bits; patterns added to the sum of 8-bit digits of a unit; and overlaps added to the field of a unit
+    (int32).
     """
     threads = get_threads()
 
@@ -96,14 +103,19 @@ def limits() -> dict[str, float]:
         return room[begin : begin + size].view(dtype).reshape(threads, *shape)
 
     width, units = panel_width(np.empty(0, np.float32)), 64 * COUNT
-    multiply = [zeros(*shape, dtype=np.float32) for shape in ((DEPTH, TILE_ROWS), (DEPTH, width))]
+    shapes, sums = ((DEPTH, TILE_ROWS), (DEPTH, width)), zeros(TILE_ROWS, width, dtype=np.float32)
+    factors = {"multiply-adds": np.float32} | ({} if bfloat16.fault() else {PAIRS: WORD})
+    products = {
+        name: measured(
+            multiply_adds,
+            (*(zeros(*shape, dtype=dtype) for shape in shapes), sums),
+            threads * DEPTH * TILE_ROWS * width * (2 if dtype is WORD else 1),
+        )
+        for name, dtype in factors.items()
+    }
     bits = [zeros(*shape, dtype=np.uint64) for shape in ((ROWS, WORDS), (PANELS, WORDS, LANES))]
     return {
-        "multiply-adds": measured(
-            multiply_adds,
-            (*multiply, zeros(TILE_ROWS, width, dtype=np.float32)),
-            threads * DEPTH * TILE_ROWS * width,
-        ),
+        **products,
         "bit products (popcount)": measured(
             popcounts, (*bits, zeros(ROWS, COLUMNS, dtype=np.int32)), threads * ROWS * COLUMNS * 64 * WORDS
         ),

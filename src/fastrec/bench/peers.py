@@ -19,27 +19,27 @@ class Torch:
 
     name = "torch"
 
-    def __init__(self, net: RNN, x: np.ndarray, d: np.ndarray):
+    def __init__(self, net: RNN, x: np.ndarray, d: np.ndarray, dtype: str = "float32"):
         import torch
 
-        self.torch = torch
-        self.module = cast(Any, net.to_torch())
+        self.torch, kind = torch, getattr(torch, dtype)
+        self.module = cast(Any, net.to_torch()).to(kind)
         self.module.batch_first = False  # the faster order
-        self.x = torch.tensor(x.swapaxes(0, 1).copy(), requires_grad=True)
-        self.d = torch.tensor(d.swapaxes(0, 1).copy())
+        self.x = torch.tensor(x.swapaxes(0, 1).copy()).to(kind).requires_grad_()
+        self.d = torch.tensor(d.swapaxes(0, 1).copy()).to(kind)
         shape = (1, len(x), net.hidden_size)
-        parts = [torch.zeros(shape, requires_grad=True) for _ in CELLS[net.cell].initial]
+        parts = [torch.zeros(shape, dtype=kind, requires_grad=True) for _ in CELLS[net.cell].initial]
         self.state: Any = tuple(parts) if len(parts) == 2 else parts[0]
 
     def forward(self) -> np.ndarray:
         with self.torch.no_grad():
-            return self.module(self.x, self.state)[0].numpy().swapaxes(0, 1)
+            return self.module(self.x, self.state)[0].float().numpy().swapaxes(0, 1)
 
     def both(self) -> np.ndarray:
         self.module.zero_grad()
         self.x.grad = None
         self.module(self.x, self.state)[0].backward(self.d)
-        return self.x.grad.numpy().swapaxes(0, 1)
+        return self.x.grad.float().numpy().swapaxes(0, 1)
 
 
 class Jax:
@@ -113,16 +113,24 @@ class Reference:
 Peer = Torch | Jax | Reference
 
 
-def peers(net: RNN, x: np.ndarray, d: np.ndarray) -> list[Peer]:
-    """Return the network in each library that can be imported, or in NumPy if there is none."""
-    available: list[Peer] = []
-    for kind in (Torch, Jax):
-        try:
-            importlib.import_module(kind.name)
-        except Exception:  # not installed, or broken in one of many ways
-            continue
-        available.append(kind(net, x, d))
-    return available or [Reference(net, x, d)]
+def importable(name: str) -> bool:
+    """Return whether a library can be imported; it may be missing, or broken in one of many ways."""
+    try:
+        importlib.import_module(name)
+    except Exception:
+        return False
+    return True
+
+
+def peers(net: RNN, x: np.ndarray, d: np.ndarray, dtype: str = "float32") -> list[Peer]:
+    """Return the network in each library that can be imported, or in NumPy if there is none.
+
+    In "bfloat16" that is PyTorch or nothing.
+    """
+    available: list[Peer] = [Torch(net, x, d, dtype)] if importable("torch") else []
+    if dtype == "float32" and importable("jax"):
+        available.append(Jax(net, x, d))
+    return available if available or dtype != "float32" else [Reference(net, x, d)]
 
 
 @contextmanager

@@ -280,7 +280,7 @@ def run(
 
 
 def timed(job: Job, rates: dict[str, float], rounds: int) -> Row:
-    ours, theirs, times = in_turn(job.ours, job.baseline, job.each, min(rounds, job.rounds))
+    ours, theirs, times, *_ = in_turn(job.ours, job.baseline, job.each, min(rounds, job.rounds))
     with kernel_times("cpu") as spent:
         total = seconds(job.ours)
     spent["outside of kernels"] = max(0.0, total - sum(spent.values()))

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..backend import kernels
 
@@ -52,13 +52,38 @@ def repeated(task: Task, least: float = 0.1) -> tuple[Task, int]:
         times *= 2
 
 
-def in_turn(
-    ours: Task, baseline: Task, each: tuple[int, int] = (1, 1), rounds: int = 5
-) -> tuple[float, float, float]:
-    """Return the median times of both in seconds, divided by `each`, and the median of their ratio."""
+class Compared(NamedTuple):
+    """Medians of a number of rounds in which a job and its baseline were timed one after the other.
+
+    Attributes
+    ----------
+    ours, baseline : float
+        Seconds for one unit of work.
+    ratio : float
+        How many times faster than the baseline the job is.
+    noise : float
+        Half of the range of the middle half of the ratios, relative to their median.
+    rounds : int
+        Number of rounds.
+    """
+
+    ours: float
+    baseline: float
+    ratio: float
+    noise: float
+    rounds: int
+
+
+def in_turn(ours: Task, baseline: Task, each: tuple[int, int] = (1, 1), rounds: int = 5) -> Compared:
+    """Time both alternately; `each` is the number of units of work that a call of either does."""
     times = [(seconds(ours) / each[0], seconds(baseline) / each[1]) for _ in range(rounds)]
     mine, theirs = zip(*times, strict=True)
-    return statistics.median(mine), statistics.median(theirs), statistics.median(b / a for a, b in times)
+    ratios = [b / a for a, b in times]
+    ratio, noise = statistics.median(ratios), 0.0
+    if rounds > 1:
+        low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        noise = (high - low) / 2 / ratio
+    return Compared(statistics.median(mine), statistics.median(theirs), ratio, noise, rounds)
 
 
 @contextmanager
@@ -96,12 +121,22 @@ def kernel_times(backend: str) -> Iterator[dict[str, float]]:
             setattr(module, name, kernel)
 
 
+def processor_kind() -> str:
+    """Return the name that LLVM has for this kind of processor, which models do not always tell, or ""."""
+    import llvmlite.binding
+
+    name = str(llvmlite.binding.get_host_cpu_name())
+    return "" if name == "generic" else name
+
+
 def machine() -> str:
     cpu = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists() and (
         model := re.search(r"model name\s*: (.*)", info.read_text())
     ):
         cpu = model[1]
+    if kind := processor_kind():
+        cpu = f"{cpu} ({kind})"
     affinity = getattr(os, "sched_getaffinity", None)
     return f"{cpu}, {len(affinity(0)) if affinity else os.cpu_count()} cores"
 
