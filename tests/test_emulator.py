@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import emulator
@@ -1399,3 +1400,16 @@ def test_wrong_launches() -> None:
         right.get_function("reverse")
     with pytest.raises(raw.EmulationError, match=r"kernel.cu:2:.*error"):
         raw.RawModule(code="\nthis is not CUDA").compile()
+
+
+def test_a_module_takes_few_mappings() -> None:
+    """A process has 65530, and hundreds of modules, whose threads keep their stacks."""
+
+    def mappings() -> int:
+        return len(Path("/proc/self/maps").read_text().splitlines())
+
+    code = 'extern "C" __global__ void meet(int* x) { __syncthreads(); atomicAdd(x, 1); }'
+    module, x = raw.RawModule(code=code), device(np.zeros(1, np.int32))
+    before = mappings()
+    module.get_function("meet")((2,), (1024,), (x,))
+    assert x.get()[0] == 2048 and mappings() - before < 200

@@ -51,7 +51,7 @@ size_t statics_size;
 namespace {
 
 constexpr size_t stack_size = 64 << 10, page = 4096;
-constexpr size_t guarded = 1024;                       // fibers with a guard page: mappings are limited
+constexpr size_t guarded = 64;  // fibers with a guard page: each takes two of the mappings that Linux gives a process
 constexpr unsigned long long switch_limit = 400000000;  // some ten seconds
 constexpr unsigned idle_limit = 4000000;
 constexpr unsigned most_at_once = 3;  // clusters of a launch that is not cooperative
