@@ -11,15 +11,19 @@ import pytest
 from sides import RECURRENT
 
 import fastrec
-from fastrec.bench.jobs import T
+from fastrec.bench.jobs import T, in_bfloat16
 from fastrec.bench.peers import Jax, Torch, fastest
 from fastrec.bench.timing import best, repeated
+from fastrec.kernels.cpu import bfloat16
 from fastrec.rnn.cells import CELLS
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("jax")
 # Of forward and both, relative to the faster peer.
-GOALS = ((2, 2), (2, 1.8), (1.5, 1.4), (1, 1.15), (1, 1.5), (1.8, 1.8), (1.1, 1.25))
+GOALS = (
+    *((2, 2), (2, 2), (1.5, 1.4), (1, 1.15), (1, 1.5), (2, 2), (1.2, 1.2)),
+    *((3, 3), (3, 3), (3, 3)),
+)
 JOBS = dict(zip(RECURRENT, GOALS, strict=True))
 
 
@@ -50,6 +54,20 @@ def bench_rnn(versus, sgemm, cell, b, i, h, job):
     with fastest(peers, job) as peer:
         (mine, n), (theirs, m) = repeated(ours), repeated(getattr(peer, job))
         versus(name, mine, theirs, goal, peer.name, each=(n, m), work=work / sgemm)
+
+
+@pytest.mark.parametrize("job", ["forward", "both"])
+@pytest.mark.parametrize("against", ["float32", "torch"])
+def bench_bfloat16(versus, job, against):
+    """Compare an LSTM in bfloat16 with float32 and with PyTorch in bfloat16."""
+    if why := bfloat16.fault():
+        pytest.skip(why)
+    jobs = {name: made for made in in_bfloat16() for name in [(made.name, made.against)]}
+    steps = "forward" if job == "forward" else "forward and BPTT"
+    for (name, other), made in jobs.items():
+        if name.endswith(steps) and other.startswith(against):
+            goal = 1.6 if against == "float32" else None
+            versus(name, made.ours, made.baseline, goal, other, each=made.each)
 
 
 @pytest.mark.parametrize("job", ["forward", "both"])

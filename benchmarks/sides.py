@@ -34,6 +34,9 @@ RECURRENT = (  # cell, rows, inputs, units
     ("elman", 1, 32, 64),
     ("gru", 32, 64, 256),
     ("lstm", 32, 64, 256),
+    ("elman", 16, 32, 32),
+    ("gru", 16, 32, 32),
+    ("lstm", 16, 32, 32),
 )
 CELLS = ("elman", "jordan", "gru", "lstm")
 GRU, SYMBOLS = 512, 65  # of the model of text
