@@ -2,7 +2,7 @@
 
 Left: letters are stored, a quarter of their pixels is flipped (orange), and recall brings them back.
 Middle: how many random memories networks of 10 to 30 000 units hold, every one exactly, on the line of
-theory. Right: speed relative to common alternatives, from benchmarks/results/amd-epyc.json.
+theory. Right: speed relative to common alternatives, from benchmarks/results/amd-epyc-znver4.json.
 """
 
 import json
@@ -14,7 +14,7 @@ import fastrec
 from fastrec.plot import draw_capacity_scaling, glyphs, save_figure
 from fastrec.plot.recall import UNIT_COLOURS
 
-RESULTS = Path(__file__).parents[2] / "benchmarks/results/amd-epyc.json"
+RESULTS = Path(__file__).parents[2] / "benchmarks/results/amd-epyc-znver4.json"
 RECALL = "store and recall, n = 10000, p = 1000, 100 probes, 10 % flipped (per probe)"
 JOBS = {
     "recall, n = 10 000": f"{RECALL}, fields kept",

@@ -3,7 +3,7 @@
 Each bar is the time of the faster of PyTorch and JAX, at its better number of threads, divided by that of
 fastrec, for 100 steps in one call. The gain is the overhead of a framework around the arithmetic of each
 step. It is smallest where arithmetic dominates: in wide networks, and in an LSTM, whose multiply-adds
-oneDNN also does near the limit of the machine. Drawn from benchmarks/results/amd-epyc.json; nothing is
+oneDNN also does near the limit of the machine. Drawn from benchmarks/results/amd-epyc-znver4.json; nothing is
 timed here.
 """
 
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import fastrec.plot
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "amd-epyc.json"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "amd-epyc-znver4.json"
 
 
 def main(results=RESULTS, path="steps.svg"):
@@ -31,7 +31,8 @@ def main(results=RESULTS, path="steps.svg"):
             found.setdefault(name, {})[part] = row["ratio"], row["ours_s"], row["against"]
             measured = f"{runs[0]['machine']}, {when}"
     names = list(found)[::-1]
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    longest = max(ratio for parts in found.values() for ratio, _, _ in parts.values())
+    figure = Figure(figsize=(8, 1.2 + 0.5 * len(names)), layout="constrained")
     ax = figure.subplots()
     styles = {"forward": ("#0072B2", 0.19), "forward and backward": ("#56B4E9", -0.19)}
     for part, (colour, shift) in styles.items():
@@ -43,7 +44,7 @@ def main(results=RESULTS, path="steps.svg"):
             ax.text(ratio + 0.02, place + shift, f"{time}, {against}", va="center", fontsize=8)
     ax.axvline(1, color="0.3", linewidth=1)
     ax.set_yticks(np.arange(len(names)), names)
-    ax.set(xlabel="times faster than the faster of PyTorch and JAX", xlim=(0, 2.8))
+    ax.set(xlabel="times faster than the faster of PyTorch and JAX", xlim=(0, 1.3 * longest))
     ax.set_title(f"{measured}; time of fastrec, and the peer", fontsize=9)
     ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
     fastrec.plot.save_figure(figure, path)

@@ -91,7 +91,8 @@ def limits() -> dict[str, float]:
 
     They are multiply-adds in float32 and, where networks can have that precision, in bfloat16; products of
     bits; patterns added to the sum of 8-bit digits of a unit; and overlaps added to the field of a unit
-    (int32).
+    (int32).  That of multiply-adds is also measured on one thread: what the others add tells whether the
+    system's processors are cores, or threads of a core.
     """
     threads = get_threads()
 
@@ -104,18 +105,17 @@ def limits() -> dict[str, float]:
 
     width, units = panel_width(np.empty(0, np.float32)), 64 * COUNT
     shapes, sums = ((DEPTH, TILE_ROWS), (DEPTH, width)), zeros(TILE_ROWS, width, dtype=np.float32)
-    factors = {"multiply-adds": np.float32} | ({} if bfloat16.fault() else {PAIRS: WORD})
-    products = {
-        name: measured(
-            multiply_adds,
-            (*(zeros(*shape, dtype=dtype) for shape in shapes), sums),
-            threads * DEPTH * TILE_ROWS * width * (2 if dtype is WORD else 1),
-        )
-        for name, dtype in factors.items()
-    }
+
+    def products(dtype: Any, threads: int) -> float:
+        operations = threads * DEPTH * TILE_ROWS * width * (2 if dtype is WORD else 1)
+        arrays = (*(zeros(*shape, dtype=dtype)[:threads] for shape in shapes), sums[:threads])
+        return measured(multiply_adds, arrays, operations)
+
     bits = [zeros(*shape, dtype=np.uint64) for shape in ((ROWS, WORDS), (PANELS, WORDS, LANES))]
     return {
-        **products,
+        "multiply-adds": products(np.float32, threads),
+        "multiply-adds on one thread": products(np.float32, 1),
+        **({} if bfloat16.fault() else {PAIRS: products(WORD, threads)}),
         "bit products (popcount)": measured(
             popcounts, (*bits, zeros(ROWS, COLUMNS, dtype=np.int32)), threads * ROWS * COLUMNS * 64 * WORDS
         ),
