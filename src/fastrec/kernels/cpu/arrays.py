@@ -164,6 +164,13 @@ def sum_first(values, size):
 
 
 @jit
+def add(source, target):
+    """target += source, of one dimension."""
+    for i in range(len(target)):
+        target[i] += source[i]
+
+
+@jit
 def copy(source, target):
     """target[: len(source)] = source, of one dimension."""
     for i in range(len(source)):

@@ -15,7 +15,20 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from .simd import I8, I32, I64, VECTOR_BYTES, bytes_of, constant, data, load, splat, store
+from .simd import (
+    I8,
+    I32,
+    I64,
+    MASK_REGISTERS,
+    VECTOR_BYTES,
+    bytes_of,
+    constant,
+    data,
+    load,
+    splat,
+    store,
+    variable,
+)
 from .values import Value
 
 Formula = Callable[..., Value | Sequence[Value]]
@@ -51,7 +64,7 @@ def elementwise(formula: Formula) -> Any:
                     full = [load(builder, place, vector) for place in places[0]]
                     full_end = builder.block
                 with some_lanes:
-                    partial = [masked_load(builder, place, held) for place in places[0]]
+                    partial = [load_some(builder, place, held, left) for place in places[0]]
                     partial_end = builder.block
             values = []
             for one, other in zip(full, partial, strict=True):
@@ -67,7 +80,7 @@ def elementwise(formula: Formula) -> Any:
                         store(builder, result.value, place)
                 with some_lanes:
                     for result, place in zip(results, places[1], strict=True):
-                        masked_store(builder, result.value, place, held)
+                        store_some(builder, result.value, place, held, left)
         return context.get_dummy_value()
 
     def typed(typingctx, sources, targets):
@@ -92,6 +105,32 @@ def masked_load(builder: ir.IRBuilder, place: ir.Value, held: ir.Value) -> ir.Va
     return builder.call(function, [pointer, align, held, ir.Constant(vector, None)])
 
 
+def load_some(builder: ir.IRBuilder, place: ir.Value, held: ir.Value, count: ir.Value) -> ir.Value:
+    """The first `count` lanes of a vector, those where the mask has a 1, and 0 in the others."""
+    if VECTOR_BYTES >= 32:
+        return masked_load(builder, place, held)
+    vector = ir.VectorType(place.type.pointee, held.type.count)
+    slot = variable(builder, vector)
+    lanes = builder.bitcast(slot, place.type)
+    with cgutils.for_range(builder, count) as loop:
+        builder.store(builder.load(builder.gep(place, [loop.index])), builder.gep(lanes, [loop.index]))
+    return builder.load(slot)
+
+
+def store_some(
+    builder: ir.IRBuilder, value: ir.Value, place: ir.Value, held: ir.Value, count: ir.Value
+) -> None:
+    """Store the first `count` lanes of a vector, those where the mask has a 1."""
+    if MASK_REGISTERS:
+        masked_store(builder, value, place, held)
+        return
+    # Without mask registers that takes AMD's processors longer than to store the lanes one by one.
+    element = value.type.element
+    lanes = builder.bitcast(variable(builder, value.type, value), element.as_pointer())
+    with cgutils.for_range(builder, count) as loop:
+        builder.store(builder.load(builder.gep(lanes, [loop.index])), builder.gep(place, [loop.index]))
+
+
 def masked_store(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, held: ir.Value) -> None:
     """Store the lanes of a vector where the mask has a 1."""
     pointer = builder.bitcast(place, I8.as_pointer())
@@ -106,7 +145,3 @@ def suffix(vector: ir.VectorType) -> str:
     """What LLVM appends to the name of an intrinsic for vectors of a type."""
     kind = "i" if isinstance(vector.element, ir.IntType) else "f"
     return f"v{vector.count}{kind}{8 * bytes_of(vector.element)}"
-
-
-assign = elementwise(lambda a: a)
-assign_sum = elementwise(lambda a, b: a + b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .arrays import borrow, copy, empty, fill, keep, zeros
+from .arrays import add, borrow, copy, empty, fill, keep, zeros
 from .jit import jit
 from .matrix import (
     multiply_rounded,
@@ -16,7 +16,6 @@ from .matrix import (
 from .parallel import parallel
 from .time_loop import (
     activate,
-    add,
     begin_sums,
     clear_after,
     count_running,

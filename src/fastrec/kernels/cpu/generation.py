@@ -15,7 +15,7 @@ from importlib import import_module
 import numpy as np
 
 from .. import SAMPLE
-from .arrays import copy, fill, matrix
+from .arrays import add, copy, fill, matrix
 from .atomic import claim, fetch_add, give_way, look, relax
 from .functions import exp
 from .jit import jit, kernel
@@ -24,7 +24,6 @@ from .pairs import WORD, elements, factors_down
 from .parallel import parallel
 from .random import HALF, LOW, ONE, U64, block
 from .threads import get_threads
-from .time_loop import add
 
 __all__ = ["generate"]
 

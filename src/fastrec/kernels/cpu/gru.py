@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import borrow, copy, empty, fill, keep, zeros
+from .arrays import add, borrow, copy, empty, fill, keep, zeros
 from .elementwise import elementwise
 from .functions import logistic, tanh
 from .jit import jit
@@ -21,7 +21,6 @@ from .matrix import (
 )
 from .parallel import parallel
 from .time_loop import (
-    add,
     begin_sums,
     clear_after,
     count_running,

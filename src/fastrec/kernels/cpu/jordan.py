@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .arrays import borrow, copy, empty, fill, keep, zeros
-from .elementwise import assign
+from .arrays import add, borrow, copy, empty, fill, keep, zeros
 from .elman import elman_step
 from .matrix import (
     multiply_in_place,
@@ -18,7 +17,6 @@ from .matrix import (
 from .parallel import parallel
 from .time_loop import (
     activate,
-    add,
     begin_sums,
     clear_after,
     count_running,
@@ -168,7 +166,7 @@ def jordan_backward_rows(
                 flow[net, row, t] = squared_norm(d_row, d[s])
             made = d_z[net, row, t]
             through_activation(activation, d_row, d[s], hidden[net, row, t], made, made)
-            assign((made,), (d[s],))
+            copy(made, d[s])
         multiply_rounded(d, 0, d.shape[1], running, back[net], h, carry, room)
         pass_down(d, 0, running, down[net], h, inward, net, order, t, d_x, room)
     for s, row in enumerate(order):

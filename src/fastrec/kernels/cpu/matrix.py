@@ -19,8 +19,7 @@ from numba.extending import intrinsic
 
 from .. import memory
 from . import threads
-from .arrays import borrow, copy, empty, fill, keep, zeros
-from .elementwise import assign_sum
+from .arrays import add, borrow, copy, empty, fill, keep, zeros
 from .jit import jit
 from .pairs import (
     WORD,
@@ -418,7 +417,7 @@ def weight_gradient_rows(
             places[count] = ((net * rows + row) * steps + t) * g + first
             steps_of[count, 0], steps_of[count, 1] = row, t
             if summed:
-                assign_sum((sums_of_d, d[net, row, t, first : first + columns]), (sums_of_d,))
+                add(d[net, row, t, first : first + columns], sums_of_d)
             count, t = count + 1, t + 1
         if held == 2:
             for r in range(0, count, 2):

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import RELU, TANH
-from .arrays import empty, fill
-from .elementwise import assign, assign_sum, elementwise
+from .arrays import add, copy, empty, fill
+from .elementwise import elementwise
 from .functions import logistic, tanh
 from .jit import jit
 from .matrix import RATE, multiply_in_place, multiply_rounded, parts_of, weight_gradient
@@ -66,24 +66,16 @@ def count_running(lengths, order, t):
 @jit
 def read(x, net, row, t, left):
     """left = x_t."""
-    assign((x[min(net, len(x) - 1), row, t],), (left,))
+    copy(x[min(net, len(x) - 1), row, t], left)
 
 
 @jit
 def begin_sums(tokens, net, row, t, W_in, b, first, sums):
     """sums = the bias from column `first` on, plus the weights of the token, if tokens are read."""
     last = first + len(sums)
+    copy(b[net, first:last], sums)
     if tokens.size:
-        token = tokens[min(net, len(tokens) - 1), row, t]
-        assign_sum((b[net, first:last], W_in[net, token, first:last]), (sums,))
-    else:
-        assign((b[net, first:last],), (sums,))
-
-
-@jit
-def add(source, target):
-    """target += source."""
-    assign_sum((target, source), (target,))
+        add(W_in[net, tokens[min(net, len(tokens) - 1), row, t], first:last], sums)
 
 
 @jit
@@ -158,7 +150,7 @@ def pass_down(d, first, running, down, depth, inward, net, order, t, d_x, room):
             fill(inward[s], 0, 0)
         multiply_rounded(d, first, d.shape[1], running, down, depth, inward, room)
         for s in range(running):
-            assign((inward[s, :i],), (d_x[net, order[s], t],))
+            copy(inward[s, :i], d_x[net, order[s], t])
 
 
 @parallel
