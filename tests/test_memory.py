@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -97,3 +99,17 @@ def test_results_stay_as_they_are() -> None:
     for found, expected in zip((outputs, state, again), (before[0], before[1], before[0]), strict=True):
         assert np.array_equal(found, expected)
     assert all(np.array_equal(gradients[key], copies[key]) for key in copies)
+
+
+def test_the_interpreter_ends_quietly() -> None:
+    """Also where arrays outlive the module."""
+    code = """
+import sys
+import numpy as np, fastrec
+rnn = fastrec.RNN(4, 40, cell="lstm", seed=1, backend="cpu")
+made = [rnn.forward(np.ones((8, 300, 4), np.float32))]
+made.append(made)
+sys.kept, np.kept = made, [rnn.predict(np.ones((8, 300, 4), np.float32))]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")

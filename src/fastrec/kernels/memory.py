@@ -44,9 +44,12 @@ class Loan:
 
     def __del__(self) -> None:
         # Appending and popping are atomic, so that no lock is needed, which a collection could ask for twice.
-        KEPT[self.block.number].append(self.block)
-        if kept() > MOST:
-            forget()
+        try:
+            KEPT[self.block.number].append(self.block)
+            if kept() > MOST:
+                forget()
+        except TypeError:  # names are None as the interpreter ends
+            pass
 
 
 def kept() -> int:
