@@ -29,6 +29,8 @@ from fastrec import cli
 pytestmark = pytest.mark.filterwarnings("ignore:(corruption|noise)= is called flips=:DeprecationWarning")
 EXPECTED = json.loads((DATA / "expected.json").read_text())
 PLACES = json.loads((DATA / "places.json").read_text())
+# Their results differ from those of 0.1.0 by rounding; all others are the same to the bit.
+RECURRENT = (fastrec.RNN, fastrec.AdditionResult, fastrec.CharModel, fastrec.EncoderDecoder, tuple)
 RUNS = sorted(name for name in JOBS if name.endswith(".db"))
 
 
@@ -53,7 +55,7 @@ def differences(wanted: Any, found: Any, exact: bool, where: str = "") -> list[s
     return [text for key, pair in pairs.items() for text in differences(*pair, exact, f"{where}/{key}")]
 
 
-def check(wanted: Any, found: Any, exact: bool = False) -> None:
+def check(wanted: Any, found: Any, exact: bool) -> None:
     different = differences(wanted, found, exact)
     assert not different, f"{len(different)} differences: {'; '.join(different[:9])}"
 
@@ -87,14 +89,14 @@ def test_files_are_read(name: str, copy: Any) -> None:
     assert str(value) and repr(value)
     if hasattr(value, "plot"):
         assert value.plot().figure
-    check(wanted["results"], fixtures.results(value))
+    check(wanted["results"], fixtures.results(value), exact=not isinstance(value, RECURRENT))
 
 
 @pytest.mark.parametrize("name", JOBS)
 def test_interrupted_jobs_are_resumed(name: str, copy: Any) -> None:
     path, before = copy(name), finished(DATA / name)
     result = JOBS[name].run(path)
-    check(EXPECTED[Path(name).stem]["outcome"], fixtures.outcome(result))
+    check(EXPECTED[Path(name).stem]["outcome"], fixtures.outcome(result), exact=name in RUNS)
     assert before < finished(path)
     if name in RUNS:  # trials that were in the file have not been run again
         assert seconds(result) == pytest.approx(seconds(FILES[name].read(path)))
@@ -106,7 +108,7 @@ def test_damaged_runs_are_salvaged(name: str, copy: Any, caplog: pytest.LogCaptu
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="damaged"):
         FILES[name].read(path)
-    check(EXPECTED[Path(name).stem]["outcome"], fixtures.outcome(JOBS[name].run(path)))
+    check(EXPECTED[Path(name).stem]["outcome"], fixtures.outcome(JOBS[name].run(path)), exact=True)
     assert before < finished(path)
     assert f"{len(before)} rows could be read" in caplog.text and path.with_name(f"{name}.damaged").exists()
 

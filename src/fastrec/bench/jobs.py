@@ -182,23 +182,36 @@ def scans() -> Iterator[Job]:
             yield scan(n)
 
 
+def passes(net: RNN, x: np.ndarray, d: np.ndarray) -> dict[str, Callable[[], np.ndarray]]:
+    """The forward pass, and the forward pass with all gradients."""
+    return {
+        "forward": lambda: net.predict(x)[0],
+        "both": lambda: net.backward(net.forward(x), d_hidden=d)["x"],
+    }
+
+
+def described(net: RNN, rows: int, job: str) -> tuple[str, int]:
+    """The name of one of the `passes` of T steps, and its multiply-adds."""
+    h, forward = net.hidden_size, job == "forward"
+    operations = rows * T * (net.input_size + h) * h * CELLS[net.cell].gates * (1 if forward else 3)
+    cell = net.cell if net.precision == "float32" else f"{net.cell} in bfloat16"
+    return (
+        f"{cell}, {rows} rows, {T} steps, {h} units, {'forward' if forward else 'forward and BPTT'}",
+        operations,
+    )
+
+
 def recurrent(cell: CellName) -> Iterator[Job]:
     b, i, h = 32, 64, 256
     net = RNN(i, h, cell=cell, initial="uniform", backend="cpu", seed=0)
     rng = np.random.default_rng(0)
     x, d = (rng.standard_normal((b, T, width)).astype(np.float32) for width in (i, h))
     rivals = peers(net, x, d)
-    ours: dict[str, Callable[[], np.ndarray]] = {
-        "forward": lambda: net.predict(x)[0],
-        "both": lambda: net.backward(net.forward(x), d_hidden=d)["x"],
-    }
-    for job, task in ours.items():
+    for job, task in passes(net, x, d).items():
         outputs = task()
         for rival in rivals:
             check(np.allclose(outputs, getattr(rival, job)(), atol=2e-4), f"{cell} of {rival.name}")
-        steps = "forward" if job == "forward" else "forward and BPTT"
-        operations = b * T * (i + h) * h * CELLS[cell].gates * (1 if job == "forward" else 3)
-        name = f"{cell}, {b} rows, {T} steps, {h} units, {steps}"
+        name, operations = described(net, b, job)
         with fastest(rivals, job) as rival:
             (mine, n), (theirs, m) = repeated(task), repeated(getattr(rival, job))
             yield Job(name, mine, theirs, rival.name, (n, m), {"multiply-adds": operations})
@@ -217,20 +230,13 @@ def in_bfloat16() -> Iterator[Job]:
         for precision in ("float32", "bf16")
     )
 
-    def tasks(net: RNN) -> dict[str, Callable[[], np.ndarray]]:
-        return {
-            "forward": lambda: net.predict(x)[0],
-            "both": lambda: net.backward(net.forward(x), d_hidden=d)["x"],
-        }
-
-    plain, rivals = tasks(net), peers(net, x, d, "bfloat16")
-    for job, task in tasks(rounded).items():
+    plain, rivals = passes(net, x, d), peers(net, x, d, "bfloat16")
+    for job, task in passes(rounded, x, d).items():
+        name, operations = described(rounded, b, job)
+        found = task()
         for other in (plain[job], *(getattr(rival, job) for rival in rivals)):
-            difference = np.linalg.norm(task() - other()) / np.linalg.norm(other())
-            check(bool(difference < 0.03), f"{cell} in bfloat16, {job}")
-        steps = "forward" if job == "forward" else "forward and BPTT"
-        operations = b * T * (i + h) * h * CELLS[cell].gates * (1 if job == "forward" else 3)
-        name = f"{cell} in bfloat16, {b} rows, {T} steps, {h} units, {steps}"
+            expected = other()
+            check(bool(np.linalg.norm(found - expected) < 0.03 * np.linalg.norm(expected)), name)
         (mine, n), (theirs, m) = repeated(task), repeated(plain[job])
         yield Job(name, mine, theirs, "float32", (n, m), {PAIRS: operations})
         if rivals:

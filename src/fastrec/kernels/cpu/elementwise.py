@@ -27,6 +27,7 @@ from .simd import (
     load,
     splat,
     store,
+    suffix,
     variable,
 )
 from .values import Value
@@ -53,12 +54,11 @@ def elementwise(formula: Formula) -> Any:
         size, element = first.nitems, targets[0].type.pointee
         lanes = VECTOR_BYTES // bytes_of(element)
         vector = ir.VectorType(element, lanes)
-        numbers = constant(I32, lanes, list(range(lanes)))
         with cgutils.for_range_slice(builder, I64(0), size, I64(lanes), inc=True) as (begin, _):
             left = builder.sub(size, begin)
             whole = builder.icmp_signed(">=", left, I64(lanes))
             places = [[builder.gep(array, [begin]) for array in arrays] for arrays in (sources, targets)]
-            held = builder.icmp_signed("<", numbers, splat(builder, builder.trunc(left, I32), lanes))
+            held = lanes_below(builder, left, lanes)
             with builder.if_else(whole, likely=True) as (all_lanes, some_lanes):
                 with all_lanes:
                     full = [load(builder, place, vector) for place in places[0]]
@@ -91,6 +91,12 @@ def elementwise(formula: Formula) -> Any:
 
     typed.__doc__ = formula.__doc__
     return intrinsic(typed)
+
+
+def lanes_below(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
+    """A mask of the lanes whose number is below a count."""
+    numbers = constant(I32, lanes, list(range(lanes)))
+    return builder.icmp_signed("<", numbers, splat(builder, builder.trunc(count, I32), lanes))
 
 
 def masked_load(builder: ir.IRBuilder, place: ir.Value, held: ir.Value) -> ir.Value:
@@ -139,9 +145,3 @@ def masked_store(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, held: 
         builder.module, ir.FunctionType(ir.VoidType(), kinds), f"llvm.masked.store.{suffix(value.type)}.p0"
     )
     builder.call(function, [value, pointer, I32(bytes_of(value.type.element)), held])
-
-
-def suffix(vector: ir.VectorType) -> str:
-    """What LLVM appends to the name of an intrinsic for vectors of a type."""
-    kind = "i" if isinstance(vector.element, ir.IntType) else "f"
-    return f"v{vector.count}{kind}{8 * bytes_of(vector.element)}"

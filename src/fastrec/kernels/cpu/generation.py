@@ -20,7 +20,7 @@ from .atomic import claim, fetch_add, give_way, look, relax
 from .functions import exp
 from .jit import jit, kernel
 from .matrix import has_halves, multiply_rounded, pack_below, pack_panel, padded, pair, panel_width
-from .pairs import WORD, elements, factors_down
+from .pairs import elements, factors_down
 from .parallel import parallel
 from .random import HALF, LOW, ONE, U64, block
 from .threads import get_threads
@@ -205,7 +205,7 @@ def workers_of(cell):
         _, lengths, reading, moving, _, ended = rows
         outputs, hidden, cells = states
         sums, products, rooms, chances, ranks, ones = scratch
-        factors = rooms[worker]
+        own = sums[worker], products[worker], rooms[worker]
         layers, shortest = hidden.shape[1], lengths[0]
         for length in lengths:
             shortest = min(shortest, length)
@@ -215,20 +215,11 @@ def workers_of(cell):
             while look(done, 0) < (number + 1) * workers:
                 if claim(begun, part * APART, number):
                     if phase < layers:
-                        of_units = (
-                            reading,
-                            moving,
-                            outputs,
-                            hidden,
-                            cells,
-                            sums[worker],
-                            products[worker],
-                            factors,
-                        )
-                        step_units(part, workers, phase, t, net, *of_units)
+                        of_units = (reading, moving, outputs, hidden, cells)
+                        step_units(part, workers, phase, t, net, *of_units, *own)
                     elif phase == layers and (t + 1 >= shortest or net[0]):
                         top = hidden[(t + 1) % 2, layers - 1]
-                        step_logits(part, workers, moving, top, *readout, outputs, sums[worker], factors)
+                        step_logits(part, workers, moving, top, *readout, outputs, own[0], own[2])
                     elif phase > layers:
                         room = (chances[worker], ranks[worker], ones)
                         draw_rows(part, workers, t, rows, rule, outputs, room)
@@ -322,8 +313,7 @@ def generate(
     width = max(gates * unit, padded(o, W_out))
     sums, products = np.empty((workers, b * width), dtype), np.empty((workers, b * gates * unit), dtype)
     chances, ranks = np.empty((workers, o), np.int64), np.empty((workers, o), np.uint64)
-    words = (max(h, depth) + 1) // 2 if precision == "bf16" else 0
-    rooms = np.empty((workers, b, words), WORD if words else dtype)
+    rooms = np.empty((workers, b, max(h, depth)), own[0].dtype)
     scratch = (sums, products, rooms, chances, ranks, np.ones(o, np.int64))
     reading, moving, ended = tokens[:, 0].copy(), np.ones(b, np.bool_), np.zeros(APART, np.int64)
     rows = (tokens, lengths, reading, moving, drawn, ended)

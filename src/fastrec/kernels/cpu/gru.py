@@ -171,9 +171,7 @@ def gru_backward_rows(
             g_r, g_z, g_n, g_q = quarters(gates[net, row, t])
             d_n, d_r, d_z, d_q = quarters(d[s])
             k_r, k_z, k_n, k_q = quarters(d_gates[net, row, t])
-            last = state[net, row]
-            if t:
-                last = hidden[net, row, t - 1]
+            last = hidden[net, row, t - 1] if t else state[net, row]
             gru_back(
                 (g_r, g_z, g_n, g_q, last, d_row, carried),
                 (d_n, d_r, d_z, d_q, k_r, k_z, k_n, k_q, carried),

@@ -148,9 +148,7 @@ def lstm_backward_rows(
             g_i, g_f, g_g, g_o = quarters(gates[net, row, t])
             d_i, d_f, d_g, d_o = quarters(d[s])
             k_i, k_f, k_g, k_o = quarters(d_gates[net, row, t])
-            c, last = cells[net, row, t], state[net, row, h:]
-            if t:
-                last = cells[net, row, t - 1]
+            c, last = cells[net, row, t], cells[net, row, t - 1] if t else state[net, row, h:]
             lstm_back(
                 (g_i, g_f, g_g, g_o, c, last, d_row, carried, d_c[s]),
                 (d_i, d_f, d_g, d_o, k_i, k_f, k_g, k_o, d_c[s], carried),

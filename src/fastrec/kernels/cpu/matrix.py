@@ -254,7 +254,10 @@ def read_in_place(precision, outputs, *matrices):
 def pack_below(precision, first, columns, *matrices):
     """Columns of matrices (k, depth, ..), from the first on, packed one below the other."""
     if precision == "bf16":
-        matrices = (factors_down(np.concatenate(matrices, axis=1), precision),)
+        k, depth = len(matrices[0]), sum(W.shape[1] for W in matrices)
+        stacked = memory.empty((k, depth, matrices[0].shape[2]), matrices[0].dtype)
+        np.concatenate(matrices, axis=1, out=stacked)
+        matrices = (factors_down(stacked, precision),)
     panels = packed(matrices[0], sum(W.shape[1] for W in matrices), columns)
     offset = 0
     for W in matrices:

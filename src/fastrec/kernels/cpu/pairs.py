@@ -14,7 +14,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .elementwise import masked_load, masked_store
+from .. import memory
+from .elementwise import lanes_below, masked_load, masked_store
 from .jit import jit
 from .parallel import tasks
 from .simd import FEATURES, I16, I32, I64, constant, data, splat
@@ -70,12 +71,6 @@ def rounded(builder: ir.IRBuilder, numbers: ir.Value) -> ir.Value:
     return builder.zext(halves, ir.VectorType(I32, LANES))
 
 
-def lanes_below(builder: ir.IRBuilder, count: ir.Value) -> ir.Value:
-    """A mask of the lanes whose number is below a count."""
-    numbers = constant(I64, LANES, list(range(LANES)))
-    return builder.icmp_signed("<", numbers, splat(builder, count, LANES))
-
-
 @intrinsic
 def in_word(typingctx, array):
     """Numbers in an element of an array: 2 in a word, else 1."""
@@ -116,14 +111,14 @@ def round_row(typingctx, source, at, count, target, to):
                 masked_load(
                     builder,
                     builder.gep(start, [builder.add(begin, I64(part))]),
-                    lanes_below(builder, builder.sub(left, I64(part))),
+                    lanes_below(builder, builder.sub(left, I64(part)), LANES),
                 )
                 for part in (0, LANES)
             )
             words = rounded_pairs(builder, low, high)
             half = builder.lshr(builder.add(left, I64(1)), I64(1))
             place = builder.gep(end, [builder.lshr(begin, I64(1))])
-            masked_store(builder, words, place, lanes_below(builder, half))
+            masked_store(builder, words, place, lanes_below(builder, half, LANES))
         return context.get_dummy_value()
 
     i = types.int64
@@ -143,7 +138,7 @@ def round_rows(typingctx, source, at, below, count, target, to):
         there = builder.icmp_signed(">=", args[2], I64(0))
         below = builder.select(there, args[2], args[1])
         with cgutils.for_range_slice(builder, I64(0), args[3], I64(LANES), inc=True) as (begin, _):
-            held = lanes_below(builder, builder.sub(args[3], begin))
+            held = lanes_below(builder, builder.sub(args[3], begin), LANES)
             also = builder.and_(held, splat(builder, there, LANES))
             first, second = (
                 rounded(builder, masked_load(builder, builder.gep(start, [builder.add(row, begin)]), mask))
@@ -184,7 +179,7 @@ def factors_down(W, precision):
     """W (k, rows, columns) as it is, or its words along the columns for "bf16"."""
     if precision != "bf16":
         return W
-    words = np.empty((W.shape[0], (W.shape[1] + 1) // 2, W.shape[2]), WORD)
+    words = memory.empty((W.shape[0], (W.shape[1] + 1) // 2, W.shape[2]), WORD)
     pair_down(W, words)
     return words
 
@@ -193,6 +188,6 @@ def factors_across(W, precision):
     """W (k, rows, columns) as it is, or its words along the rows for "bf16"."""
     if precision != "bf16":
         return W
-    words = np.empty((*W.shape[:2], (W.shape[2] + 1) // 2), WORD)
+    words = memory.empty((*W.shape[:2], (W.shape[2] + 1) // 2), WORD)
     pair_across(W, words)
     return words

@@ -94,11 +94,16 @@ def store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value) -> None:
     stored.align = bytes_of(pointer.type.pointee)
 
 
+def suffix(type: ir.Type) -> str:
+    """What LLVM appends to the name of an intrinsic for values of a type."""
+    lanes, element = (f"v{type.count}", type.element) if isinstance(type, ir.VectorType) else ("", type)
+    return f"{lanes}{'i' if isinstance(element, ir.IntType) else 'f'}{8 * bytes_of(element)}"
+
+
 def call_vector(builder: ir.IRBuilder, name: str, value: ir.Value, result: ir.Type | None = None) -> ir.Value:
     """Call the LLVM intrinsic `name` on one vector."""
-    suffix = f"v{value.type.count}i{value.type.element.width}"
     function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(result or value.type, [value.type]), f"{name}.{suffix}"
+        builder.module, ir.FunctionType(result or value.type, [value.type]), f"{name}.{suffix(value.type)}"
     )
     return builder.call(function, [value])
 

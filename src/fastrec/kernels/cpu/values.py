@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from .simd import FEATURES
+from .simd import FEATURES, suffix
 
 
 class Value:
@@ -70,10 +70,8 @@ def constant(kind: ir.Type, number: Any) -> ir.Constant:
 def call(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
     """Call the LLVM intrinsic `name` on floats or vectors of floats, all of one type."""
     kind = values[0].type
-    lanes, element = (f"v{kind.count}", kind.element) if isinstance(kind, ir.VectorType) else ("", kind)
-    suffix = f"{lanes}f{32 if isinstance(element, ir.FloatType) else 64}"
     function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, [kind] * len(values)), f"llvm.{name}.{suffix}"
+        builder.module, ir.FunctionType(kind, [kind] * len(values)), f"llvm.{name}.{suffix(kind)}"
     )
     return builder.call(function, values)
 
