@@ -25,12 +25,13 @@ ORDER     sweep          load p, or 0  two 64-bit sort keys; the order is their 
 DERIVE    0              0             a key for another purpose (block, network: its number)
 SAMPLE    row            0             two 64-bit draws, each for a token
 DROPOUT   row t + step   layer         eight 16-bit draws, each for a unit, low bits first
+BIASED    pattern        0             two 64-bit draws, each for a unit of a biased pattern
 ========= ============== ============= ====================================================
 """
 
 from __future__ import annotations
 
-PATTERN, CORRUPT, ORDER, DERIVE, SAMPLE, DROPOUT = 1, 2, 3, 4, 5, 6
+PATTERN, CORRUPT, ORDER, DERIVE, SAMPLE, DROPOUT, BIASED = 1, 2, 3, 4, 5, 6, 7
 TANH, RELU, LOGISTIC = 0, 1, 2
 ACTIVATIONS = ("tanh", "relu", "logistic")
 

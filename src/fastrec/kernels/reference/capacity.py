@@ -67,7 +67,7 @@ def recalled(
     s[corruption(key, mu, trial, p, flips, len(s))] *= -1
     if not synchronous:
         for flipped in descend(w, s, key, trial, p, np.empty((0, len(s)), dtype=np.int32), max_sweeps):
-            if flipped == 0:
+            if not flipped:
                 return bool((s == memory).all())
         return False
     for _ in range(max_sweeps):

@@ -20,6 +20,15 @@ def local_fields(
         fields -= (p * spins(states, n)).astype(fields.dtype)
 
 
+def signed_sums(units: np.ndarray, values: np.ndarray, bound: int, sums: np.ndarray) -> None:
+    """Fill sums (k, b, n) int32 or int64 with X' v: sum_mu v_mu x_mu_i from units (k, n, u).
+
+    values (k, b, p) int32 are from -bound to bound.  So fields follow from overlaps, and couplings from
+    the strengths with which patterns are embedded in them.
+    """
+    sums[:] = values.astype(np.int64) @ spins(units, values.shape[2]).swapaxes(1, 2)
+
+
 def local_fields_weights(weights: np.ndarray, states: np.ndarray, fields: np.ndarray) -> None:
     """Fill fields (k, b, n) int32 or int64 with W s from weights (k, n, n)."""
     fields[:] = spins(states, weights.shape[1]) @ weights.astype(np.int64).swapaxes(1, 2)

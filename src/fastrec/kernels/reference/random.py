@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import CORRUPT, ORDER, PATTERN
+from .. import BIASED, CORRUPT, ORDER, PATTERN
+from .packing import pack
 
 MULTIPLIER = np.array([0xD2511F53, 0xCD9E8D57], dtype=np.uint64)
 WEYL = np.array([0x9E3779B9, 0xBB67AE85], dtype=np.uint64)
@@ -48,6 +49,15 @@ def random_patterns(key: int, first: int, n: int, packed: np.ndarray) -> None:
             packed[network, mu] = draws(key, w, mu, first + network, PATTERN, 0)
     if n % 64:
         packed[..., -1] &= np.uint64((1 << n % 64) - 1)
+
+
+def biased_patterns(key: int, first: int, n: int, threshold: int, packed: np.ndarray) -> None:
+    """`random_patterns` whose units are +1 where a 64-bit draw is below threshold, a uint64."""
+    k, p, _ = packed.shape
+    for network in range(k):
+        for mu in range(p):
+            below = draws(key, n, mu, first + network, BIASED, 0) < np.uint64(threshold)
+            pack(below[None], packed[network, mu][None])
 
 
 def random_order(key: int, network: int, step: int, sweep: int, order: np.ndarray) -> None:

@@ -20,21 +20,31 @@ def descend(
     order: np.ndarray,
     limit: int,
     first_sweep: int = 0,
-) -> Iterator[int]:
-    """Asynchronous sweeps over s (n,) in place; yields the flips of each, ends after the last allowed."""
+    thresholds: np.ndarray | int = 0,
+    held: np.ndarray | bool = False,
+) -> Iterator[list[int]]:
+    """Asynchronous sweeps over s (n,) in place, of which units held (n,) keep their states.
+
+    Yields the units that flip in each sweep, and ends after the last allowed.
+    """
+    thresholds, held = np.broadcast_to(thresholds, s.shape), np.broadcast_to(held, s.shape)
     sweep_order = np.empty(len(s), dtype=np.int32)
     for sweep in range(first_sweep, first_sweep + limit):
         if len(order):
             sweep_order = order[sweep % len(order)]
         else:
             random_order(key, network, step, sweep, sweep_order)
-        flips = 0
+        flipped = []
         for i in sweep_order:
-            field = w[i] @ s
-            if field * s[i] < 0:
+            if (w[i] @ s - thresholds[i]) * s[i] < 0 and not held[i]:
                 s[i] = -s[i]
-                flips += 1
-        yield flips
+                flipped.append(int(i))
+        yield flipped
+
+
+def form(w: np.ndarray, thresholds: np.ndarray, s: np.ndarray) -> int:
+    """s'W s - 2 thresholds's, of which the energy is -1/2n."""
+    return int(s @ w @ s - 2 * thresholds @ s)
 
 
 def recall_async_weights(
@@ -42,74 +52,109 @@ def recall_async_weights(
     order: np.ndarray,
     first_sweep: int,
     weights: np.ndarray,
+    columns: np.ndarray,
+    thresholds: np.ndarray,
+    clamped: np.ndarray,
     max_sweeps: int,
     states: np.ndarray,
     converged: np.ndarray,
     sweeps: np.ndarray,
     flips: np.ndarray,
     forms: np.ndarray,
+    trail: np.ndarray,
+    turns: np.ndarray,
 ) -> None:
-    """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n).
+    """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n) of any symmetry.
+
+    columns (k, n, n) is the transpose of weights, the same array where they are symmetric.  A unit takes the
+    sign of its field less its threshold; thresholds (k, n) are int32 or int64, of which the caller chooses
+    one that holds twice the sum of |W_ij| over j and of the threshold.  Units with a 1 in clamped (k, b, w)
+    are not updated; its last axis may be 0: none are.
 
     The sweeps are numbered from first_sweep.  order (r, n) int32 holds their orders, sweep t has row t mod r;
     with r = 0 each sweep draws a random one, the same for all rows and networks.  A row stops after a sweep
-    without a flip: converged (k, b) bool, sweeps (k, b) int32 with that last one, flips (k, b) int64.  forms
-    (k, b, max_sweeps + 1) int64 gets s'W s at the start and after each sweep, up to the stop; its last axis
-    may be 0: none recorded.
+    without a flip: converged (k, b) bool, sweeps (k, b) int32 with that last one, flips (k, b) int64.
+
+    Recorded is what has room; up to the stop, the rest is left as it is.  forms (k, b, max_sweeps + 1 or 0)
+    int64 gets s'W s - 2 thresholds's at the start and after each sweep, trail (k, b, max_sweeps + 1 or 0, w)
+    the states, and turns (k, b, f, 2) int32 of the first f flips the sweep, from 0 on, and the unit.
     """
     k, b, _ = states.shape
     n = weights.shape[1]
     converged[:], sweeps[:], flips[:] = False, 0, 0
     for network in range(k):
-        w = weights[network].astype(np.int64)
+        w, t = weights[network].astype(np.int64), thresholds[network].astype(np.int64)
         for row in range(b):
             s = spins(states[network, row], n)
-            record = forms[network, row]
-            record[:1] = s @ w @ s
-            for flipped in descend(w, s, key, 0, 0, order, max_sweeps, first_sweep):
+            held = clamped.shape[2] > 0 and spins(clamped[network, row], n) > 0
+            record(w, t, s, 0, forms[network, row], trail[network, row])
+            for flipped in descend(w, s, key, 0, 0, order, max_sweeps, first_sweep, t, held):
+                room = turns[network, row, flips[network, row] :][: len(flipped)]
+                room[:, 0], room[:, 1] = sweeps[network, row], flipped[: len(room)]
                 sweeps[network, row] += 1
-                flips[network, row] += flipped
-                record[sweeps[network, row] : sweeps[network, row] + 1] = s @ w @ s
-                if flipped == 0:
+                flips[network, row] += len(flipped)
+                record(w, t, s, sweeps[network, row], forms[network, row], trail[network, row])
+                if not flipped:
                     converged[network, row] = True
                     break
             pack(s[None], states[network, row][None])
 
 
+def record(
+    w: np.ndarray, thresholds: np.ndarray, s: np.ndarray, sweep: int, forms: np.ndarray, trail: np.ndarray
+) -> None:
+    """Put the form and the states s (n,) after so many sweeps into forms (r,) and trail (r, w)."""
+    forms[sweep : sweep + 1] = form(w, thresholds, s)
+    if len(trail):
+        pack(s[None], trail[sweep][None])
+
+
 def recall_sync_weights(
     weights: np.ndarray,
+    columns: np.ndarray,
+    thresholds: np.ndarray,
+    clamped: np.ndarray,
     max_sweeps: int,
     states: np.ndarray,
     period: np.ndarray,
     sweeps: np.ndarray,
     flips: np.ndarray,
     forms: np.ndarray,
+    trail: np.ndarray,
 ) -> None:
-    """Synchronous recall, states (k, b, w) in place, with couplings weights (k, n, n).
+    """Synchronous recall, states (k, b, w) in place, with couplings weights (k, n, n) of any symmetry.
 
-    period (k, b) int32 is 1 at a fixed point, 2 when the state equals the one two steps before (symmetric
-    couplings allow no longer cycle: Bruck 1990), 0 when max_sweeps ended it; the others as in
-    `recall_async_weights`, a sweep being one step of all units.
+    A sweep is one step of all units.  A row stops when its state equals the one before, the one two steps
+    before, or, for longer cycles, which symmetric couplings do not have (Bruck 1990), the one kept for
+    Brent's search: that after 1, 2, 4, ... steps, the last of them.  period (k, b) int32 is the number of
+    steps back to it, 0 when max_sweeps ended the row; the others as in `recall_async_weights`.
+
+    R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20, 176 (1980).
     """
     k, b, _ = states.shape
     n = weights.shape[1]
     period[:], sweeps[:], flips[:] = 0, 0, 0
     for network in range(k):
-        w = weights[network].astype(np.int64)
+        w, t = weights[network].astype(np.int64), thresholds[network].astype(np.int64)
         for row in range(b):
-            s, before = spins(states[network, row], n), None
-            record = forms[network, row]
-            record[:1] = s @ w @ s
+            s, before, kept, kept_at = spins(states[network, row], n), None, None, 0
+            held = clamped.shape[2] > 0 and spins(clamped[network, row], n) > 0
+            record(w, t, s, 0, forms[network, row], trail[network, row])
             while sweeps[network, row] < max_sweeps and not period[network, row]:
-                new = np.where(w @ s == 0, s, np.sign(w @ s))
+                new = np.where((w @ s == t) | held, s, np.sign(w @ s - t))
+                sweeps[network, row] += 1
+                step = sweeps[network, row]
+                flips[network, row] += (new != s).sum()
                 if (new == s).all():
                     period[network, row] = 1
                 elif before is not None and (new == before).all():
                     period[network, row] = 2
-                sweeps[network, row] += 1
-                flips[network, row] += (new != s).sum()
+                elif kept is not None and (new == kept).all():
+                    period[network, row] = step - kept_at
+                if step & (step - 1) == 0:
+                    kept, kept_at = new, step
                 s, before = new, s
-                record[sweeps[network, row] : sweeps[network, row] + 1] = s @ w @ s
+                record(w, t, s, step, forms[network, row], trail[network, row])
             pack(s[None], states[network, row][None])
 
 
@@ -131,8 +176,11 @@ def recall_async(
     k, n, _ = units.shape
     weights = np.empty((k, n, n), dtype=np.int64)
     couplings(units, packed.shape[1], self_coupling, weights)
+    given = (weights, weights, *nothing_more(weights, states))
+    turns = np.empty((*states.shape[:2], 0, 2), dtype=np.int32)
+    recorded = (forms, states[:, :, None][:, :, :0], turns)
     recall_async_weights(
-        key, order, first_sweep, weights, max_sweeps, states, converged, sweeps, flips, forms
+        key, order, first_sweep, *given, max_sweeps, states, converged, sweeps, flips, *recorded
     )
 
 
@@ -151,4 +199,12 @@ def recall_sync(
     k, n, _ = units.shape
     weights = np.empty((k, n, n), dtype=np.int64)
     couplings(units, packed.shape[1], self_coupling, weights)
-    recall_sync_weights(weights, max_sweeps, states, period, sweeps, flips, forms)
+    given = (weights, weights, *nothing_more(weights, states))
+    recall_sync_weights(
+        *given, max_sweeps, states, period, sweeps, flips, forms, states[:, :, None][:, :, :0]
+    )
+
+
+def nothing_more(weights: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds of 0 and no clamped units."""
+    return np.zeros(weights.shape[:2], dtype=np.int64), states[:, :, :0]
