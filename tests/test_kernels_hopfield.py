@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from fastrec.backend import kernels, unavailable_reason
 from fastrec.kernels import CORRUPT, ORDER, PATTERN, words
-from fastrec.kernels.cpu.fields import field_type
 
 KEY = np.uint64(0x9E3779B97F4A7C15)
 SIZES = (1, 2, 63, 64, 65, 127, 128, 129, 200, 1000)
@@ -314,7 +313,14 @@ def check_recall(
     else:
         orders = None if order is None else np.roll(order, -first_sweep, axis=0).tolist()
     expected = recall_by_loop(case, orders, max_sweeps)
-    inputs = (case.packed, case.units, self_coupling) if dtype is None else (case.w.astype(dtype),)
+    inputs: tuple[Any, ...] = (case.packed, case.units, self_coupling)
+    more: tuple[Any, ...] = ()
+    if dtype is not None:
+        weights = case.w.astype(dtype)
+        thresholds = np.zeros((k, n), np.int64 if np.dtype(dtype).itemsize > 4 else np.int32)
+        inputs = (weights, weights, thresholds, np.empty((k, b, 0), np.uint64))
+        more = (np.empty((k, b, 0, words(n)), np.uint64), np.empty((k, b, 0, 2), np.int32))
+        more = more[: 1 if order is None else 2]
     name = ("recall_sync" if order is None else "recall_async") + ("" if dtype is None else "_weights")
     for recorded in (max_sweeps + 1, 0):
         states, stop = to_words(case.s), garbage((k, b), np.int32 if order is None else bool)
@@ -324,7 +330,7 @@ def check_recall(
             garbage((k, b, recorded), np.int64),
         )
         start = () if order is None else (KEY, order, first_sweep)
-        getattr(module, name)(*start, *inputs, max_sweeps, states, stop, sweeps, flips, forms)
+        getattr(module, name)(*start, *inputs, max_sweeps, states, stop, sweeps, flips, forms, *more)
         assert np.array_equal(states, to_words(expected[0]))
         assert np.array_equal(stop, expected[1])
         assert np.array_equal(sweeps, expected[2])
@@ -357,23 +363,6 @@ def test_recall_sync(
     case = Case(k, b, n, p, self_coupling)
     check_recall(module, case, self_coupling, None, 50, dtype)
     check_recall(module, case, self_coupling, None, 2, dtype)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "n", "held"),
-    [
-        (np.int8, 2**24 - 1, np.int32),
-        (np.int8, 2**24, np.int64),
-        (np.int16, 2**16 - 1, np.int32),
-        (np.int16, 2**16, np.int64),
-        (np.int32, 1, np.int64),
-        (np.int64, 1, np.int64),
-    ],
-)
-def test_fields_hold_sums_of_the_largest_couplings(dtype: type, n: int, held: type) -> None:
-    weights = np.lib.stride_tricks.as_strided(np.zeros(1, dtype), (1, n, n), (0, 0, 0))
-    assert field_type(weights) is held
-    assert (n * -int(np.iinfo(dtype).min) <= np.iinfo(np.int32).max) == (held is np.int32)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
