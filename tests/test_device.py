@@ -68,6 +68,24 @@ class TestStates:
     def test_unsigned(self, cp: Any) -> None:
         same([check_states("x", cp.ones((2, 3), dtype=np.uint8))], [np.ones((2, 3), dtype=np.int8)])
 
+    @pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i8", "f2", "f8"])
+    def test_zeros_and_ones(self, cp: Any, gpu: str, dtype: str) -> None:
+        x = spins(0, 3, 70)
+        given = cp.asarray((x > 0).astype(dtype))
+        with crossing(waits=dtype != "?"):
+            states = check_states("x", given, coding="01")
+        same([states], [x])
+        packed = fastrec.pack(given, backend=gpu, coding="01")
+        flipped = fastrec.corrupt(given, 9, seed=1, backend=gpu, coding="01")
+        same([2 * flipped - 1], [fastrec.corrupt(x, 9, seed=1)])
+        same([given, packed.unpack("01")], [(x > 0).astype(dtype), (x > 0).astype(np.int8)])
+        for value in ([1, -1], [2, 0], [0, 0.5], [0, np.nan]):
+            with pytest.raises(ValueError, match=r"^x holds ") as expected:
+                check_states("x", np.array(value), coding="01")
+            with pytest.raises(ValueError, match=r"^x holds ") as found:
+                check_states("x", cp.array(value), coding="01")
+            assert str(found.value) == str(expected.value)
+
     @pytest.mark.parametrize(
         "value",
         [
@@ -79,6 +97,7 @@ class TestStates:
             np.array([1, np.nan, -1]),
             np.array([1, -1, -np.inf], dtype=np.float16),
             np.array([[1, 1, 1], [1, 0.1, -1]], dtype=np.float32),
+            np.array([[1, 1, 1], [1, 0, -1]]),
             np.array([1j, 1, 1]),
             np.array(1),
             np.empty((0, 7)),

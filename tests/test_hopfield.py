@@ -65,6 +65,89 @@ class TestStates:
         assert np.array_equal(check_states("x", x > 0), x)
         assert np.array_equal(check_states("x", x.tolist()), x)
 
+    def test_objects(self) -> None:
+        x = spins(0, 3, 70)
+        for numbers in (x, x.astype(float), x > 0):
+            assert np.array_equal(check_states("x", numbers.astype(object)), x)
+            assert np.array_equal(check_states("x", np.array(numbers.tolist(), object)), x)
+
+    @pytest.mark.parametrize("dtype", ["Int64", "Int8", "UInt8", "Float32", "boolean"])
+    def test_nullable_columns(self, dtype: str) -> None:
+        pandas = pytest.importorskip("pandas")
+        x = spins(1, 5, 8)
+        bits = pandas.DataFrame((x > 0).astype(int)).astype(dtype)
+        coding = "+-1" if dtype == "boolean" else "01"
+        assert np.array_equal(check_states("x", bits, coding=coding), x)
+        assert np.array_equal(check_states("x", bits[0], coding=coding), x[:, 0])
+        assert np.array_equal(check_states("x", bits.astype(object), coding=coding), x)
+        bits.iloc[2, 3] = pandas.NA
+        for holed, at in ((bits, r"\[2, 3\]"), (bits[3], r"\[2\]"), (bits.astype(object), r"\[2, 3\]")):
+            with pytest.raises(ValueError, match=rf"x holds (nan|<NA>) at {at}, where a value is missing"):
+                check_states("x", holed, coding=coding)
+
+    @pytest.mark.parametrize(
+        "dtype", [bool, np.int8, np.uint8, np.int64, np.float16, np.float64, ">i4", object]
+    )
+    def test_zeros_and_ones(self, backend: str, dtype: str) -> None:
+        x = spins(0, 3, 70)
+        bits = (x > 0).astype(dtype)
+        before = bits.copy()
+        assert np.array_equal(check_states("x", bits, coding="01"), x)
+        packed = fastrec.pack(bits, backend=backend, coding="01")
+        assert np.array_equal(packed.words, fastrec.pack(x).words)
+        flipped = fastrec.corrupt(bits, 9, seed=1, backend=backend, coding="01")
+        assert flipped.dtype == np.int8
+        assert np.array_equal(2 * flipped - 1, fastrec.corrupt(x, 9, seed=1, backend="reference"))
+        assert np.array_equal(fastrec.overlaps(bits, packed, backend, coding="01"), fastrec.overlaps(x, x))
+        assert np.array_equal(packed.unpack("01"), x > 0)
+        assert packed.unpack("01").dtype == np.int8
+        assert np.array_equal(bits, before)
+        for some in ({}, {"networks": 2}):
+            drawn = fastrec.random_patterns(3, 70, seed=1, backend=backend, coding="01", **some)
+            assert drawn.dtype == np.int8
+            assert np.array_equal(2 * drawn - 1, fastrec.random_patterns(3, 70, seed=1, **some))
+        words = fastrec.random_patterns(3, 70, seed=1, packed=True, coding="01").words
+        assert np.array_equal(words, fastrec.random_patterns(3, 70, seed=1, packed=True).words)
+        again = fastrec.corrupt(packed, 9, seed=1, coding="01")
+        assert np.array_equal(again.words, fastrec.pack(flipped, coding="01").words)
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            (
+                [1, -1],
+                r"at \[1\]; states are 0 and 1 \(or bool\) with coding=\"01\": give coding=\"\+-1\" for",
+            ),
+            ([[0, 1], [2, -1]], r"holds 2 at \[1, 0\]; states are 0 and 1 \(or bool\) with coding=\"01\"$"),
+            ([0.0, 0.5], r"holds 0.5 at \[1\]"),
+            ([-0.25, 0.0], r"holds -0.25 at \[0\]"),
+            ([1.0, np.nan], r"holds nan at \[1\], where a value is missing"),
+            ([0, np.inf], r"holds inf at \[1\]"),
+            (np.array([1, 255], np.uint8), r"holds 255 at \[1\]"),
+            (["0", "1"], "has dtype <U1; states are 0 and 1"),
+        ],
+    )
+    def test_other_than_zeros_and_ones(self, value: object, message: str) -> None:
+        for call in (
+            lambda: fastrec.pack(value, coding="01"),
+            lambda: fastrec.corrupt(value, 1, coding="01"),
+            lambda: fastrec.overlaps(value, [1, 0], coding="01"),
+        ):
+            with pytest.raises(ValueError, match=f"^(states|a) {message}" if "dtype" in message else message):
+                call()
+
+    def test_codings(self) -> None:
+        packed = fastrec.pack([1, -1])
+        for call in (
+            lambda: fastrec.pack([1, -1], coding="0/1"),
+            lambda: fastrec.corrupt(packed, 1, coding="0/1"),
+            lambda: fastrec.overlaps(packed, packed, coding="0/1"),
+            lambda: fastrec.random_patterns(1, 2, packed=True, coding="0/1"),
+            lambda: packed.unpack("0/1"),
+        ):
+            with pytest.raises(ValueError, match=r"^coding is '0/1'; it must be \"\+-1\" or \"01\"$"):
+                call()
+
     def test_int8_is_not_copied(self) -> None:
         x = spins(0, 3, 70)
         assert np.shares_memory(check_states("x", x[:, ::2]), x)
@@ -74,10 +157,12 @@ class TestStates:
         [
             (
                 [[1, 0, 1]],
-                r"probes holds 0 at \[0, 1\]; states are \+1 and -1 \(map 0/1 with 2\*x-1 or pass bool\)",
+                r"probes holds 0 at \[0, 1\]; states are \+1 and -1 \(or bool\): give coding=\"01\" for",
             ),
+            ([[1, 0, -1]], r"probes holds 0 at \[0, 1\]; .*: recall\(\.\.\., unknown=0\) takes"),
+            ([1, 0, 2], r"probes holds 0 at \[1\]; states are \+1 and -1 \(or bool\)$"),
             ([1, 2, 1], r"probes holds 2 at \[1\]"),
-            ([1.0, np.nan, -1], r"probes holds nan at \[1\]"),
+            ([1.0, np.nan, -1], r"probes holds nan at \[1\], where a value is missing; fill it, as .fillna"),
             ([1.0, -1, -np.inf], r"probes holds -inf at \[2\]"),
             ([1.0, 0.5, -1], r"probes holds 0.5 at \[1\]"),
             (np.array([1, 255, 1], dtype=np.uint8), r"probes holds 255 at \[1\]"),
@@ -86,7 +171,16 @@ class TestStates:
             (1, "probes is the single value 1"),
             (np.empty((0, 3)), r"probes is empty, shape \(0, 3\)"),
             (["a", "b", "c"], "probes has dtype <U1; states are"),
-            (np.array([1, -1, 1], dtype=object), r"probes has dtype object, .* probes.astype\(int\) or "),
+            ([1, None, True], r"probes holds None at \[1\], where a value is missing"),
+            ([[1, -1, 1], [1, -1, object]], r"probes holds <class 'object'> at \[1, 2\], which is no number"),
+            (
+                np.array([True, 1, 0], object),
+                r"probes holds 1 at \[1\] and True before; give bool or numbers",
+            ),
+            (np.array([1, -1, True], object), r"probes holds True at \[2\] and 1 before"),
+            (np.array([1, 0.0, 1], object), r"probes holds 0.0 at \[1\]; .*: give coding=\"01\""),
+            (np.array([1, np.nan, 1], object), r"probes holds nan at \[1\], where"),
+            (np.array([1, 10**400, 1], object), r"probes holds an integer beyond 1e308"),
             (
                 np.ma.array([1, -1, 1], mask=[0, 1, 0]),
                 r"probes has 1 masked entries; .* probes.filled\(1\) does",
