@@ -283,7 +283,7 @@ class TestNetwork:
             network.forget(patterns)
             host.forget(move(patterns, "cpu"))
         assert backend_of(network._stored.buffer) == "gpu"
-        assert np.array_equal(network.patterns(), host.patterns())
+        assert np.array_equal(network.patterns, host.patterns)
         assert np.array_equal(network.couplings(), host.couplings())
         with pytest.raises(ValueError, match="is not stored"):
             network.forget(cp.asarray(more[..., :1, :]))
@@ -293,7 +293,7 @@ class TestNetwork:
             assert first._stored.buffer.data.ptr == packed.words.data.ptr
 
     def test_patterns_move_with_the_backend(self, gpu: str, k: int | None) -> None:
-        x, probes = self.pair(gpu, k)[1].patterns(), self.pair(gpu, k)[2]
+        x, probes = self.pair(gpu, k)[1].patterns, self.pair(gpu, k)[2]
         network = HopfieldNetwork(70, representation="weights")
         expected = stored(x, backend="cpu").recall(probes, seed=0).states
         for turn, name in enumerate((gpu, "cpu", gpu, "reference", gpu)):
@@ -306,7 +306,7 @@ class TestNetwork:
                     == backend_of(network._stored.weights)
                 )
                 assert on_device(network._stored.buffer) == (name == gpu)
-                assert np.array_equal(network.patterns(), x[..., : 4 * turn + 4, :])
+                assert np.array_equal(network.patterns, x[..., : 4 * turn + 4, :])
                 assert isinstance(network.couplings(), np.ndarray)
         assert np.array_equal(network.recall(probes, seed=0).states, expected)
 
@@ -383,7 +383,7 @@ class TestMemory:
         network.store(fastrec.random_patterns(600, 2**20, packed=True, seed=0))
         free(10**6)
         with fastrec.use_backend(gpu), pytest.raises(ValueError, match=r"the stored patterns needs 78\.6 MB"):
-            network.patterns()
+            _ = network.patterns
         assert not on_device(network._stored.buffer)
 
     def test_capacity(self, gpu: str, free: Any) -> None:

@@ -22,6 +22,7 @@ from ..validation import (
     format_bytes,
     is_frozen,
     move_checked,
+    number,
     require_memory,
     require_unmasked,
     writable,
@@ -195,6 +196,7 @@ def random_patterns(
     *,
     packed: Literal[False] = False,
     coding: Coding = "+-1",
+    activity: float | None = None,
 ) -> NDArray[np.int8]: ...
 @overload
 def random_patterns(
@@ -206,6 +208,7 @@ def random_patterns(
     *,
     packed: Literal[True],
     coding: Coding = "+-1",
+    activity: float | None = None,
 ) -> PackedStates: ...
 def random_patterns(
     p: int,
@@ -216,8 +219,9 @@ def random_patterns(
     *,
     packed: bool = False,
     coding: Coding = "+-1",
+    activity: float | None = None,
 ) -> NDArray[np.int8] | PackedStates:
-    """Draw independent random patterns, each unit +1 or -1 with probability 1/2.
+    """Draw independent random patterns, each unit +1 or -1 with probability 1/2, or +1 with another one.
 
     Pattern mu of network t depends on seed, n, mu and t alone: fewer patterns or networks are the first ones
     of more.  Without a seed every call draws others.
@@ -241,6 +245,9 @@ def random_patterns(
         Return `PackedStates`, on the gpu with CuPy words.
     coding : str, default "+-1"
         "01" to write the same patterns as 1 and 0, where 0 stands for -1; packed ones are the same in both.
+    activity : float, optional
+        Probability of +1, above 0 and below 1, of sparse or otherwise biased patterns: a unit is +1 where a
+        64-bit draw is below 2^64 times it.  They come from another random stream than those without it.
 
     Returns
     -------
@@ -250,8 +257,8 @@ def random_patterns(
     Raises
     ------
     ValueError
-        If p, n or networks is not a positive integer, seed or coding not one of those above, or memory does
-        not suffice.
+        If p, n or networks is not a positive integer, seed, coding or activity not one of those above, or
+        memory does not suffice.
 
     Examples
     --------
@@ -269,7 +276,7 @@ def random_patterns(
     require_memory("random_patterns", packed_bytes, backend=name)
     if not packed:
         require_memory("random_patterns", k * p * n + packed_bytes)
-    array = draw_patterns(key, 0, k, p, n, name)
+    array = draw_patterns(key, 0, k, p, n, name, read_activity(activity))
     if networks is None:
         array = array[0]
     return PackedStates._of(array, n) if packed else to_coding(unpack_states(array, n, name, "cpu"), coding)
@@ -458,11 +465,29 @@ def as_flips(flips: Any, n: int) -> int:
     return round(float(flips) * n)
 
 
-def draw_patterns(key: np.uint64, first: int, k: int, p: int, n: int, backend: str) -> Any:
-    """Packed random patterns (k, p, w) of the networks first..first+k-1, where the backend computes."""
-    packed = array_module(backend).empty((k, p, words(n)), dtype=np.uint64)
-    kernels("hopfield", backend).random_patterns(key, first, n, packed)
+def draw_patterns(
+    key: np.uint64, first: int, k: int, p: int, n: int, backend: str, below: np.uint64 | None = None
+) -> Any:
+    """Packed random patterns (k, p, w) of the networks first..first+k-1, where the backend computes.
+
+    below: units are +1 where a draw is below it, see `read_activity`.
+    """
+    packed, module = (
+        array_module(backend).empty((k, p, words(n)), dtype=np.uint64),
+        kernels("hopfield", backend),
+    )
+    if below is None:
+        module.random_patterns(key, first, n, packed)
+    else:
+        module.biased_patterns(key, first, n, below, packed)
     return packed
+
+
+def read_activity(activity: Any) -> np.uint64 | None:
+    """What 64-bit draws of active units are below, of the argument `activity`; None as it is."""
+    if activity is None:
+        return None
+    return np.uint64(int(number("activity", activity, 0, 1) * 2.0**64))
 
 
 def read_coding(coding: Any) -> Coding:
