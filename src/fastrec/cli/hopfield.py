@@ -53,7 +53,7 @@ def capacity(
     update: UpdateOption = "async",
     max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
     max_patterns: Annotated[
-        int | None, typer.Option(help="Most memories to try.  [default: until success is below 1e-9]")
+        int | None, typer.Option(help="Most memories to try.", show_default="until success is below 1e-9")
     ] = None,
     seed: SeedOption = 0,
     backend: BackendOption = None,
