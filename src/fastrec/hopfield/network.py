@@ -71,10 +71,10 @@ BLOCK_OVERLAPS = 2**26  # overlaps (int32) held at a time where they are only a 
 class HopfieldNetwork:
     """A network of n binary units with symmetric or other couplings, an associative memory.
 
-    By Hebb's rule the couplings W are the sum of the outer products of the stored patterns, unscaled integers;
-    the usual factor 1/n does not change the sign of a local field.  The other rules give integers too, of a
-    stated `scale`.  Everything is computed exactly: the same patterns and seed give the same bits on every
-    backend, machine and number of threads (with one exception, see `exact_rule`).
+    By Hebb's rule the couplings W are the sum of the outer products of the stored patterns, unscaled
+    integers; the usual factor 1/n does not change the sign of a local field.  The other rules give integers
+    too, of a stated `scale`.  Everything is computed exactly: the same patterns and seed give the same bits
+    on every backend, machine and number of threads (with one exception, see `exact_rule`).
 
     Parameters
     ----------
@@ -112,7 +112,8 @@ class HopfieldNetwork:
     coding : str, default "+-1"
         "01" if arrays of states are written as 1 and 0, where 0 stands for -1.  The dynamics is the same.
     shape : sequence of int, optional
-        Shape of a picture of n units: states may then be (..., *shape) in place of (..., n), and come back so.
+        Shape of a picture of n units: states may then be (..., *shape) in place of (..., n), and are
+        returned so.
 
     Raises
     ------

@@ -49,6 +49,8 @@ class RecallResult(Displayed):
     energies : ndarray of float64 or None
         With "energy" in ``record=`` the energy at the start and after each sweep, or flip with
         ``by="update"``, along the last axis; nan once a row has stopped.
+    seed : int or None
+        The seed of the random orders, so that a recall can be repeated or go on; None where none was drawn.
     overlaps : ndarray of float64 or None
         With "overlap" the overlaps with the p stored patterns at the same times, along the last two axes.
     trajectory : ndarray of int8, PackedStates or None
@@ -57,8 +59,6 @@ class RecallResult(Displayed):
     turns : ndarray of int32 or None
         With ``by="update"`` the sweep, from 0 on, and the unit of each flip, along the last two axes; -1 once
         a row has stopped.
-    seed : int or None
-        The seed of the random orders, so that a recall can be repeated or go on; None where none was drawn.
 
     Examples
     --------

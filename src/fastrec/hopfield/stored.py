@@ -14,9 +14,9 @@ from ..kernels import words
 from ..validation import move_checked, require_memory
 from .recall import narrowest
 from .rules.rule import Learnt, Rule
-from .states import unpack_states
+from .states import DEVICE_CHUNK, unpack_states
 
-CHUNK = 2**22  # couplings whose sizes are summed at once
+CHUNK = 2**16  # couplings whose sizes are summed at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +69,9 @@ class Couplings:
         return replace(self, weights=weights, columns=columns, thresholds=move(self.thresholds, backend))
 
 
-def complete(setting: Setting, learnt: Learnt, backend: str, bound: int | None = None) -> Couplings:
-    """Couplings of what a rule gives; bound: what no sum of the sizes of a row exceeds, if it is known."""
-    xp, weights = array_module(backend), learnt.weights
+def complete(setting: Setting, learnt: Learnt, backend: str) -> Couplings:
+    """Couplings of what a rule gives."""
+    xp, weights, bound = array_module(backend), learnt.weights, learnt.bound
     k, n, _ = weights.shape
     if bound is None:
         largest, bound = sizes(weights)
@@ -94,7 +94,7 @@ def sizes(weights: Any) -> tuple[int, int]:
     """The largest |W_ij| of weights (k, n, n), and the largest sum of them in a row."""
     largest = total = 0
     rows = weights.reshape(-1, weights.shape[2])
-    step = max(1, CHUNK // weights.shape[2])
+    step = max(1, (CHUNK if isinstance(weights, np.ndarray) else DEVICE_CHUNK) // weights.shape[2])
     for i in range(0, len(rows), step):
         size = abs(rows[i : i + step].astype(np.int64))
         largest, total = max(largest, int(size.max())), max(total, int(size.sum(axis=1).max()))
@@ -219,8 +219,7 @@ class StoredPatterns:
     def learn(self, backend: str) -> tuple[Couplings, dict[int, str]]:
         """The couplings by the rule, and why networks could not learn theirs, by number."""
         learnt = self.rule.learn(self, backend)
-        bound = self.n * int(abs(self.counts).sum()) if self.rule.pattern_space else None
-        return complete(self.setting, learnt, backend, bound), learnt.failed or {}
+        return complete(self.setting, learnt, backend), learnt.failed or {}
 
     def outer_products(self, backend: str, self_coupling: bool) -> Any:
         """The sums (k, n, n) of the outer products of the patterns, times their weights."""
@@ -243,10 +242,11 @@ class StoredPatterns:
 
     def embedded(self, backend: str, values: Any) -> Any:
         """sum_mu v_mu x_mu for values (k, rows, p): int32 or int64 (k, rows, n)."""
-        xp, largest, total = array_module(backend), *sizes(values)
+        xp, largest = array_module(backend), int(abs(values).max())
         if largest >= 2**29:
             raise ValueError(f"the rule has strengths of {largest}; they must stay below 2^29")
         values = xp.ascontiguousarray(values, dtype=np.int32)
+        total = sizes(values)[1]
         sums = xp.empty((*values.shape[:2], self.n), dtype=np.int32 if total < 2**31 else np.int64)
         require_memory("the couplings", sums.nbytes, backend=backend)
         kernels("hopfield", backend).signed_sums(self.units(backend), values, max(1, largest), sums)

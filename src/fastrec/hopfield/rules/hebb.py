@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 def learn(stored: StoredPatterns, backend: str) -> Learnt:
     """The sum of the outer products; its diagonal is the sum of the weights, or 0."""
-    return Learnt(stored.outer_products(backend, stored.setting.self_coupling))
+    weights = stored.outer_products(backend, stored.setting.self_coupling)
+    return Learnt(weights, bound=stored.n * int(abs(stored.counts).sum()))
 
 
 HEBB = Rule(

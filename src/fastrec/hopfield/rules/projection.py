@@ -6,6 +6,7 @@ last bits differ between machines, and W is rounded to multiples of 2^-22: from 
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..stored import StoredPatterns
 
 BITS = 22
-BLOCK = 256  # rows of a triangular system solved at once: most of the work are then products of matrices
+CACHED = 2**16  # couplings that are rounded at a time
 DEPENDENT = 1e-9  # of the square of a pattern: what may be left of it outside the space of the others
 
 
@@ -44,22 +45,17 @@ def learn(stored: StoredPatterns, backend: str) -> Learnt:
             )
             weights[t] = 0
             continue
-        solve_triangular(factor, x)
+        x = np.linalg.inv(factor) @ x
         projector = x.T @ x  # NumPy computes one triangle and mirrors it
-        projector *= 2.0**BITS
-        np.rint(projector, out=projector)
-        weights[t] = projector
+        for i in range(0, n, rows := max(1, CACHED // n)):
+            some = projector[i : i + rows]
+            some *= 2.0**BITS
+            weights[t, i : i + rows] = np.rint(some, out=some)
         if not stored.setting.self_coupling:
             np.fill_diagonal(weights[t], 0)
-    return Learnt(array_module(backend).asarray(weights), 2.0**BITS / n, failed=failed)
-
-
-def solve_triangular(factor: NDArray[np.float64], x: NDArray[np.float64]) -> None:
-    """Replace x (p, n) by L^-1 x for a lower triangular factor L (p, p)."""
-    for begin in range(0, len(x), BLOCK):
-        rows = slice(begin, begin + BLOCK)
-        x[rows] -= factor[rows, :begin] @ x[:begin]
-        x[rows] = np.linalg.solve(factor[rows, rows], x[rows])
+    # The squares of a row of a projector sum up to its diagonal element, at most 1.
+    bound = 2**BITS * (isqrt(n) + 1) + n
+    return Learnt(array_module(backend).asarray(weights), 2.0**BITS / n, failed=failed, bound=bound)
 
 
 def first_dependent(x: NDArray[np.float64]) -> int:

@@ -21,12 +21,16 @@ class Learnt:
         Thresholds that belong to the rule, used where the network has none of its own.
     failed : dict of int to str
         The networks that could not learn, each with the reason, one sentence.
+    bound : int, optional
+        What the sum of ``|W_ij|`` over a row never exceeds, where that is known; `weights` then has the dtype
+        it is to have.
     """
 
     weights: Any
     scale: float = 1.0
     thresholds: Any = None
     failed: dict[int, str] | None = None
+    bound: int | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ def learn(stored: StoredPatterns, backend: str) -> Learnt:
     kernels("hopfield", backend).storkey(
         packed, stored.units(backend), gram, xp.asarray(amplitudes), strengths
     )
+    if 4 * p * n * (largest := int(abs(strengths).max())) >= 2**53:
+        raise ValueError(
+            f"p = {p} patterns of n = {n} units give strengths of {largest}, of which sums overflow"
+        )
     weights = stored.embedded(backend, strengths.swapaxes(1, 2))
     weights += weights.swapaxes(1, 2).copy()
     weights[:, xp.arange(n), xp.arange(n)] = 0

@@ -9,9 +9,13 @@ import numpy as np
 
 from .arrays import copy, empty, fill, sum_first, zeros
 from .jit import jit
-from .packing import bit, unpack_row
+from .packing import bit, unpack
 from .parallel import tasks
-from .simd import masked_sum, popcount
+from .simd import masked_sum, masked_sums, popcount
+
+FIELDS = 4  # units, and states, whose fields are computed together: 16 sums fit the registers of AVX-512
+square_of_sums, single_sum = masked_sums(FIELDS, FIELDS), masked_sums(1, 1)
+SUMS = 1 << 20  # sums that are computed in floating point at a time
 
 
 @jit
@@ -26,10 +30,10 @@ def row_overlaps(packed, p, state, n, m):
 
 
 @jit
-def unit_field(units, i, u, bound, m, total):
-    """sum_mu m_mu x_mu_i of unit i of units (n, >= u), for m (64 u,) in -bound..bound of sum `total`."""
+def unit_field(units, i, u, n, m, total):
+    """sum_mu m_mu x_mu_i of unit i of units (n, >= u), with overlaps m (64 u,) and total their sum."""
     stride = units.shape[1]
-    span = max(1, (1 << 29) // bound)
+    span = max(1, (1 << 29) // n)
     if u <= span:
         return 2 * masked_sum(units, i * stride, u, m, 0) - total
     plus = 0
@@ -56,32 +60,37 @@ def padded_overlaps(m, u):
 
 
 @jit
-def weight_fields(weights, s, fields):
-    """Fill fields (rows, n) with weights (n, n) times the states s (rows, n) int8, in the fields' own type.
+def weight_fields(weights, states, fields):
+    """Fill fields (rows, n) with weights (n, n) times the packed states (rows, w), in the fields' own type.
 
-    Each line of the weights is read for all rows, by four of them at a time.
+    W s is twice the sum of W where s is +1, less the sum of all.  Four lines of the weights are read for four
+    rows at a time.
     """
-    rows, n = s.shape
-    number = fields.dtype.type
-    for i in range(n):
-        w, r = weights[i], 0
-        while r + 4 <= rows:
-            s0, s1, s2, s3 = s[r], s[r + 1], s[r + 2], s[r + 3]
-            f0 = f1 = f2 = f3 = number(0)
-            for j in range(n):
-                value = number(w[j])
-                f0 = number(f0 + value * number(s0[j]))
-                f1 = number(f1 + value * number(s1[j]))
-                f2 = number(f2 + value * number(s2[j]))
-                f3 = number(f3 + value * number(s3[j]))
-            fields[r, i], fields[r + 1, i], fields[r + 2, i], fields[r + 3, i] = f0, f1, f2, f3
-            r += 4
-        while r < rows:
-            s0, f0 = s[r], number(0)
-            for j in range(n):
-                f0 = number(f0 + number(w[j]) * number(s0[j]))
-            fields[r, i] = f0
-            r += 1
+    rows, n = fields.shape
+    number, whole = fields.dtype.type, n // 64
+    some = empty((FIELDS * FIELDS,), fields)
+    for i in range(0, n, FIELDS):
+        lines = min(FIELDS, n - i)
+        for r in range(0, rows, FIELDS):
+            columns = min(FIELDS, rows - r)
+            if lines == FIELDS and columns == FIELDS:
+                square_of_sums(weights, i, states, r, whole, some)
+            else:
+                for line in range(lines):
+                    for c in range(columns):
+                        single_sum(weights, i + line, states, r + c, whole, some[FIELDS * line + c :])
+            for line in range(lines):
+                for c in range(columns):
+                    fields[r + c, i + line] = number(2 * some[FIELDS * line + c])
+        for line in range(lines):
+            w, total = weights[i + line], number(0)
+            for j in range(64 * whole):
+                total = number(total + number(w[j]))
+            for r in range(rows):
+                field = number(fields[r, i + line] - total)
+                for j in range(64 * whole, n):
+                    field = number(field + number((2 * bit(states[r], j) - 1) * w[j]))
+                fields[r, i + line] = field
 
 
 @jit
@@ -112,25 +121,31 @@ def local_fields(row, units, states, m, self_coupling, fields):
         fields[network, r, i] = unit_field(units[network], i, u, n, m_row, total) - diagonal * s
 
 
-@tasks(lambda units, values, bound, sums: field_tasks(units, None, values, True, sums))
-def signed_sums(row, units, values, bound, sums):
-    """Fill sums (k, b, n) int32 or int64 with sum_mu v_mu x_mu_i from units (k, n, u): see the reference."""
-    _, b, p = values.shape
-    n, u = units.shape[1:]
-    network, r = row // b, row % b
-    v = padded_overlaps(values[network, r], u)
-    total = sum_first(v, p)
-    for i in range(n):
-        sums[network, r, i] = unit_field(units[network], i, u, bound, v, total)
+def signed_sums(units, values, bound, sums):
+    """Fill sums (k, b, n) int32 or int64 with sum_mu v_mu x_mu_i from units (k, n, u): see the reference.
+
+    Products of floating-point matrices of whole numbers, which are exact while all sums are below 2^24 or
+    2^53.
+    """
+    (k, b, p), n = values.shape, units.shape[1]
+    dtype = np.float32 if bound * p < 1 << 24 else np.float64
+    signs, x = np.empty((n, p), np.int8), np.empty((n, p), dtype)
+    rows = min(b, max(1, SUMS // max(n, p)))
+    product = np.empty((rows, n), dtype)
+    for network in range(k):
+        unpack(units[network], signs)
+        x[:] = signs
+        for first in range(0, b, rows):
+            some = values[network, first : first + rows]
+            np.matmul(some.astype(dtype), x.T, out=product[: len(some)])
+            sums[network, first : first + rows] = product[: len(some)]
 
 
 @tasks(lambda weights, states, fields: (fields.shape[0] * fields.shape[1], weights.shape[1] * fields.size))
 def local_fields_weights(row, weights, states, fields):
     """Fill fields (k, b, n) int32 or int64 with W s from weights (k, n, n)."""
-    network, r, n = row // fields.shape[1], row % fields.shape[1], weights.shape[1]
-    s = empty((1, n), np.int8)
-    unpack_row(states[network, r], s, 0)
-    weight_fields(weights[network], s, fields[network, r : r + 1])
+    network, r = row // fields.shape[1], row % fields.shape[1]
+    weight_fields(weights[network], states[network, r : r + 1], fields[network, r : r + 1])
 
 
 @tasks(lambda m, n, self_coupling, form: (form.size, m.size))

@@ -7,15 +7,17 @@ import math
 import numpy as np
 
 from .arrays import copy, empty, fill, zeros
-from .jit import jit
-from .packing import bit, unpack_row
+from .jit import jit, kernel
+from .packing import bit, unpack
 from .parallel import tasks
+
+FEW = 4  # patterns of Storkey's rule that are learnt one by one
 
 
 @jit
 def signed_total(values, signs):
-    """Sum of values (n,) int64, each times its sign, int8."""
-    total = 0
+    """Sum of values (n,) times signs (n,)."""
+    total = 0.0
     for i in range(len(values)):
         total += values[i] * signs[i]
     return total
@@ -23,37 +25,56 @@ def signed_total(values, signs):
 
 @jit
 def add_strengths(x, overlap, b, g, field):
-    """field (n,) int64 += overlap x + g b, with signs x and strengths b."""
+    """field (n,) += overlap x + g b, with signs x and strengths b."""
     for i in range(len(field)):
         field[i] += overlap * x[i] + g * b[i]
 
 
-def storkey_tasks(packed, units, gram, amplitudes, strengths):
-    """Networks, and for two patterns three additions of a unit, 4 a nanosecond."""
-    k, p, n = strengths.shape
-    return k, k * p * p * n * 3 / 8
-
-
-@tasks(storkey_tasks)
-def storkey(network, packed, units, gram, amplitudes, strengths):
+def storkey(packed, units, gram, amplitudes, strengths):
     """Storkey's rule: strengths (k, p, n) int64, see the reference.
 
-    The sums over earlier patterns make n p^2 / 2 steps, where couplings that are kept would take n^2 p.
+    The sums over earlier patterns make 3 n p^2 / 2 multiply-adds, where couplings that are kept would take
+    2 n^2 p, of which each reads and writes memory.  All but a few are products of float64 matrices of whole
+    numbers: exact in any order, as long as they stay below 2^53.
     """
-    p, n = strengths.shape[1:]
-    x, diagonal, field = empty((p, n), np.int8), zeros((n,), np.int64), empty((n,), np.int64)
-    for mu in range(p):
-        unpack_row(packed[network, mu], x, mu)
-        own, b = x[mu], strengths[network, mu]
-        fill(field, 0, 0)
-        for nu in range(mu):
-            earlier = strengths[network, nu]
-            overlap = signed_total(earlier, own)
-            add_strengths(x[nu], overlap, earlier, np.int64(gram[network, nu, mu]), field)
+    k, p, n = strengths.shape
+    x, b, fields = np.empty((p, n)), np.empty((p, n)), np.empty((p, n))
+    signs, diagonal, overlaps = np.empty((p, n), np.int8), np.empty(n), np.empty((p, p))
+
+    def learn(first, last):
+        """Learn some patterns, whose fields hold the sums over all earlier ones."""
+        if last - first <= FEW:
+            learn_patterns(first, last, x, overlaps, amplitudes, fields, diagonal, b)
+            return
+        middle = (first + last) // 2
+        learn(first, middle)
+        before, after = slice(first, middle), slice(middle, last)
+        fields[after] += (x[after] @ b[before].T) @ x[before]
+        fields[after] += overlaps[after, before] @ b[before]
+        learn(middle, last)
+
+    for network in range(k):
+        unpack(packed[network], signs)
+        x[:], fields[:], diagonal[:], overlaps[:] = signs, 0, 0, gram[network]
+        learn(0, p)
+        strengths[network] = b
+
+
+@kernel
+def learn_patterns(first, last, x, overlaps, amplitudes, fields, diagonal, b):
+    """Storkey's rule for the patterns first..last-1 of x (p, n), signs, with strengths b (p, n).
+
+    fields (p, n) are those of earlier patterns with their diagonal, of which diagonal (n,) is half.
+    """
+    n = x.shape[1]
+    for mu in range(first, last):
+        own, field = x[mu], fields[mu]
+        for nu in range(first, mu):
+            add_strengths(x[nu], signed_total(b[nu], own), b[nu], overlaps[nu, mu], field)
         for i in range(n):
-            rest = field[i] - 2 * diagonal[i] * own[i]
-            b[i] = amplitudes[mu] * own[i] - (2 * rest + n + 2) // (2 * (n + 2))
-            diagonal[i] += own[i] * b[i]
+            rest = np.int64(field[i] - 2 * diagonal[i] * own[i])
+            b[mu, i] = amplitudes[mu] * own[i] - (2 * rest + n + 2) // (2 * (n + 2))
+            diagonal[i] += own[i] * b[mu, i]
 
 
 @jit

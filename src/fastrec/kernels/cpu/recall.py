@@ -20,6 +20,7 @@ from .threads import get_threads
 
 AHEAD = 8  # units of a sweep that are asked for before their turn: they come in random order
 BATCH_OVERLAPS = 1 << 23  # int32 overlaps that a task of recall holds: 32 MiB
+TURNS = 32  # a row is swept alone if fewer than one unit in so many flipped in the sweep before
 BATCH_FIELDS = 1 << 22  # int64 fields that one of recall from couplings holds: as much
 
 
@@ -210,9 +211,9 @@ def record(fields, thresholds, s, row, sweep, forms, trail):
 
 
 @jit
-def begin_rows(weights, thresholds, s, fields):
-    """Fill fields (rows, n) with weights (n, n) times the states s (rows, n) less the thresholds (n,)."""
-    weight_fields(weights, s, fields)
+def begin_rows(weights, thresholds, states, fields):
+    """Fill fields (rows, n) with weights (n, n) times the states (rows, w) less the thresholds (n,)."""
+    weight_fields(weights, states, fields)
     for row in range(len(fields)):
         for i in range(len(thresholds)):
             fields[row, i] -= thresholds[i]
@@ -269,7 +270,8 @@ def recall_rows_weights(
 ):
     """`recall_async_weights` of a block of rows.
 
-    A unit is updated in all rows before the next one: the rows in which it flips read its couplings together.
+    Where many units flip, a unit is updated in all rows before the next one: those in which it flips read its
+    couplings together.  Where few do, a row is swept alone, with its fields in the first cache.
     """
     k, b, _ = states.shape
     n, room = weights.shape[1], turns.shape[2]
@@ -288,27 +290,37 @@ def recall_rows_weights(
     while begin < last:  # the rows of a network
         network, end = begin // b, min(last, (begin // b + 1) * b)
         own = fields[begin - first : end - first]
-        begin_rows(weights[network], thresholds[network], s[begin - first : end - first], own)
+        begin_rows(
+            weights[network], thresholds[network], states[network, begin % b : begin % b + len(own)], own
+        )
         begin = end
     for index in range(first, last):
         network, row, r = index // b, index % b, index - first
         record(fields[r], thresholds[network], s, r, 0, forms[network, row], trail[network, row])
-    left, sweep = last - first, 0
+    left, sweep, turned = last - first, 0, (last - first) * n
     while left and sweep < max_sweeps:
         sweep_order(key, order, first_sweep + sweep, chosen)
         fill(flipped, 0, 0)
-        for i in chosen:
-            for a in range(left):
-                index = active[a]
-                r, network, row = index - first, index // b, index % b
-                if fields[r, i] * s[r, i] >= 0 or (clamped.shape[2] and bit(clamped[network, row], i)):
-                    continue
-                s[r, i] = -s[r, i]
-                turn(columns[network, i], s[r, i], fields[r])
-                at = flips[network, row] + flipped[a]
-                if at < room:
-                    turns[network, row, at, 0], turns[network, row, at, 1] = sweep, i
-                flipped[a] += 1
+        together = left if turned > left * n // TURNS else 1
+        for begin in range(0, left, together):
+            for t in range(n):
+                i, later = chosen[t], chosen[min(t + 1, n - 1)]
+                for a in range(begin, begin + together):
+                    r = active[a] - first
+                    prefetch(fields, r * n + later, 1)
+                    prefetch(s, r * n + later, 1)
+                    if fields[r, i] * s[r, i] >= 0:
+                        continue
+                    network, row = active[a] // b, active[a] % b
+                    if clamped.shape[2] and bit(clamped[network, row], i):
+                        continue
+                    s[r, i] = -s[r, i]
+                    turn(columns[network, i], s[r, i], fields[r])
+                    at = flips[network, row] + flipped[a]
+                    if at < room:
+                        turns[network, row, at, 0], turns[network, row, at, 1] = sweep, i
+                    flipped[a] += 1
+        turned = sum_first(flipped, left)
         sweep += 1
         still = 0
         for a in range(left):
@@ -357,7 +369,7 @@ def recall_sync_weights(
     all_fields, own = empty((1, n), thresholds), thresholds[network]
     fields = all_fields[0]
     unpack_row(states[network, row], s, 0)
-    begin_rows(weights[network], own, s, all_fields)
+    begin_rows(weights[network], own, states[network, row : row + 1], all_fields)
     record(fields, own, s, 0, 0, forms[network, row], trail[network, row])
     stop, step, total, kept_at = 0, 0, 0, 0
     while step < max_sweeps and stop == 0:
@@ -386,7 +398,8 @@ def recall_sync_weights(
             for i in turned[:flipped]:
                 turn(columns[network, i], s_row[i], fields)
         else:
-            begin_rows(weights[network], own, s, all_fields)
+            pack_row(s, 0, states[network, row])
+            begin_rows(weights[network], own, states[network, row : row + 1], all_fields)
         record(fields, own, s, 0, step, forms[network, row], trail[network, row])
     period[network, row], sweeps[network, row], flips[network, row] = stop, step, total
     pack_row(s, 0, states[network, row])

@@ -285,6 +285,61 @@ def signed_sum(typingctx, word, count, values, first):
     return types.int64(types.uint64, types.int64, values, types.int64), body
 
 
+def part_mask(builder: ir.IRBuilder, word: ir.Value, first: int, lanes: int, lane: ir.IntType) -> ir.Value:
+    """<lanes x i1> of the bits of an i64 word from number `first` on, for lanes of 32 or 64 bits."""
+    if MASK_REGISTERS:
+        whole = builder.bitcast(word, ir.VectorType(I1, 64))
+        return lanes_of(builder, whole, list(range(first, first + lanes)))
+    piece = builder.trunc(builder.lshr(word, I64(first // lane.width * lane.width)), lane)
+    bits = constant(lane, lanes, [1 << (first + i) % lane.width for i in range(lanes)])
+    return builder.icmp_unsigned("==", builder.and_(splat(builder, piece, lanes), bits), bits)
+
+
+def masked_sums(rows: int, columns: int) -> Any:
+    """Intrinsic (a, row, b, column, words, out): sums of numbers where bits are set.
+
+    For row `row + r` of a (., n), integers, and row `column + c` of b (., w), the sum of the numbers where
+    the bits are 1, over the first `words` words, is written to out[columns r + c] of a flat array, in its
+    type: modulo 2^32 or 2^64.
+    """
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        a, b = (context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 2))
+        out = data(context, builder, signature.args[5], args[5])
+        n, w = (cgutils.unpack_tuple(builder, array.shape)[1] for array in (a, b))
+        kind = out.type.pointee
+        lanes = VECTOR_BYTES // bytes_of(kind)
+        vector = ir.VectorType(kind, lanes)
+        numbers = [
+            builder.gep(a.data, [builder.mul(builder.add(args[1], I64(r)), n)], inbounds=True)
+            for r in range(rows)
+        ]
+        bits = [builder.gep(b.data, [builder.mul(builder.add(args[3], I64(c)), w)]) for c in range(columns)]
+        sums = [[variable(builder, vector) for _ in range(columns)] for _ in range(rows)]
+        narrow = ir.VectorType(a.data.type.pointee, lanes)
+        with cgutils.for_range(builder, args[4]) as loop:
+            words = [builder.load(builder.gep(start, [loop.index])) for start in bits]
+            for first in range(0, 64, lanes):
+                masks = [part_mask(builder, word, first, lanes, kind) for word in words]
+                at = builder.add(builder.mul(loop.index, I64(64)), I64(first))
+                for start, slots in zip(numbers, sums, strict=True):
+                    value = load(builder, builder.gep(start, [at]), narrow)
+                    value = value if narrow == vector else builder.sext(value, vector)
+                    for mask, slot in zip(masks, slots, strict=True):
+                        accumulate(builder, slot, builder.select(mask, value, ir.Constant(vector, None)))
+        for i, slot in enumerate(slot for slots in sums for slot in slots):
+            total = call_vector(builder, "llvm.vector.reduce.add", builder.load(slot), kind)
+            builder.store(total, builder.gep(out, [I64(i)]))
+        return context.get_dummy_value()
+
+    @intrinsic
+    def sums_of(typingctx, a, row, b, column, words, out):
+        i = types.int64
+        return types.void(a, i, b, i, i, out), body
+
+    return sums_of
+
+
 @intrinsic
 def prefetch(typingctx, array, index, count):
     """Ask for elements index..index + count - 1 of a flat view of array, to be in the first cache soon."""
