@@ -370,6 +370,14 @@ def recall_by_loop(case: Case | Given, orders: list[list[int]] | None, max_sweep
     return found | {"forms": forms, "trail": trail, "turns": turns}
 
 
+def given_inputs(case: Case | Given, weights: type, thresholds: type) -> tuple[np.ndarray, ...]:
+    """What recall takes of couplings and thresholds of these dtypes, and of units that are held."""
+    w, clamped = case.w.astype(weights), to_words(np.where(case.held, 1, -1))
+    columns = w if case.columns is case.w else case.columns.astype(weights)
+    clamped = clamped if case.held.any() else clamped[..., :0].copy()
+    return w, columns, case.thresholds.astype(thresholds), clamped
+
+
 def check_recall(
     module: Any,
     case: Case | Given,
@@ -399,11 +407,7 @@ def check_recall(
     else:
         name += "_weights"
         recorded += ["trail", "turns"][: 1 if order is None else 2]
-        weights = case.w.astype(dtype)
-        columns = weights if case.columns is case.w else case.columns.astype(dtype)
-        clamped = to_words(np.where(case.held, 1, -1))
-        clamped = clamped if case.held.any() else clamped[..., :0].copy()
-        inputs = (weights, columns, case.thresholds.astype(fields), clamped)
+        inputs = given_inputs(case, dtype, fields)
     for share in (1, 0.5, 0):  # of the turns that there is room for; nothing else is recorded without
         outputs = {
             "states": to_words(case.s),

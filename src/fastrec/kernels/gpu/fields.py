@@ -11,7 +11,7 @@ from .module import INTEGERS, launch
 from .products import overlaps
 from .random import THREADS, blocks
 
-AT_ONCE = 8  # rows of the batch for which a warp reads the couplings of a unit, as in cuda/recall.cu
+TOGETHER = 8  # rows of the batch for which a warp reads the couplings of a unit, as in cuda/recall.cu
 
 
 def plane_groups(bound: int) -> int:
@@ -71,7 +71,7 @@ def fields_from_patterns(packed: Any, units: Any, self_coupling: bool, states: A
 def weight_fields(weights: Any, thresholds: Any, states: Any, fields: Any) -> None:
     """`local_fields_weights`, less thresholds (k, n) of the fields' dtype unless that is None."""
     k, b, n = fields.shape
-    name, size = f"weight_fields<{weight_types(fields, weights)}>", blocks(32 * k * n * -(-b // AT_ONCE))
+    name, size = f"weight_fields<{weight_types(fields, weights)}>", blocks(32 * k * n * -(-b // TOGETHER))
     launch("recall", name, size, THREADS, weights, thresholds, states, k, b, n, fields)
 
 

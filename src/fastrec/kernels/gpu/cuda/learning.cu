@@ -57,8 +57,8 @@ template <class T> __device__ __forceinline__ T block_min(T value, T* partial) {
 // with units (k n, u), gram (k, p, p) and thresholds (k n).  diagonal: what a unit has of itself in gram, 1, or 0 where
 // it couples to itself.  memory of p fields x_mu sum_j J_j x_mu_j.
 //
-// Between two additions nothing changes: the next pattern to learn is the first after the last one, or of the next pass,
-// among those whose stability is at most margin |J|.
+// Between two additions nothing changes: the next pattern to learn is the first after the last one, or in the next
+// pass, among those whose stability is at most margin |J|.
 template <class F>
 __global__ void __launch_bounds__(512)
     perceptron(const u64* units, const int* gram, const i64* thresholds, double margin, i64 diagonal, i64 max_passes,

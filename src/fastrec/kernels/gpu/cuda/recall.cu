@@ -5,13 +5,22 @@
 // fields are made anew from the patterns' overlaps.
 #include "descent.cuh"
 
-// What a row with couplings in memory has besides, null where it has not, as all is where they are made from patterns.
+// What the row of a block has besides if its couplings are in memory; pointers to what it has not are null.
 template <class F> struct Given {
   const F* thresholds;  // (n), which are taken from the fields
   const u64* held;      // (w) bits of units that keep their states
   u64* trail;           // (max_sweeps + 1, w) gets the states after each sweep
   int* turns;           // (room, 2) gets sweep and unit of the first flips
   i64 room;
+};
+
+// If they are made from patterns, nothing: known when compiled, so that it costs nothing.
+struct NothingGiven {
+  static constexpr const int* thresholds = nullptr;
+  static constexpr const u64* held = nullptr;
+  static constexpr u64* trail = nullptr;
+  static constexpr int* turns = nullptr;
+  static constexpr i64 room = 0;
 };
 
 // state (w): the states at first.
@@ -24,8 +33,8 @@ __device__ void load_row(const Row<F>& row, const F* fields, const u64* state, i
 }
 
 // s'W s, less twice thresholds's, in every thread.
-template <class F>
-__device__ i64 form_of(const Row<F>& row, i64 n, const Given<F>& given, const u64* start, i64* partial) {
+template <class F, class More>
+__device__ i64 form_of(const Row<F>& row, i64 n, const More& given, const u64* start, i64* partial) {
   i64 sum = 0;
   __syncthreads();
   for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
@@ -41,18 +50,18 @@ __global__ void rank_units(const int* order, i64 r, i64 n, int* ranks) {
   for (i64 i = thread_number(); i < r * n; i += thread_count()) ranks[i / n * n + order[i]] = int(i % n);
 }
 
-inline constexpr int AT_ONCE = 8;  // rows of the batch for which a warp reads the couplings of a unit
+inline constexpr int TOGETHER = 8;  // rows of the batch for which a warp reads the couplings of a unit
 
 // fields (k b, n) = weights (k, n, n) times the states (k b, w), less thresholds (k, n) if given.
 template <class F, class W>
 __global__ void weight_fields(const W* weights, const F* thresholds, const u64* states, i64 k, i64 b, i64 n,
                               F* fields) {
-  i64 w = (n + 63) / 64, parts = (b + AT_ONCE - 1) / AT_ONCE;
+  i64 w = (n + 63) / 64, parts = (b + TOGETHER - 1) / TOGETHER;
   int lane = threadIdx.x % WARP;
   for (i64 job = thread_number() / WARP; job < k * n * parts; job += thread_count() / WARP) {
-    i64 unit = job / parts, network = unit / n, first = job % parts * AT_ONCE;
+    i64 unit = job / parts, network = unit / n, first = job % parts * TOGETHER;
     const W* own = weights + unit * n;
-    for (i64 row = network * b + first; row < network * b + min(first + AT_ONCE, b); row++) {
+    for (i64 row = network * b + first; row < network * b + min(first + TOGETHER, b); row++) {
       const u64* state = states + row * w;
       F sum = 0;
       for (i64 j = lane; j < n; j += WARP) sum += bit(state, j) ? F(own[j]) : -F(own[j]);
@@ -64,9 +73,9 @@ __global__ void weight_fields(const W* weights, const F* thresholds, const u64* 
 
 // The row of this block, to its stop or for max_sweeps sweeps; step(row, sweep, flips) does one of them, and tells
 // whether another may follow.
-template <class F, class Step>
+template <class F, class More, class Step>
 __device__ void recall_row(i64 n, i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states,
-                           int* sweeps, i64* flips, i64* forms, i64 recorded, const Given<F>& given, Step step) {
+                           int* sweeps, i64* flips, i64* forms, i64 recorded, const More& given, Step step) {
   __shared__ i64 partial[WARP];
   i64 number = blockIdx.x, w = (n + 63) / 64, total = 0, sweep = 0;
   u64* state = states + number * w;
@@ -90,11 +99,11 @@ __device__ void recall_row(i64 n, i64 max_sweeps, const F* fields, unsigned char
   }
 }
 
-template <class F, class Coupling>
+template <class F, class Coupling, class More>
 __device__ void recall_async_row(const Coupling& coupling, u64 key, const int* ranks, i64 r, i64 first_sweep, i64 n,
                                  i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states,
                                  bool* converged, int* sweeps, i64* flips, i64* forms, i64 recorded,
-                                 const Given<F>& given) {
+                                 const More& given) {
   __shared__ Turn turns[2][WARP];
   i64 noted = 0;
   if (threadIdx.x == 0) converged[blockIdx.x] = false;
@@ -120,10 +129,10 @@ __device__ void recall_async_row(const Coupling& coupling, u64 key, const int* r
 
 // renew(row) makes fields anew after more than `most` turns; cycle(row, steps) tells the period of a cycle of more than
 // two steps, or 0.
-template <class F, class Coupling, class Renew, class Cycle>
+template <class F, class Coupling, class More, class Renew, class Cycle>
 __device__ void recall_sync_row(const Coupling& coupling, i64 n, i64 max_sweeps, const F* fields,
                                 unsigned char* scratch, i64 bytes, u64* states, int* period, int* sweeps, i64* flips,
-                                i64* forms, i64 recorded, const Given<F>& given, int most, Renew renew, Cycle cycle) {
+                                i64* forms, i64 recorded, const More& given, int most, Renew renew, Cycle cycle) {
   __shared__ int count;
   if (threadIdx.x == 0) period[blockIdx.x] = 0;
   auto step = [&](const Row<F>& row, i64 sweep, i64& flipped) {
@@ -147,7 +156,7 @@ __global__ void __launch_bounds__(512, 2)
                  bool* converged, int* sweeps, i64* flips, i64* forms, i64 recorded) {
   PatternCoupling coupling = {units + blockIdx.x / b * n * u, u, p, self};
   recall_async_row(coupling, key, ranks, r, first_sweep, n, max_sweeps, fields, scratch, bytes, states, converged,
-                   sweeps, flips, forms, recorded, {});
+                   sweeps, flips, forms, recorded, NothingGiven());
 }
 
 // The row of this block: thresholds (k, n), clamped (k b, held), trail (k b, trailed, w), turns (k b, room, 2), where
@@ -160,7 +169,7 @@ __device__ Given<F> given_of(const F* thresholds, const u64* clamped, i64 held, 
           trailed ? trail + number * trailed * w : nullptr, turns + 2 * number * room, room};
 }
 
-// columns (k, n, n): the couplings that a unit has to others, the transpose of weights.
+// columns (k, n, n): the transpose of the couplings.
 template <class F, class W>
 __global__ void __launch_bounds__(512, 2)
     recall_async_weights(u64 key, const int* ranks, i64 r, i64 first_sweep, const W* columns, const F* thresholds,
@@ -185,8 +194,8 @@ __global__ void __launch_bounds__(512, 2)
     renew_fields<NT>(coupling, packed + network * p * w, n, row, states + row_number * w,
                      planes + row_number * 8 * NT * u);
   };
-  recall_sync_row(coupling, n, max_sweeps, fields, scratch, bytes, states, period, sweeps, flips, forms, recorded, {},
-                  RENEWED, renew, Nothing());
+  recall_sync_row(coupling, n, max_sweeps, fields, scratch, bytes, states, period, sweeps, flips, forms, recorded,
+                  NothingGiven(), RENEWED, renew, Nothing());
 }
 
 template <class F, class W>
