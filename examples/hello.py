@@ -25,7 +25,7 @@ def train(x, targets, symbols, epochs):
 
 
 def draw(ax, chances, letters, symbols):
-    ax.imshow(chances, cmap="Blues", aspect="auto", vmin=0, vmax=1)
+    ax.imshow(chances, cmap="gray_r", aspect="auto", vmin=0, vmax=1)
     ax.set_xticks(range(len(symbols)), symbols)
     ax.set_yticks(range(len(letters)), letters)
     for (row, column), chance in np.ndenumerate(chances):

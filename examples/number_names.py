@@ -104,7 +104,7 @@ def main(trained=800, epochs=100, hidden_size=96, path="number_names.png"):
     )
     chances = np.exp(outputs[0] - outputs[0].max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)
-    image = right.imshow(chances.T, cmap="Blues", aspect="auto", vmin=0, vmax=1)
+    image = right.imshow(chances.T, cmap="gray_r", aspect="auto", vmin=0, vmax=1)
     symbols = [*(symbol.replace(" ", "space") for symbol in vocabulary.symbols), "end"]
     right.set_yticks(range(len(symbols)), symbols, fontsize=7)
     right.set_xticks(range(len(tokens) + 1), [*vocabulary.decode(tokens), "end"], fontsize=7)

@@ -44,7 +44,7 @@ def main(file=None, epochs=15, hidden_size=256, characters=None, prompt="The ", 
     chances = np.exp(outputs[0] - outputs[0].max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)
     best = np.sort(np.argsort(-chances.max(axis=0))[:20])  # the characters that were expected most
-    right.imshow(chances[:, best].T, cmap="Blues", aspect="auto", vmin=0, vmax=1)
+    right.imshow(chances[:, best].T, cmap="gray_r", aspect="auto", vmin=0, vmax=1)
     right.set_xticks(range(len(shown)), shown, fontsize=7)
     right.set_yticks(range(len(best)), [repr(symbols.symbols[token])[1:-1] for token in best], fontsize=7)
     right.set(xlabel="read so far", ylabel="chance of the next character")

@@ -86,7 +86,7 @@ def pickled(make: Callable[[], Any]) -> Callable[[], Any]:
 def network() -> fastrec.HopfieldNetwork:
     net = fastrec.HopfieldNetwork(12)
     net.store(fastrec.random_patterns(5, 12, seed=1))
-    net.forget(net.patterns()[3])
+    net.forget(net.patterns[3])
     return net
 
 
@@ -94,7 +94,7 @@ def network() -> fastrec.HopfieldNetwork:
 def networks() -> fastrec.HopfieldNetwork:
     net = fastrec.HopfieldNetwork(12, representation="weights", self_coupling=True)
     net.store(fastrec.random_patterns(3, 12, seed=2, networks=2))
-    net.recall(net.patterns(), seed=0)  # keeps the couplings
+    net.recall(net.patterns, seed=0)  # keeps the couplings
     return net
 
 
@@ -105,12 +105,12 @@ def packed_states() -> fastrec.PackedStates:
 
 @pickled
 def recall() -> fastrec.RecallResult:
-    return network().recall(fastrec.corrupt(network().patterns(), 0.2, seed=0), record_energy=True, seed=0)
+    return network().recall(fastrec.corrupt(network().patterns, 0.2, seed=0), record_energy=True, seed=0)
 
 
 @pickled
 def packed_recall() -> fastrec.RecallResult:
-    return network().recall(fastrec.pack(network().patterns()[0]), seed=0)
+    return network().recall(fastrec.pack(network().patterns[0]), seed=0)
 
 
 @pickled
@@ -440,13 +440,13 @@ def untimed(found: Any) -> dict[str, Any]:
 
 
 def use_network(net: fastrec.HopfieldNetwork) -> Any:
-    probes = fastrec.corrupt(net.patterns(), 0.3, seed=9)
+    probes = fastrec.corrupt(net.patterns, 0.3, seed=9)
     ways = [net.recall(probes, update, seed=9, record_energy=True) for update in ("async", "sync")]
     found = ways, net.overlaps(probes), net.local_fields(probes), net.energy(probes), net.is_stable(probes)
     couplings = net.couplings()
     net.store(probes)
     net.forget(probes[..., :1, :])
-    return found, couplings, net.patterns()
+    return found, couplings, net.patterns
 
 
 def use_rnn(rnn: fastrec.RNN) -> Any:

@@ -8,11 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import fastrec
 from fastrec import cli
 from fastrec.cli.options import parse_sizes
+from fastrec.cli.pictures import read_pictures
 from fastrec.hopfield.storage_capacity import ScalingResult
 
 PNG = b"\x89PNG"
@@ -304,6 +307,95 @@ def test_flips_of_studies(run, folder):
         assert found[0] == found[1]
     code, _, err = run("capacity", "--flips", "one")
     assert code == 2 and "neither a number of units" in err
+
+
+def shades(*shape):
+    return np.random.default_rng(shape).integers(0, 256, shape, np.uint8)
+
+
+def test_recall_of_pictures(run, folder):
+    """One gradient in every format and mode: dark is +1, half of the units."""
+    ramp = np.broadcast_to(np.arange(0, 240, 4, dtype=np.uint8), (60, 60))
+    paper = np.zeros((60, 60, 4), np.uint8)  # transparent black is white
+    paper[:, :30, 3] = 255
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by 90 degrees clockwise
+    for name, image, options in (
+        ("grey.png", Image.fromarray(ramp), {}),
+        ("colour.jpg", Image.fromarray(np.stack([ramp, ramp // 2, ramp], axis=-1)), {"quality": 95}),
+        ("sixteen.png", Image.fromarray(ramp.astype(np.uint16) * 256), {}),
+        ("float.tif", Image.fromarray(ramp.astype(np.float32)), {}),
+        ("transparent.png", Image.fromarray(paper), {}),
+        ("palette.gif", Image.fromarray(ramp).convert("P"), {}),
+        ("bits.bmp", Image.fromarray(ramp < 120).point(lambda value: 255 - value), {}),
+        ("turned.jpg", Image.fromarray(np.ascontiguousarray(ramp.T[::-1])), {"exif": turned}),
+    ):
+        image.save(name, **options)
+        (pattern,) = read_pictures([Path(name)], 12)
+        assert (pattern[:, :6] == 1).all() and (pattern[:, 6:] == -1).all(), name
+    Image.fromarray(shades(90, 50)).save("a.webp")
+    Image.fromarray(shades(9, 5, 3)).save("b.ppm")
+    code, out, err = run("recall", "--image", "a.webp", "--image", "b.ppm", "--image", "grey.png")
+    assert code == 0 and err == "" and out.startswith("3 memories of 32 x 32 = 1024 units, 25% flipped")
+    assert "+1 where a picture is darker than its median grey" in out and out.count("the memory\n") == 3
+    assert Path("recall.png").read_bytes().startswith(PNG) and "\ngrey.png  " in out
+    code, out, err = run("recall", "AT", "--image", "a.webp", "--side", "20", "--out", "c.svg")
+    assert code == 0 and err == "" and out.startswith("3 memories of 20 x 20") and "  T " in out
+    assert "median grey" in " ".join(run("recall", "--help")[1].split())
+
+
+@pytest.mark.parametrize(("dark", "share"), [(0, 0.7), (0, 0.3), (40, 0.5)])
+def test_pictures_with_one_grey_in_more_than_half(dark, share):
+    pixels = np.full((10, 10), 255, np.uint8)
+    pixels[: round(10 * share)] = dark
+    Image.fromarray(pixels).save("a.png")
+    assert np.array_equal(read_pictures([Path("a.png")], 10)[0], np.where(pixels == dark, 1, -1))
+
+
+def test_recall_refuses_pictures(run, folder, monkeypatch):
+    def refuses(*words, arguments=("--image", "a.png")):
+        code, out, err = run("recall", *arguments)
+        assert code == 1 and out == "" and err.startswith("fastrec: ") and err.count("\n") == 1
+        assert all(word in err for word in words) and not Path("recall.png").exists(), err
+
+    refuses("a.png", "No such file")
+    Path("a.png").mkdir()
+    refuses("a.png", "directory")
+    Path("a.png").rmdir()
+    for contents in (b"", b"text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"):
+        Path("a.png").write_bytes(contents)
+        refuses("a.png: no PNG, JPEG, ", "picture that can be read")
+    for pixels in (np.full((9, 9), 3, np.uint8), np.indices((64, 64)).sum(0).astype(np.uint8) % 2 * 255):
+        Image.fromarray(pixels).save("a.png")
+        refuses("a.png: all pixels are equal at 32 x 32")
+    Image.fromarray(shades(99, 99) // 2).save("a.png")
+    Image.fromarray(shades(99, 99) // 2 + 100).save("b.png")
+    twice = ("--image", "a.png", "--image", "b.png")
+    refuses("b.png becomes the same pattern as a.png", arguments=twice)
+    refuses("text is empty", arguments=("", *twice))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9000)  # one of 99 x 99 is above it, by less than twice
+    refuses("a.png: no PNG, ", "exceeds limit")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
+    refuses("a.png: no PNG, ", "exceeds limit")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm"])
+def test_damaged_pictures(suffix):
+    """Whatever the bytes are, there is a pattern or one sentence that names the file."""
+    Image.fromarray(shades(40, 30)).save(f"whole.{suffix}")
+    whole, path = Path(f"whole.{suffix}").read_bytes(), Path(f"damaged.{suffix}")
+    rng, refused = np.random.default_rng(0), []
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), rng.choice([40, 2000])), rng.integers(1, 4)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged[: rng.choice([len(whole), rng.integers(1, len(whole))])])
+        try:
+            assert (abs(read_pictures([path], 8)) == 1).all()
+        except ValueError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert all(text.startswith(f"{path}: ") and "\n" not in text for text in refused)
 
 
 @pytest.mark.parametrize("arguments", [["--noise", "1.5"], ["--noise", "nan"], ["--side", "3"]])

@@ -68,6 +68,24 @@ class TestStates:
     def test_unsigned(self, cp: Any) -> None:
         same([check_states("x", cp.ones((2, 3), dtype=np.uint8))], [np.ones((2, 3), dtype=np.int8)])
 
+    @pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i8", "f2", "f8"])
+    def test_zeros_and_ones(self, cp: Any, gpu: str, dtype: str) -> None:
+        x = spins(0, 3, 70)
+        given = cp.asarray((x > 0).astype(dtype))
+        with crossing(waits=dtype != "?"):
+            states = check_states("x", given, coding="01")
+        same([states], [x])
+        packed = fastrec.pack(given, backend=gpu, coding="01")
+        flipped = fastrec.corrupt(given, 9, seed=1, backend=gpu, coding="01")
+        same([2 * flipped - 1], [fastrec.corrupt(x, 9, seed=1)])
+        same([given, packed.unpack("01")], [(x > 0).astype(dtype), (x > 0).astype(np.int8)])
+        for value in ([1, -1], [2, 0], [0, 0.5], [0, np.nan]):
+            with pytest.raises(ValueError, match=r"^x holds ") as expected:
+                check_states("x", np.array(value), coding="01")
+            with pytest.raises(ValueError, match=r"^x holds ") as found:
+                check_states("x", cp.array(value), coding="01")
+            assert str(found.value) == str(expected.value)
+
     @pytest.mark.parametrize(
         "value",
         [
@@ -79,6 +97,7 @@ class TestStates:
             np.array([1, np.nan, -1]),
             np.array([1, -1, -np.inf], dtype=np.float16),
             np.array([[1, 1, 1], [1, 0.1, -1]], dtype=np.float32),
+            np.array([[1, 1, 1], [1, 0, -1]]),
             np.array([1j, 1, 1]),
             np.array(1),
             np.empty((0, 7)),
@@ -264,7 +283,7 @@ class TestNetwork:
             network.forget(patterns)
             host.forget(move(patterns, "cpu"))
         assert backend_of(network._stored.buffer) == "gpu"
-        assert np.array_equal(network.patterns(), host.patterns())
+        assert np.array_equal(network.patterns, host.patterns)
         assert np.array_equal(network.couplings(), host.couplings())
         with pytest.raises(ValueError, match="is not stored"):
             network.forget(cp.asarray(more[..., :1, :]))
@@ -274,7 +293,7 @@ class TestNetwork:
             assert first._stored.buffer.data.ptr == packed.words.data.ptr
 
     def test_patterns_move_with_the_backend(self, gpu: str, k: int | None) -> None:
-        x, probes = self.pair(gpu, k)[1].patterns(), self.pair(gpu, k)[2]
+        x, probes = self.pair(gpu, k)[1].patterns, self.pair(gpu, k)[2]
         network = HopfieldNetwork(70, representation="weights")
         expected = stored(x, backend="cpu").recall(probes, seed=0).states
         for turn, name in enumerate((gpu, "cpu", gpu, "reference", gpu)):
@@ -287,7 +306,7 @@ class TestNetwork:
                     == backend_of(network._stored.weights)
                 )
                 assert on_device(network._stored.buffer) == (name == gpu)
-                assert np.array_equal(network.patterns(), x[..., : 4 * turn + 4, :])
+                assert np.array_equal(network.patterns, x[..., : 4 * turn + 4, :])
                 assert isinstance(network.couplings(), np.ndarray)
         assert np.array_equal(network.recall(probes, seed=0).states, expected)
 
@@ -364,7 +383,7 @@ class TestMemory:
         network.store(fastrec.random_patterns(600, 2**20, packed=True, seed=0))
         free(10**6)
         with fastrec.use_backend(gpu), pytest.raises(ValueError, match=r"the stored patterns needs 78\.6 MB"):
-            network.patterns()
+            _ = network.patterns
         assert not on_device(network._stored.buffer)
 
     def test_capacity(self, gpu: str, free: Any) -> None:

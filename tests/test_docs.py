@@ -135,6 +135,44 @@ def test_links_lead_somewhere(page):
     assert not re.search(r"^    (fastrec|pip|python) ", PAGES[page], re.MULTILINE), "write ```sh blocks"
 
 
+# Pictures of Markdown, of directives of MyST and of HTML; None where there is no text.
+PICTURES = (
+    r"!\[(?P<alt>[^]]*)\]\(",
+    r"^(?:```|:::)\{(?:image|figure)\}.*\n(?:(?!:alt:).+\n)*?(?::alt: *(?P<alt>.*)|(?=```|:::|\n))",
+    r"<img\b(?:[^>]*?\balt=\"(?P<alt>[^\"]*)\")?[^>]*>",
+)
+
+
+def poor_pictures(page: str) -> list[str | None]:
+    """Alternative texts that do not say what a picture shows, in five words besides that it is one."""
+    texts = [found["alt"] for kind in PICTURES for found in re.finditer(kind, page, re.MULTILINE)]
+    kinds = r"(an? |the )?(alt|chart|diagram|figure|graph|image|picture|plot|screenshot)\b"
+    return [
+        text
+        for text in texts
+        if text is None or len(re.findall(r"[^\W\d_]{2,}", re.sub(kinds, "", text.lower()))) < 5
+    ]
+
+
+def test_pictures_say_what_they_show():
+    poor = ["![](a.svg)", "![A figure](a.svg)", "![Capacity\nagainst n](a.svg)", "![a_b_c_d_e_f.svg](a.svg)"]
+    poor += ['<img src="a.png">', '<img alt="" src="a.png">', "```{image} a.png\n:width: 3\n```\n"]
+    poor += [
+        ":::{figure} a.png\n:name: x\n:alt: Losses\n\nText\n:::\n",
+        "```{figure} a.png\n:name: x\n\nText\n```\n",
+    ]
+    assert [len(poor_pictures(page)) for page in poor] == [1] * len(poor)
+    good = "Losses of training and of validation fall"
+    for page in (
+        f"![{good}](a)",
+        f'<img src="a" alt="{good}">',
+        f"```{{image}} a\n:width: 3\n:alt: {good}\n```\n",
+    ):
+        assert not poor_pictures(page) and poor_pictures(page.replace(good, "Losses")) == ["Losses"]
+    for name, page in {**PAGES, "gallery.md": generated.gallery_page()}.items():
+        assert not poor_pictures(page), name
+
+
 @pytest.mark.slow
 def test_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx")

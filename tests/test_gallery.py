@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 
 import fastrec
+from fastrec.plot.figures import COLOURS
 
-NAMES = [path.stem for path in Path(__file__).parents[1].glob("docs/gallery/*.py")]
+ROOT = Path(__file__).parents[1]
+NAMES = [path.stem for path in ROOT.glob("docs/gallery/*.py")]
 
 
 def test_all_figures_have_a_test() -> None:
     assert NAMES and not [name for name in NAMES if f"test_{name}" not in globals()]
+
+
+def lightness(colours: np.ndarray) -> np.ndarray:
+    """L* of CIELAB, 0..100, of sRGB colours (..., 3)."""
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    y = linear @ (0.2126, 0.7152, 0.0722)
+    return np.where(y > 216 / 24389, 116 * np.cbrt(y) - 16, y * 24389 / 27)
+
+
+def test_colours_can_be_told_apart() -> None:
+    """Colours are those of Okabe and Ito, or greys; maps of colours go from light to dark in even steps."""
+    maps, seen = set(), set()
+    for folder in ("src/fastrec/plot", "docs/gallery", "examples"):
+        for path in (ROOT / folder).glob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            maps |= set(re.findall(r"cmap=\"(\w+)\"", text))
+            seen |= set(re.findall(r"#[0-9A-Fa-f]{6}", text))
+            assert not re.search(r"\"(tab:|xkcd:)?(red|green|[rg]|C[23])\"", text), path
+            assert text.count("cmap=") == len(re.findall(r"cmap=\"", text)), path
+    assert maps and seen and seen <= set(COLOURS)
+    for name in maps:
+        steps = np.diff(lightness(matplotlib.colormaps[name](np.linspace(0, 1, 11))[:, :3]))
+        assert (np.sign(steps) == np.sign(steps[0])).all(), name
+        assert abs(steps).max() < 1.5 * abs(steps).min(), name
 
 
 def test_overview(main: Any) -> None:

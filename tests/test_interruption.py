@@ -24,6 +24,7 @@ from numba import types
 
 import fastrec
 from fastrec import SGD, Adam, CharModel, HopfieldNetwork, progress
+from fastrec.archives import write_archive
 from fastrec.files import new_file, require_writable
 from fastrec.kernels.compilation import Compilation
 from fastrec.kernels.cpu.jit import Kernel
@@ -32,7 +33,6 @@ from fastrec.kernels.interruption import heard, uninterrupted
 from fastrec.rnn.checkpoint import Checkpoint
 from fastrec.rnn.history import TrainingLog
 from fastrec.rnn.loop import Learner, train
-from fastrec.rnn.serialization import write_archive
 from fastrec.text.training import TextLearner
 
 

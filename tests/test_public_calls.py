@@ -23,7 +23,9 @@ EXEMPT = {
     **dict.fromkeys(
         ("AdditionResult", "CapacityResult", "OscillationResult", "RecallResult"), "made by functions"
     ),
-    **dict.fromkeys(("RetrievalResult", "ScalingResult", "GradientFlow", "History"), "made by functions"),
+    **dict.fromkeys(
+        ("Identification", "RetrievalResult", "ScalingResult", "GradientFlow", "History"), "made by functions"
+    ),
     **dict.fromkeys(("TextHistory", "Trace", "Vocabulary", "BackendError"), "made by functions"),
     **dict.fromkeys(
         ("History.plot", "GradientFlow.plot", "OscillationResult.plot", "TextHistory.plot"), "plots"

@@ -11,7 +11,7 @@ from test_hopfield import same, spins, stored
 
 import fastrec
 from fastrec import PackedStates, RecallResult
-from fastrec.hopfield import network as network_module
+from fastrec.hopfield import dynamics
 from fastrec.streams import MAX_SEED, read_seed
 
 DRAWN: dict[str, Callable[[Any], Any]] = {
@@ -170,7 +170,7 @@ def test_energies_take_the_memory_of_the_sweeps_that_are_made(
     found = net.recall(spins(1, 2, 5, 65), max_sweeps=2**31 - 1, **options)
     same(found, expected)
     assert found.energies.shape == expected.energies.shape
-    monkeypatch.setattr(network_module, "SMALL", 0)
+    monkeypatch.setattr(dynamics, "SMALL", 0)
     short = {**options, "max_sweeps": 2}
     cut: RecallResult = net.recall(spins(1, 2, 5, 65), **short)
     assert cut.energies.shape[-1] == 3 and (cut.period == 0).any()

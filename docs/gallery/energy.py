@@ -13,7 +13,12 @@ from matplotlib.figure import Figure
 import fastrec
 from fastrec.plot import save_figure
 
-COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")  # Okabe and Ito
+STYLES = (
+    ("#0072B2", "-"),
+    ("#009E73", "--"),
+    ("#E69F00", "-."),
+    ("#D55E00", ":"),
+)  # colours of Okabe and Ito
 
 
 def descend(network, probe, memory, orders):
@@ -44,13 +49,13 @@ def main(n=500, p=25, shares=(0.1, 0.2, 0.3, 0.5), sweeps=5, path="energy.svg"):
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     ends = {}
-    for colour, share in zip(COLOURS, shares, strict=False):
+    for (colour, dashes), share in zip(STYLES, shares, strict=False):
         probe = fastrec.corrupt(memories[0], share, seed=2)
         overlaps, energies = descend(network, probe, memories[0].astype(int), orders)
         found = network.recall(probe, order=orders, record_energy=True)
         places = np.arange(n * sweeps + 1) / n
-        top.plot(places, overlaps, color=colour, label=f"{share:.0%} of the units flipped")
-        bottom.plot(places, energies / n, color=colour)
+        top.plot(places, overlaps, dashes, color=colour, label=f"{share:.0%} of the units flipped")
+        bottom.plot(places, energies / n, dashes, color=colour)
         bottom.plot(found.energies / n, "o", color=colour, markersize=4)
         ends[share] = overlaps[-1], energies[n * np.arange(len(found.energies))], found.energies
     bottom.axhline(-0.5, color="0.4", linestyle="--", zorder=1, label="a memory without crosstalk, -1/2")

@@ -13,13 +13,16 @@ from gpu import results, table
 from fastrec import ScalingResult
 from fastrec.plot import capacity_scaling_figure, save_figure
 
+FIGURE = """![Median capacity and its 10-90 % band against n on logarithmic axes, beside the line of finite-n
+theory](card.svg)"""
+
 
 def section(run):
     """Return the section about a run file: the card, its table, the time of a trial at each size."""
     scaling = ScalingResult.load(run)
     card = table.describe(results.read(Path(f"{str(run).removesuffix('-capacity.db')}.jsonl")).machine)
     times = "".join(f"- n = {r.n}: {r.seconds / r.trials:.3g} s a trial\n" for r in scaling)
-    return f"{card}\n```\n{scaling.table()}\n```\n\n{times}\n![Capacity against n on a card](card.svg)\n"
+    return f"{card}\n```\n{scaling.table()}\n```\n\n{times}\n{FIGURE}\n"
 
 
 def write(run, folder):

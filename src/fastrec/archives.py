@@ -1,18 +1,33 @@
-"""NumPy .npz archives from anybody: what they hold is checked against the file before anything is read."""
+"""NumPy .npz archives of arrays and JSON texts.
+
+They may be from anybody: what they hold is checked against the file before anything is read.
+"""
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .files import DamagedFile, new_file, require_file
+from .kernels.interruption import uninterrupted
+from .messages import printable
+from .validation import require_memory
+
+FORMAT = 1
+LONGEST = 2**16  # bytes that the headers of arrays may have
+SMALL = 2**23  # bytes that the values in a text may take in any archive
 LOCAL = struct.Struct("<4s5H3L2H")  # before each member
 ENTRY = struct.Struct("<4s6H3L5H2L")  # of a member in the directory
 END = struct.Struct("<4s4H2LH")
@@ -21,6 +36,8 @@ LOCATOR = struct.Struct("<4sLQL")
 MOST_MEMBERS = 2**16
 FULL = 2**32 - 1  # instead of a number of 64 bits that stands elsewhere
 MAGIC = b"\x93NUMPY\1\0"
+
+Sizes = TypeVar("Sizes")
 
 
 class Member(NamedTuple):
@@ -146,3 +163,81 @@ def read_entry(entries: bytes, at: int) -> tuple[int, bytes, int, Member]:
     if packed != size:
         raise ValueError("damaged, a member has two sizes")
     return at + named + extra, name, offset, Member(0, size, checksum)
+
+
+def write_archive(
+    path: str | os.PathLike[str], texts: dict[str, dict[str, Any]], arrays: dict[str, NDArray[Any]]
+) -> None:
+    """Write settings as arrays of JSON text, then arrays, replacing the file in one step."""
+    written = {name: np.array(json.dumps({"format": FORMAT} | text)) for name, text in texts.items()}
+    # NumPy would raise a ValueError about its archive in place of what Ctrl-C does.
+    with new_file(path) as temporary, uninterrupted(), temporary.open("wb") as file:
+        np.savez(file, **written, **arrays)  # type: ignore[arg-type]
+
+
+@contextmanager
+def open_archive(path: str | os.PathLike[str], what: str) -> Iterator[Archive]:
+    """Open an archive in a `with` block, whose exceptions become ValueErrors that name the file."""
+    require_file(path)
+    with open(os.fspath(path), "rb") as file:
+        try:
+            yield Archive(file)
+        except OSError as error:
+            raise type(error)(f"{path}: cannot be read: {error.strerror or error}") from None
+        except ValueError as error:
+            raise DamagedFile(f"{path}: {printable(error, most=1000)}") from None
+        except Exception as error:  # what is read may fail in many ways on bytes that are not fastrec's
+            reason = printable(error, most=200)
+            raise DamagedFile(f"{path}: not a fastrec {what}, or truncated or damaged ({reason})") from None
+
+
+def read_text(archive: Archive, name: str, what: str, most: int = 0) -> dict[str, Any]:
+    """Read the settings in an array of text, which may be `most` bytes longer than usual."""
+    if name not in archive.members:
+        raise ValueError(f"not a fastrec {what}")
+    size = archive.members[name].size
+    nbytes = min(most, max(0, size - LONGEST))
+    require_memory("the text", nbytes)
+    array = read_array(archive, name, nbytes)
+    codes = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
+    if array.dtype.kind != "U" or array.ndim or (array.itemsize and array.reshape(1).view(codes).max() > 127):
+        raise ValueError(f"damaged, {name} is not a text that fastrec writes")
+    text = array.item()
+    # A value takes 200 bytes at most, also in the tables of a vocabulary.
+    if 200 * sum(map(text.count, ",[{")) > 2 * archive.size + SMALL:
+        raise ValueError(f"damaged, {name} holds more than goes with its archive")
+    del array
+    settings = json.loads(text)
+    form = settings.pop("format", None)
+    if form != FORMAT:
+        raise ValueError(f"format {form!r}, but this fastrec reads format {FORMAT}")
+    return settings
+
+
+def sizes_of(kind: type[Sizes], settings: dict[str, Any]) -> Sizes:
+    """Make a dataclass of sizes from settings with the names of its fields."""
+    if settings.keys() != {field.name for field in fields(kind)}:  # type: ignore[arg-type]
+        raise ValueError(f"damaged, its sizes are {', '.join(settings)}")
+    return kind(**settings)
+
+
+def read_arrays(
+    archive: Archive, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]
+) -> dict[str, NDArray[Any]]:
+    """Read arrays of such shapes of an archive."""
+    require_memory("the network", sum(map(prod, shapes.values())) * dtype.itemsize)
+    parameters = {}
+    for key, shape in shapes.items():
+        array = read_array(archive, key, prod(shape) * dtype.itemsize)
+        if array.shape != shape or array.dtype.newbyteorder("=") != dtype:
+            raise ValueError(f"damaged, {key} is {array.shape}, {array.dtype}, not {shape}, {dtype}")
+        parameters[key] = np.ascontiguousarray(array, dtype)
+    return parameters
+
+
+def read_array(archive: Archive, name: str, nbytes: int) -> NDArray[Any]:
+    """Read an array of nbytes, if the archive says it has as many: no small file asks for much memory."""
+    size = archive.members[name].size
+    if not nbytes <= size <= nbytes + LONGEST:
+        raise ValueError(f"damaged, {name} has {size} bytes")
+    return archive.read(name)

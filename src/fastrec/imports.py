@@ -28,7 +28,7 @@ MOVED = {
     "hopfield.runs": ("jobs.store", "jobs.schema", "jobs.export"),
     "rnn.addition": ("tasks.addition",),
     "rnn.encoder_decoder": ("text.encoder_decoder", "text.pairs"),
-    "rnn.files": ("rnn.serialization",),
+    "rnn.files": ("rnn.serialization", "archives"),
     "rnn.initial": ("rnn.initialization",),
     "rnn.inputs": ("rnn.validation",),
     "rnn.labels": ("rnn.classification",),

@@ -84,12 +84,12 @@ def stored(folder: Path) -> fastrec.HopfieldNetwork:
     net = fastrec.HopfieldNetwork(20)
     for seed in (1, 2, 3):  # what has been derived from the patterns is there, and spare rows are
         net.store(fastrec.random_patterns(3, 20, seed=seed))
-        net.recall(net.patterns(), seed=0, max_sweeps=1)
+        net.recall(net.patterns, seed=0, max_sweeps=1)
     return net
 
 
 def patterns(net: fastrec.HopfieldNetwork) -> dict[str, Any]:
-    found, weights = net.patterns(), net.couplings()
+    found, weights = net.patterns, net.couplings()
     if not (found.T.astype(int) @ found - len(found) * np.eye(20) == weights).all():
         raise Failure("the couplings are not those of the patterns")
     return {"patterns": found, "n": net.n_patterns, "recall": recalled(net)}
@@ -102,11 +102,11 @@ def recalled(net: fastrec.HopfieldNetwork) -> Any:
 
 
 def many_recalled(net: fastrec.HopfieldNetwork) -> Any:
-    return [recalled(net), net.recall(net.patterns(), "sync", record_energy=True).energies]
+    return [recalled(net), net.recall(net.patterns, "sync", record_energy=True).energies]
 
 
 def pickled(net: fastrec.HopfieldNetwork) -> Any:
-    return pickle.loads(pickle.dumps(net)).patterns()
+    return pickle.loads(pickle.dumps(net)).patterns
 
 
 # Optimisers
@@ -358,7 +358,7 @@ EVALUATIONS = ({"begin_epoch": TextLearner}, lambda learner, thing: best_of(lear
 UPDATES = ({"_apply": Optimizer, "resume": Checkpoint}, lambda owner, thing: state_of(thing))
 JOBS = {
     "store": Job(stored, lambda net: net.store(fastrec.random_patterns(2, 20, seed=9)), patterns),
-    "forget": Job(stored, lambda net: net.forget(net.patterns()[2:5]), patterns),
+    "forget": Job(stored, lambda net: net.forget(net.patterns[2:5]), patterns),
     "recall": Job(stored, many_recalled, patterns),
     "pickle": Job(stored, pickled, patterns),
     "Adam.step": Job(ADAM, step, state_of),

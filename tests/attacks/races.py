@@ -172,7 +172,7 @@ def store_and_forget(draw: np.random.Generator) -> None:
         lambda: [network.store(x) for x in patterns[10:20]],
         lambda: [network.forget(x) for x in patterns[20:]],
     )
-    left, wanted = ({x.tobytes() for x in rows} for rows in (network.patterns(), patterns[:20]))
+    left, wanted = ({x.tobytes() for x in rows} for rows in (network.patterns, patterns[:20]))
     require(left == wanted and network.n_patterns == 20, "memories are lost or left")
     require(same(network.couplings(), network_of(patterns[:20]).couplings()), "wrong couplings for good")
 
@@ -190,7 +190,7 @@ def first_store(draw: np.random.Generator) -> None:
 
     at_once(lambda: store(patterns[:2]), lambda: store(patterns.reshape(2, 3, N)))
     require(len(refused) == 1 and "this network takes" in refused[0], f"refused: {refused}")
-    require(network.patterns().shape in ((2, N), (2, 3, N)), "patterns of both")
+    require(network.patterns.shape in ((2, N), (2, 3, N)), "patterns of both")
 
 
 def backends(draw: np.random.Generator) -> None:

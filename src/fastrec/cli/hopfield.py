@@ -12,6 +12,7 @@ import typer
 from ..backend import resolve
 from ..compilation import clock
 from ..hopfield.storage_capacity.definition import Criterion
+from ..messages import printable
 from .machine import describe_devices
 from .options import (
     BackendOption,
@@ -31,6 +32,7 @@ from .options import (
     use_threads,
 )
 from .outputs import require_picture, show, written_to
+from .pictures import read_pictures
 
 
 def capacity(
@@ -51,7 +53,7 @@ def capacity(
     update: UpdateOption = "async",
     max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
     max_patterns: Annotated[
-        int | None, typer.Option(help="Most memories to try.  [default: until success is below 1e-9]")
+        int | None, typer.Option(help="Most memories to try.", show_default="until success is below 1e-9")
     ] = None,
     seed: SeedOption = 0,
     backend: BackendOption = None,
@@ -157,7 +159,20 @@ def retrieval(
 
 
 def recall(
-    text: Annotated[str, typer.Argument(help="Letters and digits, each one memory.")] = "ATOM",
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            help="Letters and digits, each one memory.", show_default="ATOM, or none with --image"
+        ),
+    ] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="<path>",
+            help="A picture (png, jpg, gif, bmp, tif, webp, ppm), one memory; may be repeated.  It is made "
+            "grey, resized to side x side, and +1 where it is darker than its median grey.",
+        ),
+    ] = None,
     side: Annotated[int, typer.Option(min=4, max=512, help="Pictures have side x side units.")] = 32,
     flips: FlipsOption = "0.25",
     noise: NoiseOption = None,
@@ -167,18 +182,22 @@ def recall(
     threads: ThreadsOption = None,
     out: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("recall.png"),
 ) -> None:
-    """Store pictures of letters, corrupt and recall them; print the overlaps and draw a figure."""
+    """Store pictures of letters, or of files, corrupt and recall them; print overlaps and draw a figure."""
     use_threads(threads)
     from ..hopfield.network import HopfieldNetwork
     from ..hopfield.states import corrupt
     from ..plot import glyphs, recall_figure, save_figure
 
-    letters = list(dict.fromkeys(text))
-    if not letters:
+    paths = image or []
+    if text is None:
+        text = "" if paths else "ATOM"
+    elif not text:
         raise ValueError("text is empty; give at least one letter")
     require_picture(out)
-    pictures = glyphs(letters, side)
-    memories = pictures.reshape(len(letters), -1)
+    letters = list(dict.fromkeys(text))
+    names = letters + [printable(path.name) for path in paths]
+    pictures = np.concatenate([glyphs(letters, side), read_pictures(paths, side)])
+    memories = pictures.reshape(len(names), -1)
     network = HopfieldNetwork(side * side, backend=resolve(backend and backend.value))
     network.store(memories)
     probes = corrupt(memories, parse_flips(flips) if noise is None else noise, seed, network.backend)
@@ -187,14 +206,17 @@ def recall(
         shape = pictures.shape
         save_figure(recall_figure(pictures, probes.reshape(shape), result.states.reshape(shape)), out)
     share = np.count_nonzero(probes[0] != memories[0]) / network.n
-    show(f"{len(letters)} memories of {side} x {side} = {network.n} units, {share:.0%} flipped, {update}")
-    show(f"{'memory':>6} {'overlap before':>15} {'after':>7} {'sweeps':>7} {'flips':>7}  stops at")
+    show(f"{len(names)} memories of {side} x {side} = {network.n} units, {share:.0%} flipped, {update}")
+    if paths:
+        show(f"files in grey, resized to {side} x {side}: +1 where a picture is darker than its median grey")
+    width = max(6, *map(len, names))
+    show(f"{'memory':>{width}} {'overlap before':>15} {'after':>7} {'sweeps':>7} {'flips':>7}  stops at")
     before, after = (np.diagonal(network.overlaps(states)) for states in (probes, result.states))
-    for i, letter in enumerate(letters):
+    for i, name in enumerate(names):
         kind = {0: "nothing yet", 1: "a fixed point", 2: "a two-cycle"}[int(result.period[i])]
         if np.array_equal(result.states[i], memories[i]):
             kind = "the memory"
-        row = f"{letter:>6} {before[i]:15.3f} {after[i]:7.3f} {result.sweeps[i]:7d} {result.flips[i]:7d}"
+        row = f"{name:>{width}} {before[i]:15.3f} {after[i]:7.3f} {result.sweeps[i]:7d} {result.flips[i]:7d}"
         show(f"{row}  {kind}")
     if out is not None:
         show(f"written to {out}")

@@ -27,7 +27,7 @@ CELL_JOBS = ",".join(name for name, cell in CELLS.items() if cell.torch)
 def bench(
     only: Annotated[
         str | None,
-        typer.Option(help=f"Any of overlaps,store,recall,capacity,{CELL_JOBS}.  [default: all]"),
+        typer.Option(help=f"Any of overlaps,store,recall,capacity,{CELL_JOBS}.", show_default="all"),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Number of timings of each job.")] = 5,
     out: Annotated[Path | None, typer.Option(help="Report (.json), updated after each job.")] = None,

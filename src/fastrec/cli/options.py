@@ -39,7 +39,7 @@ class Unit(StrEnum):
 CellOption = Annotated[Cell, typer.Option(help="Type of recurrent cell.")]
 TextCellOption = Annotated[TextCell, typer.Option(help="Type of recurrent cell.")]
 BackendOption = Annotated[
-    Backend | None, typer.Option(help="Where kernels run.  [default: FASTREC_BACKEND, else auto]")
+    Backend | None, typer.Option(help="Where kernels run.", show_default="FASTREC_BACKEND, else auto")
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers, from 0 to 2^64-1.")]
 UpdateOption = Annotated[Update, typer.Option(help="Update units one after another or all at once.")]
@@ -51,7 +51,7 @@ FlipsOption = Annotated[
 ]
 NoiseOption = Annotated[float | None, typer.Option("--noise", min=0, max=1, hidden=True)]
 ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, help="Maximum number of CPU threads.  [default: all cores]")
+    int | None, typer.Option(min=1, help="Maximum number of CPU threads.", show_default="all cores")
 ]
 WorkersOption = Annotated[
     str | None,

@@ -24,7 +24,7 @@ def export(
 
 def plot(
     run: RunArgument,
-    out: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).  [default: KIND.png]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).", show_default="KIND.png")] = None,
 ) -> None:
     """Print the table and draw the figure of a run file, finished or not."""
     from ..files import require_writable

@@ -19,21 +19,22 @@ app = typer.Typer(help="Language models: train one on a text, generate text with
 @app.command()
 def train(
     file: Annotated[
-        Path | None, typer.Argument(help="Text to learn from, UTF-8.  [default: Romeo and Juliet]")
+        Path | None, typer.Argument(help="Text to learn from, UTF-8.", show_default="Romeo and Juliet")
     ] = None,
     out: Annotated[Path, typer.Option(help="File for the model (.npz).")] = Path("model.npz"),
     hidden: Annotated[int, typer.Option(min=1, help="Number of hidden units of each layer.")] = 512,
     layers: Annotated[int, typer.Option(min=1, help="Number of layers.")] = 2,
     cell: TextCellOption = "gru",
-    embedding: Annotated[int | None, typer.Option(min=1, help="Embedding size.  [default: none]")] = None,
+    embedding: Annotated[int | None, typer.Option(min=1, help="Embedding size.", show_default="none")] = None,
     unit: Annotated[Unit, typer.Option(help="Symbols of the text.")] = Unit.character,
     vocabulary: Annotated[
-        int | None, typer.Option(min=2, help="Number of symbols to keep; others are unknown.  [default: all]")
+        int | None,
+        typer.Option(min=2, help="Number of symbols to keep; others are unknown.", show_default="all"),
     ] = None,
     held_out: Annotated[
         float, typer.Option(min=0, max=0.9, help="Fraction held out, at the end of the text.")
     ] = 0.1,
-    epochs: Annotated[float | None, typer.Option(help="Passes through the text.  [default: 20]")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes through the text.", show_default="20")] = None,
     minutes: Annotated[float | None, typer.Option(help="Training time, instead of --epochs.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Places read in parallel.")] = 32,
     steps: Annotated[int, typer.Option(min=1, help="Symbols of each place per update.")] = 100,
@@ -53,7 +54,7 @@ def train(
     curve: Annotated[Path | None, typer.Option(help="File for the losses (.csv).")] = None,
     plot: Annotated[Path | None, typer.Option(help="Their figure (png, pdf, svg).")] = Path("text.png"),
     prompt: Annotated[
-        str | None, typer.Option(help="Text that samples continue.  [default: a new line]")
+        str | None, typer.Option(help="Text that samples continue.", show_default="a new line")
     ] = None,
     baselines: Annotated[bool, typer.Option(help="Compare with n-gram models.")] = True,
 ) -> None:
@@ -143,7 +144,7 @@ def train(
 @app.command()
 def sample(
     model: Annotated[Path, typer.Argument(help="Model written by `fastrec text train`.")],
-    prompt: Annotated[str | None, typer.Option(help="Text to continue.  [default: a new line]")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Text to continue.", show_default="a new line")] = None,
     length: Annotated[int, typer.Option(min=1, help="Number of symbols to generate.")] = 1000,
     temperature: Annotated[
         float, typer.Option(help="0 takes the likeliest symbol, 1 draws as the model predicts.")

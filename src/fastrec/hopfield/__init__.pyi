@@ -1,4 +1,5 @@
 from . import theory as theory
+from .identification import Identification as Identification
 from .network import HopfieldNetwork as HopfieldNetwork
 from .oscillation import OscillationResult as OscillationResult
 from .oscillation import find_oscillation as find_oscillation

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
 from threading import Lock
 from typing import Any, Literal, get_args
 
@@ -13,32 +17,49 @@ from ..backend import array_module, backend_of, kernels, move, resolve
 from ..imports import names_from_new_places
 from ..kernels import words
 from ..messages import shown
-from ..streams import MAX_SEED, Seed, read_seed, stream_key
+from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import (
-    SMALL,
     as_bool,
     as_choice,
     as_int,
     format_bytes,
     move_checked,
+    number,
     require_memory,
+    require_unmasked,
     writable,
 )
+from .arguments import (
+    RuleName,
+    read_numbers,
+    read_record,
+    read_setting,
+    read_shape,
+    read_thresholds,
+    read_unknown,
+    read_weights,
+)
+from .dynamics import By, Dynamics, Outcome, Recordable, up_to_the_end
+from .identification import Identification, identify_states
 from .matching import match_rows
 from .recall import RecallResult, Update, choose_representation, read_orders
-from .rules import HEBB, Rule
+from .rules import RULES, Learnt
+from .rules.given import GIVEN, fixed_point
+from .serialization import load, save
 from .states import (
     MAX_UNITS,
+    Coding,
     PackedStates,
     States,
     array_of,
     check_states,
     pack_states,
     states_like,
+    to_coding,
     unpack_states,
     with_networks,
 )
-from .stored import StoredPatterns
+from .stored import Couplings, Setting, StoredPatterns, complete
 
 __getattr__ = names_from_new_places(__name__)
 
@@ -48,23 +69,50 @@ BLOCK_OVERLAPS = 2**26  # overlaps (int32) held at a time where they are only a 
 
 
 class HopfieldNetwork:
-    """A network of n binary units with Hebbian couplings, an associative memory.
+    """A network of n binary units with symmetric or other couplings, an associative memory.
 
-    The couplings W are the sum of the outer products of the stored patterns, unscaled integers; the usual
-    factor 1/n does not change the sign of a local field.  Everything is computed exactly: the same patterns
-    and seed give the same bits on every backend, machine and number of threads.
+    By Hebb's rule the couplings W are the sum of the outer products of the stored patterns, unscaled integers;
+    the usual factor 1/n does not change the sign of a local field.  The other rules give integers too, of a
+    stated `scale`.  Everything is computed exactly: the same patterns and seed give the same bits on every
+    backend, machine and number of threads (with one exception, see `exact_rule`).
 
     Parameters
     ----------
     n : int
         Number of units, 1 to 2^31 - 1.
     self_coupling : bool, default False
-        Keep the diagonal of W, which is p; otherwise it is zero.
+        Keep the diagonal of W; otherwise it is zero.  Storkey's rule has none.
     backend : str, optional
         "cpu", "gpu", "reference" or "auto"; by default the one in force at each call (`get_backend`).
     representation : {"auto", "patterns", "weights"}, default "auto"
         Recall from packed patterns (n p / 4 bytes) or from weights (n^2 integers of the narrowest dtype);
-        "auto" takes the cheaper one that fits in memory.  Both give equal bits.
+        "auto" takes the cheaper one that fits in memory.  Both give equal bits.  The patterns alone suffice
+        for Hebb's rule without thresholds and weights of memories.
+    rule : str, default "hebb"
+        How patterns become couplings:
+
+        - "hebb": the sum of x_i x_j.
+        - "storkey": each pattern is learnt less the fields that earlier ones give; in fixed point.
+        - "projection": the projector onto the space of the patterns, rounded; patterns must be linearly
+          independent.
+        - "perceptron": each unit learns every pattern again and again until its stability exceeds the margin;
+          not symmetric.
+        - "covariance": the sum of (v_i - a) (v_j - a) for patterns v of 0 and 1 of which a share a is active.
+    thresholds : float or array_like, shape (n,), optional
+        What the local field of a unit, divided by `scale`, must exceed: whole numbers where the scale is 1.
+        By default 0, but for "covariance" that of Tsodyks and Feigel'man, half way between what active and
+        silent units of a memory receive, a (1 - a) (1/2 - a) n in units of 0 and 1.
+    activity : float, optional
+        Share a of active units for the rule "covariance": the nearest fraction whose denominator is at most
+        1000.
+    margin : float, default 0.0
+        Of the rule "perceptron": the stability x_i h_i / |W_i| that every unit exceeds in every memory.
+    max_passes : int, default 1000
+        Of the rule "perceptron": passes through the patterns after which learning has failed.
+    coding : str, default "+-1"
+        "01" if arrays of states are written as 1 and 0, where 0 stands for -1.  The dynamics is the same.
+    shape : sequence of int, optional
+        Shape of a picture of n units: states may then be (..., *shape) in place of (..., n), and come back so.
 
     Raises
     ------
@@ -89,6 +137,12 @@ class HopfieldNetwork:
     ----------
     J. J. Hopfield, Neural networks and physical systems with emergent collective computational abilities,
     PNAS 79, 2554 (1982).
+    A. Storkey, Increasing the capacity of a Hopfield network without sacrificing functionality, ICANN 1997.
+    L. Personnaz, I. Guyon and G. Dreyfus, Information storage and retrieval in spin-glass like neural
+    networks, J. Physique Lett. 46, L359 (1985).
+    E. Gardner, The space of interactions in neural network models, J. Phys. A 21, 257 (1988).
+    M. V. Tsodyks and M. V. Feigel'man, The enhanced storage capacity in neural networks with low activity
+    level, Europhys. Lett. 6, 101 (1988).
 
     Examples
     --------
@@ -99,9 +153,17 @@ class HopfieldNetwork:
     >>> probes = fastrec.corrupt(patterns, flips=10, seed=2)
     >>> bool((net.recall(probes, seed=3).states == patterns).all())
     True
-    """
 
-    _rule: Rule = HEBB
+    Thirty patterns are too many for Hebb's rule, not for the projector:
+
+    >>> patterns = fastrec.random_patterns(p=30, n=100, seed=1)
+    >>> for rule in ("hebb", "projection"):
+    ...     net = fastrec.HopfieldNetwork(100, rule=rule)
+    ...     net.store(patterns)
+    ...     print(rule, net.is_stable(patterns).sum())
+    hebb 3
+    projection 30
+    """
 
     def __init__(
         self,
@@ -109,16 +171,106 @@ class HopfieldNetwork:
         self_coupling: bool = False,
         backend: str | None = None,
         representation: Representation = "auto",
+        *,
+        rule: RuleName = "hebb",
+        thresholds: ArrayLike | None = None,
+        activity: float | None = None,
+        margin: float | None = None,
+        max_passes: int | None = None,
+        coding: Coding = "+-1",
+        shape: Sequence[int] | None = None,
     ) -> None:
-        self._n = as_int("n", n, 1, MAX_UNITS)
+        n = as_int("n", n, 1, MAX_UNITS)
         self_coupling = as_bool("self_coupling", self_coupling)
+        options = {"activity": activity, "margin": margin, "max_passes": max_passes}
+        setting = read_setting(n, self_coupling, rule, thresholds, **options)
+        self._begin(setting, backend, representation, coding, shape)
+        nothing = np.empty((1, 0, words(n)), dtype=np.uint64)
+        self._stored = StoredPatterns(setting, nothing, 0, None)
+
+    def _begin(
+        self,
+        setting: Setting,
+        backend: str | None,
+        representation: Representation,
+        coding: Coding,
+        shape: Sequence[int] | None,
+    ) -> None:
+        """Check and keep what does not change with the patterns."""
         as_choice("representation", representation, get_args(Representation))
+        as_choice("coding", coding, get_args(Coding))
         resolve(backend)
-        self._backend = backend
-        self._representation = representation
-        nothing = np.empty((1, 0, words(self._n)), dtype=np.uint64)
-        self._stored = StoredPatterns(self._n, self._rule, bool(self_coupling), nothing, 0, None)
+        self._n, self._backend, self._representation, self._coding = (
+            setting.n,
+            backend,
+            representation,
+            coding,
+        )
+        self._shape = None if shape is None else read_shape(shape, setting.n)
         self._writing = Lock()
+
+    @classmethod
+    def from_couplings(
+        cls,
+        couplings: ArrayLike,
+        thresholds: ArrayLike = 0,
+        *,
+        scale: float | None = None,
+        coding: Coding = "+-1",
+        shape: Sequence[int] | None = None,
+        backend: str | None = None,
+    ) -> HopfieldNetwork:
+        """Make a network of given couplings W, which need be neither symmetric nor without diagonal.
+
+        Without symmetry, recall may end in cycles: synchronous recall finds their period, asynchronous recall
+        runs until max_sweeps.
+
+        Parameters
+        ----------
+        couplings : array_like, shape (n, n) or (k, n, n)
+            W_ij is what unit i receives from unit j, or the couplings of k networks; finite numbers.
+        thresholds : array_like, shape () or (n,), default 0
+            What the local field of a unit must exceed.
+        scale : float, optional
+            The network computes with the integers nearest to ``scale * couplings`` (halves to even), and
+            thresholds likewise.  By default it is 1 if all numbers are whole, which are then exact, else the
+            largest power of two with which the sum of ``|W_ij|`` over j and of the threshold stays within
+            2^30 for every unit; the integers then differ from the numbers by less than float32 sums do.
+        coding, shape, backend
+            As for `HopfieldNetwork`.
+
+        Returns
+        -------
+        HopfieldNetwork
+            A network without patterns, in which nothing can be stored.
+
+        Raises
+        ------
+        ValueError
+            If an argument is invalid, or sums of the couplings would overflow 64 bits.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork.from_couplings([[0, 2], [-2, 0]])
+        >>> int(net.recall([1, 1], update="sync").period)
+        4
+        """
+        array = read_numbers("couplings", couplings)
+        if array.ndim not in (2, 3) or array.shape[-1] != array.shape[-2] or not array.size:
+            raise ValueError(f"couplings has shape {array.shape}; give (n, n), or (k, n, n) for k networks")
+        weights, n = with_networks(array), array.shape[-1]
+        own = read_thresholds(thresholds, n, False)
+        assert own is not None
+        scale = None if scale is None else number("scale", scale, 0)
+        weights, scale = fixed_point(weights, own, scale)
+        setting = Setting(n, GIVEN, bool(weights[:, range(n), range(n)].any()), {}, own)
+        net = cls.__new__(cls)
+        net._begin(setting, backend, "auto", coding, shape)
+        nothing = np.empty((len(weights), 0, words(n)), dtype=np.uint64)
+        net._stored = StoredPatterns(setting, nothing, 0, array.shape[:-2])
+        net._stored.learnt = complete(setting, Learnt(weights, scale), "cpu")
+        return net
 
     @property
     def n(self) -> int:
@@ -141,51 +293,163 @@ class HopfieldNetwork:
         """Name of the backend on which the next call will run."""
         return resolve(self._backend)
 
+    @property
+    def rule(self) -> str:
+        """Name of the learning rule; "given" for `from_couplings`."""
+        return self._stored.rule.name
+
+    @property
+    def exact_rule(self) -> bool:
+        """Whether the same patterns give the same couplings, to the bit, on every machine.
+
+        False for the projection rule, which solves equations in float64.  Its couplings are then data:
+        everything that is computed from them is exact.
+        """
+        return self._stored.rule.exact
+
+    @property
+    def scale(self) -> float:
+        """What the rule's couplings, times n, are multiplied by to give `couplings`; 1 for Hebb's rule.
+
+        Storkey's changes with the number of patterns.
+        """
+        return self._learnt("scale").scale
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether W_ij = W_ji, so that the energy never rises and no synchronous cycle is longer than two."""
+        return self._stored.rule.symmetric or self._learnt("symmetric").symmetric
+
+    @property
+    def thresholds(self) -> NDArray[Any]:
+        """The thresholds (n,) or (k, n) in units of `couplings`, integers."""
+        stored, lead = self._stored, self._stored.lead or ()
+        if stored.rule.whole and stored.rule is not GIVEN:
+            return np.broadcast_to(stored.setting.whole_thresholds(1.0), (*lead, self._n)).copy()
+        return move(self._learnt("thresholds").thresholds, "cpu").astype(np.int64).reshape(*lead, self._n)
+
+    def _learnt(self, what: str) -> Couplings:
+        """The couplings and what belongs to them."""
+        name = self.backend
+        return self._stored_on(name, self._require_patterns()).couplings(what, name)
+
     def __repr__(self) -> str:
         stored = self._stored
         k = f", k={stored.lead[0]}" if stored.lead else ""
+        rule = "" if stored.rule.name == "hebb" else f', rule="{stored.rule.name}"'
         return (
-            f"HopfieldNetwork(n={self._n}, p={stored.p}{k}, load={stored.p / self._n:.3g}, "
+            f"HopfieldNetwork(n={self._n}, p={stored.p}{k}, load={stored.p / self._n:.3g}{rule}, "
             f'backend="{self.backend}", memory={format_bytes(stored.nbytes)})'
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state to copy or pickle; patterns of a device become NumPy's, which any machine can read."""
-        stored = self._stored
-        on_host = stored.is_on("cpu")
+        """The state to copy or pickle; arrays of a device become NumPy's, which any machine can read."""
+        stored = self._stored if self._stored.is_on("cpu") else self._stored.moved("cpu")
+        names = ("_n", "_backend", "_representation", "_coding", "_shape")
         return {
-            **{name: getattr(self, name) for name in ("_n", "_backend", "_representation")},
-            "_self_coupling": stored.self_coupling,
+            **{name: getattr(self, name) for name in names},
+            "_setting": replace(stored.setting, rule=stored.rule.name),  # type: ignore[arg-type]
             "_lead": stored.lead,
-            "_p": stored.p,
+            "_memory_weights": stored.memory_weights,
             # Without the spare rows, into which `store` writes.
-            "_buffer": move(stored.buffer[:, : stored.p], "cpu"),
-            "_units": stored.unit_words if on_host else None,
-            "_weights": stored.weights if on_host else None,
+            "_buffer": stored.buffer[:, : stored.p],
+            "_units": stored.unit_words,
+            "_learnt": stored.learnt,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name in ("_n", "_backend", "_representation"):
+        for name in ("_n", "_backend", "_representation", "_coding", "_shape"):
             setattr(self, name, state[name])
-        parts = (state[name] for name in ("_self_coupling", "_buffer", "_p", "_lead"))
-        self._stored = StoredPatterns(self._n, self._rule, *parts)
-        self._stored.unit_words, self._stored.weights = state["_units"], state["_weights"]
+        setting = replace(state["_setting"], rule=(RULES | {GIVEN.name: GIVEN})[state["_setting"].rule])
+        buffer = state["_buffer"]
+        self._stored = StoredPatterns(
+            setting, buffer, buffer.shape[1], state["_lead"], state["_memory_weights"]
+        )
+        self._stored.unit_words, self._stored.learnt = state["_units"], state["_learnt"]
         self._writing = Lock()
 
-    def store(self, patterns: States) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a NumPy .npz file of the rule and the packed patterns, replacing path in one step.
+
+        Couplings are written where they do not follow from the patterns to the bit: those of the projection
+        rule, and given ones.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the file, ending in .npz.
+
+        Raises
+        ------
+        ValueError
+            Unless path ends in .npz.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> net = fastrec.HopfieldNetwork(100)
+        >>> net.store(fastrec.random_patterns(p=5, n=100, seed=1))
+        >>> net.save("memories.npz")
+        """
+        stored = self._stored
+        save(path, stored if stored.is_on("cpu") else stored.moved("cpu"), self._coding, self._shape)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> HopfieldNetwork:
+        """Read what `save` wrote.  Nothing in the file is executed.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the file.
+        backend : str, optional
+            As for `HopfieldNetwork`; files do not hold it.
+
+        Returns
+        -------
+        HopfieldNetwork
+            A network with the same patterns, rule and couplings.
+
+        Raises
+        ------
+        ValueError
+            For a file that is foreign, truncated or damaged, naming it and what is wrong.
+
+        Examples
+        --------
+        >>> net = fastrec.HopfieldNetwork(100)
+        >>> net.store(fastrec.random_patterns(p=5, n=100, seed=1))
+        >>> net.save("memories.npz")
+        >>> fastrec.HopfieldNetwork.load("memories.npz").n_patterns
+        5
+        """
+        stored, coding, shape = load(path)
+        net = cls.__new__(cls)
+        net._begin(stored.setting, backend, "auto", coding, shape)
+        net._stored = stored
+        return net
+
+    def store(self, patterns: States, *, weight: int | ArrayLike = 1) -> None:
         """Store patterns in addition to those stored before.
+
+        The rules "projection" and "perceptron" learn at once, the others when couplings are first needed.
 
         Parameters
         ----------
         patterns : array_like or PackedStates
             One pattern (n,), patterns (p, n), or (k, p, n) for k networks; the first call fixes k.
             `PackedStates` that are where the backend computes are not copied.
+        weight : int or array_like of int, shape (p,), default 1
+            How often each pattern counts, of the rules "hebb" and "covariance": not 0, and smaller than 2^29
+            in size.  A negative weight is unlearning.
 
         Raises
         ------
         ValueError
             If patterns are no states of n units, have another k, do not fit in memory, or are so many that
-            sums would overflow: p n^2 must stay below 2^63.
+            sums would overflow: p n^2 must stay below 2^63.  If the rule cannot learn them: "projection"
+            takes linearly independent patterns, "perceptron" those that its margin allows.
 
         Examples
         --------
@@ -197,19 +461,22 @@ class HopfieldNetwork:
         3
         """
         name = resolve(self._backend, array_of(patterns))
+        self._require_rule("store")
         packed, shape = self._read("patterns", patterns, name, self._stored)
+        counts = read_weights(weight, packed.shape[1], self._stored.rule)
         with self._writing:
             stored = self._stored
             self._require_shape("patterns", shape, stored)  # another thread may have been the first to store
             if stored.p and not stored.is_on(name):
                 stored = stored.moved(name)
-            self._stored = stored.extended(packed, shape[:-2], name)
+            self._stored = self._able(stored.extended(packed, counts, shape[:-2], name), name)
 
     def forget(self, patterns: States) -> None:
-        """Remove stored patterns, each as often as it is given.
+        """Remove stored patterns, each as often as it is given, as if they had never been stored.
 
         Of equal stored patterns the last are removed first, so that forgetting what was just stored restores
-        the network exactly.  The host compares the patterns, also those of the gpu.
+        the network exactly.  With every rule the others are learnt as they would have been without those
+        removed.  The host compares the patterns, also those of the gpu.
 
         Parameters
         ----------
@@ -227,10 +494,11 @@ class HopfieldNetwork:
         >>> net = fastrec.HopfieldNetwork(4)
         >>> net.store([[1, 1, -1, -1], [1, -1, 1, -1]])
         >>> net.forget([1, 1, -1, -1])
-        >>> net.patterns()
+        >>> net.patterns
         array([[ 1, -1,  1, -1]], dtype=int8)
         """
         name = resolve(self._backend, array_of(patterns))
+        self._require_rule("forget")
         packed, shape = self._read("patterns", patterns, name, self._require_patterns())
         removed = move_checked("forget", packed, "cpu")
         with self._writing:
@@ -244,22 +512,28 @@ class HopfieldNetwork:
                 raise ValueError(f"{which} is not stored, or not as often as it is to be forgotten")
             p = stored.p - q
             require_memory("forget", 8 * k * p * w)
-            self._stored = stored.replaced(move(rows[~dropped].reshape(k, p, w), name), p, shape[:-2])
+            counts = stored.counts
+            if stored.memory_weights is not None:
+                if (dropped != dropped[0]).any():
+                    raise ValueError(
+                        "networks would keep patterns of different weights; forget the same of each"
+                    )
+                counts = counts[~dropped[0]]
+            left = stored.replaced(move(rows[~dropped].reshape(k, p, w), name), counts[:p], shape[:-2])
+            self._stored = self._able(left, name) if p else left
 
+    @property
     def patterns(self) -> NDArray[np.int8]:
-        """Return a copy of the stored patterns.
+        """A copy of the stored patterns, (p, n) or (k, p, n), in the order in which they were stored.
 
-        Returns
-        -------
-        ndarray of int8, shape (p, n) or (k, p, n)
-            The patterns in the order in which they were stored.
+        As in version 0.1.0 it can still be called, with a DeprecationWarning.
 
         Examples
         --------
         >>> import fastrec
         >>> net = fastrec.HopfieldNetwork(4)
         >>> net.store([True, True, False, False])
-        >>> net.patterns()
+        >>> net.patterns
         array([[ 1,  1, -1, -1]], dtype=int8)
         """
         name, stored = self.backend, self._stored
@@ -267,17 +541,19 @@ class HopfieldNetwork:
             stored = self._stored_on(name, stored)
         k, lead = stored.buffer.shape[0], (*(stored.lead or ()), stored.p)
         if not stored.p:
-            return np.empty((*lead, self._n), dtype=np.int8)
-        require_memory("patterns()", stored.p * self._n * k)
-        return in_shape(unpack_states(stored.packed(), self._n, name, "cpu"), lead)
+            states = np.empty((*lead, self._n), dtype=np.int8)
+        else:
+            require_memory("patterns", stored.p * self._n * k)
+            states = in_shape(unpack_states(stored.packed(), self._n, name, "cpu"), lead)
+        return self._shown(states, self._shape is not None).view(CallableArray)
 
     def couplings(self) -> NDArray[Any]:
         """Return a copy of the couplings W.
 
         Returns
         -------
-        ndarray of int8, int16 or int32, shape (n, n) or (k, n, n)
-            The unscaled couplings, in the narrowest of these dtypes that holds -p and p.
+        ndarray of int8, int16, int32 or int64, shape (n, n) or (k, n, n)
+            The couplings, in the narrowest dtype that holds them; `scale` tells in which units.
 
         Raises
         ------
@@ -295,11 +571,11 @@ class HopfieldNetwork:
                [-2,  0,  0]], dtype=int8)
         """
         name, stored = self.backend, self._stored
-        if stored.p:
+        if stored.p or stored.learnt is not None:
             stored = self._stored_on(name, stored)
-            weights = stored.couplings("couplings()", name, keep=False)
+            weights = stored.couplings("couplings()", name, keep=not stored.pattern_space).weights
             weights = move_checked("couplings()", weights, "cpu")
-            weights = weights.copy() if weights is stored.weights else weights
+            weights = weights.copy() if stored.learnt is not None else weights
         else:
             weights = np.zeros((stored.buffer.shape[0], self._n, self._n), dtype=np.int8)
         return in_shape(weights, (*(stored.lead or ()), self._n))
@@ -315,19 +591,25 @@ class HopfieldNetwork:
         *,
         first_sweep: int = 0,
         repeats: int | None = None,
+        record: Recordable | Sequence[Recordable] = (),
+        by: By = "sweep",
+        clamp: ArrayLike | None = None,
+        unknown: float | ArrayLike | None = None,
     ) -> RecallResult:
         """Run the dynamics from probes until it stops.
 
-        A unit takes the sign of its local field, and keeps its state where the field is 0.
+        A unit takes the sign of its local field less its threshold, and keeps its state where that is 0.
 
         Parameters
         ----------
         probes : array_like or PackedStates
-            One state (n,), states (b, n), or (k, b, n) for k networks.
+            One state (n,), or states (b, n) or (..., n).  For k networks (k, b, n) or (k, ..., n), or (n,) or
+            (b, n), from which all of them start.
         update : {"async", "sync"}, default "async"
             "async" updates the units one after the other, each seeing all earlier updates; a row has
             converged after a whole sweep without a flip.  "sync" updates all units at once and stops at a
-            fixed point or a two-cycle; symmetric couplings allow nothing longer.
+            fixed point or a cycle, of two states where the couplings are symmetric.  Longer ones are found by
+            Brent's search, which compares with the states after 1, 2, 4, 8, ... steps.
         order : {"random", "sequential"} or array_like of int, shape (sweeps, n), default "random"
             Order of the units in asynchronous sweeps.  "random" draws a permutation for each sweep, shared by
             all rows and networks, so that a row does not depend on those beside it.  "sequential" is
@@ -347,6 +629,17 @@ class HopfieldNetwork:
         repeats : int, optional
             Recall each probe in so many independent random orders.  The result then has a leading axis of
             this length, of which element r is that of ``seed + r`` (mod 2^64).
+        record : str or sequence of str, default ()
+            What to keep of the course: "energy", "overlap" (with every stored pattern) and "states".
+            Except for energies by sweep this needs the couplings in memory.
+        by : {"sweep", "update"}, default "sweep"
+            Whether it is kept after each sweep, or after each flip of asynchronous updates.
+        clamp : array_like of bool, shape (n,) or that of the probes, optional
+            Units that keep the state of the probe.  Needs the couplings in memory.
+        unknown : number or array_like of bool, optional
+            The units whose states the probe does not tell: a mask, (n,) or of the shape of the probes, or the
+            number that stands for them in the probes (`nan` too).  They start with the sign of the field that
+            the known units give them, +1 where it is at its threshold.
 
         Returns
         -------
@@ -356,12 +649,13 @@ class HopfieldNetwork:
         Raises
         ------
         ValueError
-            If no pattern is stored, for invalid probes or arguments, or if ``representation="weights"`` does
-            not fit in memory.
+            If no pattern is stored, for invalid probes or arguments, or if couplings that are needed, or what
+            is recorded, do not fit in memory.
 
         References
         ----------
         J. Bruck, On the convergence properties of the Hopfield model, Proc. IEEE 78, 1579 (1990).
+        R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20, 176 (1980).
 
         Examples
         --------
@@ -396,60 +690,99 @@ class HopfieldNetwork:
             if first_sweep >= len(orders):
                 raise ValueError(f"first_sweep is {first_sweep}; order holds sweeps 0 to {len(orders) - 1}")
             max_sweeps = min(max_sweeps, len(orders) - first_sweep)
-        seed = read_seed(seed)
+        record, seed = read_record(record, record_energy, by, update), read_seed(seed)
+        probes, hidden = read_unknown(probes, unknown)
         states, shape = self._read("probes", probes, name, stored)
         k, b, _ = states.shape
         where = backend_of(array_of(probes))
         if not isinstance(probes, PackedStates):
             require_memory(f"recall of {times * k * b} states", times * k * b * self._n, backend=where)
         require_memory(f"recall of {times * k * b} states", times * states.nbytes, backend=name)
+        clamped = None if clamp is None else self._read_mask("clamp", clamp, shape, states, name)
+        mask = None if hidden is None else self._read_mask("unknown", hidden, shape, states, name)
         stored = self._stored_on(name, stored)
-        if self._choose(stored, b, update, name) == "weights":
-            inputs: tuple[Any, ...] = (stored.couplings('representation="weights"', name),)
-            kernel = f"recall_{update}_weights"
-        else:
-            inputs = (stored.packed(), stored.units(name), stored.self_coupling)
-            kernel = f"recall_{update}"
-
-        def run(seed: int, limit: int, recorded: int) -> tuple[Any, ...]:
-            """Final states, how they stopped, sweeps, flips and forms after at most `limit` sweeps."""
-            final, stopped = states.copy(), xp.empty((k, b), dtype=bool if update == "async" else np.int32)
-            sweeps, flips = xp.empty((k, b), dtype=np.int32), xp.empty((k, b), dtype=np.int64)
-            forms = xp.empty((k, b, recorded), dtype=np.int64)
-            head = (stream_key(seed, self._n), orders, first_sweep) if update == "async" else ()
-            arguments = (*head, *inputs, limit, final, stopped, sweeps, flips, forms)
-            getattr(kernels("hopfield", name), kernel)(*arguments)
-            return final, stopped, sweeps, flips, forms
-
-        def run_recorded(seed: int) -> tuple[Any, ...]:
-            """`run` with as many forms as there are sweeps, or as take little memory."""
-            limit = max_sweeps
-            if 8 * times * k * b * (limit + 1) > SMALL:
-                limit = int(run(seed, limit, 0)[2].max())
-                energy_bytes = 8 * k * b * (limit + 1)
-                require_memory(f"record_energy of {limit} sweeps", energy_bytes, backend=name)
-            return run(seed, limit, limit + 1)
-
-        seeds = [seed + r & MAX_SEED for r in range(times)]
-        runs = [run_recorded(each) if record_energy else run(each, max_sweeps, 0) for each in seeds]
-        states, stopped, sweeps, flips = (
+        if mask is not None:
+            states = self._guess(stored, name, states, mask)
+        needed = clamped is not None or (record != () and (record != ("energy",) or by != "sweep"))
+        from_weights = needed or self._choose(stored, b, update, name) == "weights"
+        dynamics = Dynamics(stored, name, update, orders, first_sweep, max_sweeps, from_weights, clamped)
+        runs = [dynamics.run_recorded(states, seed + r & MAX_SEED, record, by) for r in range(times)]
+        final, stopped, sweeps, flips = (
             runs[0][i] if times == 1 else xp.concatenate([found[i] for found in runs]) for i in range(4)
         )
-        lead, energies = shape[:-1] if repeats is None else (times, *shape[:-1]), None
-        if record_energy:
-            energies = xp.empty((times * k, b, int(sweeps.max()) + 1), dtype=np.float64)
-            for r, (*_, forms) in enumerate(runs):
-                part = energies[r * k : r * k + k, :, : forms.shape[2]]
-                part[...] = self._energies(forms[..., : part.shape[2]])
-            energies[xp.arange(energies.shape[2]) > sweeps[..., None]] = np.nan
-            energies = in_shape(move(energies, where), lead)
+        lead = shape[:-1] if repeats is None else (times, *shape[:-1])
+        course = self._course(stored, name, runs, record, by, lead, probes)
         stopped, sweeps, flips = (in_shape(move(array, where), lead) for array in (stopped, sweeps, flips))
-        final = states_like(probes, in_shape(states, lead), self._n, name)
+        found = states_like(probes, in_shape(final, lead), self._n, name)
+        if not isinstance(probes, PackedStates):
+            found = self._shown(found, self._is_pictured(probes))
         period = stopped.astype(np.int32)
-        return RecallResult(final, stopped == 1, period, sweeps, flips, energies, seed if random else None)
+        drawn = seed if random else None
+        return RecallResult(found, stopped == 1, period, sweeps, flips, seed=drawn, **course)
+
+    def _guess(self, stored: StoredPatterns, name: str, states: Any, mask: Any) -> Any:
+        """States (k, b, w) whose units in the mask have the sign of the field of all others."""
+        xp, (k, b, _) = array_module(name), states.shape
+        guessed, step = states.copy(), max(1, BLOCK_OVERLAPS // (k * max(self._n, stored.p)))
+        thresholds = 0 if stored.pattern_space else stored.couplings("unknown", name).thresholds[:, None]
+        for i in range(0, b, step):
+            some, hidden = (xp.ascontiguousarray(array[:, i : i + step]) for array in (states, mask))
+            up, down = (stored.fields("unknown", name, s) for s in (some | hidden, some & ~hidden))
+            above = up.astype(np.int64) + down >= 2 * thresholds
+            above = pack_states(above.astype(np.int8) * np.int8(2) - np.int8(1), name)
+            guessed[:, i : i + step] = (some & ~hidden) | (above & hidden)
+        return guessed
+
+    def _course(
+        self,
+        stored: StoredPatterns,
+        name: str,
+        runs: list[Outcome],
+        record: Sequence[Recordable],
+        by: By,
+        lead: tuple[int, ...],
+        probes: States,
+    ) -> dict[str, Any]:
+        """The energies, overlaps, states and turns of `RecallResult` from what the runs recorded."""
+        if not record:
+            return {}
+        xp, where = array_module(name), backend_of(array_of(probes))
+        lengths = [run.flips if by == "update" else run.sweeps for run in runs]
+        times = 1 + max(int(length.max()) for length in lengths)
+        ends, course = xp.concatenate(lengths), dict[str, Any]()
+        past = xp.arange(times) > ends[..., None]
+
+        def joined(arrays: list[Any], lengths: list[Any], times: int) -> Any:
+            return xp.concatenate([up_to_the_end(*each, times) for each in zip(arrays, lengths, strict=True)])
+
+        def shown(array: Any) -> Any:
+            return in_shape(move(array, where), lead)
+
+        if "energy" in record:
+            energies = self._energies(joined([run.forms for run in runs], lengths, times), stored, name)
+            energies[past] = np.nan
+            course["energies"] = shown(energies)
+        if "overlap" in record or "states" in record:
+            trail = joined([run.trail for run in runs], lengths, times)
+        if "overlap" in record:
+            m = stored.overlaps(name, trail.reshape(stored.buffer.shape[0], -1, trail.shape[-1]), np.float64)
+            m = m.reshape(*trail.shape[:3], stored.p)
+            m[past] = np.nan
+            course["overlaps"] = shown(m)
+        if "states" in record:
+            trajectory = states_like(probes, trail.reshape(*lead, times, -1), self._n, name)
+            packed = isinstance(probes, PackedStates)
+            course["trajectory"] = (
+                trajectory if packed else self._shown(trajectory, self._is_pictured(probes))
+            )
+        if by == "update":
+            turns = joined([run.turns for run in runs], lengths, times - 1)
+            turns[past[..., 1:]] = -1
+            course["turns"] = shown(turns)
+        return course
 
     def local_fields(self, states: States) -> Any:
-        """Return the local fields h = W s of states s.
+        """Return the local fields h = W s of states s, from which thresholds are not taken off.
 
         Parameters
         ----------
@@ -459,7 +792,7 @@ class HopfieldNetwork:
         Returns
         -------
         ndarray of int32 or int64
-            Unscaled integers of the shape of the states; int32 if n p < 2^31.
+            Integers of the shape of the states, in units of `couplings`; int32 if they fit.
 
         Examples
         --------
@@ -470,23 +803,20 @@ class HopfieldNetwork:
         array([ 0,  0, -2], dtype=int32)
         """
 
-        def kernel(stored: StoredPatterns, name: str, s: Any) -> Any:
-            dtype = np.int32 if self._n * stored.rule.bound(self._n, stored.p) < 2**31 else np.int64
-            fields = array_module(name).empty((*s.shape[:2], self._n), dtype=dtype)
-            module = kernels("hopfield", name)
-            if stored.rule.pattern_space:
-                m = stored.overlaps(name, s)
-                module.local_fields(stored.units(name), s, m, stored.self_coupling, fields)
-            else:
-                module.local_fields_weights(stored.couplings("local_fields", name), s, fields)
-            return fields
-
         stored = self._require_patterns()
         numbers = max(stored.p, self._n)
-        return self._by_rows("local_fields", states, stored, 8 * self._n, numbers, kernel)
+        return self._by_rows(
+            *("local_fields", states, stored, 8 * self._n, numbers),
+            lambda stored, name, s: stored.fields("local_fields", name, s),
+            True,
+        )
 
     def energy(self, states: States) -> Any:
-        """Return the energy E = -(1/2n) sum_ij W_ij s_i s_j of states s, from exact integers.
+        """Return the energy of states s, from exact integers.
+
+        E = -(1/2n) sum_ij W_ij s_i s_j + (1/n) sum_i theta_i s_i, with couplings W and thresholds theta
+        divided by `scale`.  Asynchronous updates never raise it if the couplings are symmetric and no
+        self-coupling is negative.
 
         Parameters
         ----------
@@ -507,17 +837,11 @@ class HopfieldNetwork:
         -1.5
         """
 
-        def kernel(stored: StoredPatterns, name: str, s: Any) -> Any:
-            forms = array_module(name).empty((*s.shape[:2], 1), dtype=np.int64)
-            if stored.rule.pattern_space:
-                m = stored.overlaps(name, s)
-                kernels("hopfield", name).quadratic_form(m, self._n, stored.self_coupling, forms[..., 0])
-            else:
-                self._step_sync("energy", stored, name, s, 0, forms)
-            return self._energies(forms[..., 0])
-
         stored = self._require_patterns()
-        return self._by_rows("energy", states, stored, 8, stored.p, kernel)
+        return self._by_rows(
+            *("energy", states, stored, 8, max(stored.p, 1)),
+            lambda stored, name, s: self._energies(stored.forms("energy", name, s), stored, name),
+        )
 
     def overlaps(self, states: States) -> Any:
         """Return the overlaps m = (1/n) sum_i x_i s_i of states s with every stored pattern x.
@@ -540,7 +864,7 @@ class HopfieldNetwork:
         >>> net.overlaps([1, 1, -1, -1])
         array([1., 0.])
         """
-        stored = self._require_patterns()
+        stored = self._require_memories()
         return self._by_rows(
             *("overlaps", states, stored, 8 * stored.p, stored.p),
             lambda stored, name, s: stored.overlaps(name, s, np.float64),
@@ -548,7 +872,7 @@ class HopfieldNetwork:
 
     def _integer_overlaps(self, states: States) -> Any:
         """`overlaps` times n, exact: sum_i x_i s_i, int32 (..., p)."""
-        stored = self._require_patterns()
+        stored = self._require_memories()
         return self._by_rows("overlaps", states, stored, 4 * stored.p, stored.p, StoredPatterns.overlaps)
 
     def is_stable(self, states: States) -> Any:
@@ -575,27 +899,53 @@ class HopfieldNetwork:
 
         def kernel(stored: StoredPatterns, name: str, s: Any) -> Any:
             xp = array_module(name)
-            if not stored.rule.pattern_space:
-                forms = xp.empty((*s.shape[:2], 0), np.int64)
-                return self._step_sync("is_stable", stored, name, s, 1, forms) == 1
+            if not stored.pattern_space:
+                return stored.step("is_stable", name, s, 1, xp.empty((*s.shape[:2], 0), np.int64)) == 1
             stable, m = xp.empty(s.shape[:2], dtype=bool), stored.overlaps(name, s)
-            kernels("hopfield", name).is_stable(stored.units(name), s, m, stored.self_coupling, stable)
+            kernels("hopfield", name).is_stable(
+                stored.units(name), s, m, stored.setting.self_coupling, stable
+            )
             return stable
 
         stored = self._require_patterns()
-        return self._by_rows("is_stable", states, stored, 8, stored.p, kernel)
+        return self._by_rows("is_stable", states, stored, 8, max(stored.p, 1), kernel)
 
-    def _step_sync(self, job: str, stored: StoredPatterns, name: str, s: Any, steps: int, forms: Any) -> Any:
-        """Periods (k, c) of packed states s (k, c, w) after some synchronous steps with the couplings.
+    def identify(self, states: States, tolerance: float = 0.05) -> Identification:
+        """Return what states are: memories, their inverses, mixtures of three, or something else.
 
-        forms (k, c, steps + 1 or 0) is filled with s'W s before and after each step.
+        Parameters
+        ----------
+        states : array_like or PackedStates, shape (n,), (b, n) or (k, b, n)
+            The states, such as those at which recall stopped.
+        tolerance : float, default 0.05
+            Share of the units that may differ.
+
+        Returns
+        -------
+        Identification
+            For each state what it is, and the nearest memory with its sign and distance.
+
+        Examples
+        --------
+        >>> import fastrec
+        >>> net = fastrec.HopfieldNetwork(100)
+        >>> net.store(patterns := fastrec.random_patterns(p=5, n=100, seed=1))
+        >>> found = net.identify(-patterns[3])
+        >>> str(found.kind), int(found.index), int(found.distance)
+        ('inverse', 3, 0)
         """
-        xp = array_module(name)
-        period, sweeps = xp.empty((2, *s.shape[:2]), dtype=np.int32)
-        flips = xp.empty(s.shape[:2], dtype=np.int64)
-        weights = stored.couplings(job, name)
-        kernels("hopfield", name).recall_sync_weights(weights, steps, s.copy(), period, sweeps, flips, forms)
-        return period
+        stored = self._require_memories()
+        name = resolve(self._backend, array_of(states))
+        s, shape = self._read("states", states, name, stored)
+        stored = self._stored_on(name, stored)
+        (k, b, _), step = s.shape, max(1, BLOCK_OVERLAPS // (s.shape[0] * stored.p))
+        require_memory(f"identify of {k * b} states", 4 * k * b * stored.p)
+        blocks = [
+            move(stored.overlaps(name, array_module(name).ascontiguousarray(s[:, i : i + step])), "cpu")
+            for i in range(0, b, step)
+        ]
+        m = np.concatenate(blocks, axis=1)
+        return identify_states(m, stored.packed(), s, self._n, tolerance, shape[:-1])
 
     def _by_rows(
         self,
@@ -605,10 +955,12 @@ class HopfieldNetwork:
         row_bytes: int,
         row_numbers: int,
         kernel: Callable[[StoredPatterns, str, Any], Any],
+        by_units: bool = False,
     ) -> Any:
         """Results of kernel(stored, backend, s (k, c, w)) over blocks of rows, of row_bytes bytes a row.
 
         A block holds as many rows as keep row_numbers numbers for each of them within `BLOCK_OVERLAPS`.
+        by_units: the last axis of the results is that of the units.
         """
         name, where = resolve(self._backend, array_of(states)), backend_of(array_of(states))
         probes, shape = self._read("states", states, name, stored)
@@ -621,7 +973,28 @@ class HopfieldNetwork:
             for i in range(0, b, step)
         ]
         result = blocks[0] if len(blocks) == 1 else array_module(where).concatenate(blocks, axis=1)
-        return in_shape(result, shape[:-1])
+        result = in_shape(result, shape[:-1])
+        if by_units and self._is_pictured(states):
+            result = result.reshape(*shape[:-1], *(self._shape or ()))
+        return result
+
+    def _is_pictured(self, states: States) -> bool:
+        """Whether states have the shape of the network's pictures in place of the axis of units."""
+        if self._shape is None or isinstance(states, PackedStates):
+            return False
+        return np.shape(states)[-len(self._shape) :] == self._shape
+
+    def _shown(self, states: Any, pictured: bool) -> Any:
+        """States (..., n) of int8 as the user writes them; they are overwritten."""
+        states = to_coding(states, self._coding)
+        return states.reshape(*states.shape[:-1], *(self._shape or ())) if pictured else states
+
+    def _flat(self, states: Any) -> Any:
+        """States, or a mask, with one axis of units."""
+        if self._shape is None or not self._is_pictured(states):
+            return states
+        array: Any = states if hasattr(states, "reshape") else np.asarray(states)
+        return array.reshape(*array.shape[: array.ndim - len(self._shape)], self._n)
 
     def _read(
         self, name: str, states: States, backend: str, stored: StoredPatterns
@@ -631,16 +1004,63 @@ class HopfieldNetwork:
         Packed states that are there are not copied.
         """
         n = self._n
-        checked = states if isinstance(states, PackedStates) else check_states(name, states, n)
+        checked: Any = states
+        if not isinstance(states, PackedStates):
+            checked = check_states(name, self._flat(states), n, self._coding)
         shape = checked.shape
         if shape[-1] != n:
             raise ValueError(f"{name} has n = {shape[-1]} units a state; the network has n = {n}")
-        self._require_shape(name, shape, stored)
+        lead = stored.lead if name != "patterns" else None
+        if lead and len(shape) < 3:  # all networks take the same states
+            shape = (*lead, *shape)
+        elif lead is None or shape[: len(lead)] != lead:
+            self._require_shape(name, shape, stored)
         if isinstance(checked, PackedStates):
             packed = move_checked(name, writable(checked.words), backend)
         else:
             packed = pack_states(checked, backend)
-        return with_networks(packed), shape
+        if lead is None:
+            return with_networks(packed), shape
+        k, w, xp = prod(lead), packed.shape[-1], array_module(backend)
+        if packed.ndim < len(shape):
+            packed = xp.broadcast_to(packed, (k, *packed.shape))
+        return xp.ascontiguousarray(packed).reshape(k, -1, w), shape
+
+    def _read_mask(self, name: str, mask: Any, shape: tuple[int, ...], states: Any, backend: str) -> Any:
+        """A mask of units, (n,) or of the shape of the probes, as words like those of states (k, b, w)."""
+        require_unmasked(name, mask)
+        flat = self._flat(mask)
+        array = flat if hasattr(flat, "dtype") else np.asarray(flat)
+        if array.dtype.kind != "b" or array.shape[-1:] != (self._n,) or not array.size:
+            raise ValueError(
+                f"{name} has shape {array.shape}, dtype {array.dtype}; it must be bool, ({self._n},) or "
+                "that of the probes"
+            )
+        try:
+            whole = np.broadcast_shapes(array.shape, shape) == shape
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValueError(f"{name} has shape {array.shape}, which does not go with probes {shape}")
+        xp = array_module(backend)
+        packed = pack_states(array.astype(np.int8) * np.int8(2) - np.int8(1), backend)
+        packed = xp.broadcast_to(packed, (*shape[:-1], packed.shape[-1]))
+        return xp.ascontiguousarray(packed).reshape(states.shape)
+
+    def _require_rule(self, job: str) -> None:
+        """Raise ValueError where couplings were given, which hold no patterns."""
+        if self._stored.rule is GIVEN:
+            raise ValueError(f"{job} needs a learning rule; the couplings of this network were given")
+
+    def _able(self, stored: StoredPatterns, backend: str) -> StoredPatterns:
+        """The patterns, learnt if the rule could fail; ValueError if it does."""
+        if stored.rule.can_fail:
+            couplings, failed = stored.learn(backend)
+            if failed:
+                network, reason = next(iter(failed.items()))
+                raise ValueError(f"{f'network {network}: ' if stored.lead else ''}{reason}")
+            stored.learnt = couplings
+        return stored
 
     def _require_shape(self, name: str, shape: tuple[int, ...], stored: StoredPatterns) -> None:
         """Raise ValueError unless the shape of states is that of as many networks."""
@@ -653,9 +1073,14 @@ class HopfieldNetwork:
     def _require_patterns(self) -> StoredPatterns:
         """The patterns as they are now; ValueError if there are none."""
         stored = self._stored
-        if not stored.p:
+        if not stored.p and stored.learnt is None:
             raise ValueError("the network holds no patterns; call store(patterns) first")
         return stored
+
+    def _require_memories(self) -> StoredPatterns:
+        """The patterns as they are now; ValueError if there are none, also of given couplings."""
+        self._require_rule("comparing with memories")
+        return self._require_patterns()
 
     def _stored_on(self, backend: str, stored: StoredPatterns) -> StoredPatterns:
         """Stored patterns where a backend computes; if they must move, the network holds them there."""
@@ -670,15 +1095,32 @@ class HopfieldNetwork:
     def _choose(
         self, stored: StoredPatterns, b: int, update: Update, backend: str
     ) -> Literal["patterns", "weights"]:
-        if not stored.rule.pattern_space:
+        if not stored.pattern_space:
             return "weights"
         if self._representation == "auto":
-            k, have_weights = stored.buffer.shape[0], stored.weights is not None
+            k, have_weights = stored.buffer.shape[0], stored.learnt is not None
             return choose_representation(k, b, self._n, stored.p, update, have_weights, backend)
         return self._representation
 
-    def _energies(self, forms: Any) -> Any:
-        return forms / (-2.0 * self._n) + 0.0  # + 0.0 turns -0.0 into 0.0
+    def _energies(self, forms: Any, stored: StoredPatterns, backend: str) -> Any:
+        scale = 1.0 if stored.pattern_space else stored.couplings("energy", backend).scale
+        return forms / (-2.0 * self._n * scale) + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+class CallableArray(np.ndarray):
+    """An array that can be called, as `HopfieldNetwork.patterns` could in version 0.1.0."""
+
+    def __call__(self) -> NDArray[Any]:
+        """Return the array, with a warning."""
+        warnings.warn("patterns is a property now: write net.patterns", DeprecationWarning, stacklevel=2)
+        return np.asarray(self)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """Results of computations are plain arrays."""
+        return array[()] if return_scalar else array
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
 
 
 def in_shape(array: Any, lead: tuple[int, ...]) -> Any:

@@ -40,14 +40,23 @@ class RecallResult(Displayed):
     converged : ndarray of bool
         Whether the row reached a fixed point.
     period : ndarray of int32
-        1 at a fixed point, 2 in a two-cycle (synchronous updates only), 0 if max_sweeps ended the row.
+        1 at a fixed point, the number of states of a cycle (synchronous updates only; 2 where couplings are
+        symmetric), 0 if max_sweeps ended the row.
     sweeps : ndarray of int32
         Number of sweeps, including the last one of a converged row, in which no unit flips.
     flips : ndarray of int64
         Number of flips of units; a unit that flips twice counts twice.
     energies : ndarray of float64 or None
-        With ``record_energy=True`` the energy before the first and after each sweep, one more than the sweeps
-        of the longest row along the last axis, nan once a row has stopped.
+        With "energy" in ``record=`` the energy at the start and after each sweep, or flip with
+        ``by="update"``, along the last axis; nan once a row has stopped.
+    overlaps : ndarray of float64 or None
+        With "overlap" the overlaps with the p stored patterns at the same times, along the last two axes.
+    trajectory : ndarray of int8, PackedStates or None
+        With "states" the states at the same times, along the axis before that of the units; once a row has
+        stopped its last one.
+    turns : ndarray of int32 or None
+        With ``by="update"`` the sweep, from 0 on, and the unit of each flip, along the last two axes; -1 once
+        a row has stopped.
     seed : int or None
         The seed of the random orders, so that a recall can be repeated or go on; None where none was drawn.
 
@@ -68,6 +77,9 @@ class RecallResult(Displayed):
     flips: Any
     energies: Any = None
     seed: int | None = None
+    overlaps: Any = None
+    trajectory: Any = None
+    turns: Any = None
 
     def _summary(self) -> dict[str, Any]:
         period, sweeps, flips = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,14 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import array_module, backend_of, kernels, move, on_device, resolve
 from ..display import Displayed
 from ..kernels import words
-from ..messages import shown
+from ..messages import printable, shown
 from ..streams import Seed, read_seed, stream_key
 from ..validation import (
     as_bool,
+    as_choice,
     as_int,
     format_bytes,
     is_frozen,
     move_checked,
+    number,
     require_memory,
     require_unmasked,
     writable,
@@ -29,6 +31,13 @@ from ..validation import (
 CHUNK = 2**22  # units packed or unpacked in one kernel call: what the reference widens to int64 at a time
 DEVICE_CHUNK = 2**28  # the same on the gpu, where a call must be worth its launch
 MAX_UNITS = 2**31 - 1  # orders and overlaps are int32
+CODINGS = ("+-1", "01")
+TRUTH, NUMBERS = (bool, np.bool_), (int, float, np.integer, np.floating)  # entries of arrays of objects
+
+Coding = Literal["+-1", "01"]
+"""How arrays of states are written: +1 and -1, or 1 and 0, which stands for -1."""
+
+FILL = "fill it, as .fillna() of pandas does, or leave its row out, as .dropna() does"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,13 +116,23 @@ class PackedStates(Displayed):
         """Shape of the states, (..., n)."""
         return (*self.words.shape[:-1], self.n)
 
-    def unpack(self) -> Any:
+    def unpack(self, coding: Coding = "+-1") -> Any:
         """Return the states as an array.
+
+        Parameters
+        ----------
+        coding : str, default "+-1"
+            "+-1", or "01" for 0 in place of -1.
 
         Returns
         -------
         ndarray of int8, shape (..., n)
-            +1 and -1, of NumPy or CuPy as the words are.
+            The states, of NumPy or CuPy as the words are.
+
+        Raises
+        ------
+        ValueError
+            If coding is anything else, or memory does not suffice.
 
         Examples
         --------
@@ -121,7 +140,8 @@ class PackedStates(Displayed):
         >>> fastrec.pack([[1, 1, -1, -1]]).unpack()
         array([[ 1,  1, -1, -1]], dtype=int8)
         """
-        return unpack_states(self.words, self.n, "gpu" if on_device(self.words) else None)
+        coding = read_coding(coding)
+        return to_coding(unpack_states(self.words, self.n, "gpu" if on_device(self.words) else None), coding)
 
 
 States = ArrayLike | PackedStates
@@ -132,15 +152,18 @@ def array_of(states: States) -> Any:
     return states.words if isinstance(states, PackedStates) else states
 
 
-def pack(states: ArrayLike, backend: str | None = None) -> PackedStates:
+def pack(states: ArrayLike, backend: str | None = None, *, coding: Coding = "+-1") -> PackedStates:
     """Pack states to one bit a unit.
 
     Parameters
     ----------
     states : array_like, shape (..., n)
-        +1 and -1 of any integer or float dtype, or bool (False is -1).
+        +1 and -1 of any integer or float dtype, or bool (False is -1).  Nullable columns of pandas are
+        taken too.
     backend : str, optional
         "cpu", "gpu", "reference" or "auto"; by default the one in force.
+    coding : str, default "+-1"
+        "01" for states of 1 and 0, where 0 stands for -1.
 
     Returns
     -------
@@ -159,7 +182,7 @@ def pack(states: ArrayLike, backend: str | None = None) -> PackedStates:
     PackedStates(shape=(10, 1000), size=1.28 kB)
     """
     name = resolve(backend, states)
-    array = check_states("states", states)
+    array = check_states("states", states, coding=coding)
     return PackedStates._of(move(pack_states(array, name), backend_of(states)), array.shape[-1])
 
 
@@ -172,6 +195,8 @@ def random_patterns(
     backend: str | None = None,
     *,
     packed: Literal[False] = False,
+    coding: Coding = "+-1",
+    activity: float | None = None,
 ) -> NDArray[np.int8]: ...
 @overload
 def random_patterns(
@@ -182,6 +207,8 @@ def random_patterns(
     backend: str | None = None,
     *,
     packed: Literal[True],
+    coding: Coding = "+-1",
+    activity: float | None = None,
 ) -> PackedStates: ...
 def random_patterns(
     p: int,
@@ -191,8 +218,10 @@ def random_patterns(
     backend: str | None = None,
     *,
     packed: bool = False,
+    coding: Coding = "+-1",
+    activity: float | None = None,
 ) -> NDArray[np.int8] | PackedStates:
-    """Draw independent random patterns, each unit +1 or -1 with probability 1/2.
+    """Draw independent random patterns, each unit +1 or -1 with probability 1/2, or +1 with another one.
 
     Pattern mu of network t depends on seed, n, mu and t alone: fewer patterns or networks are the first ones
     of more.  Without a seed every call draws others.
@@ -214,6 +243,11 @@ def random_patterns(
         "cpu", "gpu", "reference" or "auto"; by default the one in force.
     packed : bool, default False
         Return `PackedStates`, on the gpu with CuPy words.
+    coding : str, default "+-1"
+        "01" to write the same patterns as 1 and 0, where 0 stands for -1; packed ones are the same in both.
+    activity : float, optional
+        Probability of +1, above 0 and below 1, of sparse or otherwise biased patterns: a unit is +1 where a
+        64-bit draw is below 2^64 times it.  They come from another random stream than those without it.
 
     Returns
     -------
@@ -223,8 +257,8 @@ def random_patterns(
     Raises
     ------
     ValueError
-        If p, n or networks is not a positive integer, seed not one of those above, or memory does not
-        suffice.
+        If p, n or networks is not a positive integer, seed, coding or activity not one of those above, or
+        memory does not suffice.
 
     Examples
     --------
@@ -236,15 +270,16 @@ def random_patterns(
     p, n = as_int("p", p, 1, 2**31 - 1), as_int("n", n, 1, MAX_UNITS)
     k = 1 if networks is None else as_int("networks", networks, 1, 2**31 - 1)
     as_bool("packed", packed)
+    coding = read_coding(coding)
     key = stream_key(read_seed(seed), n)
     name, packed_bytes = resolve(backend), 8 * k * p * words(n)
     require_memory("random_patterns", packed_bytes, backend=name)
     if not packed:
         require_memory("random_patterns", k * p * n + packed_bytes)
-    array = draw_patterns(key, 0, k, p, n, name)
+    array = draw_patterns(key, 0, k, p, n, name, read_activity(activity))
     if networks is None:
         array = array[0]
-    return PackedStates._of(array, n) if packed else unpack_states(array, n, name, "cpu")
+    return PackedStates._of(array, n) if packed else to_coding(unpack_states(array, n, name, "cpu"), coding)
 
 
 @overload
@@ -255,13 +290,26 @@ def corrupt(
     backend: str | None = None,
     *,
     first_row: int = 0,
+    coding: Coding = "+-1",
 ) -> PackedStates: ...
 @overload
 def corrupt(
-    states: ArrayLike, flips: float, seed: Seed = None, backend: str | None = None, *, first_row: int = 0
+    states: ArrayLike,
+    flips: float,
+    seed: Seed = None,
+    backend: str | None = None,
+    *,
+    first_row: int = 0,
+    coding: Coding = "+-1",
 ) -> NDArray[np.int8]: ...
 def corrupt(
-    states: States, flips: float, seed: Seed = None, backend: str | None = None, *, first_row: int = 0
+    states: States,
+    flips: float,
+    seed: Seed = None,
+    backend: str | None = None,
+    *,
+    first_row: int = 0,
+    coding: Coding = "+-1",
 ) -> NDArray[np.int8] | PackedStates:
     """Return copies of states in which distinct random units are flipped.
 
@@ -280,6 +328,8 @@ def corrupt(
     first_row : int, default 0
         Number of the first row, 0 to 2^32 - rows.  With one seed, ``corrupt(x[r], flips, seed, first_row=r)``
         is row r of ``corrupt(x, flips, seed)``.
+    coding : str, default "+-1"
+        "01" for states of 1 and 0, given and returned, where 0 stands for -1.
 
     Returns
     -------
@@ -299,8 +349,8 @@ def corrupt(
     >>> (probes != patterns).sum(axis=1)
     array([10, 10, 10])
     """
-    name = resolve(backend, array_of(states))
-    checked = states if isinstance(states, PackedStates) else check_states("states", states)
+    name, coding = resolve(backend, array_of(states)), read_coding(coding)
+    checked = states if isinstance(states, PackedStates) else check_states("states", states, coding=coding)
     n = checked.shape[-1]
     if len(checked.shape) > 3:
         raise ValueError(f"states has shape {checked.shape}; corrupt takes (n,), (b, n) or (k, b, n)")
@@ -317,10 +367,10 @@ def corrupt(
         module.corrupt(key, first_row, count, n, with_networks(copy))
         return PackedStates._of(move(copy, backend_of(array)), n)
     module.corrupt_states(key, first_row, count, with_networks(copy))
-    return move(copy, backend_of(states))
+    return to_coding(move(copy, backend_of(states)), coding)
 
 
-def overlaps(a: States, b: States, backend: str | None = None) -> Any:
+def overlaps(a: States, b: States, backend: str | None = None, *, coding: Coding = "+-1") -> Any:
     """Return the overlaps m = (1/n) sum_i a_i b_i of every state of a with every state of b.
 
     They are counted in wide integers and divided by n last, so that each is the float64 nearest to its exact
@@ -336,6 +386,8 @@ def overlaps(a: States, b: States, backend: str | None = None) -> Any:
         States of as many units; those of network t are compared with those of network t in a.
     backend : str, optional
         "cpu", "gpu", "reference" or "auto"; by default the one in force.
+    coding : str, default "+-1"
+        "01" for states of 1 and 0, where 0 stands for -1.
 
     Returns
     -------
@@ -357,10 +409,10 @@ def overlaps(a: States, b: States, backend: str | None = None) -> Any:
     >>> int((patterns @ patterns.T)[0, 0])  # 300 in int8
     44
     """
-    name = resolve(backend, array_of(a), array_of(b))
+    name, coding = resolve(backend, array_of(a), array_of(b)), read_coding(coding)
     where = "gpu" if on_device(array_of(a)) or on_device(array_of(b)) else "cpu"
     first, second = (
-        states if isinstance(states, PackedStates) else check_states(letter, states)
+        states if isinstance(states, PackedStates) else check_states(letter, states, coding=coding)
         for letter, states in (("a", a), ("b", b))
     )
     n, shapes = first.shape[-1], (first.shape, second.shape)
@@ -413,60 +465,137 @@ def as_flips(flips: Any, n: int) -> int:
     return round(float(flips) * n)
 
 
-def draw_patterns(key: np.uint64, first: int, k: int, p: int, n: int, backend: str) -> Any:
-    """Packed random patterns (k, p, w) of the networks first..first+k-1, where the backend computes."""
-    packed = array_module(backend).empty((k, p, words(n)), dtype=np.uint64)
-    kernels("hopfield", backend).random_patterns(key, first, n, packed)
+def draw_patterns(
+    key: np.uint64, first: int, k: int, p: int, n: int, backend: str, below: np.uint64 | None = None
+) -> Any:
+    """Packed random patterns (k, p, w) of the networks first..first+k-1, where the backend computes.
+
+    below: units are +1 where a draw is below it, see `read_activity`.
+    """
+    packed, module = (
+        array_module(backend).empty((k, p, words(n)), dtype=np.uint64),
+        kernels("hopfield", backend),
+    )
+    if below is None:
+        module.random_patterns(key, first, n, packed)
+    else:
+        module.biased_patterns(key, first, n, below, packed)
     return packed
 
 
-def check_states(name: str, value: ArrayLike, n: int | None = None) -> Any:
-    """`value` as states (..., n), int8 +1 and -1; int8 is not copied, bool is read as False = -1.
+def read_activity(activity: Any) -> np.uint64 | None:
+    """What 64-bit draws of active units are below, of the argument `activity`; None as it is."""
+    if activity is None:
+        return None
+    return np.uint64(int(number("activity", activity, 0, 1) * 2.0**64))
 
-    A CuPy array stays on the device; the host waits once for the result of the check.
-    Raises ValueError naming the argument, the value found and the cure.
+
+def read_coding(coding: Any) -> Coding:
+    """The argument `coding`, or ValueError."""
+    return cast(Coding, as_choice("coding", coding, CODINGS))
+
+
+def check_states(name: str, value: ArrayLike, n: int | None = None, coding: Coding = "+-1") -> Any:
+    """`value` as states (..., n), int8 +1 and -1, whatever its coding; bool is read as False = -1.
+
+    Int8 of +1 and -1 is not copied.  Columns of tables that may have missing values arrive as arrays of
+    objects, which are read if they hold numbers, or bool, alone.  A CuPy array stays on the device; the host
+    waits once for the result of the check.  Raises ValueError naming the argument, the value found and the
+    cure.
     """
+    coding = read_coding(coding)
     require_unmasked(name, value)
     try:
         array: Any = value if on_device(value) else np.asarray(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is not an array of states: {error}") from None
-    if array.dtype.kind == "O":
-        raise ValueError(
-            f"{name} has dtype object, as columns of a table often have; convert it first, as with "
-            f"{name}.astype(int) or {name}.astype(bool)"
-        )
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {array.dtype}; states are +1 and -1 (or bool)")
     if array.ndim == 0:
-        raise ValueError(f"{name} is the single value {array}; states have shape (..., n)")
+        raise ValueError(f"{name} is the single value {printable(array, 80)}; states have shape (..., n)")
+    if array.dtype.kind == "O":
+        array = plain(name, array)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {array.dtype}; states are {written(coding)}")
     if n is not None and array.shape[-1] != n:
         raise ValueError(
             f"{name} has shape {array.shape}, {array.shape[-1]} units a state; the network has n = {n}"
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty, shape {array.shape}; give at least one state")
-    if array.dtype.kind == "b":
+    if array.dtype.kind != "b" and not are_states(array, coding):
+        raise ValueError(wrong_entry(name, array, coding))
+    if array.dtype.kind == "b" or coding == "01":
         states = array.astype(np.int8)
         states *= 2
         states -= 1
         return states
-    if not are_states(array):
-        bad = abs(array) != 1
-        at = np.unravel_index(int(bad.argmax()), bad.shape)
-        example = f"{move(array[at], 'cpu')[()]} at [{', '.join(map(str, at))}]"
-        raise ValueError(f"{name} holds {example}; states are +1 and -1 (map 0/1 with 2*x-1 or pass bool)")
     return array.astype(np.int8, copy=False)
 
 
-def are_states(array: Any) -> bool:
-    """Whether all numbers are +1 or -1: within -1..1 and none 0 if signed integers.
+def to_coding(states: Any, coding: Coding) -> Any:
+    """States of int8 +1 and -1 in a coding: overwritten with 1 and 0 if that is "01"."""
+    if coding == "01":
+        states += 1
+        states >>= 1
+    return states
 
-    Three passes without a temporary array of the size of the input, except for the magnitudes of floats.
+
+def written(coding: Coding) -> str:
+    return "+1 and -1 (or bool)" if coding == "+-1" else '0 and 1 (or bool) with coding="01"'
+
+
+def plain(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """An array of Python's numbers, or of its bools, as one of float64 or bool; ValueError for all else."""
+    kind = TRUTH if isinstance(next(array.flat, True), TRUTH) else NUMBERS
+    for i, entry in enumerate(array.flat):
+        # Types alone are looked at: bool is an int too, and no comparison with pandas.NA is true or false.
+        if not isinstance(entry, kind) or (kind is NUMBERS and isinstance(entry, TRUTH)):
+            found = f"{name} holds {shown(entry)} at {list(place(i, array.shape))}"
+            if entry is None or type(entry).__name__ in ("NAType", "NaTType"):
+                raise ValueError(f"{found}, where a value is missing; {FILL}")
+            if isinstance(entry, (*TRUTH, *NUMBERS)):
+                raise ValueError(f"{found} and {shown(array.flat[0])} before; give bool or numbers, not both")
+            raise ValueError(f"{found}, which is no number; states are +1 and -1, 0 and 1, or bool")
+    try:
+        return array.astype(np.bool_ if kind is TRUTH else np.float64)
+    except OverflowError:
+        raise ValueError(f"{name} holds an integer beyond 1e308; states are +1 and -1, or 0 and 1") from None
+
+
+def wrong_entry(name: str, array: Any, coding: Coding) -> str:
+    """What is wrong with numbers that are no states: the first such, and the cure."""
+    bad = abs(array) != 1 if coding == "+-1" else (array != 0) & (array != 1)
+    at = place(int(bad.argmax()), bad.shape)
+    entry = move(array[at], "cpu")[()]
+    found = f"{name} holds {entry} at {list(at)}"
+    if np.isnan(entry):
+        return f"{found}, where a value is missing; {FILL}"
+    found = f"{found}; states are {written(coding)}"
+    if coding == "01":
+        return f'{found}: give coding="+-1" for states of +1 and -1' if entry == -1 else found
+    if entry == 0 and bool(((array == 0) | ~bad).all()):
+        if bool((array >= 0).all()):
+            return f'{found}: give coding="01" for states of 0 and 1'
+        return f"{found}: recall(..., unknown=0) takes probes in which 0 is a unit that is not known"
+    return found
+
+
+def place(i: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of entry i of an array."""
+    return tuple(int(j) for j in np.unravel_index(i, shape))
+
+
+def are_states(array: Any, coding: Coding = "+-1") -> bool:
+    """Whether all numbers are those of a coding: of integers, within -1..1 and none 0, or within 0..1.
+
+    Two or three passes without a temporary array of the size of the input, except for floats.
     """
     if array.dtype.kind == "f":
         require_memory("checking states", array.nbytes, backend=backend_of(array))
+        if coding == "01":
+            return bool(((array == 0) | (array == 1)).all())
         array = abs(array)
+    if coding == "01":
+        return bool((array.min() >= 0) & (array.max() <= 1))
     low = -1 if array.dtype.kind == "i" else 1
     return bool((array.min() >= low) & (array.max() <= 1) & array.all())
 

@@ -217,7 +217,7 @@ def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
         overlaps[np.searchsorted(starts, point.start), np.searchsorted(loads, point.alpha)] = point.overlap
     x, y = cell_edges(loads), cell_edges(starts)
     least = -1 if np.nanmin(overlaps) < -0.5 else 0
-    mesh = ax.pcolormesh(x, y, overlaps, cmap="Blues", vmin=least, vmax=1, rasterized=True)
+    mesh = ax.pcolormesh(x, y, overlaps, cmap="cividis_r", vmin=least, vmax=1, rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label="overlap m with the memory, after recall")
     fine = np.linspace(max(x[0], 0), min(x[-1], 0.16), 200)
     (edge,) = ax.plot(fine, theory.critical_overlap(fine), "--", color=THEORY, linewidth=1.8)

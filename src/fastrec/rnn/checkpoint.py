@@ -11,7 +11,7 @@ from zlib import crc32
 
 import numpy as np
 
-from ..archives import Archive
+from ..archives import Archive, open_archive, read_array, read_text, write_archive
 from ..backend import backend_of, move
 from ..kernels.interruption import uninterrupted
 from ..messages import shown
@@ -20,15 +20,7 @@ from .config import MAX_SIZE, Array
 from .dataset import Sequences
 from .history import TrainingLog
 from .optimizers import Optimizer
-from .serialization import (
-    EXTRA_TEXT,
-    TRAINING_TEXT,
-    open_archive,
-    read_array,
-    read_stored_seed,
-    read_text,
-    write_archive,
-)
+from .serialization import EXTRA_TEXT, TRAINING_TEXT, read_stored_seed
 
 LONGEST = 400  # characters of a setting
 OPTIMIZER = "optimizer."  # what the names of the arrays of an optimiser begin with

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ..archives import open_archive, read_text, sizes_of, write_archive
 from ..backend import backend_of, move
 from ..files import require_suffix
 from ..rnn.cells import CellName
@@ -22,15 +23,7 @@ from ..rnn.history import History
 from ..rnn.loop import train
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam, Optimizer
-from ..rnn.serialization import (
-    EXTRA_TEXT,
-    open_archive,
-    read_parameters,
-    read_stored_seed,
-    read_text,
-    sizes_of,
-    write_archive,
-)
+from ..rnn.serialization import EXTRA_TEXT, read_parameters, read_stored_seed
 from ..rnn.trace import Trace
 from ..rnn.validation import Batch, LossSpec, Purpose, Reduction, make_loss_spec
 from ..streams import MAX_SEED, Seed, read_seed

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..archives import open_archive, read_text
 from ..files import require_suffix, require_writable
 from ..kernels.interruption import heard, uninterrupted
 from ..messages import shown
@@ -454,12 +455,12 @@ class CharModel:
         OSError
             If it cannot be read.
         """
-        with files.open_archive(path, "text model") as archive:
+        with open_archive(path, "text model") as archive:
             if files.TRAINING_TEXT in archive.members and files.EXTRA_TEXT not in archive.members:
                 raise ValueError(
                     "this checkpoint of version 0.1.0 does not hold the symbols; RNN.load reads its network"
                 )
-            settings = files.read_text(archive, files.EXTRA_TEXT, "text model", files.LONGEST_BESIDE)
+            settings = read_text(archive, files.EXTRA_TEXT, "text model", files.LONGEST_BESIDE)
             words = settings.get("words", "plain")  # files of version 0.1.0 do not say it
             vocabulary = Vocabulary(tuple(settings["symbols"]), settings["unit"], settings["unknown"], words)
             config, parameters = files.read(archive)

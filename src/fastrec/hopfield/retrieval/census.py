@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend import backend_of, move
+from ..identification import find_mixtures
 from ..states import PackedStates
 
 ENDS = ("memory", "another", "inverse", "mixture", "glass")
@@ -80,17 +81,7 @@ def count_ends(m: NDArray[np.int64], memories: PackedStates, states: PackedState
     near, against = 10 * m >= 9 * n, 10 * m <= -9 * n
     kinds = np.select([10 * with_memory >= 9 * n, near.any(1), against.any(1)], [0, 1, 2], 4)
     if p >= 3 and len(rest := np.flatnonzero(kinds == 4)):
-        size, three = np.abs(m[rest]), np.empty((len(rest), 3), dtype=np.int64)
-        for k in range(3):  # largest first, and the first of equal ones, which no partial sort promises
-            three[:, k] = size.argmax(1)
-            size[np.arange(len(rest)), three[:, k]] = -1
-        backend = backend_of(states.words)
-        chosen = move(memories.words[move(three, backend)], "cpu")
-        final = move(states.words[move(rest, backend)], "cpu")
-        all_units = np.full(final.shape[1], 2**64 - 1, dtype=np.uint64)
-        all_units[-1] >>= np.uint64(-n % 64)
-        chosen[m[rest[:, None], three] < 0] ^= all_units
-        x, y, z = chosen.swapaxes(0, 1)
-        wrong = np.bitwise_count((x & y | y & z | z & x) ^ final).sum(1, dtype=np.int64)
+        final = states.words[move(rest, backend_of(states.words))]
+        _, _, wrong = find_mixtures(m[rest], np.zeros_like(rest), memories.words[None], final, n)
         kinds[rest[10 * (n - 2 * wrong) >= 9 * n]] = 3
     return tuple(np.bincount(kinds, minlength=len(ENDS)).tolist())

@@ -1,21 +1,25 @@
-"""The Hebbian rule: W_ij is the sum of x_i x_j over the stored patterns x."""
+"""The Hebbian rule: W_ij is the sum of c x_i x_j over the stored patterns x and their weights c."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from .rule import Rule
+from .rule import Learnt, Rule
+
+if TYPE_CHECKING:
+    from ..stored import StoredPatterns
 
 
-def couplings(kernels: Any, packed: Any, units: Any, self_coupling: bool, weights: Any) -> None:
-    """Fill weights (k, n, n) with the sum of the outer products; the diagonal is p, or 0."""
-    kernels.couplings(units, packed.shape[1], self_coupling, weights)
+def learn(stored: StoredPatterns, backend: str) -> Learnt:
+    """The sum of the outer products; its diagonal is the sum of the weights, or 0."""
+    return Learnt(stored.outer_products(backend, stored.setting.self_coupling))
 
 
 HEBB = Rule(
     "hebb",
-    source="Hopfield, PNAS 79, 2554 (1982)",
-    bound=lambda n, p: p,
-    couplings=couplings,
+    source="J. J. Hopfield, PNAS 79, 2554 (1982)",
+    learn=learn,
+    bound=lambda setting, total: total,
     pattern_space=True,
+    weighted=True,
 )

@@ -1,10 +1,32 @@
-"""The description of a learning rule."""
+"""The description of a learning rule, and what it gives."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The couplings that a rule gives to k networks.
+
+    Parameters
+    ----------
+    weights : ndarray of a signed integer dtype, shape (k, n, n)
+        The couplings W, where the backend computes; W_ij is what unit i receives from unit j.
+    scale : float
+        W divided by it is n times the couplings of the textbook.
+    thresholds : ndarray of int64, shape (k, n), optional
+        Thresholds that belong to the rule, used where the network has none of its own.
+    failed : dict of int to str
+        The networks that could not learn, each with the reason, one sentence.
+    """
+
+    weights: Any
+    scale: float = 1.0
+    thresholds: Any = None
+    failed: dict[int, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -20,20 +42,41 @@ class Rule:
         Name of the rule.
     source : str
         Where the rule was published.
+    learn : callable
+        ``learn(stored, backend)`` gives the `Learnt` of `StoredPatterns`.  The diagonal of the couplings is
+        zero unless ``stored.setting.self_coupling``.
     bound : callable
-        ``bound(n, p)`` is an integer that no coupling of p patterns of n units exceeds in size.  It decides
-        the dtype of couplings and fields, and whether sums of them fit 64 bits.
-    couplings : callable
-        ``couplings(kernels, packed, units, self_coupling, weights)`` fills weights (k, n, n) from the packed
-        patterns (k, p, w) and their transpose (k, n, u) by a kernel of the module `kernels`.  The diagonal is
-        zero unless self_coupling.
+        ``bound(setting, total)`` is an integer that no coupling of patterns whose weights have the total size
+        `total` exceeds.  It decides whether sums of them fit 64 bits.
+    options : tuple of str
+        Arguments of `HopfieldNetwork` that only this rule takes.
     pattern_space : bool
         Whether W is the sum of the outer products of the patterns.  Fields, energies and recall are then
         computed from the patterns too, by kernels that need no couplings in memory.
+    weighted : bool
+        Whether memories may have weights other than 1.
+    self_coupling : bool
+        Whether the rule is defined with self-coupling too.
+    exact : bool
+        Whether the couplings are the same bits on every machine.  If not, they are data: from them on all is
+        exact.
+    symmetric : bool
+        Whether W_ij = W_ji.
+    whole : bool
+        Whether the scale is 1 and thresholds therefore whole numbers.
+    can_fail : bool
+        Whether there are patterns that it cannot learn; ``store`` then learns at once.
     """
 
     name: str
     source: str
-    bound: Callable[[int, int], int]
-    couplings: Callable[[Any, Any, Any, bool, Any], None]
+    learn: Callable[[Any, str], Learnt]
+    bound: Callable[[Any, int], int]
+    options: tuple[str, ...] = ()
     pattern_space: bool = False
+    weighted: bool = False
+    self_coupling: bool = True
+    exact: bool = True
+    symmetric: bool = True
+    whole: bool = True
+    can_fail: bool = False

@@ -26,10 +26,10 @@ def row_overlaps(packed, p, state, n, m):
 
 
 @jit
-def unit_field(units, i, u, n, m, total):
-    """sum_mu m_mu x_mu_i of unit i of units (n, >= u), with overlaps m (64 u,) and total their sum."""
+def unit_field(units, i, u, bound, m, total):
+    """sum_mu m_mu x_mu_i of unit i of units (n, >= u), for m (64 u,) in -bound..bound of sum `total`."""
     stride = units.shape[1]
-    span = max(1, (1 << 29) // n)
+    span = max(1, (1 << 29) // bound)
     if u <= span:
         return 2 * masked_sum(units, i * stride, u, m, 0) - total
     plus = 0
@@ -93,12 +93,6 @@ def turn(w, s, fields):
         fields[j] = number(fields[j] + twice * number(w[j]))
 
 
-def field_type(weights):
-    """The dtype that holds fields of states for couplings of this dtype, whatever they are."""
-    bits = 8 * weights.itemsize - 1
-    return np.int32 if bits < 31 and weights.shape[1] < 1 << (31 - bits) else np.int64
-
-
 def field_tasks(units, states, m, self_coupling, out):
     """Rows, and for each unit 3 ns and 20 additions a nanosecond."""
     k, b, p = m.shape
@@ -116,6 +110,18 @@ def local_fields(row, units, states, m, self_coupling, fields):
     for i in range(n):
         s = 2 * bit(states[network, r], i) - 1
         fields[network, r, i] = unit_field(units[network], i, u, n, m_row, total) - diagonal * s
+
+
+@tasks(lambda units, values, bound, sums: field_tasks(units, None, values, True, sums))
+def signed_sums(row, units, values, bound, sums):
+    """Fill sums (k, b, n) int32 or int64 with sum_mu v_mu x_mu_i from units (k, n, u): see the reference."""
+    _, b, p = values.shape
+    n, u = units.shape[1:]
+    network, r = row // b, row % b
+    v = padded_overlaps(values[network, r], u)
+    total = sum_first(v, p)
+    for i in range(n):
+        sums[network, r, i] = unit_field(units[network], i, u, bound, v, total)
 
 
 @tasks(lambda weights, states, fields: (fields.shape[0] * fields.shape[1], weights.shape[1] * fields.size))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import CORRUPT, ORDER, PATTERN
+from .. import BIASED, CORRUPT, ORDER, PATTERN
 from .arrays import empty, zeros
 from .jit import jit, kernel
 from .parallel import tasks
@@ -67,6 +67,19 @@ def random_patterns(row, key, first, n, packed):
     """Fill packed (k, p, w) with the patterns 0..p-1 of the networks first..first+k-1."""
     p = packed.shape[1]
     random_pattern(key, row % p, first + row // p, n, packed[row // p, row % p])
+
+
+@tasks(lambda key, first, n, threshold, packed: (packed.shape[0] * packed.shape[1], 160 * packed.size))
+def biased_patterns(row, key, first, n, threshold, packed):
+    """`random_patterns` whose units are +1 where a 64-bit draw is below threshold, a uint64."""
+    p, draws = packed.shape[1], empty((n,), np.uint64)
+    pattern = packed[row // p, row % p]
+    fill(key, row % p, first + row // p, BIASED, draws)
+    for word in range(len(pattern)):
+        ones = U64(0)
+        for i in range(64 * word, min(n, 64 * word + 64)):
+            ones |= U64(draws[i] < threshold) << U64(i & 63)
+        pattern[word] = ones
 
 
 @jit

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import copy, empty, fill, sum_first
-from .fields import field_type, row_overlaps, sum_squares, turn, unit_field, weight_fields
+from .fields import row_overlaps, sum_squares, turn, unit_field, weight_fields
 from .jit import jit
 from .packing import bit, pack_row, unpack_row
 from .parallel import parallel, tasks
@@ -192,141 +192,201 @@ def recall_sync(index, packed, units, self_coupling, max_sweeps, states, period,
 
 
 @jit
-def form_of(fields, s):
-    """s'W s from the fields W s."""
+def form_of(fields, thresholds, s):
+    """s'W s - 2 thresholds's from the fields W s - thresholds."""
     form = 0
     for i in range(len(s)):
-        form += fields[i] * s[i]
+        form += (np.int64(fields[i]) - thresholds[i]) * s[i]
     return form
 
 
-def recall_async_weights(
-    key, order, first_sweep, weights, max_sweeps, states, converged, sweeps, flips, forms
-):
-    """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n).
+@jit
+def record(fields, thresholds, s, row, sweep, forms, trail):
+    """Put the form and the states of a row of s (rows, n) after a sweep into forms (r,) and trail (r, w)."""
+    if len(forms):
+        forms[sweep] = form_of(fields, thresholds, s[row])
+    if len(trail):
+        pack_row(s, row, trail[sweep])
 
-    The sweeps are numbered from first_sweep.  order (r, n) int32 holds their orders, sweep t has row t mod r;
-    with r = 0 each sweep draws a random one, the same for all rows and networks.  A row stops after a sweep
-    without a flip: converged (k, b) bool, sweeps (k, b) int32 with that last one, flips (k, b) int64.  forms
-    (k, b, max_sweeps + 1) int64 gets s'W s at the start and after each sweep, up to the stop; its last axis
-    may be 0: none recorded.
+
+@jit
+def begin_rows(weights, thresholds, s, fields):
+    """Fill fields (rows, n) with weights (n, n) times the states s (rows, n) less the thresholds (n,)."""
+    weight_fields(weights, s, fields)
+    for row in range(len(fields)):
+        for i in range(len(thresholds)):
+            fields[row, i] -= thresholds[i]
+
+
+def recall_async_weights(
+    key,
+    order,
+    first_sweep,
+    weights,
+    columns,
+    thresholds,
+    clamped,
+    max_sweeps,
+    states,
+    converged,
+    sweeps,
+    flips,
+    forms,
+    trail,
+    turns,
+):
+    """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n): see the reference.
 
     The local fields are kept: a test costs O(1), only a flip costs O(n).
     """
     rows, n = converged.size, weights.shape[1]
-    block = min(rows_together(rows, order, 0), max(1, BATCH_FIELDS // n))
-    like = np.empty(0, field_type(weights))
-    args = (key, order, first_sweep, weights, like, max_sweeps, states, converged, sweeps, flips, forms)
+    block = max(1, min(-(-rows // get_threads()), BATCH_FIELDS // n))
+    given = (key, order, first_sweep, weights, columns, thresholds, clamped, max_sweeps)
+    results = (states, converged, sweeps, flips, forms, trail, turns)
     # The fields take 20 additions a nanosecond.
-    recall_rows_weights.deal(-(-rows // block), rows * n * n / 20, block, *args)
+    recall_rows_weights.deal(-(-rows // block), rows * n * n / 20, block, *given, *results)
 
 
 @parallel
 def recall_rows_weights(
-    task, block, key, order, first_sweep, weights, like, max_sweeps, states, converged, sweeps, flips, forms
+    task,
+    block,
+    key,
+    order,
+    first_sweep,
+    weights,
+    columns,
+    thresholds,
+    clamped,
+    max_sweeps,
+    states,
+    converged,
+    sweeps,
+    flips,
+    forms,
+    trail,
+    turns,
 ):
-    """`recall_async_weights` of a block of rows, with fields of the dtype of `like`."""
+    """`recall_async_weights` of a block of rows.
+
+    A unit is updated in all rows before the next one: the rows in which it flips read its couplings together.
+    """
     k, b, _ = states.shape
-    n = weights.shape[1]
-    recorded = forms.shape[2] > 0
+    n, room = weights.shape[1], turns.shape[2]
     first, last = task * block, min(task * block + block, k * b)
     s = empty((last - first, n), np.int8)
-    fields = empty((last - first, n), like)
+    fields = empty((last - first, n), thresholds)
     chosen = empty((n,), np.int32)
+    active = empty((last - first,), np.int64)
+    flipped = empty((last - first,), np.int64)
     for index in range(first, last):
         unpack_row(states[index // b, index % b], s, index - first)
         converged[index // b, index % b] = False
         sweeps[index // b, index % b] = flips[index // b, index % b] = 0
+        active[index - first] = index
     begin = first
     while begin < last:  # the rows of a network
-        end = min(last, (begin // b + 1) * b)
-        weight_fields(
-            weights[begin // b], s[begin - first : end - first], fields[begin - first : end - first]
-        )
+        network, end = begin // b, min(last, (begin // b + 1) * b)
+        own = fields[begin - first : end - first]
+        begin_rows(weights[network], thresholds[network], s[begin - first : end - first], own)
         begin = end
-    if recorded:
-        for index in range(first, last):
-            forms[index // b, index % b, 0] = form_of(fields[index - first], s[index - first])
-    for sweep in range(max_sweeps):
-        ended = True
-        for index in range(first, last):
-            network, row = index // b, index % b
-            if converged[network, row]:
-                continue
-            if ended:
-                sweep_order(key, order, first_sweep + sweep, chosen)
-                ended = False
-            s_row, field, flipped = s[index - first], fields[index - first], 0
-            for i in chosen:
-                if field[i] * s_row[i] < 0:
-                    s_row[i] = -s_row[i]
-                    flipped += 1
-                    turn(weights[network, i], s_row[i], field)
-            converged[network, row] = flipped == 0
-            sweeps[network, row] += 1
-            flips[network, row] += flipped
-            if recorded:
-                forms[network, row, sweep + 1] = form_of(field, s_row)
-        if ended:
-            break
+    for index in range(first, last):
+        network, row, r = index // b, index % b, index - first
+        record(fields[r], thresholds[network], s, r, 0, forms[network, row], trail[network, row])
+    left, sweep = last - first, 0
+    while left and sweep < max_sweeps:
+        sweep_order(key, order, first_sweep + sweep, chosen)
+        fill(flipped, 0, 0)
+        for i in chosen:
+            for a in range(left):
+                index = active[a]
+                r, network, row = index - first, index // b, index % b
+                if fields[r, i] * s[r, i] >= 0 or (clamped.shape[2] and bit(clamped[network, row], i)):
+                    continue
+                s[r, i] = -s[r, i]
+                turn(columns[network, i], s[r, i], fields[r])
+                at = flips[network, row] + flipped[a]
+                if at < room:
+                    turns[network, row, at, 0], turns[network, row, at, 1] = sweep, i
+                flipped[a] += 1
+        sweep += 1
+        still = 0
+        for a in range(left):
+            index = active[a]
+            network, row, r = index // b, index % b, index - first
+            sweeps[network, row] = sweep
+            flips[network, row] += flipped[a]
+            record(fields[r], thresholds[network], s, r, sweep, forms[network, row], trail[network, row])
+            if flipped[a]:
+                active[still] = index
+                still += 1
+            else:
+                converged[network, row] = True
+        left = still
     for index in range(first, last):
         pack_row(s, index - first, states[index // b, index % b])
 
 
-def recall_sync_weights(weights, max_sweeps, states, period, sweeps, flips, forms):
-    """Synchronous recall, states (k, b, w) in place, with couplings weights (k, n, n).
-
-    period (k, b) int32 is 1 at a fixed point, 2 when the state equals the one two steps before (symmetric
-    couplings allow no longer cycle: Bruck 1990), 0 when max_sweeps ended it; the others as in
-    `recall_async_weights`, a sweep being one step of all units.
-    """
-    like = np.empty(0, field_type(weights))
-    recall_row_weights(weights, like, max_sweeps, states, period, sweeps, flips, forms)
-
-
-def weights_step_tasks(weights, like, max_sweeps, states, *results):
+def weights_step_tasks(weights, columns, thresholds, clamped, max_sweeps, states, *results):
     """Rows, and fields at 10 additions a nanosecond."""
     rows, n = states.shape[0] * states.shape[1], weights.shape[1]
     return rows, rows * n * n / 10
 
 
 @tasks(weights_step_tasks)
-def recall_row_weights(index, weights, like, max_sweeps, states, period, sweeps, flips, forms):
-    """`recall_sync_weights` of a row, with fields of the dtype of `like`."""
+def recall_sync_weights(
+    index,
+    weights,
+    columns,
+    thresholds,
+    clamped,
+    max_sweeps,
+    states,
+    period,
+    sweeps,
+    flips,
+    forms,
+    trail,
+):
+    """Synchronous recall, states (k, b, w) in place, with couplings weights (k, n, n): see the reference."""
     b = states.shape[1]
     n = weights.shape[1]
-    recorded = forms.shape[2] > 0
     network, row = index // b, index % b
-    s = empty((1, n), np.int8)
-    s_row, before, turned = s[0], empty((n,), np.int8), empty((n,), np.int32)
-    all_fields = empty((1, n), like)
+    s, before, kept = empty((1, n), np.int8), empty((n,), np.int8), empty((n,), np.int8)
+    s_row, turned = s[0], empty((n,), np.int32)
+    all_fields, own = empty((1, n), thresholds), thresholds[network]
     fields = all_fields[0]
     unpack_row(states[network, row], s, 0)
-    weight_fields(weights[network], s, all_fields)
-    period[network, row], sweeps[network, row], flips[network, row] = 0, 0, 0
-    if recorded:
-        forms[network, row, 0] = form_of(fields, s_row)
-    while sweeps[network, row] < max_sweeps and period[network, row] == 0:
-        flipped, back = 0, sweeps[network, row] > 0
+    begin_rows(weights[network], own, s, all_fields)
+    record(fields, own, s, 0, 0, forms[network, row], trail[network, row])
+    stop, step, total, kept_at = 0, 0, 0, 0
+    while step < max_sweeps and stop == 0:
+        flipped, back, again = 0, step > 0, kept_at > 0
         for i in range(n):
             new = s_row[i]
-            if fields[i] * new < 0:
+            if fields[i] * new < 0 and not (clamped.shape[2] and bit(clamped[network, row], i)):
                 new = -new
                 turned[flipped] = i
                 flipped += 1
             back &= new == before[i]
+            again &= new == kept[i]
             before[i], s_row[i] = s_row[i], new
+        step += 1
+        total += flipped
         if flipped == 0:
-            period[network, row] = 1
+            stop = 1
         elif back:
-            period[network, row] = 2
+            stop = 2
+        elif again:
+            stop = step - kept_at
+        if step & (step - 1) == 0:
+            copy(s_row, kept)
+            kept_at = step
         if 2 * flipped < n:
             for i in turned[:flipped]:
-                turn(weights[network, i], s_row[i], fields)
+                turn(columns[network, i], s_row[i], fields)
         else:
-            weight_fields(weights[network], s, all_fields)
-        sweeps[network, row] += 1
-        flips[network, row] += flipped
-        if recorded:
-            forms[network, row, sweeps[network, row]] = form_of(fields, s_row)
+            begin_rows(weights[network], own, s, all_fields)
+        record(fields, own, s, 0, step, forms[network, row], trail[network, row])
+    period[network, row], sweeps[network, row], flips[network, row] = stop, step, total
     pack_row(s, 0, states[network, row])

@@ -23,8 +23,8 @@ def local_fields(
 def signed_sums(units: np.ndarray, values: np.ndarray, bound: int, sums: np.ndarray) -> None:
     """Fill sums (k, b, n) int32 or int64 with X' v: sum_mu v_mu x_mu_i from units (k, n, u).
 
-    values (k, b, p) int32 are from -bound to bound.  So fields follow from overlaps, and couplings from
-    the strengths with which patterns are embedded in them.
+    values (k, b, p) int32 are from -bound to bound, which is below 2^29.  So fields follow from overlaps, and
+    couplings from the strengths with which patterns are embedded in them.
     """
     sums[:] = values.astype(np.int64) @ spins(units, values.shape[2]).swapaxes(1, 2)
 

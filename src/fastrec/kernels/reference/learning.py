@@ -47,11 +47,11 @@ def perceptron(
     """The perceptron rule: strengths (k, n, p) int32 get how often each unit has learnt each pattern.
 
     The couplings of unit i are J_j = sum_mu strength x_mu_i x_mu_j, j != i unless self_coupling.  In a pass
-    unit i goes through the patterns, units (k, n, u) with overlaps gram (k, p, p) int32, and learns those of
-    a stability x_mu_i (sum_j J_j x_mu_j - threshold_i) of at most margin |J|, with thresholds (k, n) int64
-    and |J| = sqrt(sum J_j^2).  It stops after a pass without one: passes (k, n) int32 is their number with that
-    last one, or 0 where max_passes did not suffice.  stability (k, n) float64 gets the least stability over
-    |J|.  The caller keeps (max_passes p)^2 n below 2^62, and thresholds below 2^61.
+    unit i goes through the patterns, units (k, n, u) with overlaps gram (k, p, p) int32.  It learns those of
+    a stability x_mu_i (sum_j J_j x_mu_j - threshold_i) not above margin |J|, where thresholds (k, n) int64
+    and |J| = sqrt(sum J_j^2).  It stops after a pass without one: passes (k, n) int32 is their number with
+    that last one, or 0 where max_passes did not suffice.  stability (k, n) float64 gets the least stability
+    over |J|.  The caller keeps (max_passes p)^2 n below 2^62, and thresholds below 2^61.
 
     E. Gardner, The space of interactions in neural network models, J. Phys. A 21, 257 (1988).
     """

@@ -1,0 +1,116 @@
+"""Recall from packed states: which kernel runs, with what, and what of its course is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ..backend import array_module, kernels, move
+from ..streams import stream_key
+from ..validation import SMALL, require_memory
+from .recall import Update
+from .stored import StoredPatterns
+
+Recordable = Literal["energy", "overlap", "states"]
+"""What recall can keep of its course."""
+
+By = Literal["sweep", "update"]
+"""After what it is kept."""
+
+
+class Outcome(NamedTuple):
+    """Rows as a recall leaves them, arrays (k, b, ...), and what was recorded of them, or None.
+
+    stopped: the period, or for async updates whether the row converged.  trail (k, b, r, w): the states at
+    the start and after each sweep, or after each flip of turns (k, b, r - 1, 2); forms (k, b, r): s'W s
+    - 2 thresholds's of them.  Past the end of a row they hold anything.
+    """
+
+    states: Any
+    stopped: Any
+    sweeps: Any
+    flips: Any
+    forms: Any = None
+    trail: Any = None
+    turns: Any = None
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """The dynamics of a network on a backend; orders (r, n) and first_sweep are of async updates."""
+
+    stored: StoredPatterns
+    backend: str
+    update: Update
+    orders: Any
+    first_sweep: int
+    max_sweeps: int
+    from_weights: bool
+    clamped: Any = None
+
+    def run(
+        self, states: Any, seed: int, limit: int, forms: int = 0, trail: int = 0, turns: int = 0
+    ) -> Outcome:
+        """At most `limit` sweeps from states (k, b, w), with room for so many forms, states and turns."""
+        xp, stored, (k, b, w) = array_module(self.backend), self.stored, states.shape
+        sync = self.update == "sync"
+        final, stopped = states.copy(), xp.empty((k, b), dtype=np.int32 if sync else bool)
+        sweeps, flips = xp.empty((k, b), dtype=np.int32), xp.empty((k, b), dtype=np.int64)
+        head = () if sync else (stream_key(seed, stored.n), self.orders, self.first_sweep)
+        results: tuple[Any, ...] = (final, stopped, sweeps, flips, xp.empty((k, b, forms), dtype=np.int64))
+        if self.from_weights:
+            given = stored.couplings('representation="weights"', self.backend)
+            clamped = xp.empty((k, b, 0), dtype=np.uint64) if self.clamped is None else self.clamped
+            inputs: tuple[Any, ...] = (given.weights, given.columns, given.thresholds, clamped)
+            results += (xp.empty((k, b, trail, w), dtype=np.uint64),)
+            results += () if sync else (xp.empty((k, b, turns, 2), dtype=np.int32),)
+        else:
+            inputs = (stored.packed(), stored.units(self.backend), stored.setting.self_coupling)
+        kernel = f"recall_{self.update}{'_weights' * self.from_weights}"
+        getattr(kernels("hopfield", self.backend), kernel)(*head, *inputs, limit, *results)
+        return Outcome(*results)
+
+    def run_recorded(self, states: Any, seed: int, record: Sequence[Recordable], by: By) -> Outcome:
+        """`run` with room for all that happens, which a first run counts where it could be much."""
+        limit, (k, b, w), energy = self.max_sweeps, states.shape, "energy" in record
+        if not record:
+            return self.run(states, seed, limit)
+        only_energies = record == ("energy",) and by == "sweep"
+        if not only_energies or 8 * k * b * (limit + 1) > SMALL:
+            first = self.run(states, seed, limit)
+            limit, most = int(first.sweeps.max()), int(first.flips.max())
+            times = 1 + (limit if by == "sweep" else most)
+            row_bytes = 8 if only_energies else self.stored.n + 8 * (2 * w + self.stored.p + 1)
+            what = f"record_energy of {limit} sweeps" if only_energies else f"record of {times} states"
+            require_memory(what, k * b * times * row_bytes, backend=self.backend)
+        if by == "update":
+            done = self.run(states, seed, limit, turns=max(1, most))
+            trail = move(after_turns(move(states, "cpu"), move(done.turns, "cpu")), self.backend)
+            forms = self.stored.forms("record", self.backend, trail.reshape(k, -1, w)) if energy else None
+            return done._replace(trail=trail, forms=None if forms is None else forms.reshape(k, b, -1))
+        return self.run(states, seed, limit, (limit + 1) * energy, (limit + 1) * (not only_energies))
+
+
+def after_turns(states: Any, turns: Any) -> Any:
+    """States (k, b, f + 1, w) at the start, states (k, b, w), and after each of turns (k, b, f, 2)."""
+    (k, b, w), f = states.shape, turns.shape[2]
+    trail = np.zeros((k, b, f + 1, w), dtype=np.uint64)
+    trail[:, :, 0] = states
+    unit = turns[..., 1].astype(np.uint64)
+    word = (unit >> np.uint64(6)).astype(np.int64) % w  # what lies past the end of a row is anything
+    np.put_along_axis(
+        trail[:, :, 1:], word[..., None], (np.uint64(1) << (unit & np.uint64(63)))[..., None], axis=3
+    )
+    np.bitwise_xor.accumulate(trail, axis=2, out=trail)
+    return trail
+
+
+def up_to_the_end(array: Any, ends: Any, times: int) -> Any:
+    """The first `times` entries on axis 2 of array (k, b, r, ...); past the ends (k, b) the last."""
+    xp = np if isinstance(array, np.ndarray) else array_module("gpu")
+    at = xp.minimum(xp.arange(times), xp.minimum(ends, array.shape[2] - 1)[..., None])
+    at = at.reshape(*at.shape, *[1] * (array.ndim - 3))
+    return xp.take_along_axis(array, at, axis=2)

@@ -1,0 +1,114 @@
+"""Files of Hopfield networks: a NumPy .npz archive of packed patterns, or couplings, and of a JSON text."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from ..archives import open_archive, read_arrays, read_text, sizes_of, write_archive
+from ..files import require_suffix
+from ..kernels import words
+from ..validation import as_bool, as_int
+from .arguments import RuleName, read_setting
+from .rules.given import GIVEN
+from .rules.rule import Learnt, Rule
+from .states import MAX_UNITS, Coding, read_coding
+from .stored import Setting, StoredPatterns, complete
+
+TEXT = "fastrec_hopfield"  # the array that holds the text
+OPTIONS = ("activity", "margin", "max_passes")
+
+
+@dataclass
+class Description:
+    """What the text of a file says."""
+
+    n: int
+    rule: str
+    options: dict[str, Any]
+    self_coupling: bool
+    coding: str
+    shape: list[int] | None
+    p: int
+    networks: int | None
+    thresholds: bool
+    couplings: str | None
+    scale: float
+
+
+def is_data(rule: Rule, p: int) -> bool:
+    """Whether the couplings do not follow, to the bit, from the p patterns."""
+    return rule is GIVEN or (not rule.exact and p > 0)
+
+
+def save(
+    path: str | os.PathLike[str], stored: StoredPatterns, coding: str, shape: tuple[int, ...] | None
+) -> None:
+    """Write the patterns of a network on the host; couplings too where they are data."""
+    require_suffix(path, ".npz")
+    setting, given = stored.setting, stored.learnt if is_data(stored.rule, stored.p) else None
+    options = {
+        name: value if isinstance(value, int) else float(value) for name, value in setting.options.items()
+    }
+    arrays: dict[str, Any] = {"patterns": stored.packed(), "weights": stored.counts}
+    if setting.thresholds is not None:
+        arrays["thresholds"] = setting.thresholds
+    if given is not None:
+        arrays["couplings"] = given.weights
+    description = Description(
+        n=stored.n,
+        rule=stored.rule.name,
+        options=options,
+        self_coupling=setting.self_coupling,
+        coding=coding,
+        shape=None if shape is None else list(shape),
+        p=stored.p,
+        networks=stored.lead[0] if stored.lead else None,
+        thresholds=setting.thresholds is not None,
+        couplings=None if given is None else given.weights.dtype.name,
+        scale=1.0 if given is None else given.scale,
+    )
+    write_archive(path, {TEXT: vars(description)}, arrays)
+
+
+def load(path: str | os.PathLike[str]) -> tuple[StoredPatterns, Coding, list[int] | None]:
+    """Read a network: its patterns on the host, its coding and the shape of its states."""
+    with open_archive(path, "network of Hopfield") as archive:
+        text = sizes_of(Description, read_text(archive, TEXT, "Hopfield network file"))
+        n, p = as_int("n", text.n, 1, MAX_UNITS), as_int("p", text.p, 0, 2**31 - 1)
+        k = 1 if text.networks is None else as_int("networks", text.networks, 1, 2**31 - 1)
+        arrays = read_arrays(archive, {"patterns": (k, p, words(n))}, np.dtype(np.uint64))
+        arrays |= read_arrays(archive, {"weights": (p,)}, np.dtype(np.int64))
+        if as_bool("thresholds", text.thresholds):
+            arrays |= read_arrays(archive, {"thresholds": (n,)}, np.dtype(np.float64))
+        if text.couplings is not None:
+            if text.couplings not in ("int8", "int16", "int32", "int64"):
+                raise ValueError("damaged, its couplings are of another dtype")
+            arrays |= read_arrays(archive, {"couplings": (k, n, n)}, np.dtype(text.couplings))
+        if archive.members.keys() != {TEXT, *arrays}:
+            raise ValueError(f"damaged, its arrays should be {', '.join(arrays)}")
+        packed, counts = arrays["patterns"], arrays["weights"]
+        if n % 64 and (packed[..., -1] >> np.uint64(n % 64)).any():
+            raise ValueError(f"damaged, its patterns have bits past unit {n}")
+        setting = read_description(text, arrays.get("thresholds"))
+        lead = None if not p and text.couplings is None else () if text.networks is None else (k,)
+        stored = StoredPatterns(setting, np.empty((k, 0, words(n)), dtype=np.uint64), 0, lead)
+        if p:
+            stored = stored.extended(packed, counts, lead or (), "cpu")
+        if (text.couplings is not None) != is_data(setting.rule, p):
+            raise ValueError("damaged, its rule goes with couplings or without")
+        if text.couplings is not None:
+            stored.learnt = complete(setting, Learnt(arrays["couplings"], float(text.scale)), "cpu")
+        return stored, read_coding(text.coding), text.shape
+
+
+def read_description(text: Description, thresholds: Any) -> Setting:
+    """The setting that a file describes."""
+    options = dict.fromkeys(OPTIONS) | text.options
+    self_coupling = as_bool("self_coupling", text.self_coupling)
+    if text.rule == GIVEN.name:
+        return Setting(text.n, GIVEN, self_coupling, {}, thresholds)
+    return read_setting(text.n, self_coupling, cast(RuleName, text.rule), thresholds, **options)
