@@ -527,6 +527,15 @@ def sort() -> None:
     compare("hopfield", "random_order", KEY, 2, 3, 5, garbage((130,), np.int32))
 
 
+def draw_biased() -> None:
+    compare("hopfield", "biased_patterns", KEY, 7, 65, 2**62, garbage((3, 5, 2), np.uint64))
+
+
+def sum_values() -> None:
+    case = Case(1, 3, 65, 9)
+    compare("hopfield", "signed_sums", case.units, case.m.astype(np.int32), 65, garbage((1, 3, 65), np.int32))
+
+
 def multiply() -> None:
     packed = to_words(spins(np.random.default_rng(0), 1, 9, 4200))
     compare("hopfield", "overlaps", packed, packed, 4200, garbage((1, 9, 9), np.int32))
@@ -573,6 +582,22 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
         "      int i = 2 *",
         sort,
         "never stored to",
+    ),
+    "units of the other sign": (
+        "random",
+        ("biased_patterns",),
+        "draws[j] < threshold",
+        "draws[j] >= threshold",
+        draw_biased,
+        "assert",
+    ),
+    "sums without their total": (
+        "fields",
+        ("bit_planes<1>", "local_fields<1, int>"),
+        " - i64(totals[row])",
+        " + i64(totals[row])",
+        sum_values,
+        "assert",
     ),
     "product without a barrier": (
         "product",
