@@ -15,7 +15,7 @@ from fastrec.hopfield.storage_capacity.memory import rows_bytes, trial_bytes
 from fastrec.kernels import words
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from fastrec.kernels.gpu import capacity, fields, hopfield, products, random, recall  # noqa: E402
+from fastrec.kernels.gpu import capacity, fields, hopfield, learning, products, random, recall  # noqa: E402
 
 KEY = np.uint64(1)
 CARDS = {"8.0": (108, 166912), "8.6": (84, 101376), "9.0": (132, 232448)}  # multiprocessors, shared memory
@@ -28,9 +28,10 @@ TYPES = {
         "int": np.int32,
         "u32": np.uint32,
     },
-    **{"i64": np.int64, "long long": np.int64, "u64": np.uint64, "uint4": np.uint32},
+    **{"i64": np.int64, "long long": np.int64, "u64": np.uint64, "uint4": np.uint32, "double": np.float64},
 }
-OPTIONAL = {"trials", "remaining", "scratch"}
+OPTIONAL = {"trials", "remaining", "scratch", "states", "thresholds"}
+TOGETHER = ("sweep_async", "sweep_sync", "storkey")  # kernels whose blocks meet
 RECALL_SHAPES = [  # k, b, n, p
     (1, 1, 1, 1),
     (3, 5, 63, 65),
@@ -124,7 +125,7 @@ def declared(file: str) -> dict[str, Kernel]:
     return found
 
 
-FILES = ("random", "packing", "product", "fields", "recall", "sweep", "capacity")
+FILES = ("random", "packing", "product", "fields", "recall", "sweep", "learning", "capacity")
 DECLARED = {file: declared(file) for file in FILES}
 
 
@@ -196,7 +197,7 @@ class Launch:
         for parameter in kernel.parameters:
             self.check_argument(parameter, TYPES[given.get(parameter.type, parameter.type)])
         if "scratch" in self.arguments:
-            self.check_row(given["F"])
+            self.check_memory(np.dtype(TYPES[given["F"]]).itemsize)
         self.device.launches.append(self)
 
     def check_shape(self, most_threads: int) -> None:
@@ -204,8 +205,9 @@ class Launch:
         assert self.threads % 32 == 0
         assert 32 <= self.threads <= most_threads
         assert static_shared(self.file) + self.shared <= self.device.shared
-        if self.file == "sweep":
+        if self.name.partition("<")[0] in TOGETHER:
             assert self.blocks <= self.device.multiprocessors
+        if self.file == "sweep":
             assert self.threads == constants(self.file)["SWEEP_THREADS"] == tile(self.file, 4)["THREADS"]
             assert self.shared == tile(self.file, 4)["WORDS"] * 8
         if self.name.startswith("sign_product"):
@@ -216,7 +218,7 @@ class Launch:
     def check_argument(self, parameter: Parameter, dtype: Any) -> None:
         argument = self.arguments[parameter.name]
         if not parameter.pointer:
-            wanted = {np.uint64: np.uint64, np.int64: (int, np.int64)}[dtype]
+            wanted = {np.uint64: np.uint64, np.int64: (int, np.int64), np.float64: float}[dtype]
             assert isinstance(argument, wanted), parameter
             assert not isinstance(argument, bool), parameter
             assert -(2**63) <= int(argument) < 2**64
@@ -226,21 +228,21 @@ class Launch:
             assert isinstance(argument, Hollow)
             assert argument.dtype == dtype, parameter
 
-    def check_row(self, fields: str) -> None:
-        """A block's memory: state (w) for resolve, then keys (n), fields (n), s, before (n)."""
-        n, itemsize = self.arguments["n"], np.dtype(TYPES[fields]).itemsize
+    def check_memory(self, itemsize: int) -> None:
+        """A block's: state (w) for resolve, then keys (n), fields (n), s, before (n); fields (p) to learn."""
+        n, nbytes, scratch = (self.arguments[name] for name in ("n", "bytes", "scratch"))
         start = 8 * words(n) if self.name.startswith("resolve") else 0
         assert start % 8 == 0
         assert (start + 8 * n) % itemsize == 0
-        nbytes, scratch = self.arguments["bytes"], self.arguments["scratch"]
+        used = self.arguments["p"] * itemsize if self.file == "learning" else start + n * (8 + itemsize + 2)
         assert nbytes % 8 == 0
-        assert 0 <= nbytes - (start + n * (8 + itemsize + 2)) < 8
+        assert 0 <= nbytes - used < 8
         assert static_shared(self.file) <= 2048
         if nbytes + 2048 <= self.device.shared:
             assert scratch is None
             assert self.shared == nbytes
         else:
-            assert scratch.shape == (self.blocks, nbytes)
+            assert scratch.shape[0] >= self.blocks and scratch.shape[1] == nbytes
             assert self.shared == 0
 
 
@@ -278,7 +280,7 @@ class Device:
 
     def kernel(self, file: str, name: str, device: int, together: bool) -> Launch:
         assert name in cuda.KERNELS[file]
-        assert together == (file == "sweep")
+        assert together == (name.partition("<")[0] in TOGETHER)
         return Launch(self, file, name)
 
     def run(self, kernel: Any, *arguments: Any, waits: int = 0) -> int:
@@ -297,31 +299,35 @@ class Device:
         sweeps: int = 100,
         recorded: bool = True,
         waits: int = 0,
+        thresholds: type = np.int32,
     ) -> int:
         """`run` one of the four recalls."""
         k, b, n, p = shape
-        patterns = self.array((k, p, words(n)), np.uint64), self.array((k, n, words(p)), np.uint64), False
-        synchronous = "sync" in kernel.__name__.split("_")
-        inputs = patterns if weights is None else (self.array((k, n, n), weights),)
-        return self.run(
-            kernel,
-            *(() if synchronous else (KEY, self.array((orders, n), np.int32), 0)),
-            *inputs,
-            sweeps,
-            self.array((k, b, words(n)), np.uint64),
+        synchronous, times = "sync" in kernel.__name__.split("_"), (sweeps + 1) * recorded
+        outputs = (
             self.array((k, b), np.int32 if synchronous else bool),
             self.array((k, b), np.int32),
             self.array((k, b), np.int64),
-            self.array((k, b, (sweeps + 1) * recorded), np.int64),
-            waits=waits,
+            self.array((k, b, times), np.int64),
         )
+        if weights is None:
+            inputs = self.array((k, p, words(n)), np.uint64), self.array((k, n, words(p)), np.uint64), False
+        else:
+            couplings = self.array((k, n, n), weights), self.array((k, n, n), weights)
+            clamped = self.array((k, b, words(n) * recorded), np.uint64)
+            inputs = (*couplings, self.array((k, n), thresholds), clamped)
+            outputs += (self.array((k, b, times, words(n)), np.uint64),)
+            outputs += () if synchronous else (self.array((k, b, 7 * recorded, 2), np.int32),)
+        head = () if synchronous else (KEY, self.array((orders, n), np.int32), 0)
+        states = self.array((k, b, words(n)), np.uint64)
+        return self.run(kernel, *head, *inputs, sweeps, states, *outputs, waits=waits)
 
 
 @pytest.fixture(params=CARDS)
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
     """Each card in turn, as it is while nothing waits for it and rows remain."""
     device = Device(*CARDS[request.param])
-    for module in (cuda, random, products, fields, recall, capacity):
+    for module in (cuda, random, products, fields, recall, learning, capacity):
         monkeypatch.setattr(module, "cupy", device)
     monkeypatch.setattr(cuda, "attribute", device.attribute)
     monkeypatch.setattr(cuda, "kernel", device.kernel)
@@ -353,6 +359,9 @@ def test_constants_are_those_of_the_kernels() -> None:
         assert scan[name] == getattr(capacity, name)
     most = {name: kernel.most_threads({}) for name, kernel in DECLARED["recall"].items()}
     assert recall.row_threads(10**6) == most["recall_async"] == most["recall_sync_weights"]
+    assert constants("recall")["TOGETHER"] == fields.TOGETHER
+    most = {name: kernel.most_threads({}) for name, kernel in DECLARED["learning"].items()}
+    assert (learning.THREADS, recall.row_threads(10**6)) == (most["storkey"], most["perceptron"])
     assert [recall.row_threads(n) for n in (1, 64, 65, 1024)] == [32, 32, 64, 512]
 
 
@@ -408,6 +417,7 @@ def test_kernels_of_networks(device: Device, k: int, b: int, n: int, p: int) -> 
     m = array((k, b, p), np.int32)
     assert run(hopfield.philox, KEY, array((n, 4), np.uint32), array((n, 4), np.uint32)) == 1
     assert run(hopfield.random_patterns, KEY, 3, n, packed) == 1
+    assert run(hopfield.biased_patterns, KEY, 3, n, 2**63, packed) == 1
     assert run(hopfield.corrupt, KEY, 0, n // 10, n, probes) == 1
     assert run(hopfield.corrupt_states, KEY, 0, n // 10, array((k, b, n), np.int8)) == 1
     assert run(hopfield.random_order, KEY, 1, 2, 3, array((n,), np.int32)) == 2
@@ -423,6 +433,7 @@ def test_kernels_of_networks(device: Device, k: int, b: int, n: int, p: int) -> 
         assert run(hopfield.is_stable, units, probes, m, self_coupling, array((k, b), bool)) == 2
         for dtype in (np.int32, np.int64):
             assert run(hopfield.local_fields, units, probes, m, self_coupling, array((k, b, n), dtype)) == 2
+            assert run(hopfield.signed_sums, units, m, 2**29 - 1, array((k, b, n), dtype)) == 2
 
 
 def parts(row_bytes: int, k: int, b: int) -> int:
@@ -434,7 +445,7 @@ def parts(row_bytes: int, k: int, b: int) -> int:
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
 @pytest.mark.parametrize("shape", WITH_WEIGHTS)
 def test_recall_from_weights(device: Device, shape: tuple[int, ...], dtype: type) -> None:
-    """Fields, ranks of the orders given, recall; fields of 32 bits where twice any of them fits."""
+    """Fields, of the thresholds' dtype; ranks of the orders given; recall."""
     k, b, n, _ = shape
     units, weights = device.array((k, n, 1), np.uint64), device.array((k, n, n), dtype)
     assert device.run(hopfield.couplings, units, 1, True, weights) == 2
@@ -443,21 +454,53 @@ def test_recall_from_weights(device: Device, shape: tuple[int, ...], dtype: type
     expected = 2 * parts(26 * n, k, b)
     assert device.recall(hopfield.recall_async_weights, shape, dtype) == expected
     assert device.recall(hopfield.recall_async_weights, shape, dtype, orders=3) == expected + 1
-    before = len(device.launches)
-    assert device.recall(hopfield.recall_sync_weights, shape, dtype) == expected
-    recalls = [launch for launch in device.launches[before:] if launch.name.startswith("recall_sync")]
-    assert sum(launch.blocks for launch in recalls) == k * b
-    largest = 2 * n * -int(np.iinfo(dtype).min)
-    wide = dtype in (np.int32, np.int64) or largest >= 2**31
-    assert recalls[0].arguments["fields"].dtype == (np.int64 if wide else np.int32)
+    for thresholds in (np.int32, np.int64):
+        before = len(device.launches)
+        assert device.recall(hopfield.recall_sync_weights, shape, dtype, thresholds=thresholds) == expected
+        recalls = [launch for launch in device.launches[before:] if launch.name.startswith("recall_sync")]
+        assert sum(launch.blocks for launch in recalls) == k * b
+        assert recalls[0].arguments["fields"].dtype == thresholds
+    assert device.recall(hopfield.recall_sync_weights, shape, dtype, recorded=False) == expected
 
 
-@pytest.mark.parametrize(("dtype", "unit"), [(np.int8, 14), (np.int64, 18)])
+@pytest.mark.parametrize(("dtype", "unit"), [(np.int32, 14), (np.int64, 18)])
 def test_rows_are_in_shared_memory_while_they_fit(device: Device, dtype: type, unit: int) -> None:
     most = (device.shared - 2048) // 8 * 8 // unit
     for n in (most, most + 1):
-        device.recall(hopfield.recall_sync_weights, (1, 2, n, 1), dtype)
+        device.recall(hopfield.recall_sync_weights, (1, 2, n, 1), np.int8, thresholds=dtype)
         assert (device.launches[-1].arguments["scratch"] is None) == (n == most)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "p"), [(1, 1, 1), (3, 63, 65), (1, 10_000, 1000), (500, 100, 14), (1, 20_000, 40_000)]
+)
+def test_learning(device: Device, k: int, n: int, p: int) -> None:
+    """Storkey's rule by no more blocks than have units, the perceptron rule by a block a unit."""
+    packed, units = device.array((k, p, words(n)), np.uint64), device.array((k, n, words(p)), np.uint64)
+    gram, amplitudes = device.array((k, p, p), np.int32), device.array(p, np.int64)
+    strengths = device.array((k, p, n), np.int64)
+    assert device.run(hopfield.storkey, packed, units, gram, amplitudes, strengths) == 1
+    launch = device.launches[-1]
+    assert launch.blocks % launch.arguments["parts"] == 0 and launch.blocks <= k * -(-n // 256)
+    device.display, before = True, len(device.launches)
+    device.run(hopfield.storkey, packed, units, gram, amplitudes, strengths)
+    parts = [(each.arguments["first"], each.arguments["last"]) for each in device.launches[before:]]
+    assert [0, *(last for _, last in parts)] == [*(first for first, _ in parts), p]
+    device.display = False
+    thresholds, outputs = device.array((k, n), np.int64), [device.array((k, n, p), np.int32)]
+    outputs += [device.array((k, n), np.int32), device.array((k, n), np.float64)]
+    for max_passes in (1, 10**6):
+        before, device.allocated = len(device.launches), 0
+        device.run(hopfield.perceptron, units, gram, thresholds, 0.5, False, max_passes, *outputs)
+        parts = device.launches[before:]
+        assert sum(part.blocks for part in parts) == k * n
+        assert [part.arguments["first"] for part in parts] == np.cumsum(
+            [0] + [part.blocks for part in parts[:-1]]
+        ).tolist()
+        assert {part.name for part in parts} == {
+            f"perceptron<{'int' if max_passes * p * n < 2**31 else 'long long'}>"
+        }
+        assert device.allocated <= recall.BATCH
 
 
 @pytest.mark.parametrize("shape", [shape for shape in RECALL_SHAPES if shape[2] <= 16_384])

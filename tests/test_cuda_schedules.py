@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from itertools import product
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -16,16 +15,16 @@ import devices
 import numpy as np
 import pytest
 from emulator.raw import EmulationError, checked, schedule
-from test_kernels_hopfield import KEY, Case, garbage, spins, to_words
+from test_kernels_hopfield import KEY, LEARNT, Case, Given, garbage, given_inputs, spins, to_words
 
 from fastrec.backend import kernels, move
 from fastrec.kernels import words
 from fastrec.kernels.reference import packing, random
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from fastrec.kernels.gpu import capacity, fields, products, recall  # noqa: E402
+from fastrec.kernels.gpu import capacity, fields, learning, products, recall  # noqa: E402
 
-FILES = ("random", "packing", "product", "fields", "recall", "sweep", "capacity")
+FILES = ("random", "packing", "product", "fields", "recall", "sweep", "learning", "capacity")
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
 NARROW = (120, 180, 207, 219)  # networks of 40 neurons that fail between the ends of a step
 TIED = (402, 705, 837)  # of 13, where a flipped unit meets no field
@@ -60,24 +59,30 @@ def compare(domain: str, kernel: str, *arguments: Any) -> list[Any]:
 
 
 def compare_recall(
-    case: Case,
+    case: Case | Given,
     self_coupling: bool,
     order: np.ndarray | None,
     max_sweeps: int,
     weights: type | None = None,
     recorded: bool = True,
     first_sweep: int = 0,
+    threshold: type = np.int32,
 ) -> list[Any]:
-    """`compare` recall, sync if order is None, from patterns or weights of the dtype given."""
-    k, b, _ = case.s.shape
-    inputs = (case.packed, case.units, self_coupling) if weights is None else (case.w.astype(weights),)
-    name = ("recall_sync" if order is None else "recall_async") + ("" if weights is None else "_weights")
+    """`compare` recall, sync if order is None, from patterns, or weights and thresholds of these dtypes."""
+    (k, b, n), times = case.s.shape, (max_sweeps + 1) * recorded
+    name = "recall_sync" if order is None else "recall_async"
     outputs = (
         garbage((k, b), np.int32 if order is None else bool),
         garbage((k, b), np.int32),
         garbage((k, b), np.int64),
-        garbage((k, b, (max_sweeps + 1) * recorded), np.int64),
+        garbage((k, b, times), np.int64),
     )
+    if weights is None:
+        inputs: tuple[Any, ...] = (case.packed, case.units, self_coupling)
+    else:
+        name, inputs = f"{name}_weights", given_inputs(case, weights, threshold)
+        outputs += (garbage((k, b, times, words(n)), np.uint64),)
+        outputs += () if order is None else (garbage((k, b, times * n // 9, 2), np.int32),)
     start = () if order is None else (KEY, order, first_sweep)
     return compare("hopfield", name, *start, *inputs, max_sweeps, to_words(case.s), *outputs)
 
@@ -102,6 +107,7 @@ def test_streams(n: int) -> None:
         garbage((n, 4), np.uint32),
     )
     compare("hopfield", "random_patterns", KEY, 7, n, garbage((3, 5, words(n)), np.uint64))
+    compare("hopfield", "biased_patterns", KEY, 7, n, 2**62, garbage((3, 5, words(n)), np.uint64))
     compare("hopfield", "corrupt", KEY, 3, (n + 1) // 2, n, to_words(spins(rng, 2, 3, n)))
     compare("hopfield", "corrupt_states", KEY, 3, (n + 1) // 2, spins(rng, 2, 3, n))
     compare("hopfield", "random_order", KEY, 2, 3, 5, garbage((n,), np.int32))
@@ -157,6 +163,7 @@ def test_fields(monkeypatch: pytest.MonkeyPatch, groups: int, k: int, b: int, n:
     inputs = (case.units, to_words(case.s), case.m.astype(np.int32), self_coupling)
     for dtype in (np.int32, np.int64):
         compare("hopfield", "local_fields", *inputs, garbage((k, b, n), dtype))
+        compare("hopfield", "signed_sums", case.units, inputs[2], n, garbage((k, b, n), dtype))
     compare("hopfield", "is_stable", *inputs, garbage((k, b), bool))
     compare("hopfield", "quadratic_form", inputs[2], n, self_coupling, garbage((k, b), np.int64))
 
@@ -166,12 +173,17 @@ recalls = pytest.mark.parametrize(
 )
 
 
-def recall_every_way(case: Case, self_coupling: bool, weights: type | None = None) -> None:
+def recall_every_way(
+    case: Case | Given, self_coupling: bool, weights: type | None = None, threshold: type = np.int32
+) -> None:
     n = case.s.shape[2]
-    compare_recall(case, self_coupling, random_orders(n), 40, weights, first_sweep=7)
-    compare_recall(case, self_coupling, given_orders(n), 3, weights, recorded=False, first_sweep=1)
-    compare_recall(case, self_coupling, None, 40, weights)
-    compare_recall(case, self_coupling, None, 2, weights, recorded=False)
+    for order, sweeps, recorded, first in (
+        (random_orders(n), 40 if isinstance(case, Case) else 9, True, 7),
+        (given_orders(n), 3, False, 1),
+        (None, 40, True, 0),
+        (None, 2, False, 0),
+    ):
+        compare_recall(case, self_coupling, order, sweeps, weights, recorded, first, threshold)
 
 
 @recalls
@@ -194,19 +206,13 @@ def test_recall_by_blocks_with_wide_fields_in_scratch(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("weights", [np.int8, np.int16, np.int32, np.int64])
 @pytest.mark.usefixtures("mode")
 def test_recall_from_weights(monkeypatch: pytest.MonkeyPatch, weights: type) -> None:
-    """Of every width, with fields of each width, in shared memory and in scratch."""
+    """Of every width, with fields of each width, in shared memory and in scratch; cycles of every length."""
     recall_every_way(Case(2, 3, 65, 64), False, weights)
-    recall_every_way(Case(1, 1, 1, 1, True), True, weights)
-    narrow = fields.fields_from_weights
-
-    def wide(*arguments: Any) -> Any:
-        with monkeypatch.context() as patch:
-            patch.setattr(fields, "np", SimpleNamespace(int32=np.int64, int64=np.int64))
-            return narrow(*arguments)
-
-    force(monkeypatch, fields_from_weights=wide)
+    recall_every_way(Case(1, 1, 1, 1, True), True, weights, np.int64)
+    recall_every_way(Given(2, 3, 65), True, weights)
+    recall_every_way(Given(2, 3, 9, 0).shifted(), True, weights)
     force(monkeypatch, shared_limit=lambda device: 2048)
-    recall_every_way(Case(1, 5, 130, 33), False, weights)
+    recall_every_way(Given(1, 10, 130), True, weights, np.int64)
 
 
 @pytest.mark.parametrize(
@@ -263,17 +269,20 @@ def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int)
     force(monkeypatch, DRAWN=2 * n)
     recall_every_way(Case(k, b, n, p), False)
     force(monkeypatch, BATCH=rows * 26 * n)
-    recall_every_way(Case(k, b, n, p), False, np.int16)
+    recall_every_way(Given(k, b, n), True, np.int16)
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
     """Few sweeps, rows, blocks and recalls in doubt a launch, as where a watchdog ends long ones."""
-    for module in (recall, capacity):
+    for module in (recall, learning, capacity):
         monkeypatch.setattr(module, "pieces_a_launch", lambda work, clocks: pieces)
     for small in (0, 99):
         force(monkeypatch, SMALL=small)
         recall_every_way(Case(2, 3, 65, 40), False)
+    recall_every_way(Given(2, 3, 65), True, np.int8)
+    learn_by_storkey(2, 65, 7)
+    learn_by_perceptron(2, 65, 7, 9)
     for flags in product((False, True), repeat=2):
         compare_scan(65, range(3), 9, 40, *flags, False)
         compare_scan(130, range(2), 1, 40, *flags, True)
@@ -287,6 +296,36 @@ def test_recall_in_blocks_of_units_by_the_grid(monkeypatch: pytest.MonkeyPatch) 
     for order, sweeps in ((random_orders(n), 2), (given_orders(n), 1), (None, 2)):
         flips = compare_recall(case, False, order, sweeps)[-2]
         assert (flips > n // 30).all()
+
+
+@pytest.mark.parametrize(("k", "n", "p"), LEARNT)
+@pytest.mark.usefixtures("mode")
+def test_learning(monkeypatch: pytest.MonkeyPatch, k: int, n: int, p: int) -> None:
+    """By several blocks a network, or networks in turn; fields of each width, in shared memory and not."""
+    monkeypatch.setattr(learning, "THREADS", 32)
+    monkeypatch.setattr(learning, "multiprocessors", lambda: 7 if k == 1 else 4)
+    learn_by_storkey(k, n, p)
+    learn_by_perceptron(k, n, p, 20)
+    force(monkeypatch, shared_limit=lambda device: 2048)
+    learn_by_perceptron(k, n, p, 20)
+    if n > 1:
+        learn_by_perceptron(k, n, 2, 2**27)
+
+
+def learn_by_storkey(k: int, n: int, p: int) -> None:
+    case = Case(k, p, n, p)
+    gram = np.einsum("kpn,kqn->kpq", case.x.astype(np.int32), case.x.astype(np.int32))
+    amplitudes = np.random.default_rng(p).integers(2**20, 2**24, p)
+    compare("hopfield", "storkey", case.packed, case.units, gram, amplitudes, garbage((k, p, n), np.int64))
+
+
+def learn_by_perceptron(k: int, n: int, p: int, max_passes: int) -> None:
+    case = Case(k, p, n, p)
+    gram = np.einsum("kpn,kqn->kpq", case.x.astype(np.int32), case.x.astype(np.int32))
+    thresholds = np.random.default_rng(n).integers(-2, 3, (k, n))
+    outputs = garbage((k, n, p), np.int32), garbage((k, n), np.int32), garbage((k, n), np.float64)
+    rule = (0.3, n % 2 == 0, max_passes)
+    compare("hopfield", "perceptron", case.units, gram, thresholds, *rule, *outputs)
 
 
 @cache
@@ -488,6 +527,15 @@ def sort() -> None:
     compare("hopfield", "random_order", KEY, 2, 3, 5, garbage((130,), np.int32))
 
 
+def draw_biased() -> None:
+    compare("hopfield", "biased_patterns", KEY, 7, 65, 2**62, garbage((3, 5, 2), np.uint64))
+
+
+def sum_values() -> None:
+    case = Case(1, 3, 65, 9)
+    compare("hopfield", "signed_sums", case.units, case.m.astype(np.int32), 65, garbage((1, 3, 65), np.int32))
+
+
 def multiply() -> None:
     packed = to_words(spins(np.random.default_rng(0), 1, 9, 4200))
     compare("hopfield", "overlaps", packed, packed, 4200, garbage((1, 9, 9), np.int32))
@@ -503,6 +551,28 @@ def unexpected_sweep() -> None:
         sweep()
 
 
+def recall_given() -> None:
+    """Many units that would turn back, some that are held."""
+    case = Given(1, 3, 65)
+    case.w[:, np.arange(65), np.arange(65)] = case.columns[:, np.arange(65), np.arange(65)] = -50
+    compare_recall(case, True, random_orders(65), 9, np.int16)
+
+
+def cycle() -> None:
+    compare_recall(Given(1, 3, 9, 0).shifted(), True, None, 40, np.int16)
+
+
+def learn_together() -> None:
+    """By two blocks."""
+    learn_by_storkey(1, 300, 9)
+
+
+def learn() -> None:
+    learn_by_perceptron(1, 65, 66, 9)
+
+
+GIVEN = ("weight_fields<int, short>", "recall_async_weights<int, short>", "recall_sync_weights<int, short>")
+LEARNING = tuple(cuda.KERNELS["learning"])
 CAPACITY = tuple(name for name in cuda.KERNELS["capacity"] if "resolve" not in name) + ("resolve<int, 1>",)
 BUGS = {  # file, kernels, what is replaced, what by, who notices, what is reported
     "sort without a barrier": (
@@ -512,6 +582,22 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
         "      int i = 2 *",
         sort,
         "never stored to",
+    ),
+    "units of the other sign": (
+        "random",
+        ("biased_patterns",),
+        "draws[j] < threshold",
+        "draws[j] >= threshold",
+        draw_biased,
+        "assert",
+    ),
+    "sums without their total": (
+        "fields",
+        ("bit_planes<1>", "local_fields<1, int>"),
+        " - i64(totals[row])",
+        " + i64(totals[row])",
+        sum_values,
+        "assert",
     ),
     "product without a barrier": (
         "product",
@@ -569,6 +655,52 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
         sweep,
         "assert",
     ),
+    "wrong sign of a threshold": (
+        "recall",
+        GIVEN,
+        "sum - thresholds[unit]",
+        "sum + thresholds[unit]",
+        recall_given,
+        "assert",
+    ),
+    "held units that turn": ("recall", GIVEN, "held && bit(held, i) ? 0 :", "", recall_given, "assert"),
+    "a unit that turns twice": ("recall", GIVEN, "turn.unit |= 1;", "", recall_given, "assert"),
+    "sweeps noted from 1": (
+        "recall",
+        GIVEN,
+        "= int(sweep);\n      given",
+        "= int(sweep + 1);\n      given",
+        recall_given,
+        "assert",
+    ),
+    "rows for columns": ("recall", GIVEN, "columns[j * n + i]", "columns[i * n + j]", recall_given, "assert"),
+    "cycles not looked for": (
+        "recall",
+        GIVEN,
+        "bool same = kept_at > 0",
+        "bool same = false",
+        cycle,
+        "assert",
+    ),
+    "blocks that do not meet": ("learning", LEARNING, "barrier.wait();", "", learn_together, "race"),
+    "sums left over": ("learning", LEARNING, "next[nu] = 0;", "next[nu] += 0;", learn_together, "assert"),
+    "wrong sign of a strength": (
+        "learning",
+        LEARNING,
+        "(overlaps[nu] - 2",
+        "(overlaps[nu] + 2",
+        learn_together,
+        "assert",
+    ),
+    "learning without a barrier": (
+        "learning",
+        LEARNING,
+        "next = none;\n    __syncthreads();",
+        "next = none;",
+        learn,
+        "race",
+    ),
+    "a pass too many": ("learning", LEARNING, "pass > max_passes) break", "false) break", learn, "assert"),
     "wrong sign": (
         "capacity",
         CAPACITY,
@@ -606,7 +738,7 @@ def test_a_bug_shows(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     assert right.count(before) == 1
     force(monkeypatch, SMALL=0)
     run()
-    options = {"options": cuda.OPTIONS, "enable_cooperative_groups": file == "sweep"}
+    options = {"options": cuda.OPTIONS, "enable_cooperative_groups": file in ("sweep", "learning")}
     wrong = cuda.cupy.RawModule(code=right.replace(before, after), name_expressions=kernels, **options)
 
     def planted(name: str, kernel: str, device: int, together: bool) -> Any:

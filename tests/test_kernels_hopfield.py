@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrec.backend import kernels, unavailable_reason
-from fastrec.kernels import CORRUPT, ORDER, PATTERN, words
+from fastrec.kernels import BIASED, CORRUPT, ORDER, PATTERN, words
 
 KEY = np.uint64(0x9E3779B97F4A7C15)
 SIZES = (1, 2, 63, 64, 65, 127, 128, 129, 200, 1000)
@@ -133,6 +134,19 @@ def test_random_patterns(module: Any, n: int, k: int, p: int, first: int) -> Non
 
 
 @pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize(("k", "p", "first"), [(1, 1, 0), (3, 5, 7)])
+def test_biased_patterns(module: Any, n: int, k: int, p: int, first: int) -> None:
+    packed = garbage((k, p, words(n)), np.uint64)
+    for threshold in (0, 2**64 // 3, 2**64 - 1):
+        module.biased_patterns(KEY, first, n, np.uint64(threshold), packed)
+        for network in range(k):
+            for mu in range(p):
+                drawn = draws(mu, first + network, BIASED, 0, n)
+                units = np.array([2 * (draw < threshold) - 1 for draw in drawn])
+                assert np.array_equal(packed[network, mu], to_words(units))
+
+
+@pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize(("network", "step", "sweep"), [(0, 0, 0), (2, 3, 5)])
 def test_random_order(module: Any, n: int, network: int, step: int, sweep: int) -> None:
     order = garbage((n,), np.int32)
@@ -182,8 +196,27 @@ class Case:
         self.s[:, near, rng.integers(n, size=n // 20)] *= -1
         self.packed, self.units = to_words(self.x), to_words(self.x.swapaxes(1, 2))
         self.m = np.einsum("kbn,kpn->kbp", self.s.astype(np.int32), self.x.astype(np.int32))
-        self.w = outer_products(self.x, self_coupling)
+        self.w = self.columns = outer_products(self.x, self_coupling)
         self.fields = np.einsum("kij,kbj->kbi", self.w, self.s.astype(np.int64))
+        self.thresholds, self.held = np.zeros((k, n), dtype=np.int64), np.zeros((k, b, n), dtype=bool)
+
+
+class Given:
+    """Couplings w (k, n, n) of all units that are not symmetric, thresholds (k, n), probes s (k, b, n) and
+    which of their units are held (k, b, n)."""
+
+    def __init__(self, k: int, b: int, n: int, share: float = 0.1) -> None:
+        rng = np.random.default_rng([k, b, n])
+        self.w, self.s = rng.integers(-9, 10, (k, n, n)), spins(rng, k, b, n)
+        self.columns = np.ascontiguousarray(self.w.swapaxes(1, 2))
+        self.thresholds, self.held = rng.integers(-20, 21, (k, n)), rng.random((k, b, n)) < share
+
+    def shifted(self) -> Given:
+        """Itself, where a unit takes the state of the one before: cycles of up to n steps."""
+        self.w[:] = np.roll(np.eye(self.w.shape[1], dtype=int), 1, axis=0)
+        self.columns[:] = self.w.swapaxes(1, 2)
+        self.thresholds[:] = 0
+        return self
 
 
 both = pytest.mark.parametrize("self_coupling", [False, True])
@@ -247,6 +280,27 @@ def test_local_fields_past_int32(compiled: str) -> None:
     assert stable[0, 0]
 
 
+@shapes
+def test_signed_sums(module: Any, k: int, b: int, n: int, p: int) -> None:
+    """Of values up to bounds at which another bit is needed."""
+    rng, case = np.random.default_rng(n), Case(k, b, n, p)
+    for bound in (1, 127, 128, 2**29 - 1):
+        values = rng.integers(-bound, bound, (k, b, p), dtype=np.int32, endpoint=True)
+        values[0, 0, 0], values[-1, -1, -1] = bound, -bound
+        expected = np.einsum("kbp,kpn->kbn", values.astype(np.int64), case.x.astype(np.int64))
+        for dtype in [np.int32] * (bound < 2**20) + [np.int64]:
+            sums = garbage((k, b, n), dtype)
+            module.signed_sums(case.units, values, bound, sums)
+            assert np.array_equal(sums, expected)
+
+
+def test_fields_of_couplings_that_are_not_symmetric(module: Any) -> None:
+    for k, b, n in ((1, 1, 1), (2, 19, 65)):
+        case, fields = Given(k, b, n), garbage((k, b, n), np.int32)
+        module.local_fields_weights(case.w.astype(np.int16), to_words(case.s), fields)
+        assert np.array_equal(fields, np.einsum("kij,kbj->kbi", case.w, case.s))
+
+
 @both
 @shapes
 def test_quadratic_form(module: Any, k: int, b: int, n: int, p: int, self_coupling: bool) -> None:
@@ -263,47 +317,78 @@ def test_is_stable(module: Any, k: int, b: int, n: int, p: int, self_coupling: b
     assert np.array_equal(stable, (case.fields * case.s >= 0).all(axis=2))
 
 
-def recall_by_loop(case: Case, orders: list[list[int]] | None, max_sweeps: int) -> tuple[np.ndarray, ...]:
-    """states, stop (period, or converged as 1), sweeps, flips, forms (-1 past the stop), row by row."""
-    k, b, _ = case.s.shape
-    states, stop, sweeps, flips = case.s.astype(np.int64), *np.zeros((3, k, b), dtype=np.int64)
-    forms = np.full((k, b, max_sweeps + 1), -1)
+Found = dict[str, np.ndarray]
+
+
+def recall_by_loop(case: Case | Given, orders: list[list[int]] | None, max_sweeps: int) -> Found:
+    """What a recall finds, sync if there are no orders, row by row: states, stop (period, or converged as 1),
+    sweeps, flips, and after each sweep forms and trail; turns, of as many flips as any row has.  What lies
+    past the stop is garbage."""
+    k, b, n = case.s.shape
+    stop, sweeps, flips = np.zeros((3, k, b), dtype=np.int64)
+    forms, trail = (
+        garbage((k, b, max_sweeps + 1), np.int64),
+        garbage((k, b, max_sweeps + 1, words(n)), np.uint64),
+    )
+    states, turned = case.s.astype(np.int64), {}
     for network, row in np.ndindex(k, b):
-        w, s, before = case.w[network], states[network, row], None
-        forms[network, row, 0] = s @ w @ s
-        while sweeps[network, row] < max_sweeps and not stop[network, row]:
-            old = s.copy()
-            if orders is None:
-                h = w @ old
-                s[h != 0] = np.sign(h[h != 0])
-            else:
-                h = w @ s
-                for i in orders[sweeps[network, row] % len(orders)]:
-                    if h[i] * s[i] < 0:
-                        h -= 2 * s[i] * w[:, i]
-                        s[i] *= -1
-                        flips[network, row] += 1
-            if orders is None:
-                flips[network, row] += (s != old).sum()
-            sweeps[network, row] += 1
-            forms[network, row, sweeps[network, row]] = s @ w @ s
-            stop[network, row] = (
-                1 if (s == old).all() else 2 * (orders is None and before is not None and (s == before).all())
-            )
-            before = old
-    return states, stop, sweeps, flips, forms
+        w, theta, held, s = (
+            case.w[network],
+            case.thresholds[network],
+            case.held[network, row],
+            states[network, row],
+        )
+        before, turns = [s.copy()], turned.setdefault((network, row), [])
+        while True:
+            sweep = len(before) - 1
+            forms[network, row, sweep] = s @ w @ s - 2 * theta @ s
+            trail[network, row, sweep] = to_words(s)
+            back = [sweep - 1]
+            if orders is None:  # two steps too, and to that after 1, 2, 4, ... steps, the last of them
+                back += [sweep - 2, 1 << max(sweep - 1, 1).bit_length() - 1]
+            same = [sweep - at for at in back if 0 <= at < sweep and (before[at] == s).all()]
+            if same or sweep == max_sweeps:
+                break
+            h = w @ s - theta
+            for i in range(n) if orders is None else orders[sweep % len(orders)]:
+                if h[i] * s[i] < 0 and not held[i]:
+                    s[i] *= -1
+                    turns.append((sweep, i))
+                    if orders is not None:
+                        h += 2 * s[i] * w[:, i]
+            before.append(s.copy())
+        stop[network, row], sweeps[network, row], flips[network, row] = (
+            same[0] if same else 0,
+            sweep,
+            len(turns),
+        )
+    turns = garbage((k, b, flips.max(), 2), np.int32)
+    for place, found in turned.items():
+        turns[place][: len(found)] = np.array(found, dtype=np.int32).reshape(-1, 2)
+    found = {"states": to_words(states), "stop": stop, "sweeps": sweeps, "flips": flips}
+    return found | {"forms": forms, "trail": trail, "turns": turns}
+
+
+def given_inputs(case: Case | Given, weights: type, thresholds: type) -> tuple[np.ndarray, ...]:
+    """What recall takes of couplings and thresholds of these dtypes, and of units that are held."""
+    w, clamped = case.w.astype(weights), to_words(np.where(case.held, 1, -1))
+    columns = w if case.columns is case.w else case.columns.astype(weights)
+    clamped = clamped if case.held.any() else clamped[..., :0].copy()
+    return w, columns, case.thresholds.astype(thresholds), clamped
 
 
 def check_recall(
     module: Any,
-    case: Case,
+    case: Case | Given,
     self_coupling: bool,
     order: np.ndarray | None,
     max_sweeps: int,
     dtype: type | None,
     first_sweep: int = 0,
-) -> None:
-    """Run one recall kernel (from weights if a dtype is given, sync if order is None) against the loop."""
+    fields: type = np.int32,
+) -> Found:
+    """Run one recall kernel (from weights if a dtype is given, sync if order is None) against the loop, which
+    is returned."""
     k, b, n = case.s.shape
     if order is not None and not len(order):
         orders = [
@@ -313,30 +398,35 @@ def check_recall(
     else:
         orders = None if order is None else np.roll(order, -first_sweep, axis=0).tolist()
     expected = recall_by_loop(case, orders, max_sweeps)
-    inputs: tuple[Any, ...] = (case.packed, case.units, self_coupling)
-    more: tuple[Any, ...] = ()
-    if dtype is not None:
-        weights = case.w.astype(dtype)
-        thresholds = np.zeros((k, n), np.int64 if np.dtype(dtype).itemsize > 4 else np.int32)
-        inputs = (weights, weights, thresholds, np.empty((k, b, 0), np.uint64))
-        more = (np.empty((k, b, 0, words(n)), np.uint64), np.empty((k, b, 0, 2), np.int32))
-        more = more[: 1 if order is None else 2]
-    name = ("recall_sync" if order is None else "recall_async") + ("" if dtype is None else "_weights")
-    for recorded in (max_sweeps + 1, 0):
-        states, stop = to_words(case.s), garbage((k, b), np.int32 if order is None else bool)
-        sweeps, flips, forms = (
-            garbage((k, b), np.int32),
-            garbage((k, b), np.int64),
-            garbage((k, b, recorded), np.int64),
-        )
+    name = "recall_sync" if order is None else "recall_async"
+    recorded = ["forms"]
+    if dtype is None:
+        assert isinstance(case, Case)
+        inputs: tuple[Any, ...] = (case.packed, case.units, self_coupling)
+    else:
+        name += "_weights"
+        recorded += ["trail", "turns"][: 1 if order is None else 2]
+        inputs = given_inputs(case, dtype, fields)
+    for share in (1, 0.5, 0):  # of the turns that there is room for; nothing else is recorded without
+        outputs = {
+            "states": to_words(case.s),
+            "stop": garbage((k, b), np.int32 if order is None else bool),
+            "sweeps": garbage((k, b), np.int32),
+            "flips": garbage((k, b), np.int64),
+            **{array: garbage(expected[array].shape, expected[array].dtype) for array in recorded},
+        }
+        outputs = {
+            key: array[:, :, : int(array.shape[2] * (share if key == "turns" else share > 0))].copy()
+            if key in recorded
+            else array
+            for key, array in outputs.items()
+        }
         start = () if order is None else (KEY, order, first_sweep)
-        getattr(module, name)(*start, *inputs, max_sweeps, states, stop, sweeps, flips, forms, *more)
-        assert np.array_equal(states, to_words(expected[0]))
-        assert np.array_equal(stop, expected[1])
-        assert np.array_equal(sweeps, expected[2])
-        assert np.array_equal(flips, expected[3])
-        done = np.arange(recorded) <= sweeps[..., None]
-        assert np.array_equal(forms[done], expected[4][:, :, :recorded][done])
+        getattr(module, name)(*start, *inputs, max_sweeps, *outputs.values())
+        for key, array in outputs.items():
+            wanted = expected[key][:, :, : array.shape[2]] if key in recorded else expected[key]
+            assert np.array_equal(array, wanted), key
+    return expected
 
 
 @both
@@ -374,9 +464,122 @@ def test_recall_from_other_weights(module: Any, dtype: type) -> None:
 
 def test_sync_finds_both_ends() -> None:
     """The cases above do meet fixed points, two-cycles and the limit."""
-    stops = recall_by_loop(Case(1, 17, 64, 63), None, 50)[1]
+    stops = recall_by_loop(Case(1, 17, 64, 63), None, 50)["stop"]
     assert {1, 2} <= set(stops.ravel())
-    assert (recall_by_loop(Case(1, 17, 64, 63), None, 2)[1] == 0).any()
+    assert (recall_by_loop(Case(1, 17, 64, 63), None, 2)["stop"] == 0).any()
+
+
+@pytest.mark.parametrize("share", [0, 0.1])
+@pytest.mark.parametrize(
+    ("dtype", "fields"),
+    [(np.int8, np.int32), (np.int16, np.int64), (np.int32, np.int32), (np.int64, np.int64)],
+)
+@pytest.mark.parametrize(("k", "b", "n"), [(1, 1, 1), (2, 3, 65), (1, 5, 130), (3, 1, 63), (1, 17, 64)])
+def test_recall_from_couplings_of_any_symmetry(
+    module: Any, k: int, b: int, n: int, dtype: type, fields: type, share: float
+) -> None:
+    """With thresholds, and units that are held or not."""
+    case, given_orders = Given(k, b, n, share), np.array([np.arange(n), np.arange(n)[::-1]], dtype=np.int32)
+    check_recall(module, case, True, np.empty((0, n), np.int32), 12, dtype, 3, fields)
+    check_recall(module, case, True, given_orders, 3, dtype, 1, fields)
+    check_recall(module, case, True, None, 40, dtype, fields=fields)
+    check_recall(module, case, True, None, 0, dtype, fields=fields)
+
+
+@pytest.mark.parametrize("n", [3, 20, 65])
+def test_sync_finds_long_cycles(module: Any, n: int) -> None:
+    """Of every length that a shift has, and of random couplings; a unit that is held ends them."""
+    case = Given(2, 5, n, 0).shifted()
+    case.s[0, :2] = 1
+    case.s[0, 1, 0] = -1
+    case.held[1, 0, 0] = True
+    stops = check_recall(module, case, True, None, 5 * n, np.int8)["stop"]
+    assert {1, n} <= set(stops[0]) and stops[1, 0] == 1
+    stops = check_recall(module, Given(1, 9, n, 0), True, None, 300, np.int8)["stop"]
+    assert n != 20 or stops.max() > 2
+
+
+def storkey_by_matrix(x: np.ndarray, amplitudes: list[int]) -> np.ndarray:
+    """The strengths of `storkey` for patterns x (p, n), with couplings written out, in Python integers."""
+    p, n = x.shape
+    w, strengths = np.zeros((n, n), dtype=object), np.empty((p, n), dtype=object)
+    for mu in range(p):
+        xi = x[mu].astype(object)
+        strengths[mu] = [
+            a - (2 * h + n + 2) // (2 * (n + 2)) for a, h in zip(amplitudes[mu] * xi, w @ xi, strict=True)
+        ]
+        w += np.outer(xi, strengths[mu]) + np.outer(strengths[mu], xi)
+        np.fill_diagonal(w, 0)
+    return strengths
+
+
+LEARNT = [(1, 1, 1), (3, 63, 5), (1, 65, 66), (2, 130, 9), (5, 300, 4)]  # k, n, p
+
+
+@pytest.mark.parametrize(("k", "n", "p"), LEARNT)
+def test_storkey(module: Any, k: int, n: int, p: int) -> None:
+    case, rng = Case(k, 1, n, p), np.random.default_rng(p)
+    gram = np.einsum("kpn,kqn->kpq", case.x.astype(np.int32), case.x.astype(np.int32))
+    amplitudes, strengths = rng.integers(2**20, 2**24, p), garbage((k, p, n), np.int64)
+    module.storkey(case.packed, case.units, gram, amplitudes, strengths)
+    for network in range(k):
+        assert np.array_equal(strengths[network], storkey_by_matrix(case.x[network], amplitudes.tolist()))
+
+
+def perceptron_by_couplings(
+    x: np.ndarray, i: int, threshold: int, margin: float, self_coupling: bool, max_passes: int
+) -> tuple[list[int], int, float]:
+    """Strengths, passes and stability of unit i of patterns x (p, n), with its couplings written out."""
+    learnt, j = [0] * len(x), np.zeros(x.shape[1], dtype=np.int64)
+
+    def stability(mu: int) -> int:
+        return int(x[mu, i] * (j @ x[mu] - threshold))
+
+    done = passes = 0
+    while not done and passes < max_passes:
+        passes, before = passes + 1, list(learnt)
+        for mu in range(len(x)):
+            if stability(mu) <= margin * math.sqrt(j @ j):
+                j += x[mu, i] * x[mu]
+                j[i] *= self_coupling
+                learnt[mu] += 1
+        done = passes if learnt == before else 0
+    least = min(map(stability, range(len(x))))
+    return learnt, done, least / math.sqrt(j @ j) if j.any() else -math.inf
+
+
+@both
+@pytest.mark.parametrize("margin", [0, 0.7])
+@pytest.mark.parametrize("max_passes", [0, 3, 60])
+@pytest.mark.parametrize(("k", "n", "p"), LEARNT)
+def test_perceptron(
+    module: Any, k: int, n: int, p: int, max_passes: int, margin: float, self_coupling: bool
+) -> None:
+    case, rng = Case(k, 1, n, p), np.random.default_rng(n)
+    x = case.x.astype(np.int64)
+    thresholds = rng.integers(-9, 10, (k, n)) * rng.integers(2, size=(k, n))
+    gram = np.einsum("kpn,kqn->kpq", x, x).astype(np.int32)
+    strengths, passes = garbage((k, n, p), np.int32), garbage((k, n), np.int32)
+    stability = garbage((k, n), np.float64)
+    rule = (margin, self_coupling, max_passes)
+    module.perceptron(case.units, gram, thresholds, *rule, strengths, passes, stability)
+    for network, i in np.ndindex(k, n):
+        learnt, done, least = perceptron_by_couplings(x[network], i, thresholds[network, i], *rule)
+        assert strengths[network, i].tolist() == learnt
+        assert (passes[network, i], stability[network, i]) == (done, least)
+
+
+def test_perceptron_of_many_passes(module: Any) -> None:
+    """Of which any pattern might be learnt in each: fields need 64 bits."""
+    case, rule = Case(1, 1, 63, 2), (0.1, False, 10**8)
+    x, thresholds = case.x[0].astype(np.int64), 5 - np.arange(63)
+    gram, strengths = (x @ x.T)[None].astype(np.int32), garbage((1, 63, 2), np.int32)
+    passes, stability = garbage((1, 63), np.int32), garbage((1, 63), np.float64)
+    module.perceptron(case.units, gram, thresholds[None], *rule, strengths, passes, stability)
+    for i in range(63):
+        learnt, done, least = perceptron_by_couplings(x, i, int(thresholds[i]), *rule)
+        assert strengths[0, i].tolist() == learnt
+        assert (passes[0, i], stability[0, i]) == (done, least)
 
 
 @given(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache, partial
 from itertools import product
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -70,39 +69,71 @@ class Network:
         self.packed, self.units, self.probes = packed(x), packed(x.swapaxes(1, 2).copy()), packed(s)
         self.overlaps = np.einsum("kbn,kpn->kbp", s, x, dtype=np.int32)
 
+    def couplings(self, self_coupling: bool) -> np.ndarray:
+        w = np.einsum("kpi,kpj->kij", *2 * (self.x.astype(np.int64),))
+        return w if self_coupling else w * ~np.eye(self.n, dtype=bool)
+
 
 network = cache(Network)
 
 
 def recall(
-    shape: tuple[int, ...],
-    self_coupling: bool,
-    orders: int | None,
-    max_sweeps: int,
-    weights: type | None = None,
-    record: bool = True,
+    shape: tuple[int, ...], self_coupling: bool, orders: int | None, max_sweeps: int, record: bool = True
 ) -> None:
-    """Compare a recall; `orders` None is sync and 0 random, `weights` the dtype of couplings or None for
-    patterns."""
+    """Compare recall from patterns; `orders` None is sync and 0 random."""
     net = network(*shape)
     (k, b, _), n = net.probes.shape, net.n
-    head = () if orders is None else (KEY, np.array([np.arange(n), np.arange(n)[::-1]], np.int32)[:orders], 7)
-    inputs: tuple[Any, ...] = (net.packed, net.units, self_coupling)
-    if weights is not None:
-        w = np.einsum("kpi,kpj->kij", *2 * (net.x.astype(np.int64),))
-        inputs = ((w if self_coupling else w * ~np.eye(n, dtype=bool)).astype(weights),)
     results = (unset((k, b), np.int32 if orders is None else bool), unset((k, b), np.int32))
     results += (unset((k, b), np.int64), unset((k, b, (max_sweeps + 1) * record), np.int64))
-    name = f"recall_{'sync' if orders is None else 'async'}{'' if weights is None else '_weights'}"
-    compare("hopfield", name, *head, *inputs, max_sweeps, net.probes, *results)
-    if weights is not None:
-        for dtype in (np.int32, np.int64):
-            compare("hopfield", "local_fields_weights", *inputs, net.probes, unset((k, b, n), dtype))
+    inputs = (*order_of(n, orders), net.packed, net.units, self_coupling, max_sweeps, net.probes)
+    compare("hopfield", f"recall_{'sync' if orders is None else 'async'}", *inputs, *results)
 
 
-def recall_every_way(shape: tuple[int, ...], self_coupling: bool, weights: type | None = None) -> None:
-    for orders, sweeps, record in ((0, 40, True), (2, 3, False), (None, 40, True), (None, 2, False)):
-        recall(shape, self_coupling, orders, sweeps, weights, record)
+def order_of(n: int, orders: int | None) -> tuple[Any, ...]:
+    orders_of_all = np.array([np.arange(n), np.arange(n)[::-1]], np.int32)
+    return () if orders is None else (KEY, orders_of_all[:orders], 7)
+
+
+WAYS = ((0, 40, True), (2, 3, False), (None, 40, True), (None, 2, False))  # orders, sweeps, record
+
+
+def recall_every_way(shape: tuple[int, ...], self_coupling: bool) -> None:
+    for orders, sweeps, record in WAYS:
+        recall(shape, self_coupling, orders, sweeps, record)
+
+
+def recall_weights(shape: tuple[int, ...], symmetric: bool, weights: type, thresholds: type) -> None:
+    """Compare recall from couplings of a dtype every way, some with thresholds and units that are held."""
+    net, rng = network(*shape), np.random.default_rng(shape)
+    (k, b, w), n = net.probes.shape, net.n
+    given = net.couplings(True) if symmetric else rng.integers(-9, 10, (k, n, n))
+    given = given.astype(weights)
+    columns = given if symmetric else np.ascontiguousarray(given.swapaxes(1, 2))
+    limits = rng.integers(-5, 6, (k, n)).astype(thresholds)
+    held = packed(signs(k, b, n)) & packed(signs(k, b, n, seed=1)) & packed(signs(k, b, n, seed=2))
+    for orders, sweeps, record in WAYS:
+        times = (sweeps + 1) * record
+        results = [unset((k, b), np.int32 if orders is None else bool), unset((k, b), np.int32)]
+        results += [
+            unset((k, b), np.int64),
+            unset((k, b, times), np.int64),
+            unset((k, b, times, w), np.uint64),
+        ]
+        if orders is not None:
+            results.append(unset((k, b, n * record, 2), np.int32))
+        inputs = (given, columns, limits, held[..., : w * record].copy(), sweeps, net.probes)
+        name = f"recall_{'sync' if orders is None else 'async'}_weights"
+        compare("hopfield", name, *order_of(n, orders), *inputs, *results)
+    compare("hopfield", "local_fields_weights", given, net.probes, unset((k, b, n), thresholds))
+
+
+def learning(k: int, n: int, p: int, max_passes: int) -> None:
+    net, rng = network(k, 1, n, p), np.random.default_rng(n)
+    gram = np.einsum("kpn,kqn->kpq", net.x, net.x, dtype=np.int32)
+    amplitudes, limits = rng.integers(2**20, 2**24, p), rng.integers(-2, 3, (k, n))
+    compare("hopfield", "storkey", net.packed, net.units, gram, amplitudes, unset((k, p, n), np.int64))
+    results = unset((k, n, p), np.int32), unset((k, n), np.int32), unset((k, n), np.float64)
+    compare("hopfield", "perceptron", net.units, gram, limits, 0.3, n % 2 == 0, max_passes, *results)
 
 
 def patched(case: Callable[..., None], *arguments: Any, **replaced: Any) -> None:
@@ -118,6 +149,7 @@ def streams(n: int) -> None:
     counters = np.random.default_rng(n).integers(2**32, size=(n, 4), dtype=np.uint32)
     compare("hopfield", "philox", KEY, counters, unset((n, 4), np.uint32))
     compare("hopfield", "random_patterns", KEY, 7, n, unset((3, 5, words(n)), np.uint64))
+    compare("hopfield", "biased_patterns", KEY, 7, n, 2**62, unset((3, 5, words(n)), np.uint64))
     compare("hopfield", "corrupt", KEY, 3, (n + 1) // 2, n, packed(signs(2, 3, n)))
     compare("hopfield", "corrupt_states", KEY, 3, (n + 1) // 2, signs(2, 3, n))
     compare("hopfield", "random_order", KEY, 2, 3, 5, unset((n,), np.int32))
@@ -154,6 +186,7 @@ def fields(groups: int, *shape: int) -> None:
     inputs = (net.units, net.probes, net.overlaps, self_coupling)
     for dtype in (np.int32, np.int64):
         compare("hopfield", "local_fields", *inputs, unset((k, b, n), dtype))
+        compare("hopfield", "signed_sums", net.units, net.overlaps, n, unset((k, b, n), dtype))
     compare("hopfield", "is_stable", *inputs, unset((k, b), bool))
     compare("hopfield", "quadratic_form", net.overlaps, n, self_coupling, unset((k, b), np.int64))
 
@@ -162,12 +195,7 @@ def wide_fields(*arguments: Any) -> Any:
     return NARROW_FIELDS(*arguments).astype(np.int64)
 
 
-def wide_weight_fields(*arguments: Any) -> Any:
-    with patch.object(field_kernels, "np", SimpleNamespace(int32=np.int64, int64=np.int64)):
-        return NARROW_WEIGHT_FIELDS(*arguments)
-
-
-NARROW_FIELDS, NARROW_WEIGHT_FIELDS = field_kernels.fields_from_patterns, field_kernels.fields_from_weights
+NARROW_FIELDS = field_kernels.fields_from_patterns
 IN_GLOBAL_MEMORY = {"shared_limit": lambda device: 2048}
 
 
@@ -228,11 +256,10 @@ def cases() -> Cases:
             )
         for dtype in INTEGERS:
             name = f"recall from weights, {dtype.__name__}, (k, b, n, p) = {shape}"
-            yield name, partial(recall_every_way, shape, shape[2] == 1, dtype)
-            wide = {"fields_from_weights": wide_weight_fields, **IN_GLOBAL_MEMORY}
+            yield name, partial(recall_weights, shape, True, dtype, np.int32)
             yield (
-                f"{name}, wide fields in global memory",
-                partial(patched, recall_every_way, shape, False, dtype, **wide),
+                f"{name}, not symmetric, wide fields in global memory",
+                partial(patched, recall_weights, shape, False, dtype, np.int64, **IN_GLOBAL_MEMORY),
             )
     looks = (0, 0, 0, 0), (0, 0, 0, 64), (0, 0, 64, 64), (128, 128, 128, 128)
     sizes = (65, 0, 12), (65, 1, 12), (130, 5, 36), (1, 1, 3)
@@ -264,9 +291,13 @@ def cases_of_the_grid() -> Cases:
     for near, shape in ((0, (1, 3, 65, 1100)), (0, (1, 3, 300, 40)), (9, (1, 3, 300, 40))):
         case = partial(patched, recall_every_way, shape, False, SMALL=0, NEAR=near)
         yield f"recall by the grid, units near {near} expected to turn, (k, b, n, p) = {shape}", case
-    long = partial(patched, recall, (1, 4, 63, 40), False, 0, 200, None, False, SMALL=0)
+    long = partial(patched, recall, (1, 4, 63, 40), False, 0, 200, False, SMALL=0)
     yield "long recall by the grid", long
     yield (
         "recall of many rows by the grid",
         partial(patched, recall_every_way, (1, 35, 33, 6), False, SMALL=0),
     )
+    for shape in ((1, 1, 1), (3, 63, 5), (1, 65, 66), (2, 130, 9), (200, 64, 4), (1, 1500, 70)):
+        yield f"learning, (k, n, p) = {shape}", partial(learning, *shape, 20)
+    case = partial(patched, learning, 2, 63, 2, 2**27, **IN_GLOBAL_MEMORY)
+    yield "learning with wide fields in global memory", case

@@ -25,7 +25,7 @@ from .report import Report
 FILES = {  # of which a step launches every kernel
     "hopfield": ("random", "packing", "product", "fields", "recall", "capacity"),
     "recurrent": ("cells", "jordan", "generation", "time_loop", "training"),
-    "teams": ("sweep",),
+    "teams": ("sweep", "learning"),
 }
 
 

@@ -26,7 +26,8 @@ def small() -> None:
     hopfield.overlaps(1, 2, 700, 130)
     hopfield.couplings(1, 63, 65)
     hopfield.recall_every_way((1, 3, 65, 64), False)
-    hopfield.recall_every_way((1, 3, 65, 64), False, np.int16)
+    hopfield.recall_weights((1, 3, 65, 64), False, np.int16, np.int32)
+    hopfield.learning(1, 300, 5, 9)
     hopfield.scan(65, 2, 1, 12, (False, False, False))
     hopfield.patched(hopfield.recall_every_way, (1, 3, 65, 64), False, SMALL=0)
 

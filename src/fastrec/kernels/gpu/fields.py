@@ -11,39 +11,51 @@ from .module import INTEGERS, launch
 from .products import overlaps
 from .random import THREADS, blocks
 
-
-def plane_groups(n: int) -> int:
-    """Groups of 8 bit planes that hold the overlaps -n..n."""
-    return n.bit_length() // 8 + 1
+TOGETHER = 8  # rows of the batch for which a warp reads the couplings of a unit, as in cuda/recall.cu
 
 
-def bit_planes(m: Any, n: int, u: int) -> tuple[Any, Any]:
-    """Overlaps m (k, b, p) in binary, planes (k, b, 8 groups, u) uint64, and their sums (k, b) uint64."""
+def plane_groups(bound: int) -> int:
+    """Groups of 8 bit planes that hold numbers from -bound to bound."""
+    return bound.bit_length() // 8 + 1
+
+
+def bit_planes(m: Any, bound: int, u: int) -> tuple[Any, Any]:
+    """Numbers m (k, b, p) of -bound..bound in binary, planes (k, b, 8 groups, u), and their sums (k, b), both
+    uint64."""
     k, b, p = m.shape
-    planes = cupy.empty((k, b, 8 * plane_groups(n), u), dtype=np.uint64)
+    planes = cupy.empty((k, b, 8 * plane_groups(bound), u), dtype=np.uint64)
     totals = cupy.zeros((k, b), dtype=np.uint64)
-    name = f"bit_planes<{plane_groups(n)}>"
+    name = f"bit_planes<{plane_groups(bound)}>"
     launch("fields", name, blocks(64 * k * b * u), THREADS, m, k * b, p, u, planes, totals)
     return planes, totals
 
 
-def launch_fields(kernel: str, units: Any, states: Any, m: Any, diagonal: int, out: Any) -> None:
-    """Launch a kernel over all fields of states (k, b, w) with overlaps m (k, b, p)."""
-    (k, b, _), (_, n, u) = m.shape, units.shape
-    planes, totals = bit_planes(m, n, u)
-    size = blocks(32 * k * b * -(-n // 16))
+def launch_fields(
+    kernel: str, units: Any, states: Any, m: Any, bound: int, self_coupling: bool, out: Any
+) -> None:
+    """Launch a kernel over all fields of states (k, b, w) with overlaps m (k, b, p), of -bound..bound."""
+    (k, b, p), (_, n, u) = m.shape, units.shape
+    planes, totals = bit_planes(m, bound, u)
+    size, diagonal = blocks(32 * k * b * -(-n // 16)), 0 if self_coupling else p
     launch("fields", kernel, size, THREADS, units, states, planes, totals, k, b, n, u, diagonal, out)
 
 
 def local_fields(units: Any, states: Any, m: Any, self_coupling: bool, fields: Any) -> None:
     """Fill fields (k, b, n) int32 or int64 with W s from units (k, n, u) and overlaps m (k, b, p)."""
-    kernel = f"local_fields<{plane_groups(units.shape[1])}, {INTEGERS[fields.dtype.itemsize]}>"
-    launch_fields(kernel, units, states, m, 0 if self_coupling else m.shape[2], fields)
+    n = units.shape[1]
+    kernel = f"local_fields<{plane_groups(n)}, {INTEGERS[fields.dtype.itemsize]}>"
+    launch_fields(kernel, units, states, m, n, self_coupling, fields)
+
+
+def signed_sums(units: Any, values: Any, bound: int, sums: Any) -> None:
+    """Fill sums (k, b, n) int32 or int64 with X' v: units (k, n, u), values (k, b, p) of -bound..bound."""
+    kernel = f"local_fields<{plane_groups(bound)}, {INTEGERS[sums.dtype.itemsize]}>"
+    launch_fields(kernel, units, None, values, bound, True, sums)
 
 
 def local_fields_weights(weights: Any, states: Any, fields: Any) -> None:
     """Fill fields (k, b, n) int32 or int64 with W s from weights (k, n, n)."""
-    fields[...] = fields_from_weights(weights, states).reshape(*fields.shape)
+    weight_fields(weights, None, states, fields)
 
 
 def fields_from_patterns(packed: Any, units: Any, self_coupling: bool, states: Any) -> Any:
@@ -56,17 +68,14 @@ def fields_from_patterns(packed: Any, units: Any, self_coupling: bool, states: A
     return fields.reshape(k * b, n)
 
 
-def fields_from_weights(weights: Any, states: Any) -> Any:
-    """Local fields (k b, n) of states (k, b, w), int32 if twice any of them fits."""
-    (k, n, _), b = weights.shape, states.shape[1]
-    narrow = weights.dtype.itemsize < 4 and n << 8 * weights.dtype.itemsize < 2**31
-    fields = cupy.empty((k * b, n), dtype=np.int32 if narrow else np.int64)
-    name = f"weight_fields<{weight_types(weights, fields)}>"
-    launch("recall", name, blocks(fields.size), THREADS, weights, states, k, b, n, fields)
-    return fields
+def weight_fields(weights: Any, thresholds: Any, states: Any, fields: Any) -> None:
+    """`local_fields_weights`, less thresholds (k, n) of the fields' dtype unless that is None."""
+    k, b, n = fields.shape
+    name, size = f"weight_fields<{weight_types(fields, weights)}>", blocks(32 * k * n * -(-b // TOGETHER))
+    launch("recall", name, size, THREADS, weights, thresholds, states, k, b, n, fields)
 
 
-def weight_types(weights: Any, fields: Any) -> str:
+def weight_types(fields: Any, weights: Any) -> str:
     """Template arguments of a kernel with these fields and weights."""
     return f"{INTEGERS[fields.dtype.itemsize]}, {INTEGERS[weights.dtype.itemsize]}"
 
@@ -80,6 +89,6 @@ def quadratic_form(m: Any, n: int, self_coupling: bool, form: Any) -> None:
 def is_stable(units: Any, states: Any, m: Any, self_coupling: bool, stable: Any) -> None:
     """Fill stable (k, b) bool: no unit has a field against it (a zero field keeps the state)."""
     unstable = cupy.zeros(stable.shape, dtype=np.int32)
-    kernel = f"find_unstable<{plane_groups(units.shape[1])}>"
-    launch_fields(kernel, units, states, m, 0 if self_coupling else m.shape[2], unstable)
+    n = units.shape[1]
+    launch_fields(f"find_unstable<{plane_groups(n)}>", units, states, m, n, self_coupling, unstable)
     stable[...] = unstable == 0

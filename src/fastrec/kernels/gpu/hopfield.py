@@ -1,9 +1,10 @@
 """Hopfield networks on the GPU: the launches of cuda/*.cu."""
 
-from .fields import is_stable, local_fields, local_fields_weights, quadratic_form
+from .fields import is_stable, local_fields, local_fields_weights, quadratic_form, signed_sums
+from .learning import perceptron, storkey
 from .packing import pack, transpose, unpack
 from .products import couplings, overlaps
-from .random import corrupt, corrupt_states, philox, random_order, random_patterns
+from .random import biased_patterns, corrupt, corrupt_states, philox, random_order, random_patterns
 from .recall import recall_async, recall_async_weights, recall_sync, recall_sync_weights
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -63,9 +63,12 @@ JORDAN_ROWS = {"Float": (1, 4), "Double": (1, 4), "Tf32": (8,), "Bf16": (8,)}
 TEXT_ROWS = {"Float": (1, 4, 16), "Double": (4,), "Tf32": (8,), "Bf16": (8,)}
 FIELDS = (INTEGERS[4], INTEGERS[8])
 WEIGHTS = tuple(INTEGERS.values())
-WEIGHT_TYPES = [f"int, {w}" for w in WEIGHTS[:2]] + [f"long long, {w}" for w in WEIGHTS]
+WEIGHT_TYPES = [f"{field}, {weight}" for field in FIELDS for weight in WEIGHTS]
 KERNELS: dict[str, tuple[str, ...]] = {
-    "random": ("philox", "random_patterns", "corrupt", "corrupt_states", "scatter_order", "sort_order"),
+    "random": (
+        *("philox", "random_patterns", "biased_patterns", "corrupt", "corrupt_states"),
+        *("scatter_order", "sort_order"),
+    ),
     "packing": ("pack", "unpack", "transpose"),
     "product": (
         "count_ones",
@@ -87,6 +90,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         *instances("recall_async_weights recall_sync_weights", WEIGHT_TYPES),
     ),
     "sweep": tuple(instances("sweep_async sweep_sync", PLANES)),
+    "learning": ("storkey", *instances("perceptron", FIELDS)),
     "capacity": (
         *("split_overlaps", "arrange_units", "bound_fields", "scan", "list_doubts"),
         *(f"resolve<{field}, {planes}>" for field in FIELDS for planes in PLANES),

@@ -36,6 +36,13 @@ def draw_patterns(key: int, first: int, trials: Any, n: int, packed: Any) -> Non
     launch("random", "random_patterns", size, THREADS, np.uint64(key), first, trials, n, k, p, w, packed)
 
 
+def biased_patterns(key: int, first: int, n: int, threshold: int, packed: Any) -> None:
+    """`random_patterns` whose units are +1 where a 64-bit draw is below threshold, a uint64."""
+    k, p, w = packed.shape
+    head = (np.uint64(key), int(first), n, np.uint64(threshold))
+    launch("random", "biased_patterns", blocks(packed.size), THREADS, *head, k, p, w, packed)
+
+
 def corrupt(key: int, first: int, flips: int, n: int, packed: Any) -> None:
     """Flip `flips` distinct random units of the rows first..first+b-1, packed (k, b, w), in place."""
     k, b, w = packed.shape

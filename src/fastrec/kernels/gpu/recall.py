@@ -17,9 +17,9 @@ import numpy as np
 from .fields import (
     bit_planes,
     fields_from_patterns,
-    fields_from_weights,
     plane_groups,
     quadratic_form,
+    weight_fields,
     weight_types,
 )
 from .module import INTEGERS, launch, multiprocessors, pieces_a_launch, shared_limit
@@ -47,32 +47,37 @@ def row_memory(n: int, itemsize: int, rows: int, more: int = 0) -> tuple[Any, in
 
     scratch is None if it fits in shared memory, else an array that holds it for all rows.
     """
-    nbytes = -(-(n * (10 + itemsize) + more) // 8) * 8
+    return block_memory(n * (10 + itemsize) + more, rows)
+
+
+def block_memory(nbytes: int, blocks: int) -> tuple[Any, int]:
+    """Memory of nbytes or a few more for each block: (scratch, bytes), scratch as of `row_memory`."""
+    nbytes = -(-nbytes // 8) * 8
     # Static shared memory of these kernels is below 2 KiB.
     if nbytes <= shared_limit(cupy.cuda.runtime.getDevice()) - 2048:
         return None, nbytes
-    return cupy.empty((rows, nbytes), dtype=np.uint8), nbytes
+    return cupy.empty((blocks, nbytes), dtype=np.uint8), nbytes
 
 
 def each_batch(
     row_bytes: int, row_clocks: float, recall: Callable[..., None], states: Any, *outputs: Any
 ) -> None:
-    """recall(networks, states, *outputs) for parts of the rows (k, b) whose scratch is BATCH bytes at most,
-    and which take no longer than one launch may.
+    """recall(part, states, *outputs) for parts of the rows (k, b) whose scratch is BATCH bytes at most, and
+    which take no longer than one launch may.
 
-    networks is a slice; most often there is one part, and nothing is copied.
+    part: a slice of the networks and one of the rows; most often there is one part, and nothing is copied.
     """
     k, b = states.shape[:2]
     rows = min(max(1, BATCH // row_bytes), pieces_a_launch("recall of a probe", row_clocks))
     if k * b <= rows:
-        recall(slice(None), states, *outputs)
+        recall((slice(None), slice(None)), states, *outputs)
         return
     networks, rows = max(1, rows // b), min(rows, b)
     for first in range(0, k, networks):
         for row in range(0, b, rows):
             part = slice(first, first + networks), slice(row, row + rows)
             pieces = [cupy.ascontiguousarray(array[part]) for array in (states, *outputs)]
-            recall(part[0], *pieces)
+            recall(part, *pieces)
             for array, piece in zip((states, *outputs), pieces, strict=True):
                 array[part] = piece
 
@@ -80,11 +85,15 @@ def each_batch(
 def launch_rows(
     kernel: str, head: tuple[Any, ...], limit: int, fields: Any, states: Any, *outputs: Any
 ) -> None:
-    """Launch a kernel of recall.cu on states (k, b, w), a block for each row of their fields (k b, n)."""
+    """Launch a kernel of recall.cu on states (k, b, w), a block for each row of their fields (k b, n).
+
+    outputs: how rows stopped, sweeps, flips, and what is recorded (k, b, so much, ...).
+    """
     rows, n = fields.shape
     scratch, nbytes = row_memory(n, fields.dtype.itemsize, rows)
     sizes = (states.shape[1], n, limit)
-    arguments = (*head, *sizes, fields, scratch, nbytes, states, *outputs, outputs[-1].shape[2])
+    recorded = (part for array in outputs[3:] for part in (array, array.shape[2]))
+    arguments = (*head, *sizes, fields, scratch, nbytes, states, *outputs[:3], *recorded)
     launch("recall", kernel, rows, row_threads(n), *arguments, shared=0 if scratch is not None else nbytes)
 
 
@@ -96,17 +105,27 @@ def ranks_of(order: Any) -> Any:
 
 
 def recall_from_weights(
-    update: str, head: tuple[Any, ...], weights: Any, max_sweeps: int, states: Any, *outputs: Any
+    update: str,
+    head: tuple[Any, ...],
+    weights: Any,
+    columns: Any,
+    thresholds: Any,
+    clamped: Any,
+    max_sweeps: int,
+    states: Any,
+    *outputs: Any,
 ) -> None:
     """Recall with couplings weights (k, n, n); head: what the kernel of an update takes before them."""
+    n, held = weights.shape[1], clamped.shape[2]
+    kernel = f"recall_{update}_weights<{weight_types(thresholds, columns)}>"
 
-    def recall(networks: slice, states: Any, *outputs: Any) -> None:
-        part = weights[networks]
-        fields = fields_from_weights(part, states)
-        kernel = f"recall_{update}_weights<{weight_types(part, fields)}>"
-        launch_rows(kernel, (*head, part), max_sweeps, fields, states, *outputs)
+    def recall(part: tuple[slice, slice], states: Any, *outputs: Any) -> None:
+        (k, b), own = states.shape[:2], thresholds[part[0]]
+        fields = cupy.empty((k, b, n), dtype=thresholds.dtype)
+        weight_fields(weights[part[0]], own, states, fields)
+        given = (columns[part[0]], own, cupy.ascontiguousarray(clamped[part]), held)
+        launch_rows(kernel, (*head, *given), max_sweeps, fields.reshape(k * b, n), states, *outputs)
 
-    n = weights.shape[1]
     each_batch(26 * n, flip_clocks(n, 4), recall, states, *outputs)
 
 
@@ -123,23 +142,40 @@ def recall_async_weights(
     order: Any,
     first_sweep: int,
     weights: Any,
+    columns: Any,
+    thresholds: Any,
+    clamped: Any,
     max_sweeps: int,
     states: Any,
     converged: Any,
     sweeps: Any,
     flips: Any,
     forms: Any,
+    trail: Any,
+    turns: Any,
 ) -> None:
     """Asynchronous recall, states (k, b, w) in place, with couplings weights (k, n, n): see the reference."""
     head = (np.uint64(key), ranks_of(order), len(order), int(first_sweep))
-    recall_from_weights("async", head, weights, max_sweeps, states, converged, sweeps, flips, forms)
+    inputs = (weights, columns, thresholds, clamped, max_sweeps, states)
+    recall_from_weights("async", head, *inputs, converged, sweeps, flips, forms, trail, turns)
 
 
 def recall_sync_weights(
-    weights: Any, max_sweeps: int, states: Any, period: Any, sweeps: Any, flips: Any, forms: Any
+    weights: Any,
+    columns: Any,
+    thresholds: Any,
+    clamped: Any,
+    max_sweeps: int,
+    states: Any,
+    period: Any,
+    sweeps: Any,
+    flips: Any,
+    forms: Any,
+    trail: Any,
 ) -> None:
     """Synchronous recall, states (k, b, w) in place, with couplings weights (k, n, n): see the reference."""
-    recall_from_weights("sync", (), weights, max_sweeps, states, period, sweeps, flips, forms)
+    inputs = (weights, columns, thresholds, clamped, max_sweeps, states)
+    recall_from_weights("sync", (), *inputs, period, sweeps, flips, forms, trail)
 
 
 def recall_from_patterns(
@@ -161,8 +197,8 @@ def recall_from_patterns(
     grid = n > SMALL or (update == "sync" and faster_by_grid(k, b, n, p))
     sweep: Callable[..., None] = sweep_async if update == "async" else sweep_sync
 
-    def recall(networks: slice, states: Any, *outputs: Any) -> None:
-        patterns = packed[networks], units[networks]
+    def recall(part: tuple[slice, slice], states: Any, *outputs: Any) -> None:
+        patterns = packed[part[0]], units[part[0]]
         if grid:
             sweep(*head, *patterns, self_coupling, max_sweeps, states, *outputs)
             return

@@ -9,7 +9,7 @@ typedef long long i64;
 inline constexpr u32 ALL = 0xffffffffu;
 inline constexpr int WARP = 32;
 
-enum Stream { PATTERN = 1, CORRUPT = 2, ORDER = 3, SAMPLE = 5, DROPOUT = 6 };
+enum Stream { PATTERN = 1, CORRUPT = 2, ORDER = 3, SAMPLE = 5, DROPOUT = 6, BIASED = 7 };
 
 // Number of this thread in the grid, and of all threads.
 __device__ __forceinline__ i64 thread_number() { return i64(blockIdx.x) * blockDim.x + threadIdx.x; }
@@ -48,4 +48,10 @@ template <class T> __device__ __forceinline__ T block_sum(T value, T* partial) {
   T total = 0;
   for (int warp = 0; warp < blockDim.x / WARP; warp++) total += partial[warp];
   return total;
+}
+
+// Memory of a block: shared if scratch is null, else its part of scratch.  bytes a multiple of 8.
+__device__ __forceinline__ unsigned char* own_memory(unsigned char* scratch, i64 bytes) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  return scratch ? scratch + blockIdx.x * bytes : shared;
 }

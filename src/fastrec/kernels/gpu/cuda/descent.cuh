@@ -19,18 +19,18 @@ struct PatternCoupling {
   }
 };
 
-// W_ij from the symmetric matrix weights (n, n), along row j: threads with consecutive i read together.
+// W_ij from columns (n, n), the transpose of the couplings: threads with consecutive i read along a row of it.
 template <class W> struct WeightCoupling {
-  const W* weights;
+  const W* columns;
   i64 n;
-  __device__ i64 operator()(i64 i, i64 j) const { return weights[j * n + i]; }
+  __device__ i64 operator()(i64 i, i64 j) const { return columns[j * n + i]; }
 };
 
 // What a block keeps of its row: in shared memory where that is large enough.
 template <class F> struct Row {
   u64* keys;       // (n) place of a unit in the order of the sweep: smaller is earlier, equal by number
   F* fields;       // (n)
-  signed char *s;  // (n) states
+  signed char *s;  // (n) states; 0 of a unit that is held, which so never wants to flip
   signed char *before;  // (n) states a step earlier
 };
 
@@ -68,10 +68,15 @@ __device__ __forceinline__ void draw_keys(u64 key, i64 sweep, i64 network, i64 s
   }
 }
 
+struct Nothing {
+  template <class... Arguments> __device__ int operator()(const Arguments&...) const { return 0; }
+};
+
 // One asynchronous sweep in the order of row.keys; the flips.  Between two flips no field changes, so the next unit
 // to flip is the first in the order, after the last one, among those that want to now.  turns (2, 32) is shared.
-template <class F, class Coupling>
-__device__ i64 sweep_row(const Coupling& coupling, i64 n, const Row<F>& row, Turn (*turns)[WARP]) {
+// note(flips, unit) is told each unit that flips, and how many have before it.
+template <class F, class Coupling, class Note = Nothing>
+__device__ i64 sweep_row(const Coupling& coupling, i64 n, const Row<F>& row, Turn (*turns)[WARP], Note note = {}) {
   __syncthreads();
   Turn next = NO_TURN;
   for (i64 i = threadIdx.x; i < n; i += blockDim.x)
@@ -84,6 +89,8 @@ __device__ i64 sweep_row(const Coupling& coupling, i64 n, const Row<F>& row, Tur
     if (turn.unit == NO_TURN.unit) return flips;
     i64 j = turn.unit >> 1;
     int s = turn.unit & 1 ? 1 : -1;
+    note(flips, j);
+    turn.unit |= 1;  // not earlier than the same unit, which may want to turn back
     next = NO_TURN;
     for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
       F field = row.fields[i] + 2 * s * F(coupling(i, j));
@@ -97,14 +104,17 @@ __device__ i64 sweep_row(const Coupling& coupling, i64 n, const Row<F>& row, Tur
   }
 }
 
-template <class F> __device__ void store_row(const Row<F>& row, u64* state, i64 n) {
+// Puts the states of a row into state (w); those of units with a bit in held (w), if given, are in start (w).
+template <class F>
+__device__ void store_row(const Row<F>& row, u64* state, i64 n, const u64* held = nullptr,
+                          const u64* start = nullptr) {
   __syncthreads();
   int lane = threadIdx.x % WARP;
   for (i64 word = threadIdx.x / WARP; 64 * word < n; word += blockDim.x / WARP) {
     i64 i = 64 * word + lane;
     u64 low = __ballot_sync(ALL, i < n && row.s[i] > 0);
     u64 high = __ballot_sync(ALL, i + WARP < n && row.s[i + WARP] > 0);
-    if (lane == 0) state[word] = low | high << 32;
+    if (lane == 0) state[word] = low | high << 32 | (held ? held[word] & start[word] : 0);
   }
 }
 
@@ -179,12 +189,6 @@ __device__ i64 step_row(const Coupling& coupling, i64 n, const Row<F>& row, int 
     row.fields[i] += 2 * change;
   }
   return flips;
-}
-
-// Memory of a block: shared if scratch is null, else its part of scratch.  bytes a multiple of 8.
-__device__ __forceinline__ unsigned char* own_memory(unsigned char* scratch, i64 bytes) {
-  extern __shared__ __align__(16) unsigned char shared[];
-  return scratch ? scratch + blockIdx.x * bytes : shared;
 }
 
 // Where the arrays of a row lie in memory of n (10 + sizeof(F)) bytes.

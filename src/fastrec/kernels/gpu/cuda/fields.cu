@@ -14,7 +14,8 @@ template <int NT> __global__ void bit_planes(const int* m, i64 rows, i64 p, i64 
 }
 
 // Passes each local field, and the sign of its unit, to out(row, unit, field, sign): k networks of b rows, units
-// (k, n, u), states (k b, w); diagonal is the self-coupling to take out: p, or 0.  A warp for 16 units of a row.
+// (k, n, u), states (k b, w); diagonal is the self-coupling to take out: p, or 0.  Without states a sign is 0, as of
+// sums that are no fields.  A warp for 16 units of a row.
 template <int NT, class Out>
 __device__ __forceinline__ void each_field(const u64* units, const u64* states, const u64* planes, const u64* totals,
                                            i64 k, i64 b, i64 n, i64 u, i64 diagonal, Out out) {
@@ -30,7 +31,7 @@ __device__ __forceinline__ void each_field(const u64* units, const u64* states, 
     if (lane % 4 < 2) {
       i64 i = first + lane / 4 + 8 * (lane % 4);
       if (i < n) {
-        int s = sign(states + row * w, i);
+        int s = states ? sign(states + row * w, i) : 0;
         out(row, i, 2 * (lane % 4 ? sum[1] : sum[0]) - i64(totals[row]) - diagonal * s, s);
       }
     }

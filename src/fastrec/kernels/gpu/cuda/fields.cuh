@@ -5,7 +5,7 @@
 // plane negative), sum over set bits of m = sum_j 2^j |x_i and plane_j|: products of bits again, a column a plane.
 // The field with the self-coupling in is twice that, less the sum of all m.
 //
-// NT: planes are made in groups of 8, 8 NT of them, enough for m of -n..n.
+// NT: planes are made in groups of 8, 8 NT of them, enough for m within its bounds: -n..n if it is an overlap.
 
 // The sums of m over the set bits of 16 units, rows of u words, by one warp, over the words first..last-1 in steps
 // of 4, so many of them in registers at once.  unit(i): where unit i of the 16 begins, nullptr for none; planes

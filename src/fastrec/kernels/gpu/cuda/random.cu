@@ -26,6 +26,19 @@ __global__ void random_patterns(u64 key, i64 first, const i64* trials, i64 n, i6
   }
 }
 
+// The same with units that are +1 where a draw is below threshold; a thread for a word.
+__global__ void biased_patterns(u64 key, i64 first, i64 n, u64 threshold, i64 k, i64 p, i64 w, u64* packed) {
+  for (i64 i = thread_number(); i < k * p * w; i += thread_count()) {
+    i64 row = i / w, word = i % w;
+    u64 bits = 0;
+    for (int block = 0; block < 32; block++) {
+      Draws draws = philox4x32(key, u32(32 * word + block), u32(row % p), u32(first + row / p), tag(BIASED, 0));
+      for (int j = 0; j < 2; j++) bits |= u64(draws[j] < threshold) << (2 * block + j);
+    }
+    packed[i] = bits & mask_below(n, word);
+  }
+}
+
 // Flips `flips` units of the rows first..first + b - 1 of k networks, packed (k, b, w), a warp a row.  flipped
 // (k b, w), zero, gets their bits.
 __global__ void corrupt(u64 key, i64 first, i64 flips, i64 n, i64 k, i64 b, i64 w, u64* flipped, u64* packed) {

@@ -1,23 +1,47 @@
 // Recall with cached fields: a block a row, thousands of rows at once, all sweeps in one launch.
 //
 // A sweep reads n fields from shared memory (14 bytes a unit, as long as there is room; from L2 beyond) and, for each
-// flip, n couplings: 2 n bytes of a row of weights, or n u words of packed units.  Where many units flip at once,
+// flip, n couplings: 2 n bytes of a column of weights, or n u words of packed units.  Where many units flip at once,
 // fields are made anew from the patterns' overlaps.
 #include "descent.cuh"
 
+// What the row of a block has besides if its couplings are in memory; pointers to what it has not are null.
+template <class F> struct Given {
+  const F* thresholds;  // (n), which are taken from the fields
+  const u64* held;      // (w) bits of units that keep their states
+  u64* trail;           // (max_sweeps + 1, w) gets the states after each sweep
+  int* turns;           // (room, 2) gets sweep and unit of the first flips
+  i64 room;
+};
+
+// If they are made from patterns, nothing: known when compiled, so that it costs nothing.
+struct NothingGiven {
+  static constexpr const int* thresholds = nullptr;
+  static constexpr const u64* held = nullptr;
+  static constexpr u64* trail = nullptr;
+  static constexpr int* turns = nullptr;
+  static constexpr i64 room = 0;
+};
+
+// state (w): the states at first.
 template <class F>
-__device__ void load_row(const Row<F>& row, const F* fields, const u64* state, i64 n) {
+__device__ void load_row(const Row<F>& row, const F* fields, const u64* state, i64 n, const u64* held) {
   for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
     row.fields[i] = fields[i];
-    row.s[i] = row.before[i] = static_cast<signed char>(sign(state, i));
+    row.s[i] = row.before[i] = static_cast<signed char>(held && bit(held, i) ? 0 : sign(state, i));
   }
 }
 
-// s'W s, in every thread.
-template <class F> __device__ i64 form_of(const Row<F>& row, i64 n, i64* partial) {
+// s'W s, less twice thresholds's, in every thread.
+template <class F, class More>
+__device__ i64 form_of(const Row<F>& row, i64 n, const More& given, const u64* start, i64* partial) {
   i64 sum = 0;
   __syncthreads();
-  for (i64 i = threadIdx.x; i < n; i += blockDim.x) sum += i64(row.fields[i]) * row.s[i];
+  for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
+    i64 field = row.fields[i];
+    if (given.thresholds) field -= given.thresholds[i];
+    sum += field * (given.held && bit(given.held, i) ? sign(start, i) : row.s[i]);
+  }
   return block_sum(sum, partial);
 }
 
@@ -26,51 +50,62 @@ __global__ void rank_units(const int* order, i64 r, i64 n, int* ranks) {
   for (i64 i = thread_number(); i < r * n; i += thread_count()) ranks[i / n * n + order[i]] = int(i % n);
 }
 
-// fields (k b, n) = weights (k, n, n) times the states (k b, w), a thread a field.
+inline constexpr int TOGETHER = 8;  // rows of the batch for which a warp reads the couplings of a unit
+
+// fields (k b, n) = weights (k, n, n) times the states (k b, w), less thresholds (k, n) if given.
 template <class F, class W>
-__global__ void weight_fields(const W* weights, const u64* states, i64 k, i64 b, i64 n, F* fields) {
-  i64 w = (n + 63) / 64;
-  for (i64 index = thread_number(); index < k * b * n; index += thread_count()) {
-    i64 row = index / n, i = index % n;
-    const W* own = weights + row / b * n * n;
-    const u64* state = states + row * w;
-    F sum = 0;
-    for (i64 j = 0; j < n; j++) sum += bit(state, j) ? F(own[j * n + i]) : -F(own[j * n + i]);
-    fields[index] = sum;
+__global__ void weight_fields(const W* weights, const F* thresholds, const u64* states, i64 k, i64 b, i64 n,
+                              F* fields) {
+  i64 w = (n + 63) / 64, parts = (b + TOGETHER - 1) / TOGETHER;
+  int lane = threadIdx.x % WARP;
+  for (i64 job = thread_number() / WARP; job < k * n * parts; job += thread_count() / WARP) {
+    i64 unit = job / parts, network = unit / n, first = job % parts * TOGETHER;
+    const W* own = weights + unit * n;
+    for (i64 row = network * b + first; row < network * b + min(first + TOGETHER, b); row++) {
+      const u64* state = states + row * w;
+      F sum = 0;
+      for (i64 j = lane; j < n; j += WARP) sum += bit(state, j) ? F(own[j]) : -F(own[j]);
+      sum = warp_sum(sum);
+      if (lane == 0) fields[row * n + unit - network * n] = thresholds ? sum - thresholds[unit] : sum;
+    }
   }
 }
 
 // The row of this block, to its stop or for max_sweeps sweeps; step(row, sweep, flips) does one of them, and tells
 // whether another may follow.
-template <class F, class Step>
+template <class F, class More, class Step>
 __device__ void recall_row(i64 n, i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states,
-                           int* sweeps, i64* flips, i64* forms, i64 recorded, Step step) {
+                           int* sweeps, i64* flips, i64* forms, i64 recorded, const More& given, Step step) {
   __shared__ i64 partial[WARP];
   i64 number = blockIdx.x, w = (n + 63) / 64, total = 0, sweep = 0;
+  u64* state = states + number * w;
   Row<F> row = row_in<F>(own_memory(scratch, bytes), n);
-  load_row(row, fields + number * n, states + number * w, n);
+  load_row(row, fields + number * n, state, n, given.held);
   for (bool more = true;; sweep++) {
     if (recorded) {
-      i64 form = form_of(row, n, partial);
+      i64 form = form_of(row, n, given, state, partial);
       if (threadIdx.x == 0) forms[number * recorded + sweep] = form;
     }
+    if (given.trail) store_row(row, given.trail + sweep * w, n, given.held, state);
     if (sweep == max_sweeps || !more) break;
     i64 flipped;
     more = step(row, sweep, flipped);
     total += flipped;
   }
-  store_row(row, states + number * w, n);
+  store_row(row, state, n, given.held, state);
   if (threadIdx.x == 0) {
     sweeps[number] = int(sweep);
     flips[number] = total;
   }
 }
 
-template <class F, class Coupling>
+template <class F, class Coupling, class More>
 __device__ void recall_async_row(const Coupling& coupling, u64 key, const int* ranks, i64 r, i64 first_sweep, i64 n,
                                  i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states,
-                                 bool* converged, int* sweeps, i64* flips, i64* forms, i64 recorded) {
+                                 bool* converged, int* sweeps, i64* flips, i64* forms, i64 recorded,
+                                 const More& given) {
   __shared__ Turn turns[2][WARP];
+  i64 noted = 0;
   if (threadIdx.x == 0) converged[blockIdx.x] = false;
   auto step = [&](const Row<F>& row, i64 sweep, i64& flipped) {
     __syncthreads();
@@ -78,31 +113,40 @@ __device__ void recall_async_row(const Coupling& coupling, u64 key, const int* r
       for (i64 i = threadIdx.x; i < n; i += blockDim.x) row.keys[i] = ranks[(first_sweep + sweep) % r * n + i];
     else
       draw_keys(key, first_sweep + sweep, 0, 0, n, row.keys);
-    flipped = sweep_row(coupling, n, row, turns);
+    auto note = [&](i64 before, i64 unit) {
+      i64 place = noted + before;
+      if (place >= given.room || threadIdx.x) return;
+      given.turns[2 * place] = int(sweep);
+      given.turns[2 * place + 1] = int(unit);
+    };
+    flipped = sweep_row(coupling, n, row, turns, note);
+    noted += flipped;
     if (threadIdx.x == 0) converged[blockIdx.x] = flipped == 0;
     return flipped != 0;
   };
-  recall_row(n, max_sweeps, fields, scratch, bytes, states, sweeps, flips, forms, recorded, step);
+  recall_row(n, max_sweeps, fields, scratch, bytes, states, sweeps, flips, forms, recorded, given, step);
 }
 
-template <class F, class Coupling, class Renew>
+// renew(row) makes fields anew after more than `most` turns; cycle(row, steps) tells the period of a cycle of more than
+// two steps, or 0.
+template <class F, class Coupling, class More, class Renew, class Cycle>
 __device__ void recall_sync_row(const Coupling& coupling, i64 n, i64 max_sweeps, const F* fields,
                                 unsigned char* scratch, i64 bytes, u64* states, int* period, int* sweeps, i64* flips,
-                                i64* forms, i64 recorded, int most, Renew renew) {
+                                i64* forms, i64 recorded, const More& given, int most, Renew renew, Cycle cycle) {
   __shared__ int count;
   if (threadIdx.x == 0) period[blockIdx.x] = 0;
   auto step = [&](const Row<F>& row, i64 sweep, i64& flipped) {
     bool back;
     flipped = step_row(coupling, n, row, most, &count, back);
     if (flipped > most) renew(row);
-    int stop = flipped == 0 ? 1 : sweep && back ? 2 : 0;
+    int stop = flipped == 0 ? 1 : sweep && back ? 2 : cycle(row, sweep + 1);
     if (threadIdx.x == 0) period[blockIdx.x] = stop;
     return stop == 0;
   };
-  recall_row(n, max_sweeps, fields, scratch, bytes, states, sweeps, flips, forms, recorded, step);
+  recall_row(n, max_sweeps, fields, scratch, bytes, states, sweeps, flips, forms, recorded, given, step);
 }
 
-// Rows of states (k b, w) with their fields (k b, n), a block each: the twins of reference/hopfield.py.  ranks
+// Rows of states (k b, w) with their fields (k b, n), a block each: the twins of reference/recall.py.  ranks
 // (r, n), or r = 0: random orders; sweeps are numbered from first_sweep.  forms (k b, recorded).
 
 template <class F>
@@ -112,17 +156,30 @@ __global__ void __launch_bounds__(512, 2)
                  bool* converged, int* sweeps, i64* flips, i64* forms, i64 recorded) {
   PatternCoupling coupling = {units + blockIdx.x / b * n * u, u, p, self};
   recall_async_row(coupling, key, ranks, r, first_sweep, n, max_sweeps, fields, scratch, bytes, states, converged,
-                   sweeps, flips, forms, recorded);
+                   sweeps, flips, forms, recorded, NothingGiven());
 }
 
+// The row of this block: thresholds (k, n), clamped (k b, held), trail (k b, trailed, w), turns (k b, room, 2), where
+// 0 stands for none.
+template <class F>
+__device__ Given<F> given_of(const F* thresholds, const u64* clamped, i64 held, i64 b, i64 n, u64* trail, i64 trailed,
+                             int* turns, i64 room) {
+  i64 number = blockIdx.x, w = (n + 63) / 64;
+  return {thresholds + number / b * n, held ? clamped + number * w : nullptr,
+          trailed ? trail + number * trailed * w : nullptr, turns + 2 * number * room, room};
+}
+
+// columns (k, n, n): the transpose of the couplings.
 template <class F, class W>
 __global__ void __launch_bounds__(512, 2)
-    recall_async_weights(u64 key, const int* ranks, i64 r, i64 first_sweep, const W* weights, i64 b, i64 n,
-                         i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states,
-                         bool* converged, int* sweeps, i64* flips, i64* forms, i64 recorded) {
-  WeightCoupling<W> coupling = {weights + blockIdx.x / b * n * n, n};
+    recall_async_weights(u64 key, const int* ranks, i64 r, i64 first_sweep, const W* columns, const F* thresholds,
+                         const u64* clamped, i64 held, i64 b, i64 n, i64 max_sweeps, const F* fields,
+                         unsigned char* scratch, i64 bytes, u64* states, bool* converged, int* sweeps, i64* flips,
+                         i64* forms, i64 recorded, u64* trail, i64 trailed, int* turns, i64 room) {
+  WeightCoupling<W> coupling = {columns + blockIdx.x / b * n * n, n};
   recall_async_row(coupling, key, ranks, r, first_sweep, n, max_sweeps, fields, scratch, bytes, states, converged,
-                   sweeps, flips, forms, recorded);
+                   sweeps, flips, forms, recorded,
+                   given_of(thresholds, clamped, held, b, n, trail, trailed, turns, room));
 }
 
 // packed (k, p, w); planes (k b, 8 NT, u): scratch.
@@ -138,14 +195,29 @@ __global__ void __launch_bounds__(512, 2)
                      planes + row_number * 8 * NT * u);
   };
   recall_sync_row(coupling, n, max_sweeps, fields, scratch, bytes, states, period, sweeps, flips, forms, recorded,
-                  RENEWED, renew);
+                  NothingGiven(), RENEWED, renew, Nothing());
 }
 
 template <class F, class W>
 __global__ void __launch_bounds__(512, 2)
-    recall_sync_weights(const W* weights, i64 b, i64 n, i64 max_sweeps, const F* fields, unsigned char* scratch,
-                        i64 bytes, u64* states, int* period, int* sweeps, i64* flips, i64* forms, i64 recorded) {
-  WeightCoupling<W> coupling = {weights + blockIdx.x / b * n * n, n};
+    recall_sync_weights(const W* columns, const F* thresholds, const u64* clamped, i64 held, i64 b, i64 n,
+                        i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states, int* period,
+                        int* sweeps, i64* flips, i64* forms, i64 recorded, u64* trail, i64 trailed) {
+  WeightCoupling<W> coupling = {columns + blockIdx.x / b * n * n, n};
+  i64 kept_at = 0;
+  // Brent's search: the states after 1, 2, 4, ... steps are kept, in the half of row.keys that turns leave free.
+  auto cycle = [&](const Row<F>& row, i64 steps) {
+    signed char* kept = reinterpret_cast<signed char*>(row.keys) + 4 * n;
+    bool same = kept_at > 0, keep = (steps & (steps - 1)) == 0;
+    for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
+      same = same && row.s[i] == kept[i];
+      if (keep) kept[i] = row.s[i];
+    }
+    int period = __syncthreads_and(same) ? int(steps - kept_at) : 0;
+    if (keep) kept_at = steps;
+    return period;
+  };
   recall_sync_row(coupling, n, max_sweeps, fields, scratch, bytes, states, period, sweeps, flips, forms, recorded,
-                  0x7fffffff, [](const Row<F>&) {});
+                  given_of(thresholds, clamped, held, b, n, trail, trailed, static_cast<int*>(nullptr), 0), 0x7fffffff,
+                  Nothing(), cycle);
 }
