@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fixtures import patterns_of
 
 import fastrec
 
@@ -69,7 +70,7 @@ def leaves(value: Any) -> Iterator[str | float | np.ndarray | np.generic]:
     elif isinstance(value, fastrec.PackedStates):
         yield from leaves((value.n, value.words))
     elif isinstance(value, fastrec.HopfieldNetwork):
-        yield from leaves(value.patterns)
+        yield from leaves(patterns_of(value))
     elif isinstance(value, fastrec.RNN):
         yield from leaves(value.parameters)
     elif isinstance(value, dict):
@@ -80,7 +81,7 @@ def leaves(value: Any) -> Iterator[str | float | np.ndarray | np.generic]:
             yield from leaves(part)
     elif dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
-        left_out = ("seconds", "definition", "seed", "untrained")
+        left_out = ("seconds", "definition", "seed", "untrained", "overlaps", "trajectory", "turns")
         yield from leaves({name: getattr(value, name) for name in names if name not in left_out})
     else:
         raise TypeError(f"no digest of {type(value)}")
@@ -175,7 +176,7 @@ def couplings() -> Results:
     net, stored = network(130, 40)
     net.forget(stored[5:9])
     net.store(stored[:2])
-    yield "forgotten and stored again", (net.patterns, net.couplings())
+    yield "forgotten and stored again", (patterns_of(net), net.couplings())
 
 
 @case("exact")
@@ -185,7 +186,7 @@ def fields() -> Results:
             for k, p in ((None, 1), (None, 33), (3, 70)):
                 net, _ = network(n, p, k, self_coupling=self_coupling)
                 probes = fastrec.random_patterns(37, n, seed=8, networks=k)
-                states = {"stored": net.patterns, "random": probes, "one": probes[..., :1, :]}
+                states = {"stored": patterns_of(net), "random": probes, "one": probes[..., :1, :]}
                 for label, s in states.items():
                     found = net.overlaps(s), net.local_fields(s), net.energy(s), net.is_stable(s)
                     yield f"n={n}, p={p}, k={k}, {self_coupling}, {label}", found

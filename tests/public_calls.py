@@ -196,6 +196,13 @@ PAIRS = {
 }
 
 # The calls by name, each made afresh for a backend: a function and its arguments.
+ENSEMBLE = {
+    "rule": "perceptron",
+    "patterns": spins(5, 9, 20),
+    "self_coupling": True,
+    "thresholds": np.arange(20) % 3 - 1,
+}
+
 CALLS: dict[str, Callable[[str], Call]] = {
     "HopfieldNetwork": lambda b: (fastrec.HopfieldNetwork, {"n": 5, "backend": b}),
     "HopfieldNetwork.store": of_network("store", patterns=spins(1, 3, N)),
@@ -227,6 +234,10 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "random_orders": lambda b: (fastrec.random_orders, {"n": N, "sweeps": 3, "seed": 1, "backend": b}),
     "find_oscillation": lambda b: (fastrec.find_oscillation, {"n": 20, "p": 10, "seed": 1, "backend": b}),
     "capacity": lambda b: (fastrec.capacity, {"n": 20, "trials": 3, "backend": b}),
+    "capacity of patterns": lambda b: (
+        fastrec.capacity,
+        {"n": 20, "trials": 3, "backend": b, "tolerance": 0.1, **ENSEMBLE, "margin": 0.1, "max_passes": 9},
+    ),
     "capacity_scaling": lambda b: (
         fastrec.capacity_scaling,
         {"sizes": [10, 20], "trials": 3, "progress": False, "backend": b},
@@ -234,6 +245,10 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "retrieval_curve": lambda b: (
         fastrec.retrieval_curve,
         {"n": 20, "alphas": [0.1, 0.3], "trials": 2, "backend": b},
+    ),
+    "retrieval_curve of patterns": lambda b: (
+        fastrec.retrieval_curve,
+        {"n": 20, "alphas": [0.1, 0.3], "trials": 2, "backend": b, **ENSEMBLE, "rule": "hebb"},
     ),
     "retrieval_scaling": lambda b: (
         fastrec.retrieval_scaling,

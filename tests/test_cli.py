@@ -171,6 +171,50 @@ def test_capacity_options_reach_the_job(run):
     assert definition.max_patterns == 9
 
 
+def test_rules_and_patterns_of_studies(run, folder):
+    np.save("x.npy", np.random.default_rng(0).choice([-1, 1], (9, 20)))
+    options = ["--sizes", "20", "--trials", "2", "--plot", "a.png", "--rule", "perceptron", "--margin", "0.1"]
+    options += ["--max-passes", "50", "--self-coupling", "--thresholds", "1", "--tolerance", "0.1"]
+    networks = "networks of the rule perceptron with patterns of the array with SHA-256 "
+    for job, more in (("capacity", []), ("retrieval", ["--loads", "0.1"])):
+        code, out, err = run(job, *options, "--patterns", "x.npy", *more)
+        assert (code, err) == (0, "") and networks in out.splitlines()[0]
+        code, out, _ = run(job, *options, "--activity", "0.3", *more)
+        assert code == 0 and "rule perceptron with patterns of activity 0.3, self-coupling" in out
+    result = ScalingResult.load("capacity.csv")
+    given = {"rule": "perceptron", "margin": 0.1, "max_passes": 50, "self_coupling": True, "thresholds": 1}
+    expected = fastrec.capacity(20, 2, activity=0.3, tolerance=0.1, **given)
+    assert result[0].definition == expected.definition and np.array_equal(result[0].counts, expected.counts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--patterns", "none.npy"], "none.npy"),
+        (["--patterns", "."], "is a folder"),
+        (["--patterns", "x.txt"], "x.txt: no .npy file of numbers"),
+        (["--patterns", "cut.npy"], "cut.npy: no .npy file of numbers"),
+        (["--patterns", "x.npz"], "x.npz: no .npy file of numbers"),
+        (["--patterns", "objects.npy"], "objects.npy: no .npy file of numbers"),
+        (["--rule", "covariance"], "activity is not given"),
+        (["--margin", "1"], 'it is of rule="perceptron"'),
+        (["--activity", "1.5"], "activity is 1.5"),
+        (["--thresholds", "0.5"], "thresholds holds 0.5"),
+    ],
+)
+@pytest.mark.usefixtures("no_work")
+def test_studies_that_cannot_be(run, folder, arguments, word):
+    x = np.ones((9, 10), np.int8)
+    np.save("cut.npy", x)
+    Path("cut.npy").write_bytes(Path("cut.npy").read_bytes()[:-1])
+    np.savez("x.npz", x)
+    np.save("objects.npy", np.array([None]))
+    Path("x.txt").write_text("1 -1")
+    before = files(folder)
+    code, out, err = run("capacity", "--sizes", "10", *arguments)
+    assert (code, out) == (1, "") and err.count("\n") == 1 and word in err and files(folder) == before
+
+
 def test_capacity_without_a_fit_still_writes_everything(run, folder):
     code, out, _ = run("capacity", "--sizes", "20,30,40", "--trials", "1")
     assert code == 0 and "no fit: " in out

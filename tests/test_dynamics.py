@@ -368,7 +368,7 @@ def test_codings_and_shapes(backend: str) -> None:
     assert np.array_equal(net.energy(pictures), plain.energy(probes))
     flat = net.recall(pictures.reshape(2, 3, 60), seed=1)
     assert flat.states.shape == (2, 3, 60)
-    with pytest.raises(ValueError, match=r'probes holds -1 at \[0\].*coding="01"'):
+    with pytest.raises(ValueError, match=r'^probes holds -1 at \[3\]; states are 0 and 1 .*coding="01"'):
         net.recall(x[0])
     kinds = plain.identify(x[2] * -1)
     assert (str(kinds.kind), int(kinds.index), int(kinds.sign)) == ("inverse", 2, -1)

@@ -24,9 +24,12 @@ from fixtures import DATA, FILES, JOBS
 import fastrec
 import fastrec.plot
 from fastrec import cli
+from fastrec.hopfield.retrieval.result import SCHEMA as RETRIEVAL
+from fastrec.hopfield.storage_capacity.result import SCHEMA as CAPACITY
 
 # 0.1.0 had these names alone.
 pytestmark = pytest.mark.filterwarnings("ignore:(corruption|noise)= is called flips=:DeprecationWarning")
+SCHEMAS = {schema.name: schema for schema in (CAPACITY, RETRIEVAL)}
 EXPECTED = json.loads((DATA / "expected.json").read_text())
 PLACES = json.loads((DATA / "places.json").read_text())
 # Their results differ from those of 0.1.0 by rounding; all others are the same to the bit.
@@ -74,7 +77,7 @@ def finished(path: Path) -> set[Any]:
     with contextlib.closing(sqlite3.connect(path)) as file:
         (table,) = file.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchone()
         columns = file.execute(f"PRAGMA table_info({table})")
-        names = [f'"{name}"' for _, name, *_ in columns if name != "share"]  # which came later
+        names = [f'"{name}"' for _, name, *_ in columns if name not in SCHEMAS[table].added]  # later ones
         return set(file.execute(f"SELECT {', '.join(names)} FROM {table}"))
 
 
@@ -119,15 +122,15 @@ def test_results_write_the_same_tables(stem: str, tmp_path: Path) -> None:
     FILES[f"{stem}.pickle"].read(DATA / f"{stem}.pickle").save(path)
     head, columns, *rows = path.read_text().splitlines()
     before = (DATA / path.name).read_text().splitlines()
-    # What came later: the name of the last column, and the share of flipped units of capacities.
+    # What came later: the name of the last column, and fields of the definitions.
     kind = "retrieval" if stem == "retrieval" else "capacity"
     if stem != "text_history":
-        assert head == f"# fastrec {kind} {2 if stem == 'retrieval' else 3}"
+        assert head == f"# fastrec {kind} {3 if stem == 'retrieval' else 4}"
         head, columns = f"# fastrec {kind} 1", columns.replace("total_seconds", "seconds")
-    if kind == "capacity" and stem != "text_history":
-        at = columns.split(",").index("share")
         cells = [line.split(",") for line in (columns, *rows[:-1])]
-        assert {line.pop(at) for line in cells} == {"share", "0.0"}
+        for name, (_, value) in SCHEMAS[kind].added.items():
+            at = cells[0].index(name)
+            assert {line.pop(at) for line in cells} == {name, str(SCHEMAS[kind].defined[name](value))}
         columns, *rows = [*map(",".join, cells), rows[-1]]
     assert [head, columns, *rows] == before
 

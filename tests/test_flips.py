@@ -13,6 +13,7 @@ import pytest
 import fastrec
 from fastrec import CapacityResult, ScalingResult
 from fastrec.hopfield.storage_capacity import CapacityDefinition
+from fastrec.hopfield.storage_capacity.result import SCHEMA
 from fastrec.jobs.export import export
 
 STUDIES: dict[str, Callable[..., Any]] = {
@@ -85,8 +86,14 @@ def test_seconds_are_totals_in_results_and_those_of_a_trial_in_exports(tmp_path:
     )
     assert sum(float(trial["seconds"]) for trial in trials) == pytest.approx(result.seconds)
     assert {float(total["total_seconds"]) for total in totals} == {result.seconds}
-    text = (tmp_path / "a.csv").read_text().replace("capacity 3", "capacity 1").replace(",0.0,cpu,", ",cpu,")
-    (tmp_path / "old.csv").write_text(text.replace(",share,backend,total_seconds", ",backend,seconds"))
+    head, columns, *rows = (tmp_path / "a.csv").read_text().splitlines()
+    cells, names = [row.split(",") for row in (columns.replace("total_seconds", "seconds"), *rows[:-1])], []
+    for at in reversed(range(len(cells[0]))):  # as version 0.1.0 wrote it
+        if cells[0][at] in SCHEMA.added:
+            names += [row.pop(at) for row in cells][:1]
+    assert sorted(names) == sorted(SCHEMA.added)
+    lines = [head.replace("capacity 4", "capacity 1"), *map(",".join, cells), rows[-1], ""]
+    (tmp_path / "old.csv").write_text("\n".join(lines))
     assert CapacityResult.load(tmp_path / "old.csv") == CapacityResult.load(tmp_path / "a.csv") == result
 
 

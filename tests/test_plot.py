@@ -100,6 +100,42 @@ def test_scaling_of_tiny_networks_that_hold_nothing(sizes):
     plot.capacity_figure(empty[0]).canvas.draw()
 
 
+OTHERS = [{"rule": "storkey"}, {"activity": 0.1, "self_coupling": True}, {"patterns": f"sha256:{'ab' * 32}"}]
+
+
+@pytest.mark.parametrize("fields", [*OTHERS, {"tolerance": 0.05}])
+def test_theory_is_drawn_where_it_holds(scaling, fields):
+    other = ScalingResult([replace(r, definition=replace(r.definition, **fields)) for r in scaling])
+    top, bottom = plot.capacity_scaling_figure(other).axes
+    for ax, unit in ((top, 1), (bottom, np.array([100, 1000, 10_000]))):
+        ((name, line),) = lines(ax).items()
+        assert name == "measured: median, 10-90 %"
+        np.testing.assert_allclose(line.get_ydata() * unit, [other[i].median for i in (1, 2, 0)])
+    assert bottom.get_ylabel() == "load p / n" and title(top) == f"Capacity: {other.definition}"
+    assert overflow(top.figure) <= 0
+    (ax,) = plot.capacity_figure(other[1]).axes
+    assert len(ax.patches) == 1 and "n/(4 ln n)" not in other.table() and "theory" not in other.table()
+
+
+@pytest.mark.parametrize("fields", OTHERS)
+def test_theory_of_retrieval_is_drawn_where_it_holds(fields):
+    curve = fastrec.retrieval_curve(60, [0.1, 0.2], 2, 4)
+    basins = fastrec.basin_map(60, [0.1, 0.2], [0.5, 0.9], 2, 4, tolerance=0.1)
+    for result, draw in (
+        (curve, plot.retrieval_figure),
+        (curve, plot.success_figure),
+        (basins, plot.success_figure),
+        (basins, plot.basin_figure),
+    ):
+        other = replace(result, definition=replace(result.definition, **fields))
+        found, plain = draw(other), draw(result)
+        for ax, with_theory in zip(found.axes, plain.axes, strict=True):
+            grey, expected = ({line.get_color() for line in a.lines} for a in (ax, with_theory))
+            assert expected - grey <= {plot.figures.THEORY} and plot.figures.THEORY not in grey
+        assert any(line.get_color() == plot.figures.THEORY for ax in plain.axes for line in ax.lines)
+        assert "(AGS)" in result.table() and "(AGS)" not in other.table()
+
+
 @pytest.mark.parametrize("criterion", ["all", "newest"])
 @pytest.mark.parametrize(("n", "trials"), [(3, 40), (100, 200), (1000, 40), (20_000, 6)])
 def test_capacity_figure_holds_every_trial(n, trials, criterion):

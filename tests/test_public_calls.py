@@ -159,6 +159,8 @@ FINE = {
     ("Vocabulary.decode", "tokens"): {"empty"},
     ("NGramModel.log_chances", "tokens"): {"empty"},
     ("NGramModel.predict", "context"): {"empty"},
+    ("capacity of patterns", "thresholds"): {"a scalar"},
+    ("retrieval_curve of patterns", "thresholds"): {"a scalar"},
 }
 
 

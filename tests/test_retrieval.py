@@ -46,11 +46,12 @@ def end_of(state, memory, patterns):
     return "glass"
 
 
-def by_hand(n, p, flips, trial, d):
+def by_hand(n, p, flips, trial, d, patterns=None, **network):
     seed = trial_seed(d.seed, n, p, trial)
-    patterns = fastrec.random_patterns(p, n, seed, backend="reference").astype(int)
-    b = min(d.probes, p)
-    net = fastrec.HopfieldNetwork(n, backend="reference")
+    if patterns is None:
+        patterns = fastrec.random_patterns(p, n, seed, backend="reference")
+    patterns, b = patterns.astype(int), min(d.probes, p)
+    net = fastrec.HopfieldNetwork(n, backend="reference", **network)
     net.store(patterns)
     probes = fastrec.corrupt(patterns, flips, seed, backend="reference")[:b]
     assert (probes != patterns[:b]).sum() == b * flips
@@ -230,7 +231,7 @@ def test_files_and_tables(tmp_path):
     result.save(tmp_path / "r.csv")
     assert RetrievalResult.load(tmp_path / "r.csv") == result
     first, head, *rows, end = (tmp_path / "r.csv").read_text().splitlines()
-    assert (first, head, end) == ("# fastrec retrieval 2", ",".join(SCHEMA.columns), "# end 8")
+    assert (first, head, end) == ("# fastrec retrieval 3", ",".join(SCHEMA.columns), "# end 8")
     assert rows[0].startswith("30,3,3,0,3,")
     lines = result.table().splitlines()
     assert lines[0] == f"retrieval: {result.definition}"
@@ -294,8 +295,8 @@ def test_damaged_files_are_refused(tmp_path):
         with pytest.raises(ValueError, match=r"r\.csv: "):
             RetrievalResult.load(path)
     for old, new, word in (
-        (b"retrieval 2", b"retrieval 3", "format '3', but this fastrec reads format 1 or 2"),
-        (b"retrieval 2", b"capacity 2", "not a fastrec retrieval file"),
+        (b"retrieval 3", b"retrieval 4", "format '4', but this fastrec reads format 1 or 2 or 3"),
+        (b"retrieval 3", b"capacity 3", "not a fastrec retrieval file"),
         (b"probed", b"asked", "line 2 should name the columns"),
         (b",cpu,", b",cpu,cpu,", "line 3 has"),
         (b",async,", b",never,", "trials disagree on update, 'never' and 'async'"),

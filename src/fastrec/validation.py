@@ -65,6 +65,13 @@ def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool
     )
 
 
+def as_number(name: str, value: Any, low: float, high: float) -> float:
+    """`value` as a float; ValueError unless it is a number from low to high."""
+    if isinstance(value, (int, float, np.number)) and low <= value <= high:
+        return float(value)
+    raise ValueError(f"{name} is {shown(value)}; it must be a number from {low:g} to {high:g}")
+
+
 def writable(array: NDArray[Any]) -> NDArray[Any]:
     """The same memory without the read-only flag, or a copy where that cannot be removed.
 

@@ -15,13 +15,21 @@ from ..hopfield.storage_capacity.definition import Criterion
 from ..messages import printable
 from .machine import describe_devices
 from .options import (
+    ActivityOption,
     BackendOption,
     DaskOption,
     FlipsOption,
+    MarginOption,
     NoiseOption,
     OutOption,
+    PassesOption,
+    PatternsOption,
+    RuleOption,
     SeedOption,
+    SelfCouplingOption,
     ThreadsOption,
+    ThresholdsOption,
+    ToleranceOption,
     UpdateOption,
     WorkersOption,
     parse_flips,
@@ -29,6 +37,7 @@ from .options import (
     parse_sizes,
     parse_stop,
     parse_workers,
+    read_patterns,
     use_threads,
 )
 from .outputs import require_picture, show, written_to
@@ -53,8 +62,19 @@ def capacity(
     update: UpdateOption = "async",
     max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
     max_patterns: Annotated[
-        int | None, typer.Option(help="Most memories to try.", show_default="until success is below 1e-9")
+        int | None,
+        typer.Option(
+            help="Most memories to try.", show_default="until success is below 1e-9; about n for other rules"
+        ),
     ] = None,
+    rule: RuleOption = "hebb",
+    patterns: PatternsOption = None,
+    activity: ActivityOption = None,
+    self_coupling: SelfCouplingOption = False,
+    thresholds: ThresholdsOption = None,
+    margin: MarginOption = None,
+    max_passes: PassesOption = None,
+    tolerance: ToleranceOption = 0.0,
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
@@ -70,7 +90,7 @@ def capacity(
     from ..jobs.executors import dask_executor
     from ..plot import capacity_scaling_figure, save_figure
 
-    numbers = parse_sizes(sizes)
+    numbers, states = parse_sizes(sizes), read_patterns(patterns)
     require_picture(plot)
     begin = clock()
     name = backend and backend.value
@@ -89,6 +109,14 @@ def capacity(
             backend=name,
             max_sweeps=max_sweeps,
             max_patterns=max_patterns,
+            rule=rule,
+            patterns=states,
+            activity=activity,
+            self_coupling=self_coupling,
+            thresholds=thresholds,
+            margin=margin,
+            max_passes=max_passes,
+            tolerance=tolerance,
             executor=executor,
             workers=number,
         )
@@ -112,11 +140,16 @@ def retrieval(
     probes: Annotated[int, typer.Option(help="Number of memories probed in each network.")] = 100,
     flips: FlipsOption = "0",
     noise: NoiseOption = None,
-    tolerance: Annotated[
-        float, typer.Option(min=0, max=1, help="Fraction of units that may be wrong after recall.")
-    ] = 0.05,
+    tolerance: ToleranceOption = 0.05,
     update: UpdateOption = "async",
     max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
+    rule: RuleOption = "hebb",
+    patterns: PatternsOption = None,
+    activity: ActivityOption = None,
+    self_coupling: SelfCouplingOption = False,
+    thresholds: ThresholdsOption = None,
+    margin: MarginOption = None,
+    max_passes: PassesOption = None,
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
@@ -131,7 +164,7 @@ def retrieval(
     from ..jobs.executors import dask_executor
     from ..plot import retrieval_figure, save_figure
 
-    numbers, alphas = parse_sizes(sizes), parse_loads(loads)
+    numbers, alphas, states = parse_sizes(sizes), parse_loads(loads), read_patterns(patterns)
     number = parse_workers(workers, dask)
     require_picture(plot)
     with nullcontext() if dask is None else dask_executor(dask) as executor:
@@ -146,6 +179,13 @@ def retrieval(
             flips=parse_flips(flips) if noise is None else noise,
             tolerance=tolerance,
             max_sweeps=max_sweeps,
+            rule=rule,
+            patterns=states,
+            activity=activity,
+            self_coupling=self_coupling,
+            thresholds=thresholds,
+            margin=margin,
+            max_passes=max_passes,
             out=out,
             progress=True,
             executor=executor,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
+from ..files import require_file
+from ..hopfield.arguments import RuleName
 from ..hopfield.recall import Update
 from ..hopfield.storage_capacity.definition import Stop
 from ..rnn.cells import CELLS, STACKABLE, CellName
@@ -50,6 +53,29 @@ FlipsOption = Annotated[
     ),
 ]
 NoiseOption = Annotated[float | None, typer.Option("--noise", min=0, max=1, hidden=True)]
+RuleOption = Annotated[RuleName, typer.Option(help="How memories are learnt.")]
+PatternsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--patterns", help="Patterns to store in place of random ones: a .npy file of +-1 or bool, (P, n)."
+    ),
+]
+ActivityOption = Annotated[
+    float | None, typer.Option(help="Probability of +1 in random patterns.", show_default="unbiased")
+]
+SelfCouplingOption = Annotated[bool, typer.Option("--self-coupling", help="Let units couple to themselves.")]
+ThresholdsOption = Annotated[
+    float | None, typer.Option(help="Threshold of every unit.", show_default="that of the rule, else 0")
+]
+MarginOption = Annotated[
+    float | None, typer.Option(help="Stability that the rule perceptron asks for.", show_default="0")
+]
+PassesOption = Annotated[
+    int | None, typer.Option("--max-passes", help="Most passes of the rule perceptron.", show_default="1000")
+]
+ToleranceOption = Annotated[
+    float, typer.Option(min=0, max=1, help="Fraction of units that may be wrong after recall.")
+]
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="Maximum number of CPU threads.", show_default="all cores")
 ]
@@ -103,6 +129,20 @@ def parse_flips(text: str) -> int | float:
         except ValueError:
             pass
     raise typer.BadParameter(f"{text!r} is neither a number of units (1) nor a share of them (0.1 or 1.0)")
+
+
+def read_patterns(path: Path | None) -> NDArray[Any] | None:
+    """The array in a .npy file, where it stays; ValueError if there is none."""
+    if path is None:
+        return None
+    require_file(path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(array, np.ndarray):
+            return array
+    except (ValueError, EOFError):
+        pass
+    raise ValueError(f"{path}: no .npy file of numbers; write one with numpy.save(path, patterns)")
 
 
 def parse_sizes(text: str) -> list[int]:

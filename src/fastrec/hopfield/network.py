@@ -359,6 +359,12 @@ class HopfieldNetwork:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self._writing = Lock()
+        if "_self_coupling" in state:  # of version 0.1.0
+            setting = Setting(state["_n"], RULES["hebb"], state["_self_coupling"])
+            self._begin(setting, state["_backend"], state["_representation"], "+-1", None)
+            self._stored = StoredPatterns(setting, state["_buffer"], state["_p"], state["_lead"])
+            return
         for name in ("_n", "_backend", "_representation", "_coding", "_shape"):
             setattr(self, name, state[name])
         setting = replace(state["_setting"], rule=(RULES | {GIVEN.name: GIVEN})[state["_setting"].rule])
@@ -367,7 +373,6 @@ class HopfieldNetwork:
             setting, buffer, buffer.shape[1], state["_lead"], state["_memory_weights"]
         )
         self._stored.unit_words, self._stored.learnt = state["_units"], state["_learnt"]
-        self._writing = Lock()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a NumPy .npz file of the rule and the packed patterns, replacing path in one step.

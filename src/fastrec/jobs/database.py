@@ -344,9 +344,7 @@ def possible_rows(schema: Schema, form: Form) -> Callable[[Sequence[Any]], bool]
         if not re.fullmatch("[A-Za-z0-9_-]+", row[backend]):
             raise ValueError
         values = schema.complete(row, schema.run_columns, form.version)[width:]
-        return schema.definition(
-            *(kind(value) for kind, value in zip(schema.defined.values(), values, strict=False))
-        )
+        return schema.define(values[: len(schema.defined)])
 
     def possible(row: Sequence[Any]) -> bool:
         if [*map(type, row)] != kinds or not 0 <= row[seconds] < math.inf:

@@ -64,8 +64,8 @@ class Schema:
     record : type
         Named tuple of one trial, its fields int, float or str.
     definition : type
-        Data class of what defines the job, its fields int, float or str.  Equal in all rows of a file, except
-        for `by_size`.
+        Data class of what defines the job, its fields int, float, bool or str.  Equal in all rows of a file,
+        except for `by_size`.
     key : int
         Number of fields of `record`, the first ones, that identify a trial; the last of these is its number.
         A row whose key is already in the file is ignored.
@@ -106,9 +106,13 @@ class Schema:
 
     @cached_property
     def defined(self) -> dict[str, type]:
-        """Python types of the fields of the definition; strings that are one of a few are str."""
-        hints = get_type_hints(self.definition)
-        return {name: kind if kind in (int, float) else str for name, kind in hints.items()}
+        """Types of the stored fields of the definition, in the order in which versions introduced them.
+
+        Strings that are one of a few are str, truth values are 0 or 1.
+        """
+        hints, kinds = get_type_hints(self.definition), {int: int, float: float, bool: int}
+        names = sorted(hints, key=lambda name: self.added.get(name, (1, None))[0])
+        return {name: kinds.get(hints[name], str) for name in names}
 
     @cached_property
     def run_columns(self) -> dict[str, type]:
@@ -137,8 +141,13 @@ class Schema:
 
     def rows(self, records: Iterable[Any], definition: Any, *origin: Any) -> Iterator[tuple[Any, ...]]:
         """A row for each record, with the definition and an origin, or only its backend and seconds."""
-        shared = (*(getattr(definition, name) for name in self.defined), *origin)
+        shared = (*(kind(getattr(definition, name)) for name, kind in self.defined.items()), *origin)
         return ((*record, *shared) for record in records)
+
+    def define(self, values: Iterable[Any]) -> Any:
+        """The definition with these values of the fields `defined`; ValueError if it is none."""
+        fields = zip(self.defined.items(), values, strict=True)
+        return self.definition(**{name: kind(value) for (name, kind), value in fields})
 
     def complete_trials(self, rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
         """Rows of a result from rows of a run file, which may be unfinished, in the order of their keys.
@@ -187,7 +196,7 @@ class Schema:
         results = []
         for place, (*definition, backend, seconds) in shared.items():
             try:
-                results.append(Trials(records[place], self.definition(*definition), backend, seconds))
+                results.append(Trials(records[place], self.define(definition), backend, seconds))
             except ValueError as error:
                 raise ValueError(f"{self.label(place)}{error}") from None
         return results

@@ -190,9 +190,9 @@ class RunFile:
                 continue
             value = row[0] if name in self._columns else schema.added[name][1]
             kind = str if isinstance(value, str) else schema.defined[name]
-            if value != kind(definition[name]):
+            if value != (asked := kind(definition[name])):
                 place = f" of {first} = {size[0]}" if size else ""
-                differences.append(f"{name}{place} is {value} in the file, {definition[name]} is asked")
+                differences.append(f"{name}{place} is {kind(value)} in the file, {asked} is asked")
         if differences:
             raise ValueError(
                 f"{self.path}: a run of another definition, {'; '.join(differences)}; give another file"

@@ -21,7 +21,8 @@ def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
     """Capacity against n, and below it the ratio to n/(4 ln n), with the theory of exact recall in grey.
 
     Points are medians over trials, the band is their 10-90 % range.  The theory of finite n, the median by
-    `theory.capacity_quantile`, is drawn where the definition has one.
+    `theory.capacity_quantile`, is drawn where the definition has one.  Of networks for which n/(4 ln n) is no
+    measure, because of their rule, patterns or tolerance, the load p/n is below, without theory.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
     draw_capacity_scaling(top, scaling)
     top.label_outer()
     draw_sizes(bottom, scaling, ratio=True)
-    bottom.set_ylabel("ratio of p to n / (4 ln n)")
+    bottom.set_ylabel("ratio of p to n / (4 ln n)" if scaling.definition.is_scanned else "load p / n")
     bottom.set_xlabel("network size n (neurons)")
     return figure
 
@@ -171,7 +172,8 @@ def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
 
 
 def draw_sizes(ax: Axes, scaling: ScalingResult, ratio: bool) -> None:
-    """Draw medians, their band and theory against n: capacities, log-log, or ratios to n/(4 ln n)."""
+    """Draw medians, their band and theory against n: capacities, or ratios to n/(4 ln n), or to n."""
+    laws = scaling.definition.is_scanned
     results = sorted((r for r in scaling if r.n >= 2 or not ratio), key=lambda r: r.n)
     n = np.array([r.n for r in results])
     measured = np.array([(r.median, r.low, r.high) for r in results]).reshape(-1, 3).T
@@ -179,9 +181,12 @@ def draw_sizes(ax: Axes, scaling: ScalingResult, ratio: bool) -> None:
         ax.set_xscale("log")
         ax.set_yscale("log")
         # Autoscaling warns about a single size and about medians of 0.
-        least = max(0.5, min(measured.min(), theory.mceliece_all(max(n[0], 2))))
+        least, most = measured.min(), max(measured.max(), 1)
+        if laws:
+            least = min(least, theory.mceliece_all(max(n[0], 2)))
+            most = max(most, theory.mceliece_most(max(n[-1], 2)))
         ax.set_xlim(n[0] / 1.3, n[-1] * 1.3)
-        ax.set_ylim(least / 1.4, 1.4 * max(measured.max(), theory.mceliece_most(max(n[-1], 2))))
+        ax.set_ylim(max(0.5, least) / 1.4, 1.4 * most)
         for axis in (ax.xaxis, ax.yaxis):
             low, high = axis.get_view_interval()
             if high < 10 * low:  # powers of ten are too few, and their multiples unreadable in that form
@@ -189,14 +194,14 @@ def draw_sizes(ax: Axes, scaling: ScalingResult, ratio: bool) -> None:
                 axis.set_minor_formatter("{x:,.10g}")
 
     def scaled(sizes: NDArray[np.int64], values: ArrayLike) -> NDArray[np.float64]:
-        return np.asarray(values) / (theory.mceliece_all(sizes) if ratio else 1.0)
+        return np.asarray(values) / (1.0 if not ratio else theory.mceliece_all(sizes) if laws else sizes)
 
     median, low, high = scaled(n, measured)
     if n.size == 1:  # no band to see
         ax.errorbar(n, median, (median - low, high - median), fmt="none", color=MEASURED, capsize=3)
     ax.fill_between(n, low, high, color=MEASURED, alpha=0.25, linewidth=0)
     ax.plot(n, median, "o", color=MEASURED, markersize=6, zorder=3, label="measured: median, 10-90 %")
-    if n.size == 0 or n[-1] < 2:
+    if n.size == 0 or n[-1] < 2 or not laws:
         return
     sizes = np.unique(np.geomspace(max(n[0] / 1.3, 2), n[-1] * 1.3, 100).round().astype(np.int64))
     if scaling.definition.has_theory:

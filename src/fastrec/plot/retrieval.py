@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def retrieval_figure(result: RetrievalResult) -> Figure:
-    """Final overlap m against the load, and below it 1 - m on a log scale, with AGS in grey.
+    """Final overlap m against the load, and below it 1 - m on a log scale, with AGS in grey where that holds.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def draw_retrieval(ax: Axes, result: RetrievalResult) -> Axes:
     """Draw the upper panel of `retrieval_figure`: a curve for each n and start.
 
     Points are means over all probes, bars their 95 % intervals over trials.  Theory is `theory.ags_overlap`,
-    up to the load where it ends.
+    up to the load where it ends; there is none of other rules and patterns.
 
     Parameters
     ----------
@@ -134,10 +134,11 @@ def draw_success(ax: Axes, result: RetrievalResult) -> Axes:
     draw_loads(ax, result, lambda point: (point.share(field), *point.share_interval(field)))
     right = ax.get_xlim()[1]
     label: str | None = "theory: exp(-n q), a memory is stable"
-    if field == "within" or any(point.flips for point in result.points):
+    plain, elastic = result.definition.is_plain, field == "within" or any(q.flips for q in result.points)
+    if plain and elastic:
         label = f"AGS, n → ∞: α = {theory.ALPHA_C:.4f}"
         ax.axvline(theory.ALPHA_C, color=THEORY, linewidth=1.8, zorder=1, label=label)
-    else:
+    elif plain:
         for n, _ in result.curves:
             p = np.unique(np.linspace(1, right * n, 200).astype(np.int64))
             stable = np.exp(-n * theory.unstable_bit_probability(n, p))
@@ -179,7 +180,7 @@ def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
     """Draw the map of `basin_figure`, with a colour bar beside it.
 
     Each measured load and start fills the cell up to half way to its neighbours; the others stay empty.
-    Theory is `theory.critical_overlap`.
+    Theory is `theory.critical_overlap`, of networks for which that holds.
 
     Parameters
     ----------
@@ -219,15 +220,16 @@ def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
     least = -1 if np.nanmin(overlaps) < -0.5 else 0
     mesh = ax.pcolormesh(x, y, overlaps, cmap="cividis_r", vmin=least, vmax=1, rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label="overlap m with the memory, after recall")
-    fine = np.linspace(max(x[0], 0), min(x[-1], 0.16), 200)
-    (edge,) = ax.plot(fine, theory.critical_overlap(fine), "--", color=THEORY, linewidth=1.8)
-    edge.set_label("edge of the basin by Amari and Maginu (approximate)")
-    edge.set_path_effects([withStroke(linewidth=4, foreground="white")])  # seen on dark cells too
+    if result.definition.is_plain:
+        fine = np.linspace(max(x[0], 0), min(x[-1], 0.16), 200)
+        (edge,) = ax.plot(fine, theory.critical_overlap(fine), "--", color=THEORY, linewidth=1.8)
+        edge.set_label("edge of the basin by Amari and Maginu (approximate)")
+        edge.set_path_effects([withStroke(linewidth=4, foreground="white")])  # seen on dark cells too
+        ax.legend(fontsize=9, loc="lower right")
     ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
     ax.set_xlabel("load α = p / n (patterns per neuron)")
     ax.set_ylabel("overlap m$_0$ with the memory, at the start")
-    ax.legend(fontsize=9, loc="lower right")
     set_axes_title(ax, f"Basins of n = {result.points[0].n:,} neurons: {result.definition}")
     return ax
 
@@ -269,17 +271,20 @@ def draw_overlaps(ax: Axes, result: RetrievalResult, error: bool) -> None:
     if error:
         ax.set_yscale("log", nonpositive="clip")
     draw_loads(ax, result, value)
-    loads = theory.ALPHA_C * (1 - np.linspace(1, 0, 300) ** 2)  # dense where the curve is steep
-    overlaps = np.append(theory.ags_overlap(loads), 0)  # falls to 0 at the end
-    ax.plot(
-        np.append(loads, theory.ALPHA_C),
-        1 - overlaps if error else overlaps,
-        color=THEORY,
-        linewidth=1.8,
-        zorder=1,
-        label=f"AGS, n → ∞, ends at α = {theory.ALPHA_C:.4f}",
-    )
-    ax.set_xlim(0, max(theory.ALPHA_C * 1.1, ax.get_xlim()[1]))
+    right = ax.get_xlim()[1]
+    if result.definition.is_plain:
+        loads = theory.ALPHA_C * (1 - np.linspace(1, 0, 300) ** 2)  # dense where the curve is steep
+        overlaps = np.append(theory.ags_overlap(loads), 0)  # falls to 0 at the end
+        ax.plot(
+            np.append(loads, theory.ALPHA_C),
+            1 - overlaps if error else overlaps,
+            color=THEORY,
+            linewidth=1.8,
+            zorder=1,
+            label=f"AGS, n → ∞, ends at α = {theory.ALPHA_C:.4f}",
+        )
+        right = max(theory.ALPHA_C * 1.1, right)
+    ax.set_xlim(0, right)
     if error:
         least = min((1 - point.overlap for point in result.points if point.overlap < 1), default=1e-3)
         ax.set_ylim(min(least, 1e-3) / 3, 2)

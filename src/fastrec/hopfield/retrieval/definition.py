@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-import numpy as np
-
-from ...messages import shown
-from ...validation import as_choice, as_int
+from ...validation import as_choice, as_int, as_number
+from ..ensemble import EnsembleDefinition
 from ..recall import Update
 
 
 @dataclass(frozen=True)
-class RetrievalDefinition:
+class RetrievalDefinition(EnsembleDefinition):
     """How retrieval is measured: part of every result.
 
-    Networks of random patterns without self-coupling are probed with their first memories, of which some
-    units are flipped, and recalled in random order until they stop.
+    Networks are probed with their first memories, of which some units are flipped, and recalled in random
+    order until they stop.
 
     Parameters
     ----------
@@ -31,6 +29,8 @@ class RetrievalDefinition:
         Most sweeps of a recall.
     seed : int
         Fixes patterns, flipped units and orders of updates.
+    **networks
+        As of `EnsembleDefinition`.
 
     Raises
     ------
@@ -51,6 +51,7 @@ class RetrievalDefinition:
     seed: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         as_int("probes", self.probes, 1, 2**31 - 1)
         as_number("tolerance", self.tolerance, 0, 1)
         as_choice("update", self.update, get_args(Update))
@@ -62,12 +63,5 @@ class RetrievalDefinition:
         wrong = f" within {self.tolerance:.3g} n wrong units" if self.tolerance else ""
         return (
             f"recall of at most {self.probes} memories a network{wrong} "
-            f"({self.update} updates, at most {self.max_sweeps} sweeps)"
+            f"({self.update} updates, at most {self.max_sweeps} sweeps){self.networks}"
         )
-
-
-def as_number(name: str, value: float, low: float, high: float) -> float:
-    """Return value as a float; ValueError unless it is a number from low to high."""
-    if isinstance(value, (int, float, np.number)) and low <= value <= high:
-        return float(value)
-    raise ValueError(f"{name} is {shown(value)}; it must be a number from {low:g} to {high:g}")

@@ -17,6 +17,7 @@ from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from ...messages import shown
 from .. import theory
+from ..ensemble import DEFAULTS
 from ..states import MAX_UNITS
 from .census import ENDS, Outcome
 from .definition import RetrievalDefinition
@@ -43,7 +44,14 @@ def is_possible(o: Outcome, definition: RetrievalDefinition) -> bool:
     )
 
 
-SCHEMA: Schema = Schema("retrieval", Outcome, RetrievalDefinition, key=4, is_possible=is_possible)
+SCHEMA: Schema = Schema(
+    "retrieval",
+    Outcome,
+    RetrievalDefinition,
+    key=4,
+    is_possible=is_possible,
+    added={name: (2, value) for name, value in DEFAULTS.items()},
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,8 +162,8 @@ class RetrievalResult(JobResult):
     Notes
     -----
     `table` has one row for each point.  m0 and m are the overlaps before and after recall, +- half the width
-    of the confidence interval, and m (AGS) the overlap by `theory.ags_overlap`.  Shares of the probes are in
-    per cent, sweeps are means.
+    of the confidence interval, and m (AGS) the overlap by `theory.ags_overlap`, where that holds.  Shares of
+    the probes are in per cent, sweeps are means.
 
     `plot` draws m against the load, or the map of basins if networks of one size were probed from several
     starts.
@@ -222,7 +230,8 @@ class RetrievalResult(JobResult):
     def _table(self) -> Table:
         tolerant = ["within"] * bool(self.definition.tolerance)
         shares = ("exact", *tolerant, "converged", *ENDS)
-        heads = ["n", "p", "p/n", "m0", "trials", "probes", "m", "+-", "m (AGS)", "sweeps", *shares]
+        ags = ["m (AGS)"] * self.definition.is_plain
+        heads = ["n", "p", "p/n", "m0", "trials", "probes", "m", "+-", *ags, "sweeps", *shares]
         rows = [
             [
                 str(q.n),
@@ -233,7 +242,7 @@ class RetrievalResult(JobResult):
                 str(q.probed),
                 f"{q.overlap:.5f}",
                 "-" if q.trials == 1 else f"{q.interval[1] - q.overlap:.5f}",
-                "-" if q.alpha > theory.ALPHA_C else f"{theory.ags_overlap(q.alpha):.5f}",
+                *("-" if q.alpha > theory.ALPHA_C else f"{theory.ags_overlap(q.alpha):.5f}" for _ in ags),
                 f"{q.count('sweeps') / q.probed:.1f}",
                 *(f"{100 * q.share(name):.1f}" for name in shares),
             ]

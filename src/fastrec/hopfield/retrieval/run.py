@@ -17,21 +17,26 @@ from ...jobs.schema import origin
 from ...jobs.store import RunFile
 from ...messages import shown
 from ...streams import Seed, derive, read_seed, stream_key
-from ...validation import as_int, require_memory
+from ...validation import as_int, as_number, require_memory
 from .. import theory
+from ..arguments import RuleName, read_setting
+from ..ensemble import OWN, RANDOM, Draw, Given, read_ensemble
 from ..network import HopfieldNetwork
 from ..recall import Update
+from ..rules import RULES
 from ..states import (
     MAX_UNITS,
     PackedStates,
+    States,
     as_flips,
     as_sizes,
     corrupt,
+    pack_states,
     random_patterns,
     read_flips,
 )
 from .census import Outcome, count_ends
-from .definition import RetrievalDefinition, as_number
+from .definition import RetrievalDefinition
 from .result import SCHEMA, RetrievalResult
 
 
@@ -48,12 +53,19 @@ def retrieval_curve(
     flips: float | None = None,
     tolerance: float = 0.0,
     max_sweeps: int = 100,
+    rule: RuleName = "hebb",
+    patterns: States | Draw | None = None,
+    activity: float | None = None,
+    self_coupling: bool = False,
+    thresholds: ArrayLike | None = None,
+    margin: float | None = None,
+    max_passes: int | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> RetrievalResult:
-    """How close to a memory recall ends at each load, in networks of n units with random patterns.
+    """How close to a memory recall ends at each load, in networks of n units, by default of random patterns.
 
     Recall from the memory itself (flips 0) need not reach the state that AGS describe: m = 0.99346 +- 0.00012
     was measured at a load of 0.12 and n = 20000, where `theory.ags_overlap` is 0.99322.
@@ -84,6 +96,9 @@ def retrieval_curve(
         Share of the units, round(tolerance n), that may be wrong where recall succeeds "within" it.
     max_sweeps : int
         Most sweeps of a recall.
+    rule, patterns, activity, self_coupling, thresholds, margin, max_passes
+        As of `capacity`.  A network stores the first p patterns of a trial; a function is called with the p
+        of each load.
     out : path-like, optional
         A .csv file, which is written at the end (`RetrievalResult.save`), or a run file (.db, .sqlite), in
         which trials are committed as they finish.  If the run file exists, only missing trials are run.
@@ -100,7 +115,8 @@ def retrieval_curve(
     Raises
     ------
     ValueError
-        Before any work, if an argument is out of range or a network does not fit in memory.
+        Before any work, if an argument is out of range or a network does not fit in memory; later if a rule
+        cannot learn the patterns of a network.
 
     Examples
     --------
@@ -111,8 +127,9 @@ def retrieval_curve(
     """
     share = None if noise is None else as_number("noise", noise, 0, 1)
     cases = cases_from_memory([n], alphas, read_flips(flips, 0, "noise", share))
-    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed))
-    return measure(cases, trials, definition, backend, Execution(out, progress, executor, workers))
+    fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
+    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed), **fields)
+    return measure(cases, trials, definition, given, backend, Execution(out, progress, executor, workers))
 
 
 def retrieval_scaling(
@@ -128,6 +145,13 @@ def retrieval_scaling(
     flips: float | None = None,
     tolerance: float = 0.0,
     max_sweeps: int = 100,
+    rule: RuleName = "hebb",
+    patterns: States | Draw | None = None,
+    activity: float | None = None,
+    self_coupling: bool = False,
+    thresholds: ArrayLike | None = None,
+    margin: float | None = None,
+    max_passes: int | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
@@ -141,7 +165,9 @@ def retrieval_scaling(
         Numbers of units.
     alphas, trials, probes, noise, update, seed, backend
         As of `retrieval_curve`.
-    flips, tolerance, max_sweeps, out, progress, executor, workers
+    flips, tolerance, max_sweeps, rule, patterns, activity, self_coupling, thresholds, margin, max_passes
+        As of `retrieval_curve`.
+    out, progress, executor, workers
         As of `retrieval_curve`.
 
     Returns
@@ -158,8 +184,9 @@ def retrieval_scaling(
     """
     share = None if noise is None else as_number("noise", noise, 0, 1)
     cases = cases_from_memory(sizes, alphas, read_flips(flips, 0, "noise", share))
-    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed))
-    return measure(cases, trials, definition, backend, Execution(out, progress, executor, workers))
+    fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
+    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed), **fields)
+    return measure(cases, trials, definition, given, backend, Execution(out, progress, executor, workers))
 
 
 def basin_map(
@@ -174,6 +201,13 @@ def basin_map(
     *,
     tolerance: float = 0.0,
     max_sweeps: int = 100,
+    rule: RuleName = "hebb",
+    patterns: States | Draw | None = None,
+    activity: float | None = None,
+    self_coupling: bool = False,
+    thresholds: ArrayLike | None = None,
+    margin: float | None = None,
+    max_passes: int | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
@@ -189,7 +223,11 @@ def basin_map(
         Loads, as of `retrieval_curve`.
     overlaps : array_like of float
         Overlaps m0 of the probes with their memories, -1..1: round((1 - m0) n / 2) units are flipped.
-    trials, probes, update, seed, backend, tolerance, max_sweeps, out, progress, executor, workers
+    trials, probes, update, seed, backend, tolerance, max_sweeps
+        As of `retrieval_curve`.
+    rule, patterns, activity, self_coupling, thresholds, margin, max_passes
+        As of `retrieval_curve`.
+    out, progress, executor, workers
         As of `retrieval_curve`.
 
     Returns
@@ -207,15 +245,17 @@ def basin_map(
     n = as_int("n", n, 1, MAX_UNITS)
     starts = _numbers("overlaps", overlaps, -1, 1)
     cases = [(n, p, round((1 - m0) / 2 * n)) for p in _loads(n, alphas) for m0 in starts]
-    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed))
-    return measure(cases, trials, definition, backend, Execution(out, progress, executor, workers))
+    fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
+    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed), **fields)
+    return measure(cases, trials, definition, given, backend, Execution(out, progress, executor, workers))
 
 
 def trial_seed(seed: int, n: int, p: int, trial: int) -> int:
     """The seed of one network of retrieval, which fixes its patterns, flipped units and orders of updates.
 
     With s = trial_seed(seed, n, p, trial) they are those of ``random_patterns(p, n, s)``,
-    ``corrupt(patterns[:probes], flips, s)`` and ``recall(..., seed=s)``.  It is the first 64 bits of the
+    ``corrupt(patterns[:probes], flips, s)`` and ``recall(..., seed=s)``.  Patterns that are given are the
+    same at all loads, as of `capacity`.  It is the first 64 bits of the
     Philox block with counter (p, 0, trial, DERIVE) and the key of `seed` and n.
 
     Parameters
@@ -252,6 +292,8 @@ class Task(NamedTuple):
         How it is measured.
     backend : str
         Where it runs.
+    given : Given
+        What the definition names.
     """
 
     n: int
@@ -260,6 +302,7 @@ class Task(NamedTuple):
     trial: int
     definition: RetrievalDefinition
     backend: str
+    given: Given = Given()
 
     @property
     def cost(self) -> float:
@@ -281,14 +324,20 @@ class Task(NamedTuple):
 
 def retrieve(task: Task) -> Outcome:
     """Run a task, and count how its recalls end."""
-    n, p, flips, trial, d, backend = task
+    n, p, flips, trial, d, backend, given = task
     b = min(d.probes, p)
     if backend == "gpu":  # perhaps another device than that of the process that began the job
-        require_retrieval_memory(n, p, b, backend)
+        require_retrieval_memory(n, p, b, backend, d)
     seed = trial_seed(d.seed, n, p, trial)
-    memories = random_patterns(p, n, seed, backend=backend, packed=True)
-    network = HopfieldNetwork(n, backend=backend)
-    network.store(memories)
+    if d.patterns == RANDOM:
+        memories = random_patterns(p, n, seed, backend=backend, packed=True, activity=d.activity or None)
+    else:
+        memories = PackedStates._of(pack_states(given.draw(d.seed, n, trial, p), backend), n)
+    network = HopfieldNetwork(n, backend=backend, **d.arguments(given))
+    try:
+        network.store(memories)
+    except ValueError as error:
+        raise ValueError(f"retrieval with n = {n}, p = {p}, trial {trial}: {error}") from None
     probes = corrupt(PackedStates._of(memories.words[:b], n), flips, seed, backend)
     recalled = network.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed)
     m = move(network._integer_overlaps(recalled.states), "cpu").astype(np.int64)
@@ -343,6 +392,7 @@ def measure(
     cases: Iterable[tuple[int, int, int]],
     trials: int,
     definition: RetrievalDefinition,
+    given: Given,
     backend: str | None,
     execution: Execution,
 ) -> RetrievalResult:
@@ -351,17 +401,24 @@ def measure(
     local = execution.executor is None and execution.workers is None
     trials = as_int("trials", trials, 1, 2**32 - 1)
     cases = list(dict.fromkeys(cases))
-    if local or name != "gpu":
-        for n, p, _ in cases:
-            require_retrieval_memory(n, p, min(definition.probes, p), name)
-    tasks = [Task(*case, trial, definition, name) for case in cases for trial in range(trials)]
+    for n, p, _ in cases:
+        read_setting(n, **definition.arguments(given))
+        given.require(n, trials, p)
+        if definition.rule == "projection" and p > n:
+            raise ValueError(f'alphas make p = {p} of n = {n}; rule="projection" takes at most n patterns')
+        if local or name != "gpu":
+            require_retrieval_memory(n, p, min(definition.probes, p), name, definition)
+    tasks = [Task(*case, trial, definition, name, given) for case in cases for trial in range(trials)]
     result: RetrievalResult = execution.run(RetrievalJob(tasks))
     return result
 
 
-def require_retrieval_memory(n: int, p: int, b: int, backend: str) -> None:
+def require_retrieval_memory(n: int, p: int, b: int, backend: str, definition: RetrievalDefinition) -> None:
     """Raise ValueError if recall of b of p patterns does not fit where the backend computes."""
-    require_memory(f"retrieval with n = {n}, p = {p}", n * p // 4 + n * b // 2 + 32 * b * p, backend=backend)
+    nbytes = n * p // 4 + n * b // 2 + 32 * b * p
+    if not (RULES[definition.rule].pattern_space and definition.thresholds == OWN):
+        nbytes += 24 * n * n  # couplings while they are learnt, and their transpose
+    require_memory(f"retrieval with n = {n}, p = {p}", nbytes, backend=backend)
 
 
 def cases_from_memory(sizes: Iterable[int], alphas: ArrayLike, flips: float) -> list[tuple[int, int, int]]:

@@ -12,6 +12,7 @@ from .rule import Learnt, Rule
 if TYPE_CHECKING:
     from ..stored import StoredPatterns
 
+LARGEST = 2.0**62
 MOST = 2**30  # sum of |W_ij| over a row and of its threshold in 32 bits, from which a scale follows
 
 
@@ -35,6 +36,8 @@ def fixed_point(
             scale = 2.0 ** np.floor(np.log2(MOST / sums.max()))
     if weights.dtype.kind in "iu" and scale == 1:
         return weights, scale
+    if (largest := float(np.abs(weights).max()) * scale) >= LARGEST:
+        raise ValueError(f"couplings times scale = {scale:g} reach {largest:.3g}; they must stay below 2^62")
     scaled = weights * np.float64(scale)
     return np.rint(scaled, out=scaled).astype(np.int64), scale
 

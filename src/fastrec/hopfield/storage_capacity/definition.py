@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ...messages import shown
+from ...validation import as_number
+from ..ensemble import EnsembleDefinition
 from ..recall import Update
 
 Criterion = Literal["all", "newest"]
@@ -23,11 +25,11 @@ WORDS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class CapacityDefinition:
+class CapacityDefinition(EnsembleDefinition):
     """Which number is called the capacity: part of every result.  Two results compare only if it agrees.
 
     Memories are added one at a time.  After each, memories are probed with some random bits flipped, and must
-    be recalled exactly.
+    be recalled exactly, or within a tolerance.
 
     Parameters
     ----------
@@ -47,6 +49,10 @@ class CapacityDefinition:
         Fixes the patterns, the flipped bits and the orders of updates.
     share : float, default 0.0
         Share of the bits of a probe that are flipped, round(share n), in place of a number of them.
+    tolerance : float, default 0.0
+        Share of the bits, round(tolerance n), that may be wrong in the fixed point where a recall ends.
+    **networks
+        As of `EnsembleDefinition`.
 
     Raises
     ------
@@ -69,8 +75,10 @@ recalled exactly (sync updates, at most 100 sweeps)
     max_patterns: int
     seed: int
     share: float = 0.0
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, allowed in (("criterion", Criterion), ("stop", Stop), ("update", Update)):
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(
@@ -86,6 +94,7 @@ recalled exactly (sync updates, at most 100 sweeps)
             raise ValueError(
                 f"share must be a number from 0 to 1, and 0 where corruption is not, got {shown(self.share)}"
             )
+        as_number("tolerance", self.tolerance, 0, 1)
 
     def __str__(self) -> str:
         """The definition as a phrase, without search limit and seed."""
@@ -94,9 +103,10 @@ recalled exactly (sync updates, at most 100 sweeps)
         )
         if self.share:
             flips = f"with {100 * self.share:g} % of the bits flipped"
+        wrong = f"within {self.tolerance:.3g} n wrong bits" if self.tolerance else "exactly"
         return (
-            f"{WORDS[self.stop]}: {WORDS[self.criterion]}, probed {flips}, must be recalled exactly "
-            f"({self.update} updates, at most {self.max_sweeps} sweeps)"
+            f"{WORDS[self.stop]}: {WORDS[self.criterion]}, probed {flips}, must be recalled {wrong} "
+            f"({self.update} updates, at most {self.max_sweeps} sweeps){self.networks}"
         )
 
     def flips(self, n: int) -> int:
@@ -120,9 +130,17 @@ recalled exactly (sync updates, at most 100 sweeps)
         return newest, largest, self.flips(n), self.update == "sync", self.max_sweeps, self.max_patterns
 
     @property
+    def is_scanned(self) -> bool:
+        """Whether the incremental scan decides it: plain networks whose memories must come back exactly."""
+        return self.is_plain and not self.tolerance
+
+    @property
     def has_theory(self) -> bool:
-        """Whether `theory.capacity_quantile` describes it: stop at first failure, at most one flipped bit."""
-        return self.stop == "first_failure" and self.corruption <= 1 and not self.share
+        """Whether `theory.capacity_quantile` describes it.
+
+        That is exact recall by plain networks, from at most one flipped bit, up to the first failure.
+        """
+        return self.is_scanned and self.stop == "first_failure" and self.corruption <= 1 and not self.share
 
     def theory_quantile(self, n: int, probability: float = 0.5) -> int | None:
         """`theory.capacity_quantile` of this definition, or None where it has no theory (also for n < 2).

@@ -17,6 +17,7 @@ from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from ...messages import shown
 from .. import theory
+from ..ensemble import DEFAULTS
 from ..states import MAX_UNITS
 from .definition import CapacityDefinition
 from .statistics import ScalingFit, fit_scaling
@@ -53,7 +54,7 @@ SCHEMA: Schema = Schema(
     shared_key=1,
     by_size=("max_patterns",),
     is_possible=is_possible,
-    added={"share": (2, 0.0)},
+    added={"share": (2, 0.0), "tolerance": (3, 0.0)} | {name: (3, value) for name, value in DEFAULTS.items()},
 )
 
 
@@ -205,8 +206,8 @@ class ScalingResult(JobResult):
     Notes
     -----
     `table` has one row for each n.  Capacities are in patterns; s.e. is the standard error of the mean.  The
-    columns "theory" (the median by `theory.capacity_quantile`) and "censored" (trials that reached
-    max_patterns) appear where they apply.
+    columns "n/(4 ln n)" (McEliece et al.), "theory" (the median by `theory.capacity_quantile`) and "censored"
+    (trials that reached max_patterns) appear where they apply.
 
     `plot` draws capacity against n; a new figure shows the ratio to n/(4 ln n) below.
 
@@ -265,7 +266,7 @@ class ScalingResult(JobResult):
         return plot.capacity_scaling_figure, plot.draw_capacity_scaling
 
     def _table(self) -> Table:
-        heads = ["n", "trials", "median", "mean", "s.e.", "10-90 %", "median/n", "n/(4 ln n)"]
+        heads = ["n", "trials", "median", "mean", "s.e.", "10-90 %", "median/n"]
         rows = [
             [
                 str(r.n),
@@ -275,10 +276,13 @@ class ScalingResult(JobResult):
                 "-" if r.trials == 1 else f"{r.standard_error:.2f}",
                 f"{r.low:.0f}-{r.high:.0f}",
                 f"{r.alpha:.4f}",
-                "-" if r.n < 2 else f"{theory.mceliece_all(r.n):.1f}",
             ]
             for r in self
         ]
+        if self.definition.is_scanned:
+            heads.append("n/(4 ln n)")
+            for row, r in zip(rows, self, strict=True):
+                row.append("-" if r.n < 2 else f"{theory.mceliece_all(r.n):.1f}")
         if self.definition.has_theory:
             heads.append("theory")
             for row, r in zip(rows, self, strict=True):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...backend import array_module, kernels, move
 from ...compilation import clock
@@ -20,15 +21,26 @@ from ...streams import Seed, read_seed, stream_key
 from ...threads import get_threads
 from ...validation import as_int
 from .. import theory
+from ..arguments import RuleName, read_setting
+from ..ensemble import Draw, Given, read_ensemble
 from ..recall import Update
-from ..states import as_flips, as_sizes, read_flips
+from ..states import States, as_flips, as_sizes, read_flips
 from .definition import CapacityDefinition, Criterion, Stop
-from .memory import MAX_TRIALS, require_scan_memory, trials_at_once
+from .memory import (
+    MAX_TRIALS,
+    require_scan_memory,
+    require_search_memory,
+    search_bytes,
+    trials_at_once,
+)
 from .result import SCHEMA, CapacityResult, ScalingResult
+from .search import search
 
 MAX_LOAD = 2**21  # sums of more overlaps would not fit 32 bits, as in kernels/cpu/capacity.py
 SLOWEST, SMALL_CARD = 2e9, 5e12  # n p^2 at the search limit in a second, on a thread of a slow CPU, on a card
 KEEP_SECONDS = 10  # between two times that the progress of a large trial is saved
+SEARCH = 100  # times that the scan of a trial takes, divided by n, which a search by definition takes
+SIDE_BY_SIDE = 2**28  # bytes of the trials that a search takes at once
 CHUNK_SECONDS = 0.5  # work of one kernel call: how often progress is shown and Ctrl-C noticed
 # Of a task for an executor, n p^2 at the search limit: some seconds on a core with AVX-512 VNNI, on a card.
 TASK_WORK = {"reference": 1e7, "cpu": 1e12, "gpu": 2e14}
@@ -49,12 +61,20 @@ def capacity(
     flips: float | None = None,
     max_sweeps: int = 100,
     max_patterns: int | None = None,
+    rule: RuleName = "hebb",
+    patterns: States | Draw | None = None,
+    activity: float | None = None,
+    self_coupling: bool = False,
+    thresholds: ArrayLike | None = None,
+    margin: float | None = None,
+    max_passes: int | None = None,
+    tolerance: float = 0.0,
     progress: bool = False,
 ) -> CapacityResult:
-    """Capacity of a Hopfield network of n units with zero self-coupling and random patterns.
+    """Capacity of a Hopfield network of n units, by default with zero self-coupling and random patterns.
 
     Memories are added one at a time.  After each, stored memories are probed with some of their bits flipped
-    at random, recalled until they stop, and must come back exactly.
+    at random, recalled until they stop, and must come back exactly, or within a tolerance.
 
     Parameters
     ----------
@@ -83,25 +103,54 @@ def capacity(
         Sweeps after which a recall has failed.
     max_patterns : int, optional
         Most memories that are stored; a trial that reaches it is marked as censored.  By default the load
-        that a trial passes with a probability below 1e-9 (`theory.capacity_bound`).
+        that a trial passes with a probability below 1e-9 (`theory.capacity_bound`).  Of networks that are not
+        scanned (see Notes) it is n; 2 n + 5 sqrt(n) for the rule "perceptron", where Cover and Gardner have
+        2 n; n / (2 a |ln a|), the capacity by Tsodyks and Feigel'man for a small activity a, for the rule
+        "covariance" (a is 1 less the activity if that is smaller); and no more than the patterns given.
+    rule : {"hebb", "storkey", "projection", "perceptron", "covariance"}
+        How memories are learnt, as of `HopfieldNetwork`.  A load at which the rule cannot learn all of them
+        has failed.
+    patterns : array_like, PackedStates or function, optional
+        Patterns to store in place of random ones.  Of an array (P, n) each trial takes the rows in a random
+        order of its own, of (trials, P, n) each trial its own ones in their order.  A function is called once
+        a trial as ``patterns(generator, p, n)``, with ``numpy.random.default_rng((seed, n, trial))`` and
+        p = max_patterns, and returns states (p, n); it must be defined at the top of a module.  The
+        definition knows an array by its SHA-256, a function by its name.
+    activity : float, optional
+        Probability of +1 in random patterns, 0 to 1, as of `random_patterns`; the rule "covariance" needs it.
+    self_coupling, thresholds, margin, max_passes
+        As of `HopfieldNetwork`.
+    tolerance : float
+        Share of the bits, round(tolerance n), that may be wrong in the fixed point where a recall ends.
     progress : bool
         Whether to show a bar with the time left, in a terminal or a notebook.
 
     Returns
     -------
     CapacityResult
-        The same numbers on every backend and for any number of threads.
+        The same numbers on every backend and for any number of threads; those of the rule "projection" where
+        its couplings are (`HopfieldNetwork`).
 
     Raises
     ------
     ValueError
         Before any work, if an argument is out of range or the networks do not fit in memory.
 
+    Notes
+    -----
+    The capacity of plain networks (the rule "hebb", no self-coupling and no thresholds, unbiased random
+    patterns, no tolerance) is found by an incremental scan, which learns a memory and looks only at those
+    that it may have disturbed.  All others are searched by the definition: at each load p = 1, 2, ... the
+    networks of all trials learn their first p memories afresh, and all of these are recalled.  Both are exact
+    and use the same random bits, so that they agree where both apply; the search takes some n times longer.
+
     Examples
     --------
     >>> import fastrec
     >>> fastrec.capacity(50, trials=20, seed=1, backend="reference").median
     7.0
+    >>> fastrec.capacity(50, trials=20, seed=1, rule="storkey").median
+    15.5
     """
     units = None if corruption is None else as_int("corruption", corruption, 0, n)
     return capacity_scaling(
@@ -116,6 +165,14 @@ def capacity(
         backend=backend,
         max_sweeps=max_sweeps,
         max_patterns=max_patterns,
+        rule=rule,
+        patterns=patterns,
+        activity=activity,
+        self_coupling=self_coupling,
+        thresholds=thresholds,
+        margin=margin,
+        max_passes=max_passes,
+        tolerance=tolerance,
     )[0]
 
 
@@ -134,6 +191,14 @@ def capacity_scaling(
     flips: float | None = None,
     max_sweeps: int = 100,
     max_patterns: int | None = None,
+    rule: RuleName = "hebb",
+    patterns: States | Draw | None = None,
+    activity: float | None = None,
+    self_coupling: bool = False,
+    thresholds: ArrayLike | None = None,
+    margin: float | None = None,
+    max_passes: int | None = None,
+    tolerance: float = 0.0,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> ScalingResult:
@@ -152,6 +217,8 @@ def capacity_scaling(
     progress : bool
         Whether to show a bar with the time left, in a terminal or a notebook.
     criterion, stop, corruption, update, seed, backend, flips, max_sweeps, max_patterns
+        As of `capacity`.
+    rule, patterns, activity, self_coupling, thresholds, margin, max_passes, tolerance
         As of `capacity`.
     executor : concurrent.futures.Executor, optional
         Where trials run, in tasks of one thread each: any object with its `submit`, such as a Dask client's
@@ -196,19 +263,42 @@ def capacity_scaling(
     number = None if corruption is None else as_int("corruption", corruption, 0, min(numbers))
     flips, seed, tasks = read_flips(flips, 1, "corruption", number), read_seed(seed), []
     units, share = (0, float(flips)) if isinstance(flips, (float, np.floating)) else (flips, 0.0)
+    fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
     for n in numbers:
         as_flips(flips, n)
-        limit = theory.capacity_bound(n, criterion=criterion) if max_patterns is None else max_patterns
-        limit = as_int("max_patterns", limit, 1, MAX_LOAD)
         sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
-        definition = CapacityDefinition(criterion, stop, int(units), update, sweeps, limit, seed, share)
-        alone = local and name == "cpu" and kernels("capacity", name).one_by_one(n, limit, trials)
-        if local or name != "gpu":
-            cure = "" if alone or name == "gpu" else f"; use fewer {'workers' if workers else 'threads'}"
-            require_scan_memory(n, limit, 1 if alone else min(lanes, trials), name, cure)
-        tasks.append(Task(n, np.arange(trials), definition, name))
+        d = CapacityDefinition(
+            criterion, stop, int(units), update, sweeps, 1, seed, share, tolerance, **fields
+        )
+        limit = search_limit(n, d, given) if max_patterns is None else max_patterns
+        d = replace(d, max_patterns=as_int("max_patterns", limit, 1, MAX_LOAD))
+        if d.is_scanned:
+            alone = local and name == "cpu" and kernels("capacity", name).one_by_one(n, limit, trials)
+            if local or name != "gpu":
+                cure = "" if alone or name == "gpu" else f"; use fewer {'workers' if workers else 'threads'}"
+                require_scan_memory(n, limit, 1 if alone else min(lanes, trials), name, cure)
+        else:
+            read_setting(n, **d.arguments(given))
+            given.require(n, trials, d.max_patterns)
+            if local or name != "gpu":
+                require_search_memory(n, d.max_patterns, name)
+        tasks.append(Task(n, np.arange(trials), d, name, given))
     result: ScalingResult = execution.run(CapacityJob(tasks))
     return result
+
+
+def search_limit(n: int, definition: CapacityDefinition, given: Given) -> int:
+    """The default of `max_patterns`, as `capacity` explains it."""
+    if definition.is_scanned:
+        return theory.capacity_bound(n, criterion=definition.criterion)
+    limit = float(n)
+    if definition.rule == "perceptron":
+        limit = 2 * n + 5 * math.sqrt(n)
+    elif definition.rule == "covariance":
+        a = min(definition.activity, 1 - definition.activity)
+        limit = n / (2 * a * abs(math.log(a)))
+    held = given.patterns.shape[-2] if isinstance(given.patterns, np.ndarray) else limit
+    return math.ceil(min(limit, held))
 
 
 class CapacityJob:
@@ -265,17 +355,21 @@ class Task(NamedTuple):
         What is counted.
     backend : str
         Where they run.
+    given : Given
+        What the definition names.
     """
 
     n: int
     trials: NDArray[np.int64]
     definition: CapacityDefinition
     backend: str
+    given: Given = Given()
 
     @property
     def work(self) -> int:
-        """Work of one trial: n p^2 at the search limit."""
-        return self.n * self.definition.max_patterns**2
+        """Work of one trial: n p^2 at the search limit, times what a search by definition takes more."""
+        longer = 1 if self.definition.is_scanned else SEARCH * self.n
+        return longer * self.n * self.definition.max_patterns**2
 
     @property
     def cost(self) -> int:
@@ -300,15 +394,19 @@ class Task(NamedTuple):
 def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[Part]:
     """Run the trials of a task, some at a time, on all threads."""
     n, d = task.n, task.definition
-    module = kernels("capacity", task.backend)
-    if task.backend == "cpu" and module.one_by_one(n, d.max_patterns, len(task.trials)):
+    module, xp = kernels("capacity", task.backend), array_module(task.backend)
+    if d.is_scanned and task.backend == "cpu" and module.one_by_one(n, d.max_patterns, len(task.trials)):
         for trial in task.trials.tolist():
             yield scan_network(task, trial, file, advance)
         return
-    kernel, xp = module.capacity_scan, array_module(task.backend)
     if task.backend == "gpu":  # perhaps another device than that of the process that began the job
-        require_scan_memory(n, d.max_patterns, 1, task.backend)
+        if d.is_scanned:
+            require_scan_memory(n, d.max_patterns, 1, task.backend)
+        else:
+            require_search_memory(n, d.max_patterns, task.backend)
     fewest, most = trials_at_once(n, d.max_patterns, task.backend, get_threads())
+    if not d.is_scanned:
+        fewest, most = 1, max(1, SIDE_BY_SIDE // search_bytes(n, d.max_patterns))
     done, chunk = 0, fewest
     if task.backend == "cpu":
         chunk *= max(1, int(CHUNK_SECONDS * SLOWEST / task.work))
@@ -319,8 +417,12 @@ def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[
         trials = task.trials[done : done + min(chunk, most)]
         if task.backend == "gpu" and advance is not None:
             advance(0, f"{task.label}, {len(trials)} trial{'s at once' * (len(trials) > 1)}")
-        counts, censored = xp.empty(len(trials), dtype=np.int64), xp.empty(len(trials), dtype=np.bool_)
-        kernel(stream_key(d.seed, n), n, xp.asarray(trials), *d.kernel_arguments(n), counts, censored)
+        if d.is_scanned:
+            counts, censored = xp.empty(len(trials), dtype=np.int64), xp.empty(len(trials), dtype=np.bool_)
+            arguments = (n, xp.asarray(trials), *d.kernel_arguments(n), counts, censored)
+            module.capacity_scan(stream_key(d.seed, n), *arguments)
+        else:
+            counts, censored = search(n, trials, d, task.given, task.backend)
         columns = (np.full(len(trials), n), trials, move(counts, "cpu"), move(censored, "cpu"))
         seconds = max(clock() - begin, 1e-6)
         yield Part(columns, origin(task.backend, seconds / len(trials)), task.work * len(trials))

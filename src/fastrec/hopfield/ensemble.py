@@ -1,0 +1,255 @@
+"""Which networks a study is of: their rule, thresholds and patterns, in words and as objects."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..backend import kernels, move
+from ..kernels.interruption import uninterrupted
+from ..messages import shown
+from ..streams import stream_key
+from ..validation import as_bool, as_choice, as_int, number
+from .arguments import RuleName, read_numbers, read_setting
+from .rules import HEBB, RULES
+from .states import PackedStates, States, check_states, draw_patterns, pack_states, read_activity
+
+RANDOM, OWN = "random", "default"  # patterns that are drawn here, thresholds that are those of the rule
+ARRAY = "sha256:"  # before the hash that is the name of an array
+NAMES = rf"{ARRAY}[0-9a-f]{{64}}"
+FUNCTIONS, NUMBER = r"\w+(\.\w+)+", r"-?\d+(\.\d+)?(e[+-]?\d+)?"  # as repr writes a float
+
+Draw: TypeAlias = "Callable[[np.random.Generator, int, int], States]"  # a text, as `streams.Seed` is one
+"""patterns(generator, p, n) returns p patterns of n units."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleDefinition:
+    """Which networks a study is of: a part of its definition.
+
+    Parameters
+    ----------
+    rule : str, default "hebb"
+        Learning rule, as of `HopfieldNetwork`.
+    patterns : str, default "random"
+        "random", "sha256:" and the hash of an array (of the text of its shape, as "(30, 100)", and its int8
+        values), or the name of the function that draws them.
+    activity : float, default 0.0
+        Probability of +1 in random patterns, and parameter of the rule "covariance"; 0.0 where none is asked
+        for: +1 and -1 are then equally likely.
+    self_coupling : bool, default False
+        Whether units couple to themselves.
+    thresholds : str, default "default"
+        "default" for those of the rule, a number, or "sha256:" and the hash of an array (of the text of its
+        shape and its float64 values).
+    margin : float, default 0.0
+        Of the rule "perceptron".
+    max_passes : int, default 0
+        Of the rule "perceptron"; 0 for other rules, which take none.
+
+    Raises
+    ------
+    ValueError
+        For any other value.
+
+    Examples
+    --------
+    >>> from fastrec.hopfield.ensemble import EnsembleDefinition
+    >>> EnsembleDefinition(activity=0.1, self_coupling=True).networks
+    ' in networks of the rule hebb with patterns of activity 0.1, self-coupling'
+    """
+
+    rule: str = HEBB.name
+    patterns: str = RANDOM
+    activity: float = 0.0
+    self_coupling: bool = False
+    thresholds: str = OWN
+    margin: float = 0.0
+    max_passes: int = 0
+
+    def __post_init__(self) -> None:
+        as_choice("rule", self.rule, tuple(RULES))
+        if not re.fullmatch(f"{RANDOM}|{NAMES}|{FUNCTIONS}", self.patterns):
+            raise ValueError(
+                f'patterns is {shown(self.patterns)}; a definition has "{RANDOM}", "{ARRAY}..." or the name '
+                "of a function"
+            )
+        number("activity", self.activity, 0, 1, closed=True)
+        object.__setattr__(self, "self_coupling", bool(as_int("self_coupling", +self.self_coupling, 0, 1)))
+        if not re.fullmatch(f"{OWN}|{NAMES}|{NUMBER}", self.thresholds):
+            raise ValueError(
+                f'thresholds is {shown(self.thresholds)}; a definition has "{OWN}", "{ARRAY}..." or a number'
+            )
+        number("margin", self.margin, 0, closed=True)
+        as_int("max_passes", self.max_passes, 0, 2**31 - 1)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the networks are those of theory: Hebb's rule, unbiased random patterns, nothing else."""
+        return all(getattr(self, name) == default for name, default in DEFAULTS.items())
+
+    def arguments(self, given: Given) -> dict[str, Any]:
+        """Arguments of `HopfieldNetwork`, and of `read_setting`, for these networks."""
+        thresholds: Any = given.thresholds
+        if thresholds is None and self.thresholds != OWN:
+            thresholds = float(self.thresholds)
+        options = {name: getattr(self, name) for name in RULES[self.rule].options}
+        return {"self_coupling": self.self_coupling, "rule": self.rule, "thresholds": thresholds, **options}
+
+    def memories(self, given: Given, seed: int, n: int, trial: int, p: int, backend: str) -> Any:
+        """The first p patterns of a trial, packed (p, w); random ones are of that network of the seed."""
+        if self.patterns == RANDOM:
+            below = read_activity(self.activity or None)
+            return draw_patterns(stream_key(seed, n), trial, 1, p, n, backend, below)[0]
+        return pack_states(given.draw(seed, n, trial, p), backend)
+
+    @property
+    def networks(self) -> str:
+        """What the networks are, to end a phrase with; nothing where `is_plain`."""
+        if self.is_plain:
+            return ""
+        told = []
+        if self.activity:
+            told.append(f"{'patterns of ' * (self.patterns == RANDOM)}activity {self.activity:g}")
+        if self.patterns != RANDOM:
+            told.append(f"patterns {described('of', self.patterns, 'drawn by ')}")
+        if self.self_coupling:
+            told.append("self-coupling")
+        if self.thresholds != OWN:
+            told.append(f"thresholds {described('of', self.thresholds)}")
+        if self.max_passes:
+            told.append(f"margin {self.margin:g} in at most {self.max_passes} passes")
+        return f" in networks of the rule {self.rule}{' with ' * bool(told)}{', '.join(told)}"
+
+
+DEFAULTS = {name: getattr(EnsembleDefinition, name) for name in EnsembleDefinition.__dataclass_fields__}
+"""Every field of the definition and its default."""
+
+
+def described(of: str, name: str, before: str = "") -> str:
+    """The name of an array in words, of which the first digits of the hash suffice, or another name."""
+    if name.startswith(ARRAY):
+        return f"{of} the array with SHA-256 {name.removeprefix(ARRAY)[:12]}..."
+    return before + name
+
+
+class Given(NamedTuple):
+    """What the names in an `EnsembleDefinition` stand for: it goes with the tasks, wherever they run.
+
+    Attributes
+    ----------
+    patterns : ndarray of int8 (P, n) or (T, P, n), function or None
+        Patterns to take from, or what draws them; None for random ones.
+    thresholds : ndarray of float64 (n,) or None
+        None where the definition has a number.
+    """
+
+    patterns: Any = None
+    thresholds: NDArray[np.float64] | None = None
+
+    def require(self, n: int, trials: int, p: int) -> None:
+        """Raise ValueError unless there are p patterns of n units for each of the trials."""
+        if isinstance(self.patterns, np.ndarray):
+            *networks, held, units = self.patterns.shape
+            if units != n or held < p or (networks and networks[0] < trials):
+                raise ValueError(
+                    f"patterns has shape {self.patterns.shape}; {trials} networks of n = {n} units and "
+                    f"p = {p} patterns take ({p}, {n}) or ({trials}, {p}, {n}), or more patterns or networks"
+                )
+        elif self.patterns is not None:
+            self.draw(0, n, 0, p)
+
+    def draw(self, seed: int, n: int, trial: int, p: int) -> NDArray[np.int8]:
+        """The first p patterns (p, n) of a trial, from an array or a function.
+
+        Patterns (P, n) come in an order of their own in each trial, that of sweep 0 of step 0 of the network.
+        """
+        if not isinstance(self.patterns, np.ndarray):
+            with uninterrupted():  # or NumPy may leave its warnings switched off
+                generator = np.random.default_rng((seed, n, trial))
+            found = self.patterns(generator, p, n)
+            states = as_states(f"what patterns returns for p = {p}, n = {n}", found)
+            if states.shape != (p, n):
+                raise ValueError(
+                    f"patterns returns shape {states.shape} for p = {p}, n = {n}; it must be ({p}, {n})"
+                )
+            return states
+        if self.patterns.ndim == 3:
+            return self.patterns[trial, :p]
+        order = np.empty(len(self.patterns), dtype=np.int32)
+        kernels("random", "reference").random_order(stream_key(seed, n), trial, 0, 0, order)
+        return self.patterns[order[:p]]
+
+
+def read_ensemble(
+    rule: RuleName,
+    patterns: States | Draw | None,
+    activity: float | None,
+    self_coupling: bool,
+    thresholds: ArrayLike | None,
+    margin: float | None,
+    max_passes: int | None,
+) -> tuple[dict[str, Any], Given]:
+    """The fields of an `EnsembleDefinition`, and what they name, from the arguments of a study."""
+    share = activity if rule == "covariance" else None  # of the patterns alone for other rules
+    array = None if thresholds is None else read_numbers("thresholds", thresholds)
+    self_coupling, n = as_bool("self_coupling", self_coupling), 1 if array is None else max(1, array.size)
+    setting = read_setting(
+        n, self_coupling, rule, array, activity=share, margin=margin, max_passes=max_passes
+    )
+    fields: dict[str, Any] = {"rule": setting.rule.name, "self_coupling": self_coupling}
+    fields |= {name: setting.options[name] for name in ("margin", "max_passes") if name in setting.options}
+    given = Given()
+    if callable(patterns):
+        fields["patterns"], given = name_of_function(patterns), Given(patterns)
+    elif patterns is not None:
+        states = as_states("patterns", patterns)
+        if states.ndim not in (2, 3):
+            raise ValueError(f"patterns has shape {states.shape}; give (P, n), or (trials, P, n)")
+        fields["patterns"], given = name_of_array(states), Given(states)
+    if activity is not None:
+        if patterns is not None and share is None:
+            raise ValueError(
+                f"activity is {shown(activity)}, that of random patterns, and patterns are given; give one"
+            )
+        fields["activity"] = number("activity", activity, 0, 1)
+    if array is not None and array.ndim:
+        numbers = array.astype(np.float64)
+        fields["thresholds"], given = name_of_array(numbers), given._replace(thresholds=numbers)
+    elif array is not None and (array != 0 or rule == "covariance"):  # those of other rules are 0
+        fields["thresholds"] = repr(float(array))
+    return fields, given
+
+
+def as_states(name: str, value: States) -> NDArray[np.int8]:
+    """`value` as states (..., n) of NumPy, int8 and contiguous, or ValueError."""
+    states = value.unpack() if isinstance(value, PackedStates) else check_states(name, value)
+    return np.ascontiguousarray(move(states, "cpu"))
+
+
+def name_of_array(array: NDArray[Any]) -> str:
+    """ "sha256:" and the hash of the text of the shape and of the values in C order."""
+    return ARRAY + hashlib.sha256(str(array.shape).encode() + array.tobytes()).hexdigest()
+
+
+def name_of_function(function: Draw) -> str:
+    """ "module.function"; ValueError unless a process that knows this name alone finds the function."""
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    try:
+        found: Any = functools.reduce(getattr, name.split("."), sys.modules[module])
+        if found is function:
+            return f"{module}.{name}"
+    except (AttributeError, KeyError, TypeError):
+        pass
+    raise ValueError(
+        f"patterns is {shown(function)}, which cannot be imported by its name; give a function that is "
+        "defined with def at the top of a module"
+    )
