@@ -34,7 +34,7 @@ from unittest import mock
 
 import digests
 import numpy as np
-from digests import TEXT, numbers
+from digests import TEXT, numbers, patterns_of
 from signatures import properties, public, signatures
 
 import fastrec
@@ -80,11 +80,6 @@ def pickled(make: Callable[[], Any]) -> Callable[[], Any]:
 
     FILES[f"{make.__name__}.pickle"] = File(write, lambda path: pickle.loads(path.read_bytes()))
     return kept
-
-
-def patterns_of(net: fastrec.HopfieldNetwork) -> np.ndarray:
-    """The stored patterns, which are a method in version 0.1.0."""
-    return net.patterns if isinstance(net.patterns, np.ndarray) else net.patterns()
 
 
 @pickled

@@ -147,9 +147,14 @@ def of_network(method: str, **arguments: Any) -> Callable[[str], Call]:
     def call(backend: str) -> Call:
         network = hopfield(backend)
         run = getattr(network, method)
-        return (changed(run, network.patterns) if method in ("store", "forget") else run), arguments
+        return (changed(run, lambda: network.patterns) if method in ("store", "forget") else run), arguments
 
     return call
+
+
+def given_couplings(couplings: Any, thresholds: Any, **options: Any) -> Any:
+    network = fastrec.HopfieldNetwork.from_couplings(couplings, thresholds, **options)
+    return network.couplings(), network.thresholds
 
 
 def fits(backend: str) -> Call:
@@ -213,6 +218,16 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "HopfieldNetwork.energy": of_network("energy", **STATES),
     "HopfieldNetwork.overlaps": of_network("overlaps", **STATES),
     "HopfieldNetwork.is_stable": of_network("is_stable", **STATES),
+    "HopfieldNetwork.identify": of_network("identify", **STATES),
+    "HopfieldNetwork.recall of known units": of_network(
+        "recall", probes=spins(2, 5, N), seed=1, clamp=spins(3, 5, N) > 0, unknown=spins(4, N) > 0
+    ),
+    "HopfieldNetwork.from_couplings": lambda b: (
+        given_couplings,
+        {"couplings": floats(0, N, N), "thresholds": floats(1, N), "backend": b},
+    ),
+    "HopfieldNetwork.save": lambda b: written(hopfield(b).save, ".npz"),
+    "HopfieldNetwork.load": lambda b: saved(hopfield(b), ".npz"),
     "PackedStates": lambda b: (
         fastrec.PackedStates,
         {"words": fastrec.pack(spins(0, 3, N)).words.copy(), "n": N},

@@ -35,6 +35,7 @@ CHANGED: dict[str, str] = {
     **dict.fromkeys(("capacity", "capacity_scaling"), "corruption is called flips"),
     **dict.fromkeys(("retrieval_curve", "retrieval_scaling"), "noise is called flips"),
 }
+PROPERTIES = {"HopfieldNetwork.patterns"}  # which can still be called: tests/test_dynamics.py
 
 
 def find(name: str) -> Any:
@@ -67,7 +68,7 @@ def differences(wanted: list[dict[str, Any]], found: list[dict[str, Any]]) -> li
 @pytest.mark.parametrize("name", STORED)
 def test_what_could_be_called_can_be_called(name: str) -> None:
     value = find(name)  # raises AttributeError for a name that is gone
-    if name not in CHANGED and STORED[name] is not None:
+    if name not in CHANGED and name not in PROPERTIES and STORED[name] is not None:
         assert not differences(STORED[name], parameters(value))
 
 

@@ -39,7 +39,8 @@ def read_setting(
     if self_coupling and not chosen.self_coupling:
         raise ValueError(f'self_coupling is True; rule="{chosen.name}" has no self-coupling')
     values = {name: READERS[name](name, options[name]) for name in chosen.options}
-    return Setting(n, chosen, self_coupling, values, read_thresholds(thresholds, n, chosen.whole))
+    own = None if thresholds is None else read_thresholds(thresholds, n, chosen.whole)
+    return Setting(n, chosen, self_coupling, values, own)
 
 
 def read_activity(name: str, value: Any) -> Fraction:
@@ -67,10 +68,8 @@ def read_passes(name: str, value: Any) -> int:
 READERS = {"activity": read_activity, "margin": read_margin, "max_passes": read_passes}
 
 
-def read_thresholds(thresholds: Any, n: int, whole: bool) -> NDArray[np.float64] | None:
-    """Thresholds (n,), or None if none are given; whole numbers where couplings are."""
-    if thresholds is None:
-        return None
+def read_thresholds(thresholds: Any, n: int, whole: bool) -> NDArray[np.float64]:
+    """Thresholds (n,), whole numbers where couplings are, or ValueError."""
     array = read_numbers("thresholds", thresholds)
     if array.shape not in ((), (n,)):
         raise ValueError(f"thresholds has shape {array.shape}; give one number, or one for each unit, ({n},)")

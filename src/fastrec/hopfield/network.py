@@ -262,7 +262,6 @@ class HopfieldNetwork:
             raise ValueError(f"couplings has shape {array.shape}; give (n, n), or (k, n, n) for k networks")
         weights, n = with_networks(array), array.shape[-1]
         own = read_thresholds(thresholds, n, False)
-        assert own is not None
         scale = None if scale is None else number("scale", scale, 0)
         weights, scale = fixed_point(weights, own, scale)
         setting = Setting(n, GIVEN, bool(weights[:, range(n), range(n)].any()), {}, own)
