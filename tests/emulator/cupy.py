@@ -397,6 +397,10 @@ def where(condition: ndarray, x: Any = None, y: Any = None) -> ndarray:
     return ndarray._of(np.where(on_host(condition), on_host(x), on_host(y)))
 
 
+def take_along_axis(a: ndarray, indices: ndarray, axis: int | None) -> ndarray:
+    return ndarray._of(np.take_along_axis(on_host(a), on_host(indices), axis))
+
+
 def copyto(dst: ndarray, src: Any, casting: str = "same_kind", where: ndarray | None = None) -> None:
     np.copyto(dst._host, on_host(src), casting=casting, where=True if where is None else on_host(where))
 
