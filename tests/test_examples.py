@@ -30,6 +30,23 @@ def test_classify(main: Any) -> None:
     assert 0.55 < rights["network"] < rights["likeliest coin (Bayes)"] + 0.03
 
 
+def test_digits(request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("sklearn")
+    back = request.getfixturevalue("main")()
+    assert back["hebb"] == 0 and back["storkey"] < 8 and min(back["projection"], back["perceptron"]) >= 9
+
+
+def test_dreaming(main: Any) -> None:
+    done, back, ended = main(n=60, loads=(0.2,), dreams=1400)[0.2]
+    assert back[0] < 0.7 and back.max() == 1 and ended[0] < 0.2 < ended.max()
+    assert done[-1] == 1400 and back[-1] == ended[-1] == 0
+
+
+def test_max_cut(main: Any) -> None:
+    best, found, bound = main(small=10, large=60, starts=300)
+    assert best > 0 and len(found) == 300 and found.max() <= bound < 1.2 * found.max()
+
+
 def test_predict(main: Any) -> None:
     errors = main(train=3000, test=600, epochs=40, hidden_size=24)
     network, linear = errors["network"], errors["linear, 50 values"]

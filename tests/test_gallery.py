@@ -60,6 +60,28 @@ def test_energy(main: Any) -> None:
         assert (by_hand == recorded).all() and (np.diff(recorded) <= 0).all()
 
 
+def test_rules(main: Any) -> None:
+    found = main(n=100, loads=(0.1, 0.4, 0.5), networks=2)
+    stable, back = zip(*(found[name][0.4] for name in ("Hebb", "Storkey", "projection")), strict=True)
+    assert stable[0] < 0.1 < 0.5 < stable[1] < stable[2] == 1 and back[0] < back[1] < back[2]
+    own, none = found["projection, self-coupling"][0.4], found["perceptron, margin 0"][0.4]
+    assert own[0] == none[0] == 1 and max(own[1], none[1]) < back[2] / 2
+    assert found["perceptron, margin 1"][0.1] == (1, 1) and 0.5 not in found["perceptron, margin 1"]
+
+
+def test_sparse(main: Any) -> None:
+    shares, received, memories, threshold = main(counts=(10, 100, 200))
+    assert shares["hebb"] == [0, 0] and shares[0.05][2] > 0.9 > shares[0.1][2] > 0.1 > shares[0.2][2]
+    silent, active = (received[memories == kind].mean() for kind in (0, 1))
+    assert silent < threshold < active and abs((silent + active) / 2 - threshold) < 1
+
+
+def test_course(main: Any) -> None:
+    found = main("AT", side=20, flips=0.2)
+    assert (np.diff(found.energies) < 0).all() and found.overlaps[-1, 0] == 1
+    assert len(found.trajectory) == found.flips + 1 > 80
+
+
 def test_two_cycle(main: Any) -> None:
     assert main(steps=10) == [100, 7, 0]
 

@@ -106,14 +106,14 @@ class HopfieldNetwork:
         Share a of active units for the rule "covariance": the nearest fraction whose denominator is at most
         1000.
     margin : float, default 0.0
-        Of the rule "perceptron": the stability x_i h_i / |W_i| that every unit exceeds in every memory.
+        Of the rule "perceptron": the stability ``x_i h_i / |W_i|`` that every unit exceeds in every memory.
     max_passes : int, default 1000
         Of the rule "perceptron": passes through the patterns after which learning has failed.
     coding : str, default "+-1"
         "01" if arrays of states are written as 1 and 0, where 0 stands for -1.  The dynamics is the same.
     shape : sequence of int, optional
-        Shape of a picture of n units: states may then be (..., *shape) in place of (..., n), and are
-        returned so.
+        Shape of a picture of n units: states may then be ``(..., *shape)`` in place of ``(..., n)``,
+        and are returned so.
 
     Raises
     ------
