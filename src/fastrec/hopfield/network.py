@@ -101,7 +101,8 @@ class HopfieldNetwork:
     thresholds : float or array_like, shape (n,), optional
         What the local field of a unit, divided by `scale`, must exceed: whole numbers where the scale is 1.
         By default 0, but for "covariance" that of Tsodyks and Feigel'man, half way between what active and
-        silent units of a memory receive, a (1 - a) (1/2 - a) n in units of 0 and 1.
+        silent units of a memory receive: theta = a (1 - a) (1/2 - a) n in units of 0 and 1, which is
+        2 theta - sum_j W_ij / scale for states of +1 and -1.
     activity : float, optional
         Share a of active units for the rule "covariance": the nearest fraction whose denominator is at most
         1000.

@@ -89,6 +89,7 @@ class RecallResult(Displayed):
             "states": self.states.shape,
             "fixed_points": np.count_nonzero(period == 1),
             "two_cycles": np.count_nonzero(period == 2),
+            **({"longer_cycles": np.count_nonzero(period > 2)} if (period > 2).any() else {}),
             "unfinished": np.count_nonzero(period == 0),
             "sweeps": span([sweeps.min(), sweeps.max()]),
             "flips": span([flips.min(), flips.max()]),

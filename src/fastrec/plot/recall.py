@@ -148,7 +148,7 @@ def draw_energy(ax: Axes, recall: RecallResult) -> Axes:
     if rows.shape[1] > 1:
         ax.lines[-1].set_label(f"median of {rows.shape[1]} recalls")
     ax.axhline(-0.5, color=THEORY, linestyle="--", zorder=1, label="a memory without crosstalk")
-    ax.set_xlabel("sweep")
+    ax.set_xlabel("sweep" if recall.turns is None else "flip")
     ax.set_ylabel("energy per neuron, E / n")
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     ax.legend(frameon=False, fontsize=9)

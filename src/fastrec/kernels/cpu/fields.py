@@ -97,9 +97,23 @@ def weight_fields(weights, states, fields):
 def turn(w, s, fields):
     """Add to fields (n,) what a unit with couplings w (n,) changes that has turned to s."""
     number = fields.dtype.type
-    twice = number(2 * s)
+    if s > 0:  # without a product, which takes three times as long as a sum
+        for j in range(len(fields)):
+            fields[j] = number(fields[j] + (number(w[j]) << 1))
+    else:
+        for j in range(len(fields)):
+            fields[j] = number(fields[j] - (number(w[j]) << 1))
+
+
+@jit
+def turn_four(w0, s0, w1, s1, w2, s2, w3, s3, fields):
+    """`turn` of four units at once: fields are read and written once."""
+    number = fields.dtype.type
+    f0, f1, f2, f3 = number(2 * s0), number(2 * s1), number(2 * s2), number(2 * s3)
     for j in range(len(fields)):
-        fields[j] = number(fields[j] + twice * number(w[j]))
+        change = number(f0 * number(w0[j]) + f1 * number(w1[j]))
+        change = number(change + number(f2 * number(w2[j]) + f3 * number(w3[j])))
+        fields[j] = number(fields[j] + change)
 
 
 def field_tasks(units, states, m, self_coupling, out):

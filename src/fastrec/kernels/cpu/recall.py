@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .arrays import copy, empty, fill, sum_first
-from .fields import row_overlaps, sum_squares, turn, unit_field, weight_fields
+from .fields import row_overlaps, sum_squares, turn, turn_four, unit_field, weight_fields
 from .jit import jit
 from .packing import bit, pack_row, unpack_row
 from .parallel import parallel, tasks
@@ -20,7 +20,8 @@ from .threads import get_threads
 
 AHEAD = 8  # units of a sweep that are asked for before their turn: they come in random order
 BATCH_OVERLAPS = 1 << 23  # int32 overlaps that a task of recall holds: 32 MiB
-TURNS = 32  # a row is swept alone if fewer than one unit in so many flipped in the sweep before
+BLOCK = 64  # units whose couplings among themselves are laid side by side
+PIECE = 1 << 10  # fields of a row that stay in the first cache while all flips of a block change them
 BATCH_FIELDS = 1 << 22  # int64 fields that one of recall from couplings holds: as much
 
 
@@ -248,6 +249,88 @@ def recall_async_weights(
     recall_rows_weights.deal(-(-rows // block), rows * n * n / 20, block, *given, *results)
 
 
+@jit
+def note(sweep, unit, flips, turns):
+    """Put a flip into turns (f, 2), if it has room for that many."""
+    if flips < len(turns):
+        turns[flips, 0], turns[flips, 1] = sweep, unit
+
+
+@jit
+def is_held(clamped, network, row, unit):
+    """Whether a unit of a row keeps its state."""
+    return clamped.shape[2] > 0 and bit(clamped[network, row], unit) == 1
+
+
+@jit
+def sweep_rows(chosen, columns, clamped, first, active, s, fields, sweep, flips, flipped, turns):
+    """A sweep of the active rows, in the order `chosen`, one row after the other.
+
+    s and fields (rows, n) hold the rows from number `first` on; flipped counts the flips of active ones.
+    """
+    b = flips.shape[1]
+    for a in range(len(active)):
+        network, row, r = active[a] // b, active[a] % b, active[a] - first
+        s_row, field = s[r], fields[r]
+        for i in chosen:
+            if field[i] * s_row[i] < 0 and not is_held(clamped, network, row, i):
+                s_row[i] = -s_row[i]
+                turn(columns[network, i], s_row[i], field)
+                note(sweep, i, flips[network, row] + flipped[a], turns[network, row])
+                flipped[a] += 1
+
+
+@jit
+def sweep_blocks(chosen, columns, clamped, first, active, s, fields, sweep, flips, flipped, turns):
+    """`sweep_rows` in blocks of units where many flip: the exact order, with fewer bytes moved.
+
+    Inside a block fields follow from the couplings of its units among themselves; all others are changed
+    once for a block, a piece of them by all its flips.  So rows read the couplings of a unit together, and
+    fields from the first cache.
+    """
+    n, b = s.shape[1], flips.shape[1]
+    tile, local = empty((BLOCK, BLOCK), fields), empty((BLOCK,), fields)
+    states, turned = empty((BLOCK,), np.int8), empty((BLOCK,), np.int64)
+    for begin in range(0, n, BLOCK):
+        block, drawn = chosen[begin : begin + BLOCK], np.int64(-1)
+        for a in range(len(active)):
+            network, row, r, some = active[a] // b, active[a] % b, active[a] - first, 0
+            if network != drawn:
+                for i in range(len(block)):
+                    line = columns[network, block[i]]
+                    for j in range(len(block)):
+                        tile[i, j] = line[block[j]]
+                drawn = network
+            for i in range(len(block)):
+                local[i], states[i] = fields[r, block[i]], s[r, block[i]]
+            for i in range(len(block)):
+                if local[i] * states[i] < 0 and not is_held(clamped, network, row, block[i]):
+                    states[i] = -states[i]
+                    s[r, block[i]] = states[i]
+                    turn(tile[i], states[i], local)
+                    note(sweep, block[i], flips[network, row] + flipped[a] + some, turns[network, row])
+                    turned[some] = i
+                    some += 1
+            flipped[a] += some
+            for piece in range(0, n if some else 0, PIECE):
+                field, rest = fields[r, piece : piece + PIECE], some % 4
+                for i in turned[:rest]:
+                    turn(columns[network, block[i], piece : piece + PIECE], states[i], field)
+                for at in range(rest, some, 4):
+                    i0, i1, i2, i3 = turned[at], turned[at + 1], turned[at + 2], turned[at + 3]
+                    turn_four(
+                        columns[network, block[i0], piece : piece + PIECE],
+                        states[i0],
+                        columns[network, block[i1], piece : piece + PIECE],
+                        states[i1],
+                        columns[network, block[i2], piece : piece + PIECE],
+                        states[i2],
+                        columns[network, block[i3], piece : piece + PIECE],
+                        states[i3],
+                        field,
+                    )
+
+
 @parallel
 def recall_rows_weights(
     task,
@@ -268,13 +351,9 @@ def recall_rows_weights(
     trail,
     turns,
 ):
-    """`recall_async_weights` of a block of rows.
-
-    Where many units flip, a unit is updated in all rows before the next one: those in which it flips read its
-    couplings together.  Where few do, a row is swept alone, with its fields in the first cache.
-    """
+    """`recall_async_weights` of a block of rows."""
     k, b, _ = states.shape
-    n, room = weights.shape[1], turns.shape[2]
+    n = weights.shape[1]
     first, last = task * block, min(task * block + block, k * b)
     s = empty((last - first, n), np.int8)
     fields = empty((last - first, n), thresholds)
@@ -301,25 +380,14 @@ def recall_rows_weights(
     while left and sweep < max_sweeps:
         sweep_order(key, order, first_sweep + sweep, chosen)
         fill(flipped, 0, 0)
-        together = left if turned > left * n // TURNS else 1
-        for begin in range(0, left, together):
-            for t in range(n):
-                i, later = chosen[t], chosen[min(t + 1, n - 1)]
-                for a in range(begin, begin + together):
-                    r = active[a] - first
-                    prefetch(fields, r * n + later, 1)
-                    prefetch(s, r * n + later, 1)
-                    if fields[r, i] * s[r, i] >= 0:
-                        continue
-                    network, row = active[a] // b, active[a] % b
-                    if clamped.shape[2] and bit(clamped[network, row], i):
-                        continue
-                    s[r, i] = -s[r, i]
-                    turn(columns[network, i], s[r, i], fields[r])
-                    at = flips[network, row] + flipped[a]
-                    if at < room:
-                        turns[network, row, at, 0], turns[network, row, at, 1] = sweep, i
-                    flipped[a] += 1
+        if 2 * turned > n:
+            sweep_blocks(
+                chosen, columns, clamped, first, active[:left], s, fields, sweep, flips, flipped, turns
+            )
+        else:
+            sweep_rows(
+                chosen, columns, clamped, first, active[:left], s, fields, sweep, flips, flipped, turns
+            )
         turned = sum_first(flipped, left)
         sweep += 1
         still = 0
