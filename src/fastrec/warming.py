@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from .backend import kernels
+from .hopfield.arguments import RuleName
 from .hopfield.network import HopfieldNetwork, Representation
+from .hopfield.recall import Update
+from .hopfield.rules import RULES
 from .hopfield.states import corrupt, random_patterns
 from .hopfield.storage_capacity.run import capacity
 from .rnn.cells import CELLS
@@ -19,7 +22,7 @@ from .rnn.optimizers import SGD, Adam
 
 
 def warm_hopfield(backend: str) -> None:
-    """Store, recall, fields and energies, with couplings of one and of two bytes and without them."""
+    """Store, recall, fields and energies, from patterns and from couplings of all widths, by every rule."""
     kinds: tuple[tuple[int, Representation], ...] = ((3, "patterns"), (3, "weights"), (200, "weights"))
     for p, representation in kinds:
         net = HopfieldNetwork(70, representation=representation, backend=backend)
@@ -32,6 +35,21 @@ def warm_hopfield(backend: str) -> None:
         net.is_stable(probes)
         net.local_fields(probes)
         net.couplings()
+    for rule in RULES:
+        share = 0.5 if rule == "covariance" else None
+        learnt = HopfieldNetwork(70, rule=cast(RuleName, rule), activity=share, backend=backend)
+        learnt.store(random_patterns(3, 70, seed=1, activity=0.5, backend=backend))
+        warm_couplings(learnt)
+    for size in (1, 2**40):  # fields of 32 and of 64 bits
+        w = size * np.arange(16).reshape(4, 4)
+        warm_couplings(HopfieldNetwork.from_couplings(w, backend=backend))
+
+
+def warm_couplings(net: HopfieldNetwork) -> None:
+    """Recall and fields of a network by its couplings."""
+    for update in get_args(Update):
+        net.recall(np.ones(net.n), update=update, max_sweeps=2, record="energy", seed=0)
+    net.local_fields(np.ones(net.n))
 
 
 def warm_capacity(backend: str) -> None:

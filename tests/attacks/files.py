@@ -69,6 +69,17 @@ def make_encoder_decoder(path: Path) -> None:
     fastrec.EncoderDecoder(2, 2, 3, seed=1).save(path)
 
 
+def make_hopfield(path: Path) -> None:
+    net = fastrec.HopfieldNetwork(9, rule="projection", thresholds=0.25, shape=(3, 3))
+    net.store(fastrec.random_patterns(3, 9, seed=2))
+    net.save(path)
+
+
+def read_hopfield(path: Path) -> Any:
+    net = fastrec.HopfieldNetwork.load(path, backend="reference")
+    return repr(net), arrays({"W": net.couplings(), "patterns": net.patterns, "thresholds": net.thresholds})
+
+
 def read_network(path: Path) -> Any:
     rnn = fastrec.RNN.load(path)
     return repr(rnn), arrays(rnn.parameters)
@@ -163,6 +174,7 @@ ARCHIVE, TABLE = (2, 16 * MB), (20, 64 * MB)
 FORMATS = {
     "text model": Format("npz", make_model, read_model, ARCHIVE),
     "network": Format("npz", make_network, read_network, ARCHIVE),
+    "Hopfield network": Format("npz", make_hopfield, read_hopfield, ARCHIVE),
     "encoder-decoder": Format("npz", make_encoder_decoder, read_encoder_decoder, ARCHIVE),
     "checkpoint": Format("npz", train, train, ARCHIVE),
     "run file": Format("db", make_run, resume, TABLE),

@@ -24,6 +24,7 @@ def resume(path: Path) -> None:
 
 READERS: dict[str, Any] = {
     "network": fastrec.RNN.load,
+    "Hopfield network": fastrec.HopfieldNetwork.load,
     "text model": fastrec.CharModel.load,
     "encoder-decoder": fastrec.EncoderDecoder.load,
     "results": ScalingResult.load,

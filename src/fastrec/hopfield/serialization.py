@@ -11,8 +11,8 @@ import numpy as np
 from ..archives import open_archive, read_arrays, read_text, sizes_of, write_archive
 from ..files import require_suffix
 from ..kernels import words
-from ..validation import as_bool, as_int
-from .arguments import RuleName, read_setting
+from ..validation import as_bool, as_int, number
+from .arguments import RuleName, read_setting, read_shape, read_thresholds, read_weights
 from .rules.given import GIVEN
 from .rules.rule import Learnt, Rule
 from .states import MAX_UNITS, Coding, read_coding
@@ -74,7 +74,7 @@ def save(
     write_archive(path, {TEXT: vars(description)}, arrays)
 
 
-def load(path: str | os.PathLike[str]) -> tuple[StoredPatterns, Coding, list[int] | None]:
+def load(path: str | os.PathLike[str]) -> tuple[StoredPatterns, Coding, tuple[int, ...] | None]:
     """Read a network: its patterns on the host, its coding and the shape of its states."""
     with open_archive(path, "network of Hopfield") as archive:
         text = sizes_of(Description, read_text(archive, TEXT, "Hopfield network file"))
@@ -97,12 +97,15 @@ def load(path: str | os.PathLike[str]) -> tuple[StoredPatterns, Coding, list[int
         lead = None if not p and text.couplings is None else () if text.networks is None else (k,)
         stored = StoredPatterns(setting, np.empty((k, 0, words(n)), dtype=np.uint64), 0, lead)
         if p:
+            counts = read_weights(counts, p, setting.rule)
             stored = stored.extended(packed, counts, lead or (), "cpu")
         if (text.couplings is not None) != is_data(setting.rule, p):
             raise ValueError("damaged, its rule goes with couplings or without")
         if text.couplings is not None:
-            stored.learnt = complete(setting, Learnt(arrays["couplings"], float(text.scale)), "cpu")
-        return stored, read_coding(text.coding), text.shape
+            scale = number("scale", text.scale, 0)
+            stored.learnt = complete(setting, Learnt(arrays["couplings"], scale), "cpu")
+        shape = None if text.shape is None else read_shape(text.shape, n)
+        return stored, read_coding(text.coding), shape
 
 
 def read_description(text: Description, thresholds: Any) -> Setting:
@@ -110,5 +113,5 @@ def read_description(text: Description, thresholds: Any) -> Setting:
     options = dict.fromkeys(OPTIONS) | text.options
     self_coupling = as_bool("self_coupling", text.self_coupling)
     if text.rule == GIVEN.name:
-        return Setting(text.n, GIVEN, self_coupling, {}, thresholds)
+        return Setting(text.n, GIVEN, self_coupling, {}, read_thresholds(thresholds, text.n, False))
     return read_setting(text.n, self_coupling, cast(RuleName, text.rule), thresholds, **options)

@@ -91,13 +91,14 @@ def complete(setting: Setting, learnt: Learnt, backend: str) -> Couplings:
 
 
 def sizes(weights: Any) -> tuple[int, int]:
-    """The largest |W_ij| of weights (k, n, n), and the largest sum of them in a row."""
-    largest = total = 0
+    """The largest |W_ij| of weights (k, n, n) and the largest sum of a row, or more if that is huge."""
     rows = weights.reshape(-1, weights.shape[2])
-    step = max(1, (CHUNK if isinstance(weights, np.ndarray) else DEVICE_CHUNK) // weights.shape[2])
+    largest = max(int(rows.max()), -int(rows.min()))
+    if largest * rows.shape[1] >= 2**62:
+        return largest, largest * rows.shape[1]
+    total, step = 0, max(1, (CHUNK if isinstance(rows, np.ndarray) else DEVICE_CHUNK) // rows.shape[1])
     for i in range(0, len(rows), step):
-        size = abs(rows[i : i + step].astype(np.int64))
-        largest, total = max(largest, int(size.max())), max(total, int(size.sum(axis=1).max()))
+        total = max(total, int(abs(rows[i : i + step].astype(np.int64)).sum(axis=1).max()))
     return largest, total
 
 
@@ -211,7 +212,9 @@ class StoredPatterns:
             dtype = narrowest(self.rule.bound(self.setting, int(abs(self.counts).sum())))
             cure = '; representation="patterns" needs no weights' if self.pattern_space else ""
             require_memory(what, math.prod(shape) * dtype.itemsize, cure, backend)
-            couplings = self.learn(backend)[0]
+            couplings, failed = self.learn(backend)
+            if failed:  # of patterns that nobody stored, as in a file that was changed
+                raise ValueError(next(iter(failed.values())))
             if keep:
                 self.learnt = couplings
         return couplings
