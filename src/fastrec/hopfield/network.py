@@ -337,9 +337,12 @@ class HopfieldNetwork:
     def __repr__(self) -> str:
         stored = self._stored
         k = f", k={stored.lead[0]}" if stored.lead else ""
-        rule = "" if stored.rule.name == "hebb" else f', rule="{stored.rule.name}"'
+        holds = "" if stored.rule is GIVEN else f", p={stored.p}{k}, load={stored.p / self._n:.3g}"
+        rule = (
+            "" if stored.rule.name == "hebb" else f'{k * (stored.rule is GIVEN)}, rule="{stored.rule.name}"'
+        )
         return (
-            f"HopfieldNetwork(n={self._n}, p={stored.p}{k}, load={stored.p / self._n:.3g}{rule}, "
+            f"HopfieldNetwork(n={self._n}{holds}{rule}, "
             f'backend="{self.backend}", memory={format_bytes(stored.nbytes)})'
         )
 
