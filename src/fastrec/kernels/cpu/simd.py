@@ -324,7 +324,9 @@ def masked_sums(rows: int, columns: int) -> Any:
                 at = builder.add(builder.mul(loop.index, I64(64)), I64(first))
                 for start, slots in zip(numbers, sums, strict=True):
                     value = load(builder, builder.gep(start, [at]), narrow)
-                    value = value if narrow == vector else builder.sext(value, vector)
+                    if narrow != vector:
+                        wider = bytes_of(kind) > bytes_of(narrow.element)
+                        value = builder.sext(value, vector) if wider else builder.trunc(value, vector)
                     for mask, slot in zip(masks, slots, strict=True):
                         accumulate(builder, slot, builder.select(mask, value, ir.Constant(vector, None)))
         for i, slot in enumerate(slot for slots in sums for slot in slots):
