@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..backend import move, on_device
 from ..messages import shown
 from ..validation import as_bool, as_choice, as_int, number, require_unmasked
 from .dynamics import By, Recordable
@@ -81,13 +82,18 @@ def read_thresholds(thresholds: Any, n: int, whole: bool) -> NDArray[np.float64]
     return np.broadcast_to(array.astype(np.float64), n).copy()
 
 
-def read_numbers(name: str, value: Any) -> NDArray[Any]:
-    """`value` as an array of integers or finite floats below 2^53, or ValueError."""
+def as_array(name: str, value: Any) -> Any:
+    """`value` as an array of NumPy, or as it is on the device; ValueError if it has masked entries."""
     require_unmasked(name, value)
     try:
-        array = np.asarray(value)
+        return value if on_device(value) else np.asarray(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is not an array of numbers: {error}") from None
+        raise ValueError(f"{name} is not an array: {error}") from None
+
+
+def read_numbers(name: str, value: Any) -> NDArray[Any]:
+    """`value` as an array of integers or finite floats below 2^53 of NumPy, or ValueError."""
+    array = move(as_array(name, value), "cpu")
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name} has dtype {array.dtype}; it must hold numbers")
     if array.dtype.kind == "f":
@@ -120,7 +126,7 @@ def read_shape(shape: Sequence[int], n: int) -> tuple[int, ...]:
 
 def read_weights(weight: Any, p: int, rule: Rule) -> NDArray[np.int64]:
     """The weights (p,) of memories, or ValueError."""
-    array = np.asarray(weight)
+    array = move(as_array("weight", weight), "cpu")
     if array.dtype.kind not in "iu" or array.shape not in ((), (p,)):
         raise ValueError(
             f"weight is {shown(weight)}; it must be an integer, or as many as there are patterns, ({p},)"
@@ -134,7 +140,7 @@ def read_weights(weight: Any, p: int, rule: Rule) -> NDArray[np.int64]:
 
 def read_record(record: Any, record_energy: Any, by: Any, update: Update) -> tuple[Recordable, ...]:
     """What to record, in one order, or ValueError."""
-    names = (record,) if isinstance(record, str) else tuple(record)
+    names = tuple(record) if isinstance(record, (tuple, list, set, frozenset)) else (record,)
     for each in names:
         as_choice("record", each, get_args(Recordable))
     as_choice("by", by, get_args(By))
@@ -153,8 +159,7 @@ def read_unknown(probes: Any, unknown: Any) -> tuple[Any, Any]:
         return probes, unknown
     if isinstance(probes, PackedStates):
         raise ValueError(f"unknown is {shown(unknown)}; packed probes hold +1 and -1 alone, give a mask")
-    require_unmasked("probes", probes)
-    array = probes if hasattr(probes, "dtype") else np.asarray(probes)
+    array = as_array("probes", probes)
     if array.dtype.kind not in "iuf":
         raise ValueError(
             f"unknown is {shown(unknown)}, a number; probes of dtype {array.dtype} hold no numbers"

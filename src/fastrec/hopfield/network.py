@@ -26,11 +26,11 @@ from ..validation import (
     move_checked,
     number,
     require_memory,
-    require_unmasked,
     writable,
 )
 from .arguments import (
     RuleName,
+    as_array,
     read_numbers,
     read_record,
     read_setting,
@@ -1037,9 +1037,7 @@ class HopfieldNetwork:
 
     def _read_mask(self, name: str, mask: Any, shape: tuple[int, ...], states: Any, backend: str) -> Any:
         """A mask of units, (n,) or of the shape of the probes, as words like those of states (k, b, w)."""
-        require_unmasked(name, mask)
-        flat = self._flat(mask)
-        array = flat if hasattr(flat, "dtype") else np.asarray(flat)
+        array = self._flat(as_array(name, mask))
         if array.dtype.kind != "b" or array.shape[-1:] != (self._n,) or not array.size:
             raise ValueError(
                 f"{name} has shape {array.shape}, dtype {array.dtype}; it must be bool, ({self._n},) or "
