@@ -101,7 +101,6 @@ class TestStates:
             np.array([1j, 1, 1]),
             np.array(1),
             np.empty((0, 7)),
-            np.ones((2, 2, 3)),
             np.ones(2),
         ],
     )
@@ -303,7 +302,7 @@ class TestNetwork:
                 assert (
                     backend_of(network._stored.buffer)
                     == backend_of(network._stored.unit_words)
-                    == backend_of(network._stored.weights)
+                    == backend_of(network._stored.learnt.weights)
                 )
                 assert on_device(network._stored.buffer) == (name == gpu)
                 assert np.array_equal(network.patterns, x[..., : 4 * turn + 4, :])

@@ -105,7 +105,7 @@ def capacity(
         Most memories that are stored; a trial that reaches it is marked as censored.  By default the load
         that a trial passes with a probability below 1e-9 (`theory.capacity_bound`).  Of networks that are not
         scanned (see Notes) it is n; 2 n + 5 sqrt(n) for the rule "perceptron", where Cover and Gardner have
-        2 n; n / (2 a |ln a|), the capacity by Tsodyks and Feigel'man for a small activity a, for the rule
+        2 n; n / (2 a ln(1/a)), the capacity by Tsodyks and Feigel'man for a small activity a, for the rule
         "covariance" (a is 1 less the activity if that is smaller); and no more than the patterns given.
     rule : {"hebb", "storkey", "projection", "perceptron", "covariance"}
         How memories are learnt, as of `HopfieldNetwork`.  A load at which the rule cannot learn all of them
