@@ -158,20 +158,35 @@ def learns(x: np.ndarray, i: int) -> bool:
     return bool(found.status == 0)
 
 
-def learnt_units(x: np.ndarray, most: int) -> np.ndarray:
-    """Units that the perceptron rule teaches all patterns within so many passes."""
+def taught(
+    x: np.ndarray, most: int, margin: float = 0.0, backend: str = "cpu"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Strengths (n, p), passes and stabilities (n,) by the kernel of the perceptron rule."""
     p, n = x.shape
-    module = fastrec.backend.kernels("hopfield", "cpu")
+    module = fastrec.backend.kernels("hopfield", backend)
     packed, units = np.zeros((1, p, words(n)), np.uint64), np.zeros((1, n, words(p)), np.uint64)
     module.pack(np.ascontiguousarray(x), packed[0])
     module.transpose(packed, units)
-    gram = x.astype(np.int32) @ x.T
+    gram = (x.astype(np.int32) @ x.T)[None].copy()
     strengths, passes = np.zeros((1, n, p), np.int32), np.zeros((1, n), np.int32)
-    nothing = np.zeros((1, n), np.int64)
-    module.perceptron(
-        units, gram[None].copy(), nothing, 0.0, False, most, strengths, passes, np.zeros((1, n))
-    )
-    return passes[0] > 0
+    nothing, stability = np.zeros((1, n), np.int64), np.zeros((1, n))
+    module.perceptron(units, gram, nothing, margin, False, most, strengths, passes, stability)
+    return strengths[0], passes[0], stability[0]
+
+
+def learnt_units(x: np.ndarray, most: int) -> np.ndarray:
+    """Units that the perceptron rule teaches all patterns within so many passes."""
+    return taught(x, most)[1] > 0
+
+
+@pytest.mark.parametrize("name", ["reference", "cpu"])
+def test_stabilities_are_those_of_the_couplings(name: str) -> None:
+    x = spins(0, 12, 31)
+    strengths, passes, stability = taught(x, 50, 0.7, name)
+    w = (strengths * x.T) @ x.astype(int) * ~np.eye(31, dtype=bool)
+    found = (x * (x @ w.T)).min(axis=0) / np.sqrt((w**2).sum(axis=1))
+    assert np.allclose(stability, found, rtol=1e-14)
+    assert (passes > 0).all() and (stability > 0.7).all()
 
 
 @pytest.mark.parametrize("load", [1.2, 1.6, 2.0, 2.4])
