@@ -95,6 +95,15 @@ def require_unmasked(name: str, value: Any) -> None:
         raise ValueError(f"{name} has {masked} masked entries; give them values, as {name}.filled(1) does")
 
 
+def as_array(name: str, value: Any) -> Any:
+    """`value` as an array of NumPy, or as it is on the device; ValueError if it has masked entries."""
+    require_unmasked(name, value)
+    try:
+        return value if on_device(value) else np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is not an array: {error}") from None
+
+
 def is_frozen(array: Any) -> bool:
     """Whether no array writes to the memory of a NumPy array; CuPy arrays can always be written to."""
     while isinstance(array, np.ndarray):

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import move, on_device
+from ..backend import move
 from ..messages import shown
-from ..validation import as_bool, as_choice, as_int, number, require_unmasked
+from ..validation import as_array, as_bool, as_choice, as_int, number
 from .dynamics import By, Recordable
 from .recall import Update
 from .rules import RULES, Rule
@@ -80,15 +80,6 @@ def read_thresholds(thresholds: Any, n: int, whole: bool) -> NDArray[np.float64]
             "and so must thresholds be"
         )
     return np.broadcast_to(array.astype(np.float64), n).copy()
-
-
-def as_array(name: str, value: Any) -> Any:
-    """`value` as an array of NumPy, or as it is on the device; ValueError if it has masked entries."""
-    require_unmasked(name, value)
-    try:
-        return value if on_device(value) else np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} is not an array: {error}") from None
 
 
 def read_numbers(name: str, value: Any) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from ..streams import stream_key
 from ..validation import as_bool, as_choice, as_int, number
 from .arguments import RuleName, read_numbers, read_setting
 from .rules import HEBB, RULES
-from .states import PackedStates, States, check_states, draw_patterns, pack_states, read_activity
+from .states import PackedStates, States, check_states, draw_patterns, draws_below, pack_states
 
 RANDOM, OWN = "random", "default"  # patterns that are drawn here, thresholds that are those of the rule
 ARRAY = "sha256:"  # before the hash that is the name of an array
@@ -107,7 +107,7 @@ class EnsembleDefinition:
     def memories(self, given: Given, seed: int, n: int, trial: int, p: int, backend: str) -> Any:
         """The first p patterns of a trial, packed (p, w); random ones are of that network of the seed."""
         if self.patterns == RANDOM:
-            below = read_activity(self.activity or None)
+            below = draws_below(self.activity or None)
             return draw_patterns(stream_key(seed, n), trial, 1, p, n, backend, below)[0]
         return pack_states(given.draw(seed, n, trial, p), backend)
 

@@ -19,6 +19,7 @@ from ..kernels import words
 from ..messages import shown
 from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import (
+    as_array,
     as_bool,
     as_choice,
     as_int,
@@ -30,7 +31,6 @@ from ..validation import (
 )
 from .arguments import (
     RuleName,
-    as_array,
     read_numbers,
     read_record,
     read_setting,

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import array_module, backend_of, kernels, move, on_device, resolve
+from ..backend import array_module, backend_of, kernels, move, resolve
 from ..display import Displayed, span
 from ..messages import shown
 from ..streams import Seed, read_seed, stream_key
-from ..validation import as_int, available_memory, require_memory, require_unmasked
+from ..validation import as_array, as_int, available_memory, require_memory
 from .states import MAX_UNITS
 
 if TYPE_CHECKING:
@@ -115,11 +115,7 @@ def read_orders(order: Any, n: int, backend: str) -> Any:
         raise ValueError(
             f'order is {shown(order)}; it must be "random", "sequential" or integers (sweeps, n)'
         )
-    require_unmasked("order", order)
-    try:
-        array = order if on_device(order) else np.asarray(order)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"order is not an array: {error}") from None
+    array = as_array("order", order)
     if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != n or not len(array):
         raise ValueError(
             f"order has shape {array.shape}, dtype {array.dtype}; it must be integers (sweeps, {n})"

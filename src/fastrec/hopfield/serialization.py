@@ -12,14 +12,13 @@ from ..archives import open_archive, read_arrays, read_text, sizes_of, write_arc
 from ..files import require_suffix
 from ..kernels import words
 from ..validation import as_bool, as_int, number
-from .arguments import RuleName, read_setting, read_shape, read_thresholds, read_weights
+from .arguments import READERS, RuleName, read_setting, read_shape, read_thresholds, read_weights
 from .rules.given import GIVEN
 from .rules.rule import Learnt, Rule
 from .states import MAX_UNITS, Coding, read_coding
 from .stored import Setting, StoredPatterns, complete
 
 TEXT = "fastrec_hopfield"  # the array that holds the text
-OPTIONS = ("activity", "margin", "max_passes")
 
 
 @dataclass
@@ -110,7 +109,7 @@ def load(path: str | os.PathLike[str]) -> tuple[StoredPatterns, Coding, tuple[in
 
 def read_description(text: Description, thresholds: Any) -> Setting:
     """The setting that a file describes."""
-    options = dict.fromkeys(OPTIONS) | text.options
+    options = dict.fromkeys(READERS) | text.options
     self_coupling = as_bool("self_coupling", text.self_coupling)
     if text.rule == GIVEN.name:
         return Setting(text.n, GIVEN, self_coupling, {}, read_thresholds(thresholds, text.n, False))

@@ -276,7 +276,7 @@ def random_patterns(
     require_memory("random_patterns", packed_bytes, backend=name)
     if not packed:
         require_memory("random_patterns", k * p * n + packed_bytes)
-    array = draw_patterns(key, 0, k, p, n, name, read_activity(activity))
+    array = draw_patterns(key, 0, k, p, n, name, draws_below(activity))
     if networks is None:
         array = array[0]
     return PackedStates._of(array, n) if packed else to_coding(unpack_states(array, n, name, "cpu"), coding)
@@ -470,12 +470,10 @@ def draw_patterns(
 ) -> Any:
     """Packed random patterns (k, p, w) of the networks first..first+k-1, where the backend computes.
 
-    below: units are +1 where a draw is below it, see `read_activity`.
+    below: units are +1 where a draw is below it, see `draws_below`.
     """
-    packed, module = (
-        array_module(backend).empty((k, p, words(n)), dtype=np.uint64),
-        kernels("hopfield", backend),
-    )
+    packed = array_module(backend).empty((k, p, words(n)), dtype=np.uint64)
+    module = kernels("hopfield", backend)
     if below is None:
         module.random_patterns(key, first, n, packed)
     else:
@@ -483,7 +481,7 @@ def draw_patterns(
     return packed
 
 
-def read_activity(activity: Any) -> np.uint64 | None:
+def draws_below(activity: Any) -> np.uint64 | None:
     """What 64-bit draws of active units are below, of the argument `activity`; None as it is."""
     if activity is None:
         return None
