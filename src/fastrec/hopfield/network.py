@@ -521,14 +521,14 @@ class HopfieldNetwork:
                 raise ValueError(f"{which} is not stored, or not as often as it is to be forgotten")
             p = stored.p - q
             require_memory("forget", 8 * k * p * w)
-            counts = stored.counts
-            if stored.memory_weights is not None:
+            weights = stored.memory_weights
+            if weights is not None:
                 if (dropped != dropped[0]).any():
                     raise ValueError(
                         "networks would keep patterns of different weights; forget the same of each"
                     )
-                counts = counts[~dropped[0]]
-            left = stored.replaced(move(rows[~dropped].reshape(k, p, w), name), counts[:p], shape[:-2])
+                weights = weights[~dropped[0]]
+            left = stored.replaced(move(rows[~dropped].reshape(k, p, w), name), p, shape[:-2], weights)
             self._stored = self._able(left, name) if p else left
 
     @property

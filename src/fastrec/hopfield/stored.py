@@ -139,11 +139,12 @@ class StoredPatterns:
         return np.ones(self.p, dtype=np.int64) if self.memory_weights is None else self.memory_weights
 
     def replaced(
-        self, buffer: Any, counts: NDArray[np.int64], lead: tuple[int, ...] | None
+        self, buffer: Any, p: int, lead: tuple[int, ...] | None, memory_weights: NDArray[np.int64] | None
     ) -> StoredPatterns:
-        """Other patterns of the same network, of such weights."""
-        memory_weights = None if (counts == 1).all() else counts
-        return StoredPatterns(self.setting, buffer, len(counts), lead, memory_weights)
+        """Other patterns of the same network."""
+        if memory_weights is not None and (memory_weights == 1).all():
+            memory_weights = None
+        return StoredPatterns(self.setting, buffer, p, lead, memory_weights)
 
     def extended(
         self, packed: Any, counts: NDArray[np.int64], lead: tuple[int, ...], backend: str
@@ -154,15 +155,17 @@ class StoredPatterns:
         same patterns at once.
         """
         k, q, w = packed.shape
-        p, counts = self.p + q, np.concatenate([self.counts, counts])
-        total = sum(map(abs, counts.tolist())) if self.rule.weighted else p
+        p, total, weights = self.p + q, self.p + q, None
+        if self.memory_weights is not None or (counts != 1).any():
+            weights = np.concatenate([self.counts, counts])
+            total = int(abs(weights).sum())
         if self.rule.bound(self.setting, total) * self.n**2 >= 2**63 or p >= 2**31:
             what = f"p = {p}" if total == p else f"weights of {total} in all"
             raise ValueError(
                 f"patterns would make {what} of n = {self.n}: p n^2 must stay below 2^63, p below 2^31"
             )
         if not self.p:
-            return self.replaced(packed, counts, lead)
+            return self.replaced(packed, p, lead, weights)
         buffer = self.buffer
         if p > buffer.shape[1]:  # by half at a time: storing one by one stays linear
             capacity = max(p, self.p + self.p // 2)
@@ -170,7 +173,7 @@ class StoredPatterns:
             buffer = array_module(backend).empty((k, capacity, w), dtype=np.uint64)
             buffer[:, : self.p] = self.buffer[:, : self.p]
         buffer[:, self.p : p] = packed
-        return self.replaced(buffer, counts, lead)
+        return self.replaced(buffer, p, lead, weights)
 
     def is_on(self, backend: str) -> bool:
         """Whether the patterns are where a backend computes."""
@@ -180,7 +183,7 @@ class StoredPatterns:
     def moved(self, backend: str) -> StoredPatterns:
         """The same patterns where a backend computes, with couplings that do not follow quickly from them."""
         buffer = move_checked("the stored patterns", self.buffer, backend)
-        moved = self.replaced(buffer, self.counts, self.lead)
+        moved = self.replaced(buffer, self.p, self.lead, self.memory_weights)
         if self.learnt is not None and not self.rule.pattern_space:
             moved.learnt = self.learnt.moved(backend)
         return moved
