@@ -26,12 +26,13 @@ DERIVE    0              0             a key for another purpose (block, network
 SAMPLE    row            0             two 64-bit draws, each for a token
 DROPOUT   row t + step   layer         eight 16-bit draws, each for a unit, low bits first
 BIASED    pattern        0             two 64-bit draws, each for a unit of a biased pattern
+GLAUBER   sweep          network       two 64-bit draws, each for an update; the row takes the network's place
 ========= ============== ============= ====================================================
 """
 
 from __future__ import annotations
 
-PATTERN, CORRUPT, ORDER, DERIVE, SAMPLE, DROPOUT, BIASED = 1, 2, 3, 4, 5, 6, 7
+PATTERN, CORRUPT, ORDER, DERIVE, SAMPLE, DROPOUT, BIASED, GLAUBER = 1, 2, 3, 4, 5, 6, 7, 8
 TANH, RELU, LOGISTIC = 0, 1, 2
 ACTIVATIONS = ("tanh", "relu", "logistic")
 

@@ -43,12 +43,18 @@ def philox(key, counters, words):
 @jit
 def fill(key, row, network, tag, draws):
     """Fill draws (count,) uint64 with the first draws of a stream; tag = stream | step << 8."""
-    count = len(draws)
+    fill_from(key, 0, row, network, tag, draws)
+
+
+@jit
+def fill_from(key, begin, row, network, tag, draws):
+    """Fill draws (count,) uint64 with those of a stream from number `begin` on, which is even."""
+    count, before = len(draws), begin // 2
     whole = count // 16 * 16
     for at in range(0, whole, 16):
-        philox_blocks(key, at // 2, row, network, tag, draws, at)
+        philox_blocks(key, before + at // 2, row, network, tag, draws, at)
     for i in range(whole, count, 2):
-        first, second = block(key, i // 2, row, network, tag)
+        first, second = block(key, before + i // 2, row, network, tag)
         draws[i] = first
         if i + 1 < count:
             draws[i + 1] = second

@@ -11,6 +11,7 @@ import numpy as np
 
 from .arrays import copy, empty, fill, sum_first
 from .fields import row_overlaps, sum_squares, turn, turn_four, unit_field, weight_fields
+from .heat_bath import draw_updates, flips_over
 from .jit import jit
 from .packing import bit, pack_row, unpack_row
 from .parallel import parallel, tasks
@@ -220,6 +221,26 @@ def begin_rows(weights, thresholds, states, fields):
             fields[row, i] -= thresholds[i]
 
 
+@jit
+def begin_block(weights, thresholds, first, states, s, fields, flips, forms, trail):
+    """Fill s and fields (rows, n) for the rows from number `first` on, and record them."""
+    b, last = states.shape[1], first + len(s)
+    for index in range(first, last):
+        unpack_row(states[index // b, index % b], s, index - first)
+        flips[index // b, index % b] = 0
+    begin = first
+    while begin < last:  # the rows of a network
+        network, end = begin // b, min(last, (begin // b + 1) * b)
+        own = fields[begin - first : end - first]
+        begin_rows(
+            weights[network], thresholds[network], states[network, begin % b : begin % b + len(own)], own
+        )
+        begin = end
+    for index in range(first, last):
+        network, row, r = index // b, index % b, index - first
+        record(fields[r], thresholds[network], s, r, 0, forms[network, row], trail[network, row])
+
+
 def recall_async_weights(
     key,
     order,
@@ -263,17 +284,20 @@ def is_held(clamped, network, row, unit):
 
 
 @jit
-def sweep_rows(chosen, columns, clamped, first, active, s, fields, sweep, flips, flipped, turns):
+def sweep_rows(chosen, columns, clamped, first, active, s, fields, sweep, flips, flipped, turns, heat):
     """A sweep of the active rows, in the order `chosen`, one row after the other.
 
     s and fields (rows, n) hold the rows from number `first` on; flipped counts the flips of active ones.
+    heat: None at temperature 0, else what `heat_bath.draw_updates` and `flips_over` take.
     """
     b = flips.shape[1]
     for a in range(len(active)):
         network, row, r = active[a] // b, active[a] % b, active[a] - first
         s_row, field = s[r], fields[r]
-        for i in chosen:
-            if field[i] * s_row[i] < 0 and not is_held(clamped, network, row, i):
+        draw_updates(network, row, 0, len(chosen), heat)
+        for place in range(len(chosen)):
+            i = chosen[place]
+            if flips_over(field[i], s_row[i], place, heat) and not is_held(clamped, network, row, i):
                 s_row[i] = -s_row[i]
                 turn(columns[network, i], s_row[i], field)
                 note(sweep, i, flips[network, row] + flipped[a], turns[network, row])
@@ -281,7 +305,7 @@ def sweep_rows(chosen, columns, clamped, first, active, s, fields, sweep, flips,
 
 
 @jit
-def sweep_blocks(chosen, columns, clamped, first, active, s, fields, sweep, flips, flipped, turns):
+def sweep_blocks(chosen, columns, clamped, first, active, s, fields, sweep, flips, flipped, turns, heat):
     """`sweep_rows` in blocks of units where many flip: the exact order, with fewer bytes moved.
 
     Inside a block fields follow from the couplings of its units among themselves; all others are changed
@@ -303,8 +327,9 @@ def sweep_blocks(chosen, columns, clamped, first, active, s, fields, sweep, flip
                 drawn = network
             for i in range(len(block)):
                 local[i], states[i] = fields[r, block[i]], s[r, block[i]]
+            draw_updates(network, row, begin, len(block), heat)
             for i in range(len(block)):
-                if local[i] * states[i] < 0 and not is_held(clamped, network, row, block[i]):
+                if flips_over(local[i], states[i], i, heat) and not is_held(clamped, network, row, block[i]):
                     states[i] = -states[i]
                     s[r, block[i]] = states[i]
                     turn(tile[i], states[i], local)
@@ -360,33 +385,22 @@ def recall_rows_weights(
     chosen = empty((n,), np.int32)
     active = empty((last - first,), np.int64)
     flipped = empty((last - first,), np.int64)
+    begin_block(weights, thresholds, first, states, s, fields, flips, forms, trail)
     for index in range(first, last):
-        unpack_row(states[index // b, index % b], s, index - first)
         converged[index // b, index % b] = False
-        sweeps[index // b, index % b] = flips[index // b, index % b] = 0
+        sweeps[index // b, index % b] = 0
         active[index - first] = index
-    begin = first
-    while begin < last:  # the rows of a network
-        network, end = begin // b, min(last, (begin // b + 1) * b)
-        own = fields[begin - first : end - first]
-        begin_rows(
-            weights[network], thresholds[network], states[network, begin % b : begin % b + len(own)], own
-        )
-        begin = end
-    for index in range(first, last):
-        network, row, r = index // b, index % b, index - first
-        record(fields[r], thresholds[network], s, r, 0, forms[network, row], trail[network, row])
     left, sweep, turned = last - first, 0, (last - first) * n
     while left and sweep < max_sweeps:
         sweep_order(key, order, first_sweep + sweep, chosen)
         fill(flipped, 0, 0)
         if 2 * turned > n:
             sweep_blocks(
-                chosen, columns, clamped, first, active[:left], s, fields, sweep, flips, flipped, turns
+                chosen, columns, clamped, first, active[:left], s, fields, sweep, flips, flipped, turns, None
             )
         else:
             sweep_rows(
-                chosen, columns, clamped, first, active[:left], s, fields, sweep, flips, flipped, turns
+                chosen, columns, clamped, first, active[:left], s, fields, sweep, flips, flipped, turns, None
             )
         turned = sum_first(flipped, left)
         sweep += 1
