@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..backend import array_module, kernels, move
+from ..backend import array_module, backend_of, kernels, move
 from ..streams import stream_key
 from ..validation import SMALL, require_memory
 from .recall import Update
 from .stored import StoredPatterns
+from .temperature import chances, heat_levels
+
+BREATH = 2e9  # nanoseconds of work of one core, about, after which a Ctrl-C is heard
+LEAST_SWEEPS = 128  # in a call of a kernel, beside which the fields of its beginning cost little
 
 Recordable = Literal["energy", "overlap", "states"]
 """What recall can keep of its course."""
@@ -26,7 +30,8 @@ class Outcome(NamedTuple):
 
     stopped: the period, or for async updates whether the row converged.  trail (k, b, r, w): the states at
     the start and after each sweep, or after each flip of turns (k, b, r - 1, 2); forms (k, b, r): s'W s
-    - 2 thresholds's of them.  Past the end of a row they hold anything.
+    - 2 thresholds's of them.  Past the end of a row they hold anything.  totals (k, b, n) and form_totals
+    (k, b): sums of the states and forms of the last sweeps, to be averaged.
     """
 
     states: Any
@@ -36,11 +41,17 @@ class Outcome(NamedTuple):
     forms: Any = None
     trail: Any = None
     turns: Any = None
+    totals: Any = None
+    form_totals: Any = None
 
 
 @dataclass(frozen=True)
 class Dynamics:
-    """The dynamics of a network on a backend; orders (r, n) and first_sweep are of async updates."""
+    """The dynamics of a network on a backend; orders (r, n) are of async updates.
+
+    temperatures (sweeps,): those of the sweeps up to the last one above 0; averaged: how many sweeps, the
+    last ones, to average over.
+    """
 
     stored: StoredPatterns
     backend: str
@@ -50,11 +61,24 @@ class Dynamics:
     max_sweeps: int
     from_weights: bool
     clamped: Any = None
+    temperatures: Any = ()
+    averaged: int = 0
 
     def run(
         self, states: Any, seed: int, limit: int, forms: int = 0, trail: int = 0, turns: int = 0
     ) -> Outcome:
         """At most `limit` sweeps from states (k, b, w), with room for so many forms, states and turns."""
+        if not len(self.temperatures):
+            return self.run_at_zero(states, seed, limit, forms, trail, turns)
+        done, hot = self.run_at_temperatures(states, seed, forms, trail, turns), len(self.temperatures)
+        if hot == limit:
+            return done
+        dynamics = replace(self, first_sweep=self.first_sweep + hot, temperatures=())
+        room = (max(0, forms - hot), max(0, trail - hot), turns)
+        return after(done, hot, dynamics.run(done.states, seed, limit - hot, *room))
+
+    def run_at_zero(self, states: Any, seed: int, limit: int, forms: int, trail: int, turns: int) -> Outcome:
+        """`run` at temperature 0."""
         xp, stored, (k, b, w) = array_module(self.backend), self.stored, states.shape
         sync = self.update == "sync"
         final, stopped = states.copy(), xp.empty((k, b), dtype=np.int32 if sync else bool)
@@ -62,9 +86,7 @@ class Dynamics:
         head = () if sync else (stream_key(seed, stored.n), self.orders, self.first_sweep)
         results: tuple[Any, ...] = (final, stopped, sweeps, flips, xp.empty((k, b, forms), dtype=np.int64))
         if self.from_weights:
-            given = stored.couplings('representation="weights"', self.backend)
-            clamped = xp.empty((k, b, 0), dtype=np.uint64) if self.clamped is None else self.clamped
-            inputs: tuple[Any, ...] = (given.weights, given.columns, given.thresholds, clamped)
+            inputs: tuple[Any, ...] = self.weights(k, b)
             results += (xp.empty((k, b, trail, w), dtype=np.uint64),)
             results += () if sync else (xp.empty((k, b, turns, 2), dtype=np.int32),)
         else:
@@ -72,6 +94,42 @@ class Dynamics:
         kernel = f"recall_{self.update}{'_weights' * self.from_weights}"
         getattr(kernels("hopfield", self.backend), kernel)(*head, *inputs, limit, *results)
         return Outcome(*results)
+
+    def weights(self, k: int, b: int) -> tuple[Any, ...]:
+        """Couplings, thresholds and clamped units of rows (k, b), as the kernels take them."""
+        given = self.stored.couplings('representation="weights"', self.backend)
+        nobody = array_module(self.backend).empty((k, b, 0), dtype=np.uint64)
+        clamped = nobody if self.clamped is None else self.clamped
+        return given.weights, given.columns, given.thresholds, clamped
+
+    def run_at_temperatures(self, states: Any, seed: int, forms: int, trail: int, turns: int) -> Outcome:
+        """The sweeps at temperatures, so many in a call of the kernel that Ctrl-C is heard between calls."""
+        xp, stored, (k, b, w) = array_module(self.backend), self.stored, states.shape
+        n, sweeps, sync = stored.n, len(self.temperatures), self.update == "sync"
+        final, stopped = states.copy(), xp.zeros((k, b), dtype=np.int32 if sync else bool)
+        flips, form_totals = xp.zeros((2, k, b), dtype=np.int64)
+        totals = xp.zeros((k, b, n * (self.averaged > 0)), dtype=np.int32)
+        all_forms, all_turns = xp.empty((k, b, forms), np.int64), xp.empty((k, b, turns, 2), np.int32)
+        all_trail = xp.empty((k, b, trail, w), dtype=np.uint64)
+        given, table = self.weights(k, b), xp.asarray(chances())
+        scale = stored.couplings("temperature", self.backend).scale
+        step = sweeps if turns else max(LEAST_SWEEPS, int(BREATH / (k * b * n * (10 + n / 400))))
+        for begin in range(0, sweeps, step):
+            end = min(begin + step, sweeps)
+            levels = xp.asarray(heat_levels(self.temperatures[begin:end], n, scale))
+            count = min(max(0, end - (sweeps - self.averaged)), end - begin)
+            sums = [xp.empty_like(array) for array in (flips, totals, form_totals)]
+            recorded = [xp.empty((k, b, (end - begin + 1) * (forms > 0)), dtype=np.int64)]
+            recorded += [xp.empty((k, b, (end - begin + 1) * (trail > 0), w), dtype=np.uint64)]
+            head = (stream_key(seed, n), *(() if sync else (self.orders,)), self.first_sweep + begin)
+            results = (final, sums[0], *recorded, *(() if sync else (all_turns,)), *sums[1:])
+            kernel = getattr(kernels("hopfield", self.backend), f"glauber_{self.update}")
+            kernel(*head, *given, levels, table, count, *results)
+            for total, part in zip((flips, totals, form_totals), sums, strict=True):
+                total += part
+            all_forms[:, :, begin : end + 1], all_trail[:, :, begin : end + 1] = recorded
+        swept = xp.full((k, b), sweeps, dtype=np.int32)
+        return Outcome(final, stopped, swept, flips, all_forms, all_trail, all_turns, totals, form_totals)
 
     def run_recorded(self, states: Any, seed: int, record: Sequence[Recordable], by: By) -> Outcome:
         """`run` with room for all that happens, which a first run counts where it could be much."""
@@ -92,6 +150,21 @@ class Dynamics:
             forms = self.stored.forms("record", self.backend, trail.reshape(k, -1, w)) if energy else None
             return done._replace(trail=trail, forms=None if forms is None else forms.reshape(k, b, -1))
         return self.run(states, seed, limit, (limit + 1) * energy, (limit + 1) * (not only_energies))
+
+
+def after(first: Outcome, sweeps: int, then: Outcome) -> Outcome:
+    """A run of so many sweeps and the one that goes on from it, as one."""
+    xp, turns = array_module(backend_of(first.states)), first.turns.shape[2]
+    joined = (xp.concatenate([first[i][:, :, : sweeps + 1], then[i][:, :, 1:]], axis=2) for i in (4, 5))
+    forms, trail = joined
+    both = first.turns
+    if turns:
+        late = xp.arange(turns) - first.flips[..., None]
+        later = xp.take_along_axis(then.turns, xp.maximum(late, 0)[..., None], axis=2)
+        later += xp.asarray([sweeps, 0], dtype=np.int32)
+        both = xp.where((late >= 0)[..., None], later, first.turns)
+    sums = (first.sweeps + then.sweeps, first.flips + then.flips)
+    return Outcome(then.states, then.stopped, *sums, forms, trail, both)
 
 
 def after_turns(states: Any, turns: Any) -> Any:

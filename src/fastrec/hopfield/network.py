@@ -42,7 +42,7 @@ from .arguments import (
 from .dynamics import By, Dynamics, Outcome, Recordable, up_to_the_end
 from .identification import Identification, identify_states
 from .matching import match_rows
-from .recall import RecallResult, Update, choose_representation, read_orders
+from .recall import Averages, RecallResult, Update, choose_representation, read_orders
 from .rules import RULES, Learnt
 from .rules.given import GIVEN, fixed_point
 from .serialization import load, save
@@ -60,6 +60,7 @@ from .states import (
     with_networks,
 )
 from .stored import Couplings, Setting, StoredPatterns, complete
+from .temperature import MOST_AVERAGED, read_temperature, require_hot
 
 __getattr__ = names_from_new_places(__name__)
 
@@ -594,10 +595,12 @@ class HopfieldNetwork:
         probes: States,
         update: Update = "async",
         order: Literal["random", "sequential"] | ArrayLike = "random",
-        max_sweeps: int = 100,
+        max_sweeps: int | None = None,
         seed: Seed = None,
         record_energy: bool = False,
         *,
+        temperature: float | ArrayLike = 0,
+        average: int | None = None,
         first_sweep: int = 0,
         repeats: int | None = None,
         record: Recordable | Sequence[Recordable] = (),
@@ -607,7 +610,9 @@ class HopfieldNetwork:
     ) -> RecallResult:
         """Run the dynamics from probes until it stops.
 
-        A unit takes the sign of its local field less its threshold, and keeps its state where that is 0.
+        A unit takes the sign of its local field less its threshold, and keeps its state where that is 0.  At
+        a temperature T above 0 it becomes +1 with probability 1 / (1 + exp(-2 h / T)), where h is the field
+        less the threshold divided by `scale` and n: Glauber's dynamics, for the energy of `energy`.
 
         Parameters
         ----------
@@ -624,19 +629,29 @@ class HopfieldNetwork:
             all rows and networks, so that a row does not depend on those beside it.  "sequential" is
             0, ..., n - 1.  An array holds a permutation for each sweep, like those of `random_orders`, and
             limits max_sweeps to their number.
-        max_sweeps : int, default 100
-            Largest number of sweeps, 1 to 2^31 - 1.
+        max_sweeps : int, optional
+            Largest number of sweeps, 1 to 2^31 - 1; by default 100, or as many as there are temperatures.
         seed : int, numpy.random.Generator or None, default None
-            Seed of the random orders: 0 to 2^64 - 1, a generator to draw it from, or None for a fresh one.
+            Seed of the random orders and of the draws at a temperature: 0 to 2^64 - 1, a generator to draw it
+            from, or None for a fresh one.
         record_energy : bool, default False
             Return the energies before the first and after each sweep too.  Where those of max_sweeps would
             take more than 64 MiB, the rows are recalled twice: first to count the sweeps.
+        temperature : float or array_like of float, shape (sweeps,), default 0
+            At 0 the dynamics is deterministic.  Above 0 each row draws for itself, goes on for max_sweeps
+            sweeps and never counts as converged.  An array holds a temperature for each sweep: annealing,
+            which stops as usual once no temperature above 0 is left.  In units of the energy, so that 1 is
+            the temperature above which a network of few patterns remembers nothing.  Needs the couplings in
+            memory.
+        average : int, optional
+            Average over so many sweeps, the last ones, at temperatures that do not end with 0.
         first_sweep : int, default 0
-            Number of the first sweep, 0 to 2^31 - 1, at which the random orders, or the rows of an array of
-            them, begin.  So a recall goes on: the states after 2 sweeps are those after one sweep, recalled
-            for one more with the same seed and ``first_sweep=1``.
+            Number of the first sweep, 0 to 2^31 - 1, at which the random orders, the draws, or the rows of an
+            array of orders, begin.  So a recall goes on: the states after 2 sweeps are those after one sweep,
+            recalled for one more with the same seed and ``first_sweep=1``.
         repeats : int, optional
-            Recall each probe in so many independent random orders.  The result then has a leading axis of
+            Recall each probe in so many independent random orders, or at a temperature with so many
+            independent draws.  The result then has a leading axis of
             this length, of which element r is that of ``seed + r`` (mod 2^64).
         record : str or sequence of str, default ()
             What to keep of the course: "energy", "overlap" (with every stored pattern) and "states".
@@ -665,6 +680,7 @@ class HopfieldNetwork:
         ----------
         J. Bruck, On the convergence properties of the Hopfield model, Proc. IEEE 78, 1579 (1990).
         R. P. Brent, An improved Monte Carlo factorization algorithm, BIT 20, 176 (1980).
+        R. J. Glauber, Time-dependent statistics of the Ising model, J. Math. Phys. 4, 294 (1963).
 
         Examples
         --------
@@ -682,23 +698,33 @@ class HopfieldNetwork:
         xp = array_module(name)
         as_choice("update", update, get_args(Update))
         as_bool("record_energy", record_energy)
-        max_sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
+        temperatures, max_sweeps = read_temperature(temperature, max_sweeps)
         first_sweep = as_int("first_sweep", first_sweep, 0, 2**31 - 1)
         orders = read_orders(order, self._n, name)
-        random = update == "async" and isinstance(order, str) and order == "random"
+        hot = np.flatnonzero(temperatures)
+        random = hot.size > 0 or (update == "async" and isinstance(order, str) and order == "random")
         if update == "sync" and not (isinstance(order, str) and order == "random"):
             raise ValueError('order is of async updates; update="sync" changes all units at once')
-        if update == "sync" and first_sweep:
+        if update == "sync" and first_sweep and not hot.size:
             raise ValueError(f'first_sweep is {first_sweep}; update="sync" has no orders that begin there')
         if repeats is not None and not random:
             raise ValueError(
-                f"repeats is {shown(repeats)}; only random orders of async updates differ in each"
+                f"repeats is {shown(repeats)}; only random orders of async updates, or draws at a "
+                "temperature, differ in each"
             )
         times = 1 if repeats is None else as_int("repeats", repeats, 1, 2**31 - 1)
         if not isinstance(order, str):
             if first_sweep >= len(orders):
                 raise ValueError(f"first_sweep is {first_sweep}; order holds sweeps 0 to {len(orders) - 1}")
+            if 1 < len(temperatures) > len(orders) - first_sweep:
+                raise ValueError(
+                    f"temperature is a schedule of {len(temperatures)} sweeps; order holds "
+                    f"{len(orders) - first_sweep} from first_sweep on"
+                )
             max_sweeps = min(max_sweeps, len(orders) - first_sweep)
+        averaged = 0 if average is None else as_int("average", average, 1, min(max_sweeps, MOST_AVERAGED))
+        if averaged and not temperatures[-1]:
+            raise ValueError(f"average is {averaged}; it takes a temperature above 0 in the last sweep")
         record, seed = read_record(record, record_energy, by, update), read_seed(seed)
         probes, hidden = read_unknown(probes, unknown)
         states, shape = self._read("probes", probes, name, stored)
@@ -712,9 +738,16 @@ class HopfieldNetwork:
         stored = self._stored_on(name, stored)
         if mask is not None:
             states = self._guess(stored, name, states, mask)
-        needed = clamped is not None or (record != () and (record != ("energy",) or by != "sweep"))
+        if hot.size:
+            hot_sweeps = max_sweeps if len(temperatures) == 1 else min(max_sweeps, int(hot[-1]) + 1)
+            temperatures = np.broadcast_to(temperatures, max_sweeps)[:hot_sweeps]
+            require_hot(stored, name, averaged, states)
+        needed = (
+            hot.size > 0 or clamped is not None or (record != () and (record != ("energy",) or by != "sweep"))
+        )
         from_weights = needed or self._choose(stored, b, update, name) == "weights"
-        dynamics = Dynamics(stored, name, update, orders, first_sweep, max_sweeps, from_weights, clamped)
+        settings = (orders, first_sweep, max_sweeps, from_weights, clamped)
+        dynamics = Dynamics(stored, name, update, *settings, temperatures if hot.size else (), averaged)
         runs = [dynamics.run_recorded(states, seed + r & MAX_SEED, record, by) for r in range(times)]
         final, stopped, sweeps, flips = (
             runs[0][i] if times == 1 else xp.concatenate([found[i] for found in runs]) for i in range(4)
@@ -727,7 +760,10 @@ class HopfieldNetwork:
             found = self._shown(found, self._is_pictured(probes))
         period = stopped.astype(np.int32)
         drawn = seed if random else None
-        return RecallResult(found, stopped == 1, period, sweeps, flips, seed=drawn, **course)
+        averages = self._averages(stored, name, runs, averaged, lead, probes) if averaged else None
+        return RecallResult(
+            found, stopped == 1, period, sweeps, flips, seed=drawn, averages=averages, **course
+        )
 
     def _guess(self, stored: StoredPatterns, name: str, states: Any, mask: Any) -> Any:
         """States (k, b, w) whose units in the mask have the sign of the field of all others."""
@@ -789,6 +825,33 @@ class HopfieldNetwork:
             turns[past[..., 1:]] = -1
             course["turns"] = shown(turns)
         return course
+
+    def _averages(
+        self,
+        stored: StoredPatterns,
+        name: str,
+        runs: list[Outcome],
+        sweeps: int,
+        lead: tuple[int, ...],
+        probes: States,
+    ) -> Averages:
+        """Averages over so many sweeps from the sums of the runs."""
+        xp, where = array_module(name), backend_of(array_of(probes))
+        totals, forms = (xp.concatenate([run[i] for run in runs]) for i in (7, 8))
+        squares = (totals.astype(np.int64) ** 2).sum(axis=2) / (float(self._n) * float(sweeps) ** 2)
+        overlaps, means = None, totals / float(sweeps)
+        if stored.rule is not GIVEN:
+            k = stored.buffer.shape[0]
+            sums = stored.sums_with(name, totals.reshape(k, -1, self._n), sweeps)
+            overlaps = sums.reshape(*totals.shape[:2], stored.p) / (float(self._n) * sweeps)
+        if self._coding == "01":
+            means = (means + 1) / 2
+        energies = self._energies(forms, stored, name) / float(sweeps)
+        energies, squares, means = (in_shape(move(a, where), lead) for a in (energies, squares, means))
+        if self._is_pictured(probes):
+            means = means.reshape(*lead, *(self._shape or ()))
+        overlaps = None if overlaps is None else in_shape(move(overlaps, where), lead)
+        return Averages(sweeps, means, overlaps, energies, squares)
 
     def local_fields(self, states: States) -> Any:
         """Return the local fields h = W s of states s, from which thresholds are not taken off.

@@ -25,6 +25,53 @@ FEW_UNITS, FEW_ROWS = 2**14, 64  # of recall on the gpu: see `choose_representat
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Averages(Displayed):
+    """Averages over the last sweeps of a recall at a temperature, of each row.
+
+    Arrays have the shape of those of `RecallResult`, and further axes as named.
+
+    Attributes
+    ----------
+    sweeps : int
+        Sweeps after which the state was counted.
+    states : ndarray of float64
+        The average of each unit, along the last axis or axes, in the coding of the network.
+    overlaps : ndarray of float64 or None
+        The average overlaps with the p stored patterns, along the last axis; None of given couplings.
+    energy : ndarray of float64
+        The average energy.
+    edwards_anderson : ndarray of float64
+        The order parameter of Edwards and Anderson, the mean over the units of the squared average of each.
+        So many sweeps K of states that were independent would add (1 - q) / K to it.
+
+    Examples
+    --------
+    >>> import fastrec
+    >>> net = fastrec.HopfieldNetwork(500)
+    >>> net.store(patterns := fastrec.random_patterns(p=5, n=500, seed=1))
+    >>> result = net.recall(patterns, temperature=0.4, max_sweeps=200, average=100, seed=2)
+    >>> result.averages
+    Averages(sweeps=100, states=(5, 500), overlaps=(5, 5), energy=-244..-238, edwards_anderson=0.95..0.97)
+    """
+
+    sweeps: int
+    states: Any
+    overlaps: Any
+    energy: Any
+    edwards_anderson: Any
+
+    def _summary(self) -> dict[str, Any]:
+        energy, order = (np.atleast_1d(move(array, "cpu")) for array in (self.energy, self.edwards_anderson))
+        return {
+            "sweeps": self.sweeps,
+            "states": self.states.shape,
+            **({} if self.overlaps is None else {"overlaps": self.overlaps.shape}),
+            "energy": span([energy.min(), energy.max()]),
+            "edwards_anderson": span([order.min(), order.max()]),
+        }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class RecallResult(Displayed):
     """The result of `HopfieldNetwork.recall`.
 
@@ -50,7 +97,8 @@ class RecallResult(Displayed):
         With "energy" in ``record=`` the energy at the start and after each sweep, or flip with
         ``by="update"``, along the last axis; nan once a row has stopped.
     seed : int or None
-        The seed of the random orders, so that a recall can be repeated or go on; None where none was drawn.
+        The seed of the random orders, and of the draws at a temperature, so that a recall can be repeated or
+        go on; None where nothing was drawn.
     overlaps : ndarray of float64 or None
         With "overlap" the overlaps with the p stored patterns at the same times, along the last two axes.
     trajectory : ndarray of int8, PackedStates or None
@@ -59,6 +107,8 @@ class RecallResult(Displayed):
     turns : ndarray of int32 or None
         With ``by="update"`` the sweep, from 0 on, and the unit of each flip, along the last two axes; -1 once
         a row has stopped.
+    averages : Averages or None
+        With ``average=`` the averages over the last sweeps.
 
     Examples
     --------
@@ -80,6 +130,7 @@ class RecallResult(Displayed):
     overlaps: Any = None
     trajectory: Any = None
     turns: Any = None
+    averages: Averages | None = None
 
     def _summary(self) -> dict[str, Any]:
         period, sweeps, flips = (

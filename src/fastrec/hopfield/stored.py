@@ -258,6 +258,12 @@ class StoredPatterns:
         kernels("hopfield", backend).signed_sums(self.units(backend), values, max(1, largest), sums)
         return sums
 
+    def sums_with(self, backend: str, values: Any, largest: int) -> Any:
+        """sum_i v_i x_mu_i for values (k, rows, n) int32 from -largest to largest: int64 (k, rows, p)."""
+        sums = array_module(backend).empty((*values.shape[:2], self.p), dtype=np.int64)
+        kernels("hopfield", backend).signed_sums(self.packed(), values, largest, sums)
+        return sums
+
     def step(self, what: str, backend: str, s: Any, steps: int, forms: Any) -> Any:
         """Periods (k, c) of packed states s (k, c, w) after some synchronous steps with the couplings.
 

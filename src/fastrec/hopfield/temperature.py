@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..messages import shown
-from ..validation import as_array, as_int, number
+from ..validation import as_array, as_int, number, require_memory
+
+if TYPE_CHECKING:
+    from .stored import StoredPatterns
 
 SPACING, FRACTION = 10, 12  # entries of the table are 2^-SPACING apart; arguments have FRACTION bits more
 LAST = math.ceil(64 * math.log(2) * 2**SPACING)  # the first entry below 2^-64
 FACTOR_BITS = 31
+MOST_AVERAGED = 2**29 - 1
+MOST_NETWORKS = 2**24  # whose number is a part of the counter of their draws
 
 
 @functools.cache
@@ -39,7 +44,7 @@ def chances() -> NDArray[np.uint64]:
     return np.array([*table, 0, 0], dtype=np.uint64)
 
 
-def heat(temperatures: NDArray[np.float64], n: int, scale: float) -> NDArray[np.int64]:
+def heat_levels(temperatures: NDArray[np.float64], n: int, scale: float) -> NDArray[np.int64]:
     """What the kernels take for each of the temperatures (sweeps,): (sweeps, 4), see the reference.
 
     A temperature of 0 obeys every field, and leaves a unit as it is where the field is 0.
@@ -86,3 +91,14 @@ def read_temperature(temperature: Any, max_sweeps: Any) -> tuple[NDArray[np.floa
             f"max_sweeps is {shown(max_sweeps)}; temperature is a schedule of {len(schedule)} sweeps"
         )
     return schedule, len(schedule)
+
+
+def require_hot(stored: StoredPatterns, backend: str, averaged: int, states: Any) -> None:
+    """Raise ValueError unless recall of states (k, b, w) at a temperature and its averages fit."""
+    (k, b, _), n = states.shape, stored.n
+    if k > MOST_NETWORKS:
+        raise ValueError(f"the network has k = {k} networks; temperature takes at most 2^24")
+    bound = stored.couplings("temperature", backend).bound
+    if averaged and max(bound * n, n * averaged) * averaged >= 2**63:
+        raise ValueError(f"average is {averaged}; sums over so many sweeps would pass 2^63")
+    require_memory(f"averages of {k * b} states", 20 * k * b * n * (averaged > 0), backend=backend)

@@ -125,10 +125,11 @@ def glauber_sync(
             record(w, own, s, 0, forms[network, row], trail[network, row])
             for t, level in enumerate(heat):
                 drawn, fields = draws(key, n, first_sweep + t, row, GLAUBER, network), w @ s - own
-                new = [
-                    next_state(*map(int, each), level, chances) for each in zip(fields, s, drawn, strict=True)
+                updated = [
+                    next_state(int(field), int(state), int(draw), level, chances)
+                    for field, state, draw in zip(fields, s, drawn, strict=True)
                 ]
-                new = np.where(held, s, new)
+                new = np.where(held, s, updated)
                 flips[network, row] += (new != s).sum()
                 s = new
                 record(w, own, s, t + 1, forms[network, row], trail[network, row])
