@@ -86,18 +86,23 @@ class Dynamics:
         head = () if sync else (stream_key(seed, stored.n), self.orders, self.first_sweep)
         results: tuple[Any, ...] = (final, stopped, sweeps, flips, xp.empty((k, b, forms), dtype=np.int64))
         if self.from_weights:
-            inputs: tuple[Any, ...] = self.weights(k, b)
             results += (xp.empty((k, b, trail, w), dtype=np.uint64),)
             results += () if sync else (xp.empty((k, b, turns, 2), dtype=np.int32),)
-        else:
-            inputs = (stored.packed(), stored.units(self.backend), stored.setting.self_coupling)
-        kernel = f"recall_{self.update}{'_weights' * self.from_weights}"
-        getattr(kernels("hopfield", self.backend), kernel)(*head, *inputs, limit, *results)
+        kernel = getattr(kernels("hopfield", self.backend), f"recall_{self.kernel}")
+        kernel(*head, *self.inputs(k, b), limit, *results)
         return Outcome(*results)
 
-    def weights(self, k: int, b: int) -> tuple[Any, ...]:
-        """Couplings, thresholds and clamped units of rows (k, b), as the kernels take them."""
-        given = self.stored.couplings('representation="weights"', self.backend)
+    @property
+    def kernel(self) -> str:
+        """End of the name of the kernels."""
+        return f"{self.update}{'_weights' * self.from_weights}"
+
+    def inputs(self, k: int, b: int) -> tuple[Any, ...]:
+        """Couplings, thresholds and clamped units of rows (k, b), or patterns, as the kernels take them."""
+        stored = self.stored
+        if not self.from_weights:
+            return stored.packed(), stored.units(self.backend), stored.setting.self_coupling
+        given = stored.couplings('representation="weights"', self.backend)
         nobody = array_module(self.backend).empty((k, b, 0), dtype=np.uint64)
         clamped = nobody if self.clamped is None else self.clamped
         return given.weights, given.columns, given.thresholds, clamped
@@ -109,26 +114,31 @@ class Dynamics:
         final, stopped = states.copy(), xp.zeros((k, b), dtype=np.int32 if sync else bool)
         flips, form_totals = xp.zeros((2, k, b), dtype=np.int64)
         totals = xp.zeros((k, b, n * (self.averaged > 0)), dtype=np.int32)
-        all_forms, all_turns = xp.empty((k, b, forms), np.int64), xp.empty((k, b, turns, 2), np.int32)
-        all_trail = xp.empty((k, b, trail, w), dtype=np.uint64)
-        given, table = self.weights(k, b), xp.asarray(chances())
-        scale = stored.couplings("temperature", self.backend).scale
+        courses = [xp.empty((k, b, forms), np.int64), xp.empty((k, b, trail, w), np.uint64)]
+        all_turns, inputs, scale = xp.empty((k, b, turns, 2), np.int32), self.inputs(k, b), 1.0
+        if self.from_weights:
+            scale = stored.couplings("temperature", self.backend).scale
+        kernel = getattr(kernels("hopfield", self.backend), f"glauber_{self.kernel}")
         step = sweeps if turns else max(LEAST_SWEEPS, int(BREATH / (k * b * n * (10 + n / 400))))
         for begin in range(0, sweeps, step):
             end = min(begin + step, sweeps)
-            levels = xp.asarray(heat_levels(self.temperatures[begin:end], n, scale))
             count = min(max(0, end - (sweeps - self.averaged)), end - begin)
+            levels = heat_levels(self.temperatures[begin:end], n, scale)
             sums = [xp.empty_like(array) for array in (flips, totals, form_totals)]
-            recorded = [xp.empty((k, b, (end - begin + 1) * (forms > 0)), dtype=np.int64)]
-            recorded += [xp.empty((k, b, (end - begin + 1) * (trail > 0), w), dtype=np.uint64)]
+            some = [
+                xp.empty((k, b, (end - begin + 1) * (course.shape[2] > 0), *course.shape[3:]), course.dtype)
+                for course in courses
+            ]
+            recorded = (*some, *(() if sync else (all_turns,))) if self.from_weights else some[:1]
             head = (stream_key(seed, n), *(() if sync else (self.orders,)), self.first_sweep + begin)
-            results = (final, sums[0], *recorded, *(() if sync else (all_turns,)), *sums[1:])
-            kernel = getattr(kernels("hopfield", self.backend), f"glauber_{self.update}")
-            kernel(*head, *given, levels, table, count, *results)
+            heat = (xp.asarray(levels), xp.asarray(chances()), count)
+            kernel(*head, *inputs, *heat, final, sums[0], *recorded, *sums[1:])
             for total, part in zip((flips, totals, form_totals), sums, strict=True):
                 total += part
-            all_forms[:, :, begin : end + 1], all_trail[:, :, begin : end + 1] = recorded
+            for course, part in zip(courses, some, strict=True):
+                course[:, :, begin : end + 1] = part
         swept = xp.full((k, b), sweeps, dtype=np.int32)
+        all_forms, all_trail = courses
         return Outcome(final, stopped, swept, flips, all_forms, all_trail, all_turns, totals, form_totals)
 
     def run_recorded(self, states: Any, seed: int, record: Sequence[Recordable], by: By) -> Outcome:
@@ -155,8 +165,10 @@ class Dynamics:
 def after(first: Outcome, sweeps: int, then: Outcome) -> Outcome:
     """A run of so many sweeps and the one that goes on from it, as one."""
     xp, turns = array_module(backend_of(first.states)), first.turns.shape[2]
-    joined = (xp.concatenate([first[i][:, :, : sweeps + 1], then[i][:, :, 1:]], axis=2) for i in (4, 5))
-    forms, trail = joined
+    forms, trail = (
+        xp.concatenate([first[i][:, :, : sweeps + 1], then[i][:, :, 1:]], axis=2) if first[i].size else None
+        for i in (4, 5)
+    )
     both = first.turns
     if turns:
         late = xp.arange(turns) - first.flips[..., None]

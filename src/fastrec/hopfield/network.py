@@ -641,8 +641,7 @@ class HopfieldNetwork:
             At 0 the dynamics is deterministic.  Above 0 each row draws for itself, goes on for max_sweeps
             sweeps and never counts as converged.  An array holds a temperature for each sweep: annealing,
             which stops as usual once no temperature above 0 is left.  In units of the energy, so that 1 is
-            the temperature above which a network of few patterns remembers nothing.  Needs the couplings in
-            memory.
+            the temperature above which a network of few patterns remembers nothing.
         average : int, optional
             Average over so many sweeps, the last ones, at temperatures that do not end with 0.
         first_sweep : int, default 0
@@ -741,11 +740,10 @@ class HopfieldNetwork:
         if hot.size:
             hot_sweeps = max_sweeps if len(temperatures) == 1 else min(max_sweeps, int(hot[-1]) + 1)
             temperatures = np.broadcast_to(temperatures, max_sweeps)[:hot_sweeps]
-            require_hot(stored, name, averaged, states)
-        needed = (
-            hot.size > 0 or clamped is not None or (record != () and (record != ("energy",) or by != "sweep"))
-        )
-        from_weights = needed or self._choose(stored, b, update, name) == "weights"
+        needed = clamped is not None or (record != () and (record != ("energy",) or by != "sweep"))
+        from_weights = needed or self._choose(stored, b, update, name, hot.size > 0) == "weights"
+        if hot.size:
+            require_hot(stored, name, averaged, states, from_weights)
         settings = (orders, first_sweep, max_sweeps, from_weights, clamped)
         dynamics = Dynamics(stored, name, update, *settings, temperatures if hot.size else (), averaged)
         runs = [dynamics.run_recorded(states, seed + r & MAX_SEED, record, by) for r in range(times)]
@@ -1163,13 +1161,13 @@ class HopfieldNetwork:
         return moved
 
     def _choose(
-        self, stored: StoredPatterns, b: int, update: Update, backend: str
+        self, stored: StoredPatterns, b: int, update: Update, backend: str, hot: bool
     ) -> Literal["patterns", "weights"]:
         if not stored.pattern_space:
             return "weights"
         if self._representation == "auto":
             k, have_weights = stored.buffer.shape[0], stored.learnt is not None
-            return choose_representation(k, b, self._n, stored.p, update, have_weights, backend)
+            return choose_representation(k, b, self._n, stored.p, update, have_weights, backend, hot)
         return self._representation
 
     def _energies(self, forms: Any, stored: StoredPatterns, backend: str) -> Any:

@@ -231,7 +231,14 @@ def narrowest(bound: int) -> np.dtype[Any]:
 
 
 def choose_representation(
-    k: int, b: int, n: int, p: int, update: Update, have_weights: bool, backend: str = "cpu"
+    k: int,
+    b: int,
+    n: int,
+    p: int,
+    update: Update,
+    have_weights: bool,
+    backend: str = "cpu",
+    hot: bool = False,
 ) -> Literal["patterns", "weights"]:
     """The representation that recalls b rows of k networks with fewer operations, if it fits in memory.
 
@@ -242,11 +249,16 @@ def choose_representation(
     no time: weights serve asynchronous recall, where a flip then costs one row, except for few rows of large
     networks, each of which would keep one multiprocessor busy alone.  Weights that are missing may take half
     of the free memory, with the fields of all rows.
+
+    hot: at a temperature units flip all the time, one in twenty or so, which changes n fields in memory or p
+    overlaps in a cache.
     """
     sweeps = 4 if p < 0.1 * n else 30
     from_patterns = b * sweeps * n * p
     from_weights = b * n * n * (7 if update == "async" else 2 * sweeps)
-    if backend == "gpu":
+    if hot:
+        fewer = backend == "gpu" or 4 * p > n
+    elif backend == "gpu":
         fewer = update == "async" and (have_weights or n <= FEW_UNITS or k * b >= FEW_ROWS)
     else:
         fewer = from_weights + (0 if have_weights else n * n * p // 8) < from_patterns

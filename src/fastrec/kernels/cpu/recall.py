@@ -27,10 +27,11 @@ BATCH_FIELDS = 1 << 22  # int64 fields that one of recall from couplings holds: 
 
 
 @jit
-def sweep_async(units, p, diagonal, order, state, m):
+def sweep_async(units, p, diagonal, order, state, m, heat):
     """One asynchronous sweep of state (w,) with its overlaps m (64 u,), both in place; the flips.
 
-    diagonal is the self-coupling to take out of the fields: p, or 0 where units couple to themselves.
+    diagonal is the self-coupling to take out of the fields: p, or 0 where units couple to themselves.  heat:
+    as of `flips_over`.
     """
     n, u = len(order), len(m) // 64
     total, flips, stride = sum_first(m, p), 0, units.shape[1]
@@ -39,7 +40,7 @@ def sweep_async(units, p, diagonal, order, state, m):
         if t + AHEAD < n:
             prefetch(units, order[t + AHEAD] * stride, u)
         s = 2 * bit(state, i) - 1
-        if unit_field(units, i, u, n, m, total) * s < diagonal:
+        if flips_over(unit_field(units, i, u, n, m, total) - diagonal * s, s, t, heat):
             state[i >> 6] ^= ONE << U64(i & 63)
             add_signed(units, i * stride, u, np.int32(-2 * s), m)
             fill(m, p, 0)
@@ -49,13 +50,13 @@ def sweep_async(units, p, diagonal, order, state, m):
 
 
 @jit
-def step_sync(units, p, diagonal, state, m, new):
+def step_sync(units, p, diagonal, state, m, new, heat):
     """Fill new (w,) with the synchronous step from state (w,) with overlaps m (64 u,); the flips."""
     n, u = len(units), len(m) // 64
     total, flips = sum_first(m, p), 0
     for i in range(n):
         s = 2 * bit(state, i) - 1
-        if unit_field(units, i, u, n, m, total) * s < diagonal:
+        if flips_over(unit_field(units, i, u, n, m, total) - diagonal * s, s, i, heat):
             new[i >> 6] ^= ONE << U64(i & 63)
             flips += 1
     return flips
@@ -140,7 +141,7 @@ def recall_rows(
                 sweep_order(key, order, first_sweep + sweep, chosen)
                 ended = False
             m_row = m[index - first]
-            flipped = sweep_async(units[network], p, diagonal, chosen, states[network, row], m_row)
+            flipped = sweep_async(units[network], p, diagonal, chosen, states[network, row], m_row, None)
             converged[network, row] = flipped == 0
             sweeps[network, row] += 1
             flips[network, row] += flipped
@@ -176,7 +177,7 @@ def recall_sync(index, packed, units, self_coupling, max_sweeps, states, period,
     if recorded:
         forms[network, row, 0] = sum_squares(m, p) - diagonal * n
     while sweeps[network, row] < max_sweeps and period[network, row] == 0:
-        flipped = step_sync(units[network], p, diagonal, state, m, new)
+        flipped = step_sync(units[network], p, diagonal, state, m, new, None)
         back = True
         for word in range(w):
             back &= new[word] == before[word]

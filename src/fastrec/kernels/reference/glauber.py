@@ -7,7 +7,7 @@ import numpy as np
 from .. import GLAUBER
 from .packing import pack, spins
 from .random import draws, random_order
-from .recall import form, record
+from .recall import form, nothing_more, outer_products, record
 
 FRACTION = 12  # bits of the fixed-point arguments of `chances` between two of its entries
 
@@ -28,7 +28,7 @@ def next_state(field: int, state: int, draw: int, heat: np.ndarray, chances: np.
     return 1 if (field >= 0) != against else -1
 
 
-def glauber_async(
+def glauber_async_weights(
     key: int,
     order: np.ndarray,
     first_sweep: int,
@@ -92,7 +92,7 @@ def glauber_async(
             pack(s[None], states[network, row][None])
 
 
-def glauber_sync(
+def glauber_sync_weights(
     key: int,
     first_sweep: int,
     weights: np.ndarray,
@@ -109,7 +109,7 @@ def glauber_sync(
     totals: np.ndarray,
     form_totals: np.ndarray,
 ) -> None:
-    """Synchronous steps at a temperature each, states (k, b, w) in place: see `glauber_async`.
+    """Synchronous steps at a temperature each, states (k, b, w) in place: see `glauber_async_weights`.
 
     All units are updated at once, from the fields before the step, and the draws come in the order of the
     units.
@@ -137,3 +137,50 @@ def glauber_sync(
                     totals[network, row] += s[: totals.shape[2]].astype(np.int32)
                     form_totals[network, row] += form(w, own, s)
             pack(s[None], states[network, row][None])
+
+
+def glauber_async(
+    key: int,
+    order: np.ndarray,
+    first_sweep: int,
+    packed: np.ndarray,
+    units: np.ndarray,
+    self_coupling: bool,
+    heat: np.ndarray,
+    chances: np.ndarray,
+    averaged: int,
+    states: np.ndarray,
+    flips: np.ndarray,
+    forms: np.ndarray,
+    totals: np.ndarray,
+    form_totals: np.ndarray,
+) -> None:
+    """`glauber_async_weights` from packed (k, p, w) and units (k, n, u), without couplings in memory."""
+    weights = outer_products(units, packed.shape[1], self_coupling)
+    given = (weights, weights, *nothing_more(weights, states), heat, chances, averaged)
+    turns, trail = np.empty((*states.shape[:2], 0, 2), dtype=np.int32), states[:, :, None][:, :, :0]
+    glauber_async_weights(
+        key, order, first_sweep, *given, states, flips, forms, trail, turns, totals, form_totals
+    )
+
+
+def glauber_sync(
+    key: int,
+    first_sweep: int,
+    packed: np.ndarray,
+    units: np.ndarray,
+    self_coupling: bool,
+    heat: np.ndarray,
+    chances: np.ndarray,
+    averaged: int,
+    states: np.ndarray,
+    flips: np.ndarray,
+    forms: np.ndarray,
+    totals: np.ndarray,
+    form_totals: np.ndarray,
+) -> None:
+    """`glauber_sync_weights` from packed (k, p, w) and units (k, n, u), without couplings in memory."""
+    weights = outer_products(units, packed.shape[1], self_coupling)
+    given = (weights, weights, *nothing_more(weights, states), heat, chances, averaged)
+    trail = states[:, :, None][:, :, :0]
+    glauber_sync_weights(key, first_sweep, *given, states, flips, forms, trail, totals, form_totals)

@@ -173,9 +173,7 @@ def recall_async(
     forms: np.ndarray,
 ) -> None:
     """`recall_async_weights` from packed (k, p, w) and units (k, n, u), without couplings in memory."""
-    k, n, _ = units.shape
-    weights = np.empty((k, n, n), dtype=np.int64)
-    couplings(units, packed.shape[1], self_coupling, weights)
+    weights = outer_products(units, packed.shape[1], self_coupling)
     given = (weights, weights, *nothing_more(weights, states))
     turns = np.empty((*states.shape[:2], 0, 2), dtype=np.int32)
     recorded = (forms, states[:, :, None][:, :, :0], turns)
@@ -196,13 +194,19 @@ def recall_sync(
     forms: np.ndarray,
 ) -> None:
     """`recall_sync_weights` from packed (k, p, w) and units (k, n, u), without couplings in memory."""
-    k, n, _ = units.shape
-    weights = np.empty((k, n, n), dtype=np.int64)
-    couplings(units, packed.shape[1], self_coupling, weights)
+    weights = outer_products(units, packed.shape[1], self_coupling)
     given = (weights, weights, *nothing_more(weights, states))
     recall_sync_weights(
         *given, max_sweeps, states, period, sweeps, flips, forms, states[:, :, None][:, :, :0]
     )
+
+
+def outer_products(units: np.ndarray, p: int, self_coupling: bool) -> np.ndarray:
+    """The couplings (k, n, n) int64 by Hebb's rule."""
+    k, n, _ = units.shape
+    weights = np.empty((k, n, n), dtype=np.int64)
+    couplings(units, p, self_coupling, weights)
+    return weights
 
 
 def nothing_more(weights: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
