@@ -14,7 +14,7 @@ from fastrec import BackendError, HopfieldNetwork, PackedStates
 from fastrec.backend import backend_of, device, device_memory, move, on_device
 from fastrec.cli import hopfield, machine
 from fastrec.cli.options import Backend
-from fastrec.hopfield import network as network_module
+from fastrec.hopfield import memory as memory_module
 from fastrec.hopfield import states as patterns_module
 from fastrec.hopfield.recall import RecallResult
 from fastrec.hopfield.states import check_states
@@ -259,7 +259,7 @@ class TestNetwork:
         packed = fastrec.pack(given, backend=gpu)
         network.is_stable(packed)
         for blocks in (2**26, 80 * (k or 1)):
-            monkeypatch.setattr(network_module, "BLOCK_OVERLAPS", blocks)
+            monkeypatch.setattr(memory_module, "BLOCK_OVERLAPS", blocks)
             for method in METHODS:
                 expected = getattr(host, method)(probes)
                 with crossing():

@@ -16,10 +16,11 @@ import fastrec
 from fastrec import HopfieldNetwork, PackedStates
 from fastrec import validation as arguments
 from fastrec.backend import kernels, move
+from fastrec.hopfield import memory as memory_module
 from fastrec.hopfield import network as network_module
+from fastrec.hopfield import packed as packed_module
 from fastrec.hopfield import recall as recall_module
 from fastrec.hopfield import states as patterns_module
-from fastrec.hopfield import stored as stored_module
 from fastrec.hopfield.matching import count_earlier
 from fastrec.hopfield.recall import RecallResult, choose_representation
 from fastrec.hopfield.rules import HEBB
@@ -570,7 +571,7 @@ class TestStore:
             raise ValueError("memory")
 
         with monkeypatch.context() as patch:
-            patch.setattr(stored_module, "require_memory", refuse)
+            patch.setattr(packed_module, "require_memory", refuse)
             with pytest.raises(ValueError, match="memory"):
                 network.store(x)
         assert all(network.__dict__[name] is value for name, value in state.items())
@@ -635,7 +636,7 @@ class TestFunctionsOfStates:
         network = stored(x, backend=backend)
         whole = [getattr(network, f)(s) for f in ("local_fields", "energy", "overlaps", "is_stable")]
         assert [a.shape for a in whole] == [(3, 11, 70), (3, 11), (3, 11, 20), (3, 11)]
-        monkeypatch.setattr(network_module, "BLOCK_OVERLAPS", 240)  # four rows
+        monkeypatch.setattr(memory_module, "BLOCK_OVERLAPS", 240)  # four rows
         for f, expected in zip(("local_fields", "energy", "overlaps", "is_stable"), whole, strict=True):
             assert np.array_equal(getattr(network, f)(s), expected)
             single = [getattr(stored(x[i], backend=backend), f)(s[i]) for i in range(3)]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from math import prod
 from threading import Lock
 from typing import Any, Literal, get_args
 
@@ -19,7 +18,6 @@ from ..kernels import words
 from ..messages import shown
 from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import (
-    as_array,
     as_bool,
     as_choice,
     as_int,
@@ -27,21 +25,19 @@ from ..validation import (
     move_checked,
     number,
     require_memory,
-    writable,
 )
 from .arguments import (
     RuleName,
     read_numbers,
     read_record,
     read_setting,
-    read_shape,
     read_thresholds,
     read_unknown,
     read_weights,
 )
 from .dynamics import By, Dynamics, Outcome, Recordable, up_to_the_end
-from .identification import Identification, identify_states
 from .matching import match_rows
+from .memory import BLOCK_OVERLAPS, PatternMemory, in_shape
 from .recall import Averages, RecallResult, Update, choose_representation, read_orders
 from .rules import RULES, Learnt
 from .rules.given import GIVEN, fixed_point
@@ -52,11 +48,8 @@ from .states import (
     PackedStates,
     States,
     array_of,
-    check_states,
     pack_states,
     states_like,
-    to_coding,
-    unpack_states,
     with_networks,
 )
 from .stored import Couplings, Setting, StoredPatterns, complete
@@ -66,10 +59,8 @@ __getattr__ = names_from_new_places(__name__)
 
 Representation = Literal["auto", "patterns", "weights"]
 
-BLOCK_OVERLAPS = 2**26  # overlaps (int32) held at a time where they are only a step to something else
 
-
-class HopfieldNetwork:
+class HopfieldNetwork(PatternMemory[StoredPatterns]):
     """A network of n binary units with symmetric or other couplings, an associative memory.
 
     By Hebb's rule the couplings W are the sum of the outer products of the stored patterns, unscaled
@@ -201,16 +192,8 @@ class HopfieldNetwork:
     ) -> None:
         """Check and keep what does not change with the patterns."""
         as_choice("representation", representation, get_args(Representation))
-        as_choice("coding", coding, get_args(Coding))
-        resolve(backend)
-        self._n, self._backend, self._representation, self._coding = (
-            setting.n,
-            backend,
-            representation,
-            coding,
-        )
-        self._shape = None if shape is None else read_shape(shape, setting.n)
-        self._writing = Lock()
+        self._begin_memory(setting.n, backend, coding, shape)
+        self._representation = representation
 
     @classmethod
     def from_couplings(
@@ -273,27 +256,6 @@ class HopfieldNetwork:
         net._stored = StoredPatterns(setting, nothing, 0, array.shape[:-2])
         net._stored.learnt = complete(setting, Learnt(weights, scale), "cpu")
         return net
-
-    @property
-    def n(self) -> int:
-        """Number of units."""
-        return self._n
-
-    @property
-    def n_patterns(self) -> int:
-        """Number of stored patterns, of each network."""
-        return self._stored.p
-
-    @property
-    def n_networks(self) -> int | None:
-        """Number k of independent networks, None for a single network without that axis."""
-        lead = self._stored.lead
-        return lead[0] if lead else None
-
-    @property
-    def backend(self) -> str:
-        """Name of the backend on which the next call will run."""
-        return resolve(self._backend)
 
     @property
     def rule(self) -> str:
@@ -546,16 +508,7 @@ class HopfieldNetwork:
         >>> net.patterns
         array([[ 1,  1, -1, -1]], dtype=int8)
         """
-        name, stored = self.backend, self._stored
-        if stored.p:
-            stored = self._stored_on(name, stored)
-        k, lead = stored.buffer.shape[0], (*(stored.lead or ()), stored.p)
-        if not stored.p:
-            states = np.empty((*lead, self._n), dtype=np.int8)
-        else:
-            require_memory("patterns", stored.p * self._n * k)
-            states = in_shape(unpack_states(stored.packed(), self._n, name, "cpu"), lead)
-        return self._shown(states, self._shape is not None).view(CallableArray)
+        return super().patterns.view(CallableArray)
 
     def couplings(self) -> NDArray[Any]:
         """Return a copy of the couplings W.
@@ -913,38 +866,6 @@ class HopfieldNetwork:
             lambda stored, name, s: self._energies(stored.forms("energy", name, s), stored, name),
         )
 
-    def overlaps(self, states: States) -> Any:
-        """Return the overlaps m = (1/n) sum_i x_i s_i of states s with every stored pattern x.
-
-        Parameters
-        ----------
-        states : array_like or PackedStates, shape (n,), (b, n) or (k, b, n)
-            The states.
-
-        Returns
-        -------
-        ndarray of float64, shape (p,), (b, p) or (k, b, p)
-            The overlaps, from -1 to 1.
-
-        Examples
-        --------
-        >>> import fastrec
-        >>> net = fastrec.HopfieldNetwork(4)
-        >>> net.store([[1, 1, -1, -1], [1, -1, 1, -1]])
-        >>> net.overlaps([1, 1, -1, -1])
-        array([1., 0.])
-        """
-        stored = self._require_memories()
-        return self._by_rows(
-            *("overlaps", states, stored, 8 * stored.p, stored.p),
-            lambda stored, name, s: stored.overlaps(name, s, np.float64),
-        )
-
-    def _integer_overlaps(self, states: States) -> Any:
-        """`overlaps` times n, exact: sum_i x_i s_i, int32 (..., p)."""
-        stored = self._require_memories()
-        return self._by_rows("overlaps", states, stored, 4 * stored.p, stored.p, StoredPatterns.overlaps)
-
     def is_stable(self, states: States) -> Any:
         """Return whether no unit of a state has a local field against it.
 
@@ -980,141 +901,6 @@ class HopfieldNetwork:
         stored = self._require_patterns()
         return self._by_rows("is_stable", states, stored, 8, max(stored.p, 1), kernel)
 
-    def identify(self, states: States, tolerance: float = 0.05) -> Identification:
-        """Return what states are: memories, their inverses, mixtures of three, or something else.
-
-        Parameters
-        ----------
-        states : array_like or PackedStates, shape (n,), (b, n) or (k, b, n)
-            The states, such as those at which recall stopped.
-        tolerance : float, default 0.05
-            Share of the units that may differ.
-
-        Returns
-        -------
-        Identification
-            For each state what it is, and the nearest memory with its sign and distance.
-
-        Examples
-        --------
-        >>> import fastrec
-        >>> net = fastrec.HopfieldNetwork(100)
-        >>> net.store(patterns := fastrec.random_patterns(p=5, n=100, seed=1))
-        >>> found = net.identify(-patterns[3])
-        >>> str(found.kind), int(found.index), int(found.distance)
-        ('inverse', 3, 0)
-        """
-        stored = self._require_memories()
-        name = resolve(self._backend, array_of(states))
-        s, shape = self._read("states", states, name, stored)
-        stored = self._stored_on(name, stored)
-        (k, b, _), step = s.shape, max(1, BLOCK_OVERLAPS // (s.shape[0] * stored.p))
-        require_memory(f"identify of {k * b} states", 4 * k * b * stored.p)
-        blocks = [
-            move(stored.overlaps(name, array_module(name).ascontiguousarray(s[:, i : i + step])), "cpu")
-            for i in range(0, b, step)
-        ]
-        m = np.concatenate(blocks, axis=1)
-        return identify_states(m, stored.packed(), s, self._n, tolerance, shape[:-1])
-
-    def _by_rows(
-        self,
-        job: str,
-        states: States,
-        stored: StoredPatterns,
-        row_bytes: int,
-        row_numbers: int,
-        kernel: Callable[[StoredPatterns, str, Any], Any],
-        by_units: bool = False,
-    ) -> Any:
-        """Results of kernel(stored, backend, s (k, c, w)) over blocks of rows, of row_bytes bytes a row.
-
-        A block holds as many rows as keep row_numbers numbers for each of them within `BLOCK_OVERLAPS`.
-        by_units: the last axis of the results is that of the units.
-        """
-        name, where = resolve(self._backend, array_of(states)), backend_of(array_of(states))
-        probes, shape = self._read("states", states, name, stored)
-        stored = self._stored_on(name, stored)
-        k, b, _ = probes.shape
-        require_memory(f"{job} of {k * b} states", k * b * row_bytes, backend=where)
-        step, xp = max(1, BLOCK_OVERLAPS // (k * row_numbers)), array_module(name)
-        blocks = [
-            move(kernel(stored, name, xp.ascontiguousarray(probes[:, i : i + step])), where)
-            for i in range(0, b, step)
-        ]
-        result = blocks[0] if len(blocks) == 1 else array_module(where).concatenate(blocks, axis=1)
-        result = in_shape(result, shape[:-1])
-        if by_units and self._is_pictured(states):
-            result = result.reshape(*shape[:-1], *(self._shape or ()))
-        return result
-
-    def _is_pictured(self, states: States) -> bool:
-        """Whether states have the shape of the network's pictures in place of the axis of units."""
-        if self._shape is None or isinstance(states, PackedStates):
-            return False
-        return np.shape(states)[-len(self._shape) :] == self._shape
-
-    def _shown(self, states: Any, pictured: bool) -> Any:
-        """States (..., n) of int8 as the user writes them; they are overwritten."""
-        states = to_coding(states, self._coding)
-        return states.reshape(*states.shape[:-1], *(self._shape or ())) if pictured else states
-
-    def _flat(self, states: Any) -> Any:
-        """States, or a mask, with one axis of units."""
-        if self._shape is None or not self._is_pictured(states):
-            return states
-        array: Any = states if hasattr(states, "reshape") else np.asarray(states)
-        return array.reshape(*array.shape[: array.ndim - len(self._shape)], self._n)
-
-    def _read(
-        self, name: str, states: States, backend: str, stored: StoredPatterns
-    ) -> tuple[Any, tuple[int, ...]]:
-        """Checked states as words (k, rows, w) where the backend computes, and their shape.
-
-        Packed states that are there are not copied.
-        """
-        n = self._n
-        checked: Any = states
-        if not isinstance(states, PackedStates):
-            checked = check_states(name, self._flat(states), n, self._coding)
-        shape = checked.shape
-        if shape[-1] != n:
-            raise ValueError(f"{name} has n = {shape[-1]} units a state; the network has n = {n}")
-        lead = stored.lead if name != "patterns" else None
-        if lead and len(shape) < 3:  # all networks take the same states
-            shape = (*lead, *shape)
-        elif lead is None or shape[: len(lead)] != lead:
-            self._require_shape(name, shape, stored)
-        if isinstance(checked, PackedStates):
-            packed = move_checked(name, writable(checked.words), backend)
-        else:
-            packed = pack_states(checked, backend)
-        if lead is None:
-            return with_networks(packed), shape
-        k, w, xp = prod(lead), packed.shape[-1], array_module(backend)
-        if packed.ndim < len(shape):
-            packed = xp.broadcast_to(packed, (k, *packed.shape))
-        return xp.ascontiguousarray(packed).reshape(k, -1, w), shape
-
-    def _read_mask(self, name: str, mask: Any, shape: tuple[int, ...], states: Any, backend: str) -> Any:
-        """A mask of units, (n,) or of the shape of the probes, as words like those of states (k, b, w)."""
-        array = self._flat(as_array(name, mask))
-        if array.dtype.kind != "b" or array.shape[-1:] != (self._n,) or not array.size:
-            raise ValueError(
-                f"{name} has shape {array.shape}, dtype {array.dtype}; it must be bool, ({self._n},) or "
-                "that of the probes"
-            )
-        try:
-            whole = np.broadcast_shapes(array.shape, shape) == shape
-        except ValueError:
-            whole = False
-        if not whole:
-            raise ValueError(f"{name} has shape {array.shape}, which does not go with probes {shape}")
-        xp = array_module(backend)
-        packed = pack_states(array.astype(np.int8) * np.int8(2) - np.int8(1), backend)
-        packed = xp.broadcast_to(packed, (*shape[:-1], packed.shape[-1]))
-        return xp.ascontiguousarray(packed).reshape(states.shape)
-
     def _require_rule(self, job: str) -> None:
         """Raise ValueError where couplings were given, which hold no patterns."""
         if self._stored.rule is GIVEN:
@@ -1130,14 +916,6 @@ class HopfieldNetwork:
             stored.learnt = couplings
         return stored
 
-    def _require_shape(self, name: str, shape: tuple[int, ...], stored: StoredPatterns) -> None:
-        """Raise ValueError unless the shape of states is that of as many networks."""
-        n, lead = self._n, stored.lead
-        if len(shape) > 3 or lead not in (None, shape[:-2]):
-            plain, several = f"({n},) or (rows, {n})", f"({lead[0] if lead else 'k'}, rows, {n})"
-            takes = several if lead else plain if lead == () else f"{plain} or {several}"
-            raise ValueError(f"{name} has shape {shape}; this network takes {takes}")
-
     def _require_patterns(self) -> StoredPatterns:
         """The patterns as they are now; ValueError if there are none."""
         stored = self._stored
@@ -1149,16 +927,6 @@ class HopfieldNetwork:
         """The patterns as they are now; ValueError if there are none, also of given couplings."""
         self._require_rule("comparing with memories")
         return self._require_patterns()
-
-    def _stored_on(self, backend: str, stored: StoredPatterns) -> StoredPatterns:
-        """Stored patterns where a backend computes; if they must move, the network holds them there."""
-        if stored.is_on(backend):
-            return stored
-        moved = stored.moved(backend)
-        with self._writing:
-            if self._stored is stored:
-                self._stored = moved
-        return moved
 
     def _choose(
         self, stored: StoredPatterns, b: int, update: Update, backend: str, hot: bool
@@ -1189,8 +957,3 @@ class CallableArray(np.ndarray):
 
     def __repr__(self) -> str:
         return repr(np.asarray(self))
-
-
-def in_shape(array: Any, lead: tuple[int, ...]) -> Any:
-    """An array (k, rows, ...) in the shape (*lead, ...) that the caller uses; a scalar if that is ()."""
-    return array.reshape((*lead, *array.shape[2:]))[()]

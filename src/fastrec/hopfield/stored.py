@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import array_module, backend_of, kernels, move, on_device
-from ..kernels import words
+from ..backend import array_module, kernels, move, on_device
 from ..validation import move_checked, require_memory
+from .packed import PackedPatterns
 from .recall import narrowest
 from .rules.rule import Learnt, Rule
 from .states import DEVICE_CHUNK, unpack_states
@@ -102,15 +102,9 @@ def sizes(weights: Any) -> tuple[int, int]:
     return largest, total
 
 
-class StoredPatterns:
-    """The patterns of a network at one time.
+class StoredPatterns(PackedPatterns):
+    """The patterns of a network with couplings, which are made when they are first needed.
 
-    The patterns never change, so threads may share an object: whoever reads it is not disturbed by one who
-    stores others, for which the network makes another object.  The transpose and the couplings are made when
-    they are first needed; two threads that need them at once make equal arrays, of which one is kept.
-
-    buffer: words (k, capacity, w) where a backend computes, of which the first p rows of each network are the
-    patterns, and the others are spare.  lead: () for one network, (k,) for k, None before the first pattern.
     memory_weights: int64 (p,) on the host, or None if all are 1.  A network of given couplings has no
     patterns, but `learnt` from the beginning.
     """
@@ -123,9 +117,8 @@ class StoredPatterns:
         lead: tuple[int, ...] | None,
         memory_weights: NDArray[np.int64] | None = None,
     ) -> None:
-        self.setting, self.n, self.rule = setting, setting.n, setting.rule
-        self.buffer, self.p, self.lead, self.memory_weights = buffer, p, lead, memory_weights
-        self.unit_words: Any = None
+        super().__init__(setting.n, buffer, p, lead)
+        self.setting, self.rule, self.memory_weights = setting, setting.rule, memory_weights
         self.learnt: Couplings | None = None
 
     @property
@@ -149,13 +142,9 @@ class StoredPatterns:
     def extended(
         self, packed: Any, counts: NDArray[np.int64], lead: tuple[int, ...], backend: str
     ) -> StoredPatterns:
-        """These patterns and more, packed (k, q, w) of weights (q,), in the spare rows if they suffice.
-
-        Patterns that are on this backend are not copied if they are the first.  No two threads may extend the
-        same patterns at once.
-        """
-        k, q, w = packed.shape
-        p, total, weights = self.p + q, self.p + q, None
+        """These patterns and more, packed (k, q, w) of weights (q,), `joined`."""
+        p = total = self.p + packed.shape[1]
+        weights = None
         if self.memory_weights is not None or (counts != 1).any():
             weights = np.concatenate([self.counts, counts])
             total = int(abs(weights).sum())
@@ -164,48 +153,20 @@ class StoredPatterns:
             raise ValueError(
                 f"patterns would make {what} of n = {self.n}: p n^2 must stay below 2^63, p below 2^31"
             )
-        if not self.p:
-            return self.replaced(packed, p, lead, weights)
-        buffer = self.buffer
-        if p > buffer.shape[1]:  # by half at a time: storing one by one stays linear
-            capacity = max(p, self.p + self.p // 2)
-            require_memory(f"storing p = {p} patterns", 8 * k * capacity * w, backend=backend)
-            buffer = array_module(backend).empty((k, capacity, w), dtype=np.uint64)
-            buffer[:, : self.p] = self.buffer[:, : self.p]
-        buffer[:, self.p : p] = packed
-        return self.replaced(buffer, p, lead, weights)
+        return self.replaced(self.joined(packed, backend), p, lead, weights)
 
     def is_on(self, backend: str) -> bool:
         """Whether the patterns are where a backend computes."""
-        array = self.buffer if self.p or self.learnt is None else self.learnt.weights
-        return on_device(array) == (backend == "gpu")
+        if self.p or self.learnt is None:
+            return super().is_on(backend)
+        return on_device(self.learnt.weights) == (backend == "gpu")
 
-    def moved(self, backend: str) -> StoredPatterns:
+    def moved(self, backend: str) -> Self:
         """The same patterns where a backend computes, with couplings that do not follow quickly from them."""
-        buffer = move_checked("the stored patterns", self.buffer, backend)
-        moved = self.replaced(buffer, self.p, self.lead, self.memory_weights)
-        if self.learnt is not None and not self.rule.pattern_space:
-            moved.learnt = self.learnt.moved(backend)
+        moved = super().moved(backend)
+        if self.learnt is not None:
+            moved.learnt = None if self.rule.pattern_space else self.learnt.moved(backend)
         return moved
-
-    def packed(self) -> Any:
-        """The patterns (k, p, w), contiguous: spare rows between networks are given up."""
-        packed = self.buffer[:, : self.p]
-        if not packed.flags.c_contiguous:
-            packed = self.buffer = array_module(backend_of(packed)).ascontiguousarray(packed)
-        return packed
-
-    def units(self, backend: str) -> Any:
-        """The transpose (k, n, u) of the patterns."""
-        units = self.unit_words
-        if units is None:
-            packed = self.packed()
-            shape = (len(packed), self.n, words(self.p))
-            require_memory("the transposed patterns", 8 * math.prod(shape), backend=backend)
-            units = array_module(backend).empty(shape, dtype=np.uint64)
-            kernels("hopfield", backend).transpose(packed, units)
-            self.unit_words = units
-        return units
 
     def couplings(self, what: str, backend: str, keep: bool = True) -> Couplings:
         """The couplings, kept for later calls or computed for this one only."""
@@ -300,15 +261,7 @@ class StoredPatterns:
             module.local_fields_weights(given.weights, s, fields)
         return fields
 
-    def overlaps(self, backend: str, s: Any, dtype: type = np.int32) -> Any:
-        """Sums of products of packed states s (k, c, w) with the patterns, int32 (k, c, p), or float64 and
-        divided by n."""
-        m = array_module(backend).empty((*s.shape[:2], self.p), dtype=dtype)
-        kernels("hopfield", backend).overlaps(self.packed(), s, self.n, m)
-        return m
-
     @property
     def nbytes(self) -> int:
         """Bytes of the patterns and of what has been derived from them."""
-        arrays = (self.buffer, self.unit_words, self.learnt)
-        return sum(array.nbytes for array in arrays if array is not None)
+        return super().nbytes + (0 if self.learnt is None else self.learnt.nbytes)
