@@ -221,12 +221,12 @@ def returns(network, options, mu, p, chosen):
     order = empty((n,), np.int32)
     for sweep in range(max_sweeps):
         if synchronous:
-            flips = step_sync(units[:n], p, p, state, m, new)
+            flips = step_sync(units[:n], p, p, state, m, new, None)
             copy(new, state)
             row_overlaps(x, p, state, n, m)
         else:
             random_order(key, trial, p, sweep, order)
-            flips = sweep_async(units, p, p, order, state, m)
+            flips = sweep_async(units, p, p, order, state, m, None)
         if flips == 0:
             back = True
             for word in range(len(state)):
