@@ -15,7 +15,7 @@ from fastrec.hopfield.storage_capacity.memory import rows_bytes, trial_bytes
 from fastrec.kernels import words
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from fastrec.kernels.gpu import capacity, fields, hopfield, learning, products, random, recall  # noqa: E402
+from fastrec.kernels.gpu import capacity, fields, glauber, hopfield, learning, products, random, recall  # noqa: E402
 
 KEY = np.uint64(1)
 CARDS = {"8.0": (108, 166912), "8.6": (84, 101376), "9.0": (132, 232448)}  # multiprocessors, shared memory
@@ -125,7 +125,7 @@ def declared(file: str) -> dict[str, Kernel]:
     return found
 
 
-FILES = ("random", "packing", "product", "fields", "recall", "sweep", "learning", "capacity")
+FILES = ("random", "packing", "product", "fields", "recall", "glauber", "sweep", "learning", "capacity")
 DECLARED = {file: declared(file) for file in FILES}
 
 
@@ -229,9 +229,11 @@ class Launch:
             assert argument.dtype == dtype, parameter
 
     def check_memory(self, itemsize: int) -> None:
-        """A block's: state (w) for resolve, then keys (n), fields (n), s, before (n); fields (p) to learn."""
+        """A block's: state (w) for resolve, limits (n) for glauber_async, then keys, fields, s, before (n);
+        fields (p) to learn."""
         n, nbytes, scratch = (self.arguments[name] for name in ("n", "bytes", "scratch"))
-        start = 8 * words(n) if self.name.startswith("resolve") else 0
+        first = {"resolve": 8 * words(n), "glauber_async": -(-n * itemsize // 8) * 8}
+        start = first.get(self.name.partition("<")[0], 0)
         assert start % 8 == 0
         assert (start + 8 * n) % itemsize == 0
         used = self.arguments["p"] * itemsize if self.file == "learning" else start + n * (8 + itemsize + 2)
@@ -322,12 +324,37 @@ class Device:
         states = self.array((k, b, words(n)), np.uint64)
         return self.run(kernel, *head, *inputs, sweeps, states, *outputs, waits=waits)
 
+    def glauber(
+        self,
+        kernel: Any,
+        shape: tuple[int, ...],
+        weights: type,
+        sweeps: int,
+        orders: int = 0,
+        recorded: bool = True,
+    ) -> int:
+        """`run` Glauber dynamics, with averages if anything is recorded."""
+        (k, b, n, _), times = shape, (sweeps + 1) * recorded
+        start = () if kernel is hopfield.glauber_sync else (self.array((orders, n), np.int32),)
+        couplings = self.array((k, n, n), weights), self.array((k, n, n), weights)
+        inputs = (
+            *couplings,
+            self.array((k, n), np.int32),
+            self.array((k, b, words(n) * recorded), np.uint64),
+        )
+        heat = self.array((sweeps, 4), np.int64), self.array((45_429,), np.uint64), sweeps // 2 * recorded
+        outputs = [self.array((k, b, words(n)), np.uint64), self.array((k, b), np.int64)]
+        outputs += [self.array((k, b, times), np.int64), self.array((k, b, times, words(n)), np.uint64)]
+        outputs += [self.array((k, b, 7 * recorded, 2), np.int32)] * len(start)
+        outputs += [self.array((k, b, n * recorded), np.int32), self.array((k, b), np.int64)]
+        return self.run(kernel, KEY, *start, 2**31 - 1, *inputs, *heat, *outputs)
+
 
 @pytest.fixture(params=CARDS)
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
     """Each card in turn, as it is while nothing waits for it and rows remain."""
     device = Device(*CARDS[request.param])
-    for module in (cuda, random, products, fields, recall, learning, capacity):
+    for module in (cuda, random, products, fields, recall, glauber, learning, capacity):
         monkeypatch.setattr(module, "cupy", device)
     monkeypatch.setattr(cuda, "attribute", device.attribute)
     monkeypatch.setattr(cuda, "kernel", device.kernel)
@@ -461,6 +488,37 @@ def test_recall_from_weights(device: Device, shape: tuple[int, ...], dtype: type
         assert sum(launch.blocks for launch in recalls) == k * b
         assert recalls[0].arguments["fields"].dtype == thresholds
     assert device.recall(hopfield.recall_sync_weights, shape, dtype, recorded=False) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
+@pytest.mark.parametrize("shape", WITH_WEIGHTS)
+def test_glauber(device: Device, shape: tuple[int, ...], dtype: type) -> None:
+    """As many launches as orders fit; each has its share of sweeps, of temperatures and of averages."""
+    k, b, n, _ = shape
+    for sweeps in (1, 100, 3000):
+        launches = -(-sweeps // (recall.DRAWN // n))
+        for kernel, row_bytes, each in (
+            (hopfield.glauber_async, 26 * n + -(-n // 2) * 8, 5),
+            (hopfield.glauber_sync, 26 * n, 2),
+        ):
+            expected = parts(row_bytes, k, b) * launches * each
+            before = len(device.launches)
+            assert device.glauber(kernel, shape, dtype, sweeps) == expected
+            made = [launch for launch in device.launches[before:] if launch.file == "glauber"]
+            ends = np.cumsum([launch.arguments["count"] for launch in made[:launches]]).tolist()
+            assert ends[-1] == sweeps and [launch.arguments["first"] for launch in made[:launches]] == [
+                0,
+                *ends[:-1],
+            ]
+            assert sum(launch.blocks for launch in made) == launches * k * b
+            places = {(a["first_network"], a["first_row"]) for a in (launch.arguments for launch in made)}
+            assert len(places) == parts(row_bytes, k, b)
+            for a in (launch.arguments for launch in made):
+                assert a["heat"].shape == (a["count"], 4)
+                assert a["unaveraged"] == max(0, sweeps - sweeps // 2 - a["first"])
+        expected = parts(26 * n + -(-n // 2) * 8, k, b) * launches * 2 + 1
+        assert device.glauber(hopfield.glauber_async, shape, dtype, sweeps, orders=3) == expected
+    assert device.glauber(hopfield.glauber_sync, shape, dtype, 1, recorded=False) == parts(26 * n, k, b) * 2
 
 
 @pytest.mark.parametrize(("dtype", "unit"), [(np.int32, 14), (np.int64, 18)])
@@ -626,6 +684,17 @@ def test_a_display_gets_a_recall_in_parts(device: Device) -> None:
     device.recall(hopfield.recall_async, (1, 4096, 16_384, 1000), None)
     rows = [launch.blocks for launch in device.launches[before:] if launch.file == "recall"]
     assert sum(rows) == 4096 and max(rows) * recall.flip_clocks(16_384, 129) <= cuda.WATCHDOG_CLOCKS / 8
+
+
+def test_a_display_gets_sweeps_in_parts(device: Device) -> None:
+    """Few sweeps a launch, as a block does them, and few rows, as all blocks do them."""
+    device.display = True
+    device.glauber(hopfield.glauber_async, (1, 4000, 16_384, 1), np.int8, 100)
+    made = [launch for launch in device.launches if launch.file == "glauber"]
+    sweeps, rows = ([launch.arguments["count"] for launch in made], [launch.blocks for launch in made])
+    assert np.dot(sweeps, rows) == 100 * 4000 and max(rows) < 4000 and max(sweeps) < 100
+    assert max(sweeps) * glauber.block_clocks(16_384) <= cuda.WATCHDOG_CLOCKS / 8
+    assert max(sweeps) * max(rows) * recall.flip_clocks(16_384, 8) <= cuda.WATCHDOG_CLOCKS / 8
 
 
 def test_work_that_the_watchdog_of_a_display_would_end_is_refused(device: Device) -> None:

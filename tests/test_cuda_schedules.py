@@ -18,13 +18,14 @@ from emulator.raw import EmulationError, checked, schedule
 from test_kernels_hopfield import KEY, LEARNT, Case, Given, garbage, given_inputs, spins, to_words
 
 from fastrec.backend import kernels, move
+from fastrec.hopfield.temperature import chances, heat
 from fastrec.kernels import words
 from fastrec.kernels.reference import packing, random
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from fastrec.kernels.gpu import capacity, fields, learning, products, recall  # noqa: E402
+from fastrec.kernels.gpu import capacity, fields, glauber, learning, products, recall  # noqa: E402
 
-FILES = ("random", "packing", "product", "fields", "recall", "sweep", "learning", "capacity")
+FILES = ("random", "packing", "product", "fields", "recall", "glauber", "sweep", "learning", "capacity")
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
 NARROW = (120, 180, 207, 219)  # networks of 40 neurons that fail between the ends of a step
 TIED = (402, 705, 837)  # of 13, where a flipped unit meets no field
@@ -44,7 +45,7 @@ def record(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
 
 def force(monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
     """Let names of the modules of networks stand for something else."""
-    for module, name in product((fields, recall), values):
+    for module, name in product((fields, glauber, recall), values):
         monkeypatch.setattr(module, name, values[name], raising=False)
 
 
@@ -215,6 +216,46 @@ def test_recall_from_weights(monkeypatch: pytest.MonkeyPatch, weights: type) -> 
     recall_every_way(Given(1, 10, 130), True, weights, np.int64)
 
 
+def compare_glauber(case: Given, order: np.ndarray | None, weights: type, threshold: type) -> None:
+    """`compare` sweeps at falling temperatures: with averages and what is recorded, and without."""
+    (k, b, n), levels = case.s.shape, heat(np.array([1e9, 2, 0.5, 1e-9, 0, 1]), case.s.shape[2], 0.5)
+    head = (7,) if order is None else (order, 7)
+    inputs = (KEY, *head, *given_inputs(case, weights, threshold), levels, chances())
+    for recorded in (True, False):
+        times = (len(levels) + 1) * recorded
+        outputs = [garbage((k, b), np.int64), garbage((k, b, times), np.int64)]
+        outputs.append(garbage((k, b, times, words(n)), np.uint64))
+        if order is not None:
+            outputs.append(garbage((k, b, n * recorded, 2), np.int32))
+        outputs += garbage((k, b, n * recorded), np.int32), garbage((k, b), np.int64)
+        name = f"glauber_{'sync' if order is None else 'async'}"
+        compare("hopfield", name, *inputs, 4 * recorded, to_words(case.s), *outputs)
+
+
+def glauber_every_way(case: Given, weights: type, threshold: type = np.int32) -> None:
+    n = case.s.shape[2]
+    for order in (random_orders(n), given_orders(n), None):
+        compare_glauber(case, order, weights, threshold)
+
+
+@pytest.mark.parametrize("weights", [np.int8, np.int16, np.int32, np.int64])
+@pytest.mark.usefixtures("mode")
+def test_glauber(monkeypatch: pytest.MonkeyPatch, weights: type) -> None:
+    """With couplings and fields of every width, in shared memory and in scratch, in one launch and more."""
+    glauber_every_way(Given(2, 3, 65), weights)
+    glauber_every_way(Given(1, 1, 1, 0), weights, np.int64)
+    force(monkeypatch, shared_limit=lambda device: 2048, DRAWN=4 * 130)
+    glauber_every_way(Given(1, 4, 130), weights, np.int64)
+
+
+@pytest.mark.parametrize("rows", [2, 11])
+def test_glauber_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Of rows or networks, which keep their numbers and so their draws."""
+    case = Given(3, 5, 65)
+    force(monkeypatch, BATCH=rows * (26 * 65 + 264), DRAWN=2 * 65)
+    glauber_every_way(case, np.int16)
+
+
 @pytest.mark.parametrize(
     ("groups", "k", "b", "n", "p"),
     [(1, 1, 1, 1, 1), (1, 2, 3, 65, 64), (2, 1, 5, 130, 33), (3, 3, 1, 63, 70), (4, 2, 3, 65, 64)],
@@ -275,12 +316,13 @@ def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int)
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
     """Few sweeps, rows, blocks and recalls in doubt a launch, as where a watchdog ends long ones."""
-    for module in (recall, learning, capacity):
+    for module in (recall, glauber, learning, capacity):
         monkeypatch.setattr(module, "pieces_a_launch", lambda work, clocks: pieces)
     for small in (0, 99):
         force(monkeypatch, SMALL=small)
         recall_every_way(Case(2, 3, 65, 40), False)
     recall_every_way(Given(2, 3, 65), True, np.int8)
+    glauber_every_way(Given(2, 3, 65), np.int8)
     learn_by_storkey(2, 65, 7)
     learn_by_perceptron(2, 65, 7, 9)
     for flags in product((False, True), repeat=2):
@@ -562,6 +604,34 @@ def cycle() -> None:
     compare_recall(Given(1, 3, 9, 0).shifted(), True, None, 40, np.int16)
 
 
+def heat_up() -> None:
+    compare_glauber(Given(2, 3, 65), random_orders(65), np.int16, np.int32)
+
+
+def heat_up_for_long() -> None:
+    """Until draws fall between two entries of the table."""
+    case = Given(2, 20, 65)
+    levels, totals = heat(np.full(40, 2.0), 65, 0.5), garbage((2, 20, 65), np.int32)
+    inputs = (KEY, 7, *given_inputs(case, np.int16, np.int32), levels, chances(), 40)
+    recorded = garbage((2, 20, 0), np.int64), garbage((2, 20, 0, 2), np.uint64)
+    outputs = garbage((2, 20), np.int64), *recorded, totals, garbage((2, 20), np.int64)
+    compare("hopfield", "glauber_sync", *inputs, to_words(case.s), *outputs)
+
+
+def heat_up_in_parts() -> None:
+    """Of a row, and two sweeps."""
+    with patch.object(recall, "BATCH", 1), patch.object(glauber, "DRAWN", 130):
+        heat_up()
+        compare_glauber(Given(2, 3, 65), None, np.int16, np.int32)
+
+
+def heat_up_at_once() -> None:
+    """All units, some of which meet no field."""
+    case = Given(1, 3, 65)
+    case.w[:, :9], case.columns[:, :, :9], case.thresholds[:, :9] = 0, 0, 0
+    compare_glauber(case, None, np.int16, np.int32)
+
+
 def learn_together() -> None:
     """By two blocks."""
     learn_by_storkey(1, 300, 9)
@@ -572,6 +642,7 @@ def learn() -> None:
 
 
 GIVEN = ("weight_fields<int, short>", "recall_async_weights<int, short>", "recall_sync_weights<int, short>")
+HEATED = ("glauber_async<int, short>", "glauber_sync<int, short>")
 LEARNING = tuple(cuda.KERNELS["learning"])
 CAPACITY = tuple(name for name in cuda.KERNELS["capacity"] if "resolve" not in name) + ("resolve<int, 1>",)
 BUGS = {  # file, kernels, what is replaced, what by, who notices, what is reported
@@ -680,6 +751,70 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
         "bool same = kept_at > 0",
         "bool same = false",
         cycle,
+        "assert",
+    ),
+    "a chance of the other side": (
+        "glauber",
+        HEATED,
+        "draw < here - (",
+        "draw > here - (",
+        heat_up_at_once,
+        "assert",
+    ),
+    "chances of whole arguments": (
+        "glauber",
+        HEATED,
+        "* part >> FRACTION",
+        "* 0",
+        heat_up_for_long,
+        "assert",
+    ),
+    "a limit too low": (
+        "glauber",
+        HEATED,
+        "low = middle + 1;",
+        "low = middle + 1, high--;",
+        heat_up,
+        "assert",
+    ),
+    "no field that flips when it is cold": (
+        "glauber",
+        HEATED,
+        "cutoff == 0 || s == 0",
+        "s == 0",
+        heat_up_at_once,
+        "assert",
+    ),
+    "draws of units for those of updates": (
+        "glauber",
+        HEATED,
+        "drawn(sweep, row.keys[i])",
+        "drawn(sweep, i)",
+        heat_up,
+        "assert",
+    ),
+    "rows of a part numbered from 0": (
+        "glauber",
+        HEATED,
+        "row(first_row + blockIdx.x % b)",
+        "row(blockIdx.x % b)",
+        heat_up_in_parts,
+        "assert",
+    ),
+    "states averaged twice": (
+        "glauber",
+        HEATED,
+        "sweep > given.unaveraged",
+        "sweep >= given.unaveraged",
+        heat_up_in_parts,
+        "assert",
+    ),
+    "turns of a launch over others": (
+        "glauber",
+        HEATED,
+        "i64 noted = flips[blockIdx.x];",
+        "i64 noted = 0;",
+        heat_up_in_parts,
         "assert",
     ),
     "blocks that do not meet": ("learning", LEARNING, "barrier.wait();", "", learn_together, "race"),

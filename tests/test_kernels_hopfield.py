@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrec.backend import kernels, unavailable_reason
-from fastrec.kernels import BIASED, CORRUPT, ORDER, PATTERN, words
+from fastrec.hopfield.temperature import chances, heat
+from fastrec.kernels import BIASED, CORRUPT, GLAUBER, ORDER, PATTERN, words
 
 KEY = np.uint64(0x9E3779B97F4A7C15)
 SIZES = (1, 2, 63, 64, 65, 127, 128, 129, 200, 1000)
@@ -497,6 +498,127 @@ def test_sync_finds_long_cycles(module: Any, n: int) -> None:
     assert {1, n} <= set(stops[0]) and stops[1, 0] == 1
     stops = check_recall(module, Given(1, 9, n, 0), True, None, 300, np.int8)["stop"]
     assert n != 20 or stops.max() > 2
+
+
+def updated(h: int, s: int, draw: int, level: np.ndarray) -> int:
+    """The state after an update of a unit in state s and field h, by the table of `chances`."""
+    cutoff, drop, factor, shift = level.tolist()
+    if abs(h) >= cutoff:
+        return (h > 0) - (h < 0) or s
+    entry, part = divmod((abs(h) >> drop) * factor >> shift, 4096)
+    here, there = map(int, chances()[entry : entry + 2])
+    return (1 if h >= 0 else -1) * (-1 if draw < here - (here - there) * part // 4096 else 1)
+
+
+def glauber_by_loop(
+    case: Given, orders: list[list[int]] | None, levels: np.ndarray, first_sweep: int, averaged: int
+) -> Found:
+    """What sweeps at a temperature each find, sync if there are no orders: as of `recall_by_loop`."""
+    (k, b, n), sweeps = case.s.shape, len(levels)
+    forms, trail = np.zeros((k, b, sweeps + 1), np.int64), np.zeros((k, b, sweeps + 1, words(n)), np.uint64)
+    totals, form_totals = np.zeros((k, b, n), np.int32), np.zeros((k, b), np.int64)
+    states, turned = case.s.astype(np.int64), {}
+    for network, row in np.ndindex(k, b):
+        w, theta, held = case.w[network], case.thresholds[network], case.held[network, row]
+        s, turns = states[network, row], turned.setdefault((network, row), [])
+        for t in range(sweeps + 1):
+            forms[network, row, t] = form = s @ w @ s - 2 * theta @ s
+            trail[network, row, t] = to_words(s)
+            if t > max(0, sweeps - averaged):
+                totals[network, row] += s.astype(np.int32)
+                form_totals[network, row] += form
+            if t == sweeps:
+                break
+            drawn, h = draws(first_sweep + t, row, GLAUBER, network, n), w @ s - theta
+            for draw, i in zip(drawn, range(n) if orders is None else orders[t % len(orders)], strict=True):
+                if not held[i] and updated(int(h[i]), int(s[i]), draw, levels[t]) != s[i]:
+                    s[i] *= -1
+                    turns.append((t, i))
+                    if orders is not None:
+                        h += 2 * s[i] * w[:, i]
+    flips = np.array([len(turned[place]) for place in np.ndindex(k, b)]).reshape(k, b)
+    turns = garbage((k, b, flips.max(), 2), np.int32)
+    for place, found in turned.items():
+        turns[place][: len(found)] = np.array(found, dtype=np.int32).reshape(-1, 2)
+    found = {"states": to_words(states), "flips": flips, "forms": forms, "trail": trail, "turns": turns}
+    return found | {"totals": totals, "form_totals": form_totals}
+
+
+def check_glauber(
+    module: Any,
+    case: Given,
+    order: np.ndarray | None,
+    levels: np.ndarray,
+    dtype: type,
+    fields: type,
+    first_sweep: int = 0,
+    averaged: int = 0,
+) -> Found:
+    """Run one kernel of Glauber dynamics (sync if order is None) against the loop, which is returned."""
+    n, orders = case.s.shape[2], None
+    if order is not None:
+        random = [
+            sorted(range(n), key=draws(first_sweep + t, 0, ORDER, 0, n).__getitem__)
+            for t in range(len(levels))
+        ]
+        orders = np.roll(order, -first_sweep, axis=0).tolist() if len(order) else random
+    expected = glauber_by_loop(case, orders, levels, first_sweep, averaged)
+    if order is None:
+        del expected["turns"]
+    start = (KEY, first_sweep) if order is None else (KEY, order, first_sweep)
+    inputs = (*start, *given_inputs(case, dtype, fields), levels, chances(), averaged)
+    for share in (1, 0.5, 0):  # of the turns that there is room for; nothing else is recorded without
+        rooms = {"turns": share, "forms": share > 0, "trail": share > 0, "totals": share > 0}
+        wanted = {
+            key: array[:, :, : int(array.shape[2] * rooms[key])] if key in rooms else array
+            for key, array in expected.items()
+        }
+        outputs = {key: garbage(array.shape, array.dtype.type) for key, array in wanted.items()}
+        outputs["states"] = to_words(case.s)
+        getattr(module, f"glauber_{'sync' if order is None else 'async'}")(*inputs, *outputs.values())
+        for key, array in outputs.items():
+            assert np.array_equal(array, wanted[key]), key
+    return expected
+
+
+TEMPERATURES = np.array([1e12, 2, 0.5, 1e-9, 0, 0, 1, 0.25])
+
+
+@pytest.mark.parametrize("share", [0, 0.1])
+@pytest.mark.parametrize(
+    ("dtype", "fields", "unit"),
+    [(np.int8, np.int32, 1), (np.int16, np.int64, 1), (np.int32, np.int32, 9), (np.int64, np.int64, 2**40)],
+)
+@pytest.mark.parametrize(("k", "b", "n"), [(1, 1, 1), (2, 3, 65), (1, 5, 130), (3, 1, 63)])
+def test_glauber(
+    module: Any, k: int, b: int, n: int, dtype: type, fields: type, unit: int, share: float
+) -> None:
+    """Annealing in random and given orders and in parallel, with averages and without; where a network has no
+    couplings, coins are tossed until the temperature is 0."""
+    case, levels = Given(k, b, n, share), heat(TEMPERATURES, n, unit / 2)
+    case.w[1:2], case.columns[1:2], case.thresholds[1:2] = 0, 0, 0
+    case.w, case.columns, case.thresholds = unit * case.w, unit * case.columns, unit * case.thresholds
+    given_orders = np.array([np.arange(n), np.arange(n)[::-1]], dtype=np.int32)
+    check_glauber(module, case, np.empty((0, n), np.int32), levels, dtype, fields, 2**31 - 3, 3)
+    check_glauber(module, case, given_orders, levels[:5], dtype, fields, 1, 9)
+    found = check_glauber(module, case, None, levels, dtype, fields, 7)
+    trail = found["trail"]
+    assert (trail[:, :, 3] != trail[:, :, 4]).any() or k == 1  # almost no temperature moves what has no field
+    assert n == 1 or (trail[:, :, 0] != trail[:, :, 1]).any()
+
+
+def test_glauber_between_entries_of_the_table(module: Any) -> None:
+    """One draw in some 10 000 tells whether chances are interpolated."""
+    check_glauber(module, Given(1, 20, 129), None, heat(np.full(40, 2), 129, 0.5), np.int8, np.int32)
+
+
+@pytest.mark.parametrize("n", [1, 65])
+def test_glauber_at_no_temperature_is_recall(module: Any, n: int) -> None:
+    """To the bit, up to a sweep in which no unit flips."""
+    case, order = Given(2, 3, n), np.empty((0, n), np.int32)
+    cold = check_recall(module, case, True, order, 4, np.int8)
+    warm = check_glauber(module, case, order, heat(np.zeros(4), n, 1), np.int8, np.int32)
+    assert np.array_equal(cold["states"], warm["states"]) and np.array_equal(cold["flips"], warm["flips"])
 
 
 def storkey_by_matrix(x: np.ndarray, amplitudes: list[int]) -> np.ndarray:

@@ -15,8 +15,9 @@ from unittest.mock import patch
 import numpy as np
 
 from fastrec.backend import kernels, move
+from fastrec.hopfield.temperature import chances, heat
 from fastrec.kernels import words
-from fastrec.kernels.gpu import capacity, hopfield, products
+from fastrec.kernels.gpu import capacity, glauber, hopfield, products
 from fastrec.kernels.gpu import fields as field_kernels
 from fastrec.kernels.gpu import recall as recall_kernels
 from fastrec.kernels.gpu.module import PLANES
@@ -102,15 +103,25 @@ def recall_every_way(shape: tuple[int, ...], self_coupling: bool) -> None:
         recall(shape, self_coupling, orders, sweeps, record)
 
 
-def recall_weights(shape: tuple[int, ...], symmetric: bool, weights: type, thresholds: type) -> None:
-    """Compare recall from couplings of a dtype every way, some with thresholds and units that are held."""
+def given_inputs(
+    shape: tuple[int, ...], symmetric: bool, weights: type, thresholds: type
+) -> tuple[np.ndarray, ...]:
+    """Return couplings of a dtype, their transpose, thresholds, and which units are held."""
     net, rng = network(*shape), np.random.default_rng(shape)
-    (k, b, w), n = net.probes.shape, net.n
+    (k, b, _), n = net.probes.shape, net.n
     given = net.couplings(True) if symmetric else rng.integers(-9, 10, (k, n, n))
     given = given.astype(weights)
     columns = given if symmetric else np.ascontiguousarray(given.swapaxes(1, 2))
     limits = rng.integers(-5, 6, (k, n)).astype(thresholds)
     held = packed(signs(k, b, n)) & packed(signs(k, b, n, seed=1)) & packed(signs(k, b, n, seed=2))
+    return given, columns, limits, held
+
+
+def recall_weights(shape: tuple[int, ...], symmetric: bool, weights: type, thresholds: type) -> None:
+    """Compare recall from couplings of a dtype every way, some with thresholds and units that are held."""
+    net = network(*shape)
+    (k, b, w), n = net.probes.shape, net.n
+    given, columns, limits, held = given_inputs(shape, symmetric, weights, thresholds)
     for orders, sweeps, record in WAYS:
         times = (sweeps + 1) * record
         results = [unset((k, b), np.int32 if orders is None else bool), unset((k, b), np.int32)]
@@ -127,6 +138,28 @@ def recall_weights(shape: tuple[int, ...], symmetric: bool, weights: type, thres
     compare("hopfield", "local_fields_weights", given, net.probes, unset((k, b, n), thresholds))
 
 
+def glauber_sweeps(shape: tuple[int, ...], symmetric: bool, weights: type, thresholds: type) -> None:
+    """Compare sweeps at falling temperatures, with averages and units that are held, and without."""
+    net = network(*shape)
+    (k, b, w), n = net.probes.shape, net.n
+    given, columns, limits, held = given_inputs(shape, symmetric, weights, thresholds)
+    levels = heat(np.array([1e9, 2, 0.5, 1e-9, 0, 1]), n, 1)
+    for orders, record in ((0, True), (2, False), (None, True), (None, False)):
+        times = (len(levels) + 1) * record
+        results = [
+            unset((k, b), np.int64),
+            unset((k, b, times), np.int64),
+            unset((k, b, times, w), np.uint64),
+        ]
+        if orders is not None:
+            results.append(unset((k, b, n * record, 2), np.int32))
+        results += [unset((k, b, n * record), np.int32), unset((k, b), np.int64)]
+        head = (KEY, 7) if orders is None else order_of(n, orders)
+        inputs = (given, columns, limits, held[..., : w * record].copy(), levels, chances(), 4 * record)
+        name = f"glauber_{'sync' if orders is None else 'async'}"
+        compare("hopfield", name, *head, *inputs, net.probes, *results)
+
+
 def learning(k: int, n: int, p: int, max_passes: int) -> None:
     net, rng = network(k, 1, n, p), np.random.default_rng(n)
     gram = np.einsum("kpn,kqn->kpq", net.x, net.x, dtype=np.int32)
@@ -139,7 +172,7 @@ def learning(k: int, n: int, p: int, max_passes: int) -> None:
 def patched(case: Callable[..., None], *arguments: Any, **replaced: Any) -> None:
     """Run a case while names of kernel modules are replaced."""
     with ExitStack() as stack:
-        for module, name in product((field_kernels, recall_kernels, capacity, products), replaced):
+        for module, name in product((field_kernels, recall_kernels, glauber, capacity, products), replaced):
             if hasattr(module, name):
                 stack.enter_context(patch.object(module, name, replaced[name]))
         case(*arguments)
@@ -260,6 +293,13 @@ def cases() -> Cases:
             yield (
                 f"{name}, not symmetric, wide fields in global memory",
                 partial(patched, recall_weights, shape, False, dtype, np.int64, **IN_GLOBAL_MEMORY),
+            )
+            name = f"Glauber dynamics, {dtype.__name__}, (k, b, n, p) = {shape}"
+            yield name, partial(glauber_sweeps, shape, True, dtype, np.int32)
+            parts = {"DRAWN": 3 * shape[2], "BATCH": 2**7 * shape[2]}
+            yield (
+                f"{name}, not symmetric, wide fields in global memory, in parts",
+                partial(patched, glauber_sweeps, shape, False, dtype, np.int64, **parts, **IN_GLOBAL_MEMORY),
             )
     looks = (0, 0, 0, 0), (0, 0, 0, 64), (0, 0, 64, 64), (128, 128, 128, 128)
     sizes = (65, 0, 12), (65, 1, 12), (130, 5, 36), (1, 1, 3)

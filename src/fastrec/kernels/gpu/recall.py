@@ -83,18 +83,25 @@ def each_batch(
 
 
 def launch_rows(
-    kernel: str, head: tuple[Any, ...], limit: int, fields: Any, states: Any, *outputs: Any
+    kernel: str,
+    head: tuple[Any, ...],
+    limit: int,
+    fields: Any,
+    states: Any,
+    *outputs: Any,
+    file: str = "recall",
+    more: int = 0,
 ) -> None:
-    """Launch a kernel of recall.cu on states (k, b, w), a block for each row of their fields (k b, n).
+    """Launch a kernel of a file on states (k, b, w), a block for each row of their fields (k b, n).
 
-    outputs: how rows stopped, sweeps, flips, and what is recorded (k, b, so much, ...).
+    outputs: (k, b) of rows, and what is recorded (k, b, so much, ...).  more: as of `row_memory`.
     """
     rows, n = fields.shape
-    scratch, nbytes = row_memory(n, fields.dtype.itemsize, rows)
+    scratch, nbytes = row_memory(n, fields.dtype.itemsize, rows, more)
     sizes = (states.shape[1], n, limit)
-    recorded = (part for array in outputs[3:] for part in (array, array.shape[2]))
-    arguments = (*head, *sizes, fields, scratch, nbytes, states, *outputs[:3], *recorded)
-    launch("recall", kernel, rows, row_threads(n), *arguments, shared=0 if scratch is not None else nbytes)
+    sized = (part for array in outputs for part in (array, *array.shape[2:3]))
+    arguments = (*head, *sizes, fields, scratch, nbytes, states, *sized)
+    launch(file, kernel, rows, row_threads(n), *arguments, shared=0 if scratch is not None else nbytes)
 
 
 def ranks_of(order: Any) -> Any:

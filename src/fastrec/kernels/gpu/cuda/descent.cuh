@@ -68,19 +68,26 @@ __device__ __forceinline__ void draw_keys(u64 key, i64 sweep, i64 network, i64 s
   }
 }
 
+// Whether a unit flips in its update: if its field is against it.
+struct ByField {
+  template <class F> __device__ bool operator()(F field, int s, i64) const { return field * s < 0; }
+};
+
 struct Nothing {
   template <class... Arguments> __device__ int operator()(const Arguments&...) const { return 0; }
 };
 
 // One asynchronous sweep in the order of row.keys; the flips.  Between two flips no field changes, so the next unit
 // to flip is the first in the order, after the last one, among those that want to now.  turns (2, 32) is shared.
-// note(flips, unit) is told each unit that flips, and how many have before it.
-template <class F, class Coupling, class Note = Nothing>
-__device__ i64 sweep_row(const Coupling& coupling, i64 n, const Row<F>& row, Turn (*turns)[WARP], Note note = {}) {
+// note(flips, unit) is told each unit that flips, and how many have before it; wants(field, s, unit) is `ByField`, or
+// another rule that depends on nothing that flips but by the field.
+template <class F, class Coupling, class Note = Nothing, class Wants = ByField>
+__device__ i64 sweep_row(const Coupling& coupling, i64 n, const Row<F>& row, Turn (*turns)[WARP], Note note = {},
+                         Wants wants = {}) {
   __syncthreads();
   Turn next = NO_TURN;
   for (i64 i = threadIdx.x; i < n; i += blockDim.x)
-    if (row.fields[i] * row.s[i] < 0) {
+    if (wants(row.fields[i], row.s[i], i)) {
       Turn turn = {row.keys[i], u32(2 * i + (row.s[i] < 0))};
       if (turn.earlier(next)) next = turn;
     }
@@ -96,7 +103,7 @@ __device__ i64 sweep_row(const Coupling& coupling, i64 n, const Row<F>& row, Tur
       F field = row.fields[i] + 2 * s * F(coupling(i, j));
       row.fields[i] = field;
       if (i == j) row.s[i] = static_cast<signed char>(s);
-      if (field * row.s[i] < 0) {
+      if (wants(field, row.s[i], i)) {
         Turn other = {row.keys[i], u32(2 * i + (row.s[i] < 0))};
         if (turn.earlier(other) && other.earlier(next)) next = other;
       }
@@ -159,9 +166,11 @@ __device__ void renew_fields(const PatternCoupling& coupling, const u64* packed,
 inline constexpr int RENEWED = 8;
 
 // One synchronous step; the flips, and in back whether it led to the states before the last step.  The turns go into
-// the space of row.keys, their number into *count, shared.  If they are more than `most` the fields stay as they were.
-template <class F, class Coupling>
-__device__ i64 step_row(const Coupling& coupling, i64 n, const Row<F>& row, int most, int* count, bool& back) {
+// the space of row.keys, their number into *count, shared.  If they are more than `most` the fields stay as they were.  wants:
+// as of sweep_row.
+template <class F, class Coupling, class Wants = ByField>
+__device__ i64 step_row(const Coupling& coupling, i64 n, const Row<F>& row, int most, int* count, bool& back,
+                        Wants wants = {}) {
   u32* turned = reinterpret_cast<u32*>(row.keys);
   __syncthreads();
   if (threadIdx.x == 0) *count = 0;
@@ -169,7 +178,7 @@ __device__ i64 step_row(const Coupling& coupling, i64 n, const Row<F>& row, int 
   bool same = true;
   for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
     signed char s = row.s[i];
-    if (row.fields[i] * s < 0) {
+    if (wants(row.fields[i], s, i)) {
       s = -s;
       turned[atomicAdd(count, 1)] = u32(2 * i + (s > 0));
     }

@@ -3,47 +3,7 @@
 // A sweep reads n fields from shared memory (14 bytes a unit, as long as there is room; from L2 beyond) and, for each
 // flip, n couplings: 2 n bytes of a column of weights, or n u words of packed units.  Where many units flip at once,
 // fields are made anew from the patterns' overlaps.
-#include "descent.cuh"
-
-// What the row of a block has besides if its couplings are in memory; pointers to what it has not are null.
-template <class F> struct Given {
-  const F* thresholds;  // (n), which are taken from the fields
-  const u64* held;      // (w) bits of units that keep their states
-  u64* trail;           // (max_sweeps + 1, w) gets the states after each sweep
-  int* turns;           // (room, 2) gets sweep and unit of the first flips
-  i64 room;
-};
-
-// If they are made from patterns, nothing: known when compiled, so that it costs nothing.
-struct NothingGiven {
-  static constexpr const int* thresholds = nullptr;
-  static constexpr const u64* held = nullptr;
-  static constexpr u64* trail = nullptr;
-  static constexpr int* turns = nullptr;
-  static constexpr i64 room = 0;
-};
-
-// state (w): the states at first.
-template <class F>
-__device__ void load_row(const Row<F>& row, const F* fields, const u64* state, i64 n, const u64* held) {
-  for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
-    row.fields[i] = fields[i];
-    row.s[i] = row.before[i] = static_cast<signed char>(held && bit(held, i) ? 0 : sign(state, i));
-  }
-}
-
-// s'W s, less twice thresholds's, in every thread.
-template <class F, class More>
-__device__ i64 form_of(const Row<F>& row, i64 n, const More& given, const u64* start, i64* partial) {
-  i64 sum = 0;
-  __syncthreads();
-  for (i64 i = threadIdx.x; i < n; i += blockDim.x) {
-    i64 field = row.fields[i];
-    if (given.thresholds) field -= given.thresholds[i];
-    sum += field * (given.held && bit(given.held, i) ? sign(start, i) : row.s[i]);
-  }
-  return block_sum(sum, partial);
-}
+#include "recall.cuh"
 
 // ranks (r, n): the place of each unit in the orders order (r, n).
 __global__ void rank_units(const int* order, i64 r, i64 n, int* ranks) {
@@ -71,32 +31,10 @@ __global__ void weight_fields(const W* weights, const F* thresholds, const u64* 
   }
 }
 
-// The row of this block, to its stop or for max_sweeps sweeps; step(row, sweep, flips) does one of them, and tells
-// whether another may follow.
-template <class F, class More, class Step>
-__device__ void recall_row(i64 n, i64 max_sweeps, const F* fields, unsigned char* scratch, i64 bytes, u64* states,
-                           int* sweeps, i64* flips, i64* forms, i64 recorded, const More& given, Step step) {
-  __shared__ i64 partial[WARP];
-  i64 number = blockIdx.x, w = (n + 63) / 64, total = 0, sweep = 0;
-  u64* state = states + number * w;
-  Row<F> row = row_in<F>(own_memory(scratch, bytes), n);
-  load_row(row, fields + number * n, state, n, given.held);
-  for (bool more = true;; sweep++) {
-    if (recorded) {
-      i64 form = form_of(row, n, given, state, partial);
-      if (threadIdx.x == 0) forms[number * recorded + sweep] = form;
-    }
-    if (given.trail) store_row(row, given.trail + sweep * w, n, given.held, state);
-    if (sweep == max_sweeps || !more) break;
-    i64 flipped;
-    more = step(row, sweep, flipped);
-    total += flipped;
-  }
-  store_row(row, state, n, given.held, state);
-  if (threadIdx.x == 0) {
-    sweeps[number] = int(sweep);
-    flips[number] = total;
-  }
+__device__ __forceinline__ void write_taken(Taken taken, int* sweeps, i64* flips) {
+  if (threadIdx.x) return;
+  sweeps[blockIdx.x] = int(taken.sweeps);
+  flips[blockIdx.x] = taken.flips;
 }
 
 template <class F, class Coupling, class More>
@@ -113,18 +51,14 @@ __device__ void recall_async_row(const Coupling& coupling, u64 key, const int* r
       for (i64 i = threadIdx.x; i < n; i += blockDim.x) row.keys[i] = ranks[(first_sweep + sweep) % r * n + i];
     else
       draw_keys(key, first_sweep + sweep, 0, 0, n, row.keys);
-    auto note = [&](i64 before, i64 unit) {
-      i64 place = noted + before;
-      if (place >= given.room || threadIdx.x) return;
-      given.turns[2 * place] = int(sweep);
-      given.turns[2 * place + 1] = int(unit);
-    };
+    auto note = [&](i64 before, i64 unit) { note_turn(given, noted + before, sweep, unit); };
     flipped = sweep_row(coupling, n, row, turns, note);
     noted += flipped;
     if (threadIdx.x == 0) converged[blockIdx.x] = flipped == 0;
     return flipped != 0;
   };
-  recall_row(n, max_sweeps, fields, scratch, bytes, states, sweeps, flips, forms, recorded, given, step);
+  write_taken(recall_row(n, max_sweeps, fields, own_memory(scratch, bytes), states, forms, recorded, given, step),
+              sweeps, flips);
 }
 
 // renew(row) makes fields anew after more than `most` turns; cycle(row, steps) tells the period of a cycle of more than
@@ -143,7 +77,8 @@ __device__ void recall_sync_row(const Coupling& coupling, i64 n, i64 max_sweeps,
     if (threadIdx.x == 0) period[blockIdx.x] = stop;
     return stop == 0;
   };
-  recall_row(n, max_sweeps, fields, scratch, bytes, states, sweeps, flips, forms, recorded, given, step);
+  write_taken(recall_row(n, max_sweeps, fields, own_memory(scratch, bytes), states, forms, recorded, given, step),
+              sweeps, flips);
 }
 
 // Rows of states (k b, w) with their fields (k b, n), a block each: the twins of reference/recall.py.  ranks
@@ -157,16 +92,6 @@ __global__ void __launch_bounds__(512, 2)
   PatternCoupling coupling = {units + blockIdx.x / b * n * u, u, p, self};
   recall_async_row(coupling, key, ranks, r, first_sweep, n, max_sweeps, fields, scratch, bytes, states, converged,
                    sweeps, flips, forms, recorded, NothingGiven());
-}
-
-// The row of this block: thresholds (k, n), clamped (k b, held), trail (k b, trailed, w), turns (k b, room, 2), where
-// 0 stands for none.
-template <class F>
-__device__ Given<F> given_of(const F* thresholds, const u64* clamped, i64 held, i64 b, i64 n, u64* trail, i64 trailed,
-                             int* turns, i64 room) {
-  i64 number = blockIdx.x, w = (n + 63) / 64;
-  return {thresholds + number / b * n, held ? clamped + number * w : nullptr,
-          trailed ? trail + number * trailed * w : nullptr, turns + 2 * number * room, room};
 }
 
 // columns (k, n, n): the transpose of the couplings.
