@@ -229,10 +229,10 @@ class Launch:
             assert argument.dtype == dtype, parameter
 
     def check_memory(self, itemsize: int) -> None:
-        """A block's: state (w) for resolve, limits (n) for glauber_async, then keys, fields, s, before (n);
+        """A block's: state (w) for resolve, limits (n) of Glauber, then keys, fields, s, before (n);
         fields (p) to learn."""
         n, nbytes, scratch = (self.arguments[name] for name in ("n", "bytes", "scratch"))
-        first = {"resolve": 8 * words(n), "glauber_async": -(-n * itemsize // 8) * 8}
+        first = {"resolve": 8 * words(n), "glauber_async_weights": -(-n * itemsize // 8) * 8}
         start = first.get(self.name.partition("<")[0], 0)
         assert start % 8 == 0
         assert (start + 8 * n) % itemsize == 0
@@ -335,7 +335,7 @@ class Device:
     ) -> int:
         """`run` Glauber dynamics, with averages if anything is recorded."""
         (k, b, n, _), times = shape, (sweeps + 1) * recorded
-        start = () if kernel is hopfield.glauber_sync else (self.array((orders, n), np.int32),)
+        start = () if kernel is hopfield.glauber_sync_weights else (self.array((orders, n), np.int32),)
         couplings = self.array((k, n, n), weights), self.array((k, n, n), weights)
         inputs = (
             *couplings,
@@ -498,8 +498,8 @@ def test_glauber(device: Device, shape: tuple[int, ...], dtype: type) -> None:
     for sweeps in (1, 100, 3000):
         launches = -(-sweeps // (recall.DRAWN // n))
         for kernel, row_bytes, each in (
-            (hopfield.glauber_async, 26 * n + -(-n // 2) * 8, 5),
-            (hopfield.glauber_sync, 26 * n, 2),
+            (hopfield.glauber_async_weights, 26 * n + -(-n // 2) * 8, 5),
+            (hopfield.glauber_sync_weights, 26 * n, 2),
         ):
             expected = parts(row_bytes, k, b) * launches * each
             before = len(device.launches)
@@ -517,8 +517,11 @@ def test_glauber(device: Device, shape: tuple[int, ...], dtype: type) -> None:
                 assert a["heat"].shape == (a["count"], 4)
                 assert a["unaveraged"] == max(0, sweeps - sweeps // 2 - a["first"])
         expected = parts(26 * n + -(-n // 2) * 8, k, b) * launches * 2 + 1
-        assert device.glauber(hopfield.glauber_async, shape, dtype, sweeps, orders=3) == expected
-    assert device.glauber(hopfield.glauber_sync, shape, dtype, 1, recorded=False) == parts(26 * n, k, b) * 2
+        assert device.glauber(hopfield.glauber_async_weights, shape, dtype, sweeps, orders=3) == expected
+    assert (
+        device.glauber(hopfield.glauber_sync_weights, shape, dtype, 1, recorded=False)
+        == parts(26 * n, k, b) * 2
+    )
 
 
 @pytest.mark.parametrize(("dtype", "unit"), [(np.int32, 14), (np.int64, 18)])
@@ -689,7 +692,7 @@ def test_a_display_gets_a_recall_in_parts(device: Device) -> None:
 def test_a_display_gets_sweeps_in_parts(device: Device) -> None:
     """Few sweeps a launch, as a block does them, and few rows, as all blocks do them."""
     device.display = True
-    device.glauber(hopfield.glauber_async, (1, 4000, 16_384, 1), np.int8, 100)
+    device.glauber(hopfield.glauber_async_weights, (1, 4000, 16_384, 1), np.int8, 100)
     made = [launch for launch in device.launches if launch.file == "glauber"]
     sweeps, rows = ([launch.arguments["count"] for launch in made], [launch.blocks for launch in made])
     assert np.dot(sweeps, rows) == 100 * 4000 and max(rows) < 4000 and max(sweeps) < 100

@@ -18,7 +18,7 @@ from emulator.raw import EmulationError, checked, schedule
 from test_kernels_hopfield import KEY, LEARNT, Case, Given, garbage, given_inputs, spins, to_words
 
 from fastrec.backend import kernels, move
-from fastrec.hopfield.temperature import chances, heat
+from fastrec.hopfield.temperature import chances, heat_levels
 from fastrec.kernels import words
 from fastrec.kernels.reference import packing, random
 
@@ -218,7 +218,7 @@ def test_recall_from_weights(monkeypatch: pytest.MonkeyPatch, weights: type) -> 
 
 def compare_glauber(case: Given, order: np.ndarray | None, weights: type, threshold: type) -> None:
     """`compare` sweeps at falling temperatures: with averages and what is recorded, and without."""
-    (k, b, n), levels = case.s.shape, heat(np.array([1e9, 2, 0.5, 1e-9, 0, 1]), case.s.shape[2], 0.5)
+    (k, b, n), levels = case.s.shape, heat_levels(np.array([1e9, 2, 0.5, 1e-9, 0, 1]), case.s.shape[2], 0.5)
     head = (7,) if order is None else (order, 7)
     inputs = (KEY, *head, *given_inputs(case, weights, threshold), levels, chances())
     for recorded in (True, False):
@@ -228,7 +228,7 @@ def compare_glauber(case: Given, order: np.ndarray | None, weights: type, thresh
         if order is not None:
             outputs.append(garbage((k, b, n * recorded, 2), np.int32))
         outputs += garbage((k, b, n * recorded), np.int32), garbage((k, b), np.int64)
-        name = f"glauber_{'sync' if order is None else 'async'}"
+        name = f"glauber_{'sync' if order is None else 'async'}_weights"
         compare("hopfield", name, *inputs, 4 * recorded, to_words(case.s), *outputs)
 
 
@@ -611,11 +611,11 @@ def heat_up() -> None:
 def heat_up_for_long() -> None:
     """Until draws fall between two entries of the table."""
     case = Given(2, 20, 65)
-    levels, totals = heat(np.full(40, 2.0), 65, 0.5), garbage((2, 20, 65), np.int32)
+    levels, totals = heat_levels(np.full(40, 2.0), 65, 0.5), garbage((2, 20, 65), np.int32)
     inputs = (KEY, 7, *given_inputs(case, np.int16, np.int32), levels, chances(), 40)
     recorded = garbage((2, 20, 0), np.int64), garbage((2, 20, 0, 2), np.uint64)
     outputs = garbage((2, 20), np.int64), *recorded, totals, garbage((2, 20), np.int64)
-    compare("hopfield", "glauber_sync", *inputs, to_words(case.s), *outputs)
+    compare("hopfield", "glauber_sync_weights", *inputs, to_words(case.s), *outputs)
 
 
 def heat_up_in_parts() -> None:
@@ -642,7 +642,7 @@ def learn() -> None:
 
 
 GIVEN = ("weight_fields<int, short>", "recall_async_weights<int, short>", "recall_sync_weights<int, short>")
-HEATED = ("glauber_async<int, short>", "glauber_sync<int, short>")
+HEATED = ("glauber_async_weights<int, short>", "glauber_sync_weights<int, short>")
 LEARNING = tuple(cuda.KERNELS["learning"])
 CAPACITY = tuple(name for name in cuda.KERNELS["capacity"] if "resolve" not in name) + ("resolve<int, 1>",)
 BUGS = {  # file, kernels, what is replaced, what by, who notices, what is reported

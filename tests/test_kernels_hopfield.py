@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrec.backend import kernels, unavailable_reason
-from fastrec.hopfield.temperature import chances, heat
+from fastrec.hopfield.temperature import chances, heat_levels
 from fastrec.kernels import BIASED, CORRUPT, GLAUBER, ORDER, PATTERN, words
 
 KEY = np.uint64(0x9E3779B97F4A7C15)
@@ -575,7 +575,7 @@ def check_glauber(
         }
         outputs = {key: garbage(array.shape, array.dtype.type) for key, array in wanted.items()}
         outputs["states"] = to_words(case.s)
-        getattr(module, f"glauber_{'sync' if order is None else 'async'}")(*inputs, *outputs.values())
+        getattr(module, f"glauber_{'sync' if order is None else 'async'}_weights")(*inputs, *outputs.values())
         for key, array in outputs.items():
             assert np.array_equal(array, wanted[key]), key
     return expected
@@ -595,7 +595,7 @@ def test_glauber(
 ) -> None:
     """Annealing in random and given orders and in parallel, with averages and without; where a network has no
     couplings, coins are tossed until the temperature is 0."""
-    case, levels = Given(k, b, n, share), heat(TEMPERATURES, n, unit / 2)
+    case, levels = Given(k, b, n, share), heat_levels(TEMPERATURES, n, unit / 2)
     case.w[1:2], case.columns[1:2], case.thresholds[1:2] = 0, 0, 0
     case.w, case.columns, case.thresholds = unit * case.w, unit * case.columns, unit * case.thresholds
     given_orders = np.array([np.arange(n), np.arange(n)[::-1]], dtype=np.int32)
@@ -609,7 +609,7 @@ def test_glauber(
 
 def test_glauber_between_entries_of_the_table(module: Any) -> None:
     """One draw in some 10 000 tells whether chances are interpolated."""
-    check_glauber(module, Given(1, 20, 129), None, heat(np.full(40, 2), 129, 0.5), np.int8, np.int32)
+    check_glauber(module, Given(1, 20, 129), None, heat_levels(np.full(40, 2), 129, 0.5), np.int8, np.int32)
 
 
 @pytest.mark.parametrize("n", [1, 65])
@@ -617,7 +617,7 @@ def test_glauber_at_no_temperature_is_recall(module: Any, n: int) -> None:
     """To the bit, up to a sweep in which no unit flips."""
     case, order = Given(2, 3, n), np.empty((0, n), np.int32)
     cold = check_recall(module, case, True, order, 4, np.int8)
-    warm = check_glauber(module, case, order, heat(np.zeros(4), n, 1), np.int8, np.int32)
+    warm = check_glauber(module, case, order, heat_levels(np.zeros(4), n, 1), np.int8, np.int32)
     assert np.array_equal(cold["states"], warm["states"]) and np.array_equal(cold["flips"], warm["flips"])
 
 

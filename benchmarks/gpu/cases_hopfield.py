@@ -15,7 +15,7 @@ from unittest.mock import patch
 import numpy as np
 
 from fastrec.backend import kernels, move
-from fastrec.hopfield.temperature import chances, heat
+from fastrec.hopfield.temperature import chances, heat_levels
 from fastrec.kernels import words
 from fastrec.kernels.gpu import capacity, glauber, hopfield, products
 from fastrec.kernels.gpu import fields as field_kernels
@@ -143,7 +143,7 @@ def glauber_sweeps(shape: tuple[int, ...], symmetric: bool, weights: type, thres
     net = network(*shape)
     (k, b, w), n = net.probes.shape, net.n
     given, columns, limits, held = given_inputs(shape, symmetric, weights, thresholds)
-    levels = heat(np.array([1e9, 2, 0.5, 1e-9, 0, 1]), n, 1)
+    levels = heat_levels(np.array([1e9, 2, 0.5, 1e-9, 0, 1]), n, 1)
     for orders, record in ((0, True), (2, False), (None, True), (None, False)):
         times = (len(levels) + 1) * record
         results = [
@@ -156,8 +156,20 @@ def glauber_sweeps(shape: tuple[int, ...], symmetric: bool, weights: type, thres
         results += [unset((k, b, n * record), np.int32), unset((k, b), np.int64)]
         head = (KEY, 7) if orders is None else order_of(n, orders)
         inputs = (given, columns, limits, held[..., : w * record].copy(), levels, chances(), 4 * record)
-        name = f"glauber_{'sync' if orders is None else 'async'}"
+        name = f"glauber_{'sync' if orders is None else 'async'}_weights"
         compare("hopfield", name, *head, *inputs, net.probes, *results)
+
+
+def glauber_from_patterns(*shape: int) -> None:
+    """Compare sweeps at falling temperatures without couplings in memory."""
+    net, levels = network(*shape), heat_levels(np.array([2, 0.5, 1e-9, 0, 1]), shape[2], 1)
+    (k, b, _), n = net.probes.shape, net.n
+    for order, self_coupling in ((order_of(n, 0), True), ((KEY, 7), False)):
+        results = [unset((k, b), np.int64), unset((k, b, len(levels) + 1), np.int64)]
+        results += [unset((k, b, n), np.int32), unset((k, b), np.int64)]
+        inputs = (net.packed, net.units, self_coupling, levels, chances(), 3)
+        name = f"glauber_{'async' if len(order) > 2 else 'sync'}"
+        compare("hopfield", name, *order, *inputs, net.probes, *results)
 
 
 def learning(k: int, n: int, p: int, max_passes: int) -> None:
@@ -287,6 +299,10 @@ def cases() -> Cases:
                 f"recall from patterns with wide fields{name}, (k, b, n, p) = {shape}",
                 partial(patched, recall_every_way, shape, shape[2] == 130, **wide, **more),
             )
+        yield (
+            f"Glauber dynamics from patterns, (k, b, n, p) = {shape}",
+            partial(glauber_from_patterns, *shape),
+        )
         for dtype in INTEGERS:
             name = f"recall from weights, {dtype.__name__}, (k, b, n, p) = {shape}"
             yield name, partial(recall_weights, shape, True, dtype, np.int32)

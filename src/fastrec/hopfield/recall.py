@@ -251,13 +251,15 @@ def choose_representation(
     of the free memory, with the fields of all rows.
 
     hot: at a temperature units flip all the time, one in twenty or so, which changes n fields in memory or p
-    overlaps in a cache.
+    overlaps in a cache.  The gpu works from weights alone then.
     """
+    if hot and backend == "gpu":
+        return "weights"
     sweeps = 4 if p < 0.1 * n else 30
     from_patterns = b * sweeps * n * p
     from_weights = b * n * n * (7 if update == "async" else 2 * sweeps)
     if hot:
-        fewer = backend == "gpu" or 4 * p > n
+        fewer = 4 * p > n
     elif backend == "gpu":
         fewer = update == "async" and (have_weights or n <= FEW_UNITS or k * b >= FEW_ROWS)
     else:

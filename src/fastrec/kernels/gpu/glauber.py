@@ -14,6 +14,7 @@ import numpy as np
 
 from .fields import weight_fields, weight_types
 from .module import pieces_a_launch
+from .products import couplings
 from .random import draw_orders
 from .recall import DRAWN, each_batch, flip_clocks, launch_rows, ranks_of, row_threads
 
@@ -42,7 +43,7 @@ def glauber_from_weights(
     """
     n, sweeps = weights.shape[1], len(heat)
     at_once = min(max(1, DRAWN // n), max(1, sweeps), pieces_a_launch("a sweep of a probe", block_clocks(n)))
-    kernel = f"glauber_{update}<{weight_types(thresholds, columns)}>"
+    kernel = f"glauber_{update}_weights<{weight_types(thresholds, columns)}>"
     for sums in (flips, *recorded[-2:]):
         sums[...] = 0
 
@@ -71,7 +72,7 @@ def block_clocks(n: int) -> float:
     return n / 2 * (500 + 20 * n / row_threads(n))
 
 
-def glauber_async(
+def glauber_async_weights(
     key: int,
     order: Any,
     first_sweep: int,
@@ -106,7 +107,7 @@ def glauber_async(
     glauber_from_weights("async", key, order_head, *inputs, limits, *outputs)
 
 
-def glauber_sync(
+def glauber_sync_weights(
     key: int,
     first_sweep: int,
     weights: Any,
@@ -127,3 +128,58 @@ def glauber_sync(
     inputs = (int(first_sweep), weights, columns, thresholds, clamped, heat, chances, averaged)
     outputs = (states, flips, forms, trail, totals, form_totals)
     glauber_from_weights("sync", key, lambda first, count: (), *inputs, 0, *outputs)
+
+
+def given_by(packed: Any, units: Any, self_coupling: bool, states: Any) -> tuple[Any, ...]:
+    """The couplings of packed (k, p, w), as matrix units multiply them in no time, without thresholds."""
+    (k, n, _), p = units.shape, packed.shape[1]
+    weights = cupy.empty((k, n, n), dtype=np.min_scalar_type(-p - 1))
+    couplings(units, p, self_coupling, weights)
+    number = np.int32 if n * p < 2**30 else np.int64
+    return weights, weights, cupy.zeros((k, n), dtype=number), states[:, :, :0]
+
+
+def glauber_async(
+    key: int,
+    order: Any,
+    first_sweep: int,
+    packed: Any,
+    units: Any,
+    self_coupling: bool,
+    heat: Any,
+    chances: Any,
+    averaged: int,
+    states: Any,
+    flips: Any,
+    forms: Any,
+    totals: Any,
+    form_totals: Any,
+) -> None:
+    """`glauber_async_weights` from packed (k, p, w) and units (k, n, u); couplings must fit in memory."""
+    given = given_by(packed, units, self_coupling, states)
+    turns, trail = cupy.empty((*states.shape[:2], 0, 2), dtype=np.int32), states[:, :, None][:, :, :0]
+    outputs = (states, flips, forms, trail, turns, totals, form_totals)
+    inputs: tuple[Any, ...] = (*given, heat, chances, averaged, *outputs)
+    glauber_async_weights(key, order, first_sweep, *inputs)
+
+
+def glauber_sync(
+    key: int,
+    first_sweep: int,
+    packed: Any,
+    units: Any,
+    self_coupling: bool,
+    heat: Any,
+    chances: Any,
+    averaged: int,
+    states: Any,
+    flips: Any,
+    forms: Any,
+    totals: Any,
+    form_totals: Any,
+) -> None:
+    """`glauber_sync_weights` from packed (k, p, w) and units (k, n, u); couplings must fit in memory."""
+    given, trail = given_by(packed, units, self_coupling, states), states[:, :, None][:, :, :0]
+    outputs = (states, flips, forms, trail, totals, form_totals)
+    inputs: tuple[Any, ...] = (*given, heat, chances, averaged, *outputs)
+    glauber_sync_weights(key, first_sweep, *inputs)

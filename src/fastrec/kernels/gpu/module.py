@@ -89,7 +89,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         ),  # at most `SMALL` units
         *instances("recall_async_weights recall_sync_weights", WEIGHT_TYPES),
     ),
-    "glauber": tuple(instances("glauber_async glauber_sync", WEIGHT_TYPES)),
+    "glauber": tuple(instances("glauber_async_weights glauber_sync_weights", WEIGHT_TYPES)),
     "sweep": tuple(instances("sweep_async sweep_sync", PLANES)),
     "learning": ("storkey", *instances("perceptron", FIELDS)),
     "capacity": (

@@ -75,7 +75,7 @@ __device__ Averaged<F> averaged_of(const F* thresholds, const u64* clamped, i64 
 
 template <class F, class W>
 __global__ void __launch_bounds__(512, 2)
-    glauber_async(u64 key, const int* ranks, i64 r, i64 base, i64 first_sweep, i64 first, i64 first_network,
+    glauber_async_weights(u64 key, const int* ranks, i64 r, i64 base, i64 first_sweep, i64 first, i64 first_network,
                   i64 first_row, const W* columns, const F* thresholds, const u64* clamped, i64 held, const i64* heat,
                   const u64* chances, i64 unaveraged, i64 b, i64 n, i64 count, const F* fields, unsigned char* scratch,
                   i64 bytes, u64* states, i64* flips, i64* forms, i64 recorded, u64* trail, i64 trailed, int* turns,
@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(512, 2)
 
 template <class F, class W>
 __global__ void __launch_bounds__(512, 2)
-    glauber_sync(u64 key, i64 first_sweep, i64 first, i64 first_network, i64 first_row, const W* columns,
+    glauber_sync_weights(u64 key, i64 first_sweep, i64 first, i64 first_network, i64 first_row, const W* columns,
                  const F* thresholds, const u64* clamped, i64 held, const i64* heat, const u64* chances,
                  i64 unaveraged, i64 b, i64 n, i64 count, const F* fields, unsigned char* scratch, i64 bytes,
                  u64* states, i64* flips, i64* forms, i64 recorded, u64* trail, i64 trailed, int* totals, i64 totalled,
