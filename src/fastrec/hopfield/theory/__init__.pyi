@@ -1,3 +1,10 @@
+from .ags import ALPHA_C as ALPHA_C
+from .ags import ags_global_temperature as ags_global_temperature
+from .ags import ags_load as ags_load
+from .ags import ags_overlap as ags_overlap
+from .ags import ags_state as ags_state
+from .ags import ags_temperature as ags_temperature
+from .ags import spin_glass_temperature as spin_glass_temperature
 from .capacity import all_stable_probability as all_stable_probability
 from .capacity import capacity_bound as capacity_bound
 from .capacity import capacity_quantile as capacity_quantile
@@ -7,8 +14,9 @@ from .capacity import mceliece_all as mceliece_all
 from .capacity import mceliece_most as mceliece_most
 from .capacity import newest_stable_probability as newest_stable_probability
 from .capacity import unstable_bit_probability as unstable_bit_probability
-from .retrieval import ALPHA_C as ALPHA_C
-from .retrieval import ags_overlap as ags_overlap
 from .retrieval import amari_maginu_overlaps as amari_maginu_overlaps
 from .retrieval import critical_overlap as critical_overlap
 from .retrieval import first_step_overlap as first_step_overlap
+from .sequence import sequence_load as sequence_load
+from .sequence import sequence_overlap as sequence_overlap
+from .sequence import sequence_temperature as sequence_temperature

@@ -1,57 +1,12 @@
-"""Retrieval with a few errors, for large networks: Amit, Gutfreund and Sompolinsky; Amari and Maginu."""
+"""Synchronous dynamics of large networks from an overlap, at temperature 0: Kinzel; Amari and Maginu."""
 
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ...messages import shown
-
-Floats = NDArray[np.float64]
-
-ALPHA_C = 0.1379055664949317
-"""Load above which no retrieval state exists (AGS 1985: replica symmetric, zero temperature)."""
-
-_Y_C = 1.5112185563276566  # erf(_Y_C) is the overlap at ALPHA_C, 0.96742
-_erf = np.vectorize(math.erf, otypes=[float])
-
-
-def ags_overlap(alpha: ArrayLike) -> Floats:
-    """Overlap m of the retrieval state with its memory: 1 at alpha = 0, 0.967 at `ALPHA_C`.
-
-    m = erf(y) with y the largest root of erf(y) = y (sqrt(2 alpha) + (2/sqrt(pi)) exp(-y^2)), for n to
-    infinity at zero temperature (Amit, Gutfreund, Sompolinsky, Phys. Rev. Lett. 55, 1530, 1985).
-
-    Parameters
-    ----------
-    alpha : array_like of float
-        Loads p/n, any shape.
-
-    Returns
-    -------
-    ndarray of float64
-        Of the same shape; nan above `ALPHA_C`, where there is no retrieval state.
-
-    Raises
-    ------
-    ValueError
-        For a negative or nan alpha.
-
-    Examples
-    --------
-    >>> print(f"{fastrec.theory.ags_overlap(0.1):.4f} {fastrec.theory.ags_overlap(0.2):.4f}")
-    0.9980 nan
-    """
-    loads = _loads(alpha)
-    noise = np.sqrt(2 * loads)
-    # On [y_c, 1/noise] the function below falls from >= 0 to < 0; erf(6) is 1 in float64, so 6 is far enough.
-    low = np.full(loads.shape, _Y_C)
-    high = np.maximum(np.minimum(6.0, 1 / np.maximum(noise, 1e-9)), _Y_C)
-    for _ in range(60):
-        y = (low + high) / 2
-        above = _erf(y) / y - 2 / math.sqrt(math.pi) * np.exp(-y * y) > noise
-        low, high = np.where(above, y, low), np.where(above, high, y)
-    return np.where(loads <= ALPHA_C, _erf(low), np.nan)
+from .mean_field import Floats, checked_loads, density, erf
 
 
 def first_step_overlap(m0: ArrayLike, alpha: ArrayLike) -> Floats:
@@ -81,9 +36,9 @@ def first_step_overlap(m0: ArrayLike, alpha: ArrayLike) -> Floats:
     >>> print(f"{fastrec.theory.first_step_overlap(0.5, 0.1):.3f}")
     0.886
     """
-    start, loads = np.broadcast_arrays(np.asarray(m0, np.float64), _loads(alpha))
+    start, loads = np.broadcast_arrays(np.asarray(m0, np.float64), checked_loads(alpha))
     noiseless = loads == 0
-    return np.where(noiseless, np.sign(start), _erf(start / np.sqrt(np.where(noiseless, 1.0, 2 * loads))))
+    return np.where(noiseless, np.sign(start), erf(start / np.sqrt(np.where(noiseless, 1.0, 2 * loads))))
 
 
 def amari_maginu_overlaps(m0: ArrayLike, alpha: ArrayLike, steps: int) -> Floats:
@@ -121,7 +76,7 @@ def amari_maginu_overlaps(m0: ArrayLike, alpha: ArrayLike, steps: int) -> Floats
     """
     if steps != int(steps) or steps < 0:
         raise ValueError(f"steps must be an integer of at least 0, got {steps}")
-    start, loads = np.broadcast_arrays(_starts(m0), _loads(alpha))
+    start, loads = np.broadcast_arrays(_starts(m0), checked_loads(alpha))
     if not (loads > 0).all():
         raise ValueError(f"alpha must be above 0, where there is crosstalk, got {shown(alpha)}")
     overlaps = np.empty((*start.shape, int(steps) + 1))
@@ -158,7 +113,7 @@ def critical_overlap(alpha: ArrayLike) -> Floats:
     >>> print(f"{fastrec.theory.critical_overlap(0.1):.2f}")
     0.21
     """
-    loads = _loads(alpha)
+    loads = checked_loads(alpha)
     low, high = np.zeros(loads.shape), np.ones(loads.shape)
     noisy = np.maximum(loads, 1e-12)
     # The first start is 1, whose failure says that none is retrieved.
@@ -180,9 +135,8 @@ def critical_overlap(alpha: ArrayLike) -> Floats:
 
 def _amari_maginu_step(m: Floats, variance: Floats, loads: Floats) -> tuple[Floats, Floats]:
     u = m / np.sqrt(variance)
-    density = np.exp(-u * u / 2) / math.sqrt(2 * math.pi)
-    after = _erf(u / math.sqrt(2))
-    return after, loads + 4 * density**2 + 4 * loads * u * density * after
+    after = erf(u / math.sqrt(2))
+    return after, loads + 4 * density(u) ** 2 + 4 * loads * u * density(u) * after
 
 
 def _starts(m0: ArrayLike) -> Floats:
@@ -190,10 +144,3 @@ def _starts(m0: ArrayLike) -> Floats:
     if not (np.abs(overlaps) <= 1).all():
         raise ValueError(f"m0 must be an overlap from -1 to 1, got {shown(m0)}")
     return overlaps
-
-
-def _loads(alpha: ArrayLike) -> Floats:
-    loads = np.asarray(alpha, np.float64)
-    if not (loads >= 0).all():
-        raise ValueError(f"alpha must be a load p/n of at least 0, got {shown(alpha)}")
-    return loads
