@@ -291,10 +291,10 @@ def recall_sequence(
                 if cyclic:
                     before[..., 0] = m[..., -1]
                 signed_sums(units[part[0]], before, n, fields)
-                unpack(states.reshape(-1, w), s.reshape(-1, n))
+                unpack(states.reshape(k * b, w), s.reshape(k * b, n))
                 fields -= own * s
                 s[fields > 0], s[fields < 0] = 1, -1
-                pack(s.reshape(-1, n), states.reshape(-1, w))
+                pack(s.reshape(k * b, n), states.reshape(k * b, w))
             if trail.shape[2]:
                 trail[:, :, step] = states
 
