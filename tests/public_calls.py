@@ -74,6 +74,17 @@ def hopfield(backend: str = "cpu") -> fastrec.HopfieldNetwork:
     return network
 
 
+def sequence(backend: str = "cpu") -> fastrec.SequenceMemory:
+    memory = fastrec.SequenceMemory(N, backend=backend)
+    memory.store(spins(0, 4, N))
+    return memory
+
+
+def learn_sequence(backend: str) -> Call:
+    memory = sequence(backend)
+    return changed(memory.store, lambda: memory.patterns), {"patterns": spins(1, 3, N)}
+
+
 def rnn(cell: str = "gru", size: int = 5, backend: str = "cpu") -> fastrec.RNN:
     return fastrec.RNN(size, 8, size, cell, seed=0, backend=backend)
 
@@ -228,6 +239,11 @@ CALLS: dict[str, Callable[[str], Call]] = {
     ),
     "HopfieldNetwork.save": lambda b: written(hopfield(b).save, ".npz"),
     "HopfieldNetwork.load": lambda b: saved(hopfield(b), ".npz"),
+    "SequenceMemory": lambda b: (fastrec.SequenceMemory, {"n": 5, "backend": b}),
+    "SequenceMemory.store": learn_sequence,
+    "SequenceMemory.recall": lambda b: (sequence(b).recall, {"probes": spins(2, 5, N), "steps": 3}),
+    "SequenceMemory.save": lambda b: written(sequence(b).save, ".npz"),
+    "SequenceMemory.load": lambda b: saved(sequence(b), ".npz"),
     "PackedStates": lambda b: (
         fastrec.PackedStates,
         {"words": fastrec.pack(spins(0, 3, N)).words.copy(), "n": N},

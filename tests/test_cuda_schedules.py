@@ -194,6 +194,19 @@ def test_recall_by_blocks(monkeypatch: pytest.MonkeyPatch, k: int, b: int, n: in
     recall_every_way(Case(k, b, n, p, n == 65), n == 65)
 
 
+@recalls
+@pytest.mark.usefixtures("mode")
+def test_recall_of_sequences(monkeypatch: pytest.MonkeyPatch, k: int, b: int, n: int, p: int) -> None:
+    """All rows at once, and each of them alone."""
+    case, own = Case(k, b, n, p), np.random.default_rng(n).integers(-9, 10, (k, n), dtype=np.int32)
+    trail = garbage((k, b, 5, words(n)), np.uint64)
+    for cyclic in (True, False):
+        compare(
+            "hopfield", "recall_sequence", case.packed, case.units, cyclic, own, 4, to_words(case.s), trail
+        )
+        force(monkeypatch, BATCH=1)
+
+
 @pytest.mark.usefixtures("mode")
 def test_recall_by_blocks_with_wide_fields_in_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for networks whose rows or fields are too large."""

@@ -456,6 +456,34 @@ def test_recall_sync(
     check_recall(module, case, self_coupling, None, 2, dtype)
 
 
+@both
+@shapes
+@pytest.mark.parametrize("cyclic", [True, False])
+def test_recall_sequence(
+    module: Any, k: int, b: int, n: int, p: int, self_coupling: bool, cyclic: bool
+) -> None:
+    case, steps = Case(k, b, n, p), 4
+    x, s = case.x.astype(np.int64), case.s.astype(np.int64)
+    following, before = np.roll(x, -1, axis=1), x
+    if not cyclic:
+        following, before = x[:, 1:], x[:, :-1]
+    w = np.einsum("kpi,kpj->kij", following, before)
+    diagonal = w[:, range(n), range(n)].astype(np.int32)
+    w[:, range(n), range(n)] *= self_coupling
+    expected = [s]
+    for _ in range(steps):
+        h = np.einsum("kij,kbj->kbi", w, s)
+        s = np.where(h == 0, s, np.sign(h))
+        expected.append(s)
+    for room in (steps + 1, 0):
+        states, trail = to_words(case.s), garbage((k, b, room, words(n)), np.uint64)
+        own = diagonal * np.int32(not self_coupling)
+        module.recall_sequence(case.packed, case.units, cyclic, own, steps, states, trail)
+        assert np.array_equal(states, to_words(s))
+        for step in range(room):
+            assert np.array_equal(trail[:, :, step], to_words(expected[step]))
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
 def test_recall_from_other_weights(module: Any, dtype: type) -> None:
     case = Case(1, 17, 65, 64)

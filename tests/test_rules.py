@@ -28,6 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "projection": {},
     "perceptron": {"margin": 0.2},
     "covariance": {"activity": 0.3},
+    "sequence": {"cyclic": True},
 }
 each_rule = pytest.mark.parametrize("rule", OPTIONS)
 

@@ -101,6 +101,11 @@ WAYS = ((0, 40, True), (2, 3, False), (None, 40, True), (None, 2, False))  # ord
 def recall_every_way(shape: tuple[int, ...], self_coupling: bool) -> None:
     for orders, sweeps, record in WAYS:
         recall(shape, self_coupling, orders, sweeps, record)
+    net = network(*shape)
+    (k, b, w), n = net.probes.shape, net.n
+    own = np.random.default_rng(n).integers(-9, 10, (k, n), dtype=np.int32)
+    inputs = (net.packed, net.units, self_coupling, own, 3, net.probes)
+    compare("hopfield", "recall_sequence", *inputs, unset((k, b, 4, w), np.uint64))
 
 
 def given_inputs(

@@ -13,6 +13,7 @@ from .hopfield.arguments import RuleName
 from .hopfield.network import HopfieldNetwork, Representation
 from .hopfield.recall import Update
 from .hopfield.rules import RULES
+from .hopfield.sequence import SequenceMemory
 from .hopfield.states import corrupt, random_patterns
 from .hopfield.storage_capacity.run import capacity
 from .rnn.cells import CELLS
@@ -40,6 +41,9 @@ def warm_hopfield(backend: str) -> None:
         learnt = HopfieldNetwork(70, rule=cast(RuleName, rule), activity=share, backend=backend)
         learnt.store(random_patterns(3, 70, seed=1, activity=0.5, backend=backend))
         warm_couplings(learnt)
+    sequence = SequenceMemory(70, backend=backend)
+    sequence.store(random_patterns(3, 70, seed=1, backend=backend))
+    sequence.recall(sequence.patterns)
     for size in (1, 2**40):  # fields of 32 and of 64 bits
         w = size * np.arange(16).reshape(4, 4)
         warm_couplings(HopfieldNetwork.from_couplings(w, backend=backend))

@@ -9,6 +9,8 @@ from .retrieval import RetrievalResult as RetrievalResult
 from .retrieval import basin_map as basin_map
 from .retrieval import retrieval_curve as retrieval_curve
 from .retrieval import retrieval_scaling as retrieval_scaling
+from .sequence import SequenceMemory as SequenceMemory
+from .sequence import SequenceResult as SequenceResult
 from .states import PackedStates as PackedStates
 from .states import corrupt as corrupt
 from .states import overlaps as overlaps

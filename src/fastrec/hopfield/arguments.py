@@ -19,7 +19,7 @@ from .rules import RULES, Rule
 from .states import MAX_UNITS, PackedStates
 from .stored import Setting
 
-RuleName = Literal["hebb", "storkey", "projection", "perceptron", "covariance"]
+RuleName = Literal["hebb", "storkey", "projection", "perceptron", "covariance", "sequence"]
 """How patterns become couplings."""
 
 MOST_PASSES = 1000
@@ -39,7 +39,7 @@ def read_setting(
             )
     if self_coupling and not chosen.self_coupling:
         raise ValueError(f'self_coupling is True; rule="{chosen.name}" has no self-coupling')
-    values = {name: READERS[name](name, options[name]) for name in chosen.options}
+    values = {name: READERS[name](name, options.get(name)) for name in chosen.options}
     own = None if thresholds is None else read_thresholds(thresholds, n, chosen.whole)
     return Setting(n, chosen, self_coupling, values, own)
 
@@ -66,7 +66,17 @@ def read_passes(name: str, value: Any) -> int:
     return MOST_PASSES if value is None else as_int(name, value, 1, 2**31 - 1)
 
 
-READERS = {"activity": read_activity, "margin": read_margin, "max_passes": read_passes}
+def read_cyclic(name: str, value: Any) -> bool:
+    """Whether the first pattern of a sequence follows the last."""
+    return True if value is None else as_bool(name, value)
+
+
+READERS = {
+    "activity": read_activity,
+    "margin": read_margin,
+    "max_passes": read_passes,
+    "cyclic": read_cyclic,
+}
 
 
 def read_thresholds(thresholds: Any, n: int, whole: bool) -> NDArray[np.float64]:

@@ -101,7 +101,7 @@ class EnsembleDefinition:
         thresholds: Any = given.thresholds
         if thresholds is None and self.thresholds != OWN:
             thresholds = float(self.thresholds)
-        options = {name: getattr(self, name) for name in RULES[self.rule].options}
+        options = {name: getattr(self, name) for name in RULES[self.rule].options if name in DEFAULTS}
         return {"self_coupling": self.self_coupling, "rule": self.rule, "thresholds": thresholds, **options}
 
     def memories(self, given: Given, seed: int, n: int, trial: int, p: int, backend: str) -> Any:

@@ -90,6 +90,8 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
         - "perceptron": each unit learns every pattern again and again until its stability exceeds the margin;
           not symmetric.
         - "covariance": the sum of (v_i - a) (v_j - a) for patterns v of 0 and 1 of which a share a is active.
+        - "sequence": the sum of x'_i x_j, where x' is stored after x, so that parallel updates go on to it;
+          not symmetric.
     thresholds : float or array_like, shape (n,), optional
         What the local field of a unit, divided by `scale`, must exceed: whole numbers where the scale is 1.
         By default 0, but for "covariance" that of Tsodyks and Feigel'man, half way between what active and
@@ -102,6 +104,8 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
         Of the rule "perceptron": the stability ``x_i h_i / |W_i|`` that every unit exceeds in every memory.
     max_passes : int, default 1000
         Of the rule "perceptron": passes through the patterns after which learning has failed.
+    cyclic : bool, default True
+        Of the rule "sequence": whether the first pattern follows the last.
     coding : str, default "+-1"
         "01" if arrays of states are written as 1 and 0, where 0 stands for -1.  The dynamics is the same.
     shape : sequence of int, optional
@@ -171,12 +175,13 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
         activity: float | None = None,
         margin: float | None = None,
         max_passes: int | None = None,
+        cyclic: bool | None = None,
         coding: Coding = "+-1",
         shape: Sequence[int] | None = None,
     ) -> None:
         n = as_int("n", n, 1, MAX_UNITS)
         self_coupling = as_bool("self_coupling", self_coupling)
-        options = {"activity": activity, "margin": margin, "max_passes": max_passes}
+        options = {"activity": activity, "margin": margin, "max_passes": max_passes, "cyclic": cyclic}
         setting = read_setting(n, self_coupling, rule, thresholds, **options)
         self._begin(setting, backend, representation, coding, shape)
         nothing = np.empty((1, 0, words(n)), dtype=np.uint64)

@@ -6,6 +6,9 @@ from .perceptron import PERCEPTRON
 from .projection import PROJECTION
 from .rule import Learnt as Learnt
 from .rule import Rule as Rule
+from .sequence import SEQUENCE
 from .storkey import STORKEY
 
-RULES: dict[str, Rule] = {rule.name: rule for rule in (HEBB, STORKEY, PROJECTION, PERCEPTRON, COVARIANCE)}
+RULES: dict[str, Rule] = {
+    rule.name: rule for rule in (HEBB, STORKEY, PROJECTION, PERCEPTRON, COVARIANCE, SEQUENCE)
+}

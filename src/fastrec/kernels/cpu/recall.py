@@ -195,6 +195,41 @@ def recall_sync(index, packed, units, self_coupling, max_sweeps, states, period,
             forms[network, row, sweeps[network, row]] = sum_squares(m, p) - diagonal * n
 
 
+def sequence_tasks(packed, units, cyclic, diagonal, steps, states, trail):
+    """Rows, and 20 additions a nanosecond."""
+    rows = states.shape[0] * states.shape[1]
+    return rows, rows * units.shape[1] * (packed.shape[1] / 20 + 3) * steps
+
+
+@tasks(sequence_tasks)
+def recall_sequence(index, packed, units, cyclic, diagonal, steps, states, trail):
+    """Exactly so many synchronous steps, states (k, b, w) in place, through the patterns in their order.
+
+    As in the reference, without couplings in memory.
+    """
+    b, p = states.shape[1], packed.shape[1]
+    n, u = units.shape[1:]
+    network, row = index // b, index % b
+    state, m, new = states[network, row], empty((64 * u,), np.int32), empty((states.shape[2],), np.uint64)
+    copy(state, new)
+    for step in range(steps + 1):
+        if trail.shape[2]:
+            copy(state, trail[network, row, step])
+        if step == steps:
+            break
+        row_overlaps(packed[network], p, state, n, m)
+        last = m[p - 1]
+        for mu in range(p - 1, 0, -1):  # a pattern is called up by the overlap with the one before
+            m[mu] = m[mu - 1]
+        m[0] = last if cyclic else 0
+        total = sum_first(m, p)
+        for i in range(n):
+            s = 2 * bit(state, i) - 1
+            if unit_field(units[network], i, u, n, m, total) * s < diagonal[network, i]:
+                new[i >> 6] ^= ONE << U64(i & 63)
+        copy(new, state)
+
+
 @jit
 def form_of(fields, thresholds, s):
     """s'W s - 2 thresholds's from the fields W s - thresholds."""

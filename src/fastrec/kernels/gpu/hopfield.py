@@ -6,6 +6,6 @@ from .learning import perceptron, storkey
 from .packing import pack, transpose, unpack
 from .products import couplings, overlaps
 from .random import biased_patterns, corrupt, corrupt_states, philox, random_order, random_patterns
-from .recall import recall_async, recall_async_weights, recall_sync, recall_sync_weights
+from .recall import recall_async, recall_async_weights, recall_sequence, recall_sync, recall_sync_weights
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -19,10 +19,12 @@ from .fields import (
     fields_from_patterns,
     plane_groups,
     quadratic_form,
+    signed_sums,
     weight_fields,
     weight_types,
 )
 from .module import INTEGERS, launch, multiprocessors, pieces_a_launch, shared_limit
+from .packing import pack, unpack
 from .products import overlaps, tile_shared
 from .random import THREADS, blocks, draw_orders
 
@@ -268,6 +270,35 @@ def recall_sync(
     couplings in memory: see the reference."""
     inputs = (packed, units, self_coupling, max_sweeps, states)
     recall_from_patterns("sync", (), *inputs, period, sweeps, flips, forms)
+
+
+def recall_sequence(
+    packed: Any, units: Any, cyclic: bool, diagonal: Any, steps: int, states: Any, trail: Any
+) -> None:
+    """Exactly so many synchronous steps, states (k, b, w) in place, through the patterns in their order: see
+    the reference.  A step is some launches by the whole grid."""
+    n, p = units.shape[1], packed.shape[1]
+
+    def recall(part: tuple[slice, slice], states: Any, trail: Any) -> None:
+        (k, b, w), own, patterns = states.shape, diagonal[part[0], None], packed[part[0]]
+        m, before = cupy.empty((k, b, p), dtype=np.int32), cupy.zeros((k, b, p), dtype=np.int32)
+        fields = cupy.empty((k, b, n), dtype=np.int32 if n * p < 2**30 else np.int64)
+        s = cupy.empty((k, b, n), dtype=np.int8)
+        for step in range(steps + 1):
+            if step:
+                overlaps(patterns, states, n, m)
+                before[..., 1:] = m[..., :-1]
+                if cyclic:
+                    before[..., 0] = m[..., -1]
+                signed_sums(units[part[0]], before, n, fields)
+                unpack(states.reshape(k * b, w), s.reshape(k * b, n))
+                fields -= own * s
+                s[fields > 0], s[fields < 0] = 1, -1
+                pack(s.reshape(k * b, n), states.reshape(k * b, w))
+            if trail.shape[2]:
+                trail[:, :, step] = states
+
+    each_batch(pattern_bytes(n, p) + 4 * p, 0, recall, states, trail)
 
 
 def pattern_bytes(n: int, p: int) -> int:

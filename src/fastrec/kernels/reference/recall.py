@@ -209,6 +209,40 @@ def outer_products(units: np.ndarray, p: int, self_coupling: bool) -> np.ndarray
     return weights
 
 
+def recall_sequence(
+    packed: np.ndarray,
+    units: np.ndarray,
+    cyclic: bool,
+    diagonal: np.ndarray,
+    steps: int,
+    states: np.ndarray,
+    trail: np.ndarray,
+) -> None:
+    """Exactly so many synchronous steps, states (k, b, w) in place, through the patterns in their order.
+
+    W = sum_mu x^(mu+1)_i x^mu_j, less diagonal (k, n) int32 where i = j; the first of the patterns packed
+    (k, p, w), units (k, n, u), follows the last if they are cyclic.  There are no couplings in memory: the
+    field of a unit is sum_mu x^(mu+1)_i m_mu - diagonal_i s_i.  trail (k, b, steps + 1 or 0, w) gets the
+    states at the start and after each step.
+    """
+    n, p = units.shape[1], packed.shape[1]
+    x = spins(packed, n)
+    following = np.roll(x, -1, axis=1)
+    if not cyclic:
+        following[:, p - 1] = 0
+    weights = following.swapaxes(1, 2) @ x
+    weights[:, range(n), range(n)] -= diagonal
+    for network, row in np.ndindex(states.shape[:2]):
+        s, shown = spins(states[network, row], n), trail[network, row]
+        for step in range(steps + 1):
+            if step:
+                h = weights[network] @ s
+                s = np.where(h == 0, s, np.sign(h))
+            if len(shown):
+                pack(s[None], shown[step][None])
+        pack(s[None], states[network, row][None])
+
+
 def nothing_more(weights: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Thresholds of 0 and no clamped units."""
     return np.zeros(weights.shape[:2], dtype=np.int64), states[:, :, :0]
