@@ -14,7 +14,8 @@ from ..backend import array_module, backend_of, kernels, move, resolve
 from ..display import Displayed
 from ..kernels import words
 from ..validation import as_int, require_memory
-from .network import HopfieldNetwork, in_shape
+from .memory import in_shape
+from .network import HopfieldNetwork
 from .rules.sequence import SEQUENCE
 from .states import Coding, PackedStates, States, array_of, states_like
 from .stored import StoredPatterns
