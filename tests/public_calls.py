@@ -230,6 +230,9 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "HopfieldNetwork.overlaps": of_network("overlaps", **STATES),
     "HopfieldNetwork.is_stable": of_network("is_stable", **STATES),
     "HopfieldNetwork.identify": of_network("identify", **STATES),
+    "HopfieldNetwork.recall at a temperature": of_network(
+        "recall", probes=spins(2, 5, N), temperature=np.linspace(1, 0, 4), seed=1
+    ),
     "HopfieldNetwork.recall of known units": of_network(
         "recall", probes=spins(2, 5, N), seed=1, clamp=spins(3, 5, N) > 0, unknown=spins(4, N) > 0
     ),

@@ -157,9 +157,10 @@ FINE = {
     ("PackedStates", "words"): {"one axis more"},
     **{
         (f"HopfieldNetwork.{name}", "probes" if name.startswith("recall") else "states"): {"one axis more"}
-        for name in ("recall", "recall in orders", "recall of known units", "local_fields", "energy")
-        + ("overlaps", "is_stable", "identify")
+        for name in ("recall", "recall in orders", "recall of known units", "recall at a temperature")
+        + ("local_fields", "energy", "overlaps", "is_stable", "identify")
     },
+    ("HopfieldNetwork.recall at a temperature", "temperature"): {"a scalar"},
     ("SequenceMemory.recall", "probes"): {"one axis more"},
     ("unpad", "array"): set(BAD) - {"masked", "objects", "a scalar"},
     ("label_targets", "labels"): {"empty"},

@@ -31,6 +31,7 @@ def warm_hopfield(backend: str) -> None:
         probes = corrupt(random_patterns(3, 70, seed=1, backend=backend), 0.1, seed=1)
         for update in ("async", "sync"):
             net.recall(probes, update=update, max_sweeps=2, record_energy=True, seed=0)
+            net.recall(probes, update=update, max_sweeps=2, temperature=1, average=1, seed=0)
         net.overlaps(probes)
         net.energy(probes)
         net.is_stable(probes)
@@ -53,6 +54,7 @@ def warm_couplings(net: HopfieldNetwork) -> None:
     """Recall and fields of a network by its couplings."""
     for update in get_args(Update):
         net.recall(np.ones(net.n), update=update, max_sweeps=2, record="energy", seed=0)
+        net.recall(np.ones(net.n), update=update, max_sweeps=2, temperature=1, average=1, seed=0)
     net.local_fields(np.ones(net.n))
 
 
