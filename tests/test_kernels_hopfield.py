@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrec.backend import kernels, unavailable_reason
-from fastrec.hopfield.temperature import chances, heat
+from fastrec.hopfield.temperature import chances, heat_levels
 from fastrec.kernels import BIASED, CORRUPT, GLAUBER, ORDER, PATTERN, words
 
 KEY = np.uint64(0x9E3779B97F4A7C15)
@@ -511,7 +511,11 @@ def updated(h: int, s: int, draw: int, level: np.ndarray) -> int:
 
 
 def glauber_by_loop(
-    case: Given, orders: list[list[int]] | None, levels: np.ndarray, first_sweep: int, averaged: int
+    case: Case | Given,
+    orders: list[list[int]] | None,
+    levels: np.ndarray,
+    first_sweep: int,
+    averaged: int,
 ) -> Found:
     """What sweeps at a temperature each find, sync if there are no orders: as of `recall_by_loop`."""
     (k, b, n), sweeps = case.s.shape, len(levels)
@@ -546,36 +550,42 @@ def glauber_by_loop(
 
 def check_glauber(
     module: Any,
-    case: Given,
+    case: Case | Given,
     order: np.ndarray | None,
     levels: np.ndarray,
-    dtype: type,
-    fields: type,
+    dtype: type | None,
+    fields: type = np.int32,
     first_sweep: int = 0,
     averaged: int = 0,
+    self_coupling: bool = False,
 ) -> Found:
-    """Run one kernel of Glauber dynamics (sync if order is None) against the loop, which is returned."""
-    n, orders = case.s.shape[2], None
+    """Run one kernel of Glauber dynamics against the loop, which is returned: as `check_recall`."""
+    n, orders, name = case.s.shape[2], None, "glauber_sync"
     if order is not None:
+        name = "glauber_async"
         random = [
             sorted(range(n), key=draws(first_sweep + t, 0, ORDER, 0, n).__getitem__)
             for t in range(len(levels))
         ]
         orders = np.roll(order, -first_sweep, axis=0).tolist() if len(order) else random
     expected = glauber_by_loop(case, orders, levels, first_sweep, averaged)
-    if order is None:
-        del expected["turns"]
+    if dtype is None:
+        assert isinstance(case, Case)
+        inputs: tuple[Any, ...] = (case.packed, case.units, self_coupling)
+    else:
+        name, inputs = f"{name}_weights", given_inputs(case, dtype, fields)
     start = (KEY, first_sweep) if order is None else (KEY, order, first_sweep)
-    inputs = (*start, *given_inputs(case, dtype, fields), levels, chances(), averaged)
     for share in (1, 0.5, 0):  # of the turns that there is room for; nothing else is recorded without
         rooms = {"turns": share, "forms": share > 0, "trail": share > 0, "totals": share > 0}
         wanted = {
             key: array[:, :, : int(array.shape[2] * rooms[key])] if key in rooms else array
             for key, array in expected.items()
+            if not (key == "turns" and (order is None or dtype is None))
+            and not (key == "trail" and dtype is None)
         }
         outputs = {key: garbage(array.shape, array.dtype.type) for key, array in wanted.items()}
         outputs["states"] = to_words(case.s)
-        getattr(module, f"glauber_{'sync' if order is None else 'async'}")(*inputs, *outputs.values())
+        getattr(module, name)(*start, *inputs, levels, chances(), averaged, *outputs.values())
         for key, array in outputs.items():
             assert np.array_equal(array, wanted[key]), key
     return expected
@@ -595,7 +605,7 @@ def test_glauber(
 ) -> None:
     """Annealing in random and given orders and in parallel, with averages and without; where a network has no
     couplings, coins are tossed until the temperature is 0."""
-    case, levels = Given(k, b, n, share), heat(TEMPERATURES, n, unit / 2)
+    case, levels = Given(k, b, n, share), heat_levels(TEMPERATURES, n, unit / 2)
     case.w[1:2], case.columns[1:2], case.thresholds[1:2] = 0, 0, 0
     case.w, case.columns, case.thresholds = unit * case.w, unit * case.columns, unit * case.thresholds
     given_orders = np.array([np.arange(n), np.arange(n)[::-1]], dtype=np.int32)
@@ -607,9 +617,22 @@ def test_glauber(
     assert n == 1 or (trail[:, :, 0] != trail[:, :, 1]).any()
 
 
+@both
+@pytest.mark.parametrize(
+    ("k", "b", "n", "p"), [(1, 1, 1, 1), (2, 3, 65, 64), (1, 5, 130, 33), (3, 1, 63, 70)]
+)
+def test_glauber_from_patterns(module: Any, k: int, b: int, n: int, p: int, self_coupling: bool) -> None:
+    case, levels = Case(k, b, n, p, self_coupling), heat_levels(TEMPERATURES, n, 1)
+    given_orders = np.array([np.arange(n), np.arange(n)[::-1]], dtype=np.int32)
+    for order, averaged in ((np.empty((0, n), np.int32), 3), (given_orders, 9), (None, 2)):
+        check_glauber(
+            module, case, order, levels, None, first_sweep=3, averaged=averaged, self_coupling=self_coupling
+        )
+
+
 def test_glauber_between_entries_of_the_table(module: Any) -> None:
     """One draw in some 10 000 tells whether chances are interpolated."""
-    check_glauber(module, Given(1, 20, 129), None, heat(np.full(40, 2), 129, 0.5), np.int8, np.int32)
+    check_glauber(module, Given(1, 20, 129), None, heat_levels(np.full(40, 2), 129, 0.5), np.int8, np.int32)
 
 
 @pytest.mark.parametrize("n", [1, 65])
@@ -617,7 +640,7 @@ def test_glauber_at_no_temperature_is_recall(module: Any, n: int) -> None:
     """To the bit, up to a sweep in which no unit flips."""
     case, order = Given(2, 3, n), np.empty((0, n), np.int32)
     cold = check_recall(module, case, True, order, 4, np.int8)
-    warm = check_glauber(module, case, order, heat(np.zeros(4), n, 1), np.int8, np.int32)
+    warm = check_glauber(module, case, order, heat_levels(np.zeros(4), n, 1), np.int8, np.int32)
     assert np.array_equal(cold["states"], warm["states"]) and np.array_equal(cold["flips"], warm["flips"])
 
 

@@ -1,7 +1,7 @@
 """Hopfield networks on the GPU: the launches of cuda/*.cu."""
 
 from .fields import is_stable, local_fields, local_fields_weights, quadratic_form, signed_sums
-from .glauber import glauber_async, glauber_sync
+from .glauber import glauber_async, glauber_async_weights, glauber_sync, glauber_sync_weights
 from .learning import perceptron, storkey
 from .packing import pack, transpose, unpack
 from .products import couplings, overlaps
