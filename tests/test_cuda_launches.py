@@ -154,6 +154,9 @@ class Hollow:
     def __setitem__(self, key: Any, value: Any) -> None:
         pass
 
+    def __iadd__(self, other: object) -> Hollow:
+        return self
+
     def __eq__(self, other: object) -> Any:
         return Hollow(self.device, self.shape, bool)
 
@@ -232,8 +235,9 @@ class Launch:
         """A block's: state (w) for resolve, limits (n) of Glauber, then keys, fields, s, before (n);
         fields (p) to learn."""
         n, nbytes, scratch = (self.arguments[name] for name in ("n", "bytes", "scratch"))
-        first = {"resolve": 8 * words(n), "glauber_async_weights": -(-n * itemsize // 8) * 8}
-        start = first.get(self.name.partition("<")[0], 0)
+        first = {"resolve": 8 * words(n), "glauber_async": -(-n * itemsize // 8) * 8}
+        kind = self.name.partition("<")[0].removesuffix("_weights")
+        start = first.get(kind, 0)
         assert start % 8 == 0
         assert (start + 8 * n) % itemsize == 0
         used = self.arguments["p"] * itemsize if self.file == "learning" else start + n * (8 + itemsize + 2)
@@ -328,25 +332,25 @@ class Device:
         self,
         kernel: Any,
         shape: tuple[int, ...],
-        weights: type,
+        weights: type | None,
         sweeps: int,
         orders: int = 0,
         recorded: bool = True,
     ) -> int:
         """`run` Glauber dynamics, with averages if anything is recorded."""
-        (k, b, n, _), times = shape, (sweeps + 1) * recorded
-        start = () if kernel is hopfield.glauber_sync_weights else (self.array((orders, n), np.int32),)
-        couplings = self.array((k, n, n), weights), self.array((k, n, n), weights)
-        inputs = (
-            *couplings,
-            self.array((k, n), np.int32),
-            self.array((k, b, words(n) * recorded), np.uint64),
-        )
-        heat = self.array((sweeps, 4), np.int64), self.array((45_429,), np.uint64), sweeps // 2 * recorded
+        (k, b, n, p), times = shape, (sweeps + 1) * recorded
+        start = () if "sync" in kernel.__name__.split("_") else (self.array((orders, n), np.int32),)
         outputs = [self.array((k, b, words(n)), np.uint64), self.array((k, b), np.int64)]
-        outputs += [self.array((k, b, times), np.int64), self.array((k, b, times, words(n)), np.uint64)]
-        outputs += [self.array((k, b, 7 * recorded, 2), np.int32)] * len(start)
+        outputs.append(self.array((k, b, times), np.int64))
+        if weights is None:
+            inputs = self.array((k, p, words(n)), np.uint64), self.array((k, n, words(p)), np.uint64), False
+        else:
+            inputs = tuple(self.array((k, n, n), weights) for _ in range(2))
+            inputs += self.array((k, n), np.int32), self.array((k, b, words(n) * recorded), np.uint64)
+            outputs.append(self.array((k, b, times, words(n)), np.uint64))
+            outputs += [self.array((k, b, 7 * recorded, 2), np.int32)] * len(start)
         outputs += [self.array((k, b, n * recorded), np.int32), self.array((k, b), np.int64)]
+        heat = self.array((sweeps, 4), np.int64), self.array((45_429,), np.uint64), sweeps // 2 * recorded
         return self.run(kernel, KEY, *start, 2**31 - 1, *inputs, *heat, *outputs)
 
 
@@ -495,33 +499,46 @@ def test_recall_from_weights(device: Device, shape: tuple[int, ...], dtype: type
 def test_glauber(device: Device, shape: tuple[int, ...], dtype: type) -> None:
     """As many launches as orders fit; each has its share of sweeps, of temperatures and of averages."""
     k, b, n, _ = shape
+    made_of = parts(34 * n, k, b)
     for sweeps in (1, 100, 3000):
         launches = -(-sweeps // (recall.DRAWN // n))
-        for kernel, row_bytes, each in (
-            (hopfield.glauber_async_weights, 26 * n + -(-n // 2) * 8, 5),
-            (hopfield.glauber_sync_weights, 26 * n, 2),
-        ):
-            expected = parts(row_bytes, k, b) * launches * each
+        for kernel, each in ((hopfield.glauber_async_weights, 5), (hopfield.glauber_sync_weights, 2)):
             before = len(device.launches)
-            assert device.glauber(kernel, shape, dtype, sweeps) == expected
+            assert device.glauber(kernel, shape, dtype, sweeps) == made_of * launches * each
             made = [launch for launch in device.launches[before:] if launch.file == "glauber"]
-            ends = np.cumsum([launch.arguments["count"] for launch in made[:launches]]).tolist()
-            assert ends[-1] == sweeps and [launch.arguments["first"] for launch in made[:launches]] == [
-                0,
-                *ends[:-1],
-            ]
-            assert sum(launch.blocks for launch in made) == launches * k * b
-            places = {(a["first_network"], a["first_row"]) for a in (launch.arguments for launch in made)}
-            assert len(places) == parts(row_bytes, k, b)
-            for a in (launch.arguments for launch in made):
-                assert a["heat"].shape == (a["count"], 4)
-                assert a["unaveraged"] == max(0, sweeps - sweeps // 2 - a["first"])
-        expected = parts(26 * n + -(-n // 2) * 8, k, b) * launches * 2 + 1
-        assert device.glauber(hopfield.glauber_async_weights, shape, dtype, sweeps, orders=3) == expected
-    assert (
-        device.glauber(hopfield.glauber_sync_weights, shape, dtype, 1, recorded=False)
-        == parts(26 * n, k, b) * 2
-    )
+            check_sweeps(made, k * b, sweeps, launches, made_of)
+        given = device.glauber(hopfield.glauber_async_weights, shape, dtype, sweeps, orders=3)
+        assert given == made_of * launches * 2 + 1
+    assert device.glauber(hopfield.glauber_sync_weights, shape, dtype, 1, recorded=False) == made_of * 2
+
+
+def check_sweeps(made: list[Launch], rows: int, sweeps: int, launches: int, made_of: int) -> None:
+    """Of so many rows, in parts, with as many launches each."""
+    ends = np.cumsum([launch.arguments["count"] for launch in made[:launches]]).tolist()
+    assert ends[-1] == sweeps
+    assert [launch.arguments["first"] for launch in made[:launches]] == [0, *ends[:-1]]
+    assert sum(launch.blocks for launch in made) == launches * rows
+    given = [launch.arguments for launch in made]
+    assert len({(a["first_network"], a["first_row"]) for a in given}) == made_of
+    for a in given:
+        assert a["first_sweep"] == 2**31 - 1 + a["first"]
+        assert a["heat"].shape == (a["count"], 4)
+        assert a["unaveraged"] == max(0, sweeps - sweeps // 2 - a["first"])
+
+
+@pytest.mark.parametrize("shape", RECALL_SHAPES)
+def test_glauber_from_patterns(device: Device, shape: tuple[int, ...]) -> None:
+    """A block a row, or by the whole grid: sync, six launches a step, and what is recorded."""
+    k, b, n, p = shape
+    made_of = parts(recall.pattern_bytes(n, p) + 8 * n, k, b)
+    launches = -(-100 // max(1, recall.DRAWN // n))
+    assert device.glauber(hopfield.glauber_async, shape, None, 100, recorded=False) == made_of * launches * 8
+    made = [launch for launch in device.launches if launch.file == "glauber"]
+    assert sum(launch.blocks for launch in made) == launches * k * b
+    assert made[0].name == f"glauber_async<{'int' if n * p < 2**30 else 'long long'}>"
+    made_of = parts(recall.pattern_bytes(n, p), k, b)
+    assert device.glauber(hopfield.glauber_sync, shape, None, 3, recorded=False) == made_of * (3 * 5 + 2)
+    assert device.glauber(hopfield.glauber_sync, shape, None, 3) == made_of * (3 * 6 + 3)
 
 
 @pytest.mark.parametrize(("dtype", "unit"), [(np.int32, 14), (np.int64, 18)])
@@ -696,7 +713,7 @@ def test_a_display_gets_sweeps_in_parts(device: Device) -> None:
     made = [launch for launch in device.launches if launch.file == "glauber"]
     sweeps, rows = ([launch.arguments["count"] for launch in made], [launch.blocks for launch in made])
     assert np.dot(sweeps, rows) == 100 * 4000 and max(rows) < 4000 and max(sweeps) < 100
-    assert max(sweeps) * glauber.block_clocks(16_384) <= cuda.WATCHDOG_CLOCKS / 8
+    assert max(sweeps) * glauber.block_clocks(16_384, 4) <= cuda.WATCHDOG_CLOCKS / 8
     assert max(sweeps) * max(rows) * recall.flip_clocks(16_384, 8) <= cuda.WATCHDOG_CLOCKS / 8
 
 

@@ -229,26 +229,43 @@ def test_recall_from_weights(monkeypatch: pytest.MonkeyPatch, weights: type) -> 
     recall_every_way(Given(1, 10, 130), True, weights, np.int64)
 
 
-def compare_glauber(case: Given, order: np.ndarray | None, weights: type, threshold: type) -> None:
-    """`compare` sweeps at falling temperatures: with averages and what is recorded, and without."""
-    (k, b, n), levels = case.s.shape, heat_levels(np.array([1e9, 2, 0.5, 1e-9, 0, 1]), case.s.shape[2], 0.5)
-    head = (7,) if order is None else (order, 7)
-    inputs = (KEY, *head, *given_inputs(case, weights, threshold), levels, chances())
+def compare_glauber(
+    case: Case | Given, order: np.ndarray | None, weights: type | None = None, threshold: type = np.int32
+) -> None:
+    """`compare` sweeps at falling temperatures, with averages and what is recorded, and without.
+
+    From patterns, or weights and thresholds of these dtypes; sync if order is None.
+    """
+    (k, b, n), name = case.s.shape, "glauber_sync" if order is None else "glauber_async"
+    levels = heat_levels(np.array([1e9, 2, 0.5, 1e-9, 0, 1]), n, 0.5)
+    if weights is None:
+        inputs: tuple[Any, ...] = (case.packed, case.units, n == 65)
+    else:
+        name, inputs = f"{name}_weights", given_inputs(case, weights, threshold)
+    head = (KEY, 7) if order is None else (KEY, order, 7)
     for recorded in (True, False):
         times = (len(levels) + 1) * recorded
         outputs = [garbage((k, b), np.int64), garbage((k, b, times), np.int64)]
-        outputs.append(garbage((k, b, times, words(n)), np.uint64))
-        if order is not None:
-            outputs.append(garbage((k, b, n * recorded, 2), np.int32))
+        if weights is not None:
+            outputs.append(garbage((k, b, times, words(n)), np.uint64))
+            outputs += [garbage((k, b, n * recorded, 2), np.int32)] * (order is not None)
         outputs += garbage((k, b, n * recorded), np.int32), garbage((k, b), np.int64)
-        name = f"glauber_{'sync' if order is None else 'async'}_weights"
-        compare("hopfield", name, *inputs, 4 * recorded, to_words(case.s), *outputs)
+        compare("hopfield", name, *head, *inputs, levels, chances(), 4 * recorded, to_words(case.s), *outputs)
 
 
-def glauber_every_way(case: Given, weights: type, threshold: type = np.int32) -> None:
+def glauber_every_way(case: Case | Given, weights: type | None = None, threshold: type = np.int32) -> None:
     n = case.s.shape[2]
     for order in (random_orders(n), given_orders(n), None):
         compare_glauber(case, order, weights, threshold)
+
+
+@recalls
+@pytest.mark.usefixtures("mode")
+def test_glauber_from_patterns(monkeypatch: pytest.MonkeyPatch, k: int, b: int, n: int, p: int) -> None:
+    """With fields of each width, in shared memory and in scratch, in one launch and more."""
+    glauber_every_way(Case(k, b, n, p, n == 65))
+    force(monkeypatch, field_type=lambda n, p: np.int64, shared_limit=lambda device: 2048, DRAWN=4 * n)
+    glauber_every_way(Case(k, b, n, p, n == 65))
 
 
 @pytest.mark.parametrize("weights", [np.int8, np.int16, np.int32, np.int64])
@@ -265,8 +282,10 @@ def test_glauber(monkeypatch: pytest.MonkeyPatch, weights: type) -> None:
 def test_glauber_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Of rows or networks, which keep their numbers and so their draws."""
     case = Given(3, 5, 65)
-    force(monkeypatch, BATCH=rows * (26 * 65 + 264), DRAWN=2 * 65)
+    force(monkeypatch, BATCH=rows * 34 * 65, DRAWN=2 * 65)
     glauber_every_way(case, np.int16)
+    force(monkeypatch, BATCH=rows * (recall.pattern_bytes(65, 9) + 8 * 65))
+    glauber_every_way(Case(3, 5, 65, 9, True))
 
 
 @pytest.mark.parametrize(
@@ -336,6 +355,7 @@ def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: in
         recall_every_way(Case(2, 3, 65, 40), False)
     recall_every_way(Given(2, 3, 65), True, np.int8)
     glauber_every_way(Given(2, 3, 65), np.int8)
+    glauber_every_way(Case(2, 3, 63, 40))
     learn_by_storkey(2, 65, 7)
     learn_by_perceptron(2, 65, 7, 9)
     for flags in product((False, True), repeat=2):
@@ -631,6 +651,10 @@ def heat_up_for_long() -> None:
     compare("hopfield", "glauber_sync_weights", *inputs, to_words(case.s), *outputs)
 
 
+def heat_up_from_patterns() -> None:
+    compare_glauber(Case(2, 3, 65, 9, True), None)
+
+
 def heat_up_in_parts() -> None:
     """Of a row, and two sweeps."""
     with patch.object(recall, "BATCH", 1), patch.object(glauber, "DRAWN", 130):
@@ -655,7 +679,7 @@ def learn() -> None:
 
 
 GIVEN = ("weight_fields<int, short>", "recall_async_weights<int, short>", "recall_sync_weights<int, short>")
-HEATED = ("glauber_async_weights<int, short>", "glauber_sync_weights<int, short>")
+HEATED = (*(f"glauber_{way}_weights<int, short>" for way in ("async", "sync")), "glauber_step<int>")
 LEARNING = tuple(cuda.KERNELS["learning"])
 CAPACITY = tuple(name for name in cuda.KERNELS["capacity"] if "resolve" not in name) + ("resolve<int, 1>",)
 BUGS = {  # file, kernels, what is replaced, what by, who notices, what is reported
@@ -801,17 +825,33 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
     "draws of units for those of updates": (
         "glauber",
         HEATED,
-        "drawn(sweep, row.keys[i])",
-        "drawn(sweep, i)",
+        "bath.drawn(sweep, places[i])",
+        "bath.drawn(sweep, i)",
         heat_up,
         "assert",
     ),
     "rows of a part numbered from 0": (
         "glauber",
         HEATED,
-        "row(first_row + blockIdx.x % b)",
-        "row(blockIdx.x % b)",
+        " row(first_row + blockIdx.x % b)",
+        " row(blockIdx.x % b)",
         heat_up_in_parts,
+        "assert",
+    ),
+    "states before a step averaged": (
+        "glauber",
+        HEATED,
+        "+= flip ? -s : s;",
+        "+= s;",
+        heat_up_from_patterns,
+        "assert",
+    ),
+    "half of a word that never turns": (
+        "glauber",
+        HEATED,
+        "half < 64; half += WARP",
+        "half < 32; half += WARP",
+        heat_up_from_patterns,
         "assert",
     ),
     "states averaged twice": (

@@ -539,7 +539,11 @@ def updated(h: int, s: int, draw: int, level: np.ndarray) -> int:
 
 
 def glauber_by_loop(
-    case: Given, orders: list[list[int]] | None, levels: np.ndarray, first_sweep: int, averaged: int
+    case: Case | Given,
+    orders: list[list[int]] | None,
+    levels: np.ndarray,
+    first_sweep: int,
+    averaged: int,
 ) -> Found:
     """What sweeps at a temperature each find, sync if there are no orders: as of `recall_by_loop`."""
     (k, b, n), sweeps = case.s.shape, len(levels)
@@ -574,36 +578,42 @@ def glauber_by_loop(
 
 def check_glauber(
     module: Any,
-    case: Given,
+    case: Case | Given,
     order: np.ndarray | None,
     levels: np.ndarray,
-    dtype: type,
-    fields: type,
+    dtype: type | None,
+    fields: type = np.int32,
     first_sweep: int = 0,
     averaged: int = 0,
+    self_coupling: bool = False,
 ) -> Found:
-    """Run one kernel of Glauber dynamics (sync if order is None) against the loop, which is returned."""
-    n, orders = case.s.shape[2], None
+    """Run one kernel of Glauber dynamics against the loop, which is returned: as `check_recall`."""
+    n, orders, name = case.s.shape[2], None, "glauber_sync"
     if order is not None:
+        name = "glauber_async"
         random = [
             sorted(range(n), key=draws(first_sweep + t, 0, ORDER, 0, n).__getitem__)
             for t in range(len(levels))
         ]
         orders = np.roll(order, -first_sweep, axis=0).tolist() if len(order) else random
     expected = glauber_by_loop(case, orders, levels, first_sweep, averaged)
-    if order is None:
-        del expected["turns"]
+    if dtype is None:
+        assert isinstance(case, Case)
+        inputs: tuple[Any, ...] = (case.packed, case.units, self_coupling)
+    else:
+        name, inputs = f"{name}_weights", given_inputs(case, dtype, fields)
     start = (KEY, first_sweep) if order is None else (KEY, order, first_sweep)
-    inputs = (*start, *given_inputs(case, dtype, fields), levels, chances(), averaged)
     for share in (1, 0.5, 0):  # of the turns that there is room for; nothing else is recorded without
         rooms = {"turns": share, "forms": share > 0, "trail": share > 0, "totals": share > 0}
         wanted = {
             key: array[:, :, : int(array.shape[2] * rooms[key])] if key in rooms else array
             for key, array in expected.items()
+            if not (key == "turns" and (order is None or dtype is None))
+            and not (key == "trail" and dtype is None)
         }
         outputs = {key: garbage(array.shape, array.dtype.type) for key, array in wanted.items()}
         outputs["states"] = to_words(case.s)
-        getattr(module, f"glauber_{'sync' if order is None else 'async'}_weights")(*inputs, *outputs.values())
+        getattr(module, name)(*start, *inputs, levels, chances(), averaged, *outputs.values())
         for key, array in outputs.items():
             assert np.array_equal(array, wanted[key]), key
     return expected
@@ -633,6 +643,19 @@ def test_glauber(
     trail = found["trail"]
     assert (trail[:, :, 3] != trail[:, :, 4]).any() or k == 1  # almost no temperature moves what has no field
     assert n == 1 or (trail[:, :, 0] != trail[:, :, 1]).any()
+
+
+@both
+@pytest.mark.parametrize(
+    ("k", "b", "n", "p"), [(1, 1, 1, 1), (2, 3, 65, 64), (1, 5, 130, 33), (3, 1, 63, 70)]
+)
+def test_glauber_from_patterns(module: Any, k: int, b: int, n: int, p: int, self_coupling: bool) -> None:
+    case, levels = Case(k, b, n, p, self_coupling), heat_levels(TEMPERATURES, n, 1)
+    given_orders = np.array([np.arange(n), np.arange(n)[::-1]], dtype=np.int32)
+    for order, averaged in ((np.empty((0, n), np.int32), 3), (given_orders, 9), (None, 2)):
+        check_glauber(
+            module, case, order, levels, None, first_sweep=3, averaged=averaged, self_coupling=self_coupling
+        )
 
 
 def test_glauber_between_entries_of_the_table(module: Any) -> None:

@@ -143,26 +143,29 @@ def recall_weights(shape: tuple[int, ...], symmetric: bool, weights: type, thres
     compare("hopfield", "local_fields_weights", given, net.probes, unset((k, b, n), thresholds))
 
 
-def glauber_sweeps(shape: tuple[int, ...], symmetric: bool, weights: type, thresholds: type) -> None:
-    """Compare sweeps at falling temperatures, with averages and units that are held, and without."""
+def glauber_sweeps(
+    shape: tuple[int, ...], symmetric: bool = True, weights: type | None = None, thresholds: type = np.int32
+) -> None:
+    """Compare sweeps at falling temperatures, with averages and units that are held, and without.
+
+    From patterns, or couplings of a dtype.
+    """
     net = network(*shape)
     (k, b, w), n = net.probes.shape, net.n
-    given, columns, limits, held = given_inputs(shape, symmetric, weights, thresholds)
     levels = heat_levels(np.array([1e9, 2, 0.5, 1e-9, 0, 1]), n, 1)
     for orders, record in ((0, True), (2, False), (None, True), (None, False)):
-        times = (len(levels) + 1) * record
-        results = [
-            unset((k, b), np.int64),
-            unset((k, b, times), np.int64),
-            unset((k, b, times, w), np.uint64),
-        ]
-        if orders is not None:
-            results.append(unset((k, b, n * record, 2), np.int32))
+        times, name = (len(levels) + 1) * record, f"glauber_{'sync' if orders is None else 'async'}"
+        results = [unset((k, b), np.int64), unset((k, b, times), np.int64)]
+        if weights is None:
+            inputs: tuple[Any, ...] = (net.packed, net.units, n == 65)
+        else:
+            *inputs, held = given_inputs(shape, symmetric, weights, thresholds)
+            name, inputs = f"{name}_weights", (*inputs, held[..., : w * record].copy())
+            results.append(unset((k, b, times, w), np.uint64))
+            results += [unset((k, b, n * record, 2), np.int32)] * (orders is not None)
         results += [unset((k, b, n * record), np.int32), unset((k, b), np.int64)]
         head = (KEY, 7) if orders is None else order_of(n, orders)
-        inputs = (given, columns, limits, held[..., : w * record].copy(), levels, chances(), 4 * record)
-        name = f"glauber_{'sync' if orders is None else 'async'}_weights"
-        compare("hopfield", name, *head, *inputs, net.probes, *results)
+        compare("hopfield", name, *head, *inputs, levels, chances(), 4 * record, net.probes, *results)
 
 
 def glauber_from_patterns(*shape: int) -> None:
@@ -304,9 +307,11 @@ def cases() -> Cases:
                 f"recall from patterns with wide fields{name}, (k, b, n, p) = {shape}",
                 partial(patched, recall_every_way, shape, shape[2] == 130, **wide, **more),
             )
+        yield f"Glauber dynamics from patterns, (k, b, n, p) = {shape}", partial(glauber_sweeps, shape)
+        wide = {"field_type": lambda n, p: np.int64, "DRAWN": 3 * shape[2], **IN_GLOBAL_MEMORY}
         yield (
-            f"Glauber dynamics from patterns, (k, b, n, p) = {shape}",
-            partial(glauber_from_patterns, *shape),
+            f"Glauber dynamics from patterns with wide fields in global memory, (k, b, n, p) = {shape}",
+            partial(patched, glauber_sweeps, shape, **wide),
         )
         for dtype in INTEGERS:
             name = f"recall from weights, {dtype.__name__}, (k, b, n, p) = {shape}"

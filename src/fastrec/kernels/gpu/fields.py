@@ -58,12 +58,17 @@ def local_fields_weights(weights: Any, states: Any, fields: Any) -> None:
     weight_fields(weights, None, states, fields)
 
 
+def field_type(n: int, p: int) -> type:
+    """int32 if twice any field of n units and p patterns fits, else int64."""
+    return np.int32 if n * p < 2**30 else np.int64
+
+
 def fields_from_patterns(packed: Any, units: Any, self_coupling: bool, states: Any) -> Any:
     """Local fields (k b, n) of states (k, b, w), int32 if twice any of them fits."""
     (k, p, _), n, b = packed.shape, units.shape[1], states.shape[1]
     m = cupy.empty((k, b, p), dtype=np.int32)
     overlaps(packed, states, n, m)
-    fields = cupy.empty((k, b, n), dtype=np.int32 if n * p < 2**30 else np.int64)
+    fields = cupy.empty((k, b, n), dtype=field_type(n, p))
     local_fields(units, states, m, self_coupling, fields)
     return fields.reshape(k * b, n)
 

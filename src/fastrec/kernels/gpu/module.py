@@ -89,7 +89,10 @@ KERNELS: dict[str, tuple[str, ...]] = {
         ),  # at most `SMALL` units
         *instances("recall_async_weights recall_sync_weights", WEIGHT_TYPES),
     ),
-    "glauber": tuple(instances("glauber_async_weights glauber_sync_weights", WEIGHT_TYPES)),
+    "glauber": (
+        *instances("glauber_async glauber_step", FIELDS),
+        *instances("glauber_async_weights glauber_sync_weights", WEIGHT_TYPES),
+    ),
     "sweep": tuple(instances("sweep_async sweep_sync", PLANES)),
     "learning": ("storkey", *instances("perceptron", FIELDS)),
     "capacity": (

@@ -15,13 +15,6 @@ template <class F> struct Given {
   static constexpr i64* form_total = nullptr;
 };
 
-// The same, and what is summed after each sweep but the first `unaveraged` ones.
-template <class F> struct Averaged : Given<F> {
-  i64 unaveraged;
-  int* totals;  // (n) of states
-  i64* form_total;
-};
-
 // If they are made from patterns, nothing: known when compiled, so that it costs nothing.
 struct NothingGiven {
   static constexpr const int* thresholds = nullptr;
@@ -31,6 +24,13 @@ struct NothingGiven {
   static constexpr i64 room = 0, unaveraged = NEVER;
   static constexpr int* totals = nullptr;
   static constexpr i64* form_total = nullptr;
+};
+
+// Either, and what is summed after each sweep but the first `unaveraged` ones.
+template <class More> struct Averaged : More {
+  i64 unaveraged;
+  int* totals;  // (n) of states
+  i64* form_total;
 };
 
 // state (w): the states at first.
