@@ -168,18 +168,6 @@ def glauber_sweeps(
         compare("hopfield", name, *head, *inputs, levels, chances(), 4 * record, net.probes, *results)
 
 
-def glauber_from_patterns(*shape: int) -> None:
-    """Compare sweeps at falling temperatures without couplings in memory."""
-    net, levels = network(*shape), heat_levels(np.array([2, 0.5, 1e-9, 0, 1]), shape[2], 1)
-    (k, b, _), n = net.probes.shape, net.n
-    for order, self_coupling in ((order_of(n, 0), True), ((KEY, 7), False)):
-        results = [unset((k, b), np.int64), unset((k, b, len(levels) + 1), np.int64)]
-        results += [unset((k, b, n), np.int32), unset((k, b), np.int64)]
-        inputs = (net.packed, net.units, self_coupling, levels, chances(), 3)
-        name = f"glauber_{'async' if len(order) > 2 else 'sync'}"
-        compare("hopfield", name, *order, *inputs, net.probes, *results)
-
-
 def learning(k: int, n: int, p: int, max_passes: int) -> None:
     net, rng = network(k, 1, n, p), np.random.default_rng(n)
     gram = np.einsum("kpn,kqn->kpq", net.x, net.x, dtype=np.int32)
