@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .mean_field import (
-    COLD,
     LINEAR,
     Floats,
     Law,
@@ -67,7 +66,7 @@ def ags_overlap(alpha: ArrayLike, temperature: ArrayLike = 0.0) -> Floats:
     >>> print(f"{fastrec.theory.ags_overlap(0.1):.4f} {fastrec.theory.ags_overlap(0.2):.4f}")
     0.9980 nan
     >>> print(fastrec.theory.ags_overlap(0.05, [0, 0.2, 0.4, 0.6]).round(4))
-    [1.     0.9985 0.9662    nan]
+    [1.     0.9989 0.9662    nan]
     """
     alphas, heat = np.broadcast_arrays(checked_loads(alpha), checked_temperatures(temperature))
     m = _cold_overlap(alphas)
@@ -109,7 +108,7 @@ def ags_state(alpha: ArrayLike, temperature: ArrayLike) -> tuple[Floats, Floats,
     --------
     >>> m, q, r = fastrec.theory.ags_state(0.05, 0.4)
     >>> print(m.round(4), q.round(4), r.round(4))
-    0.9662 0.9411 1.2943
+    0.9662 0.9367 1.3221
     """
     alphas, heat = np.broadcast_arrays(checked_loads(alpha), checked_temperatures(temperature))
     m, chi = retrieval(_LAW, alphas, heat)
@@ -120,8 +119,8 @@ def ags_state(alpha: ArrayLike, temperature: ArrayLike) -> tuple[Floats, Floats,
 def ags_load(temperature: ArrayLike = 0.0) -> Floats:
     """Largest load p/n with a retrieval state at a temperature: `ALPHA_C` at 0, 0 from 1 on.
 
-    Up to a temperature of 0.023 it rises a little, to 0.1382: an artefact of replica symmetry that is known as
-    reentrance (Naef and Canning, J. Phys. I France 2, 247, 1992).
+    Up to a temperature of 0.023 it rises a little, to 0.1382: an artefact of replica symmetry that is known
+    as reentrance (Naef and Canning, J. Phys. I France 2, 247, 1992).
 
     Parameters
     ----------
@@ -141,7 +140,7 @@ def ags_load(temperature: ArrayLike = 0.0) -> Floats:
     Examples
     --------
     >>> print(fastrec.theory.ags_load([0, 0.25, 0.5, 0.75, 1]).round(4))
-    [0.1379 0.1136 0.0588 0.0157 0.    ]
+    [0.1379 0.1136 0.0588 0.0156 0.    ]
     """
     heat = checked_temperatures(temperature)
     return np.where(heat == 0, ALPHA_C, largest_load(_LAW, heat))
@@ -201,6 +200,7 @@ def ags_global_temperature(alpha: ArrayLike) -> Floats:
     Examples
     --------
     >>> print(fastrec.theory.ags_global_temperature([0, 0.01, 0.04, 0.06]).round(3))
+    [1.    0.722 0.365   nan]
     """
     root = np.sqrt(checked_loads(alpha))
     alphas, cold = np.maximum(root, LINEAR) ** 2, np.full(root.shape, _WIDEST_GLOBAL)
@@ -208,9 +208,7 @@ def ags_global_temperature(alpha: ArrayLike) -> Floats:
     known = at_cold <= 0  # where it is not, some other load is solved for in place of this one
     alphas, at_cold = np.where(known, alphas, 0.01), np.where(known, at_cold, -1.0)
     hot = ags_temperature(alphas) * (1 - 1e-12)
-    found = root_between(
-        lambda heat: _advantage(alphas, heat), cold, hot, at_cold, _advantage(alphas, hot)
-    )
+    found = root_between(lambda heat: _advantage(alphas, heat), cold, hot, at_cold, _advantage(alphas, hot))
     return np.where(known, 1 - (1 - found) * np.minimum(root / LINEAR, 1), np.nan)
 
 
@@ -255,7 +253,7 @@ def _cold_overlap(alphas: Floats) -> Floats:
 
 
 def _advantage(alphas: Floats, heat: Floats) -> Floats:
-    """Free energy of the retrieval state minus that of the spin glass, at temperatures above 0 and below 1."""
+    """Free energy of the retrieval state minus that of the spin glass; temperatures above 0 and below 1."""
     m, _, r = ags_state(alphas, heat)
     glass = _spin_glass_noise(alphas, heat)
     return _free_energy(m, np.sqrt(alphas * r), alphas, heat) - _free_energy(0 * m, glass, alphas, heat)
@@ -273,6 +271,11 @@ def _spin_glass_noise(alphas: Floats, heat: Floats) -> Floats:
 
 
 def _free_energy(m: Floats, s: Floats, alphas: Floats, heat: Floats) -> Floats:
-    """Of a unit: m^2/2 + alpha/2 (1 + T ln(1-chi)) + s^2 (chi - 1/2) - T <ln 2 cosh(h/T)>, q and r inserted."""
+    """m^2/2 + alpha/2 (1 + T ln(1 - chi)) + s^2 (chi - 1/2) - T <ln(2 cosh(h/T))>, of a unit.
+
+    That of AGS 1987 at its q and r, with s^2 = alpha r.
+    """
     chi = averages(s, m / s, heat)[1]
-    return m**2 / 2 + alphas / 2 * (1 + heat * np.log1p(-chi)) + s**2 * (chi - 0.5) - free_fields(s, m / s, heat)
+    return (
+        m**2 / 2 + alphas / 2 * (1 + heat * np.log1p(-chi)) + s**2 * (chi - 0.5) - free_fields(s, m / s, heat)
+    )

@@ -1,8 +1,8 @@
 """Equations of retrieval states at any temperature, and how they are solved; shared by AGS and by sequences.
 
-The field of a unit is s (y + z) towards the pattern, with z normal, y the ratio of signal and noise, and
-m = s y the overlap.  Both theories have m = <tanh(field / T)> and chi = d<tanh(field / T)> / d field, and differ
-in how the load follows from s and chi: their `Law`.
+The field of a unit, in direction of the pattern, is s (y + z) with z normal, y the ratio of signal and noise,
+and m = s y the overlap.  Both theories have m = <tanh(field / T)> and chi = d<tanh(field / T)> / d field, and
+differ in how the load follows from s and chi: their `Law`.
 """
 
 import math
@@ -99,7 +99,7 @@ def overlap(noise: Floats, heat: Floats, start: Floats | None = None) -> tuple[F
     noise, heat = np.broadcast_arrays(noise, heat)
     m = np.minimum(1.0, np.sqrt(3 * (1 / heat - 1))) if start is None else start
     for _ in range(60):
-        mean, chi, slope = averages(noise * m, 1 / noise, heat)
+        mean, _, slope = averages(noise * m, 1 / noise, heat)
         steepness = 1 - slope / m
         before, m = m, m - (m - mean) / steepness
         # The last step leaves the square of its length, or what rounding does near T = 1.
@@ -136,8 +136,10 @@ def retrieval(law: Law, alpha: Floats, heat: Floats) -> tuple[Floats, Floats]:
         different, back = np.unique(heat[block], return_inverse=True)
         noise, top = (x[back] for x in end(law, different))
         root = np.maximum(np.sqrt(alpha[block]), _LEAST)
-        block, noise, top, root = (x[root <= top] for x in (block, noise, top, root))
-        m[block], chi[block] = overlap(_branch(law, root, heat[block], noise, top), heat[block])
+        there = root <= top
+        block = block[there]
+        ratio = _branch(law, root[there], heat[block], noise[there], top[there])
+        m[block], chi[block] = overlap(ratio, heat[block])
     return m.reshape(shape), chi.reshape(shape)
 
 
@@ -182,7 +184,7 @@ def root_between(
 
 
 def _branch(law: Law, root: Floats, heat: Floats, noise: Floats, top: Floats) -> Floats:
-    """s/m of the state of a load: the lesser one of two, below `noise` where the load has its maximum `top`."""
+    """s/m of the state of a load: the lesser of two, below `noise`, where the load has its maximum `top`."""
 
     m: Floats | None = None
 

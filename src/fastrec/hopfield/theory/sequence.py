@@ -26,12 +26,13 @@ _LAW = Law(_root, (0.72, 0.577))
 def sequence_overlap(alpha: ArrayLike, temperature: ArrayLike = 0.0) -> Floats:
     """Overlap m with the pattern whose turn it is, in the limit cycle of a sequence of p patterns.
 
-    Couplings are W_ij = sum of x_i(k+1) x_j(k) over the patterns k of a cycle, all units are updated at once.
-    For n to infinity m = <tanh(h / T)> over fields h = m + s z with normal z, noise s^2 = alpha / (1 - chi^2)
-    and chi = <1 - tanh(h / T)^2> / T: a unit's state changes no later field of that unit, so that noise is
-    carried on, and damped by chi, from step to step.  The model and the load at which retrieval ends, 0.269 at
-    temperature 0, are those of During, Coolen and Sherrington, J. Phys. A 31, 8607 (1998); these equations
-    were derived here, and agree with simulations of 4000 units also at temperatures above 0.
+    Couplings are W_ij = sum of x_i(k+1) x_j(k) over the patterns k of a cycle, all units are updated at
+    once.  For n to infinity m = <tanh(h / T)> over fields h = m + s z with normal z, noise
+    s^2 = alpha / (1 - chi^2) and chi = <1 - tanh(h / T)^2> / T: a unit's state changes no later field of that
+    unit, so that noise is carried on, and damped by chi, from step to step.  The model and the load at which
+    retrieval ends, 0.269 at temperature 0, are those of During, Coolen and Sherrington, J. Phys. A 31, 8607
+    (1998); these equations were derived here, and agree with simulations of 4000 units also at temperatures
+    above 0.
 
     Parameters
     ----------
@@ -53,6 +54,7 @@ def sequence_overlap(alpha: ArrayLike, temperature: ArrayLike = 0.0) -> Floats:
     Examples
     --------
     >>> print(fastrec.theory.sequence_overlap([0.1, 0.2, 0.26, 0.28]).round(4))
+    [0.9984 0.9663 0.8918    nan]
     """
     return retrieval(_LAW, *np.broadcast_arrays(checked_loads(alpha), checked_temperatures(temperature)))[0]
 
@@ -80,6 +82,7 @@ def sequence_load(temperature: ArrayLike = 0.0) -> Floats:
     Examples
     --------
     >>> print(fastrec.theory.sequence_load([0, 0.5, 0.9]).round(4))
+    [0.2691 0.1443 0.009 ]
     """
     return largest_load(_LAW, checked_temperatures(temperature))
 
@@ -105,5 +108,6 @@ def sequence_temperature(alpha: ArrayLike) -> Floats:
     Examples
     --------
     >>> print(fastrec.theory.sequence_temperature([0, 0.1, 0.2, 0.3]).round(3))
+    [1.    0.61  0.354   nan]
     """
     return highest_temperature(_LAW, checked_loads(alpha), COLD)
