@@ -41,8 +41,8 @@ def carry(builder: ir.IRBuilder, slots: Sequence[ir.Value], bits: ir.Value) -> N
 
 
 def counter(lanes: int) -> Any:
-    """Intrinsic (packed, rows, first, last, word, planes): count the ones, by bit, of rows[first:last], at most
-    MOST, of packed (p, w), in so many words from number `word` on.
+    """Intrinsic (packed, rows, first, last, word, planes): count the ones, by bit, of rows[first:last], MOST
+    at most, of packed (p, w), in so many words from number `word` on.
 
     Plane b of word i is written to planes[PLANES i + b].
     """

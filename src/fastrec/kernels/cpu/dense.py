@@ -27,7 +27,7 @@ from .simd import LANES, add_signed, popcount
 BLOCK_BYTES = 1 << 20  # of patterns that all rows of a task read: they stay in the second cache
 SYNC_ROWS, NEAR_ROWS = 16, 64  # that take a step together, and by a table of few entries
 NEAR = 4096  # patterns near a state that are weighed at once
-GROUPS = 64  # groups of COLUMNS patterns, at least, whose nearest become candidates of asynchronous recall
+GROUPS = 16  # groups of COLUMNS patterns, at least, whose nearest are candidates of asynchronous recall
 MANY, PATIENCE = 2048, 64  # of so many patterns, all gains are computed when so many units have not flipped
 ORDERS = 4  # of sweeps, the first ones, that a task draws for all its rows
 FAR = 1 << 62
@@ -53,7 +53,7 @@ def changes(table):
 
 @jit
 def reach_of(change):
-    """How much farther than the nearest one a pattern can be that counts, by a table that begins before that."""
+    """How much farther than the nearest pattern one can be and count, by a table that begins before that."""
     return change.shape[1] - 3
 
 
@@ -62,8 +62,8 @@ def weigh(packed, rows, d, begin, change, counts, chosen, sums, totals):
     """Add to sums (64 w,) the slopes of those of the rows of packed (p, w) that have a 1, by unit.
 
     rows and d (r,) are numbers and distances of patterns, of which distance `begin` is the first place of the
-    changes; totals (2,) get the sums of rises and slopes.  counts (n + 2,) and chosen (>= r,) are room to sort
-    the rows by distance.
+    changes; totals (2,) get the sums of rises and slopes.  counts (n + 2,) and chosen (>= r,) are room to
+    sort the rows by distance.
     """
     low = high = np.int64(d[0])
     for j in range(len(d)):
