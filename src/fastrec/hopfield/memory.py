@@ -223,10 +223,7 @@ class PatternMemory(Generic[Held]):
         if shape[-1] != n:
             raise ValueError(f"{name} has n = {shape[-1]} units a state; the network has n = {n}")
         lead = stored.lead if name != "patterns" else None
-        if lead and len(shape) < 3:  # all networks take the same states
-            shape = (*lead, *shape)
-        elif lead is None or shape[: len(lead)] != lead:
-            self._require_shape(name, shape, stored)
+        shape = self._whole_shape(name, shape, stored, lead)
         if isinstance(checked, PackedStates):
             packed = move_checked(name, writable(checked.words), backend)
         else:
@@ -237,6 +234,16 @@ class PatternMemory(Generic[Held]):
         if packed.ndim < len(shape):
             packed = xp.broadcast_to(packed, (k, *packed.shape))
         return xp.ascontiguousarray(packed).reshape(k, -1, w), shape
+
+    def _whole_shape(
+        self, name: str, shape: tuple[int, ...], stored: Held, lead: tuple[int, ...] | None
+    ) -> tuple[int, ...]:
+        """The shape of states, with the axis of networks if all take the same ones; ValueError if wrong."""
+        if lead and len(shape) < 3:
+            return (*lead, *shape)
+        if lead is None or shape[: len(lead)] != lead:
+            self._require_shape(name, shape, stored)
+        return shape
 
     def _read_mask(self, name: str, mask: Any, shape: tuple[int, ...], states: Any, backend: str) -> Any:
         """A mask of units, (n,) or of the shape of the probes, as words like those of states (k, b, w)."""
