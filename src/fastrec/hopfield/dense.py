@@ -21,9 +21,9 @@ from .dynamics import Recordable, up_to_the_end
 from .interaction import Degree, Interaction, read_degree
 from .memory import BLOCK_OVERLAPS, PatternMemory, in_shape
 from .packed import PackedPatterns
-from .recall import RecallResult, read_orders
+from .recall import RecallResult, read_orders, sweeps_left
 from .serialization import load_dense, save_dense
-from .states import MAX_UNITS, Coding, PackedStates, States, array_of, states_like
+from .states import MAX_UNITS, Coding, PackedStates, States, array_of
 
 DenseUpdate = Literal["async", "sync", "attention"]
 """How units are updated: as by `Update`, or continuous ones by attention."""
@@ -340,7 +340,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         >>> memory.recall([1, 1, -1, -1, -1, -1], seed=1).states
         array([ 1,  1,  1, -1, -1, -1], dtype=int8)
         >>> memory.recall([1, 1, -1, -1, -1, -1], update="attention").states.round(2)
-        array([ 1.,  1.,  1., -1., -1., -1.])
+        array([ 1.  ,  0.96,  1.  , -1.  , -0.96, -1.  ])
         """
         stored = self._require_patterns()
         name = resolve(self._backend, array_of(probes), order)
@@ -358,9 +358,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
             raise ValueError(f'beta is {shown(beta)}; it is of update="attention"')
         orders = read_orders(order, self._n, name)
         if not isinstance(order, str):
-            if first_sweep >= len(orders):
-                raise ValueError(f"first_sweep is {first_sweep}; order holds sweeps 0 to {len(orders) - 1}")
-            max_sweeps = min(max_sweeps, len(orders) - first_sweep)
+            max_sweeps = min(max_sweeps, sweeps_left(orders, first_sweep))
         record, seed = read_record(record, False, "sweep", update), read_seed(seed)
         states, shape = self._read("probes", probes, name, stored)
         (k, b, _), where = states.shape, backend_of(array_of(probes))
@@ -419,37 +417,21 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         """The energies, overlaps and states of `RecallResult` from the trail of a recall."""
         if not record:
             return {}
-        xp, where, times = array_module(name), backend_of(array_of(probes)), 1 + int(sweeps.max())
+        xp, times = array_module(name), 1 + int(sweeps.max())
         trail, past = up_to_the_end(trail, sweeps, times), xp.arange(times) > sweeps[..., None]
-        rows, course = trail.reshape(len(trail), -1, trail.shape[3]), dict[str, Any]()
-
-        def shown(array: Any) -> Any:
-            array = array.reshape(*trail.shape[:3], *array.shape[2:])
-            array[past] = np.nan
-            return in_shape(move(array, where), lead)
-
+        course = self._passed(stored, name, trail, past, record, lead, probes)
         if "energy" in record:
+            rows = trail.reshape(len(trail), -1, trail.shape[3])
             step = max(1, BLOCK_OVERLAPS // (16 * len(trail) * stored.p))
             parts = [
-                self._interaction.energies(
-                    stored.overlaps(name, xp.ascontiguousarray(rows[:, i : i + step])), name
-                )
+                self._interaction.energies(stored.overlaps(name, s), name)
                 for i in range(0, rows.shape[1], step)
+                for s in (xp.ascontiguousarray(rows[:, i : i + step]),)
             ]
-            course["energies"] = shown(xp.asarray(np.concatenate(parts, axis=1)))
-        if "overlap" in record:
-            course["overlaps"] = shown(stored.overlaps(name, rows, np.float64))
-        if "states" in record:
-            course["trajectory"] = self._states_like(probes, trail.reshape(*lead, times, -1), name)
+            energies = np.concatenate(parts, axis=1).reshape(trail.shape[:3])
+            energies[move(past, "cpu")] = np.nan
+            course["energies"] = in_shape(move(energies, backend_of(array_of(probes))), lead)
         return course
-
-    def _states_like(self, probes: States, packed: Any, name: str) -> Any:
-        """The states of words that a backend computed, packed or written as the probes are, and where they
-        are."""
-        found = states_like(probes, packed, self._n, name)
-        if isinstance(probes, PackedStates):
-            return found
-        return self._shown(found, self._is_pictured(probes))
 
     def _attend(
         self, stored: PackedPatterns, name: str, probes: Any, max_sweeps: int, beta: float | None

@@ -22,6 +22,7 @@ from .states import (
     array_of,
     check_states,
     pack_states,
+    states_like,
     to_coding,
     unpack_states,
     with_networks,
@@ -202,6 +203,37 @@ class PatternMemory(Generic[Held]):
         """States (..., n) of int8 as the user writes them; they are overwritten."""
         states = to_coding(states, self._coding)
         return states.reshape(*states.shape[:-1], *(self._shape or ())) if pictured else states
+
+    def _states_like(self, probes: States, packed: Any, name: str) -> Any:
+        """The states of words that a backend computed, packed or written as the probes are, and where."""
+        found = states_like(probes, packed, self._n, name)
+        if isinstance(probes, PackedStates):
+            return found
+        return self._shown(found, self._is_pictured(probes))
+
+    def _passed(
+        self,
+        stored: Held,
+        name: str,
+        trail: Any,
+        past: Any,
+        record: Sequence[str],
+        lead: tuple[int, ...],
+        probes: States,
+    ) -> dict[str, Any]:
+        """The overlaps and states of `RecallResult`, if recorded, of a trail (k, b, times, w) of states.
+
+        past (k, b, times) tells which are past the end of a row.
+        """
+        course: dict[str, Any] = {}
+        if "overlap" in record:
+            m = stored.overlaps(name, trail.reshape(stored.buffer.shape[0], -1, trail.shape[3]), np.float64)
+            m = m.reshape(*trail.shape[:3], stored.p)
+            m[past] = np.nan
+            course["overlaps"] = in_shape(move(m, backend_of(array_of(probes))), lead)
+        if "states" in record:
+            course["trajectory"] = self._states_like(probes, trail.reshape(*lead, *trail.shape[2:]), name)
+        return course
 
     def _flat(self, states: Any) -> Any:
         """States, or a mask, with one axis of units."""
