@@ -56,6 +56,13 @@ def patterns_by_hand(patterns: Any, activity: Any, seed: int, n: int, trial: int
     return patterns[order[:p]]
 
 
+def steps_by_hand(net: fastrec.HopfieldNetwork, state: Any, steps: int) -> Any:
+    """The state after so many synchronous steps, also where they go round."""
+    for _ in range(steps):
+        state = net.recall(state, "sync", max_sweeps=1).states
+    return state
+
+
 def passes_by_hand(n: int, x: Any, trial: int, d: CapacityDefinition, options: dict[str, Any]) -> bool:
     """Whether the load of all patterns x (p, n) passes."""
     net, p, key = fastrec.HopfieldNetwork(n, backend="reference", **options), len(x), stream_key(d.seed, n)
@@ -69,6 +76,11 @@ def passes_by_hand(n: int, x: Any, trial: int, d: CapacityDefinition, options: d
     for mu in range(p - 1 if d.criterion == "newest" else 0, p):
         probe = x[mu].copy()
         probe[corruption(key, mu, trial, p, d.flips(n), n)] *= -1
+        if d.rule == "sequence":
+            wrong = np.count_nonzero(steps_by_hand(net, probe, d.max_sweeps) != x[(mu + d.max_sweeps) % p])
+            if wrong > round(d.tolerance * n):
+                return False
+            continue
         more = {"order": order} if d.update == "async" else {"max_sweeps": d.max_sweeps}
         found = net.recall(probe, d.update, **more)
         wrong = np.count_nonzero(found.states != x[mu])
@@ -137,6 +149,65 @@ def test_capacities_are_those_of_the_definition(backend: str, name: str, update:
     by_definition = [capacity_by_hand(24, result.definition, trial, **given) for trial in range(3)]
     assert result.counts.tolist() == by_definition
     assert result.censored.tolist() == [count == 14 for count in by_definition]
+
+
+SEQUENCES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "self-coupling": {"self_coupling": True, "flips": 2},
+    "within": {"tolerance": 0.1, "flips": 0.1},
+    "array": {"patterns": ARRAY[0]},
+}
+
+
+@pytest.mark.parametrize("stop", ["first_failure", "largest"])
+@pytest.mark.parametrize("criterion", ["all", "newest"])
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_lengths_of_sequences_are_those_of_the_definition(
+    backend: str, name: str, criterion: Any, stop: Any
+) -> None:
+    options = {"rule": "sequence", **SEQUENCES[name]}
+    arguments = (24, 3, criterion, stop, None, "sync", 5, backend)
+    result = fastrec.capacity(*arguments, max_patterns=9, max_sweeps=7, **options)
+    given = {key: value for key, value in options.items() if key in NAMES}
+    by_definition = [capacity_by_hand(24, result.definition, trial, **given) for trial in range(3)]
+    assert result.counts.tolist() == by_definition
+
+
+@pytest.mark.parametrize("probes", [3, 9])
+@pytest.mark.parametrize("temperature", [0.0, 0.3])
+def test_sequences_are_compared_with_the_memory_due(backend: str, probes: int, temperature: float) -> None:
+    given = {"rule": "sequence", "update": "sync", "max_sweeps": 5, "tolerance": 0.1, "flips": 3}
+    result = fastrec.retrieval_curve(
+        24, [0.05, 0.2, 0.4], 2, probes, seed=3, backend=backend, temperature=temperature, **given
+    )
+    assert {o.converged for o in result.outcomes} == {0}
+    heat = " at temperature 0.3" if temperature else ""
+    assert str(result.definition).endswith(
+        f"within 0.1 n wrong units (sync updates{heat}, 5 sweeps, compared with the memory due then) "
+        "in networks of the rule sequence"
+    )
+    for o in result.outcomes:
+        seed = trial_seed(3, 24, o.p, o.trial)
+        x = fastrec.random_patterns(o.p, 24, seed)
+        net = fastrec.HopfieldNetwork(24, rule="sequence")
+        net.store(x)
+        states = fastrec.corrupt(x[:probes], 3, seed)
+        if temperature:
+            states = net.recall(states, "sync", max_sweeps=5, seed=seed, temperature=temperature).states
+        else:
+            states = steps_by_hand(net, states, 5)
+        due = x[(np.arange(len(states)) + 5) % o.p].astype(int)
+        m = (due * states).sum(axis=1)
+        assert (o.probed, o.overlap, o.squares) == (len(states), m.sum(), (m**2).sum())
+        assert (o.exact, o.within, o.memory) == ((m == 24).sum(), (m >= 20).sum(), (m >= 21.6).sum())
+        assert o.sweeps == 5 * len(states)
+
+
+def test_sequences_are_held_up_to_their_load() -> None:
+    """0.269 for n to infinity (During, Coolen and Sherrington)."""
+    result = fastrec.retrieval_curve(1000, [0.22, 0.32], 3, 10, rule="sequence", update="sync")
+    held, lost = result.points
+    assert held.overlap > 0.9 and held.share("memory") == 1 and abs(lost.overlap) < 0.3
 
 
 def test_capacities_are_between_nothing_and_everything() -> None:
@@ -391,6 +462,8 @@ def test_arrays_are_known_by_what_they_hold(tmp_path: Path) -> None:
         ({"margin": 1.0}, "margin is 1.0"),
         ({"max_passes": 3, "rule": "storkey"}, "max_passes is 3"),
         ({"rule": "storkey", "self_coupling": True}, "self_coupling is True"),
+        ({"rule": "sequence"}, 'update is "async"; rule="sequence" goes from memory to memory'),
+        ({"rule": "sequence", "update": "sync", "thresholds": 2}, "thresholds is '2.0'; studies of rule="),
         ({"self_coupling": 1}, "self_coupling is 1; it must be True or False"),
         ({"thresholds": 0.5}, "thresholds holds 0.5"),
         ({"thresholds": [1, 2]}, r"thresholds has shape \(2,\)"),

@@ -19,7 +19,9 @@ from ..messages import shown
 from ..streams import stream_key
 from ..validation import as_bool, as_choice, as_int, number
 from .arguments import RuleName, read_numbers, read_setting
+from .recall import Update
 from .rules import HEBB, RULES
+from .rules.sequence import SEQUENCE
 from .states import PackedStates, States, check_states, draw_patterns, draws_below, pack_states
 
 RANDOM, OWN = "random", "default"  # patterns that are drawn here, thresholds that are those of the rule
@@ -90,6 +92,52 @@ class EnsembleDefinition:
             )
         number("margin", self.margin, 0, closed=True)
         as_int("max_passes", self.max_passes, 0, 2**31 - 1)
+        if self.is_sequence and self.thresholds != OWN:
+            raise ValueError(f'thresholds is {shown(self.thresholds)}; studies of rule="sequence" take none')
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether recall goes on from each memory to the next, the first after the last.
+
+        It makes all sweeps, and is compared with the memory due then, max_sweeps places later.
+        """
+        return self.rule == SEQUENCE.name
+
+    def require_update(self, update: Update) -> None:
+        """Raise ValueError for updates that are no recall of these networks.
+
+        Parameters
+        ----------
+        update : {"async", "sync"}
+            How recall updates the units.
+        """
+        if self.is_sequence and update != "sync":
+            raise ValueError(
+                f'update is "{update}"; rule="sequence" goes from memory to memory if all units are updated '
+                'at once, give update="sync"'
+            )
+
+    def sweeps(self, update: Update, max_sweeps: int, temperature: float = 0.0) -> str:
+        """How recall runs, in words.
+
+        Parameters
+        ----------
+        update : {"async", "sync"}
+            How it updates the units.
+        max_sweeps : int
+            Most sweeps.
+        temperature : float
+            Temperature of Glauber's dynamics.
+
+        Returns
+        -------
+        str
+            A phrase.
+        """
+        most = "" if self.is_sequence or temperature else "at most "
+        heat = f" at temperature {temperature:g}" if temperature else ""
+        due = ", compared with the memory due then" if self.is_sequence else ""
+        return f"{update} updates{heat}, {most}{max_sweeps} sweeps{due}"
 
     @property
     def is_plain(self) -> bool:

@@ -229,10 +229,8 @@ class SequenceMemory:
         what, packed = f"recall of {k * b} states in {steps} steps", isinstance(probes, PackedStates)
         require_memory(what, k * b * times * (16 * w + 8 * stored.p), backend=name)
         require_memory(what, k * b * times * (8 * stored.p + (0 if packed else self.n)), backend=where)
-        stored, xp = net._stored_on(name, stored), array_module(name)
-        trail = xp.empty((k, b, times, w), dtype=np.uint64)
-        inputs = stored.packed(), stored.units(name), self.cyclic, diagonal(stored, name), steps
-        kernels("hopfield", name).recall_sequence(*inputs, states.copy(), trail)
+        stored = net._stored_on(name, stored)
+        _, trail = run_steps(stored, name, states, steps, times)
         overlaps = stored.overlaps(name, trail.reshape(k, -1, w), np.float64)
         overlaps = move(in_shape(overlaps.reshape(k, b, times, -1), shape[:-1]), where)
         trajectory = states_like(probes, in_shape(trail, shape[:-1]), self.n, name)
@@ -300,6 +298,18 @@ class SequenceMemory:
         if (rule := memory._network.rule) != SEQUENCE.name:
             raise ValueError(f'{path} holds a network of the rule "{rule}"; read it by HopfieldNetwork.load')
         return memory
+
+
+def run_steps(
+    stored: StoredPatterns, backend: str, states: Any, steps: int, room: int = 0
+) -> tuple[Any, Any]:
+    """States (k, b, w) after so many steps, and if there is room for that, the trail (k, b, steps + 1, w)."""
+    (k, b, w), final = states.shape, states.copy()
+    trail = array_module(backend).empty((k, b, room, w), dtype=np.uint64)
+    inputs = stored.packed(), stored.units(backend), stored.setting.options["cyclic"]
+    own = diagonal(stored, backend)
+    kernels("hopfield", backend).recall_sequence(*inputs, own, steps, final, trail)
+    return final, trail
 
 
 def diagonal(stored: StoredPatterns, backend: str) -> Any:

@@ -134,7 +134,7 @@ def draw_success(ax: Axes, result: RetrievalResult) -> Axes:
     draw_loads(ax, result, lambda point: (point.share(field), *point.share_interval(field)))
     right = ax.get_xlim()[1]
     label: str | None = "theory: exp(-n q), a memory is stable"
-    plain, elastic = result.definition.is_plain, field == "within" or any(q.flips for q in result.points)
+    plain, elastic = result.definition.has_theory, field == "within" or any(q.flips for q in result.points)
     if plain and elastic:
         label = f"AGS, n → ∞: α = {theory.ALPHA_C:.4f}"
         ax.axvline(theory.ALPHA_C, color=THEORY, linewidth=1.8, zorder=1, label=label)
@@ -220,7 +220,7 @@ def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
     least = -1 if np.nanmin(overlaps) < -0.5 else 0
     mesh = ax.pcolormesh(x, y, overlaps, cmap="cividis_r", vmin=least, vmax=1, rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label="overlap m with the memory, after recall")
-    if result.definition.is_plain:
+    if result.definition.has_theory:
         fine = np.linspace(max(x[0], 0), min(x[-1], 0.16), 200)
         (edge,) = ax.plot(fine, theory.critical_overlap(fine), "--", color=THEORY, linewidth=1.8)
         edge.set_label("edge of the basin by Amari and Maginu (approximate)")
@@ -272,7 +272,7 @@ def draw_overlaps(ax: Axes, result: RetrievalResult, error: bool) -> None:
         ax.set_yscale("log", nonpositive="clip")
     draw_loads(ax, result, value)
     right = ax.get_xlim()[1]
-    if result.definition.is_plain:
+    if result.definition.has_theory:
         loads = theory.ALPHA_C * (1 - np.linspace(1, 0, 300) ** 2)  # dense where the curve is steep
         overlaps = np.append(theory.ags_overlap(loads), 0)  # falls to 0 at the end
         ax.plot(

@@ -74,10 +74,15 @@ class Outcome(NamedTuple):
     glass: int
 
 
-def count_ends(m: NDArray[np.int64], memories: PackedStates, states: PackedStates) -> tuple[int, ...]:
-    """How many recalls end in each of `ENDS`, from overlaps m (b, p) of final states (b, n) with memories."""
+def count_ends(
+    m: NDArray[np.int64], memories: PackedStates, states: PackedStates, due: NDArray[np.int64] | None = None
+) -> tuple[int, ...]:
+    """How many recalls end in each of `ENDS`, from overlaps m (b, p) of final states (b, n) with memories.
+
+    due (b,): the memory at which each was to end; that of its number if it is not given.
+    """
     n, (b, p) = memories.n, m.shape
-    with_memory = m[np.arange(b), np.arange(b)]
+    with_memory = m[np.arange(b), np.arange(b) if due is None else due]
     near, against = 10 * m >= 9 * n, 10 * m <= -9 * n
     kinds = np.select([10 * with_memory >= 9 * n, near.any(1), against.any(1)], [0, 1, 2], 4)
     if p >= 3 and len(rest := np.flatnonzero(kinds == 4)):

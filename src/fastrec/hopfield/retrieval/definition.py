@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from ...validation import as_choice, as_int, as_number
+from ...validation import as_choice, as_int, as_number, number
 from ..ensemble import EnsembleDefinition
 from ..recall import Update
 
@@ -15,7 +15,7 @@ class RetrievalDefinition(EnsembleDefinition):
     """How retrieval is measured: part of every result.
 
     Networks are probed with their first memories, of which some units are flipped, and recalled in random
-    order until they stop.
+    order until they stop, or at a temperature for so many sweeps.
 
     Parameters
     ----------
@@ -26,9 +26,12 @@ class RetrievalDefinition(EnsembleDefinition):
     update : {"async", "sync"}
         How recall updates the units.
     max_sweeps : int
-        Most sweeps of a recall.
+        Most sweeps of a recall; all are made at a temperature above 0, and in sequences.
     seed : int
-        Fixes patterns, flipped units and orders of updates.
+        Fixes patterns, flipped units, orders of updates and draws at a temperature.
+    temperature : float, default 0.0
+        Temperature of Glauber's dynamics, as of `HopfieldNetwork.recall`; the states after the last sweep are
+        counted.
     **networks
         As of `EnsembleDefinition`.
 
@@ -49,6 +52,7 @@ class RetrievalDefinition(EnsembleDefinition):
     update: Update
     max_sweeps: int
     seed: int
+    temperature: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,11 +61,18 @@ class RetrievalDefinition(EnsembleDefinition):
         as_choice("update", self.update, get_args(Update))
         as_int("max_sweeps", self.max_sweeps, 1, 2**31 - 1)
         as_int("seed", self.seed, 0, 2**64 - 1)
+        number("temperature", self.temperature, 0, closed=True)
+        self.require_update(self.update)
+
+    @property
+    def has_theory(self) -> bool:
+        """Whether the laws of retrieval at temperature 0 describe it: those of plain networks."""
+        return self.is_plain and not self.temperature
 
     def __str__(self) -> str:
         """The definition as a phrase, without seed."""
         wrong = f" within {self.tolerance:.3g} n wrong units" if self.tolerance else ""
         return (
             f"recall of at most {self.probes} memories a network{wrong} "
-            f"({self.update} updates, at most {self.max_sweeps} sweeps){self.networks}"
+            f"({self.sweeps(self.update, self.max_sweeps, self.temperature)}){self.networks}"
         )

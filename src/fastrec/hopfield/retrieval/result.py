@@ -50,7 +50,7 @@ SCHEMA: Schema = Schema(
     RetrievalDefinition,
     key=4,
     is_possible=is_possible,
-    added={name: (2, value) for name, value in DEFAULTS.items()},
+    added={name: (2, value) for name, value in DEFAULTS.items()} | {"temperature": (3, 0.0)},
 )
 
 
@@ -230,7 +230,7 @@ class RetrievalResult(JobResult):
     def _table(self) -> Table:
         tolerant = ["within"] * bool(self.definition.tolerance)
         shares = ("exact", *tolerant, "converged", *ENDS)
-        ags = ["m (AGS)"] * self.definition.is_plain
+        ags = ["m (AGS)"] * self.definition.has_theory
         heads = ["n", "p", "p/n", "m0", "trials", "probes", "m", "+-", *ags, "sweeps", *shares]
         rows = [
             [

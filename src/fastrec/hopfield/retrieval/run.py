@@ -24,6 +24,7 @@ from ..ensemble import OWN, RANDOM, Draw, Given, read_ensemble
 from ..network import HopfieldNetwork
 from ..recall import Update
 from ..rules import RULES
+from ..sequence import run_steps
 from ..states import (
     MAX_UNITS,
     PackedStates,
@@ -60,6 +61,7 @@ def retrieval_curve(
     thresholds: ArrayLike | None = None,
     margin: float | None = None,
     max_passes: int | None = None,
+    temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
@@ -95,10 +97,15 @@ def retrieval_curve(
     tolerance : float
         Share of the units, round(tolerance n), that may be wrong where recall succeeds "within" it.
     max_sweeps : int
-        Most sweeps of a recall.
+        Most sweeps of a recall; all are made at a temperature above 0, and in sequences.
     rule, patterns, activity, self_coupling, thresholds, margin, max_passes
         As of `capacity`.  A network stores the first p patterns of a trial; a function is called with the p
-        of each load.
+        of each load.  With the rule "sequence", whose updates are "sync", recall makes max_sweeps steps and
+        the state is compared with the memory due then, max_sweeps places later in the sequence, of which the
+        first follows the last.
+    temperature : float, default 0.0
+        Temperature of Glauber's dynamics, as of `HopfieldNetwork.recall`; above 0, recall makes max_sweeps
+        sweeps and the states after the last one are counted.
     out : path-like, optional
         A .csv file, which is written at the end (`RetrievalResult.save`), or a run file (.db, .sqlite), in
         which trials are committed as they finish.  If the run file exists, only missing trials are run.
@@ -128,7 +135,9 @@ def retrieval_curve(
     share = None if noise is None else as_number("noise", noise, 0, 1)
     cases = cases_from_memory([n], alphas, read_flips(flips, 0, "noise", share))
     fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
-    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed), **fields)
+    definition = RetrievalDefinition(
+        probes, tolerance, update, max_sweeps, read_seed(seed), temperature, **fields
+    )
     return measure(cases, trials, definition, given, backend, Execution(out, progress, executor, workers))
 
 
@@ -152,6 +161,7 @@ def retrieval_scaling(
     thresholds: ArrayLike | None = None,
     margin: float | None = None,
     max_passes: int | None = None,
+    temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
@@ -166,6 +176,8 @@ def retrieval_scaling(
     alphas, trials, probes, noise, update, seed, backend
         As of `retrieval_curve`.
     flips, tolerance, max_sweeps, rule, patterns, activity, self_coupling, thresholds, margin, max_passes
+        As of `retrieval_curve`.
+    temperature
         As of `retrieval_curve`.
     out, progress, executor, workers
         As of `retrieval_curve`.
@@ -185,7 +197,9 @@ def retrieval_scaling(
     share = None if noise is None else as_number("noise", noise, 0, 1)
     cases = cases_from_memory(sizes, alphas, read_flips(flips, 0, "noise", share))
     fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
-    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed), **fields)
+    definition = RetrievalDefinition(
+        probes, tolerance, update, max_sweeps, read_seed(seed), temperature, **fields
+    )
     return measure(cases, trials, definition, given, backend, Execution(out, progress, executor, workers))
 
 
@@ -208,6 +222,7 @@ def basin_map(
     thresholds: ArrayLike | None = None,
     margin: float | None = None,
     max_passes: int | None = None,
+    temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     executor: Executor | None = None,
@@ -225,7 +240,7 @@ def basin_map(
         Overlaps m0 of the probes with their memories, -1..1: round((1 - m0) n / 2) units are flipped.
     trials, probes, update, seed, backend, tolerance, max_sweeps
         As of `retrieval_curve`.
-    rule, patterns, activity, self_coupling, thresholds, margin, max_passes
+    rule, patterns, activity, self_coupling, thresholds, margin, max_passes, temperature
         As of `retrieval_curve`.
     out, progress, executor, workers
         As of `retrieval_curve`.
@@ -246,7 +261,9 @@ def basin_map(
     starts = _numbers("overlaps", overlaps, -1, 1)
     cases = [(n, p, round((1 - m0) / 2 * n)) for p in _loads(n, alphas) for m0 in starts]
     fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
-    definition = RetrievalDefinition(probes, tolerance, update, max_sweeps, read_seed(seed), **fields)
+    definition = RetrievalDefinition(
+        probes, tolerance, update, max_sweeps, read_seed(seed), temperature, **fields
+    )
     return measure(cases, trials, definition, given, backend, Execution(out, progress, executor, workers))
 
 
@@ -339,9 +356,19 @@ def retrieve(task: Task) -> Outcome:
     except ValueError as error:
         raise ValueError(f"retrieval with n = {n}, p = {p}, trial {trial}: {error}") from None
     probes = corrupt(PackedStates._of(memories.words[:b], n), flips, seed, backend)
-    recalled = network.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed)
-    m = move(network._integer_overlaps(recalled.states), "cpu").astype(np.int64)
-    with_memory = m[np.arange(b), np.arange(b)]
+    due, sweeps, converged = np.arange(b), b * d.max_sweeps, 0
+    if d.is_sequence:
+        due = (due + d.max_sweeps) % p
+    if d.is_sequence and not d.temperature:
+        states, _ = run_steps(network._stored, backend, probes.words[None], d.max_sweeps)
+        final = PackedStates._of(states[0], n)
+    else:
+        recalled = network.recall(
+            probes, d.update, max_sweeps=d.max_sweeps, seed=seed, temperature=d.temperature
+        )
+        final, sweeps, converged = recalled.states, int(recalled.sweeps.sum()), int(recalled.converged.sum())
+    m = move(network._integer_overlaps(final), "cpu").astype(np.int64)
+    with_memory = m[np.arange(b), due]
     return Outcome(
         n,
         p,
@@ -352,9 +379,9 @@ def retrieve(task: Task) -> Outcome:
         int(with_memory @ with_memory),  # b n^2 < 2^63, as p n^2 is
         int((with_memory == n).sum()),
         int((n - with_memory <= 2 * round(d.tolerance * n)).sum()),
-        int(recalled.converged.sum()),
-        int(recalled.sweeps.sum()),
-        *count_ends(m, memories, recalled.states),
+        converged,
+        sweeps,
+        *count_ends(m, memories, final, due),
     )
 
 
@@ -416,7 +443,10 @@ def measure(
 def require_retrieval_memory(n: int, p: int, b: int, backend: str, definition: RetrievalDefinition) -> None:
     """Raise ValueError if recall of b of p patterns does not fit where the backend computes."""
     nbytes = n * p // 4 + n * b // 2 + 32 * b * p
-    if not (RULES[definition.rule].pattern_space and definition.thresholds == OWN):
+    from_patterns = RULES[definition.rule].pattern_space or (
+        definition.is_sequence and not definition.temperature
+    )
+    if not (from_patterns and definition.thresholds == OWN):
         nbytes += 24 * n * n  # couplings while they are learnt, and their transpose
     require_memory(f"retrieval with n = {n}, p = {p}", nbytes, backend=backend)
 

@@ -29,7 +29,8 @@ class CapacityDefinition(EnsembleDefinition):
     """Which number is called the capacity: part of every result.  Two results compare only if it agrees.
 
     Memories are added one at a time.  After each, memories are probed with some random bits flipped, and must
-    be recalled exactly, or within a tolerance.
+    be recalled exactly, or within a tolerance; in sequences it is the memory due after max_sweeps steps that
+    must be reached.
 
     Parameters
     ----------
@@ -95,6 +96,7 @@ recalled exactly (sync updates, at most 100 sweeps)
                 f"share must be a number from 0 to 1, and 0 where corruption is not, got {shown(self.share)}"
             )
         as_number("tolerance", self.tolerance, 0, 1)
+        self.require_update(self.update)
 
     def __str__(self) -> str:
         """The definition as a phrase, without search limit and seed."""
@@ -106,7 +108,7 @@ recalled exactly (sync updates, at most 100 sweeps)
         wrong = f"within {self.tolerance:.3g} n wrong bits" if self.tolerance else "exactly"
         return (
             f"{WORDS[self.stop]}: {WORDS[self.criterion]}, probed {flips}, must be recalled {wrong} "
-            f"({self.update} updates, at most {self.max_sweeps} sweeps){self.networks}"
+            f"({self.sweeps(self.update, self.max_sweeps)}){self.networks}"
         )
 
     def flips(self, n: int) -> int:
@@ -123,6 +125,21 @@ recalled exactly (sync updates, at most 100 sweeps)
             `corruption`, or round(share n).
         """
         return round(self.share * n) if self.share else self.corruption
+
+    def allowed(self, n: int) -> int:
+        """Bits of n that may be wrong in the end.
+
+        Parameters
+        ----------
+        n : int
+            Number of units.
+
+        Returns
+        -------
+        int
+            round(tolerance n).
+        """
+        return round(self.tolerance * n)
 
     def kernel_arguments(self, n: int) -> tuple[bool, bool, int, bool, int, int]:
         """Arguments of the kernel `capacity_scan` for n units, from `newest` to `max_patterns`."""

@@ -107,9 +107,11 @@ def capacity(
         scanned (see Notes) it is n; 2 n + 5 sqrt(n) for the rule "perceptron", where Cover and Gardner have
         2 n; n / (2 a ln(1/a)), the capacity by Tsodyks and Feigel'man for a small activity a, for the rule
         "covariance" (a is 1 less the activity if that is smaller); and no more than the patterns given.
-    rule : {"hebb", "storkey", "projection", "perceptron", "covariance"}
+    rule : {"hebb", "storkey", "projection", "perceptron", "covariance", "sequence"}
         How memories are learnt, as of `HopfieldNetwork`.  A load at which the rule cannot learn all of them
-        has failed.
+        has failed.  With the rule "sequence" the capacity is the length of the longest sequence: updates are
+        "sync", recall makes max_sweeps steps, and the state must be the memory due then, max_sweeps places
+        later in the sequence, of which the first follows the last.
     patterns : array_like, PackedStates or function, optional
         Patterns to store in place of random ones.  Of an array (P, n) each trial takes the rows in a random
         order of its own, of (trials, P, n) each trial its own ones in their order.  A function is called once

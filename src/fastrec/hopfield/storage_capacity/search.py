@@ -19,6 +19,7 @@ from ...streams import stream_key
 from ..arguments import read_setting
 from ..dynamics import Dynamics
 from ..ensemble import Given
+from ..sequence import run_steps
 from ..states import pack_states
 from ..stored import StoredPatterns
 from .definition import CapacityDefinition
@@ -34,11 +35,12 @@ def search(
     As the kernel `capacity_scan` counts, whose reference is the specification, for networks of any kind.
     """
     setting, xp = read_setting(n, **d.arguments(given)), array_module(backend)
+    judge = follows if d.is_sequence else passes
     packed = xp.stack([d.memories(given, d.seed, n, t, d.max_patterns, backend) for t in trials.tolist()])
     counts, left = np.zeros(len(trials), dtype=np.int64), np.arange(len(trials))
     for p in range(1, d.max_patterns + 1):
         stored = StoredPatterns(setting, packed[xp.asarray(left), :p].copy(), p, (len(left),))
-        passed = passes(stored, trials[left], d, backend)
+        passed = judge(stored, trials[left], d, backend)
         counts[left[passed]] = p
         if d.stop == "first_failure":
             left = left[passed]
@@ -56,10 +58,8 @@ def passes(
     passed = np.ones(len(trials), dtype=np.bool_)
     passed[list(failed)] = False
     rows = np.arange(p - 1 if d.criterion == "newest" else 0, p)
-    memories = xp.ascontiguousarray(stored.packed()[:, rows[0] :])
-    key, flips, allowed = stream_key(d.seed, n), d.flips(n), round(d.tolerance * n)
-    flipped = np.where(flipped_units(key, rows, trials, p, flips, n), np.int8(1), np.int8(-1))
-    states, known = memories ^ pack_states(flipped, backend), move(memories, "cpu")
+    states, key, allowed = probes(stored, rows, trials, d, backend), stream_key(d.seed, n), d.allowed(n)
+    known = move(stored.packed(), "cpu")[:, rows]
 
     def wrong(final: Any, networks: Any) -> NDArray[np.bool_]:
         """Which rows of these networks differ too much from their memory."""
@@ -84,6 +84,43 @@ def passes(
         left = left[~(lost | passed[left])]
         sweep, count = sweep + count, min(2 * count, MOST_SWEEPS)
     return passed
+
+
+def follows(
+    stored: StoredPatterns, trials: NDArray[np.int64], d: CapacityDefinition, backend: str
+) -> NDArray[np.bool_]:
+    """`passes` of sequences: whether networks of trials (k,) reach the memories due."""
+    n, p, xp = stored.n, stored.p, array_module(backend)
+    rows = np.arange(p - 1 if d.criterion == "newest" else 0, p)
+    states, known = probes(stored, rows, trials, d, backend), move(stored.packed(), "cpu")
+    passed, left = np.zeros(len(trials), dtype=np.bool_), np.arange(len(trials))
+    next_of_each = move(run_steps(stored, backend, stored.packed(), 1)[0], "cpu")
+    leads = (next_of_each == np.roll(known, -1, axis=1)).all(axis=(1, 2))  # so that what is right stays right
+    done, count = 0, FEWEST_SWEEPS
+    while len(left) and done < d.max_sweeps:
+        count = min(count, d.max_sweeps - done)
+        some = StoredPatterns(stored.setting, stored.packed()[xp.asarray(left)], p, (len(left),))
+        states, _ = run_steps(some, backend, states, count)
+        done += count
+        due = known[left][:, (rows + done) % p]
+        wrong = np.bitwise_count(move(states, "cpu") ^ due).sum(axis=2).max(axis=1)
+        settled = (wrong == 0) & leads[left] | (done == d.max_sweeps)
+        passed[left[settled]] = wrong[settled] <= d.allowed(n)
+        states, left, count = states[xp.asarray(~settled)], left[~settled], min(2 * count, MOST_SWEEPS)
+    return passed
+
+
+def probes(
+    stored: StoredPatterns,
+    rows: NDArray[np.int64],
+    trials: NDArray[np.int64],
+    d: CapacityDefinition,
+    backend: str,
+) -> Any:
+    """The last memories, of numbers rows (b,), of trials (k,) with flipped bits, words (k, b, w)."""
+    key, n = stream_key(d.seed, stored.n), stored.n
+    flipped = flipped_units(key, rows, trials, stored.p, d.flips(n), n)
+    return stored.packed()[:, rows[0] :] ^ pack_states(np.where(flipped, np.int8(1), np.int8(-1)), backend)
 
 
 def one_of(stored: StoredPatterns, t: int) -> StoredPatterns:
