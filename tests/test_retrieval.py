@@ -55,7 +55,7 @@ def by_hand(n, p, flips, trial, d, patterns=None, **network):
     net.store(patterns)
     probes = fastrec.corrupt(patterns, flips, seed, backend="reference")[:b]
     assert (probes != patterns[:b]).sum() == b * flips
-    found = net.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed)
+    found = net.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed, temperature=d.temperature)
     m = [int(x @ s) for x, s in zip(patterns, found.states.astype(int), strict=False)]
     kinds = [end_of(s.astype(int), mu, patterns) for mu, s in enumerate(found.states)]
     return Outcome(
@@ -77,8 +77,11 @@ def test_outcomes_are_those_of_the_definition(n, update, backend):
         (9, n // 2, 4),
         (max(1, n // 5), n // 4, 99),
     ):
-        d = replace(DEFINITION, update=update, probes=probes, max_sweeps=5)
-        assert retrieve(Task(n, p, flips, 2, d, backend)) == by_hand(n, p, flips, 2, d)
+        for temperature in (0.0, 0.4):
+            d = replace(DEFINITION, update=update, probes=probes, max_sweeps=5, temperature=temperature)
+            outcome = retrieve(Task(n, p, flips, 2, d, backend))
+            assert outcome == by_hand(n, p, flips, 2, d)
+            assert not temperature or (outcome.converged, outcome.sweeps) == (0, 5 * outcome.probed)
 
 
 def test_census_of_all_states_of_tiny_networks():
@@ -186,6 +189,29 @@ def test_overlaps_are_those_of_ags():
     assert beyond.overlap < 0.6 and beyond.share("glass") > 0.95
 
 
+def test_overlaps_at_a_temperature_are_those_of_ags():
+    result = fastrec.retrieval_curve(2000, [0.02, 0.05], 8, 40, temperature=0.4)
+    for point in result.points:
+        m = theory.ags_overlap(point.alpha, 0.4)
+        assert abs(point.overlap - m) < point.interval[1] - point.overlap + 0.001 < 0.006
+        assert f"{m:.5f}" in result.table()
+    assert "m (AGS)" in result.table() and "temperature 0.4, 100 sweeps)" in result.table()
+    lost = fastrec.retrieval_curve(2000, [0.05], 2, 40, temperature=0.7).points[0]
+    assert lost.overlap < 0.3
+
+
+def test_theory_is_that_of_the_definition():
+    cold, hot = DEFINITION, replace(DEFINITION, temperature=0.4)
+    assert cold.is_cold and cold.theory_load == theory.ALPHA_C and not hot.is_cold
+    assert hot.theory_load == theory.ags_load(0.4) and np.isnan(hot.theory_overlap(0.1))
+    together, rule = replace(hot, update="sync"), replace(cold, rule="storkey")
+    assert not (together.has_theory or rule.has_theory) and replace(together, temperature=0.0).has_theory
+    sequence = replace(together, rule="sequence")
+    assert sequence.theory_overlap(0.1) == theory.sequence_overlap(0.1, 0.4)
+    assert sequence.theory_load == theory.sequence_load(0.4)
+    assert sequence.has_theory and not replace(sequence, activity=0.3).has_theory
+
+
 def test_exact_recall_of_memories_is_their_stability():
     for point in fastrec.retrieval_curve(100, [0.1, 0.15, 0.2], 60, 20).points:
         low, high = point.share_interval("exact")
@@ -231,7 +257,7 @@ def test_files_and_tables(tmp_path):
     result.save(tmp_path / "r.csv")
     assert RetrievalResult.load(tmp_path / "r.csv") == result
     first, head, *rows, end = (tmp_path / "r.csv").read_text().splitlines()
-    assert (first, head, end) == ("# fastrec retrieval 3", ",".join(SCHEMA.columns), "# end 8")
+    assert (first, head, end) == ("# fastrec retrieval 4", ",".join(SCHEMA.columns), "# end 8")
     assert rows[0].startswith("30,3,3,0,3,")
     lines = result.table().splitlines()
     assert lines[0] == f"retrieval: {result.definition}"
@@ -295,8 +321,8 @@ def test_damaged_files_are_refused(tmp_path):
         with pytest.raises(ValueError, match=r"r\.csv: "):
             RetrievalResult.load(path)
     for old, new, word in (
-        (b"retrieval 3", b"retrieval 4", "format '4', but this fastrec reads format 1 or 2 or 3"),
-        (b"retrieval 3", b"capacity 3", "not a fastrec retrieval file"),
+        (b"retrieval 4", b"retrieval 5", "format '5', but this fastrec reads format 1 or 2 or 3 or 4"),
+        (b"retrieval 4", b"capacity 4", "not a fastrec retrieval file"),
         (b"probed", b"asked", "line 2 should name the columns"),
         (b",cpu,", b",cpu,cpu,", "line 3 has"),
         (b",async,", b",never,", "trials disagree on update, 'never' and 'async'"),
@@ -326,6 +352,9 @@ def test_impossible_results_are_refused(change, word):
 @pytest.mark.parametrize(
     ("given", "word"),
     [
+        ({"temperature": -0.1}, r"temperature is -0\.1; it must be a number at least 0"),
+        ({"temperature": math.nan}, "temperature is nan"),
+        ({"temperature": [0.1, 0.2]}, r"temperature is \[0\.1, 0\.2\]"),
         ({"n": 0}, "n is 0"),
         ({"n": 2.0}, r"n is 2\.0"),
         ({"alphas": []}, "alphas has shape"),

@@ -364,6 +364,18 @@ def test_files_keep_the_definition(name: str, tmp_path: Path) -> None:
         fastrec.capacity_scaling([24], 2, run, max_patterns=9, flips=options.get("flips"))
 
 
+def test_run_files_of_retrieval_keep_the_temperature(tmp_path: Path) -> None:
+    run, given = tmp_path / "a.db", ([20, 30], [0.2, 0.4], 2)
+    result = fastrec.retrieval_scaling(*given, temperature=0.3, out=run, workers=2)
+    assert fastrec.retrieval_scaling(*given, temperature=0.3, out=run).outcomes == result.outcomes
+    assert RetrievalResult.load(run).definition.temperature == 0.3
+    result.save(tmp_path / "a.csv")
+    assert RetrievalResult.load(tmp_path / "a.csv") == result
+    with pytest.raises(ValueError, match=r"temperature is 0\.3 in the file, 0\.0 is asked"):
+        fastrec.retrieval_scaling(*given, out=run)
+    assert result.outcomes != fastrec.retrieval_scaling(*given).outcomes
+
+
 def test_run_files_of_retrieval_keep_the_definition(tmp_path: Path) -> None:
     run, options = tmp_path / "a.db", {"rule": "storkey", "activity": 0.4, "patterns": None}
     result = fastrec.retrieval_curve(20, [0.2, 0.4], 2, out=run, **options)

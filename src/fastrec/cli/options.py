@@ -73,6 +73,10 @@ MarginOption = Annotated[
 PassesOption = Annotated[
     int | None, typer.Option("--max-passes", help="Most passes of the rule perceptron.", show_default="1000")
 ]
+TemperatureOption = Annotated[
+    float,
+    typer.Option(min=0, help="Temperature of Glauber dynamics; above 0, all sweeps are made."),
+]
 ToleranceOption = Annotated[
     float, typer.Option(min=0, max=1, help="Fraction of units that may be wrong after recall.")
 ]

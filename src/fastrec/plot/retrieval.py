@@ -51,7 +51,8 @@ def draw_retrieval(ax: Axes, result: RetrievalResult) -> Axes:
     """Draw the upper panel of `retrieval_figure`: a curve for each n and start.
 
     Points are means over all probes, bars their 95 % intervals over trials.  Theory is `theory.ags_overlap`,
-    up to the load where it ends; there is none of other rules and patterns.
+    or `theory.sequence_overlap` of sequences, up to the load where it ends; there is none of other rules and
+    patterns.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ def draw_success(ax: Axes, result: RetrievalResult) -> Axes:
     draw_loads(ax, result, lambda point: (point.share(field), *point.share_interval(field)))
     right = ax.get_xlim()[1]
     label: str | None = "theory: exp(-n q), a memory is stable"
-    plain, elastic = result.definition.has_theory, field == "within" or any(q.flips for q in result.points)
+    plain, elastic = result.definition.is_cold, field == "within" or any(q.flips for q in result.points)
     if plain and elastic:
         label = f"AGS, n → ∞: α = {theory.ALPHA_C:.4f}"
         ax.axvline(theory.ALPHA_C, color=THEORY, linewidth=1.8, zorder=1, label=label)
@@ -220,7 +221,7 @@ def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
     least = -1 if np.nanmin(overlaps) < -0.5 else 0
     mesh = ax.pcolormesh(x, y, overlaps, cmap="cividis_r", vmin=least, vmax=1, rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label="overlap m with the memory, after recall")
-    if result.definition.has_theory:
+    if result.definition.is_cold:
         fine = np.linspace(max(x[0], 0), min(x[-1], 0.16), 200)
         (edge,) = ax.plot(fine, theory.critical_overlap(fine), "--", color=THEORY, linewidth=1.8)
         edge.set_label("edge of the basin by Amari and Maginu (approximate)")
@@ -272,18 +273,19 @@ def draw_overlaps(ax: Axes, result: RetrievalResult, error: bool) -> None:
         ax.set_yscale("log", nonpositive="clip")
     draw_loads(ax, result, value)
     right = ax.get_xlim()[1]
-    if result.definition.has_theory:
-        loads = theory.ALPHA_C * (1 - np.linspace(1, 0, 300) ** 2)  # dense where the curve is steep
-        overlaps = np.append(theory.ags_overlap(loads), 0)  # falls to 0 at the end
+    d = result.definition
+    if d.has_theory and (end := d.theory_load):
+        loads = end * (1 - np.linspace(1, 0, 300) ** 2)  # dense where the curve is steep
+        overlaps = np.append(d.theory_overlap(loads), 0)  # falls to 0 at the end
         ax.plot(
-            np.append(loads, theory.ALPHA_C),
+            np.append(loads, end),
             1 - overlaps if error else overlaps,
             color=THEORY,
             linewidth=1.8,
             zorder=1,
-            label=f"AGS, n → ∞, ends at α = {theory.ALPHA_C:.4f}",
+            label=f"{'theory' if d.is_sequence else 'AGS'}, n → ∞, ends at α = {end:.4f}",
         )
-        right = max(theory.ALPHA_C * 1.1, right)
+        right = max(end * 1.1, right)
     ax.set_xlim(0, right)
     if error:
         least = min((1 - point.overlap for point in result.points if point.overlap < 1), default=1e-3)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from ...validation import as_choice, as_int, as_number, number
+from .. import theory
 from ..ensemble import EnsembleDefinition
 from ..recall import Update
+from ..rules import HEBB
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,41 @@ class RetrievalDefinition(EnsembleDefinition):
         self.require_update(self.update)
 
     @property
-    def has_theory(self) -> bool:
-        """Whether the laws of retrieval at temperature 0 describe it: those of plain networks."""
+    def is_cold(self) -> bool:
+        """Whether the laws of plain networks at temperature 0 describe it."""
         return self.is_plain and not self.temperature
+
+    @property
+    def has_theory(self) -> bool:
+        """Whether there is a law of its overlaps, `theory_overlap`, for n to infinity.
+
+        It is that of AGS for plain networks, whose synchronous updates have another at temperatures above 0,
+        or that of cyclic sequences of unbiased random patterns.
+        """
+        if self.is_sequence:
+            return replace(self, rule=HEBB.name).is_plain
+        return self.is_plain and (self.update == "async" or not self.temperature)
+
+    def theory_overlap(self, alpha: ArrayLike) -> NDArray[np.float64]:
+        """Overlaps at loads by `theory.ags_overlap`, or `theory.sequence_overlap` for sequences.
+
+        Parameters
+        ----------
+        alpha : array_like of float
+            Loads p/n, any shape.
+
+        Returns
+        -------
+        ndarray of float64
+            Of the same shape; nan above `theory_load`.
+        """
+        law = theory.sequence_overlap if self.is_sequence else theory.ags_overlap
+        return law(alpha, self.temperature)
+
+    @property
+    def theory_load(self) -> float:
+        """The load where `theory_overlap` ends."""
+        return float((theory.sequence_load if self.is_sequence else theory.ags_load)(self.temperature))
 
     def __str__(self) -> str:
         """The definition as a phrase, without seed."""

@@ -16,7 +16,6 @@ from ...display import Displayed, Table, span
 from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from ...messages import shown
-from .. import theory
 from ..ensemble import DEFAULTS
 from ..states import MAX_UNITS
 from .census import ENDS, Outcome
@@ -228,10 +227,11 @@ class RetrievalResult(JobResult):
         return plot.retrieval_figure, plot.draw_retrieval
 
     def _table(self) -> Table:
-        tolerant = ["within"] * bool(self.definition.tolerance)
+        d = self.definition
+        tolerant = ["within"] * bool(d.tolerance)
         shares = ("exact", *tolerant, "converged", *ENDS)
-        ags = ["m (AGS)"] * self.definition.has_theory
-        heads = ["n", "p", "p/n", "m0", "trials", "probes", "m", "+-", *ags, "sweeps", *shares]
+        law = ["m (theory)" if d.is_sequence else "m (AGS)"] * d.has_theory
+        heads = ["n", "p", "p/n", "m0", "trials", "probes", "m", "+-", *law, "sweeps", *shares]
         rows = [
             [
                 str(q.n),
@@ -242,13 +242,13 @@ class RetrievalResult(JobResult):
                 str(q.probed),
                 f"{q.overlap:.5f}",
                 "-" if q.trials == 1 else f"{q.interval[1] - q.overlap:.5f}",
-                *("-" if q.alpha > theory.ALPHA_C else f"{theory.ags_overlap(q.alpha):.5f}" for _ in ags),
+                *("-" if np.isnan(m := d.theory_overlap(q.alpha)) else f"{m:.5f}" for _ in law),
                 f"{q.count('sweeps') / q.probed:.1f}",
                 *(f"{100 * q.share(name):.1f}" for name in shares),
             ]
             for q in self.points
         ]
-        return Table(f"retrieval: {self.definition}", heads, rows)
+        return Table(f"retrieval: {d}", heads, rows)
 
     def _rows(self) -> list[tuple[Any, ...]]:
         return list(SCHEMA.rows(self.outcomes, self.definition, self.backend, self.seconds))
