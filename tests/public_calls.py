@@ -300,6 +300,10 @@ CALLS: dict[str, Callable[[str], Call]] = {
         fastrec.capacity,
         {"n": 20, "trials": 3, "backend": b, "tolerance": 0.1, **ENSEMBLE, "margin": 0.1, "max_passes": 9},
     ),
+    "capacity of sequences": lambda b: (
+        fastrec.capacity,
+        {"n": 20, "trials": 3, "backend": b, "rule": "sequence", "update": "sync"},
+    ),
     "capacity_scaling": lambda b: (
         fastrec.capacity_scaling,
         {"sizes": [10, 20], "trials": 3, "progress": False, "backend": b},
@@ -311,6 +315,14 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "retrieval_curve of patterns": lambda b: (
         fastrec.retrieval_curve,
         {"n": 20, "alphas": [0.1, 0.3], "trials": 2, "backend": b, **ENSEMBLE, "rule": "hebb"},
+    ),
+    "retrieval_curve at a temperature": lambda b: (
+        fastrec.retrieval_curve,
+        {"n": 20, "alphas": [0.1, 0.3], "trials": 2, "backend": b, "temperature": 0.3, "max_sweeps": 5},
+    ),
+    "retrieval_curve of dense memories": lambda b: (
+        fastrec.retrieval_curve,
+        {"n": 20, "alphas": [0.5, 2.0], "trials": 2, "backend": b, "degree": 3},
     ),
     "retrieval_scaling": lambda b: (
         fastrec.retrieval_scaling,

@@ -132,6 +132,24 @@ def test_retrieval(run, folder):
     assert run(*arguments, "--workers", "2", "--dask", "tcp://127.0.0.1:1")[0] == 2
 
 
+def test_retrieval_at_a_temperature_and_of_dense_memories(run, folder):
+    few = ("retrieval", "--sizes", "40", "--loads", "0.05,0.5", "--trials", "2", "--probes", "3")
+    for options, told in (
+        (("--temperature", "0.3"), "(async updates at temperature 0.3, 100 sweeps)"),
+        (("--degree", "3"), "in dense memories of degree 3"),
+        (("--degree", "exponential"), "in exponential dense memories"),
+        (("--rule", "sequence", "--update", "sync"), "in networks of the rule sequence"),
+    ):
+        code, out, err = run(*few, *options)
+        assert code == 0 and err == "" and told in out.splitlines()[0]
+    for wrong in (("--degree", "x"), ("--temperature", "-1")):
+        assert run(*few, *wrong)[0] == 2
+    code, out, _ = run("capacity", "--sizes", "20", "--trials", "2", "--degree", "3", "--flips", "0")
+    assert code == 0 and "in dense memories of degree 3" in out
+    code, _, err = run(*few, "--rule", "sequence")
+    assert code == 1 and 'give update="sync"' in err
+
+
 @pytest.mark.parametrize("loads", ["x", "0.1:0.2", "0.2:0.1:lin3", "0.1:0.2:log3", ""])
 def test_bad_loads(run, folder, loads):
     assert run("retrieval", "--loads", loads)[0] == 2

@@ -125,7 +125,7 @@ def test_results_write_the_same_tables(stem: str, tmp_path: Path) -> None:
     # What came later: the name of the last column, and fields of the definitions.
     kind = "retrieval" if stem == "retrieval" else "capacity"
     if stem != "text_history":
-        assert head == f"# fastrec {kind} {4 if stem == 'retrieval' else 4}"
+        assert head == f"# fastrec {kind} {4 if stem == 'retrieval' else 5}"
         head, columns = f"# fastrec {kind} 1", columns.replace("total_seconds", "seconds")
         cells = [line.split(",") for line in (columns, *rows[:-1])]
         for name, (_, value) in SCHEMAS[kind].added.items():

@@ -92,7 +92,7 @@ def test_seconds_are_totals_in_results_and_those_of_a_trial_in_exports(tmp_path:
         if cells[0][at] in SCHEMA.added:
             names += [row.pop(at) for row in cells][:1]
     assert sorted(names) == sorted(SCHEMA.added)
-    lines = [head.replace("capacity 4", "capacity 1"), *map(",".join, cells), rows[-1], ""]
+    lines = [head.replace("capacity 5", "capacity 1"), *map(",".join, cells), rows[-1], ""]
     (tmp_path / "old.csv").write_text("\n".join(lines))
     assert CapacityResult.load(tmp_path / "old.csv") == CapacityResult.load(tmp_path / "a.csv") == result
 

@@ -13,7 +13,18 @@ from fastrec.hopfield import theory
 from fastrec.hopfield.storage_capacity import CapacityDefinition, CapacityResult, ScalingResult
 from fastrec.hopfield.storage_capacity.result import SCHEMA, build_results
 
-ADDED = (0.0, "hebb", "random", 0.0, 0, "default", 0.0, 0, 0.0)  # fields of definitions of later versions
+ADDED = (
+    0.0,
+    "hebb",
+    "random",
+    0.0,
+    0,
+    "default",
+    0.0,
+    0,
+    0.0,
+    "2",
+)  # fields of definitions of later versions
 DEFINITION = CapacityDefinition("all", "first_failure", 1, "async", 100, 5000, 7)
 
 
@@ -237,7 +248,7 @@ def test_file_is_tidy_csv(scaling, tmp_path):
     path = tmp_path / "c.csv"
     scaling.save(path)
     lines = path.read_text().splitlines()
-    assert lines[0] == "# fastrec capacity 4"
+    assert lines[0] == "# fastrec capacity 5"
     assert lines[-1] == "# end 100"
     table = list(csv.DictReader(line for line in lines if not line.startswith("#")))
     assert tuple(table[0]) == tuple(SCHEMA.columns)
@@ -304,11 +315,11 @@ def damage(old, new):
         (lambda text: text[: len(text) // 2], "truncated"),
         (lambda text: text.splitlines()[0], "truncated"),
         (lambda text: text.replace("\n100,5,", "\n\n100,5,"), "counts 100 rows but there are 101"),
-        (damage("capacity 4", "capacity 5"), "format '5'"),
+        (damage("capacity 5", "capacity 6"), "format '6'"),
         (damage("n,trial", "trial,n"), "line 2"),
         (damage("# end 100", "# end 99"), "counts 99 rows but there are 100"),
         (damage("# end 100", "# end"), "truncated"),
-        (damage(",async,", ",async,,"), "line 3 has 23 fields"),
+        (damage(",async,", ",async,,"), "line 3 has 24 fields"),
         (damage("\n100,4,", "\n100,four,"), "line 7 has 'four' for trial"),
         (damage("\n100,4,", "\n100,5,"), "trial 5 comes twice"),
         (damage("\n100,59,", "\n100,60,"), "trials must be 0 to 59"),

@@ -51,11 +51,13 @@ def by_hand(n, p, flips, trial, d, patterns=None, **network):
     if patterns is None:
         patterns = fastrec.random_patterns(p, n, seed, backend="reference")
     patterns, b = patterns.astype(int), min(d.probes, p)
-    net = fastrec.HopfieldNetwork(n, backend="reference", **network)
+    dense = "degree" in network
+    net = (fastrec.DenseMemory if dense else fastrec.HopfieldNetwork)(n, backend="reference", **network)
     net.store(patterns)
     probes = fastrec.corrupt(patterns, flips, seed, backend="reference")[:b]
     assert (probes != patterns[:b]).sum() == b * flips
-    found = net.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed, temperature=d.temperature)
+    heat = {} if dense else {"temperature": d.temperature}
+    found = net.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed, **heat)
     m = [int(x @ s) for x, s in zip(patterns, found.states.astype(int), strict=False)]
     kinds = [end_of(s.astype(int), mu, patterns) for mu, s in enumerate(found.states)]
     return Outcome(
@@ -353,6 +355,7 @@ def test_impossible_results_are_refused(change, word):
     ("given", "word"),
     [
         ({"temperature": -0.1}, r"temperature is -0\.1; it must be a number at least 0"),
+        ({"temperature": 0.1, "degree": 3}, r"temperature is 0\.1; dense memories, of degree 3, are at 0"),
         ({"temperature": math.nan}, "temperature is nan"),
         ({"temperature": [0.1, 0.2]}, r"temperature is \[0\.1, 0\.2\]"),
         ({"n": 0}, "n is 0"),

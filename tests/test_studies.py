@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,10 @@ def steps_by_hand(net: fastrec.HopfieldNetwork, state: Any, steps: int) -> Any:
 
 def passes_by_hand(n: int, x: Any, trial: int, d: CapacityDefinition, options: dict[str, Any]) -> bool:
     """Whether the load of all patterns x (p, n) passes."""
-    net, p, key = fastrec.HopfieldNetwork(n, backend="reference", **options), len(x), stream_key(d.seed, n)
+    net: Any = (fastrec.DenseMemory if "degree" in options else fastrec.HopfieldNetwork)(
+        n, backend="reference", **options
+    )
+    p, key = len(x), stream_key(d.seed, n)
     try:
         net.store(x)
     except ValueError:
@@ -132,8 +136,10 @@ STUDIES: dict[str, dict[str, Any]] = {
     "function": {"patterns": draw},
     "tolerance": {"tolerance": 0.1, "flips": 0.1},
     "covariance of an array": {"rule": "covariance", "activity": 0.5, "patterns": ARRAY, "tolerance": 0.05},
+    "cubic": {"degree": 3},
+    "exponential": {"degree": "exponential", "patterns": draw, "flips": 4},
 }
-NAMES = ("rule", "patterns", "activity", "self_coupling", "thresholds", "margin", "max_passes")
+NAMES = ("rule", "patterns", "activity", "self_coupling", "thresholds", "margin", "max_passes", "degree")
 
 
 @pytest.mark.parametrize("stop", ["first_failure", "largest"])
@@ -201,6 +207,33 @@ def test_sequences_are_compared_with_the_memory_due(backend: str, probes: int, t
         assert (o.probed, o.overlap, o.squares) == (len(states), m.sum(), (m**2).sum())
         assert (o.exact, o.within, o.memory) == ((m == 24).sum(), (m >= 20).sum(), (m >= 21.6).sum())
         assert o.sweeps == 5 * len(states)
+
+
+def test_dense_memories_hold_what_krotov_and_hopfield_count() -> None:
+    """Of degree 3 about n^2 / (12 ln n), all of them stable."""
+    for n in (30, 50):
+        result = fastrec.capacity(n, 20, degree=3, flips=0)
+        law = n**2 / (12 * math.log(n))
+        assert 0.8 * law < result.mean < 1.5 * law
+        assert result.definition.max_patterns == math.ceil(4 * law) and not result.censored.any()
+    assert fastrec.capacity(12, 1, degree="exponential").definition.max_patterns == 128
+
+
+def test_degree_2_is_hebbs_rule() -> None:
+    """As networks with couplings compute it, which are faster."""
+    plain = RetrievalDefinition(9, 0.0, "async", 100, 0)
+    assert fastrec.retrieval_curve(30, [0.1], 1, degree=2).definition == replace(plain, probes=100)
+    for update in ("async", "sync"):
+        found = fastrec.retrieval_curve(30, [0.1, 0.3], 2, update=update, flips=3)
+        for o in found.outcomes:
+            dense = fastrec.DenseMemory(30, 2)
+            x, seed = (
+                fastrec.random_patterns(o.p, 30, trial_seed(0, 30, o.p, o.trial)),
+                trial_seed(0, 30, o.p, o.trial),
+            )
+            dense.store(x)
+            ends = dense.recall(fastrec.corrupt(x, 3, seed), update, seed=seed).states
+            assert o.overlap == (ends.astype(int) * x).sum()
 
 
 def test_sequences_are_held_up_to_their_load() -> None:
@@ -316,6 +349,14 @@ def test_definitions_say_what_differs() -> None:
         assert str(d) == f"{plain} in networks {text}" and not (d.is_plain or d.is_scanned or d.has_theory)
         other = RetrievalDefinition(9, 0.0, "async", 100, 0, **fields)
         assert str(other).endswith(f"100 sweeps) in networks {text}")
+    for degree, kind in ((3, "dense memories of degree 3"), ("exponential", "exponential dense memories")):
+        d = CapacityDefinition("all", "largest", 1, "sync", 100, 50, 0, degree=degree)
+        assert str(d) == f"{plain} in {kind}" and d.degree == str(degree) and not d.is_scanned
+    sequence = CapacityDefinition("all", "largest", 1, "sync", 100, 50, 0, rule="sequence", activity=0.1)
+    assert str(sequence).endswith(
+        "must be recalled exactly (sync updates, 100 sweeps, compared with the memory due then) "
+        "in networks of the rule sequence with patterns of activity 0.1"
+    )
     tolerant = CapacityDefinition("all", "first_failure", 1, "sync", 100, 50, seed=0, tolerance=0.05)
     assert "must be recalled within 0.05 n wrong bits (sync" in str(tolerant)
     assert tolerant.is_plain and not tolerant.has_theory
@@ -333,6 +374,10 @@ def test_definitions_say_what_differs() -> None:
         ({"thresholds": "nan"}, "thresholds is 'nan'"),
         ({"margin": -1.0}, "margin is -1.0"),
         ({"max_passes": -1}, "max_passes is -1"),
+        ({"degree": "03"}, "degree is '03'; write it 3"),
+        ({"degree": "1"}, "degree is 1; it must be"),
+        ({"degree": "high"}, "degree is 'high'; it must be"),
+        ({"degree": "3", "rule": "storkey"}, 'degree is 3; it goes with rule="hebb" without self-coupling'),
     ],
 )
 def test_definitions_that_cannot_be(fields: dict[str, Any], message: str) -> None:
@@ -474,6 +519,10 @@ def test_arrays_are_known_by_what_they_hold(tmp_path: Path) -> None:
         ({"margin": 1.0}, "margin is 1.0"),
         ({"max_passes": 3, "rule": "storkey"}, "max_passes is 3"),
         ({"rule": "storkey", "self_coupling": True}, "self_coupling is True"),
+        ({"degree": 1}, "degree is 1; it must be an integer from 2"),
+        ({"degree": 3, "self_coupling": True}, "degree is 3; it goes with"),
+        ({"degree": 4, "n": 2**17}, "degree is 4; sums over p"),
+        ({"degree": 3, "margin": 1.0}, "margin is 1.0"),
         ({"rule": "sequence"}, 'update is "async"; rule="sequence" goes from memory to memory'),
         ({"rule": "sequence", "update": "sync", "thresholds": 2}, "thresholds is '2.0'; studies of rule="),
         ({"self_coupling": 1}, "self_coupling is 1; it must be True or False"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..files import require_file
 from ..hopfield.arguments import RuleName
+from ..hopfield.interaction import EXPONENTIAL, Degree
 from ..hopfield.recall import Update
 from ..hopfield.storage_capacity.definition import Stop
 from ..rnn.cells import CELLS, STACKABLE, CellName
@@ -72,6 +73,12 @@ MarginOption = Annotated[
 ]
 PassesOption = Annotated[
     int | None, typer.Option("--max-passes", help="Most passes of the rule perceptron.", show_default="1000")
+]
+DegreeOption = Annotated[
+    str,
+    typer.Option(
+        metavar="<int|exponential>", help="2, or the degree of dense memories in place of couplings."
+    ),
 ]
 TemperatureOption = Annotated[
     float,
@@ -133,6 +140,15 @@ def parse_flips(text: str) -> int | float:
         except ValueError:
             pass
     raise typer.BadParameter(f"{text!r} is neither a number of units (1) nor a share of them (0.1 or 1.0)")
+
+
+def parse_degree(text: str) -> Degree:
+    """A degree from "3" or "exponential"."""
+    if text == EXPONENTIAL:
+        return EXPONENTIAL
+    if text.isascii() and text.isdecimal():
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither a degree (3) nor {EXPONENTIAL}")
 
 
 def read_patterns(path: Path | None) -> NDArray[Any] | None:

@@ -19,12 +19,16 @@ from ..messages import shown
 from ..streams import stream_key
 from ..validation import as_bool, as_choice, as_int, number
 from .arguments import RuleName, read_numbers, read_setting
+from .dense import DenseMemory
+from .interaction import EXPONENTIAL, Degree, Interaction, read_degree
+from .network import HopfieldNetwork
 from .recall import Update
 from .rules import HEBB, RULES
 from .rules.sequence import SEQUENCE
 from .states import PackedStates, States, check_states, draw_patterns, draws_below, pack_states
 
 RANDOM, OWN = "random", "default"  # patterns that are drawn here, thresholds that are those of the rule
+COUPLINGS = "2"  # the degree of networks with couplings
 ARRAY = "sha256:"  # before the hash that is the name of an array
 NAMES = rf"{ARRAY}[0-9a-f]{{64}}"
 FUNCTIONS, NUMBER = r"\w+(\.\w+)+", r"-?\d+(\.\d+)?(e[+-]?\d+)?"  # as repr writes a float
@@ -56,6 +60,8 @@ class EnsembleDefinition:
         Of the rule "perceptron".
     max_passes : int, default 0
         Of the rule "perceptron"; 0 for other rules, which take none.
+    degree : str, default "2"
+        "2" for networks with couplings, a larger number or "exponential" for a `DenseMemory` of that degree.
 
     Raises
     ------
@@ -76,6 +82,7 @@ class EnsembleDefinition:
     thresholds: str = OWN
     margin: float = 0.0
     max_passes: int = 0
+    degree: str = COUPLINGS
 
     def __post_init__(self) -> None:
         as_choice("rule", self.rule, tuple(RULES))
@@ -92,8 +99,27 @@ class EnsembleDefinition:
             )
         number("margin", self.margin, 0, closed=True)
         as_int("max_passes", self.max_passes, 0, 2**31 - 1)
+        object.__setattr__(self, "degree", str(self.degree))
+        if str(self.power) != self.degree:
+            raise ValueError(f"degree is {shown(self.degree)}; write it {self.power}")
+        if self.is_dense and not (
+            self.rule == HEBB.name and self.thresholds == OWN and not self.self_coupling
+        ):
+            raise ValueError(
+                f'degree is {self.degree}; it goes with rule="hebb" without self-coupling and thresholds'
+            )
         if self.is_sequence and self.thresholds != OWN:
             raise ValueError(f'thresholds is {shown(self.thresholds)}; studies of rule="sequence" take none')
+
+    @property
+    def power(self) -> Degree:
+        """The degree as `DenseMemory` takes it."""
+        return read_degree(int(self.degree) if re.fullmatch("[0-9]{1,9}", self.degree) else self.degree)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the networks are dense memories, which have no couplings."""
+        return self.degree != COUPLINGS
 
     @property
     def is_sequence(self) -> bool:
@@ -145,12 +171,24 @@ class EnsembleDefinition:
         return all(getattr(self, name) == default for name, default in DEFAULTS.items())
 
     def arguments(self, given: Given) -> dict[str, Any]:
-        """Arguments of `HopfieldNetwork`, and of `read_setting`, for these networks."""
+        """Arguments of `HopfieldNetwork`, and of `read_setting`, of networks with couplings."""
         thresholds: Any = given.thresholds
         if thresholds is None and self.thresholds != OWN:
             thresholds = float(self.thresholds)
         options = {name: getattr(self, name) for name in RULES[self.rule].options if name in DEFAULTS}
         return {"self_coupling": self.self_coupling, "rule": self.rule, "thresholds": thresholds, **options}
+
+    def require(self, n: int, p: int, given: Given) -> None:
+        """Raise ValueError if networks of n units cannot be, or cannot hold p patterns."""
+        read_setting(n, **self.arguments(given))
+        if self.is_dense:
+            Interaction(n, self.power).require(p)
+
+    def network(self, n: int, given: Given, backend: str) -> HopfieldNetwork | DenseMemory:
+        """A network of n units that holds nothing."""
+        if self.is_dense:
+            return DenseMemory(n, self.power, backend=backend)
+        return HopfieldNetwork(n, backend=backend, **self.arguments(given))
 
     def memories(self, given: Given, seed: int, n: int, trial: int, p: int, backend: str) -> Any:
         """The first p patterns of a trial, packed (p, w); random ones are of that network of the seed."""
@@ -175,7 +213,11 @@ class EnsembleDefinition:
             told.append(f"thresholds {described('of', self.thresholds)}")
         if self.max_passes:
             told.append(f"margin {self.margin:g} in at most {self.max_passes} passes")
-        return f" in networks of the rule {self.rule}{' with ' * bool(told)}{', '.join(told)}"
+        kind = f"networks of the rule {self.rule}"
+        if self.is_dense:
+            exponential = self.degree == EXPONENTIAL
+            kind = "exponential dense memories" if exponential else f"dense memories of degree {self.degree}"
+        return f" in {kind}{' with ' * bool(told)}{', '.join(told)}"
 
 
 DEFAULTS = {name: getattr(EnsembleDefinition, name) for name in EnsembleDefinition.__dataclass_fields__}
@@ -245,6 +287,7 @@ def read_ensemble(
     thresholds: ArrayLike | None,
     margin: float | None,
     max_passes: int | None,
+    degree: Degree,
 ) -> tuple[dict[str, Any], Given]:
     """The fields of an `EnsembleDefinition`, and what they name, from the arguments of a study."""
     share = activity if rule == "covariance" else None  # of the patterns alone for other rules
@@ -254,6 +297,7 @@ def read_ensemble(
         n, self_coupling, rule, array, activity=share, margin=margin, max_passes=max_passes
     )
     fields: dict[str, Any] = {"rule": setting.rule.name, "self_coupling": self_coupling}
+    fields["degree"] = str(read_degree(degree))
     fields |= {name: setting.options[name] for name in ("margin", "max_passes") if name in setting.options}
     given = Given()
     if callable(patterns):

@@ -68,6 +68,10 @@ class RetrievalDefinition(EnsembleDefinition):
         as_int("seed", self.seed, 0, 2**64 - 1)
         number("temperature", self.temperature, 0, closed=True)
         self.require_update(self.update)
+        if self.temperature and self.is_dense:
+            raise ValueError(
+                f"temperature is {self.temperature:g}; dense memories, of degree {self.degree}, are at 0"
+            )
 
     @property
     def is_cold(self) -> bool:

@@ -16,7 +16,7 @@ from ...display import Displayed, Table, span
 from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from ...messages import shown
-from ..ensemble import DEFAULTS
+from ..ensemble import COUPLINGS, DEFAULTS
 from ..states import MAX_UNITS
 from .census import ENDS, Outcome
 from .definition import RetrievalDefinition
@@ -49,7 +49,8 @@ SCHEMA: Schema = Schema(
     RetrievalDefinition,
     key=4,
     is_possible=is_possible,
-    added={name: (2, value) for name, value in DEFAULTS.items()} | {"temperature": (3, 0.0)},
+    added={name: (2, value) for name, value in DEFAULTS.items()}
+    | {"degree": (3, COUPLINGS), "temperature": (3, 0.0)},
 )
 
 

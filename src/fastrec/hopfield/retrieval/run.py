@@ -19,8 +19,9 @@ from ...messages import shown
 from ...streams import Seed, derive, read_seed, stream_key
 from ...validation import as_int, as_number, require_memory
 from .. import theory
-from ..arguments import RuleName, read_setting
+from ..arguments import RuleName
 from ..ensemble import OWN, RANDOM, Draw, Given, read_ensemble
+from ..interaction import Degree
 from ..network import HopfieldNetwork
 from ..recall import Update
 from ..rules import RULES
@@ -61,6 +62,7 @@ def retrieval_curve(
     thresholds: ArrayLike | None = None,
     margin: float | None = None,
     max_passes: int | None = None,
+    degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -103,6 +105,8 @@ def retrieval_curve(
         of each load.  With the rule "sequence", whose updates are "sync", recall makes max_sweeps steps and
         the state is compared with the memory due then, max_sweeps places later in the sequence, of which the
         first follows the last.
+    degree : int or "exponential", default 2
+        As of `capacity`; dense memories take loads above 1.
     temperature : float, default 0.0
         Temperature of Glauber's dynamics, as of `HopfieldNetwork.recall`; above 0, recall makes max_sweeps
         sweeps and the states after the last one are counted.
@@ -134,7 +138,9 @@ def retrieval_curve(
     """
     share = None if noise is None else as_number("noise", noise, 0, 1)
     cases = cases_from_memory([n], alphas, read_flips(flips, 0, "noise", share))
-    fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
+    fields, given = read_ensemble(
+        rule, patterns, activity, self_coupling, thresholds, margin, max_passes, degree
+    )
     definition = RetrievalDefinition(
         probes, tolerance, update, max_sweeps, read_seed(seed), temperature, **fields
     )
@@ -161,6 +167,7 @@ def retrieval_scaling(
     thresholds: ArrayLike | None = None,
     margin: float | None = None,
     max_passes: int | None = None,
+    degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -177,7 +184,7 @@ def retrieval_scaling(
         As of `retrieval_curve`.
     flips, tolerance, max_sweeps, rule, patterns, activity, self_coupling, thresholds, margin, max_passes
         As of `retrieval_curve`.
-    temperature
+    degree, temperature
         As of `retrieval_curve`.
     out, progress, executor, workers
         As of `retrieval_curve`.
@@ -196,7 +203,9 @@ def retrieval_scaling(
     """
     share = None if noise is None else as_number("noise", noise, 0, 1)
     cases = cases_from_memory(sizes, alphas, read_flips(flips, 0, "noise", share))
-    fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
+    fields, given = read_ensemble(
+        rule, patterns, activity, self_coupling, thresholds, margin, max_passes, degree
+    )
     definition = RetrievalDefinition(
         probes, tolerance, update, max_sweeps, read_seed(seed), temperature, **fields
     )
@@ -222,6 +231,7 @@ def basin_map(
     thresholds: ArrayLike | None = None,
     margin: float | None = None,
     max_passes: int | None = None,
+    degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -240,7 +250,7 @@ def basin_map(
         Overlaps m0 of the probes with their memories, -1..1: round((1 - m0) n / 2) units are flipped.
     trials, probes, update, seed, backend, tolerance, max_sweeps
         As of `retrieval_curve`.
-    rule, patterns, activity, self_coupling, thresholds, margin, max_passes, temperature
+    rule, patterns, activity, self_coupling, thresholds, margin, max_passes, degree, temperature
         As of `retrieval_curve`.
     out, progress, executor, workers
         As of `retrieval_curve`.
@@ -260,7 +270,9 @@ def basin_map(
     n = as_int("n", n, 1, MAX_UNITS)
     starts = _numbers("overlaps", overlaps, -1, 1)
     cases = [(n, p, round((1 - m0) / 2 * n)) for p in _loads(n, alphas) for m0 in starts]
-    fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
+    fields, given = read_ensemble(
+        rule, patterns, activity, self_coupling, thresholds, margin, max_passes, degree
+    )
     definition = RetrievalDefinition(
         probes, tolerance, update, max_sweeps, read_seed(seed), temperature, **fields
     )
@@ -350,7 +362,7 @@ def retrieve(task: Task) -> Outcome:
         memories = random_patterns(p, n, seed, backend=backend, packed=True, activity=d.activity or None)
     else:
         memories = PackedStates._of(pack_states(given.draw(d.seed, n, trial, p), backend), n)
-    network = HopfieldNetwork(n, backend=backend, **d.arguments(given))
+    network = d.network(n, given, backend)
     try:
         network.store(memories)
     except ValueError as error:
@@ -359,13 +371,12 @@ def retrieve(task: Task) -> Outcome:
     due, sweeps, converged = np.arange(b), b * d.max_sweeps, 0
     if d.is_sequence:
         due = (due + d.max_sweeps) % p
-    if d.is_sequence and not d.temperature:
+    if d.is_sequence and not d.temperature and isinstance(network, HopfieldNetwork):
         states, _ = run_steps(network._stored, backend, probes.words[None], d.max_sweeps)
         final = PackedStates._of(states[0], n)
     else:
-        recalled = network.recall(
-            probes, d.update, max_sweeps=d.max_sweeps, seed=seed, temperature=d.temperature
-        )
+        heat: dict[str, Any] = {"temperature": d.temperature} if d.temperature else {}
+        recalled = network.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed, **heat)
         final, sweeps, converged = recalled.states, int(recalled.sweeps.sum()), int(recalled.converged.sum())
     m = move(network._integer_overlaps(final), "cpu").astype(np.int64)
     with_memory = m[np.arange(b), due]
@@ -429,7 +440,7 @@ def measure(
     trials = as_int("trials", trials, 1, 2**32 - 1)
     cases = list(dict.fromkeys(cases))
     for n, p, _ in cases:
-        read_setting(n, **definition.arguments(given))
+        definition.require(n, p, given)
         given.require(n, trials, p)
         if definition.rule == "projection" and p > n:
             raise ValueError(f'alphas make p = {p} of n = {n}; rule="projection" takes at most n patterns')
@@ -443,8 +454,10 @@ def measure(
 def require_retrieval_memory(n: int, p: int, b: int, backend: str, definition: RetrievalDefinition) -> None:
     """Raise ValueError if recall of b of p patterns does not fit where the backend computes."""
     nbytes = n * p // 4 + n * b // 2 + 32 * b * p
-    from_patterns = RULES[definition.rule].pattern_space or (
-        definition.is_sequence and not definition.temperature
+    from_patterns = (
+        definition.is_dense
+        or RULES[definition.rule].pattern_space
+        or (definition.is_sequence and not definition.temperature)
     )
     if not (from_patterns and definition.thresholds == OWN):
         nbytes += 24 * n * n  # couplings while they are learnt, and their transpose

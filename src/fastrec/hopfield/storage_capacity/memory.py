@@ -22,17 +22,19 @@ def require_scan_memory(n: int, limit: int, lanes: int, backend: str, cure: str 
     require_memory(f"capacity of n = {n}", scan_bytes(n, limit, lanes, backend), cure, backend)
 
 
-def require_search_memory(n: int, limit: int, backend: str) -> None:
+def require_search_memory(n: int, limit: int, dense: bool, backend: str) -> None:
     """Raise ValueError if `search_bytes` do not fit where the backend computes."""
-    require_memory(f"capacity of n = {n} up to p = {limit}", search_bytes(n, limit), backend=backend)
+    require_memory(f"capacity of n = {n} up to p = {limit}", search_bytes(n, limit, dense), backend=backend)
 
 
-def search_bytes(n: int, limit: int) -> int:
+def search_bytes(n: int, limit: int, dense: bool) -> int:
     """Memory of one trial of a search by definition up to a load of `limit`.
 
     Couplings while they are learnt and their transpose, patterns and strengths, overlaps, and states and
-    fields of the memories that are recalled.
+    fields of the memories that are recalled.  Dense memories have patterns, flipped units and distances.
     """
+    if dense:
+        return 24 * n * limit
     return 24 * n * n + 40 * n * limit + 8 * limit**2
 
 

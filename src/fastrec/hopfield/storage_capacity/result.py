@@ -17,7 +17,7 @@ from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from ...messages import shown
 from .. import theory
-from ..ensemble import DEFAULTS
+from ..ensemble import COUPLINGS, DEFAULTS
 from ..states import MAX_UNITS
 from .definition import CapacityDefinition
 from .statistics import ScalingFit, fit_scaling
@@ -54,7 +54,9 @@ SCHEMA: Schema = Schema(
     shared_key=1,
     by_size=("max_patterns",),
     is_possible=is_possible,
-    added={"share": (2, 0.0), "tolerance": (3, 0.0)} | {name: (3, value) for name, value in DEFAULTS.items()},
+    added={"share": (2, 0.0), "tolerance": (3, 0.0)}
+    | {name: (3, value) for name, value in DEFAULTS.items()}
+    | {"degree": (4, COUPLINGS)},
 )
 
 

@@ -21,8 +21,9 @@ from ...streams import Seed, read_seed, stream_key
 from ...threads import get_threads
 from ...validation import as_int
 from .. import theory
-from ..arguments import RuleName, read_setting
+from ..arguments import RuleName
 from ..ensemble import Draw, Given, read_ensemble
+from ..interaction import EXPONENTIAL, Degree
 from ..recall import Update
 from ..states import States, as_flips, as_sizes, read_flips
 from .definition import CapacityDefinition, Criterion, Stop
@@ -68,6 +69,7 @@ def capacity(
     thresholds: ArrayLike | None = None,
     margin: float | None = None,
     max_passes: int | None = None,
+    degree: Degree = 2,
     tolerance: float = 0.0,
     progress: bool = False,
 ) -> CapacityResult:
@@ -106,7 +108,9 @@ def capacity(
         that a trial passes with a probability below 1e-9 (`theory.capacity_bound`).  Of networks that are not
         scanned (see Notes) it is n; 2 n + 5 sqrt(n) for the rule "perceptron", where Cover and Gardner have
         2 n; n / (2 a ln(1/a)), the capacity by Tsodyks and Feigel'man for a small activity a, for the rule
-        "covariance" (a is 1 less the activity if that is smaller); and no more than the patterns given.
+        "covariance" (a is 1 less the activity if that is smaller); of dense memories n^(k - 1) / ((2 k - 3)!!
+        ln n) for degree k, twice the load at which most patterns are stable by Krotov and Hopfield, and
+        2^(n/2 + 1) for the exponential, twice that of Demircigil et al.; and no more than the patterns given.
     rule : {"hebb", "storkey", "projection", "perceptron", "covariance", "sequence"}
         How memories are learnt, as of `HopfieldNetwork`.  A load at which the rule cannot learn all of them
         has failed.  With the rule "sequence" the capacity is the length of the longest sequence: updates are
@@ -122,6 +126,8 @@ def capacity(
         Probability of +1 in random patterns, 0 to 1, as of `random_patterns`; the rule "covariance" needs it.
     self_coupling, thresholds, margin, max_passes
         As of `HopfieldNetwork`.
+    degree : int or "exponential", default 2
+        A larger degree than 2, or "exponential", for a `DenseMemory` in place of a network with couplings.
     tolerance : float
         Share of the bits, round(tolerance n), that may be wrong in the fixed point where a recall ends.
     progress : bool
@@ -174,6 +180,7 @@ def capacity(
         thresholds=thresholds,
         margin=margin,
         max_passes=max_passes,
+        degree=degree,
         tolerance=tolerance,
     )[0]
 
@@ -200,6 +207,7 @@ def capacity_scaling(
     thresholds: ArrayLike | None = None,
     margin: float | None = None,
     max_passes: int | None = None,
+    degree: Degree = 2,
     tolerance: float = 0.0,
     executor: Executor | None = None,
     workers: WorkerCount = None,
@@ -220,7 +228,7 @@ def capacity_scaling(
         Whether to show a bar with the time left, in a terminal or a notebook.
     criterion, stop, corruption, update, seed, backend, flips, max_sweeps, max_patterns
         As of `capacity`.
-    rule, patterns, activity, self_coupling, thresholds, margin, max_passes, tolerance
+    rule, patterns, activity, self_coupling, thresholds, margin, max_passes, degree, tolerance
         As of `capacity`.
     executor : concurrent.futures.Executor, optional
         Where trials run, in tasks of one thread each: any object with its `submit`, such as a Dask client's
@@ -265,7 +273,9 @@ def capacity_scaling(
     number = None if corruption is None else as_int("corruption", corruption, 0, min(numbers))
     flips, seed, tasks = read_flips(flips, 1, "corruption", number), read_seed(seed), []
     units, share = (0, float(flips)) if isinstance(flips, (float, np.floating)) else (flips, 0.0)
-    fields, given = read_ensemble(rule, patterns, activity, self_coupling, thresholds, margin, max_passes)
+    fields, given = read_ensemble(
+        rule, patterns, activity, self_coupling, thresholds, margin, max_passes, degree
+    )
     for n in numbers:
         as_flips(flips, n)
         sweeps = as_int("max_sweeps", max_sweeps, 1, 2**31 - 1)
@@ -280,10 +290,10 @@ def capacity_scaling(
                 cure = "" if alone or name == "gpu" else f"; use fewer {'workers' if workers else 'threads'}"
                 require_scan_memory(n, limit, 1 if alone else min(lanes, trials), name, cure)
         else:
-            read_setting(n, **d.arguments(given))
+            d.require(n, d.max_patterns, given)
             given.require(n, trials, d.max_patterns)
             if local or name != "gpu":
-                require_search_memory(n, d.max_patterns, name)
+                require_search_memory(n, d.max_patterns, d.is_dense, name)
         tasks.append(Task(n, np.arange(trials), d, name, given))
     result: ScalingResult = execution.run(CapacityJob(tasks))
     return result
@@ -293,14 +303,18 @@ def search_limit(n: int, definition: CapacityDefinition, given: Given) -> int:
     """The default of `max_patterns`, as `capacity` explains it."""
     if definition.is_scanned:
         return theory.capacity_bound(n, criterion=definition.criterion)
-    limit = float(n)
-    if definition.rule == "perceptron":
+    limit, k = float(n), definition.power
+    if k == EXPONENTIAL:
+        limit = 2 ** (min(n, 2 * MAX_LOAD.bit_length()) / 2 + 1)
+    elif definition.is_dense:
+        limit = max(n, n ** (k - 1) / (math.prod(range(1, 2 * k - 2, 2)) * math.log(max(n, 2))))
+    elif definition.rule == "perceptron":
         limit = 2 * n + 5 * math.sqrt(n)
     elif definition.rule == "covariance":
         a = min(definition.activity, 1 - definition.activity)
         limit = n / (2 * a * abs(math.log(a)))
     held = given.patterns.shape[-2] if isinstance(given.patterns, np.ndarray) else limit
-    return math.ceil(min(limit, held))
+    return math.ceil(min(limit, held, MAX_LOAD))
 
 
 class CapacityJob:
@@ -405,10 +419,10 @@ def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[
         if d.is_scanned:
             require_scan_memory(n, d.max_patterns, 1, task.backend)
         else:
-            require_search_memory(n, d.max_patterns, task.backend)
+            require_search_memory(n, d.max_patterns, d.is_dense, task.backend)
     fewest, most = trials_at_once(n, d.max_patterns, task.backend, get_threads())
     if not d.is_scanned:
-        fewest, most = 1, max(1, SIDE_BY_SIDE // search_bytes(n, d.max_patterns))
+        fewest, most = 1, max(1, SIDE_BY_SIDE // search_bytes(n, d.max_patterns, d.is_dense))
     done, chunk = 0, fewest
     if task.backend == "cpu":
         chunk *= max(1, int(CHUNK_SECONDS * SLOWEST / task.work))

@@ -7,6 +7,7 @@ trials, asynchronous recall takes one network at a time, with all its probes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,10 @@ from ...backend import array_module, kernels, move
 from ...kernels import CORRUPT, ORDER
 from ...streams import stream_key
 from ..arguments import read_setting
+from ..dense import DenseMemory
 from ..dynamics import Dynamics
 from ..ensemble import Given
+from ..packed import PackedPatterns
 from ..sequence import run_steps
 from ..states import pack_states
 from ..stored import StoredPatterns
@@ -35,11 +38,12 @@ def search(
     As the kernel `capacity_scan` counts, whose reference is the specification, for networks of any kind.
     """
     setting, xp = read_setting(n, **d.arguments(given)), array_module(backend)
-    judge = follows if d.is_sequence else passes
+    judge: Callable[..., NDArray[np.bool_]] = follows if d.is_sequence else passes
     packed = xp.stack([d.memories(given, d.seed, n, t, d.max_patterns, backend) for t in trials.tolist()])
     counts, left = np.zeros(len(trials), dtype=np.int64), np.arange(len(trials))
     for p in range(1, d.max_patterns + 1):
-        stored = StoredPatterns(setting, packed[xp.asarray(left), :p].copy(), p, (len(left),))
+        some, lead = packed[xp.asarray(left), :p].copy(), (len(left),)
+        stored = PackedPatterns(n, some, p, lead) if d.is_dense else StoredPatterns(setting, some, p, lead)
         passed = judge(stored, trials[left], d, backend)
         counts[left[passed]] = p
         if d.stop == "first_failure":
@@ -50,13 +54,14 @@ def search(
 
 
 def passes(
-    stored: StoredPatterns, trials: NDArray[np.int64], d: CapacityDefinition, backend: str
+    stored: PackedPatterns, trials: NDArray[np.int64], d: CapacityDefinition, backend: str
 ) -> NDArray[np.bool_]:
     """Whether the networks of trials (k,) learn what is stored, and recall it as the definition asks."""
     n, p, xp = stored.n, stored.p, array_module(backend)
-    stored.learnt, failed = stored.learn(backend)
     passed = np.ones(len(trials), dtype=np.bool_)
-    passed[list(failed)] = False
+    if isinstance(stored, StoredPatterns):
+        stored.learnt, failed = stored.learn(backend)
+        passed[list(failed)] = False
     rows = np.arange(p - 1 if d.criterion == "newest" else 0, p)
     states, key, allowed = probes(stored, rows, trials, d, backend), stream_key(d.seed, n), d.allowed(n)
     known = move(stored.packed(), "cpu")[:, rows]
@@ -66,9 +71,8 @@ def passes(
         return np.bitwise_count(move(final, "cpu") ^ known[networks]).sum(axis=2) > allowed
 
     if d.update == "sync":
-        dynamics = Dynamics(stored, backend, "sync", None, 0, d.max_sweeps, True)
-        found = dynamics.run(states, 0, d.max_sweeps)
-        return passed & ((move(found.stopped, "cpu") == 1) & ~wrong(found.states, slice(None))).all(axis=1)
+        final, stopped = run(stored, d, backend, states, None, d.max_sweeps)
+        return passed & ((move(stopped, "cpu") == 1) & ~wrong(final, slice(None))).all(axis=1)
     left, sweep, count = np.flatnonzero(passed), 0, FEWEST_SWEEPS
     passed[:] = False
     while len(left) and sweep < d.max_sweeps:
@@ -76,14 +80,26 @@ def passes(
         orders = move(random_orders(key, trials[left], p, sweep, count, n), backend)
         ended = np.empty((len(left), len(rows)), dtype=np.bool_)
         for t, order, row in zip(left.tolist(), orders, ended, strict=True):
-            dynamics = Dynamics(one_of(stored, t), backend, "async", order, 0, count, True)
-            found = dynamics.run(states[t : t + 1], 0, count)
-            states[t], row[:] = found.states[0], move(found.stopped[0], "cpu")
+            final, stopped = run(one_of(stored, t), d, backend, states[t : t + 1], order, count)
+            states[t], row[:] = final[0], move(stopped[0], "cpu")
         lost = (ended & wrong(states[xp.asarray(left)], left)).any(axis=1)
         passed[left] = ended.all(axis=1) & ~lost
         left = left[~(lost | passed[left])]
         sweep, count = sweep + count, min(2 * count, MOST_SWEEPS)
     return passed
+
+
+def run(
+    stored: PackedPatterns, d: CapacityDefinition, backend: str, states: Any, order: Any, count: int
+) -> tuple[Any, Any]:
+    """States (k, b, w) after at most `count` sweeps, and how they stopped; without an order (count, n) all
+    units are updated at once."""
+    if isinstance(stored, StoredPatterns):
+        outcome = Dynamics(stored, backend, d.update, order, 0, count, True).run(states, 0, count)
+        return outcome.states, outcome.stopped
+    memory, key = DenseMemory(stored.n, d.power, backend=backend), (np.uint64(0), order, 0)
+    final, stopped, *_ = memory._run(stored, backend, states, count, None if order is None else key)
+    return final, stopped
 
 
 def follows(
@@ -111,7 +127,7 @@ def follows(
 
 
 def probes(
-    stored: StoredPatterns,
+    stored: PackedPatterns,
     rows: NDArray[np.int64],
     trials: NDArray[np.int64],
     d: CapacityDefinition,
@@ -123,9 +139,12 @@ def probes(
     return stored.packed()[:, rows[0] :] ^ pack_states(np.where(flipped, np.int8(1), np.int8(-1)), backend)
 
 
-def one_of(stored: StoredPatterns, t: int) -> StoredPatterns:
+def one_of(stored: PackedPatterns, t: int) -> PackedPatterns:
     """Network t of several, which have learnt."""
-    one, learnt = StoredPatterns(stored.setting, stored.buffer[t : t + 1], stored.p, (1,)), stored.learnt
+    buffer = stored.buffer[t : t + 1]
+    if not isinstance(stored, StoredPatterns):
+        return PackedPatterns(stored.n, buffer, stored.p, (1,))
+    one, learnt = StoredPatterns(stored.setting, buffer, stored.p, (1,)), stored.learnt
     assert learnt is not None
     arrays = {name: getattr(learnt, name)[t : t + 1] for name in ("weights", "columns", "thresholds")}
     one.learnt = replace(learnt, **arrays)
