@@ -14,6 +14,7 @@ from test_retrieval import by_hand
 
 import fastrec
 from fastrec import RetrievalResult, ScalingResult
+from fastrec.hopfield import theory
 from fastrec.hopfield.ensemble import Given
 from fastrec.hopfield.retrieval import RetrievalDefinition, trial_seed
 from fastrec.hopfield.retrieval.run import Task, retrieve
@@ -209,14 +210,15 @@ def test_sequences_are_compared_with_the_memory_due(backend: str, probes: int, t
         assert o.sweeps == 5 * len(states)
 
 
-def test_dense_memories_hold_what_krotov_and_hopfield_count() -> None:
-    """Of degree 3 about n^2 / (12 ln n), all of them stable."""
-    for n in (30, 50):
-        result = fastrec.capacity(n, 20, degree=3, flips=0)
-        law = n**2 / (12 * math.log(n))
-        assert 0.8 * law < result.mean < 1.5 * law
-        assert result.definition.max_patterns == math.ceil(4 * law) and not result.censored.any()
-    assert fastrec.capacity(12, 1, degree="exponential").definition.max_patterns == 128
+@pytest.mark.parametrize(("n", "degree"), [(30, 3), (50, 3), (20, 4), (12, "exponential")])
+def test_dense_memories_hold_what_theory_counts(n: int, degree: Any) -> None:
+    result = fastrec.capacity(n, 40, degree=degree, flips=0)
+    counts, cumulative = theory.first_failure_distribution(n, degree=degree)
+    mean = (counts * np.diff(cumulative, prepend=0)).sum()
+    assert abs(result.mean - mean) < 3 * result.standard_error + 0.08 * mean
+    assert result.definition.max_patterns == theory.capacity_bound(n, degree=degree)
+    assert not result.censored.any() and "theory" in result.table()
+    assert result.definition.has_theory and not replace(result.definition, corruption=1).has_theory
 
 
 def test_degree_2_is_hebbs_rule() -> None:

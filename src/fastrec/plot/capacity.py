@@ -134,7 +134,9 @@ def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
     low, high = int(result.counts.min()), int(result.counts.max())
     cumulative = None
     if result.definition.has_theory and result.n >= 2:
-        counts, cumulative = theory.first_failure_distribution(result.n, result.definition.criterion)
+        counts, cumulative = theory.first_failure_distribution(
+            result.n, result.definition.criterion, degree=result.definition.power
+        )
         start, stop = np.searchsorted(cumulative, (0.001, 0.999))
         low, high = min(low, int(counts[start])), max(high, int(counts[min(stop, counts.size - 1)]))
     width = 1 + (high - low) // min(40, 8 + 2 * math.isqrt(result.trials))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from ...messages import shown
 from ...validation import as_number
-from ..ensemble import EnsembleDefinition
+from ..ensemble import COUPLINGS, EnsembleDefinition
 from ..recall import Update
 
 Criterion = Literal["all", "newest"]
@@ -155,9 +155,12 @@ recalled exactly (sync updates, at most 100 sweeps)
     def has_theory(self) -> bool:
         """Whether `theory.capacity_quantile` describes it.
 
-        That is exact recall by plain networks, from at most one flipped bit, up to the first failure.
+        That is exact recall up to the first failure, by plain networks from at most one flipped bit, and by
+        dense memories from the memory itself.
         """
-        return self.is_scanned and self.stop == "first_failure" and self.corruption <= 1 and not self.share
+        most, plain = (0, replace(self, degree=COUPLINGS)) if self.is_dense else (1, self)
+        exact = plain.is_scanned and self.stop == "first_failure"
+        return exact and self.corruption <= most and not self.share
 
     def theory_quantile(self, n: int, probability: float = 0.5) -> int | None:
         """`theory.capacity_quantile` of this definition, or None where it has no theory (also for n < 2).
@@ -178,4 +181,4 @@ recalled exactly (sync updates, at most 100 sweeps)
 
         if not self.has_theory or n < 2:
             return None
-        return theory.capacity_quantile(n, probability, self.criterion)
+        return theory.capacity_quantile(n, probability, self.criterion, degree=self.power)

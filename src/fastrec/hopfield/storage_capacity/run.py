@@ -23,7 +23,7 @@ from ...validation import as_int
 from .. import theory
 from ..arguments import RuleName
 from ..ensemble import Draw, Given, read_ensemble
-from ..interaction import EXPONENTIAL, Degree
+from ..interaction import Degree
 from ..recall import Update
 from ..states import States, as_flips, as_sizes, read_flips
 from .definition import CapacityDefinition, Criterion, Stop
@@ -105,12 +105,11 @@ def capacity(
         Sweeps after which a recall has failed.
     max_patterns : int, optional
         Most memories that are stored; a trial that reaches it is marked as censored.  By default the load
-        that a trial passes with a probability below 1e-9 (`theory.capacity_bound`).  Of networks that are not
-        scanned (see Notes) it is n; 2 n + 5 sqrt(n) for the rule "perceptron", where Cover and Gardner have
-        2 n; n / (2 a ln(1/a)), the capacity by Tsodyks and Feigel'man for a small activity a, for the rule
-        "covariance" (a is 1 less the activity if that is smaller); of dense memories n^(k - 1) / ((2 k - 3)!!
-        ln n) for degree k, twice the load at which most patterns are stable by Krotov and Hopfield, and
-        2^(n/2 + 1) for the exponential, twice that of Demircigil et al.; and no more than the patterns given.
+        that a trial passes with a probability below 1e-9 (`theory.capacity_bound`), also of dense memories.
+        Of other networks that are not scanned (see Notes) it is n; 2 n + 5 sqrt(n) for the rule "perceptron",
+        where Cover and Gardner have 2 n; n / (2 a ln(1/a)), the capacity by Tsodyks and Feigel'man for a
+        small activity a, for the rule "covariance" (a is 1 less the activity if that is smaller); and no more
+        than the patterns given.
     rule : {"hebb", "storkey", "projection", "perceptron", "covariance", "sequence"}
         How memories are learnt, as of `HopfieldNetwork`.  A load at which the rule cannot learn all of them
         has failed.  With the rule "sequence" the capacity is the length of the longest sequence: updates are
@@ -301,13 +300,9 @@ def capacity_scaling(
 
 def search_limit(n: int, definition: CapacityDefinition, given: Given) -> int:
     """The default of `max_patterns`, as `capacity` explains it."""
-    if definition.is_scanned:
-        return theory.capacity_bound(n, criterion=definition.criterion)
-    limit, k = float(n), definition.power
-    if k == EXPONENTIAL:
-        limit = 2 ** (min(n, 2 * MAX_LOAD.bit_length()) / 2 + 1)
-    elif definition.is_dense:
-        limit = max(n, n ** (k - 1) / (math.prod(range(1, 2 * k - 2, 2)) * math.log(max(n, 2))))
+    limit = float(n)
+    if definition.is_scanned or definition.is_dense:
+        limit = theory.capacity_bound(n, criterion=definition.criterion, degree=definition.power)
     elif definition.rule == "perceptron":
         limit = 2 * n + 5 * math.sqrt(n)
     elif definition.rule == "covariance":
