@@ -15,7 +15,7 @@ from .process import ENDS, Interrupted, fail, flush_output, hear_interrupts, pre
 try:
     import typer
 
-    from . import addition, hopfield, machine, runs, text
+    from . import addition, hopfield, laws, machine, runs, text
     from .outputs import show
     from .usage import Commands
 except KeyboardInterrupt:  # before `hear_interrupts`
@@ -30,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(hopfield.capacity, hopfield.retrieval, hopfield.recall),
+    *(hopfield.capacity, hopfield.retrieval, laws.laws, hopfield.recall),
     *(runs.export, runs.plot),
     *(addition.addition, machine.bench, machine.compile, machine.info),
 )

@@ -1,6 +1,8 @@
 from . import theory as theory
 from .dense import DenseMemory as DenseMemory
 from .identification import Identification as Identification
+from .laws import LawsResult as LawsResult
+from .laws import capacity_laws as capacity_laws
 from .network import HopfieldNetwork as HopfieldNetwork
 from .oscillation import OscillationResult as OscillationResult
 from .oscillation import find_oscillation as find_oscillation

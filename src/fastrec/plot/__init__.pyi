@@ -5,6 +5,8 @@ from .capacity import draw_capacity as draw_capacity
 from .capacity import draw_capacity_scaling as draw_capacity_scaling
 from .figures import require_format as require_format
 from .figures import save_figure as save_figure
+from .laws import draw_laws as draw_laws
+from .laws import laws_figure as laws_figure
 from .recall import draw_energy as draw_energy
 from .recall import draw_oscillation as draw_oscillation
 from .recall import energy_figure as energy_figure
