@@ -250,12 +250,12 @@ LAWS: dict[str, Law] = {
         ),
         Law(
             "exponential",
-            "dense, exponential: every memory, before the first failure",
+            "dense, exponential: every memory a fixed point",
             "2^(n/2)",
             lambda n: float(theory.exponential_load(n)),
             {8: 100, 12: 100, 16: 50, 20: 20, 24: 5},
             {8: 40, 12: 20, 16: 6},
-            {"degree": "exponential"},
+            {"degree": "exponential", "flips": 0},
             expected=lambda n: theory.capacity_quantile(n, degree="exponential"),
         ),
         Law(
