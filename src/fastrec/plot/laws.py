@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..hopfield.laws import LawsResult
+
+
+LEGEND: dict[str, Any] = {"fontsize": 8, "frameon": False, "labelspacing": 1.0}
 
 
 def laws_figure(result: LawsResult) -> Figure:
@@ -37,9 +40,10 @@ def laws_figure(result: LawsResult) -> Figure:
     """
     figure = new_figure(11, 8.4)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1])
-    draw_laws(top, result)
+    draw_points(top, result)
     draw_ratios(bottom, result)
     top.label_outer()
+    figure.legend(*top.get_legend_handles_labels(), **LEGEND, loc="outside right upper")
     return figure
 
 
@@ -68,6 +72,13 @@ def draw_laws(ax: Axes, result: LawsResult) -> Axes:
     >>> fastrec.plot.draw_laws(Figure().subplots(), result).get_ylabel()
     'storage capacity p (patterns)'
     """
+    draw_points(ax, result)
+    ax.legend(**LEGEND, loc="upper left")
+    return ax
+
+
+def draw_points(ax: Axes, result: LawsResult) -> None:
+    """Draw what `draw_laws` draws, without a legend."""
     sizes = [point.n for point in result.points]
     left, right = min(sizes) / 1.2, max(sizes) * 1.2
     ax.set_xscale("log")
@@ -89,7 +100,7 @@ def draw_laws(ax: Axes, result: LawsResult) -> Axes:
             markersize=5,
             markerfacecolor=colour if style < len(COLOURS) else "white",
             capsize=2,
-            label=law.title.replace(": ", ":\n", 1) + f"\nlaw: {law.formula}",
+            label=f"{law.title}\nlaw: {law.formula}",
         )
     top = max(point.measured for point in result.points if point.measured == point.measured)
     ax.set_xlim(left, right)
@@ -97,8 +108,6 @@ def draw_laws(ax: Axes, result: LawsResult) -> Axes:
     ax.set_ylabel("storage capacity p (patterns)")
     ax.set_xlabel("number of units n")
     ax.set_title("Storage capacity: measured (points) and laws for n → ∞ (lines)", fontsize=10, loc="left")
-    ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.02), labelspacing=1.1)
-    return ax
 
 
 def draw_ratios(ax: Axes, result: LawsResult) -> None:
