@@ -312,7 +312,18 @@ class LawsResult(Displayed):
         return tuple(LAWS[name] for name in dict.fromkeys(point.law for point in self.points))
 
     def of(self, law: str) -> tuple[LawPoint, ...]:
-        """Return the points of a law, by its name."""
+        """Return the points of a law.
+
+        Parameters
+        ----------
+        law : str
+            Its name.
+
+        Returns
+        -------
+        tuple of LawPoint
+            A point for each n.
+        """
         return tuple(point for point in self.points if point.law == law)
 
     def _summary(self) -> dict[str, Any]:
@@ -336,7 +347,13 @@ class LawsResult(Displayed):
         return Table("storage capacities in patterns, measured and by their laws", heads, rows)
 
     def table(self) -> str:
-        """Return the table as text: a row for each law and size, capacities in patterns."""
+        """Return the table as text: a row for each law and size, capacities in patterns.
+
+        Returns
+        -------
+        str
+            Several lines.
+        """
         return self._table().text()
 
     def save(self, path: str | os.PathLike[str]) -> None:
