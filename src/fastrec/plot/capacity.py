@@ -22,7 +22,7 @@ def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
 
     Points are medians over trials, the band is their 10-90 % range.  The theory of finite n, the median by
     `theory.capacity_quantile`, is drawn where the definition has one.  Of networks for which n/(4 ln n) is no
-    measure, because of their rule, patterns or tolerance, the load p/n is below, without theory.
+    measure, because of their rule, degree, patterns or tolerance, the load p/n is below.
 
     Parameters
     ----------
@@ -203,13 +203,15 @@ def draw_sizes(ax: Axes, scaling: ScalingResult, ratio: bool) -> None:
         ax.errorbar(n, median, (median - low, high - median), fmt="none", color=MEASURED, capsize=3)
     ax.fill_between(n, low, high, color=MEASURED, alpha=0.25, linewidth=0)
     ax.plot(n, median, "o", color=MEASURED, markersize=6, zorder=3, label="measured: median, 10-90 %")
-    if n.size == 0 or n[-1] < 2 or not laws:
+    if n.size == 0 or n[-1] < 2 or not (laws or scaling.definition.has_theory):
         return
     sizes = np.unique(np.geomspace(max(n[0] / 1.3, 2), n[-1] * 1.3, 100).round().astype(np.int64))
     if scaling.definition.has_theory:
         quantiles = [scaling.definition.theory_quantile(int(size)) or np.nan for size in sizes]
-        label = "binomial: half of networks stable"
+        label = f"{'binomial' if laws else 'theory'}: half of networks stable"
         ax.plot(sizes, scaled(sizes, quantiles), color=THEORY, linewidth=1.8, label=label)
+    if not laws:
+        return
     for law, dashes, name in (
         (theory.mceliece_all, "--", "n / (4 ln n)"),
         (theory.mceliece_most, ":", "n / (2 ln n)"),
