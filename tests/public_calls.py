@@ -85,6 +85,17 @@ def learn_sequence(backend: str) -> Call:
     return changed(memory.store, lambda: memory.patterns), {"patterns": spins(1, 3, N)}
 
 
+def dense(backend: str = "cpu", degree: Any = "exponential") -> fastrec.DenseMemory:
+    memory = fastrec.DenseMemory(N, degree, backend=backend)
+    memory.store(spins(0, 4, N))
+    return memory
+
+
+def learn_dense(backend: str) -> Call:
+    memory = dense(backend)
+    return changed(memory.store, lambda: memory.patterns), {"patterns": spins(1, 3, N)}
+
+
 def rnn(cell: str = "gru", size: int = 5, backend: str = "cpu") -> fastrec.RNN:
     return fastrec.RNN(size, 8, size, cell, seed=0, backend=backend)
 
@@ -247,6 +258,23 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "SequenceMemory.recall": lambda b: (sequence(b).recall, {"probes": spins(2, 5, N), "steps": 3}),
     "SequenceMemory.save": lambda b: written(sequence(b).save, ".npz"),
     "SequenceMemory.load": lambda b: saved(sequence(b), ".npz"),
+    "DenseMemory": lambda b: (fastrec.DenseMemory, {"n": 5, "degree": 4, "backend": b}),
+    "DenseMemory.store": learn_dense,
+    "DenseMemory.recall": lambda b: (dense(b).recall, {"probes": spins(2, 5, N), "seed": 1}),
+    "DenseMemory.recall in orders": lambda b: (
+        dense(b, 3).recall,
+        {"probes": spins(2, 5, N), "order": orders(9), "record": "energy"},
+    ),
+    "DenseMemory.recall by attention": lambda b: (
+        dense(b).recall,
+        {"probes": floats(2, 5, N), "update": "attention", "beta": 0.1, "max_sweeps": 3},
+    ),
+    "DenseMemory.energy": lambda b: (dense(b).energy, STATES),
+    "DenseMemory.overlaps": lambda b: (dense(b).overlaps, STATES),
+    "DenseMemory.is_stable": lambda b: (dense(b).is_stable, STATES),
+    "DenseMemory.identify": lambda b: (dense(b).identify, STATES),
+    "DenseMemory.save": lambda b: written(dense(b).save, ".npz"),
+    "DenseMemory.load": lambda b: saved(dense(b), ".npz"),
     "PackedStates": lambda b: (
         fastrec.PackedStates,
         {"words": fastrec.pack(spins(0, 3, N)).words.copy(), "n": N},
@@ -486,6 +514,8 @@ def stored_in(owner: Any, result: Any) -> Callable[[], Any]:
         return lambda: owner.backward(result, result.outputs)
     if isinstance(owner, fastrec.HopfieldNetwork):
         return lambda: (owner.couplings(), owner.local_fields(spins(9, 2, N)))
+    if isinstance(owner, fastrec.DenseMemory):
+        return lambda: (owner.patterns, owner.energy(spins(9, 2, N)))
     return lambda: result
 
 

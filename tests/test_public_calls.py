@@ -162,6 +162,11 @@ FINE = {
     },
     ("HopfieldNetwork.recall at a temperature", "temperature"): {"a scalar"},
     ("SequenceMemory.recall", "probes"): {"one axis more"},
+    **{
+        (f"DenseMemory.{name}", "probes" if name.startswith("recall") else "states"): {"one axis more"}
+        for name in ("recall", "recall in orders", "energy", "overlaps", "is_stable", "identify")
+    },
+    ("DenseMemory.recall by attention", "probes"): {"one axis more", "huge integers"},
     ("unpad", "array"): set(BAD) - {"masked", "objects", "a scalar"},
     ("label_targets", "labels"): {"empty"},
     ("Vocabulary.decode", "tokens"): {"empty"},

@@ -10,6 +10,8 @@ import numpy as np
 
 from .backend import kernels
 from .hopfield.arguments import RuleName
+from .hopfield.dense import DenseMemory
+from .hopfield.interaction import EXPONENTIAL
 from .hopfield.network import HopfieldNetwork, Representation
 from .hopfield.recall import Update
 from .hopfield.rules import RULES
@@ -45,6 +47,11 @@ def warm_hopfield(backend: str) -> None:
     sequence = SequenceMemory(70, backend=backend)
     sequence.store(random_patterns(3, 70, seed=1, backend=backend))
     sequence.recall(sequence.patterns)
+    for degree in (3, EXPONENTIAL):
+        dense = DenseMemory(70, degree, backend=backend)
+        dense.store(random_patterns(3, 70, seed=1, backend=backend))
+        for update in get_args(Update):
+            dense.recall(dense.patterns, update=update, max_sweeps=2, seed=0)
     for size in (1, 2**40):  # fields of 32 and of 64 bits
         w = size * np.arange(16).reshape(4, 4)
         warm_couplings(HopfieldNetwork.from_couplings(w, backend=backend))

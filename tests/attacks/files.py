@@ -80,6 +80,17 @@ def read_hopfield(path: Path) -> Any:
     return repr(net), arrays({"W": net.couplings(), "patterns": net.patterns, "thresholds": net.thresholds})
 
 
+def make_dense(path: Path) -> None:
+    memory = fastrec.DenseMemory(9, degree=4, shape=(3, 3))
+    memory.store(fastrec.random_patterns(3, 9, seed=2))
+    memory.save(path)
+
+
+def read_dense(path: Path) -> Any:
+    memory = fastrec.DenseMemory.load(path, backend="reference")
+    return repr(memory), arrays({"patterns": memory.patterns, "energies": memory.energy(memory.patterns)})
+
+
 def read_network(path: Path) -> Any:
     rnn = fastrec.RNN.load(path)
     return repr(rnn), arrays(rnn.parameters)
@@ -175,6 +186,7 @@ FORMATS = {
     "text model": Format("npz", make_model, read_model, ARCHIVE),
     "network": Format("npz", make_network, read_network, ARCHIVE),
     "Hopfield network": Format("npz", make_hopfield, read_hopfield, ARCHIVE),
+    "dense memory": Format("npz", make_dense, read_dense, ARCHIVE),
     "encoder-decoder": Format("npz", make_encoder_decoder, read_encoder_decoder, ARCHIVE),
     "checkpoint": Format("npz", train, train, ARCHIVE),
     "run file": Format("db", make_run, resume, TABLE),

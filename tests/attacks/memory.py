@@ -25,6 +25,7 @@ def resume(path: Path) -> None:
 READERS: dict[str, Any] = {
     "network": fastrec.RNN.load,
     "Hopfield network": fastrec.HopfieldNetwork.load,
+    "dense memory": fastrec.DenseMemory.load,
     "text model": fastrec.CharModel.load,
     "encoder-decoder": fastrec.EncoderDecoder.load,
     "results": ScalingResult.load,

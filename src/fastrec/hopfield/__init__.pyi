@@ -1,4 +1,5 @@
 from . import theory as theory
+from .dense import DenseMemory as DenseMemory
 from .identification import Identification as Identification
 from .network import HopfieldNetwork as HopfieldNetwork
 from .oscillation import OscillationResult as OscillationResult

@@ -22,6 +22,7 @@ from .states import (
     array_of,
     check_states,
     pack_states,
+    states_like,
     to_coding,
     unpack_states,
     with_networks,
@@ -203,6 +204,37 @@ class PatternMemory(Generic[Held]):
         states = to_coding(states, self._coding)
         return states.reshape(*states.shape[:-1], *(self._shape or ())) if pictured else states
 
+    def _states_like(self, probes: States, packed: Any, name: str) -> Any:
+        """The states of words that a backend computed, packed or written as the probes are, and where."""
+        found = states_like(probes, packed, self._n, name)
+        if isinstance(probes, PackedStates):
+            return found
+        return self._shown(found, self._is_pictured(probes))
+
+    def _passed(
+        self,
+        stored: Held,
+        name: str,
+        trail: Any,
+        past: Any,
+        record: Sequence[str],
+        lead: tuple[int, ...],
+        probes: States,
+    ) -> dict[str, Any]:
+        """The overlaps and states of `RecallResult`, if recorded, of a trail (k, b, times, w) of states.
+
+        past (k, b, times) tells which are past the end of a row.
+        """
+        course: dict[str, Any] = {}
+        if "overlap" in record:
+            m = stored.overlaps(name, trail.reshape(stored.buffer.shape[0], -1, trail.shape[3]), np.float64)
+            m = m.reshape(*trail.shape[:3], stored.p)
+            m[past] = np.nan
+            course["overlaps"] = in_shape(move(m, backend_of(array_of(probes))), lead)
+        if "states" in record:
+            course["trajectory"] = self._states_like(probes, trail.reshape(*lead, *trail.shape[2:]), name)
+        return course
+
     def _flat(self, states: Any) -> Any:
         """States, or a mask, with one axis of units."""
         if self._shape is None or not self._is_pictured(states):
@@ -223,10 +255,7 @@ class PatternMemory(Generic[Held]):
         if shape[-1] != n:
             raise ValueError(f"{name} has n = {shape[-1]} units a state; the network has n = {n}")
         lead = stored.lead if name != "patterns" else None
-        if lead and len(shape) < 3:  # all networks take the same states
-            shape = (*lead, *shape)
-        elif lead is None or shape[: len(lead)] != lead:
-            self._require_shape(name, shape, stored)
+        shape = self._whole_shape(name, shape, stored, lead)
         if isinstance(checked, PackedStates):
             packed = move_checked(name, writable(checked.words), backend)
         else:
@@ -237,6 +266,16 @@ class PatternMemory(Generic[Held]):
         if packed.ndim < len(shape):
             packed = xp.broadcast_to(packed, (k, *packed.shape))
         return xp.ascontiguousarray(packed).reshape(k, -1, w), shape
+
+    def _whole_shape(
+        self, name: str, shape: tuple[int, ...], stored: Held, lead: tuple[int, ...] | None
+    ) -> tuple[int, ...]:
+        """The shape of states, with the axis of networks if all take the same ones; ValueError if wrong."""
+        if lead and len(shape) < 3:
+            return (*lead, *shape)
+        if lead is None or shape[: len(lead)] != lead:
+            self._require_shape(name, shape, stored)
+        return shape
 
     def _read_mask(self, name: str, mask: Any, shape: tuple[int, ...], states: Any, backend: str) -> Any:
         """A mask of units, (n,) or of the shape of the probes, as words like those of states (k, b, w)."""

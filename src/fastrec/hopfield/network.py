@@ -38,7 +38,7 @@ from .arguments import (
 from .dynamics import By, Dynamics, Outcome, Recordable, up_to_the_end
 from .matching import match_rows
 from .memory import BLOCK_OVERLAPS, PatternMemory, in_shape
-from .recall import Averages, RecallResult, Update, choose_representation, read_orders
+from .recall import Averages, RecallResult, Update, choose_representation, read_orders, sweeps_left
 from .rules import RULES, Learnt
 from .rules.given import GIVEN, fixed_point
 from .serialization import load, save
@@ -49,7 +49,6 @@ from .states import (
     States,
     array_of,
     pack_states,
-    states_like,
     with_networks,
 )
 from .stored import Couplings, Setting, StoredPatterns, complete
@@ -671,14 +670,13 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
             )
         times = 1 if repeats is None else as_int("repeats", repeats, 1, 2**31 - 1)
         if not isinstance(order, str):
-            if first_sweep >= len(orders):
-                raise ValueError(f"first_sweep is {first_sweep}; order holds sweeps 0 to {len(orders) - 1}")
-            if 1 < len(temperatures) > len(orders) - first_sweep:
+            limit = sweeps_left(orders, first_sweep)
+            if 1 < len(temperatures) > limit:
                 raise ValueError(
-                    f"temperature is a schedule of {len(temperatures)} sweeps; order holds "
-                    f"{len(orders) - first_sweep} from first_sweep on"
+                    f"temperature is a schedule of {len(temperatures)} sweeps; order holds {limit} from "
+                    "first_sweep on"
                 )
-            max_sweeps = min(max_sweeps, len(orders) - first_sweep)
+            max_sweeps = min(max_sweeps, limit)
         averaged = 0 if average is None else as_int("average", average, 1, min(max_sweeps, MOST_AVERAGED))
         if averaged and not temperatures[-1]:
             raise ValueError(f"average is {averaged}; it takes a temperature above 0 in the last sweep")
@@ -711,9 +709,7 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
         lead = shape[:-1] if repeats is None else (times, *shape[:-1])
         course = self._course(stored, name, runs, record, by, lead, probes)
         stopped, sweeps, flips = (in_shape(move(array, where), lead) for array in (stopped, sweeps, flips))
-        found = states_like(probes, in_shape(final, lead), self._n, name)
-        if not isinstance(probes, PackedStates):
-            found = self._shown(found, self._is_pictured(probes))
+        found = self._states_like(probes, in_shape(final, lead), name)
         period = stopped.astype(np.int32)
         drawn = seed if random else None
         averages = self._averages(stored, name, runs, averaged, lead, probes) if averaged else None
@@ -765,17 +761,7 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
             course["energies"] = shown(energies)
         if "overlap" in record or "states" in record:
             trail = joined([run.trail for run in runs], lengths, times)
-        if "overlap" in record:
-            m = stored.overlaps(name, trail.reshape(stored.buffer.shape[0], -1, trail.shape[-1]), np.float64)
-            m = m.reshape(*trail.shape[:3], stored.p)
-            m[past] = np.nan
-            course["overlaps"] = shown(m)
-        if "states" in record:
-            trajectory = states_like(probes, trail.reshape(*lead, times, -1), self._n, name)
-            packed = isinstance(probes, PackedStates)
-            course["trajectory"] = (
-                trajectory if packed else self._shown(trajectory, self._is_pictured(probes))
-            )
+            course |= self._passed(stored, name, trail, past, record, lead, probes)
         if by == "update":
             turns = joined([run.turns for run in runs], lengths, times - 1)
             turns[past[..., 1:]] = -1

@@ -179,6 +179,13 @@ def read_orders(order: Any, n: int, backend: str) -> Any:
     return move(xp.ascontiguousarray(array, dtype=np.int32), backend)
 
 
+def sweeps_left(orders: Any, first_sweep: int) -> int:
+    """How many sweeps given orders (sweeps, n) hold from one on; ValueError if there are none."""
+    if first_sweep >= len(orders):
+        raise ValueError(f"first_sweep is {first_sweep}; order holds sweeps 0 to {len(orders) - 1}")
+    return len(orders) - first_sweep
+
+
 def random_orders(
     n: int, sweeps: int, seed: Seed = None, *, first_sweep: int = 0, backend: str | None = None
 ) -> NDArray[np.int32]:

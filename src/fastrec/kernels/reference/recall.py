@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -109,6 +110,32 @@ def record(
         pack(s[None], trail[sweep][None])
 
 
+def steps_together(
+    s: np.ndarray, step: Callable[[np.ndarray], np.ndarray], limit: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Steps of all units from s (n,): the states after each, and the number of steps back to the same ones.
+
+    That is 0 until states come back: those one step before, two steps before, or kept for Brent's search,
+    those after 1, 2, 4, ... steps.  There it ends, or after `limit` steps.
+    """
+    before, kept, kept_at = None, None, 0
+    for number in range(1, limit + 1):
+        new = step(s)
+        back = 0
+        if (new == s).all():
+            back = 1
+        elif before is not None and (new == before).all():
+            back = 2
+        elif kept is not None and (new == kept).all():
+            back = number - kept_at
+        if number & (number - 1) == 0:
+            kept, kept_at = new, number
+        s, before = new, s
+        yield s, back
+        if back:
+            return
+
+
 def recall_sync_weights(
     weights: np.ndarray,
     columns: np.ndarray,
@@ -137,24 +164,18 @@ def recall_sync_weights(
     for network in range(k):
         w, t = weights[network].astype(np.int64), thresholds[network].astype(np.int64)
         for row in range(b):
-            s, before, kept, kept_at = spins(states[network, row], n), None, None, 0
+            s = spins(states[network, row], n)
             held = clamped.shape[2] > 0 and spins(clamped[network, row], n) > 0
             record(w, t, s, 0, forms[network, row], trail[network, row])
-            while sweeps[network, row] < max_sweeps and not period[network, row]:
-                new = np.where((w @ s == t) | held, s, np.sign(w @ s - t))
+
+            def step(s: np.ndarray, w: np.ndarray = w, t: np.ndarray = t, held: Any = held) -> np.ndarray:
+                return np.where((w @ s == t) | held, s, np.sign(w @ s - t))
+
+            for new, back in steps_together(s, step, max_sweeps):
                 sweeps[network, row] += 1
-                step = sweeps[network, row]
                 flips[network, row] += (new != s).sum()
-                if (new == s).all():
-                    period[network, row] = 1
-                elif before is not None and (new == before).all():
-                    period[network, row] = 2
-                elif kept is not None and (new == kept).all():
-                    period[network, row] = step - kept_at
-                if step & (step - 1) == 0:
-                    kept, kept_at = new, step
-                s, before = new, s
-                record(w, t, s, step, forms[network, row], trail[network, row])
+                s, period[network, row] = new, back
+                record(w, t, s, sweeps[network, row], forms[network, row], trail[network, row])
             pack(s[None], states[network, row][None])
 
 

@@ -1,0 +1,81 @@
+"""Recall of continuous states from binary patterns: softmax attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module, move
+from ..validation import as_array, require_memory
+from .packed import PackedPatterns
+from .states import Coding, PackedStates, unpack_states
+
+BLOCK_BYTES = 2**25  # of unpacked patterns that are multiplied at once
+STILL = 1e-9  # what no component moves by at a fixed point
+
+
+def read_continuous(name: str, states: Any, n: int, coding: Coding) -> Any:
+    """States (..., n) between -1 and +1, or beyond, as float64 where they are; ValueError for others."""
+    if isinstance(states, PackedStates):
+        return states.unpack().astype(np.float64)
+    array = as_array(name, states)
+    if array.dtype.kind not in "biuf" or array.shape[-1:] != (n,) or not array.size:
+        raise ValueError(
+            f"{name} has shape {array.shape}, dtype {array.dtype}; attention takes numbers (..., {n})"
+        )
+    doubled = array.dtype.kind == "b" or coding == "01"
+    array = array.astype(np.float64)
+    if not bool(abs(array).max() < np.inf):
+        raise ValueError(f"{name} holds numbers that are not finite; give each unit a state")
+    return 2.0 * array - 1.0 if doubled else array
+
+
+def attend(stored: PackedPatterns, backend: str, states: Any, beta: float) -> Any:
+    """X softmax(beta X'xi) of states xi (k, b, n) float64, with the patterns of each network as columns of X.
+
+    The patterns are unpacked in blocks, and sums over them scaled by the largest exponent so far.
+    """
+    xp, (k, b, n) = array_module(backend), states.shape
+    packed, step = stored.packed(), max(1, BLOCK_BYTES // (8 * n))
+    result = xp.empty_like(states)
+    for network in range(k):
+        largest = xp.full((b, 1), -np.inf)
+        weights, total = xp.zeros((b, 1)), xp.zeros((b, n))
+        for first in range(0, stored.p, step):
+            x = unpack_states(packed[network, first : first + step], n, backend, backend).astype(np.float64)
+            exponents = beta * xp.matmul(states[network], x.T)
+            most = xp.maximum(largest, exponents.max(axis=1, keepdims=True))
+            shares, past = xp.exp(exponents - most), xp.exp(largest - most)
+            weights = weights * past + shares.sum(axis=1, keepdims=True)
+            total = total * past + xp.matmul(shares, x)
+            largest = most
+        result[network] = total / weights
+    return result
+
+
+def recall_by_attention(
+    stored: PackedPatterns, backend: str, states: Any, beta: float, max_sweeps: int
+) -> tuple[Any, Any, Any, Any]:
+    """States (k, b, n) after at most so many iterations from states, and period, sweeps and flips (k, b).
+
+    A row stops when no component moves by more than `STILL`.  A flip is a change of sign.
+    """
+    xp, (k, b, _) = array_module(backend), states.shape
+    states = move(states, backend).copy()
+    require_memory("attention", 4 * states.nbytes, backend=backend)
+    period, sweeps = xp.zeros((k, b), dtype=np.int32), xp.zeros((k, b), dtype=np.int32)
+    flips = xp.zeros((k, b), dtype=np.int64)
+    for _ in range(max_sweeps):
+        active = (period == 0).any(axis=0)
+        rows = xp.flatnonzero(active)
+        if not rows.size:
+            break
+        before = states[:, rows]
+        new, moving = attend(stored, backend, before, beta), period[:, rows] == 0
+        new = xp.where(moving[..., None], new, before)
+        states[:, rows] = new
+        sweeps[:, rows] += moving
+        flips[:, rows] += ((new > 0) != (before > 0)).sum(axis=-1)
+        period[:, rows] = (abs(new - before) <= STILL).all(axis=-1)
+    return states, period, sweeps, flips
