@@ -15,7 +15,17 @@ from fastrec.hopfield.storage_capacity.memory import rows_bytes, trial_bytes
 from fastrec.kernels import words
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from fastrec.kernels.gpu import capacity, fields, glauber, hopfield, learning, products, random, recall  # noqa: E402
+from fastrec.kernels.gpu import (  # noqa: E402
+    capacity,
+    dense,
+    fields,
+    glauber,
+    hopfield,
+    learning,
+    products,
+    random,
+    recall,
+)
 
 KEY = np.uint64(1)
 CARDS = {"8.0": (108, 166912), "8.6": (84, 101376), "9.0": (132, 232448)}  # multiprocessors, shared memory
@@ -125,7 +135,18 @@ def declared(file: str) -> dict[str, Kernel]:
     return found
 
 
-FILES = ("random", "packing", "product", "fields", "recall", "glauber", "sweep", "learning", "capacity")
+FILES = (
+    "random",
+    "packing",
+    "product",
+    "fields",
+    "recall",
+    "glauber",
+    "dense",
+    "sweep",
+    "learning",
+    "capacity",
+)
 DECLARED = {file: declared(file) for file in FILES}
 
 
@@ -199,7 +220,9 @@ class Launch:
         self.check_shape(kernel.most_threads(given))
         for parameter in kernel.parameters:
             self.check_argument(parameter, TYPES[given.get(parameter.type, parameter.type)])
-        if "scratch" in self.arguments:
+        if self.file == "dense":
+            self.check_room(16 * self.arguments["p"])
+        elif "scratch" in self.arguments:
             self.check_memory(np.dtype(TYPES[given["F"]]).itemsize)
         self.device.launches.append(self)
 
@@ -234,13 +257,19 @@ class Launch:
     def check_memory(self, itemsize: int) -> None:
         """A block's: state (w) for resolve, limits (n) of Glauber, then keys, fields, s, before (n);
         fields (p) to learn."""
-        n, nbytes, scratch = (self.arguments[name] for name in ("n", "bytes", "scratch"))
+        n = self.arguments["n"]
         first = {"resolve": 8 * words(n), "glauber_async": -(-n * itemsize // 8) * 8}
         kind = self.name.partition("<")[0].removesuffix("_weights")
         start = first.get(kind, 0)
         assert start % 8 == 0
         assert (start + 8 * n) % itemsize == 0
-        used = self.arguments["p"] * itemsize if self.file == "learning" else start + n * (8 + itemsize + 2)
+        self.check_room(
+            self.arguments["p"] * itemsize if self.file == "learning" else start + n * (8 + itemsize + 2)
+        )
+
+    def check_room(self, used: int) -> None:
+        """A block's memory, of so many bytes in use: shared if that is large enough."""
+        nbytes, scratch = self.arguments["bytes"], self.arguments["scratch"]
         assert nbytes % 8 == 0
         assert 0 <= nbytes - used < 8
         assert static_shared(self.file) <= 2048
@@ -353,12 +382,32 @@ class Device:
         heat = self.array((sweeps, 4), np.int64), self.array((45_429,), np.uint64), sweeps // 2 * recorded
         return self.run(kernel, KEY, *start, 2**31 - 1, *inputs, *heat, *outputs)
 
+    def dense(
+        self, kernel: Any, shape: tuple[int, ...], sweeps: int, orders: int = 0, recorded: bool = True
+    ) -> int:
+        """`run` recall of a dense memory, with the transpose if anything is recorded."""
+        k, b, n, p = shape
+        packed, table = self.array((k, p, words(n)), np.uint64), self.array((n + 1,), np.int64)
+        synchronous = kernel is hopfield.dense_sync
+        head: tuple[Any, ...] = (packed, n)
+        if not synchronous:
+            head = (KEY, self.array((orders, n), np.int32), 2**31 - 1, packed)
+            head += (self.array((k, n, words(p) * recorded), np.uint64),)
+        outputs = (
+            self.array((k, b, words(n)), np.uint64),
+            self.array((k, b), np.int32 if synchronous else bool),
+            self.array((k, b), np.int32),
+            self.array((k, b), np.int64),
+            self.array((k, b, (sweeps + 1) * recorded, words(n)), np.uint64),
+        )
+        return self.run(kernel, *head, table, recorded, sweeps, *outputs)
+
 
 @pytest.fixture(params=CARDS)
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
     """Each card in turn, as it is while nothing waits for it and rows remain."""
     device = Device(*CARDS[request.param])
-    for module in (cuda, random, products, fields, recall, glauber, learning, capacity):
+    for module in (cuda, random, products, fields, recall, glauber, dense, learning, capacity):
         monkeypatch.setattr(module, "cupy", device)
     monkeypatch.setattr(cuda, "attribute", device.attribute)
     monkeypatch.setattr(cuda, "kernel", device.kernel)
@@ -539,6 +588,27 @@ def test_glauber_from_patterns(device: Device, shape: tuple[int, ...]) -> None:
     made_of = parts(recall.pattern_bytes(n, p), k, b)
     assert device.glauber(hopfield.glauber_sync, shape, None, 3, recorded=False) == made_of * (3 * 5 + 2)
     assert device.glauber(hopfield.glauber_sync, shape, None, 3) == made_of * (3 * 6 + 3)
+
+
+@pytest.mark.parametrize("shape", [*RECALL_SHAPES[:-2], (1, 100, 1000, 10**6), (1, 1, 2**24, 65)])
+def test_dense(device: Device, shape: tuple[int, ...]) -> None:
+    """In one launch, but for the random orders that are drawn at once, or as a watchdog has it."""
+    k, b, n, p = shape
+    made_of = parts(16 * p + n // 4, k, b)
+    assert device.dense(hopfield.dense_sync, shape, 100) == made_of
+    assert device.dense(hopfield.dense_async, shape, 100, orders=3, recorded=False) == made_of
+    launches = -(-100 // (recall.DRAWN // n))
+    assert device.dense(hopfield.dense_async, shape, 100) == made_of * launches * 3
+    made = [launch.arguments for launch in device.launches if launch.name == "dense_async"][-launches:]
+    assert sum(a["count"] for a in made) == 100
+    assert [a["first"] for a in made] == np.cumsum([0] + [a["count"] for a in made[:-1]]).tolist()
+    device.display, before = True, len(device.launches)
+    if n * (200 + 10 * p / 512) < cuda.WATCHDOG_CLOCKS:
+        device.dense(hopfield.dense_sync, shape, 100)
+        made = device.launches[before:]
+        assert sum(launch.blocks * launch.arguments["count"] for launch in made) == 100 * k * b
+        longest = max(launch.arguments["count"] for launch in made)
+        assert longest == 1 or longest * n * (200 + 10 * p / 512) <= cuda.WATCHDOG_CLOCKS / 8
 
 
 @pytest.mark.parametrize(("dtype", "unit"), [(np.int32, 14), (np.int64, 18)])

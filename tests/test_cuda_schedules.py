@@ -15,7 +15,20 @@ import devices
 import numpy as np
 import pytest
 from emulator.raw import EmulationError, checked, schedule
-from test_kernels_hopfield import KEY, LEARNT, Case, Given, garbage, given_inputs, spins, to_words
+from test_kernels_hopfield import (
+    DENSE,
+    KEY,
+    LEARNT,
+    Case,
+    Given,
+    dense_arguments,
+    dense_tables,
+    garbage,
+    given_inputs,
+    going_round,
+    spins,
+    to_words,
+)
 
 from fastrec.backend import kernels, move
 from fastrec.hopfield.temperature import chances, heat_levels
@@ -23,9 +36,20 @@ from fastrec.kernels import words
 from fastrec.kernels.reference import packing, random
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
-from fastrec.kernels.gpu import capacity, fields, glauber, learning, products, recall  # noqa: E402
+from fastrec.kernels.gpu import capacity, dense, fields, glauber, learning, products, recall  # noqa: E402
 
-FILES = ("random", "packing", "product", "fields", "recall", "glauber", "sweep", "learning", "capacity")
+FILES = (
+    "random",
+    "packing",
+    "product",
+    "fields",
+    "recall",
+    "glauber",
+    "dense",
+    "sweep",
+    "learning",
+    "capacity",
+)
 LAUNCHED: set[tuple[str, str]] = set()  # file and kernel
 NARROW = (120, 180, 207, 219)  # networks of 40 neurons that fail between the ends of a step
 TIED = (402, 705, 837)  # of 13, where a flipped unit meets no field
@@ -45,7 +69,7 @@ def record(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> N
 
 def force(monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
     """Let names of the modules of networks stand for something else."""
-    for module, name in product((fields, glauber, recall), values):
+    for module, name in product((dense, fields, glauber, recall), values):
         monkeypatch.setattr(module, name, values[name], raising=False)
 
 
@@ -288,6 +312,43 @@ def test_glauber_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     glauber_every_way(Case(3, 5, 65, 9, True))
 
 
+def compare_dense(*arguments: Any) -> None:
+    name, arguments_of = dense_arguments(*arguments)
+    compare("hopfield", name, *arguments_of)
+
+
+def dense_every_way(k: int, b: int, n: int, p: int) -> None:
+    """Where all patterns count, and few."""
+    case = Case(k, b, n, p)
+    for table, relative in dense_tables(n, p)[1:]:
+        for order in (random_orders(n), given_orders(n), None):
+            compare_dense(case, order, table, relative, 4, True)
+            compare_dense(case, order, table, relative, 2, False)
+
+
+@pytest.mark.parametrize(("k", "b", "n", "p"), [*DENSE[:2], (1, 3, 65, 9)])
+@pytest.mark.usefixtures("mode")
+def test_dense(monkeypatch: pytest.MonkeyPatch, k: int, b: int, n: int, p: int) -> None:
+    """In shared memory and in scratch, in one launch and more, by few threads and many."""
+    dense_every_way(k, b, n, p)
+    force(monkeypatch, shared_limit=lambda device: 2048, DRAWN=n, row_threads=lambda n: 96)
+    dense_every_way(k, b, n, p)
+
+
+@pytest.mark.usefixtures("mode")
+def test_dense_goes_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one launch and in one for each step."""
+    for pieces in (100, 1):
+        monkeypatch.setattr(dense, "pieces_a_launch", lambda work, clocks, pieces=pieces: pieces)
+        compare_dense(Case(2, 5, 9, 12), None, going_round(9), False, 60, True)
+
+
+@pytest.mark.parametrize("rows", [2, 11])
+def test_dense_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    force(monkeypatch, BATCH=rows * (16 * 40 + 65 // 4))
+    dense_every_way(3, 5, 65, 40)
+
+
 @pytest.mark.parametrize(
     ("groups", "k", "b", "n", "p"),
     [(1, 1, 1, 1, 1), (1, 2, 3, 65, 64), (2, 1, 5, 130, 33), (3, 3, 1, 63, 70), (4, 2, 3, 65, 64)],
@@ -348,7 +409,7 @@ def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int)
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
     """Few sweeps, rows, blocks and recalls in doubt a launch, as where a watchdog ends long ones."""
-    for module in (recall, glauber, learning, capacity):
+    for module in (recall, glauber, dense, learning, capacity):
         monkeypatch.setattr(module, "pieces_a_launch", lambda work, clocks: pieces)
     for small in (0, 99):
         force(monkeypatch, SMALL=small)
@@ -356,6 +417,7 @@ def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: in
     recall_every_way(Given(2, 3, 65), True, np.int8)
     glauber_every_way(Given(2, 3, 65), np.int8)
     glauber_every_way(Case(2, 3, 63, 40))
+    dense_every_way(2, 3, 65, 9)
     learn_by_storkey(2, 65, 7)
     learn_by_perceptron(2, 65, 7, 9)
     for flags in product((False, True), repeat=2):
@@ -669,6 +731,19 @@ def heat_up_at_once() -> None:
     compare_glauber(case, None, np.int16, np.int32)
 
 
+def recall_dense() -> None:
+    """With more flips than a list of patterns holds for, also away from patterns to others."""
+    compare_dense(Case(1, 3, 65, 90), given_orders(65), *dense_tables(65, 90)[2], 3, True)
+    case = Case(1, 3, 130, 40, far=False)
+    compare_dense(case, given_orders(130), np.array([-9, -5, -3]), True, 3, True)
+    compare_dense(case, given_orders(130), *dense_tables(130, 40)[1], 3, True)
+
+
+def recall_dense_at_once() -> None:
+    compare_dense(Case(1, 3, 65, 40), None, *dense_tables(65, 40)[2], 4, True)
+    compare_dense(Case(2, 5, 9, 12), None, going_round(9), False, 60, True)
+
+
 def learn_together() -> None:
     """By two blocks."""
     learn_by_storkey(1, 300, 9)
@@ -680,6 +755,7 @@ def learn() -> None:
 
 GIVEN = ("weight_fields<int, short>", "recall_async_weights<int, short>", "recall_sync_weights<int, short>")
 HEATED = (*(f"glauber_{way}_weights<int, short>" for way in ("async", "sync")), "glauber_step<int>")
+DENSE_KERNELS = tuple(cuda.KERNELS["dense"])
 LEARNING = tuple(cuda.KERNELS["learning"])
 CAPACITY = tuple(name for name in cuda.KERNELS["capacity"] if "resolve" not in name) + ("resolve<int, 1>",)
 BUGS = {  # file, kernels, what is replaced, what by, who notices, what is reported
@@ -868,6 +944,47 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
         "i64 noted = flips[blockIdx.x];",
         "i64 noted = 0;",
         heat_up_in_parts,
+        "assert",
+    ),
+    "a list for too few flips": (
+        "dense",
+        DENSE_KERNELS,
+        "m.entries - 1 + 2 * flips",
+        "m.entries - 3 + 0 * flips",
+        recall_dense,
+        "assert",
+    ),
+    "a list never made anew": ("dense", DENSE_KERNELS, "++since == SLACK", "false", recall_dense, "assert"),
+    "patterns that come nearer go farther": (
+        "dense",
+        DENSE_KERNELS,
+        "unit, s) ? -1 : 1;",
+        "unit, s) ? 1 : -1;",
+        recall_dense,
+        "assert",
+    ),
+    "ties that flip": (
+        "dense",
+        DENSE_KERNELS,
+        "block_sum(gain, partial[turn])) <= 0",
+        "block_sum(gain, partial[turn])) < 0",
+        recall_dense,
+        "assert",
+    ),
+    "half of a word for the other": (
+        "dense",
+        DENSE_KERNELS,
+        "(lane + WARP) & 1) high",
+        "lane & 1) high",
+        recall_dense_at_once,
+        "assert",
+    ),
+    "steps of a cycle": (
+        "dense",
+        DENSE_KERNELS,
+        "step - kept_at)",
+        "step - 1)",
+        recall_dense_at_once,
         "assert",
     ),
     "blocks that do not meet": ("learning", LEARNING, "barrier.wait();", "", learn_together, "race"),

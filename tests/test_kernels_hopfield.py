@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrec.backend import kernels, unavailable_reason
+from fastrec.hopfield.interaction import Interaction
 from fastrec.hopfield.temperature import chances, heat_levels
 from fastrec.kernels import BIASED, CORRUPT, GLAUBER, ORDER, PATTERN, words
 
@@ -670,6 +672,51 @@ def test_glauber_at_no_temperature_is_recall(module: Any, n: int) -> None:
     cold = check_recall(module, case, True, order, 4, np.int8)
     warm = check_glauber(module, case, order, heat_levels(np.zeros(4), n, 1), np.int8, np.int32)
     assert np.array_equal(cold["states"], warm["states"]) and np.array_equal(cold["flips"], warm["flips"])
+
+
+DENSE = [(1, 1, 1, 1), (2, 3, 63, 70), (1, 5, 65, 33), (1, 2, 130, 9), (3, 2, 64, 129)]  # k, b, n, p
+
+
+def dense_tables(n: int, p: int) -> list[tuple[np.ndarray, bool]]:
+    """Tables of dense memories, and whether they begin at the nearest pattern; one ends soon after it."""
+    found = [(Interaction(n, degree).table(p), degree == "exponential") for degree in (2, 3, "exponential")]
+    return [*found, (found[-1][0][:3].copy(), True)]
+
+
+def going_round(n: int) -> np.ndarray:
+    """A table of no memory: with a `Case` of 9 units some rows have a cycle of 17 synchronous steps."""
+    return np.random.default_rng(0).integers(-(2**55), 2**55, n + 1)
+
+
+def dense_arguments(
+    case: Case, order: np.ndarray | None, table: np.ndarray, relative: bool, sweeps: int, recorded: bool
+) -> tuple[str, list[Any]]:
+    """A kernel of dense memories, sync if order is None, and its arguments; the transpose if recorded."""
+    (k, b, n), times = case.s.shape, (sweeps + 1) * recorded
+    head: list[Any] = [case.packed, n]
+    if order is not None:
+        head = [KEY, order, 3, case.packed, case.units if recorded else case.units[..., :0].copy()]
+    outputs = [garbage((k, b), np.int32 if order is None else bool), garbage((k, b), np.int32)]
+    outputs += [garbage((k, b), np.int64), np.zeros((k, b, times, words(n)), np.uint64)]
+    name = f"dense_{'sync' if order is None else 'async'}"
+    return name, [*head, table, relative, sweeps, to_words(case.s), *outputs]
+
+
+@pytest.mark.parametrize(("k", "b", "n", "p"), [*DENSE, (2, 5, 9, 12)])
+def test_dense(compiled: str, k: int, b: int, n: int, p: int) -> None:
+    """Kernels of dense memories against the reference, with the transpose and without."""
+    case, given_orders = Case(k, b, n, p), np.array([np.arange(n), np.arange(n)[::-1]], dtype=np.int32)
+    tables = [(going_round(n), False)] if n == 9 else dense_tables(n, p)
+    for (table, relative), order in product(tables, (np.empty((0, n), np.int32), given_orders, None)):
+        for sweeps, recorded in ((60 if n == 9 else 5, True), (2, False), (0, True)):
+            found = []
+            for module in (host_kernels("hopfield", compiled), kernels("hopfield", "reference")):
+                name, arguments = dense_arguments(case, order, table, relative, sweeps, recorded)
+                getattr(module, name)(*arguments)
+                found.append(arguments)
+            for number, (ours, expected) in enumerate(zip(*found, strict=True)):
+                assert np.array_equal(ours, expected), (name, number, len(table), relative, sweeps)
+            assert n != 9 or order is not None or sweeps < 60 or 17 in found[1][6]
 
 
 def storkey_by_matrix(x: np.ndarray, amplitudes: list[int]) -> np.ndarray:

@@ -15,9 +15,10 @@ from unittest.mock import patch
 import numpy as np
 
 from fastrec.backend import kernels, move
+from fastrec.hopfield.interaction import Interaction
 from fastrec.hopfield.temperature import chances, heat_levels
 from fastrec.kernels import words
-from fastrec.kernels.gpu import capacity, glauber, hopfield, products
+from fastrec.kernels.gpu import capacity, dense, glauber, hopfield, products
 from fastrec.kernels.gpu import fields as field_kernels
 from fastrec.kernels.gpu import recall as recall_kernels
 from fastrec.kernels.gpu.module import PLANES
@@ -168,6 +169,22 @@ def glauber_sweeps(
         compare("hopfield", name, *head, *inputs, levels, chances(), 4 * record, net.probes, *results)
 
 
+def dense_memory(shape: tuple[int, ...]) -> None:
+    """Compare recall of dense memories every way, with the transpose of the patterns and without."""
+    net = network(*shape)
+    (k, b, w), n, p = net.probes.shape, net.n, shape[3]
+    for degree, (orders, sweeps, record) in product((2, 3, "exponential"), WAYS):
+        results = [unset((k, b), np.int32 if orders is None else bool), unset((k, b), np.int32)]
+        results += [unset((k, b), np.int64), unset((k, b, (sweeps + 1) * record, w), np.uint64)]
+        head: tuple[Any, ...] = (net.packed, n)
+        if orders is not None:
+            head = (*order_of(n, orders), net.packed, net.units[..., : words(p) * record].copy())
+        how = Interaction(n, degree).table(p), degree == "exponential", sweeps
+        compare(
+            "hopfield", f"dense_{'sync' if orders is None else 'async'}", *head, *how, net.probes, *results
+        )
+
+
 def learning(k: int, n: int, p: int, max_passes: int) -> None:
     net, rng = network(k, 1, n, p), np.random.default_rng(n)
     gram = np.einsum("kpn,kqn->kpq", net.x, net.x, dtype=np.int32)
@@ -180,7 +197,9 @@ def learning(k: int, n: int, p: int, max_passes: int) -> None:
 def patched(case: Callable[..., None], *arguments: Any, **replaced: Any) -> None:
     """Run a case while names of kernel modules are replaced."""
     with ExitStack() as stack:
-        for module, name in product((field_kernels, recall_kernels, glauber, capacity, products), replaced):
+        for module, name in product(
+            (field_kernels, recall_kernels, glauber, dense, capacity, products), replaced
+        ):
             if hasattr(module, name):
                 stack.enter_context(patch.object(module, name, replaced[name]))
         case(*arguments)
@@ -295,6 +314,12 @@ def cases() -> Cases:
                 f"recall from patterns with wide fields{name}, (k, b, n, p) = {shape}",
                 partial(patched, recall_every_way, shape, shape[2] == 130, **wide, **more),
             )
+        yield f"dense memories, (k, b, n, p) = {shape}", partial(dense_memory, shape)
+        forced = {"DRAWN": 3 * shape[2], "BATCH": 2**6 * shape[3], **IN_GLOBAL_MEMORY}
+        yield (
+            f"dense memories in global memory, in parts, (k, b, n, p) = {shape}",
+            partial(patched, dense_memory, shape, **forced),
+        )
         yield f"Glauber dynamics from patterns, (k, b, n, p) = {shape}", partial(glauber_sweeps, shape)
         wide = {"field_type": lambda n, p: np.int64, "DRAWN": 3 * shape[2], **IN_GLOBAL_MEMORY}
         yield (

@@ -23,7 +23,7 @@ from .measure import run_all
 from .report import Report
 
 FILES = {  # of which a step launches every kernel
-    "hopfield": ("random", "packing", "product", "fields", "recall", "glauber", "capacity"),
+    "hopfield": ("random", "packing", "product", "fields", "recall", "glauber", "dense", "capacity"),
     "recurrent": ("cells", "jordan", "generation", "time_loop", "training"),
     "teams": ("sweep", "learning"),
 }

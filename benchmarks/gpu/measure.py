@@ -163,7 +163,11 @@ def host(value: Any) -> Any:
 def fields_of(value: Any) -> dict[str, Any]:
     """Return host arrays by name, for an array or the result of a recall."""
     if isinstance(value, fastrec.RecallResult):
-        return {n: host(getattr(value, n)) for n in ("states", "converged", "period", "sweeps", "flips")}
+        found = {n: host(getattr(value, n)) for n in ("states", "converged", "period", "sweeps", "flips")}
+        if value.averages is None:
+            return found
+        names = ("states", "overlaps", "energy", "edwards_anderson")
+        return found | {f"average {n}": host(getattr(value.averages, n)) for n in names}
     return {"": host(value)}
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from .measure import Counts, equal, host, measure, network, run_all
 from .report import Report
 
+HOT = {"temperature": 0.5, "max_sweeps": 20, "average": 10}
+
 
 def recall(report: Report) -> None:
     n, p, b = report.size((10_000, 1000, 100), (200, 20, 5))
@@ -43,6 +45,22 @@ def recall(report: Report) -> None:
             "int32",
             {"networks": k},
         ),
+        (
+            # As recall: updates are few operations beside the couplings of units that flip.
+            "Glauber dynamics from weights, 20 sweeps",
+            (p, n, b),
+            lambda sweeps, flips: (2 * n * n + 2 * n * flips, 2 * b * n * n + n * flips),
+            "int32",
+            {"representation": "weights", **HOT},
+        ),
+        (
+            # Overlaps and fields in each step.
+            "parallel Glauber dynamics from patterns, 20 steps",
+            (p, n, many),
+            partial(step_products, 4 * n * p),
+            "b1",
+            {"representation": "patterns", "update": "sync", **HOT},
+        ),
     ]
     for kept, each, unit in (("weights", 2 * n * n, "int8"), ("patterns", 4 * n * p, "b1")):
         count: Callable[[int, int], Counts] = partial(step_products, each)
@@ -64,19 +82,20 @@ def beside_cpu(
     unit: str,
     how: dict[str, Any],
 ) -> None:
-    (p, n, b), options = sizes, dict(how)
-    networks, update = options.get("networks"), options.pop("update", "async")
+    (p, n, b), networks = sizes, how.get("networks")
+    options = {name: how[name] for name in ("networks", "representation") if name in how}
+    how = {"seed": 0, **{name: value for name, value in how.items() if name not in options}}
     net, probes = network("gpu", p, n, b, **options)
 
     def check(result: Any) -> None:
         other, same_probes = network("cpu", p, n, b, **options)
-        equal(result, other.recall(same_probes, update=update, seed=0))
+        equal(result, other.recall(same_probes, **how))
 
     which = f"{networks} networks of " if networks else ""
     measure(
         report,
         f"{name}, {which}n = {n}, p = {p}, {b} probes with 10 % flipped",
-        lambda: net.recall(probes, update=update, seed=0),
+        lambda: net.recall(probes, **how),
         check,
         lambda r: count(int(host(r.sweeps).sum()), int(host(r.flips).sum())),
         unit,

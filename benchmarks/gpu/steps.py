@@ -38,6 +38,7 @@ STEPS = (
     Step("couplings", "couplings:couplings", 60, 180, False, "couplings, checked by the CPU"),
     Step("fields", "fields:fields", 60, 180, False, "local fields, checked by the CPU"),
     Step("recall", "recall:recall", 60, 240, False, "recall in several forms, checked by the CPU"),
+    Step("dense", "dense:dense", 60, 240, False, "recall of dense memories, checked by the CPU"),
     Step(
         "plans",
         "plans:plans",

@@ -416,9 +416,18 @@ def elementwise(function: np.ufunc) -> Any:
     return operate
 
 
-isfinite, sqrt, minimum, maximum, fmax = map(
-    elementwise, (np.isfinite, np.sqrt, np.minimum, np.maximum, np.fmax)
+isfinite, sqrt, exp, minimum, maximum, fmax = map(
+    elementwise, (np.isfinite, np.sqrt, np.exp, np.minimum, np.maximum, np.fmax)
 )
+
+
+def matmul(*args: ndarray) -> ndarray:
+    return ndarray._of(np.matmul(*map(on_host, args)))
+
+
+def flatnonzero(a: ndarray) -> ndarray:
+    traffic.waits += 1  # for the size of the result
+    return ndarray._of(np.flatnonzero(on_host(a)))
 
 
 def sort(a: ndarray, axis: int = -1, kind: Any = None) -> ndarray:

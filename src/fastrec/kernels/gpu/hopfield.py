@@ -1,5 +1,6 @@
 """Hopfield networks on the GPU: the launches of cuda/*.cu."""
 
+from .dense import dense_async, dense_sync
 from .fields import is_stable, local_fields, local_fields_weights, quadratic_form, signed_sums
 from .glauber import glauber_async, glauber_async_weights, glauber_sync, glauber_sync_weights
 from .learning import perceptron, storkey

@@ -93,6 +93,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         *instances("glauber_async glauber_step", FIELDS),
         *instances("glauber_async_weights glauber_sync_weights", WEIGHT_TYPES),
     ),
+    "dense": ("dense_async", "dense_sync"),
     "sweep": tuple(instances("sweep_async sweep_sync", PLANES)),
     "learning": ("storkey", *instances("perceptron", FIELDS)),
     "capacity": (

@@ -16,6 +16,7 @@ import numpy as np
 
 from .fields import (
     bit_planes,
+    field_type,
     fields_from_patterns,
     plane_groups,
     quadratic_form,
@@ -282,7 +283,7 @@ def recall_sequence(
     def recall(part: tuple[slice, slice], states: Any, trail: Any) -> None:
         (k, b, w), own, patterns = states.shape, diagonal[part[0], None], packed[part[0]]
         m, before = cupy.empty((k, b, p), dtype=np.int32), cupy.zeros((k, b, p), dtype=np.int32)
-        fields = cupy.empty((k, b, n), dtype=np.int32 if n * p < 2**30 else np.int64)
+        fields = cupy.empty((k, b, n), dtype=field_type(n, p))
         s = cupy.empty((k, b, n), dtype=np.int8)
         for step in range(steps + 1):
             if step:
