@@ -5,6 +5,8 @@ from .capacity import draw_capacity as draw_capacity
 from .capacity import draw_capacity_scaling as draw_capacity_scaling
 from .figures import require_format as require_format
 from .figures import save_figure as save_figure
+from .phase import draw_phase as draw_phase
+from .phase import phase_figure as phase_figure
 from .recall import draw_energy as draw_energy
 from .recall import draw_oscillation as draw_oscillation
 from .recall import energy_figure as energy_figure
