@@ -1,4 +1,4 @@
-"""The plane of load and temperature: outcomes by the definition, statistics, theory, files, figure, command."""
+"""The plane of load and temperature: outcomes by the definition, statistics, files, figure, command."""
 
 from __future__ import annotations
 

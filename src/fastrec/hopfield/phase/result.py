@@ -132,7 +132,7 @@ class PhasePoint(Displayed):
 
     @property
     def difference(self) -> float:
-        """`overlap` less `expected`, in standard errors; nan without theory, or where the error is 0 or nan."""
+        """`overlap` less `expected`, in standard errors; nan without theory or where there is no error."""
         return (self.overlap - self.expected) / self.error if self.error else math.nan
 
     @property
@@ -179,7 +179,7 @@ class PhaseResult(OutcomesResult):
     >>> import fastrec
     >>> result = fastrec.phase_diagram(500, [0.02, 0.1], [0.2, 0.8], trials=4, sweeps=50, burn_in=50)
     >>> [f"{point.overlap:.2f}" for point in result.points]
-    ['1.00', '0.32', '0.99', '0.08']
+    ['1.00', '0.16', '0.99', '0.11']
     """
 
     _schema = SCHEMA

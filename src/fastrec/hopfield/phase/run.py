@@ -44,8 +44,8 @@ def phase_diagram(
 ) -> PhaseResult:
     """How much of a memory a network holds at each load and temperature: the plane of Amit and others.
 
-    Networks of Hebb's rule and unbiased random patterns start at a memory.  The overlap with it, averaged over
-    sweeps of Glauber's dynamics in random order, stays near `theory.ags_overlap` below the temperature
+    Networks of Hebb's rule and unbiased random patterns start at a memory.  The overlap with it, averaged
+    over sweeps of Glauber's dynamics in random order, stays near `theory.ags_overlap` below the temperature
     `theory.ags_temperature`, and is lost above it, soon or slowly.
 
     Parameters
@@ -95,6 +95,8 @@ def phase_diagram(
     >>> result = fastrec.phase_diagram(500, 0.02, [0.2, 0.5], trials=4, sweeps=50)
     >>> for point in result.points:
     ...     print(f"{point.temperature} {point.overlap:.3f} {point.expected:.3f}")
+    0.2 1.000 1.000
+    0.5 0.946 0.945
     """
     n, definition = as_int("n", n, 1, MAX_UNITS), PhaseDefinition(probes, sweeps, burn_in, read_seed(seed))
     loads = dict.fromkeys(read_loads(n, alphas))
