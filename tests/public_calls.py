@@ -332,6 +332,15 @@ CALLS: dict[str, Callable[[str], Call]] = {
         fastrec.basin_map,
         {"n": 20, "alphas": [0.1, 0.3], "overlaps": [0.5, 1.0], "trials": 2, "progress": False, "backend": b},
     ),
+    "phase_diagram": lambda b: (
+        fastrec.phase_diagram,
+        {
+            "n": 20,
+            "alphas": [0.1, 0.3],
+            "temperatures": [0.0, 0.5],
+            **{"trials": 2, "sweeps": 5, "burn_in": 2, "progress": False, "backend": b},
+        },
+    ),
     "RNN": lambda b: (
         changed_network,
         {"input_size": 3, "hidden_size": 4, "output_size": 2, "seed": 1, "backend": b},

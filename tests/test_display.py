@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 import fastrec
 from fastrec.bench.report import Report, Row
 from fastrec.display import MOST_PIXELS, MOST_ROWS, Displayed, Table, png, span
+from fastrec.hopfield.phase import PhasePoint
 from fastrec.hopfield.retrieval import RetrievalPoint
 from fastrec.plot.figures import MOST_LINES, draw_curve, new_figure
 from fastrec.rnn.history import History, TextHistory
@@ -55,6 +56,8 @@ def measured() -> dict[str, Any]:
             "fit": scaling.fit(),
             "retrieval": curve,
             "basins": fastrec.basin_map(30, [0.1], [0.5, 0.9], trials=1),
+            "phase": (phase := fastrec.phase_diagram(30, [0.1], [0.5, 0.9], trials=2, sweeps=3)),
+            "phase point": phase.points[0],
             "point": curve.points[0],
             "trace": rnn.forward(np.zeros((1, 2, 2), np.float32)),
             "gradients": fastrec.gradient_flow(rnn, np.ones((1, 2, 2)), np.ones((1, 2, 3)), "mse"),
@@ -67,7 +70,7 @@ def measured() -> dict[str, Any]:
 
 
 def test_every_result_is_displayed() -> None:
-    public = [getattr(fastrec, name) for name in fastrec.__all__] + [Report, Row, RetrievalPoint]
+    public = [getattr(fastrec, name) for name in fastrec.__all__] + [Report, Row, RetrievalPoint, PhasePoint]
     results = [kind for kind in public if is_dataclass(kind) and kind is not fastrec.Vocabulary]
     assert len(results) > 12
     for kind in results:
@@ -88,6 +91,7 @@ def test_lines(measured: dict[str, Any]) -> None:
     assert repr(measured["packed"]) == "PackedStates(shape=(3, 70), size=48 B)"
     assert repr(measured["scaling"]) == "ScalingResult(sizes=2, n=10..20, trials=10)"
     assert repr(measured["retrieval"]) == "RetrievalResult(n=30, p=3..6, start=1, points=2, trials=4)"
+    assert repr(measured["phase"]) == "PhaseResult(n=30, p=3, temperature=0.5..0.9, points=2, trials=4)"
     assert repr(FITTED) == "History(epochs=40, train=0.5, validation=0.6, best_epoch=39)"
     assert repr(SEVERAL) == "History(epochs=2, networks=2, diverged=1)"
     assert repr(REPORT) == "Report(jobs=1, machine=a machine, version=1.0, date=2026-11-28)"
@@ -95,7 +99,7 @@ def test_lines(measured: dict[str, Any]) -> None:
 
 def test_plots_are_axes_that_a_notebook_shows(measured: dict[str, Any]) -> None:
     figures = {name: result._figure() for name, result in measured.items()}
-    without = {"recall", "recall of one", "packed", "fit", "point", "trace", "job"}
+    without = {"recall", "recall of one", "packed", "fit", "point", "phase point", "trace", "job"}
     assert {name for name, figure in figures.items() if figure is None} == without
     for name, result in measured.items():
         if hasattr(result, "plot"):

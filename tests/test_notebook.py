@@ -30,6 +30,7 @@ FIGURES = {
     "scaling": "many = fastrec.capacity_scaling([20, 40, 80], trials=20)\nmany",
     "retrieval": "curve = fastrec.retrieval_curve(100, [0.05, 0.15], trials=2, probes=10)\ncurve",
     "basins": "fastrec.basin_map(100, [0.05, 0.1], [0.3, 0.9], trials=2, probes=10)",
+    "phase": "fastrec.phase_diagram(100, [0.05, 0.1], [0.3, 0.9], trials=2, sweeps=9)",
     "recall, energies": "net.recall(probes, record_energy=True)",
     "oscillation": "cycle = fastrec.find_oscillation(100, 20, seed=1)\ncycle",
     "fit": "history = fastrec.fit(fastrec.RNN(2, 4, 2), x, digits, mask=mask, epochs=30)\nhistory",

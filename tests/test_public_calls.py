@@ -27,7 +27,9 @@ EXEMPT = {
         ("Identification", "RetrievalResult", "ScalingResult", "GradientFlow", "History", "SequenceResult"),
         "made by functions",
     ),
-    **dict.fromkeys(("TextHistory", "Trace", "Vocabulary", "BackendError"), "made by functions"),
+    **dict.fromkeys(
+        ("TextHistory", "Trace", "Vocabulary", "BackendError", "PhaseResult"), "made by functions"
+    ),
     **dict.fromkeys(
         ("History.plot", "GradientFlow.plot", "OscillationResult.plot", "TextHistory.plot"), "plots"
     ),

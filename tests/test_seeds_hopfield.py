@@ -26,6 +26,7 @@ DEFINED: dict[str, Callable[..., int]] = {
     "retrieval_curve": lambda **seed: fastrec.retrieval_curve(10, [0.1], 1, **seed).definition.seed,
     "retrieval_scaling": lambda **seed: fastrec.retrieval_scaling([10], [0.1], 1, **seed).definition.seed,
     "basin_map": lambda **seed: fastrec.basin_map(10, [0.1], [0.5], 1, **seed).definition.seed,
+    "phase_diagram": lambda **seed: fastrec.phase_diagram(10, [0.1], [1], 1, **seed).definition.seed,
     "find_oscillation": lambda **seed: fastrec.find_oscillation(50, 10, **seed).async_.seed,
 }
 

@@ -30,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(hopfield.capacity, hopfield.retrieval, laws.laws, hopfield.recall),
+    *(hopfield.capacity, hopfield.retrieval, laws.laws, hopfield.phase, hopfield.recall),
     *(runs.export, runs.plot),
     *(addition.addition, machine.bench, machine.compile, machine.info),
 )

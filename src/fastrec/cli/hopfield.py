@@ -1,10 +1,10 @@
-"""`fastrec capacity`, `retrieval` and `recall`."""
+"""`fastrec capacity`, `retrieval`, `phase` and `recall`."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -45,6 +45,19 @@ from .options import (
 )
 from .outputs import require_picture, show, written_to
 from .pictures import read_pictures
+
+PHASE: dict[str, Any] = {
+    "n": 10_000,
+    "loads": "0.01:0.16:lin16",
+    "temperatures": "0.05:1.4:lin28",
+    "trials": 10,
+}
+QUICK_PHASE: dict[str, Any] = {
+    "n": 1000,
+    "loads": "0.01:0.15:lin8",
+    "temperatures": "0.1:1.4:lin14",
+    "trials": 4,
+}
 
 
 def capacity(
@@ -202,6 +215,71 @@ def retrieval(
         )
     if plot is not None:
         save_figure(retrieval_figure(result), plot)
+    show(result.table())
+    if out or plot:
+        show(f"\n{written_to(out, plot)}")
+
+
+def phase(
+    n: Annotated[
+        int | None, typer.Option("--n", help="Number of units.", show_default="10000; --quick: 1000")
+    ] = None,
+    loads: Annotated[
+        str | None,
+        typer.Option(
+            help="p/n, as in `fastrec retrieval`.", show_default="0.01:0.16:lin16; --quick: 0.01:0.15:lin8"
+        ),
+    ] = None,
+    temperatures: Annotated[
+        str | None,
+        typer.Option(help="T, as the loads.", show_default="0.05:1.4:lin28; --quick: 0.1:1.4:lin14"),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(help="Independent networks at each load.", show_default="10; --quick: 4"),
+    ] = None,
+    probes: Annotated[int, typer.Option(help="Number of memories from which each network starts.")] = 5,
+    sweeps: Annotated[int, typer.Option(help="Number of sweeps over which states are averaged.")] = 200,
+    burn_in: Annotated[int, typer.Option("--burn-in", help="Number of sweeps before these.")] = 100,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller plane, in a minute.")] = False,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
+    out: OutOption = Path("phase.csv"),
+    plot: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("phase.png"),
+) -> None:
+    """Measure what networks hold of a memory at each load and temperature: a table, all trials and a map."""
+    use_threads(threads)
+    from ..hopfield import phase_diagram
+    from ..jobs.executors import dask_executor
+    from ..plot import phase_figure, save_figure
+
+    usual = QUICK_PHASE if quick else PHASE
+    asked = {"n": n, "loads": loads, "temperatures": temperatures, "trials": trials}
+    setting = usual | {name: value for name, value in asked.items() if value is not None}
+    alphas, heats = parse_loads(setting["loads"]), parse_loads(setting["temperatures"])
+    number = parse_workers(workers, dask)
+    require_picture(plot)
+    with nullcontext() if dask is None else dask_executor(dask) as executor:
+        result = phase_diagram(
+            setting["n"],
+            alphas,
+            heats,
+            setting["trials"],
+            probes,
+            sweeps,
+            burn_in,
+            seed=seed,
+            backend=backend and backend.value,
+            out=out,
+            progress=True,
+            executor=executor,
+            workers=number,
+        )
+    if plot is not None:
+        save_figure(phase_figure(result), plot)
     show(result.table())
     if out or plot:
         show(f"\n{written_to(out, plot)}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .outputs import require_picture, show
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RunArgument = Annotated[Path, typer.Argument(help="Run file (.db, .sqlite).")]
 
@@ -28,22 +32,23 @@ def plot(
 ) -> None:
     """Print the table and draw the figure of a run file, finished or not."""
     from ..files import require_writable
-    from ..hopfield import RetrievalResult, ScalingResult
+    from ..hopfield import PhaseResult, RetrievalResult, ScalingResult
     from ..jobs.store import read
-    from ..plot import capacity_scaling_figure, retrieval_figure, save_figure
+    from ..plot import capacity_scaling_figure, phase_figure, retrieval_figure, save_figure
 
     require_picture(out)
     kind = read(run)[0]
     picture = out or Path(f"{kind}.png")
     require_writable(picture)
-    if kind == "capacity":
-        scaling = ScalingResult.load(run)
-        table, figure = scaling.table(), capacity_scaling_figure(scaling)
-    else:
-        result = RetrievalResult.load(run)
-        table, figure = result.table(), retrieval_figure(result)
-    save_figure(figure, picture)
-    show(f"{table}\n\nwritten to {picture}{unchecked(run)}")
+    kinds: dict[str, tuple[Any, Callable[[Any], Figure]]] = {
+        "capacity": (ScalingResult, capacity_scaling_figure),
+        "retrieval": (RetrievalResult, retrieval_figure),
+        "phase": (PhaseResult, phase_figure),
+    }
+    result_type, draw = kinds[kind]
+    result = result_type.load(run)
+    save_figure(draw(result), picture)
+    show(f"{result.table()}\n\nwritten to {picture}{unchecked(run)}")
 
 
 def unchecked(run: Path) -> str:

@@ -6,6 +6,8 @@ from .laws import capacity_laws as capacity_laws
 from .network import HopfieldNetwork as HopfieldNetwork
 from .oscillation import OscillationResult as OscillationResult
 from .oscillation import find_oscillation as find_oscillation
+from .phase import PhaseResult as PhaseResult
+from .phase import phase_diagram as phase_diagram
 from .recall import RecallResult as RecallResult
 from .recall import random_orders as random_orders
 from .retrieval import RetrievalResult as RetrievalResult

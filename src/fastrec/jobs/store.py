@@ -201,7 +201,7 @@ class RunFile:
 
 def known_schemas() -> list[Schema]:
     """Schemas of all kinds of run files."""
-    from ..hopfield import RetrievalResult, ScalingResult  # noqa: F401, which make theirs
+    from ..hopfield import PhaseResult, RetrievalResult, ScalingResult  # noqa: F401, which make theirs
 
     return Schema.known
 

@@ -7,6 +7,8 @@ from .figures import require_format as require_format
 from .figures import save_figure as save_figure
 from .laws import draw_laws as draw_laws
 from .laws import laws_figure as laws_figure
+from .phase import draw_phase as draw_phase
+from .phase import phase_figure as phase_figure
 from .recall import draw_energy as draw_energy
 from .recall import draw_oscillation as draw_oscillation
 from .recall import energy_figure as energy_figure

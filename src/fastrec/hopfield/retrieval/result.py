@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ...display import Displayed, Table, span
-from ...jobs.export import JobResult
-from ...jobs.schema import Schema, Trials
-from ...messages import shown
+from ...jobs.outcomes import OutcomesResult
+from ...jobs.schema import Schema
 from ..ensemble import COUPLINGS, DEFAULTS
 from ..states import MAX_UNITS
 from .census import ENDS, Outcome
@@ -140,7 +137,7 @@ class RetrievalPoint(Displayed):
 
 
 @dataclass(frozen=True, repr=False)
-class RetrievalResult(JobResult):
+class RetrievalResult(OutcomesResult):
     """Outcomes of retrieval at several loads, sizes or starts under one definition.
 
     Parameters
@@ -183,29 +180,10 @@ class RetrievalResult(JobResult):
     backend: str
     seconds: float
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "outcomes", tuple(sorted(self.outcomes)))
-        if not self.outcomes:
-            raise ValueError("outcomes is empty; give at least one")
-        if not re.fullmatch("[A-Za-z0-9_-]+", self.backend):
-            raise ValueError(f"backend is {shown(self.backend)}; it must be the name of one")
-        if not (math.isfinite(self.seconds) and self.seconds >= 0):
-            raise ValueError(f"seconds is {self.seconds}; it must be at least 0")
-        for o in self.outcomes:
-            if not is_possible(o, self.definition):
-                raise ValueError(f"outcomes holds numbers that cannot be together: {o}")
-        for point in self.points:
-            if [o.trial for o in point.outcomes] != list(range(point.trials)):
-                numbers = ", ".join(str(o.trial) for o in point.outcomes[:20])
-                raise ValueError(
-                    f"outcomes of n = {point.n}, p = {point.p}, {point.flips} flips hold the trials "
-                    f"{numbers}; they must be 0, 1, 2, ... each once"
-                )
-
     @cached_property
     def points(self) -> tuple[RetrievalPoint, ...]:
         """A point for each n, p and number of flipped units, in that order."""
-        return tuple(RetrievalPoint(tuple(group)) for _, group in groupby(self.outcomes, lambda o: o[:3]))
+        return tuple(map(RetrievalPoint, self._groups()))
 
     @property
     def curves(self) -> dict[tuple[int, float], tuple[RetrievalPoint, ...]]:
@@ -250,13 +228,3 @@ class RetrievalResult(JobResult):
             for q in self.points
         ]
         return Table(f"retrieval: {d}", heads, rows)
-
-    def _rows(self) -> list[tuple[Any, ...]]:
-        return list(SCHEMA.rows(self.outcomes, self.definition, self.backend, self.seconds))
-
-    @classmethod
-    def _of_trials(cls, groups: list[Trials]) -> Self:
-        if not groups:
-            raise ValueError("holds no rows")
-        ((outcomes, definition, backend, seconds),) = groups
-        return cls(definition, tuple(outcomes), backend, seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from ...backend import move
 from ...compilation import clock
+from ...jobs.outcomes import OutcomesJob
 from ...jobs.run import Advance, Execution, Part, WorkerCount
 from ...jobs.schema import origin
 from ...jobs.store import RunFile
@@ -39,7 +40,7 @@ from ..states import (
 )
 from .census import Outcome, count_ends
 from .definition import RetrievalDefinition
-from .result import SCHEMA, RetrievalResult
+from .result import RetrievalResult
 
 
 def retrieval_curve(
@@ -268,8 +269,8 @@ def basin_map(
     [10, 40]
     """
     n = as_int("n", n, 1, MAX_UNITS)
-    starts = _numbers("overlaps", overlaps, -1, 1)
-    cases = [(n, p, round((1 - m0) / 2 * n)) for p in _loads(n, alphas) for m0 in starts]
+    starts = as_numbers("overlaps", overlaps, -1, 1)
+    cases = [(n, p, round((1 - m0) / 2 * n)) for p in read_loads(n, alphas) for m0 in starts]
     fields, given = read_ensemble(
         rule, patterns, activity, self_coupling, thresholds, margin, max_passes, degree
     )
@@ -396,36 +397,6 @@ def retrieve(task: Task) -> Outcome:
     )
 
 
-class RetrievalJob:
-    """Networks of several sizes, loads and starts; see `jobs.run.Job`."""
-
-    schema = SCHEMA
-
-    def __init__(self, tasks: list[Task]) -> None:
-        self.tasks, self.outcomes = tasks, list[Outcome]()
-        self.keys = {task[: SCHEMA.key] for task in tasks}
-        self.backends, self.seconds = {tasks[0].backend}, 0.0
-
-    def is_asked(self, key: Sequence[int]) -> bool:
-        return key in self.keys
-
-    def take(self, columns: Sequence[Sequence[Any]], backends: Iterable[str], seconds: float) -> None:
-        self.outcomes += map(Outcome, *columns)
-        self.backends.update(backends)
-        self.seconds += seconds
-
-    def missing(self) -> list[Task]:
-        finished = {outcome[: SCHEMA.key] for outcome in self.outcomes}
-        return [task for task in self.tasks if task[: SCHEMA.key] not in finished]
-
-    def split(self, tasks: list[Task], cost: float) -> list[Task]:
-        return tasks
-
-    def result(self) -> RetrievalResult:
-        backend = "-".join(sorted(self.backends))
-        return RetrievalResult(self.tasks[0].definition, tuple(self.outcomes), backend, self.seconds)
-
-
 def measure(
     cases: Iterable[tuple[int, int, int]],
     trials: int,
@@ -447,7 +418,7 @@ def measure(
         if local or name != "gpu":
             require_retrieval_memory(n, p, min(definition.probes, p), name, definition)
     tasks = [Task(*case, trial, definition, name, given) for case in cases for trial in range(trials)]
-    result: RetrievalResult = execution.run(RetrievalJob(tasks))
+    result: RetrievalResult = execution.run(OutcomesJob(tasks, RetrievalResult))
     return result
 
 
@@ -466,17 +437,17 @@ def require_retrieval_memory(n: int, p: int, b: int, backend: str, definition: R
 
 def cases_from_memory(sizes: Iterable[int], alphas: ArrayLike, flips: float) -> list[tuple[int, int, int]]:
     """Cases (n, p, flips) of all sizes and loads."""
-    return [(n, p, as_flips(flips, n)) for n in as_sizes(sizes) for p in _loads(n, alphas)]
+    return [(n, p, as_flips(flips, n)) for n in as_sizes(sizes) for p in read_loads(n, alphas)]
 
 
-def _loads(n: int, alphas: ArrayLike) -> list[int]:
+def read_loads(n: int, alphas: ArrayLike) -> list[int]:
     """Numbers of patterns of the loads."""
     # A network takes p n^2 < 2^63, and its number of patterns is a word of the random streams' counter.
     most = min(2**31 - 1, (2**63 - 1) // n**2) / n
-    return [max(1, round(alpha * n)) for alpha in _numbers("alphas", alphas, 0, most)]
+    return [max(1, round(alpha * n)) for alpha in as_numbers("alphas", alphas, 0, most)]
 
 
-def _numbers(name: str, values: ArrayLike, low: float, high: float) -> list[float]:
+def as_numbers(name: str, values: ArrayLike, low: float, high: float) -> list[float]:
     try:
         array = np.atleast_1d(np.asarray(values, dtype=np.float64))
     except (TypeError, ValueError):
