@@ -332,6 +332,10 @@ CALLS: dict[str, Callable[[str], Call]] = {
         fastrec.basin_map,
         {"n": 20, "alphas": [0.1, 0.3], "overlaps": [0.5, 1.0], "trials": 2, "progress": False, "backend": b},
     ),
+    "capacity_laws": lambda b: (
+        fastrec.capacity_laws,
+        {"laws": ["projection"], "quick": True, "progress": False, "backend": b},
+    ),
     "phase_diagram": lambda b: (
         fastrec.phase_diagram,
         {

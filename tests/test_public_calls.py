@@ -28,10 +28,18 @@ EXEMPT = {
         "made by functions",
     ),
     **dict.fromkeys(
-        ("TextHistory", "Trace", "Vocabulary", "BackendError", "PhaseResult"), "made by functions"
+        ("TextHistory", "Trace", "Vocabulary", "BackendError", "PhaseResult", "LawsResult"),
+        "made by functions",
     ),
     **dict.fromkeys(
-        ("History.plot", "GradientFlow.plot", "OscillationResult.plot", "TextHistory.plot"), "plots"
+        (
+            "History.plot",
+            "GradientFlow.plot",
+            "OscillationResult.plot",
+            "TextHistory.plot",
+            "LawsResult.plot",
+        ),
+        "plots",
     ),
     **dict.fromkeys(
         ("set_backend", "get_backend", "use_backend", "available_backends"), "a setting of the process"
@@ -39,7 +47,8 @@ EXEMPT = {
     **dict.fromkeys(("set_threads", "get_threads"), "a setting of the process"),
     **dict.fromkeys(("example_text", "ngram_table", "addition"), "data and long runs"),
     "RNN.from_torch": "needs PyTorch",
-    "TextHistory.save": "the writer of the other results",
+    **dict.fromkeys(("TextHistory.save", "LawsResult.save"), "the writer of the other results"),
+    "LawsResult.of": "what the result holds",
 }
 QUICK = [name for name in CALLS if name not in ("CharModel.stream", "CharModel.score", "CharModel.save")]
 
