@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import host_kernels
 
 import fastrec
 from fastrec import DenseMemory, HopfieldNetwork
 from fastrec.files import DamagedFile
+from fastrec.kernels import words
 
 DEGREES = (2, 3, 4, 5, "exponential")
 
@@ -346,3 +348,48 @@ class TestFiles:
             DenseMemory.load(tmp_path / "net.npz")
         with pytest.raises(DamagedFile, match="not a fastrec Hopfield network file"):
             HopfieldNetwork.load(tmp_path / "memory.npz")
+
+
+SHORT = ([5], [9, 4], [1000, 7, 3, 1], [2, 0, 5])
+
+
+def results(
+    module: Any, update: str, x: Any, n: int, table: Any, s: Any, units: Any, order: Any, first_sweep: int
+) -> Any:
+    """States, stops, sweeps, flips and trail of at most 12 sweeps of a kernel."""
+    (k, b, w), relative = s.shape, len(table) <= n
+    states, trail = s.copy(), np.zeros((k, b, 13, w), np.uint64)
+    stop, sweeps = np.empty((k, b), bool if update == "async" else np.int32), np.empty((k, b), np.int32)
+    out = (table, relative, 12, states, stop, sweeps, flips := np.empty((k, b), np.int64), trail)
+    if update == "async":
+        module.dense_async(np.uint64(9), order, first_sweep, x.copy(), units, *out)
+    else:
+        module.dense_sync(x.copy(), n, *out)
+    trail[np.arange(13) > sweeps[..., None]] = 0
+    return states, stop, sweeps, flips, trail
+
+
+@pytest.mark.parametrize("update", ["async", "sync"])
+@pytest.mark.parametrize(
+    ("k", "b", "n", "p"), [(1, 1, 1, 1), (1, 20, 7, 4), (2, 3, 40, 90), (1, 3, 65, 30), (1, 2, 40, 2300)]
+)
+def test_kernels_with_any_table(backend: str, update: str, k: int, b: int, n: int, p: int) -> None:
+    """Tables that no memory has, so that all that may be left out at their ends counts."""
+    if backend == "gpu" and p > 100:
+        pytest.skip("emulated kernels take small sizes")
+    module, reference = (host_kernels("hopfield", name) for name in (backend, "reference"))
+    patterns = spins(0, k, p, n)
+    patterns[:, 1000:] = 1  # more of a kind than eight bits count
+    x = fastrec.pack(patterns).words
+    s = fastrec.pack(spins(1, k, b, n) if n < 40 else fastrec.corrupt(patterns[:, :b], 0.3, seed=1)).words
+    units, periods = np.empty((k, n, words(p)), np.uint64), set()
+    reference.transpose(x.copy(), units)
+    for table in (*SHORT, np.random.default_rng(3).integers(-(2**40), 2**40, n + 1)):
+        table = np.array(table, np.int64)
+        for some in [(np.empty((0, n), np.int32), 5), (fastrec.random_orders(n, 2, seed=3), 1)]:
+            expected = results(reference, update, x, n, table, s, units, *some)
+            periods |= {*expected[1].flat}
+            for transposed in (units, units[..., :0].copy()) if update == "async" else (units,):
+                found = results(module, update, x, n, table, s, transposed, *some)
+                assert all(np.array_equal(*pair) for pair in zip(found, expected, strict=True))
+    assert n != 7 or update == "async" or 4 in periods
