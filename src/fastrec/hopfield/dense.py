@@ -25,6 +25,8 @@ from .recall import RecallResult, read_orders, sweeps_left
 from .serialization import load_dense, save_dense
 from .states import MAX_UNITS, Coding, PackedStates, States, array_of
 
+ENERGY_NUMBERS = 16  # int32 of memory for each overlap that an energy is computed from
+
 DenseUpdate = Literal["async", "sync", "attention"]
 """How units are updated: as by `Update`, or continuous ones by attention."""
 
@@ -250,7 +252,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         """
         stored = self._require_patterns()
         return self._by_rows(
-            *("energy", states, stored, 8, 16 * stored.p),
+            *("energy", states, stored, 8, ENERGY_NUMBERS * stored.p),
             lambda stored, name, s: self._interaction.energies(stored.overlaps(name, s), name),
         )
 
@@ -422,7 +424,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         course = self._passed(stored, name, trail, past, record, lead, probes)
         if "energy" in record:
             rows = trail.reshape(len(trail), -1, trail.shape[3])
-            step = max(1, BLOCK_OVERLAPS // (16 * len(trail) * stored.p))
+            step = max(1, BLOCK_OVERLAPS // (ENERGY_NUMBERS * len(trail) * stored.p))
             parts = [
                 self._interaction.energies(stored.overlaps(name, s), name)
                 for i in range(0, rows.shape[1], step)

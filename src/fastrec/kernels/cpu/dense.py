@@ -276,7 +276,7 @@ def weigh_singly(d, p, change, relative, v, totals):
         nearest = min(nearest, np.int64(d[mu]))
     begin, rises, slopes = nearest - 1 if relative else 0, np.int64(0), np.int64(0)
     for mu in range(p):
-        at = min(np.int64(d[mu]) - begin, most)
+        at = U64(min(np.int64(d[mu]) - begin, most))  # unsigned, so that the loop becomes vectors
         v[0, mu] = change[1, at]
         rises += change[0, at]
         slopes += change[1, at]
