@@ -852,8 +852,8 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
     "sweeps noted from 1": (
         "recall",
         GIVEN,
-        "= int(sweep);\n      given",
-        "= int(sweep + 1);\n      given",
+        "= int(sweep);\n  given",
+        "= int(sweep + 1);\n  given",
         recall_given,
         "assert",
     ),
