@@ -126,6 +126,15 @@ def test_scan(main: Any) -> None:
             assert back[kind[p - 1, :p] <= 1].all() and not back[kind[p - 1, :p] == 3].any()
 
 
+def test_dynamics(main: Any) -> None:
+    courses, periods, ends = main(n=300, k=2, starts=10, number=12, small=12, counts=(1, 3, 40))
+    assert max(courses[0][-1], courses[90][-1]) < 0.1 and courses[45][-1] > 0.35
+    assert periods[0].min() >= 1 and periods[0].max() == 2 and np.median(periods[45]) > 4
+    assert (periods[90] == 4).all() and all((found > 0).all() for found in periods.values())
+    memory, inverse, mixture, other = zip(*ends.values(), strict=True)
+    assert memory[0] + inverse[0] == 1 and mixture[1] > 0.1 and other[1] == 0 and other[2] > 0.5
+
+
 def test_bounds(main: Any) -> None:
     count, ends, boxes = main(n=1000, network=1)
     assert all(low <= field.min() <= field.max() <= high for field, low, high, _ in boxes)
