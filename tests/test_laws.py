@@ -45,6 +45,9 @@ def test_backends_agree(backend: str, name: str) -> None:
 
 def test_order_and_files(tmp_path: Path) -> None:
     folder = tmp_path / "laws"
+    with pytest.raises(FileNotFoundError, match="folder is"):
+        fastrec.capacity_laws(["projection"], quick=True, folder=folder)
+    folder.mkdir()
     result = fastrec.capacity_laws(["projection", "storkey"], quick=True, seed=5, folder=folder)
     assert [law.name for law in result.laws] == ["storkey", "projection"]
     assert len(list(folder.iterdir())) == 5

@@ -20,7 +20,8 @@ def laws(
         bool, typer.Option("--quick", help="Small networks, a minute in place of most of an hour.")
     ] = False,
     folder: Annotated[
-        Path | None, typer.Option(help="Folder of run files, which a second start resumes.")
+        Path | None,
+        typer.Option(help="Folder of run files, made if there is none; a second start resumes them."),
     ] = None,
     seed: SeedOption = 0,
     backend: BackendOption = None,
@@ -36,6 +37,8 @@ def laws(
 
     require_file_for(out, ".csv")
     require_picture(plot)
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
     begin = clock()
     result = capacity_laws(
         None if only is None else only.split(","),

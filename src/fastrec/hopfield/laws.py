@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..display import Displayed, Table
+from ..messages import shown
 from ..streams import Seed, read_seed
 from ..tables import write_table
 from ..validation import as_bool, as_choice
@@ -420,8 +421,8 @@ def capacity_laws(
     backend : str, optional
         "cpu", "gpu", "reference" or "auto"; by default the one in force.
     folder : path-like, optional
-        A folder for run files, one for each study, made if there is none.  Trials are committed to them as
-        they finish, and only missing ones are run.
+        An existing folder for run files, one for each study.  Trials are committed to them as they finish,
+        and only missing ones are run.
     progress : bool, default False
         Whether to show a bar with the time left for each study.
     workers : int or "all", optional
@@ -436,6 +437,8 @@ def capacity_laws(
     ------
     ValueError
         For invalid arguments, before any work.
+    FileNotFoundError
+        If the folder does not exist.
 
     Examples
     --------
@@ -449,8 +452,8 @@ def capacity_laws(
         raise ValueError(f"laws is empty; name some of {', '.join(LAWS)}")
     as_bool("quick", quick)
     seed = read_seed(seed)
-    if folder is not None:
-        Path(folder).mkdir(exist_ok=True)
+    if folder is not None and not (os.fspath(folder) and Path(folder).is_dir()):
+        raise FileNotFoundError(f"folder is {shown(folder)}; it must be an existing folder")
     points: list[LawPoint] = []
     for law in (law for name, law in LAWS.items() if name in asked):
         for name, study in law.studies(law.quick if quick else law.sizes).items():
