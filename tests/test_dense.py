@@ -376,8 +376,6 @@ def results(
 )
 def test_kernels_with_any_table(backend: str, update: str, k: int, b: int, n: int, p: int) -> None:
     """Tables that no memory has, so that all that may be left out at their ends counts."""
-    if backend == "gpu" and p > 100:
-        pytest.skip("emulated kernels take small sizes")
     module, reference = (host_kernels("hopfield", name) for name in (backend, "reference"))
     patterns = spins(0, k, p, n)
     patterns[:, 1500:] = 1  # more of a kind than eight bits count
