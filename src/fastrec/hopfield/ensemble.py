@@ -28,7 +28,7 @@ from .rules.sequence import SEQUENCE
 from .states import PackedStates, States, check_states, draw_patterns, draws_below, pack_states
 
 RANDOM, OWN = "random", "default"  # patterns that are drawn here, thresholds that are those of the rule
-COUPLINGS = "2"  # the degree of networks with couplings
+COUPLINGS, NO_POWER = 2, 0  # the degrees of networks with couplings, and of exponential memories
 ARRAY = "sha256:"  # before the hash that is the name of an array
 NAMES = rf"{ARRAY}[0-9a-f]{{64}}"
 FUNCTIONS, NUMBER = r"\w+(\.\w+)+", r"-?\d+(\.\d+)?(e[+-]?\d+)?"  # as repr writes a float
@@ -60,8 +60,9 @@ class EnsembleDefinition:
         Of the rule "perceptron".
     max_passes : int, default 0
         Of the rule "perceptron"; 0 for other rules, which take none.
-    degree : str, default "2"
-        "2" for networks with couplings, a larger number or "exponential" for a `DenseMemory` of that degree.
+    degree : int, default 2
+        2 for networks with couplings, a larger number for a `DenseMemory` of that degree, 0 for an
+        exponential one.
 
     Raises
     ------
@@ -82,7 +83,7 @@ class EnsembleDefinition:
     thresholds: str = OWN
     margin: float = 0.0
     max_passes: int = 0
-    degree: str = COUPLINGS
+    degree: int = COUPLINGS
 
     def __post_init__(self) -> None:
         as_choice("rule", self.rule, tuple(RULES))
@@ -99,14 +100,12 @@ class EnsembleDefinition:
             )
         number("margin", self.margin, 0, closed=True)
         as_int("max_passes", self.max_passes, 0, 2**31 - 1)
-        object.__setattr__(self, "degree", str(self.degree))
-        if str(self.power) != self.degree:
-            raise ValueError(f"degree is {shown(self.degree)}; write it {self.power}")
+        read_degree(self.power)
         if self.is_dense and not (
             self.rule == HEBB.name and self.thresholds == OWN and not self.self_coupling
         ):
             raise ValueError(
-                f'degree is {self.degree}; it goes with rule="hebb" without self-coupling and thresholds'
+                f'degree is {self.power}; it goes with rule="hebb" without self-coupling and thresholds'
             )
         if self.is_sequence and self.thresholds != OWN:
             raise ValueError(f'thresholds is {shown(self.thresholds)}; studies of rule="sequence" take none')
@@ -114,7 +113,7 @@ class EnsembleDefinition:
     @property
     def power(self) -> Degree:
         """The degree as `DenseMemory` takes it."""
-        return read_degree(int(self.degree) if re.fullmatch("[0-9]{1,9}", self.degree) else self.degree)
+        return EXPONENTIAL if self.degree == NO_POWER else self.degree
 
     @property
     def is_dense(self) -> bool:
@@ -215,7 +214,7 @@ class EnsembleDefinition:
             told.append(f"margin {self.margin:g} in at most {self.max_passes} passes")
         kind = f"networks of the rule {self.rule}"
         if self.is_dense:
-            exponential = self.degree == EXPONENTIAL
+            exponential = self.power == EXPONENTIAL
             kind = "exponential dense memories" if exponential else f"dense memories of degree {self.degree}"
         return f" in {kind}{' with ' * bool(told)}{', '.join(told)}"
 
@@ -297,7 +296,8 @@ def read_ensemble(
         n, self_coupling, rule, array, activity=share, margin=margin, max_passes=max_passes
     )
     fields: dict[str, Any] = {"rule": setting.rule.name, "self_coupling": self_coupling}
-    fields["degree"] = str(read_degree(degree))
+    power = read_degree(degree)
+    fields["degree"] = NO_POWER if power == EXPONENTIAL else power
     fields |= {name: setting.options[name] for name in ("margin", "max_passes") if name in setting.options}
     given = Given()
     if callable(patterns):

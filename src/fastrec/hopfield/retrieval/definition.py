@@ -70,7 +70,7 @@ class RetrievalDefinition(EnsembleDefinition):
         self.require_update(self.update)
         if self.temperature and self.is_dense:
             raise ValueError(
-                f"temperature is {self.temperature:g}; dense memories, of degree {self.degree}, are at 0"
+                f"temperature is {self.temperature:g}; dense memories, of degree {self.power}, are at 0"
             )
 
     @property

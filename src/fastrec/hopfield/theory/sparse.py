@@ -12,7 +12,7 @@ _erfc = np.vectorize(math.erfc, otypes=[float])
 
 
 def sparse_load(activity: ArrayLike) -> Floats:
-    """1 / (2 a |ln a|): largest load p/n of the covariance rule as the activity a goes to 0.
+    """1 / (2 a ln(1 / a)): largest load p/n of the covariance rule as the activity a goes to 0.
 
     Tsodyks and Feigel'man, Europhys. Lett. 6, 101 (1988).  It is reached slowly: at an activity of 0.01
     `covariance_load` is 0.4, at 1e-12 0.62 of it.
