@@ -441,6 +441,11 @@ def test_covariance_load():
     assert (np.diff(ratios) > 0).all()
     assert 0.62 < ratios[-1] < 1
     assert theory.ALPHA_C / 2 < loads[0, 0] < 1.002 * theory.ALPHA_C / 2
+    assert theory.covariance_load(0.5, 0)[0] == pytest.approx(theory.ALPHA_C / 2, rel=1e-8)
+    again, same = theory.covariance_load([[0.5], [0.1], [0.01]], thresholds[:3])
+    assert again == pytest.approx(loads[:3], rel=1e-8)
+    assert (same == thresholds[:3]).all()
+    assert theory.covariance_load(0.1, [0.3, 0.4, 0.6])[0].shape == (3,)
     assert theory.sparse_load(math.exp(-2)) == pytest.approx(math.exp(2) / 4)
     # A network of 2000 units 0 and 1 keeps a memory below the load, and not above.
     rng, n, a = np.random.default_rng(0), 2000, 0.1
@@ -504,6 +509,8 @@ def test_willshaw_patterns():
         (lambda: theory.exponential_load(10, 0.5), "flips must"),
         (lambda: theory.sparse_load(1), "activity must"),
         (lambda: theory.covariance_load(0.6), "activity must"),
+        (lambda: theory.covariance_load(0.1, 0.9), "threshold must"),
+        (lambda: theory.covariance_load(0.1, float("nan")), "threshold must"),
         (lambda: theory.willshaw_patterns(3, 2), "n must"),
         (lambda: theory.willshaw_patterns(100, 51), "active must"),
         (lambda: theory.first_step_overlap(0.1, -1), "alpha"),

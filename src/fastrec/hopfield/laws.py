@@ -273,12 +273,12 @@ LAWS: dict[str, Law] = {
         Law(
             "sparse",
             f"covariance, activity {SPARSE}: recall within 5 % errors from the memory",
-            "0.441 n, at the best threshold",
-            lambda n: float(theory.covariance_load(SPARSE)[0] * n),
+            "0.325 n",
+            lambda n: float(theory.covariance_load(SPARSE, 0.5 - SPARSE)[0] * n),
             {300: 10, 1000: 6, 3000: 2},
             {300: 4, 1000: 1},
             {"rule": "covariance", "activity": SPARSE, "tolerance": 0.05, "probes": 20},
-            loads=tuple(np.round(np.linspace(0.4, 1.3, 19), 3).tolist()),
+            loads=tuple(np.round(np.linspace(0.5, 1.6, 23), 3).tolist()),
             success="within",
         ),
     )

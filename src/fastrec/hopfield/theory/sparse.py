@@ -41,11 +41,11 @@ def sparse_load(activity: ArrayLike) -> Floats:
     return -1 / (2 * a * np.log(a))
 
 
-def covariance_load(activity: ArrayLike) -> tuple[Floats, Floats]:
+def covariance_load(activity: ArrayLike, threshold: ArrayLike | None = None) -> tuple[Floats, Floats]:
     """Largest load p/n with a retrieval state of the covariance rule, and the threshold that it takes.
 
-    For units 0 and 1, n to infinity, temperature 0, and the best threshold.  With x1 and x0 the signal to
-    noise ratio of active and silent units, m = Phi(x1) - Phi(x0), s = m / (x1 - x0), C = <phi(x)> / s and
+    For units 0 and 1, n to infinity, temperature 0, and the best threshold or a given one.  With x1 and x0
+    the signal to noise ratio of active and silent units, m = Phi(x1) - Phi(x0), s = m / (x1 - x0), C = <phi(x)> / s and
     alpha = s^2 (1 - C)^2 / <Phi(x)>, averaged over a share a of x1 and 1 - a of x0; the load is the maximum
     over x1 and x0.  Derived here, as AGS by signal and noise, and checked by simulations of 3000 units; it
     goes to the law of Tsodyks and Feigel'man, `sparse_load`, and is half of `ALPHA_C` at activity 1/2 and
@@ -55,14 +55,16 @@ def covariance_load(activity: ArrayLike) -> tuple[Floats, Floats]:
     ----------
     activity : array_like of float
         Shares a of active units, any shape, above 0, at most 1/2.
+    threshold : array_like of float, optional
+        In units in which the mean field of a stored pattern is 1 - a in active and -a in silent units;
+        1/2 - a, the one of rule "covariance", is half way between.  From -a to 1 - a; by default the best.
 
     Returns
     -------
     loads : ndarray of float64
-        Of the same shape.
+        Of the common shape of the arguments.
     thresholds : ndarray of float64
-        In units in which the mean field of a stored pattern is 1 - a in active and -a in silent units;
-        1/2 - a, the one of rule "covariance", is half way between.
+        The thresholds.
 
     Raises
     ------
@@ -74,7 +76,15 @@ def covariance_load(activity: ArrayLike) -> tuple[Floats, Floats]:
     >>> loads, thresholds = fastrec.theory.covariance_load([0.1, 0.01])
     >>> print(loads.round(3), thresholds.round(3))
     [0.441 4.368] [0.509 0.601]
+
+    At the threshold of the rule:
+
+    >>> print(fastrec.theory.covariance_load(0.1, 0.4)[0].round(3))
+    0.325
     """
+    if threshold is not None:
+        shares = _activities(activity, 0.5)
+        return _load_at_threshold(*np.broadcast_arrays(shares, np.asarray(threshold, np.float64)))
     a = _activities(activity, 0.5)[..., None, None]
     # Silent units have to stay below the threshold so that fewer than a share a of them are active.
     x1, x0 = np.full(a.shape, 1.5), -np.sqrt(-2 * np.log(a)) - 0.5
@@ -130,6 +140,26 @@ def willshaw_patterns(n: int, active: ArrayLike) -> Floats:
         raise ValueError(f"active must be from 2 to n / 2 = {n / 2:g}, got {shown(active)}")
     couplings = np.exp(-np.log(n - m) / m)
     return np.log1p(-couplings) / np.log1p(-m * (m - 1) / (n * (n - 1.0)))
+
+
+def _load_at_threshold(activity: Floats, threshold: Floats) -> tuple[Floats, Floats]:
+    """The largest loads over x1, where the threshold m (1 - a) - x1 s gives x0, of which it falls."""
+    if not ((threshold > -activity) & (threshold < 1 - activity)).all():
+        raise ValueError(f"threshold must be between -activity and 1 - activity, got {shown(threshold)}")
+    a, steps, width = activity[..., None], np.linspace(-1, 1, 25), 2.5
+    x1 = np.full(a.shape, 2.6)
+    while width > 1e-8:  # as above
+        grid = np.maximum(x1 + width * steps, 0.02)
+        low, high = np.full(grid.shape, -40.0), grid - 1e-9
+        for _ in range(60):
+            x0 = (low + high) / 2
+            _, noise, m = _covariance_state(grid, x0, a)
+            above = m * (1 - a) - grid * noise > threshold[..., None]
+            low, high = np.where(above, x0, low), np.where(above, high, x0)
+        loads = np.where(low > -40, _covariance_state(grid, low, a)[0], 0)
+        x1 = np.take_along_axis(grid, loads.argmax(-1)[..., None], -1)
+        width /= 4
+    return loads.max(-1), threshold.copy()
 
 
 def _covariance_state(x1: Floats, x0: Floats, a: Floats) -> tuple[Floats, Floats, Floats]:
