@@ -123,8 +123,8 @@ def willshaw_patterns(n: int, active: ArrayLike) -> Floats:
     >>> print(fastrec.theory.willshaw_patterns(1000, [5, 10, 20]).round())
     [14466.  7731.  3242.]
     """
-    if n != int(n) or n < 4:
-        raise ValueError(f"n must be an integer of at least 4, got {n}")
+    if not (isinstance(n, (int, float, np.number)) and n >= 4 and n % 1 == 0):
+        raise ValueError(f"n must be an integer of at least 4, got {shown(n)}")
     m = np.asarray(active, np.float64)
     if not ((m >= 2) & (m <= n / 2)).all():
         raise ValueError(f"active must be from 2 to n / 2 = {n / 2:g}, got {shown(active)}")
