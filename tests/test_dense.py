@@ -297,6 +297,10 @@ class TestArguments:
                 {"update": "attention", "probes": np.full(9, np.nan)},
                 "probes holds numbers that are not finite",
             ),
+            ({"update": "attention", "probes": np.full(9, 1e300)}, r"or beyond 1e\+290; give each unit"),
+            ({"update": "attention", "beta": 1e308}, r"beta is 1e\+308; times overlaps of up to 9 it passes"),
+            ({"update": "attention", "beta": 10**400}, "beta is 1000"),
+            ({"update": "attention", "seed": -1}, "seed is -1"),
             ({"update": "attention", "probes": np.ones(8)}, "probes has shape"),
             ({"record": "turns"}, "record is 'turns'"),
             ({"probes": np.ones((3, 4, 5, 8))}, "probes has shape"),
@@ -307,6 +311,13 @@ class TestArguments:
         memory = filled(spins(0, 3, 9), "exponential", "cpu")
         with pytest.raises(ValueError, match=message):
             memory.recall(**{"probes": np.ones(9), **arguments})
+
+    def test_large_numbers(self) -> None:
+        memory = filled(x := spins(0, 3, 9), "exponential", "cpu")
+        found = memory.recall(1e280 * x, update="attention", beta=1e20, record=[])
+        assert np.array_equal(found.states, x)
+        with pytest.raises(ValueError, match="probes holds numbers that are not finite"):
+            memory.recall(np.full(9, np.longdouble("1e4000")), update="attention")
 
     def test_attention_is_of_the_exponential(self) -> None:
         with pytest.raises(ValueError, match='of degree="exponential", not 3'):

@@ -75,7 +75,14 @@ def test_results(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"laws": ["hebb"]}, "laws is 'hebb'"), ({"laws": []}, "laws is empty"), ({"quick": 1}, "quick is 1")],
+    [
+        ({"laws": ["hebb"]}, "laws is 'hebb'"),
+        ({"laws": []}, "laws is empty"),
+        ({"laws": "hebb-all"}, "laws is .hebb-all.; give a list"),
+        ({"laws": 5}, "laws is 5; give a list"),
+        ({"folder": 3}, "folder is 3; it must be the path"),
+        ({"quick": 1}, "quick is 1"),
+    ],
 )
 def test_wrong_arguments(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -118,6 +118,7 @@ def test_runs_are_resumed_and_read(tmp_path: Path) -> None:
         ({"alphas": -1}, "alphas is -1"),
         ({"temperatures": [0.1, -0.1]}, r"temperatures is -0\.1"),
         ({"temperatures": math.inf}, "temperatures is inf"),
+        ({"temperatures": 10**400}, "it must hold numbers"),
         ({"temperatures": []}, "temperatures has shape"),
         ({"trials": 0}, "trials is 0"),
         ({"probes": 0}, "probes is 0"),

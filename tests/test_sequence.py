@@ -11,6 +11,7 @@ import pytest
 
 import fastrec
 from fastrec import HopfieldNetwork, SequenceMemory
+from fastrec.hopfield import sequence
 from fastrec.hopfield.stored import StoredPatterns
 
 
@@ -112,6 +113,15 @@ def test_the_longest_sequence(compiled: str) -> None:
     assert (held[0.22] > 0.9).all() and (held[0.32] < 0.5).all()
 
 
+def test_many_steps_are_made_in_parts(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that Ctrl-C is heard between them."""
+    memory, probes = stored(x := spins(0, 2, 7, 65), backend=backend), spins(1, 2, 3, 65)
+    whole = memory.recall(probes, 10)
+    monkeypatch.setattr(sequence, "BREATH", 3 * x.shape[0] * 3 * 65 * 10.7)
+    parts = memory.recall(probes, 10)
+    assert np.array_equal(parts.trajectory, whole.trajectory) and np.array_equal(parts.states, whole.states)
+
+
 def test_large_networks_need_no_couplings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(StoredPatterns, "couplings")
     x = fastrec.random_patterns(30, 50_000, seed=1, packed=True)
@@ -135,6 +145,11 @@ def test_files_and_pickles(tmp_path: Path) -> None:
     network.save(tmp_path / "b.npz")
     with pytest.raises(ValueError, match=r'b\.npz holds a network of the rule "hebb"; read it by'):
         SequenceMemory.load(tmp_path / "b.npz")
+    network = HopfieldNetwork(35, rule="sequence", thresholds=np.full(35, 2.0))
+    network.store(x)
+    network.save(tmp_path / "c.npz")
+    with pytest.raises(ValueError, match=r"c\.npz holds a network with thresholds; read it by"):
+        SequenceMemory.load(tmp_path / "c.npz")
 
 
 @pytest.mark.parametrize(

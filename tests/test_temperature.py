@@ -59,6 +59,29 @@ def test_extreme_temperatures(backend: str, temperature: float) -> None:
         assert abs((found.states * probe).mean()) < 4 / math.sqrt(20 * 64)
 
 
+@given(st.integers(1, 2**31 - 1), st.sampled_from([5e-324, 1e-300, 1.0, 1e300]), st.floats(5e-324, 1.7e308))
+def test_odds_of_any_scale_and_temperature(n: int, scale: float, temperature: float) -> None:
+    (level,) = heat_levels(np.array([temperature]), n, scale)
+    unit = 2 / (n * Fraction(scale) * Fraction(temperature))  # y of a field of 1
+    certain = Fraction(64 * math.log(2)) / unit
+    cutoff = int(level[0])
+    assert min(certain, 2**62) * (1 - Fraction(1e-9)) <= cutoff <= certain * (1 + Fraction(1e-4)) + 1
+    size = cutoff // 2
+    exact = 1 / (1 + math.exp(size * unit))
+    assert not size or abs(chance(size, level, chances()) / 2**64 - exact) < exact * 2**-20 + 2.0**-60
+
+
+def test_tiny_couplings(backend: str) -> None:
+    """Couplings and temperatures of one size, be it what it may, have the odds of 1."""
+    found = []
+    for size in (1.0, 2.0**-996):
+        net = HopfieldNetwork.from_couplings(
+            size * np.array([[0, 3, 1], [3, 0, -2], [1, -2, 0]]), backend=backend
+        )
+        found.append(net.recall(np.ones((20, 3)), temperature=0.5 * size, max_sweeps=9, seed=1).states)
+    assert np.array_equal(*found)
+
+
 def all_states(n: int) -> np.ndarray:
     return np.array(list(itertools.product([-1, 1], repeat=n)), dtype=np.int8)
 
@@ -264,6 +287,7 @@ def test_given_couplings_have_no_overlaps(backend: str) -> None:
         ({"temperature": -0.1}, "temperature is -0.1; it must be a number at least 0"),
         ({"temperature": np.nan}, "temperature is nan"),
         ({"temperature": np.inf}, "temperature is inf"),
+        ({"temperature": 10**400}, "temperature is 1000"),
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": [0.5, -1]}, r"temperature\[1\] is -1.0; temperatures are finite"),
         ({"temperature": []}, r"temperature has shape \(0,\)"),

@@ -531,3 +531,23 @@ def test_willshaw_patterns():
 def test_bad_arguments_are_named(call, word):
     with pytest.raises(ValueError, match=word):
         call()
+
+
+def test_dense_probabilities_of_very_many_patterns_are_at_most_one_half():
+    for degree in (3, 4, "exponential"):
+        q = theory.unstable_bit_probability(3, [1, 10, 1000, 10**9], degree=degree)
+        assert q[0] == 0 and (np.diff(q) >= 0).all() and q[-1] == 0.5
+        with pytest.raises(ValueError, match="probability must"):
+            theory.each_pattern_load(3, np.exp(-1.5), degree=degree)
+        assert theory.each_pattern_load(3, 0.23, degree=degree) < 10
+
+
+def test_ends_of_the_laws():
+    m, q, r = theory.ags_state(theory.ALPHA_C, 0)
+    assert abs(m - theory.ags_overlap(theory.ALPHA_C)) < 1e-5 and q == 1 and r > 1
+    np.testing.assert_allclose(theory.ags_temperature(theory.ALPHA_C), 0.046, atol=5e-4)
+    assert theory.gardner_load([1e300, np.inf]).tolist() == [0, 0]
+    assert np.isnan(theory.ags_global_temperature(np.inf))
+    for n in (3, 1000.5, np.inf, None, "many"):
+        with pytest.raises(ValueError, match="n must be an integer of at least 4"):
+            theory.willshaw_patterns(n, 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,12 @@ def listed(names: Sequence[str]) -> str:
 
 def number(name: str, value: Any, low: float, high: float = np.inf, closed: bool = False) -> float:
     """`value` as a float above low (or equal to it if closed) and below high, or ValueError."""
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if real and (low < value < high or (closed and value == low)):
-        return float(value)
+    found = np.nan
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        with suppress(OverflowError):  # of an int that no float can be
+            found = float(value)
+    if low < found < high or (closed and found == low):
+        return found
     least = f"at least {low}" if closed else f"above {low}"
     raise ValueError(
         f"{name} is {shown(value)}; it must be a number {least}{f' and below {high}' * (high < np.inf)}"

@@ -12,6 +12,7 @@ from .packed import PackedPatterns
 from .states import Coding, PackedStates, unpack_states
 
 BLOCK_BYTES = 2**25  # of unpacked patterns that are multiplied at once
+LARGEST_STATE = 1e290  # sums of so many units as there can be stay far below the largest float64
 STILL = 1e-9  # what no component moves by at a fixed point
 
 
@@ -25,10 +26,22 @@ def read_continuous(name: str, states: Any, n: int, coding: Coding) -> Any:
             f"{name} has shape {array.shape}, dtype {array.dtype}; attention takes numbers (..., {n})"
         )
     doubled = array.dtype.kind == "b" or coding == "01"
-    array = array.astype(np.float64)
-    if not bool(abs(array).max() < np.inf):
-        raise ValueError(f"{name} holds numbers that are not finite; give each unit a state")
+    with np.errstate(over="ignore"):  # of wider types
+        array = array.astype(np.float64)
+    if not bool(abs(array).max() <= LARGEST_STATE):
+        raise ValueError(
+            f"{name} holds numbers that are not finite, or beyond {LARGEST_STATE:g}; give each unit a state"
+        )
     return 2.0 * array - 1.0 if doubled else array
+
+
+def require_finite(states: Any, n: int, beta: float) -> None:
+    """Raise ValueError if beta times overlaps of states (..., n) could pass float64."""
+    largest = n * max(1.0, float(abs(states).max()))
+    if not 2 * max(beta, 1.0) * largest < np.inf:
+        raise ValueError(
+            f"beta is {beta:g}; times overlaps of up to {largest:g} it passes float64, take less"
+        )
 
 
 def attend(stored: PackedPatterns, backend: str, states: Any, beta: float) -> Any:

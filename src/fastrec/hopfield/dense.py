@@ -16,7 +16,7 @@ from ..messages import shown
 from ..streams import Seed, read_seed, stream_key
 from ..validation import as_choice, as_int, format_bytes, number, require_memory
 from .arguments import read_record
-from .attention import read_continuous, recall_by_attention
+from .attention import read_continuous, recall_by_attention, require_finite
 from .dynamics import Recordable, up_to_the_end
 from .interaction import Degree, Interaction, read_degree
 from .memory import BLOCK_OVERLAPS, PatternMemory, in_shape
@@ -352,8 +352,9 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         random = isinstance(order, str) and order == "random"
         if update != "async" and (first_sweep or not random):
             raise ValueError(f'order and first_sweep are of async updates, and update is "{update}"')
+        seed = read_seed(seed)
         if update == "attention":
-            if record != ():
+            if read_record(record, False, "sweep", "sync"):
                 raise ValueError(f'record is {shown(record)}; update="attention" records nothing')
             return self._attend(stored, name, probes, max_sweeps, beta)
         if beta is not None:
@@ -361,7 +362,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         orders = read_orders(order, self._n, name)
         if not isinstance(order, str):
             max_sweeps = min(max_sweeps, sweeps_left(orders, first_sweep))
-        record, seed = read_record(record, False, "sweep", update), read_seed(seed)
+        record = read_record(record, False, "sweep", update)
         states, shape = self._read("probes", probes, name, stored)
         (k, b, _), where = states.shape, backend_of(array_of(probes))
         if not isinstance(probes, PackedStates):
@@ -446,6 +447,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         states = read_continuous("probes", self._flat(probes), n, self._coding)
         shape = self._whole_shape("probes", states.shape, stored, stored.lead)
         k = prod(stored.lead or ())
+        require_finite(states, n, beta)
         xp, lead = array_module(where), shape[:-1]
         require_memory("attention", 40 * prod(shape), backend=name)
         states = xp.broadcast_to(states, shape).reshape(k, -1, n)

@@ -15,7 +15,7 @@ from ..display import Displayed, Table
 from ..messages import shown
 from ..streams import Seed, read_seed
 from ..tables import write_table
-from ..validation import as_bool, as_choice
+from ..validation import as_bool, as_choice, as_path
 from . import theory
 from .retrieval import retrieval_curve
 from .storage_capacity import capacity_scaling
@@ -447,12 +447,14 @@ def capacity_laws(
     >>> [(point.n, point.measured) for point in result.points]
     [(20, 20.0), (50, 50.0)]
     """
+    if isinstance(laws, str) or not isinstance(laws, Iterable | None):
+        raise ValueError(f"laws is {shown(laws)}; give a list of names")
     asked = set(LAWS) if laws is None else {as_choice("laws", name, tuple(LAWS)) for name in laws}
     if not asked:
         raise ValueError(f"laws is empty; name some of {', '.join(LAWS)}")
     as_bool("quick", quick)
     seed = read_seed(seed)
-    if folder is not None and not (os.fspath(folder) and Path(folder).is_dir()):
+    if folder is not None and (not as_path("folder", folder) or not Path(folder).is_dir()):
         raise FileNotFoundError(f"folder is {shown(folder)}; it must be an existing folder")
     points: list[LawPoint] = []
     for law in (law for name, law in LAWS.items() if name in asked):

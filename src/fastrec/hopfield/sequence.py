@@ -14,6 +14,7 @@ from ..backend import array_module, backend_of, kernels, move, resolve
 from ..display import Displayed
 from ..kernels import words
 from ..validation import as_int, require_memory
+from .dynamics import BREATH
 from .memory import in_shape
 from .network import HopfieldNetwork
 from .rules.sequence import SEQUENCE
@@ -297,18 +298,29 @@ class SequenceMemory:
         memory._network = HopfieldNetwork.load(path, backend)
         if (rule := memory._network.rule) != SEQUENCE.name:
             raise ValueError(f'{path} holds a network of the rule "{rule}"; read it by HopfieldNetwork.load')
+        if memory._network._stored.setting.thresholds is not None:
+            raise ValueError(f"{path} holds a network with thresholds; read it by HopfieldNetwork.load")
         return memory
 
 
 def run_steps(
     stored: StoredPatterns, backend: str, states: Any, steps: int, room: int = 0
 ) -> tuple[Any, Any]:
-    """States (k, b, w) after so many steps, and if there is room for that, the trail (k, b, steps + 1, w)."""
-    (k, b, w), final = states.shape, states.copy()
-    trail = array_module(backend).empty((k, b, room, w), dtype=np.uint64)
+    """States (k, b, w) after so many steps, and if there is room for that, the trail (k, b, steps + 1, w).
+
+    So many steps are in a call of the kernel that Ctrl-C is heard between calls.
+    """
+    xp, (k, b, w), final = array_module(backend), states.shape, states.copy()
+    trail = xp.empty((k, b, room, w), dtype=np.uint64)
     inputs = stored.packed(), stored.units(backend), stored.setting.options["cyclic"]
-    own = diagonal(stored, backend)
-    kernels("hopfield", backend).recall_sequence(*inputs, own, steps, final, trail)
+    own, kernel = diagonal(stored, backend), kernels("hopfield", backend).recall_sequence
+    at_once = max(1, int(BREATH / (k * b * stored.n * (10 + stored.p / 10))))
+    for begin in range(0, steps, at_once):
+        end = min(begin + at_once, steps)
+        part = trail if at_once >= steps else xp.empty((k, b, (end - begin + 1) * (room > 0), w), np.uint64)
+        kernel(*inputs, own, end - begin, final, part)
+        if part is not trail:
+            trail[:, :, begin : end + 1] = part
     return final, trail
 
 

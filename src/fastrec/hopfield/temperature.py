@@ -58,17 +58,29 @@ def _level(temperature: float, n: int, scale: float) -> tuple[int, int, int, int
     """(cutoff, drop, factor, shift): ((size >> drop) factor) >> shift is the argument of a smaller size."""
     if temperature == 0:
         return 0, 0, 0, 0
-    unit = 2.0 ** (1 + SPACING + FRACTION) / (float(n) * scale * temperature)  # the argument of a field of 1
+    mantissa, exponent = _argument_of_one(temperature, n, scale)
     last = LAST << FRACTION
-    cutoff = last if unit >= last else min(math.ceil(last / unit), 2**62) if unit else 2**62
-    if unit >= last:
+    if exponent > last.bit_length() or math.ldexp(mantissa, exponent) >= last:
         return 1, 0, 0, 0
-    mantissa, exponent = math.frexp(unit)
+    cutoff = min(math.ceil(math.ldexp(last / mantissa, min(-exponent, 62))), 2**62)
     drop = max(0, cutoff.bit_length() - FACTOR_BITS)
     shift = FACTOR_BITS - exponent - drop
-    if not unit or shift > 62:
+    if shift > 62:
         return cutoff, 0, 0, 0
     return cutoff, drop, round(math.ldexp(mantissa, FACTOR_BITS)), shift
+
+
+def _argument_of_one(temperature: float, n: int, scale: float) -> tuple[float, int]:
+    """The argument of a field of 1, 2 / (n scale T), in units of the table, as of `math.frexp`.
+
+    Apart from its mantissa the exponent may pass those of float64, as T and the scale may be any.
+    """
+    product, exponent = 1.0, 1 + SPACING + FRACTION
+    for factor in (float(n), float(scale), temperature):
+        mantissa, power = math.frexp(factor)
+        product, exponent = product * mantissa, exponent - power
+    mantissa, power = math.frexp(1 / product)
+    return mantissa, exponent + power
 
 
 def read_temperature(temperature: Any, max_sweeps: Any) -> tuple[NDArray[np.float64], int]:

@@ -450,7 +450,7 @@ def read_loads(n: int, alphas: ArrayLike) -> list[int]:
 def as_numbers(name: str, values: ArrayLike, low: float, high: float) -> list[float]:
     try:
         array = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} is {shown(values)}; it must hold numbers") from None
     if array.ndim != 1 or not array.size:
         raise ValueError(f"{name} has shape {array.shape}; give at least one number, in one dimension")

@@ -159,7 +159,7 @@ def ags_temperature(alpha: ArrayLike) -> Floats:
     Returns
     -------
     ndarray of float64
-        Of the same shape; 0.048 at `ALPHA_C`, and nan above 0.1382, because of the reentrance of `ags_load`.
+        Of the same shape; 0.046 at `ALPHA_C`, and nan above 0.1382, because of the reentrance of `ags_load`.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def ags_global_temperature(alpha: ArrayLike) -> Floats:
     [1.    0.722 0.365   nan]
     """
     root = np.sqrt(checked_loads(alpha))
-    alphas, cold = np.maximum(root, LINEAR) ** 2, np.full(root.shape, _WIDEST_GLOBAL)
+    alphas, cold = np.clip(root, LINEAR, 1.0) ** 2, np.full(root.shape, _WIDEST_GLOBAL)
     at_cold = _advantage(alphas, cold)
     known = at_cold <= 0  # where it is not, some other load is solved for in place of this one
     alphas, at_cold = np.where(known, alphas, 0.01), np.where(known, at_cold, -1.0)

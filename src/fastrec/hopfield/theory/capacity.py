@@ -109,7 +109,7 @@ def unstable_bit_probability(n: int, p: ArrayLike, *, degree: Degree = 2) -> Flo
     For a dense memory of a higher degree the crosstalk of a pattern is one of n values, and q comes from its
     saddle point (Lugannani and Rice, Adv. Appl. Probab. 12, 475, 1980), within some 20 % for n = 30 and
     closer for more units.  For "exponential" it is (p - 1) / 2^(n+1), that another pattern differs in no
-    other bit.
+    other bit.  Both count single patterns, and are at most 1/2, to which very many patterns go.
 
     Parameters
     ----------

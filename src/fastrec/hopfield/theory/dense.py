@@ -125,11 +125,11 @@ def crosstalk_tail(n: int, p: NDArray[np.int64], degree: Degree) -> Floats:
     """
     # A pattern that differs in no other bit, or in all for an even degree, is as strong as the bit's own,
     # and the others decide then.
-    twins = np.where(p > 2, (p - 1) * 0.5 ** (n + 1), 0.0)
+    # At most 1/2, to which many patterns go: they are as often for the bit as against it.
+    even = degree != "exponential" and degree % 2 == 0
+    twins = np.where(p > 2, np.minimum((p - 1) * 0.5 ** (n + 1 - even), 0.5), 0.0)
     if degree == "exponential":
         return twins
-    if degree % 2 == 0:
-        twins *= 2
     q = np.zeros(p.shape)
     step = math.ceil(2**19 / min(n, 20 * math.sqrt(n)))  # bounds memory
     for start in range(0, p.size, step):

@@ -136,7 +136,8 @@ def retrieval(law: Law, alpha: Floats, heat: Floats) -> tuple[Floats, Floats]:
         different, back = np.unique(heat[block], return_inverse=True)
         noise, top = (x[back] for x in end(law, different))
         root = np.maximum(np.sqrt(alpha[block]), _LEAST)
-        there = root <= top
+        there = root <= top * (1 + 1e-12)  # the largest load, for all that is known of it
+        root = np.minimum(root, top)
         block = block[there]
         ratio = _branch(law, root[there], heat[block], noise[there], top[there])
         m[block], chi[block] = overlap(ratio, heat[block])

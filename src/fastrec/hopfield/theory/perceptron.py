@@ -40,7 +40,9 @@ def gardner_load(margin: ArrayLike = 0.0) -> Floats:
     k = np.asarray(margin, np.float64)
     if not (k >= 0).all():
         raise ValueError(f"margin must be at least 0, got {shown(margin)}")
-    return 1 / ((1 + k * k) * (1 + erf(k / math.sqrt(2))) / 2 + k * density(k))
+    near = np.minimum(k, 40.0)  # beyond, Phi is 1 and phi is 0
+    with np.errstate(over="ignore"):
+        return 1 / ((1 + k * k) * (1 + erf(near / math.sqrt(2))) / 2 + near * density(near))
 
 
 def cover_probability(p: ArrayLike, d: ArrayLike) -> Floats:

@@ -44,12 +44,12 @@ def sparse_load(activity: ArrayLike) -> Floats:
 def covariance_load(activity: ArrayLike, threshold: ArrayLike | None = None) -> tuple[Floats, Floats]:
     """Largest load p/n with a retrieval state of the covariance rule, and the threshold that it takes.
 
-    For units 0 and 1, n to infinity, temperature 0, and the best threshold or a given one.  With x1 and x0
-    the signal to noise ratio of active and silent units, m = Phi(x1) - Phi(x0), s = m / (x1 - x0), C = <phi(x)> / s and
-    alpha = s^2 (1 - C)^2 / <Phi(x)>, averaged over a share a of x1 and 1 - a of x0; the load is the maximum
-    over x1 and x0.  Derived here, as AGS by signal and noise, and checked by simulations of 3000 units; it
-    goes to the law of Tsodyks and Feigel'man, `sparse_load`, and is half of `ALPHA_C` at activity 1/2 and
-    threshold 0.
+    For units 0 and 1, n to infinity, temperature 0, and the best threshold or a given one. With x1 and x0 the
+    signal to noise ratio of active and silent units, m = Phi(x1) - Phi(x0), s = m / (x1 - x0), C = <phi(x)> /
+    s and alpha = s^2 (1 - C)^2 / <Phi(x)>, averaged over a share a of x1 and 1 - a of x0; the load is the
+    maximum over x1 and x0. Derived here, as AGS by signal and noise, and checked by simulations of 3000
+    units; it goes to the law of Tsodyks and Feigel'man, `sparse_load`, and is half of `ALPHA_C` at activity
+    1/2 and threshold 0.
 
     Parameters
     ----------
@@ -133,8 +133,8 @@ def willshaw_patterns(n: int, active: ArrayLike) -> Floats:
     >>> print(fastrec.theory.willshaw_patterns(1000, [5, 10, 20]).round())
     [14466.  7731.  3242.]
     """
-    if n != int(n) or n < 4:
-        raise ValueError(f"n must be an integer of at least 4, got {n}")
+    if not (isinstance(n, (int, float, np.number)) and n >= 4 and n % 1 == 0):
+        raise ValueError(f"n must be an integer of at least 4, got {shown(n)}")
     m = np.asarray(active, np.float64)
     if not ((m >= 2) & (m <= n / 2)).all():
         raise ValueError(f"active must be from 2 to n / 2 = {n / 2:g}, got {shown(active)}")
