@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,18 @@ class TestAttention:
         whole = memory.recall(probes, update="attention", beta=0.2).states
         monkeypatch.setattr(attention, "BLOCK_BYTES", 8 * 9 * 7)
         assert np.allclose(memory.recall(probes, update="attention", beta=0.2).states, whole, atol=1e-12)
+
+    def test_memory_does_not_grow_with_patterns_and_rows(self) -> None:
+        memory = filled(spins(0, 60_000, 20), "exponential", "cpu")
+        probes = spins(1, 5000, 20) * 0.5
+        tracemalloc.start()
+        found = memory.recall(probes, update="attention", beta=0.4, max_sweeps=1).states
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2**26
+        for row in (0, 2047, 2048, 4999):
+            alone = memory.recall(probes[row], update="attention", beta=0.4, max_sweeps=1).states
+            assert np.allclose(found[row], alone, atol=1e-12)
 
     def test_codings_and_pictures(self) -> None:
         x = spins(0, 3, 12)
