@@ -315,6 +315,10 @@ class TestArguments:
             ({"update": "attention", "beta": 10**400}, "beta is 1000"),
             ({"update": "attention", "seed": -1}, "seed is -1"),
             ({"update": "attention", "probes": np.ones(8)}, "probes has shape"),
+            (
+                {"update": "attention", "probes": fastrec.pack(np.ones((2, 18)))},
+                "probes has n = 18 units a state; the network has n = 9",
+            ),
             ({"record": "turns"}, "record is 'turns'"),
             ({"probes": np.ones((3, 4, 5, 8))}, "probes has shape"),
             ({"probes": np.zeros(9)}, "probes holds 0.0"),

@@ -21,6 +21,8 @@ STILL = 1e-9  # what no component moves by at a fixed point
 def read_continuous(name: str, states: Any, n: int, coding: Coding) -> Any:
     """States (..., n) between -1 and +1, or beyond, as float64 where they are; ValueError for others."""
     if isinstance(states, PackedStates):
+        if states.n != n:
+            raise ValueError(f"{name} has n = {states.n} units a state; the network has n = {n}")
         return states.unpack().astype(np.float64)
     array = as_array(name, states)
     if array.dtype.kind not in "biuf" or array.shape[-1:] != (n,) or not array.size:
