@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,18 @@ class TestAttention:
         monkeypatch.setattr(attention, "BLOCK_BYTES", 8 * 9 * 7)
         assert np.allclose(memory.recall(probes, update="attention", beta=0.2).states, whole, atol=1e-12)
 
+    def test_memory_does_not_grow_with_patterns_and_rows(self) -> None:
+        memory = filled(spins(0, 60_000, 20), "exponential", "cpu")
+        probes = spins(1, 5000, 20) * 0.5
+        tracemalloc.start()
+        found = memory.recall(probes, update="attention", beta=0.4, max_sweeps=1).states
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2**26
+        for row in (0, 2047, 2048, 4999):
+            alone = memory.recall(probes[row], update="attention", beta=0.4, max_sweeps=1).states
+            assert np.allclose(found[row], alone, atol=1e-12)
+
     def test_codings_and_pictures(self) -> None:
         x = spins(0, 3, 12)
         memory = filled((x + 1) // 2, "exponential", "cpu", coding="01", shape=(3, 4))
@@ -302,6 +315,10 @@ class TestArguments:
             ({"update": "attention", "beta": 10**400}, "beta is 1000"),
             ({"update": "attention", "seed": -1}, "seed is -1"),
             ({"update": "attention", "probes": np.ones(8)}, "probes has shape"),
+            (
+                {"update": "attention", "probes": fastrec.pack(np.ones((2, 18)))},
+                "probes has n = 18 units a state; the network has n = 9",
+            ),
             ({"record": "turns"}, "record is 'turns'"),
             ({"probes": np.ones((3, 4, 5, 8))}, "probes has shape"),
             ({"probes": np.zeros(9)}, "probes holds 0.0"),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastrec
-from fastrec import HopfieldNetwork
+from fastrec import HopfieldNetwork, validation
 from fastrec.hopfield import dynamics
 from fastrec.hopfield.temperature import chances, heat_levels
 from fastrec.kernels.reference.glauber import chance
@@ -310,6 +310,15 @@ def test_wrong_arguments(backend: str, options: dict[str, Any], message: str) ->
     net = network(4, 1, backend)
     with pytest.raises(ValueError, match=message):
         net.recall([1, 1, 1, 1], **options)
+
+
+def test_averages_of_all_repeats_must_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network(1000, 2, "cpu")
+    monkeypatch.setattr(validation, "available_memory", lambda backend: 2**26)
+    options: Any = {"temperature": 0.5, "average": 1, "max_sweeps": 1, "seed": 1}
+    assert net.recall(net.patterns, **options, repeats=2).averages is not None
+    with pytest.raises(ValueError, match="averages of 4000 states needs 80 MB of memory"):
+        net.recall(net.patterns, **options, repeats=2000)
 
 
 def test_energies_never_rise_at_zero_temperature(backend: str) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ..backend import array_module, move
-from ..validation import as_array, require_memory
+from ..validation import as_array
 from .packed import PackedPatterns
 from .states import Coding, PackedStates, unpack_states
 
-BLOCK_BYTES = 2**25  # of unpacked patterns that are multiplied at once
+BLOCK_BYTES = 2**23  # of unpacked patterns that are multiplied at once, and of their products
+BLOCK_ROWS = 2**11  # of states that they are multiplied with
 LARGEST_STATE = 1e290  # sums of so many units as there can be stay far below the largest float64
 STILL = 1e-9  # what no component moves by at a fixed point
 
@@ -19,6 +21,8 @@ STILL = 1e-9  # what no component moves by at a fixed point
 def read_continuous(name: str, states: Any, n: int, coding: Coding) -> Any:
     """States (..., n) between -1 and +1, or beyond, as float64 where they are; ValueError for others."""
     if isinstance(states, PackedStates):
+        if states.n != n:
+            raise ValueError(f"{name} has n = {states.n} units a state; the network has n = {n}")
         return states.unpack().astype(np.float64)
     array = as_array(name, states)
     if array.dtype.kind not in "biuf" or array.shape[-1:] != (n,) or not array.size:
@@ -47,23 +51,25 @@ def require_finite(states: Any, n: int, beta: float) -> None:
 def attend(stored: PackedPatterns, backend: str, states: Any, beta: float) -> Any:
     """X softmax(beta X'xi) of states xi (k, b, n) float64, with the patterns of each network as columns of X.
 
-    The patterns are unpacked in blocks, and sums over them scaled by the largest exponent so far.
+    The patterns are unpacked in blocks, and sums over them scaled by the largest exponent so far.  Blocks
+    take some 5 `BLOCK_BYTES`, whatever k, b and the number of patterns.
     """
     xp, (k, b, n) = array_module(backend), states.shape
-    packed, step = stored.packed(), max(1, BLOCK_BYTES // (8 * n))
-    result = xp.empty_like(states)
-    for network in range(k):
-        largest = xp.full((b, 1), -np.inf)
-        weights, total = xp.zeros((b, 1)), xp.zeros((b, n))
+    packed, result = stored.packed(), xp.empty_like(states)
+    step = max(1, BLOCK_BYTES // (8 * max(n, min(b, BLOCK_ROWS))))
+    for network, begin in product(range(k), range(0, b, BLOCK_ROWS)):
+        rows = states[network, begin : begin + BLOCK_ROWS]
+        largest = xp.full((len(rows), 1), -np.inf)
+        weights, total = xp.zeros((len(rows), 1)), xp.zeros((len(rows), n))
         for first in range(0, stored.p, step):
             x = unpack_states(packed[network, first : first + step], n, backend, backend).astype(np.float64)
-            exponents = beta * xp.matmul(states[network], x.T)
+            exponents = beta * xp.matmul(rows, x.T)
             most = xp.maximum(largest, exponents.max(axis=1, keepdims=True))
             shares, past = xp.exp(exponents - most), xp.exp(largest - most)
             weights = weights * past + shares.sum(axis=1, keepdims=True)
             total = total * past + xp.matmul(shares, x)
             largest = most
-        result[network] = total / weights
+        result[network, begin : begin + BLOCK_ROWS] = total / weights
     return result
 
 
@@ -76,7 +82,6 @@ def recall_by_attention(
     """
     xp, (k, b, _) = array_module(backend), states.shape
     states = move(states, backend).copy()
-    require_memory("attention", 4 * states.nbytes, backend=backend)
     period, sweeps = xp.zeros((k, b), dtype=np.int32), xp.zeros((k, b), dtype=np.int32)
     flips = xp.zeros((k, b), dtype=np.int64)
     for _ in range(max_sweeps):

@@ -449,7 +449,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         k = prod(stored.lead or ())
         require_finite(states, n, beta)
         xp, lead = array_module(where), shape[:-1]
-        require_memory("attention", 40 * prod(shape), backend=name)
+        require_memory("attention", 72 * prod(shape), backend=name)
         states = xp.broadcast_to(states, shape).reshape(k, -1, n)
         stored = self._stored_on(name, stored)
         found, *counts = recall_by_attention(stored, name, move(states, name), beta, max_sweeps)

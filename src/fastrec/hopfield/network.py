@@ -699,7 +699,7 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
         needed = clamped is not None or (record != () and (record != ("energy",) or by != "sweep"))
         from_weights = needed or self._choose(stored, b, update, name, hot.size > 0) == "weights"
         if hot.size:
-            require_hot(stored, name, averaged, states, from_weights)
+            require_hot(stored, name, averaged, states, times, from_weights)
         settings = (orders, first_sweep, max_sweeps, from_weights, clamped)
         dynamics = Dynamics(stored, name, update, *settings, temperatures if hot.size else (), averaged)
         runs = [dynamics.run_recorded(states, seed + r & MAX_SEED, record, by) for r in range(times)]

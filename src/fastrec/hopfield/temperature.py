@@ -105,7 +105,9 @@ def read_temperature(temperature: Any, max_sweeps: Any) -> tuple[NDArray[np.floa
     return schedule, len(schedule)
 
 
-def require_hot(stored: StoredPatterns, backend: str, averaged: int, states: Any, from_weights: bool) -> None:
+def require_hot(
+    stored: StoredPatterns, backend: str, averaged: int, states: Any, repeats: int, from_weights: bool
+) -> None:
     """Raise ValueError unless recall of states (k, b, w) at a temperature and its averages fit."""
     (k, b, _), n = states.shape, stored.n
     if k > MOST_NETWORKS:
@@ -113,4 +115,5 @@ def require_hot(stored: StoredPatterns, backend: str, averaged: int, states: Any
     bound = stored.couplings("temperature", backend).bound if from_weights else n * stored.p
     if averaged and max(bound * n, n * averaged) * averaged >= 2**63:
         raise ValueError(f"average is {averaged}; sums over so many sweeps would pass 2^63")
-    require_memory(f"averages of {k * b} states", 20 * k * b * n * (averaged > 0), backend=backend)
+    rows = repeats * k * b
+    require_memory(f"averages of {rows} states", 20 * rows * n * (averaged > 0), backend=backend)
