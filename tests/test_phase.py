@@ -91,7 +91,7 @@ def test_statistics() -> None:
     (single,) = PhaseResult(d, (one,), "cpu", 0.0).points
     assert math.isnan(single.error) and math.isnan(single.difference)
     head, row = PhaseResult(d, (one,), "cpu", 0.0).table().splitlines()[1:]
-    assert head.split()[:7] == ["n", "p", "p/n", "T", "trials", "m", "+-"]
+    assert head.split()[:7] == ["n", "p", "p/n", "T", "trials", "m", "s.e."]
     assert row.split() == ["10", "2", "0.2000", "0.5", "1", "0.62500", "-", "-", "-", "0.9375"]
 
 

@@ -81,4 +81,7 @@ def read_degree(degree: Any) -> Degree:
         if degree == EXPONENTIAL:
             return EXPONENTIAL
         raise ValueError(f'degree is {shown(degree)}; it must be an integer from 2, or "{EXPONENTIAL}"')
-    return as_int("degree", degree, 2, LARGEST_DEGREE)
+    try:
+        return as_int("degree", degree, 2, LARGEST_DEGREE)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "{EXPONENTIAL}"') from None

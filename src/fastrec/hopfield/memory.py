@@ -300,7 +300,7 @@ class PatternMemory(Generic[Held]):
         """The patterns as they are now; ValueError if there are none."""
         stored = self._stored
         if not stored.p:
-            raise ValueError("the network holds no patterns; call store(patterns) first")
+            raise ValueError("the memory holds no patterns; call store(patterns) first")
         return stored
 
     def _require_memories(self) -> Held:

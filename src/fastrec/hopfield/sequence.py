@@ -199,7 +199,8 @@ class SequenceMemory:
             One state (n,), or states (b, n) or (..., n).  For k networks (k, b, n) or (k, ..., n), or (n,) or
             (b, n), from which all of them start.
         steps : int, optional
-            Number of steps, 1 to 2^31 - 1; by default the length of the sequence.
+            Number of steps, 1 to 2^31 - 1; by default once round the sequence, or from its first pattern to
+            its last if it is not cyclic.
 
         Returns
         -------
@@ -224,7 +225,9 @@ class SequenceMemory:
         net = self._network
         stored = net._require_patterns()
         name, where = resolve(net._backend, array_of(probes)), backend_of(array_of(probes))
-        steps = stored.p if steps is None else as_int("steps", steps, 1, 2**31 - 1)
+        if steps is None:
+            steps = max(1, stored.p - (not self.cyclic))
+        steps = as_int("steps", steps, 1, 2**31 - 1)
         states, shape = net._read("probes", probes, name, stored)
         (k, b, w), times = states.shape, steps + 1
         what, packed = f"recall of {k * b} states in {steps} steps", isinstance(probes, PackedStates)

@@ -205,7 +205,7 @@ class PhaseResult(OutcomesResult):
         return plot.phase_figure, plot.draw_phase
 
     def _table(self) -> Table:
-        heads = ["n", "p", "p/n", "T", "trials", "m", "+-", "m (AGS)", "errors apart", "q"]
+        heads = ["n", "p", "p/n", "T", "trials", "m", "s.e.", "m (AGS)", "errors apart", "q"]
         rows = [
             [
                 *(str(point.n), str(point.p), f"{point.alpha:.4f}", f"{point.temperature:.4g}"),

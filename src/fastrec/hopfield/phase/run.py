@@ -57,8 +57,8 @@ def phase_diagram(
     temperatures : array_like of float
         Temperatures, at least 0, in units of the energy of `HopfieldNetwork.energy`.
     trials : int
-        Number of independent networks at each load, the same at all temperatures; those of
-        `retrieval_curve`.
+        Number of independent networks at each load, those of `retrieval_curve`; they and the seed of
+        their draws are the same at all temperatures.
     probes : int
         Memories of each network from which it starts, the first ones; all, if there are fewer.
     sweeps : int

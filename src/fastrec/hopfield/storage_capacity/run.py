@@ -302,7 +302,14 @@ def search_limit(n: int, definition: CapacityDefinition, given: Given) -> int:
     """The default of `max_patterns`, as `capacity` explains it."""
     limit = float(n)
     if definition.is_scanned or definition.is_dense:
-        limit = theory.capacity_bound(n, criterion=definition.criterion, degree=definition.power)
+        try:
+            limit = theory.capacity_bound(n, criterion=definition.criterion, degree=definition.power)
+        except ValueError as error:
+            if not definition.is_dense:
+                raise
+            raise ValueError(
+                f"max_patterns is not given, and n = {n} units hold more patterns than can be tried: {error}"
+            ) from None
     elif definition.rule == "perceptron":
         limit = 2 * n + 5 * math.sqrt(n)
     elif definition.rule == "covariance":

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...messages import shown
+from ..interaction import Degree, read_degree
 from ..storage_capacity.definition import Criterion
-from .dense import Degree, checked_degree, crosstalk_tail
+from .dense import crosstalk_tail
 from .mean_field import Floats
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
@@ -99,7 +100,7 @@ def storkey_capacity(n: ArrayLike) -> Floats:
 
 
 def unstable_bit_probability(n: int, p: ArrayLike, *, degree: Degree = 2) -> Floats:
-    """Exact probability q that a given bit of a given stored pattern is unstable.
+    """Probability q that a given bit of a given stored pattern is unstable; exact for degree 2.
 
     With p random patterns, zero diagonal and ties that keep the state, a bit of a memory feels n - 1 from its
     own pattern and a crosstalk of m = (n-1)(p-1) independent +-1 from the others, so
@@ -118,7 +119,7 @@ def unstable_bit_probability(n: int, p: ArrayLike, *, degree: Degree = 2) -> Flo
     p : array_like of int
         Numbers of patterns, any shape, at least 1, n p below 2^62.
     degree : int or "exponential"
-        Of the energy: 2 for a Hopfield network, up to 64 for a dense memory.
+        Of the energy: 2 for a Hopfield network, up to 62 for a dense memory.
 
     Returns
     -------
@@ -138,7 +139,7 @@ def unstable_bit_probability(n: int, p: ArrayLike, *, degree: Degree = 2) -> Flo
     patterns = _patterns(n, p)
     flat = patterns.ravel()
     q = np.zeros(flat.size)
-    if checked_degree(degree) != 2:
+    if read_degree(degree) != 2:
         _neurons(n, least=2)
         return crosstalk_tail(n, flat, degree).reshape(patterns.shape)
     for start in range(0, q.size, 4096):  # bounds the memory of the quadrature, 64 nodes a value

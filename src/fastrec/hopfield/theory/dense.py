@@ -1,17 +1,14 @@
 """Dense associative memories: energies that are a power, or the exponential, of the overlaps."""
 
 import math
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...messages import shown
 from ...validation import as_int
+from ..interaction import LARGEST_DEGREE, Degree
 from .mean_field import Floats, density
-
-Degree = int | Literal["exponential"]
-LARGEST_DEGREE = 64
 
 
 def dense_most(n: ArrayLike, degree: int) -> Floats:
@@ -25,7 +22,7 @@ def dense_most(n: ArrayLike, degree: int) -> Floats:
     n : array_like of int
         Numbers of units, any shape, each at least 2.
     degree : int
-        From 2 to 64.
+        From 2 to 62.
 
     Returns
     -------
@@ -61,7 +58,7 @@ def dense_all(n: ArrayLike, degree: int) -> Floats:
     n : array_like of int
         Numbers of units, any shape, each at least 2.
     degree : int
-        From 2 to 64.
+        From 2 to 62.
 
     Returns
     -------
@@ -135,15 +132,6 @@ def crosstalk_tail(n: int, p: NDArray[np.int64], degree: Degree) -> Floats:
     for start in range(0, p.size, step):
         q[start : start + step] = _saddle_point_tail(n, p[start : start + step], degree)
     return np.maximum(q, twins)
-
-
-def checked_degree(degree: Degree) -> Degree:
-    """`degree`, or ValueError."""
-    if degree == "exponential":
-        return degree
-    if isinstance(degree, str):
-        raise ValueError(f'degree is {shown(degree)}; it must be an integer, or "exponential"')
-    return as_int("degree", degree, 2, LARGEST_DEGREE)
 
 
 def _saddle_point_tail(n: int, p: NDArray[np.int64], degree: int) -> Floats:
