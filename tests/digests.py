@@ -80,7 +80,16 @@ def leaves(value: Any) -> Iterator[str | float | np.ndarray | np.generic]:
             yield from leaves(part)
     elif dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
-        left_out = ("seconds", "definition", "seed", "untrained", "overlaps", "trajectory", "turns")
+        left_out = (
+            "seconds",
+            "definition",
+            "seed",
+            "untrained",
+            "overlaps",
+            "trajectory",
+            "turns",
+            "averages",
+        )
         yield from leaves({name: getattr(value, name) for name in names if name not in left_out})
     else:
         raise TypeError(f"no digest of {type(value)}")

@@ -23,7 +23,7 @@ ADDED = (
     0.0,
     0,
     0.0,
-    "2",
+    2,
 )  # fields of definitions of later versions
 DEFINITION = CapacityDefinition("all", "first_failure", 1, "async", 100, 5000, 7)
 

@@ -130,7 +130,10 @@ def near_gains(packed, n, change, states, sums, totals):
     rows, d, chosen = empty((NEAR,), np.int32), empty((NEAR,), np.int32), empty((NEAR,), np.int32)
     counts = empty((n + 2,), np.int32)
     for row in range(len(states)):
-        nearest, count = (n - largest[row].max()) // 2, 0
+        most, count = largest[row, 0], 0
+        for group in range(groups):
+            most = max(most, largest[row, group])
+        nearest = (n - most) // 2
         farthest = nearest + reach_of(change)
         for group in range(groups):
             if n - largest[row, group] <= 2 * farthest:
