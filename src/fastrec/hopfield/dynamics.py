@@ -119,6 +119,8 @@ class Dynamics:
         if self.from_weights:
             scale = stored.couplings("temperature", self.backend).scale
         kernel = getattr(kernels("hopfield", self.backend), f"glauber_{self.kernel}")
+        start = (stream_key(seed, n), *(() if sync else (self.orders,)))
+        table = xp.asarray(chances())
         step = sweeps if turns else max(LEAST_SWEEPS, int(BREATH / (k * b * n * (10 + n / 400))))
         for begin in range(0, sweeps, step):
             end = min(begin + step, sweeps)
@@ -130,9 +132,8 @@ class Dynamics:
                 for course in courses
             ]
             recorded = (*some, *(() if sync else (all_turns,))) if self.from_weights else some[:1]
-            head = (stream_key(seed, n), *(() if sync else (self.orders,)), self.first_sweep + begin)
-            heat = (xp.asarray(levels), xp.asarray(chances()), count)
-            kernel(*head, *inputs, *heat, final, sums[0], *recorded, *sums[1:])
+            heat = (xp.asarray(levels), table, count)
+            kernel(*start, self.first_sweep + begin, *inputs, *heat, final, sums[0], *recorded, *sums[1:])
             for total, part in zip((flips, totals, form_totals), sums, strict=True):
                 total += part
             for course, part in zip(courses, some, strict=True):

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -108,10 +109,10 @@ class Law:
             for n, trials in networks.items():
                 by_trials.setdefault(trials, []).append(n)
             return {
-                f"{self.name}-{sizes[0]}": _bound(self._capacities, sizes, trials)
+                f"{self.name}-{sizes[0]}": partial(self._capacities, sizes, trials)
                 for trials, sizes in by_trials.items()
             }
-        return {f"{self.name}-{n}": _bound(self._crossing, n, trials) for n, trials in networks.items()}
+        return {f"{self.name}-{n}": partial(self._crossing, n, trials) for n, trials in networks.items()}
 
     def _capacities(self, sizes: list[int], trials: int, **execution: Any) -> list[LawPoint]:
         result = capacity_scaling(sizes, trials, **self.options, **execution)
@@ -129,10 +130,6 @@ class Law:
     def _point(self, n: int, networks: int, measured: float, low: float, high: float) -> LawPoint:
         expected = math.nan if self.expected is None else float(self.expected(n))
         return LawPoint(self.name, n, networks, measured, low, high, expected, float(self.asymptotic(n)))
-
-
-def _bound(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
-    return lambda **execution: function(*arguments, **execution)
 
 
 def crossing(p: Iterable[float], share: Iterable[float]) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Self
 
+from ..display import Displayed
 from ..messages import shown
 from .export import JobResult
 from .schema import Trials
@@ -74,6 +75,39 @@ class OutcomesResult(JobResult):
             raise ValueError("holds no rows")
         ((outcomes, definition, backend, seconds),) = groups
         return cls(definition, tuple(outcomes), backend, seconds)
+
+
+@dataclass(frozen=True, repr=False)
+class LoadPoint(Displayed):
+    """The independent networks of one n and p, and whatever else their outcomes share.
+
+    Parameters
+    ----------
+    outcomes : tuple
+        One for each network.
+    """
+
+    outcomes: tuple[Any, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of units."""
+        return int(self.outcomes[0].n)
+
+    @property
+    def p(self) -> int:
+        """Number of stored patterns."""
+        return int(self.outcomes[0].p)
+
+    @property
+    def alpha(self) -> float:
+        """Load p/n."""
+        return self.p / self.n
+
+    @property
+    def trials(self) -> int:
+        """Number of independent networks."""
+        return len(self.outcomes)
 
 
 class OutcomesJob:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ..backend import BackendError, is_device_error, resolve, visible_devices
+from ..compilation import clock
 from ..files import require_suffix, require_writable
 from ..kernels.cpu.threads import get_threads, limit_threads
 from ..kernels.interruption import heard, uninterrupted
@@ -20,7 +21,7 @@ from ..messages import shown
 from ..progress import progress_bar
 from ..validation import as_bool, as_int
 from .executors import process_pool, run_tasks
-from .schema import Origin, Schema
+from .schema import Origin, Schema, origin
 from .store import SUFFIXES, RunFile
 
 WorkerCount = int | Literal["all"] | None
@@ -45,6 +46,13 @@ class Part(NamedTuple):
     columns: tuple[Any, ...]
     origin: Origin
     work: float
+
+
+def measured(task: Any, measure: Callable[[Any], tuple[Any, ...]]) -> Iterator[Part]:
+    """The one part of a task that has one outcome, measure(task)."""
+    begin = clock()
+    outcome = measure(task)
+    yield Part(tuple([value] for value in outcome), origin(task.backend, clock() - begin), task.cost)
 
 
 class Task(Protocol):

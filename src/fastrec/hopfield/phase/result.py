@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from ...display import Displayed, Table, span
-from ...jobs.outcomes import OutcomesResult
+from ...display import Table, span
+from ...jobs.outcomes import LoadPoint, OutcomesResult
 from ...jobs.schema import Schema
 from .. import theory
 from ..states import MAX_UNITS
@@ -69,7 +69,7 @@ SCHEMA: Schema = Schema("phase", PhaseOutcome, PhaseDefinition, key=4, is_possib
 
 
 @dataclass(frozen=True, repr=False)
-class PhasePoint(Displayed):
+class PhasePoint(LoadPoint):
     """The networks of one n, p and temperature.
 
     Parameters
@@ -88,29 +88,9 @@ class PhasePoint(Displayed):
         return {name: getattr(self, name) for name in names}
 
     @property
-    def n(self) -> int:
-        """Number of units."""
-        return self.outcomes[0].n
-
-    @property
-    def p(self) -> int:
-        """Number of stored patterns."""
-        return self.outcomes[0].p
-
-    @property
-    def alpha(self) -> float:
-        """Load p/n."""
-        return self.p / self.n
-
-    @property
     def temperature(self) -> float:
         """Temperature T, in units of the energy."""
         return self.outcomes[0].temperature
-
-    @property
-    def trials(self) -> int:
-        """Number of independent networks."""
-        return len(self.outcomes)
 
     @property
     def overlap(self) -> float:

@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...backend import array_module
-from ...compilation import clock
 from ...jobs.outcomes import OutcomesJob
-from ...jobs.run import Advance, Execution, Part, WorkerCount
-from ...jobs.schema import origin
+from ...jobs.run import Advance, Execution, Part, WorkerCount, measured
 from ...jobs.store import RunFile
 from ...streams import Seed, read_seed
 from ...validation import as_int, require_memory
@@ -155,9 +153,7 @@ class Task(NamedTuple):
 
     def run(self, file: RunFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
         """Recall on all threads."""
-        begin = clock()
-        outcome = hold(self)
-        yield Part(tuple([value] for value in outcome), origin(self.backend, clock() - begin), self.cost)
+        return measured(self, hold)
 
 
 def hold(task: Task) -> PhaseOutcome:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ...display import Displayed, Table, span
-from ...jobs.outcomes import OutcomesResult
+from ...display import Table, span
+from ...jobs.outcomes import LoadPoint, OutcomesResult
 from ...jobs.schema import Schema
 from ..ensemble import COUPLINGS, DEFAULTS
 from ..states import MAX_UNITS
@@ -52,7 +52,7 @@ SCHEMA: Schema = Schema(
 
 
 @dataclass(frozen=True, repr=False)
-class RetrievalPoint(Displayed):
+class RetrievalPoint(LoadPoint):
     """The trials of one n, p and number of flipped units; its numbers are over all their probes.
 
     Parameters
@@ -67,21 +67,6 @@ class RetrievalPoint(Displayed):
         return {name: getattr(self, name) for name in ("n", "p", "flips", "trials", "probed", "overlap")}
 
     @property
-    def n(self) -> int:
-        """Number of units."""
-        return self.outcomes[0].n
-
-    @property
-    def p(self) -> int:
-        """Number of stored patterns."""
-        return self.outcomes[0].p
-
-    @property
-    def alpha(self) -> float:
-        """Load p/n."""
-        return self.p / self.n
-
-    @property
     def flips(self) -> int:
         """Units flipped in each probe."""
         return self.outcomes[0].flips
@@ -90,11 +75,6 @@ class RetrievalPoint(Displayed):
     def start(self) -> float:
         """Overlap of the probes with their memories, 1 - 2 flips / n."""
         return 1 - 2 * self.flips / self.n
-
-    @property
-    def trials(self) -> int:
-        """Number of independent networks."""
-        return len(self.outcomes)
 
     @property
     def probed(self) -> int:

@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...backend import move
-from ...compilation import clock
 from ...jobs.outcomes import OutcomesJob
-from ...jobs.run import Advance, Execution, Part, WorkerCount
-from ...jobs.schema import origin
+from ...jobs.run import Advance, Execution, Part, WorkerCount, measured
 from ...jobs.store import RunFile
 from ...messages import shown
 from ...streams import Seed, derive, read_seed, stream_key
@@ -347,9 +345,7 @@ class Task(NamedTuple):
 
     def run(self, file: RunFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
         """Recall on all threads."""
-        begin = clock()
-        outcome = retrieve(self)
-        yield Part(tuple([value] for value in outcome), origin(self.backend, clock() - begin), self.cost)
+        return measured(self, retrieve)
 
 
 def retrieve(task: Task) -> Outcome:
