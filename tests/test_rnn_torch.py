@@ -158,6 +158,63 @@ class TestNumbers:
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_bidirectional(backend: str, cell: str, lengths: list[int] | None) -> None:
+    """Outputs, both states and every gradient; and the same module comes back."""
+    module, _ = build(cell, 2, bidirectional=True, dropout=0.5)
+    module.eval()
+    output = nn.Linear(10, 3, dtype=torch.float64)
+    rnn = RNN.from_torch(nn.ModuleList([nn.ReLU(), module, output]), backend=backend)
+    width = 10 if cell == "lstm" else 5
+    x, state = random(0, torch.float64, 3, 6, 4), random(1, torch.float64, 4, 3, width)
+    trace = rnn.forward(x.numpy(), state.numpy(), lengths)
+    hidden, last = run(module, x.requires_grad_(), state.requires_grad_(), lengths)
+    on = torch.arange(6) < torch.tensor(lengths or [6] * 3)[:, None]
+    outputs = torch.where(on[..., None], output(hidden), 0)
+    for value, expected in ((trace.outputs, outputs), (trace.hidden, hidden), (trace.state, last)):
+        close(value, expected, torch.float64)
+    given = [random(2 + i, torch.float64, *y.shape) for i, y in enumerate((outputs, hidden, last))]
+    sum((d * y).sum() for d, y in zip(given, (outputs, hidden, last), strict=True)).backward()
+    grads = rnn.backward(trace, *(d.numpy() for d in given))
+    close(grads["x"], x.grad, torch.float64)
+    close(grads["state"], state.grad, torch.float64)
+    close(grads["W_out"], output.weight.grad.T, torch.float64)
+    for layer in range(2):
+        end = f"_l{layer}" if layer else ""
+        for way, back in enumerate(("", "_reverse")):
+            at = {
+                kind: getattr(module, f"{kind}_l{layer}{back}").grad
+                for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            }
+            close(grads["W_in" + end][way], at["weight_ih"].T, torch.float64)
+            close(grads["W_rec" + end][way], at["weight_hh"].T, torch.float64)
+            close(grads["b" + end][way], at["bias_ih"], torch.float64)
+            if cell == "gru":
+                close(grads["b_n" + end][way], at["bias_hh"][10:], torch.float64)
+    again, outer = rnn.to_torch()
+    close(outer(again(x)[0]).detach().numpy(), output(module(x)[0]), torch.float64)
+
+
+def test_parts_of_a_model(backend: str) -> None:
+    """The embedding, the recurrent layers and the output layer are found inside a module."""
+
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.rnn, self.out = nn.Embedding(7, 4), nn.GRU(4, 5, 2), nn.Linear(5, 3)
+
+        def forward(self, tokens: Any) -> Any:
+            return self.out(self.rnn(self.embed(tokens).swapaxes(0, 1))[0]).swapaxes(0, 1)
+
+    torch.manual_seed(0)
+    model, tokens = Tagger(), torch.arange(12).reshape(2, 6) % 7
+    rnn = RNN.from_torch(model, backend=backend)
+    close(rnn.forward(tokens.numpy()).outputs, model(tokens), torch.float32)
+    with pytest.raises(ValueError, match=r"module has several torch.nn.Linear, 0, 2; give the recurrent"):
+        RNN.from_torch(nn.Sequential(nn.Linear(3, 4), nn.GRU(4, 5), nn.Linear(5, 3)))
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_no_bias(backend: str, cell: str) -> None:
     module, _ = build(cell, 2, bias=False, batch_first=False)
     output = nn.Linear(5, 3, bias=False, dtype=torch.float64)
@@ -180,9 +237,7 @@ def test_modules_are_copied() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bidirectional": True}, "module has bidirectional=True, which fastrec does not have"),
         ({"proj_size": 2}, "module has proj_size=2, which fastrec does not have"),
-        ({"dropout": 0.5}, "module has dropout=0.5, which fastrec does not have"),
         ({"dtype": torch.float16}, r"module.weight_ih_l0 has dtype torch.float16; make it torch.float32 or"),
     ],
 )

@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from math import prod
 from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
@@ -215,8 +215,10 @@ def read_text(archive: Archive, name: str, what: str, most: int = 0) -> dict[str
 
 
 def sizes_of(kind: type[Sizes], settings: dict[str, Any]) -> Sizes:
-    """Make a dataclass of sizes from settings with the names of its fields."""
-    if settings.keys() != {field.name for field in fields(kind)}:  # type: ignore[arg-type]
+    """Make a dataclass of sizes from settings with the names of its fields; defaults may be missing."""
+    known = fields(kind)  # type: ignore[arg-type]
+    needed = {field.name for field in known if field.default is MISSING}
+    if not needed <= settings.keys() <= {field.name for field in known}:
         raise ValueError(f"damaged, its sizes are {', '.join(settings)}")
     return kind(**settings)
 

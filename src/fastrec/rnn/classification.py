@@ -107,6 +107,8 @@ def classify(
         ends = as_array("lengths", lengths)
         lengths = read_ends(ends, len(ends) if ends.ndim else 0, MAX_SIZE)
     outputs, _ = rnn.predict(x, lengths=lengths, tokens=tokens)
+    if not outputs.shape[-2]:
+        raise ValueError(f"x has no steps, shape {np.shape(x)}; the label is read from the last one")
     xp, n = array_module(backend_of(outputs)), outputs.shape[-3]
     if lengths is None:
         last = outputs[..., -1, :]

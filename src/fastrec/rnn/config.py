@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from itertools import accumulate
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from .cells import CELLS, CellName
 from .cells.cell import Cell, measure
 
 Activation = Literal["tanh", "relu", "logistic"]
+Direction = Literal["forward", "reverse", "bidirectional"]
 Array = NDArray[Any]
 
 MAX_SIZE = 2**31 - 1  # tokens and targets are int32
@@ -37,6 +38,7 @@ class Config:
     models: int | None
     dtype: np.dtype[Any]
     embedding_size: int | None = None
+    direction: Direction = "forward"
 
     def __post_init__(self) -> None:
         optional = ("output_size", "models", "embedding_size")
@@ -44,7 +46,8 @@ class Config:
             value, most = getattr(self, name), MAX_LAYERS if name == "num_layers" else MAX_SIZE
             if value is not None or name not in optional:
                 object.__setattr__(self, name, as_int(name, value, 1, most))
-        for name, known in (("cell", tuple(CELLS)), ("activation", ACTIVATIONS)):
+        choices = (("cell", tuple(CELLS)), ("activation", ACTIVATIONS), ("direction", get_args(Direction)))
+        for name, known in choices:
             object.__setattr__(self, name, as_choice(name, getattr(self, name), known))
         try:
             dtype = np.dtype(self.dtype).newbyteorder("=")
@@ -72,6 +75,23 @@ class Config:
         """Number of networks, 1 where the arrays have no axis for it."""
         return self.models or 1
 
+    @cached_property
+    def directions(self) -> int:
+        """Number of times that a layer reads each sequence."""
+        return 2 if self.direction == "bidirectional" else 1
+
+    @cached_property
+    def nets(self) -> int:
+        """Length of the leading axis that kernels of cells see: each direction is a network to them."""
+        return self.k * self.directions
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields as files hold them: without those of later versions that say nothing."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        defaults = {field.name: field.default for field in fields(self) if field.default is not MISSING}
+        return {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
+
     @property
     def lead(self) -> tuple[int, ...]:
         """Leading axis of public arrays: (k,) or nothing."""
@@ -80,7 +100,12 @@ class Config:
     @cached_property
     def outputs_width(self) -> int:
         """Width of the outputs: without output layer the hidden units are the outputs."""
-        return self.output_size or self.hidden_size
+        return self.output_size or self.hidden_width
+
+    @cached_property
+    def hidden_width(self) -> int:
+        """Width of the hidden units that a layer hands on, of both directions."""
+        return self.directions * self.hidden_size
 
     @cached_property
     def has_output_layer(self) -> bool:
@@ -90,14 +115,14 @@ class Config:
     @cached_property
     def saved(self) -> tuple[int, ...]:
         """Widths of the arrays that a layer's forward kernel writes."""
-        sizes = {"h": self.hidden_size, "o": self.outputs_width}
+        sizes = {"h": self.hidden_size, "o": self.output_size or 0}
         return tuple(measure(width, sizes) for width in self.kind.saved)
 
     @cached_property
     def most_bytes(self) -> int:
         """An upper bound of the bytes that a step of a row takes in all networks, whatever is computed."""
         widths = (self.input_size, self.hidden_size, 2 * self.outputs_width, 2 * sum(self.saved))
-        return self.k * 3 * self.num_layers * sum(widths) * self.dtype.itemsize
+        return self.nets * 3 * self.num_layers * sum(widths) * self.dtype.itemsize
 
     @cached_property
     def state(self) -> int:
@@ -130,20 +155,34 @@ class Config:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter, in the order of the keys."""
-        h, o = self.hidden_size, self.outputs_width
+        h, o, ways = self.hidden_size, self.outputs_width, (2,) * (self.directions == 2)
         sizes = {"i": self.embedding_size or self.input_size, "h": h, "o": o}
         shapes: dict[str, tuple[int, ...]] = {}
         if self.embedding_size is not None:
             shapes["E"] = (self.input_size, self.embedding_size)
         for layer in range(self.num_layers):
             for name, widths in self.kind.parameters.items():
-                shapes[name + suffix(layer)] = tuple(measure(width, sizes) for width in widths)
+                shapes[name + suffix(layer)] = (*ways, *(measure(width, sizes) for width in widths))
             for name, width in zip(self.initial[layer], self.saved[self.kind.state], strict=True):
-                shapes[name] = (width,)
-            sizes["i"] = h
-        if self.output_size is not None:
-            shapes["W_out"], shapes["b_out"] = (h, o), (o,)
+                shapes[name] = (*ways, width)
+            sizes["i"] = self.hidden_width
+        if self.has_output_layer:
+            shapes["W_out"], shapes["b_out"] = (self.hidden_width, o), (o,)
+        elif self.output_size is not None:
+            shapes["W_out"], shapes["b_out"] = (*ways, h, o), (*ways, o)
         return {key: (*self.lead, *shape) for key, shape in shapes.items()}
+
+    @cached_property
+    def both_ways(self) -> frozenset[str]:
+        """Keys of the parameters that each direction has for itself."""
+        return frozenset(key for keys in (*self.layers, *self.initial) for key in keys)
+
+    @cached_property
+    def kernel_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape in which kernels take every parameter: led by `nets`, or by k."""
+        axes = {key: len(self.lead) + (self.directions == 2) * (key in self.both_ways) for key in self.shapes}
+        lengths = {key: self.nets if key in self.both_ways else self.k for key in self.shapes}
+        return {key: (lengths[key], *shape[axes[key] :]) for key, shape in self.shapes.items()}
 
     @property
     def n_parameters(self) -> int:

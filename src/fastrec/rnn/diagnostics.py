@@ -153,8 +153,8 @@ def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
     -------
     ndarray
         float64. "elman" (layers,): of W_rec. "gru" (layers, 3) and "lstm" (layers, 4): of the block of W_rec
-        of each gate. "jordan" (1,): of W_rec W_out, which takes an output to the next. For k networks with a
-        leading axis k.
+        of each gate. "jordan" (1,): of W_rec W_out, which takes an output to the next. A bidirectional
+        network has two in place of each layer, forwards and backwards. For k networks with a leading axis k.
 
     Raises
     ------
@@ -182,5 +182,6 @@ def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
             weights = weights @ parameters["W_out"]
         blocks = np.stack(np.split(weights, c.kind.gates, axis=-1), axis=-3)
         radii.append(np.abs(np.linalg.eigvals(blocks)).max(axis=-1))
-    stacked: Array = np.stack(radii, axis=-2)
+    stacked: Array = np.stack(radii, axis=len(c.lead))
+    stacked = stacked.reshape(*c.lead, c.num_layers * c.directions, c.kind.gates)
     return stacked[..., 0] if c.kind.gates == 1 else stacked

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,7 +21,7 @@ from .history import History
 from .loop import BatchLearner, Callback, train
 from .network import RNN, require_network
 from .optimizers import Adam, Optimizer
-from .truncation import evaluate, read_truncation, windows
+from .truncation import evaluate, read_truncation, require_whole, windows
 from .validation import Dropout, Loss, read_dropout
 
 Examples = TypeVar("Examples")
@@ -178,6 +177,7 @@ def fit(
     data = read_sequences(c, at, x, targets, lengths, mask, loss, tokens)
     if not (counting := data.counted.any(axis=1)).all():
         data = data.rows(np.flatnonzero(counting))
+    require_whole(c, data, truncation[0])
     validation_data = None
     if validation is not None:
         names = "x, targets, and perhaps lengths, mask"
@@ -194,7 +194,7 @@ def fit(
     file = None
     if checkpoint is not None:
         settings = (
-            {key: value for key, value in asdict(c).items() if key != "embedding_size" or value}
+            c.settings
             | {
                 "loss": loss,
                 "optimizer": optimizer._text(optimizer._first_rate),

@@ -12,7 +12,7 @@ from ..streams import Seed, read_seed
 from ..validation import as_int, number, require_memory
 from .config import MAX_SIZE, Array, Config, suffix
 from .device import Precision, multiplying
-from .validation import Batch
+from .validation import Batch, require_forward
 
 COLDEST, HOTTEST = 1e-6, 1e6  # temperatures besides 0, which float32 can divide by
 
@@ -36,6 +36,7 @@ def generate(
     i = c.input_size
     if c.models is not None:
         raise ValueError(f"these are {c.models} networks, and one generates; copy(model=j) makes one of them")
+    require_forward(c, "what it draws comes last")
     if c.output_size != i:
         raise ValueError(
             f"output_size is {c.output_size} and input_size {i}; to read what it has drawn the network needs "
@@ -56,11 +57,14 @@ def generate(
         batch = read()
     except ValueError as error:
         raise ValueError(re.sub("^x ", "prompt ", str(error))) from None
-    if not batch.tokens.size:
+    if batch.tokens is batch.device.no_tokens:
         raise ValueError("prompt holds numbers; give integer tokens (b, t)")
     if batch.valid is not None and int(batch.lengths.min()) < 1:
         raise ValueError("lengths holds 0; each row needs a prompt of at least one token")
-    b, device = batch.tokens.shape[1], batch.device
+    b, t = batch.tokens.shape[1:]
+    if not t:
+        raise ValueError(f"prompt is empty, shape {batch.tokens.shape[1:]}; give at least one token a row")
+    device = batch.device
     require_memory("the tokens", 4 * b * steps, backend=device.backend)
     drawn, last = device.xp.empty((b, steps), np.int32), device.xp.empty_like(batch.start)
     weights, names = batch.weights, c.kind.parameters

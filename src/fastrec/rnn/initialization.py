@@ -57,10 +57,12 @@ def draw(
         rng = np.random.Generator(np.random.Philox(key=seed_of(used, j)))
         network = {key: array[j] if config.models else array for key, array in parameters.items()}
         for key, array in network.items():
-            fill(rng, config, initial, key, array)
+            for part in array if config.directions > 1 and key in config.both_ways else [array]:
+                fill(rng, config, initial, key, part)
         if cell.forget_gate is not None and forget_bias is not None:
             for layer in range(config.num_layers):
-                network["b" + suffix(layer)][cell.forget_gate * h :][:h] = forget_bias
+                first = cell.forget_gate * h
+                network["b" + suffix(layer)][..., first : first + h] = forget_bias
     return parameters, used
 
 

@@ -18,12 +18,12 @@ from ..streams import Seed, read_seed
 from ..validation import as_bool, as_int, require_memory
 from . import passes
 from .cells import CellName
-from .config import Activation, Array, Config
+from .config import Activation, Array, Config, Direction
 from .device import ComputeDevice, Precision, choose_backend, compute_device
 from .generation import generate
 from .initialization import Initial, draw, seed_of
 from .serialization import EXTRA_TEXT, load, save
-from .torch import from_torch, to_torch
+from .torch_weights import from_torch, to_torch
 from .trace import Trace
 from .validation import (
     Batch,
@@ -33,6 +33,7 @@ from .validation import (
     Purpose,
     Reduction,
     all_to_caller,
+    as_given,
     as_numbers,
     contiguous,
     fits_kernels,
@@ -45,6 +46,7 @@ from .validation import (
     read_state,
     read_targets,
     require_batch_memory,
+    split_state,
     steps_before,
     to_caller,
     with_k,
@@ -110,6 +112,12 @@ class RNN:
     embedding_size : int, optional
         Number e that makes W_in (e, g h) and puts a matrix "E" (i, e) before it, at first standard normal:
         x E W_in takes the place of x W_in.
+    reverse : bool
+        Whether sequences are read from the last step to the first, each row from its own last step.
+    bidirectional : bool
+        Whether each layer reads its sequences in both directions (Schuster & Paliwal, IEEE Trans. Signal
+        Processing 45, 2673, 1997), at the same time and with weights of their own.  The hidden units of a
+        step are 2h, those that read forwards first; the outputs of "jordan" are the sum of both.
 
     Attributes
     ----------
@@ -118,7 +126,9 @@ class RNN:
         what they hold then.  With g = 1, for "gru" 3 (gates r, z, n) and for "lstm" 4 (i, f, g, o) they are
         "W_in" (i, g h), "W_rec" (h, g h), "b" (g h,) and the learned initial state "h0" (h,).  "gru" has
         "b_n" (h,), the recurrent bias of n, and "lstm" "c0" (h,).  Layer l > 0 has the same with "_l1", ...
-        added, where i is h; "W_out" is (h, o), "b_out" (o,).  In "jordan" W_rec is (o, h) and h0 (o,).  On
+        added, where i is h; "W_out" is (h, o), "b_out" (o,).  In "jordan" W_rec is (o, h) and h0 (o,).  A
+        bidirectional network has an axis of 2 before these, behind k, in all but "E" and those of the output
+        layer; its i is 2h in layers l > 0, and "W_out" is (2h, o).  On
         the gpu they are CuPy arrays; NumPy arrays put there are moved by the next call, and all of them are
         when the backend changes.
 
@@ -156,9 +166,12 @@ class RNN:
         forget_bias: float | None = None,
         precision: Precision = "float32",
         embedding_size: int | None = None,
+        reverse: bool = False,
+        bidirectional: bool = False,
     ) -> None:
         sizes = (input_size, hidden_size, output_size)
-        rest = (cell, activation, num_layers, models, dtype, embedding_size)
+        direction = read_direction(reverse, bidirectional)
+        rest = (cell, activation, num_layers, models, dtype, embedding_size, direction)
         config = Config(*sizes, *rest)  # type: ignore[arg-type]
         name = choose_backend(backend, precision, config.dtype)
         self._set(config, *draw(config, initial, seed, forget_bias), backend, precision)
@@ -244,6 +257,11 @@ class RNN:
         return self._config.num_layers
 
     @property
+    def direction(self) -> Direction:
+        """How sequences are read: "forward", "reverse" or "bidirectional"."""
+        return self._config.direction
+
+    @property
     def models(self) -> int | None:
         """Number k of independent networks, None for one network without that axis."""
         return self._config.models
@@ -284,6 +302,8 @@ class RNN:
         parts += [f"num_layers={c.num_layers}"] * (c.num_layers > 1)
         parts += [f"models={c.models}"] * (c.models is not None)
         parts += [f"embedding_size={c.embedding_size}"] * (c.embedding_size is not None)
+        named = {"forward": "", "reverse": "reverse=True", "bidirectional": "bidirectional=True"}
+        parts += [named[c.direction]] * (c.direction != "forward")
         parts += [f"dtype={c.dtype}", f'backend="{self.backend}"']
         parts += [f'precision="{self.precision}"'] * (self.precision != "float32")
         parts.append(f"n_parameters={c.n_parameters}")
@@ -413,7 +433,7 @@ class RNN:
     @classmethod
     def from_torch(
         cls,
-        module: torch.nn.RNNBase,
+        module: torch.nn.Module,
         output: torch.nn.Linear | None = None,
         backend: str | None = None,
         precision: Precision = "float32",
@@ -421,14 +441,16 @@ class RNN:
         """Make a network of a PyTorch module, with copies of its weights.
 
         Arrays are (b, t, ...) here whatever batch_first is, and the initial state is 0.  Two biases that
-        PyTorch only adds become their sum.
+        PyTorch only adds become their sum.  The dropout of a module is not part of its weights: give
+        `fit` the argument `dropout`, which also acts on what the output layer reads.
 
         Parameters
         ----------
         module : torch.nn.RNN, torch.nn.GRU or torch.nn.LSTM
-            The recurrent layers.
+            The recurrent layers, or a module that holds them, perhaps with one torch.nn.Embedding that they
+            read and one torch.nn.Linear that reads them.  What else it computes does not matter.
         output : torch.nn.Linear, optional
-            The output layer.
+            The output layer, if the module does not hold it, or holds several.
         backend : str, optional
             As for `RNN`.
         precision : str
@@ -442,7 +464,8 @@ class RNN:
         Raises
         ------
         ValueError
-            For what fastrec does not have: bidirectional, proj_size, dropout, other modules and dtypes.
+            For what fastrec does not have: proj_size, other modules and dtypes; for a module that holds
+            several recurrent layers, embeddings or output layers.
         ImportError
             If PyTorch is not installed.
 
@@ -469,7 +492,7 @@ class RNN:
         Raises
         ------
         ValueError
-            For networks that PyTorch does not have: "jordan", "logistic", k networks.
+            For networks that PyTorch does not have: "jordan", "logistic", `reverse`, k networks.
         ImportError
             If PyTorch is not installed.
 
@@ -496,10 +519,13 @@ class RNN:
         ----------
         x : array_like
             Finite numbers (b, t, i), or integer tokens (b, t) from 0 to i - 1 in place of one-hot inputs; for
-            k networks also (k, b, t, i) and (k, b, t).  They are copied: what becomes of x afterwards does
+            k networks also (k, b, t, i) and (k, b, t).  After no steps, t = 0, the state is the one before.
+            They are copied: what becomes of x afterwards does
             not matter to `backward`.
         state : array_like, optional
             (layers, b, s), before the first step, in the form of `Trace.state`; by default the learned "h0".
+            For "lstm" also the tuple (h, c) of its halves, each (layers, b, h): states then come back as such
+            tuples, too.  A bidirectional network has 2 states a layer: those of layer l are 2l and 2l + 1.
         lengths : array_like of int, optional
             (b,), from 0 to t, the steps of each row; what x holds after them does not matter.
         tokens : bool, optional
@@ -517,7 +543,9 @@ class RNN:
         >>> rnn.forward(np.zeros((4, 10, 3)), lengths=[10, 7, 3, 1]).outputs.shape
         (4, 10, 2)
         """
-        return self._forward(self._read(x, state, lengths, Purpose.TRACE, tokens=tokens))._sent_to_caller()
+        trace = self._forward(self._read(x, state, lengths, Purpose.TRACE, tokens=tokens))._sent_to_caller()
+        last = as_given(self._config, state, trace.state)
+        return trace if last is trace.state else replace(trace, state=last)
 
     def predict(
         self,
@@ -554,7 +582,39 @@ class RNN:
         c, batch = self._config, self._read(x, state, lengths, Purpose.OUTPUTS, tokens=tokens)
         made = passes.forward(c, batch)
         last = passes.state_after(made, batch.x.shape[2])
-        return to_caller(batch, public(c, made.outputs)), to_caller(batch, public_state(c, last))
+        last = to_caller(batch, public_state(c, last))
+        return to_caller(batch, public(c, made.outputs)), as_given(c, state, last)
+
+    def split_state(self, state: Array) -> tuple[Array, ...]:
+        """Split a state into its parts: h and c of an LSTM, which PyTorch and others keep apart.
+
+        Parameters
+        ----------
+        state : ndarray
+            (layers, b, s), as `Trace.state`.
+
+        Returns
+        -------
+        tuple of ndarray
+            Views: h and c (layers, b, h) for "lstm", otherwise the state alone.
+
+        Raises
+        ------
+        ValueError
+            If the last axis is not s.
+
+        Examples
+        --------
+        >>> rnn = fastrec.RNN(3, 8, cell="lstm", seed=0)
+        >>> h, c = rnn.split_state(rnn.forward(np.ones((4, 10, 3))).state)
+        >>> h.shape, c.shape
+        ((1, 4, 8), (1, 4, 8))
+        >>> outputs, (h, c) = rnn.predict(np.ones((4, 10, 3)), state=(h, c))
+        """
+        if np.ndim(state) == 0 or state.shape[-1] != self._config.state:
+            fault = f"state has shape {np.shape(state)}"
+            raise ValueError(f"{fault}; its last axis must be {self._config.state}, as that of Trace.state")
+        return split_state(self._config, state)
 
     def generate(
         self,
@@ -627,7 +687,8 @@ class RNN:
             return self._read(prompt, state, lengths, Purpose.OUTPUTS)
 
         batch, drawn, last = generate(self._config, self._precision, read, *options)
-        return to_caller(batch, drawn), to_caller(batch, public_state(self._config, last))
+        last = to_caller(batch, public_state(self._config, last))
+        return to_caller(batch, drawn), as_given(self._config, state, last)
 
     def backward(
         self,
@@ -679,7 +740,8 @@ class RNN:
             raise ValueError("d_outputs, d_hidden and d_state are all missing; give at least one")
         wanted = ("x", "flow") if as_bool("flow", flow) else ("x",)
         gradients = self._gradients(trace, d_outputs, d_hidden, d_state, wanted)
-        return all_to_caller(trace._batch, gradients)
+        gradients = all_to_caller(trace._batch, gradients)
+        return gradients | {"state": as_given(self._config, d_state, gradients["state"])}
 
     def _gradients(
         self,
@@ -694,7 +756,8 @@ class RNN:
         self._check()
         resolve(batch.device.backend, d_outputs, d_hidden, d_state)
         _, b, t, h = trace._made.hidden.shape
-        width = h * min(c.num_layers, 3) + c.saved[-1] * c.kind.overwrites_saved
+        width = h * min(c.num_layers, 3) + c.directions * c.saved[-1] * c.kind.overwrites_saved
+        width += (c.direction != "forward") * (h + c.directions * batch.x.shape[-1])
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
         require_memory("backward", c.k * b * t * width * c.dtype.itemsize, backend=batch.device.backend)
         outputs = self._read_gradient("d_outputs", d_outputs, (b, t, c.outputs_width), batch)
@@ -742,7 +805,7 @@ class RNN:
         losses, trace = self._evaluate(
             batch, read_targets(self._config, batch, targets, loss, reduction, mask)
         )
-        return self._public_loss(losses), to_caller(batch, trace.state)
+        return self._public_loss(losses), as_given(self._config, state, to_caller(batch, trace.state))
 
     def loss_and_gradients(
         self,
@@ -812,8 +875,9 @@ class RNN:
         batch = self._read(x, state, lengths, Purpose.GRADIENTS, device, left_out, tokens)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)
         losses, gradients, trace = self._learn(batch, goal, ("x",) if want_x else ())
-        value = self._public_loss(losses)
-        return value, all_to_caller(batch, gradients), to_caller(batch, trace.state)
+        value, last = self._public_loss(losses), as_given(self._config, state, to_caller(batch, trace.state))
+        gradients = all_to_caller(batch, gradients)
+        return value, gradients | {"state": as_given(self._config, state, gradients["state"])}, last
 
     def _forward(self, batch: Batch) -> Trace:
         """A trace, where it was computed; with the purpose OUTPUTS only outputs and state of it are good."""
@@ -848,7 +912,11 @@ class RNN:
         """What `passes.backward` returns as the user reads it."""
         c, of_states = self._config, ("state", "flow")
         return {
-            key: public_state(c, value) if key in of_states else public(c, value)
+            key: public_state(c, value)
+            if key in of_states
+            else value.reshape(self._shapes[key])
+            if key in self._shapes
+            else public(c, value)
             for key, value in gradients.items()
         }
 
@@ -891,7 +959,7 @@ class RNN:
         return known
 
     def _weights(self, backend: str) -> dict[str, Array]:
-        """The parameters as (k, ...), checked, where a backend computes; those that are elsewhere move."""
+        """The parameters in `kernel_shapes`, checked, where a backend computes; others move there."""
         parameters, views = self._check()
         on_gpu = backend == "gpu"
         if not views or on_device(views["W_in"]) != on_gpu:
@@ -900,9 +968,9 @@ class RNN:
             require_memory("the parameters", nbytes, backend=backend)
             moved = {key: move(array, backend) for key, array in elsewhere.items()}
             self.parameters.update(moved)
-            parameters, several = parameters | moved, self._config.models is not None
+            parameters = parameters | moved
             # Views, so that nobody changes the shapes that kernels see.
-            views = {key: with_k(parameters[key].view(), several) for key in self._shapes}
+            views = {key: parameters[key].reshape(shape) for key, shape in self._config.kernel_shapes.items()}
             self._checked = parameters, views
         return views
 
@@ -957,6 +1025,16 @@ class RNN:
         checked = batch.device.take(read_floats(name, array, self.dtype, batch.valid, batch.device))
         array = with_k(checked, c.models is not None)
         return array if c.has_output_layer or c.kind.overwrites_saved else array.copy()
+
+
+def read_direction(reverse: bool, bidirectional: bool) -> Direction:
+    """The direction that arguments of `RNN` mean."""
+    reverse, bidirectional = as_bool("reverse", reverse), as_bool("bidirectional", bidirectional)
+    if reverse and bidirectional:
+        raise ValueError(
+            "reverse and bidirectional are both True; a bidirectional network reads backwards too"
+        )
+    return "reverse" if reverse else "bidirectional" if bidirectional else "forward"
 
 
 def require_network(rnn: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+from . import directions
 from .config import Array, Config
 from .validation import Batch, LossSpec, Purpose, embed_back
 
@@ -16,12 +17,8 @@ class Activations(NamedTuple):
     batch: Batch
     outputs: Array  # (k, b, t, o)
     saved: tuple[tuple[Array, ...], ...]  # the arrays that the kernel of each layer filled
-    passed_on: tuple[Array, ...]  # the hidden units of each layer after dropout
-
-    @property
-    def hidden(self) -> Array:
-        """Hidden units (k, b, t, h) of the top layer."""
-        return self.saved[-1][0]
+    read: tuple[tuple[Array, Array], ...]  # what the kernel of each layer read, numbers and tokens
+    hidden: Array  # (k, b, t, directions * h), hidden units of the top layer, after dropout
 
 
 def forward(c: Config, batch: Batch) -> Activations:
@@ -31,30 +28,38 @@ def forward(c: Config, batch: Batch) -> Activations:
     _, b, t, _ = x.shape
     kernel = getattr(kernels, f"{c.cell}_forward")
     kept = t if batch.purpose is not Purpose.OUTPUTS or cell.feeds_back_output else 1
-    saved, passed_on = [], []
+    saved, read = [], []
     for layer, keys in enumerate(c.layers):
-        arrays = [empty((c.k, b, kept if part else t, width), c.dtype) for part, width in enumerate(c.saved)]
+        x = directions.each_way(c, batch, x)
+        tokens = tokens if tokens is device.no_tokens else directions.each_way(c, batch, tokens)
+        arrays = [
+            empty((c.nets, b, kept if part else t, width), c.dtype) for part, width in enumerate(c.saved)
+        ]
         parameters = [weights[key] for key in keys]
-        kernel(x, tokens, lengths, batch.start[layer], *parameters, *c.activation_code, *arrays)
+        if t:
+            kernel(x, tokens, lengths, batch.start[layer], *parameters, *c.activation_code, *arrays)
         saved.append(tuple(arrays))
-        x, tokens = arrays[0], device.no_tokens
+        read.append((x, tokens))
+        x, tokens = directions.side_by_side(c, batch, arrays[0]), device.no_tokens
         if batch.dropout is not None and (c.has_output_layer or layer + 1 < c.num_layers):
-            x = x.copy()
+            x = x.copy() if c.direction == "forward" else x
             kernels.dropout(batch.dropout.key, layer, batch.dropout.threshold, x)
-        passed_on.append(x)
-    outputs = saved[0][1] if cell.feeds_back_output else x
+    outputs = directions.added(c, batch, saved[0][1]) if cell.feeds_back_output else x
     if c.has_output_layer:
         outputs = empty((c.k, b, t, c.outputs_width), c.dtype)
-        kernels.affine_forward(x, lengths, weights["W_out"], weights["b_out"], outputs)
-    return Activations(c, batch, outputs, tuple(saved), tuple(passed_on))
+        if t:
+            kernels.affine_forward(x, lengths, weights["W_out"], weights["b_out"], outputs)
+    return Activations(c, batch, outputs, tuple(saved), tuple(read), x)
 
 
 def state_after(made: Activations, t: int) -> Array:
-    """The states (layers, k, b, s) after t steps, of shorter rows after their last."""
-    c, batch, _, saved, _ = made
+    """The states (layers, nets, b, s) after t steps, of shorter rows after their last."""
+    c, batch, _, saved, *_ = made
     xp, parts = batch.device.xp, c.kind.state
     first, *others = saved[0][parts]
-    if batch.valid is None and t and not others and len(saved) == 1:  # without a loop: a step may be short
+    if t == 0:
+        return batch.start.copy()
+    if batch.valid is None and not others and len(saved) == 1:  # without a loop: a step may be short
         return first[None, :, :, min(t, first.shape[2]) - 1].copy()
     state = xp.empty_like(batch.start)
     steps = None if batch.valid is None else xp.minimum(batch.lengths, t)
@@ -64,9 +69,7 @@ def state_after(made: Activations, t: int) -> Array:
             held = array.shape[2]  # an array of a single step holds the last
             last = min(t, held) - 1 if steps is None else xp.minimum(steps, held) - 1
             state[layer, :, :, part] = array[:, rows, last]
-    if steps is None and t == 0:
-        state[...] = batch.start
-    elif steps is not None:
+    if steps is not None:
         xp.copyto(state, batch.start, where=(steps == 0)[:, None])
     return state
 
@@ -85,30 +88,31 @@ def backward(
     d_last: Array,
     wanted: Collection[str],
 ) -> dict[str, Array]:
-    """Gradients of the parameters and of "state" (layers, k, b, s).
+    """Gradients of the parameters, in `kernel_shapes`, and of "state" (layers, nets, b, s).
 
-    d_outputs (k, b, t, o), d_hidden (k, b, t, h), d_last (layers, k, b, s): the first two may be overwritten,
-    and `made` is if gradients are the purpose of the batch.
-    wanted: of "x" (unless x is tokens) and "flow" (layers, k, b, t) those to compute too.
+    d_outputs (k, b, t, o), d_hidden (k, b, t, directions * h), d_last (layers, nets, b, s): the first two may
+    be overwritten, and `made` is if gradients are the purpose of the batch.
+    wanted: of "x" (unless x is tokens) and "flow" (layers, nets, b, t) those to compute too.
     """
     c, batch, *_ = made
-    xp, kernels = batch.device.xp, batch.device.kernels
-    k, b, t, _ = made.hidden.shape
+    xp, empty, kernels = batch.device.xp, batch.device.empty, batch.device.kernels
+    b, t = made.hidden.shape[1:3]
+    if not t:
+        return nothing_read(made, d_last, wanted)
     gradients = {key: batch.device.empty_like(weight) for key, weight in batch.weights.items()}
     incoming = output_gradient(made, d_outputs, d_hidden, gradients)
     del d_outputs, d_hidden  # so that `incoming` alone holds them, and each layer's are freed after it
     d_state = xp.empty_like(batch.start)
-    flow = xp.empty((c.num_layers, k, b, t if "flow" in wanted else 0))
+    flow = xp.empty((c.num_layers, c.nets, b, t if "flow" in wanted else 0))
     for layer in reversed(range(c.num_layers)):
-        width = c.hidden_size if layer else batch.x.shape[3] * ("x" in wanted)
-        d_x = batch.device.empty((k, b, t, width), c.dtype)
+        width = made.read[layer][0].shape[3] if layer or "x" in wanted else 0
+        d_x = empty((c.nets, b, t, width), c.dtype)
         keys, saved = c.layers[layer], made.saved[layer]
-        inputs = (made.passed_on[layer - 1], batch.device.no_tokens) if layer else (batch.x, batch.tokens)
         work = incoming
         if c.kind.overwrites_saved:
             work = [saved[-1] if batch.purpose is Purpose.GRADIENTS else batch.device.empty_like(saved[-1])]
         getattr(kernels, f"{c.cell}_backward")(
-            *(*inputs, batch.lengths, batch.start[layer], *saved),
+            *(*made.read[layer], batch.lengths, batch.start[layer], *saved),
             *[batch.weights[key] for key in keys if key.startswith("W")],
             *(*c.activation_code, *incoming, d_last[layer], *work, d_x, d_state[layer]),
             *[gradients[key] for key in keys],
@@ -117,15 +121,35 @@ def backward(
         d_initial = d_state[layer].sum(axis=1)
         for key, part in zip(c.initial[layer], c.state_parts, strict=True):
             gradients[key][...] = d_initial[:, part] if batch.learned else 0
+        d_x = directions.added(c, batch, d_x)
         if layer and batch.dropout is not None:
             kernels.dropout(batch.dropout.key, layer - 1, batch.dropout.threshold, d_x)
-        incoming = [d_x]
-        del work
+        incoming = [directions.apart(c, batch, d_x) if layer else d_x]
+        del work, d_x
     if batch.embedded is not None:
         embed_back(c, batch, gradients)
     if "x" in wanted and batch.tokens is batch.device.no_tokens:
         gradients["x"] = incoming[0]
-    return gradients | {"state": d_state} | ({"flow": flow} if "flow" in wanted else {})
+    if "flow" in wanted:
+        gradients["flow"] = xp.stack([directions.in_order(c, batch, squares) for squares in flow])
+    return gradients | {"state": d_state}
+
+
+def nothing_read(made: Activations, d_last: Array, wanted: Collection[str]) -> dict[str, Array]:
+    """What `backward` returns after no steps: the state that a batch began with is its last."""
+    c, batch, *_ = made
+    xp = batch.device.xp
+    gradients = {key: xp.zeros_like(weight) for key, weight in batch.weights.items()}
+    if batch.embedded is not None:
+        gradients["W_in"] = xp.zeros_like(batch.embedded)
+    for layer, keys in enumerate(c.initial):
+        for key, part in zip(keys, c.state_parts, strict=True):
+            gradients[key][...] = d_last[layer, :, :, part].sum(axis=1) if batch.learned else 0
+    if "x" in wanted and batch.tokens is batch.device.no_tokens:
+        gradients["x"] = xp.zeros((c.k, *batch.x.shape[1:]), c.dtype)
+    if "flow" in wanted:
+        gradients["flow"] = xp.zeros((c.num_layers, c.nets, batch.x.shape[1], 0))
+    return gradients | {"state": d_last.copy()}
 
 
 def output_gradient(
@@ -144,14 +168,15 @@ def output_gradient(
         gradients["W_out"][...], gradients["b_out"][...] = 0, 0
     elif c.has_output_layer:
         d_top = batch.device.empty_like(hidden)
-        inputs = (made.passed_on[-1], batch.lengths, batch.weights["W_out"], d_outputs)
+        inputs = (hidden, batch.lengths, batch.weights["W_out"], d_outputs)
         batch.device.kernels.affine_backward(*inputs, d_top, gradients["W_out"], gradients["b_out"])
         if batch.dropout is not None:
             batch.device.kernels.dropout(batch.dropout.key, c.num_layers - 1, batch.dropout.threshold, d_top)
         if d_hidden is not None:
             d_top += d_hidden
         d_hidden = d_top
-    incoming = [xp.zeros_like(hidden) if d_hidden is None else d_hidden]
+    incoming = [directions.apart(c, batch, xp.zeros_like(hidden) if d_hidden is None else d_hidden)]
     if c.kind.feeds_back_output:
-        incoming.append(xp.zeros_like(made.outputs) if d_outputs is None else d_outputs)
+        d_each = xp.zeros_like(made.outputs) if d_outputs is None else d_outputs
+        incoming.append(directions.each_way(c, batch, d_each))
     return incoming

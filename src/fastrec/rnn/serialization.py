@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ LONGEST_BESIDE = 2**28  # bytes that the further text may have, of a vocabulary 
 def save(path: str | os.PathLike[str], config: Config, parameters: dict[str, Array], **texts: Any) -> None:
     """Write a network, and further texts by name; see `fastrec.RNN.save`."""
     require_suffix(path, ".npz")
-    write_archive(path, {TEXT: asdict(config) | {"dtype": config.dtype.name}} | texts, parameters)
+    write_archive(path, {TEXT: config.settings | {"dtype": config.dtype.name}} | texts, parameters)
 
 
 def load(
@@ -47,7 +47,6 @@ def read(archive: Archive) -> tuple[Config, dict[str, Array]]:
     if TRAINING_TEXT in archive.members:
         return read_checkpoint(archive)
     settings = read_text(archive, TEXT, "network file")
-    settings.setdefault("embedding_size", None)  # files of the first versions do not have it
     config = sizes_of(Config, settings)
     return config, read_parameters(archive, TEXT, config.shapes, config.dtype)
 
@@ -55,8 +54,8 @@ def read(archive: Archive) -> tuple[Config, dict[str, Array]]:
 def read_checkpoint(archive: Archive) -> tuple[Config, dict[str, Array]]:
     """Read the network of a training; of a text that with the best parameters, as the training leaves it."""
     texts = read_text(archive, TRAINING_TEXT, "checkpoint")["settings"]
-    values = {field.name: texts.get(field.name, "None") for field in fields(Config)}
-    config = Config(**{key: plain(text) for key, text in values.items()})
+    sizes = texts.keys() & {field.name for field in fields(Config)}
+    config = sizes_of(Config, {key: plain(texts[key]) for key in sizes})
     prefix = "best." if "plan" in archive.members else "parameters."
     stored = read_arrays(
         archive, {f"{prefix}{key}": shape for key, shape in config.shapes.items()}, config.dtype

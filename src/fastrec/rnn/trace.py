@@ -11,7 +11,7 @@ from ..display import Displayed
 from ..validation import as_int
 from .config import Array
 from .passes import Activations, state_after
-from .validation import Batch, public, public_state, to_caller
+from .validation import Batch, as_given, public, public_state, to_caller
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,10 +28,11 @@ class Trace(Displayed):
     outputs : ndarray
         (b, t, o), the hidden units if the network has no output layer.
     hidden : ndarray
-        (b, t, h), the hidden units of the top layer.
+        (b, t, h), the hidden units of the top layer; (b, t, 2 h) of a bidirectional network.
     state : ndarray
         (layers, b, s), after the last step of each row: the `state` of the sequences that follow.  s is h,
-        for "lstm" 2 h = [h | c], for "jordan" o.
+        for "lstm" 2 h = [h | c], for "jordan" o.  The last step of a direction that reads backwards is the
+        first of the sequence.  Where the state was given as (h, c) it is such a tuple, too.
 
     Examples
     --------
@@ -45,7 +46,7 @@ class Trace(Displayed):
 
     outputs: Array
     hidden: Array
-    state: Array
+    state: Any
     _network: object  # that computed it
     _made: Activations
 
@@ -68,7 +69,9 @@ class Trace(Displayed):
         return self._made.batch
 
     def _summary(self) -> dict[str, Any]:
-        arrays = {name: getattr(self, name).shape for name in ("outputs", "hidden", "state")}
+        arrays = {name: getattr(self, name).shape for name in ("outputs", "hidden")}
+        whole = not isinstance(self.state, tuple)
+        arrays["state"] = self.state.shape if whole else tuple(part.shape for part in self.state)
         return arrays | {"dtype": self.outputs.dtype, "backend": self._batch.device.backend}
 
     def state_at(self, t: int) -> Array:
@@ -97,8 +100,8 @@ class Trace(Displayed):
         >>> bool((trace.state_at(10) == trace.state).all())
         True
         """
-        state = state_after(self._made, as_int("t", t, 0, self._batch.x.shape[2]))
-        return to_caller(self._batch, public_state(self._made.config, state))
+        c, state = self._made.config, state_after(self._made, as_int("t", t, 0, self._batch.x.shape[2]))
+        return as_given(c, self.state, to_caller(self._batch, public_state(c, state)))
 
     def _sent_to_caller(self) -> Trace:
         """The trace with the arrays that the user reads where x was given."""

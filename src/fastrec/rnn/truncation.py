@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..validation import as_int
-from .config import MAX_SIZE, Array
+from .config import MAX_SIZE, Array, Config
 from .dataset import Sequences, read_sequences
 from .device import ComputeDevice
 from .network import RNN, require_network
@@ -21,9 +21,11 @@ from .validation import (
     Purpose,
     Reduction,
     all_to_caller,
+    as_given,
     check_reduction,
     make_loss_spec,
     read_state,
+    require_forward,
     to_caller,
 )
 
@@ -100,12 +102,13 @@ def truncated_bptt(
     rnn._weights(at.backend)
     check_reduction(reduction)
     data = read_sequences(c, at, x, targets, lengths, mask, loss, tokens)
+    require_whole(c, data, k1)
     start = None if state is None else read_state(c, "state", state, len(data.counted), at)
     return (
         (
             rnn._public_loss(losses),
             all_to_caller(trace._batch, gradients),
-            to_caller(trace._batch, trace.state),
+            as_given(c, state, to_caller(trace._batch, trace.state)),
         )
         for losses, gradients, _, trace in windows(rnn, at, data, k1, k2, loss, reduction, start)
     )
@@ -115,6 +118,12 @@ def read_truncation(k1: int, k2: int | None) -> tuple[int, int]:
     """Check the arguments k1 and k2."""
     k1 = as_int("k1", k1, 1, MAX_SIZE)
     return k1, k1 if k2 is None else as_int("k2", k2, k1, MAX_SIZE)
+
+
+def require_whole(c: Config, data: Sequences, k1: int) -> None:
+    """Raise ValueError where sequences are truncated that a network reads from their end."""
+    if k1 < data.counted.shape[1]:
+        require_forward(c, "windows hand on what was before them")
 
 
 def windows(
@@ -130,8 +139,8 @@ def windows(
 ) -> Iterator[tuple[Array, dict[str, Array], int, Trace]]:
     """Yield losses (k,), gradients, number of steps that count and trace of each window of `truncated_bptt`.
 
-    All is where it was computed, and the host has not waited for it. start: (layers, k, b, s), None for the
-    learned initial state. left_out: called for each window, for its dropout.
+    All is where it was computed, and the host has not waited for it. start: (layers, nets, b, s), None for
+    the learned initial state. left_out: called for each window, for its dropout.
     """
     c, xp, steps = rnn._config, at.xp, data.counted.shape[1]
     begin, lost = 0, None  # lost (k,): the networks whose state was not finite

@@ -40,13 +40,13 @@ class Batch(NamedTuple):
     """Checked inputs as the kernels take them; k networks, m = 1 for what they share."""
 
     device: ComputeDevice
-    weights: dict[str, Array]  # the parameters, (k, ...), but W_in behind an embedding as E W_in
+    weights: dict[str, Array]  # the parameters, in `kernel_shapes`, but W_in behind an embedding as E W_in
     embedded: Array | None  # that W_in, if there is one
     x: Array  # (m, b, t, i), or (m, b, t, 0) beside tokens
     tokens: Array  # (m, b, t) int32, or those of no_tokens
     lengths: Array  # (b,) int64
     valid: Array | None  # (b, t) bool, beside the lengths given: the steps before those; None where all are
-    start: Array  # (layers, k, b, s)
+    start: Array  # (layers, nets, b, s)
     learned: bool  # the initial state is h0
     caller: str | None  # a backend where x was given, if that is elsewhere: results go there
     dropout: Dropout | None
@@ -70,13 +70,13 @@ class LossSpec(NamedTuple):
 
 
 def as_inputs(
-    c: Config, x: ArrayLike, rows: str, row: str, tokens: bool | None = None
+    c: Config, x: ArrayLike, rows: str, row: str, tokens: bool | None = None, least: int = 1
 ) -> tuple[Array, bool, bool]:
     """x as an array, whether it is tokens, and whether it has an axis k.
 
     Raises ValueError if no shape fits, or if integers may be tokens as well as numbers and `tokens`, the
-    argument of `fastrec.RNN.forward`, does not say which.  rows and row are the letter and the word for its
-    first axis in messages.
+    argument of `fastrec.RNN.forward`, does not say which, or if there are fewer steps than `least`.  rows and
+    row are the letter and the word for its first axis in messages.
     """
     said = None if tokens is None else as_bool("tokens", tokens)
     array = as_array("x", x)
@@ -100,8 +100,9 @@ def as_inputs(
         raise ValueError(
             f"x has shape {shape} and dtype {array.dtype}; this network takes {listed(kinds)}{or_led}{given}"
         )
-    if 0 in (shape[-2:] if are_tokens else shape[-3:-1]):
-        raise ValueError(f"x is empty, shape {shape}; give at least one {row} and one step")
+    b, t = shape[-2:] if are_tokens else shape[-3:-1]
+    if not b or t < least:
+        raise ValueError(f"x is empty, shape {shape}; give at least one {row}{' and one step' * least}")
     return array, are_tokens, len(shape) == 4 - are_tokens
 
 
@@ -117,7 +118,7 @@ def read_batch(
     tokens: bool | None = None,
 ) -> Batch:
     """Check the arguments of `fastrec.RNN.forward` and send them to where the backend computes."""
-    array, are_tokens, has_k = as_inputs(c, x, "b", "row", tokens)
+    array, are_tokens, has_k = as_inputs(c, x, "b", "row", tokens, int(purpose is Purpose.GRADIENTS))
     b, t = array.shape[has_k : has_k + 2]
     require_batch_memory(c, device, array, b, t, purpose, dropout)
     ends = None if lengths is None else read_lengths(lengths, b, t)
@@ -154,14 +155,16 @@ def require_batch_memory(
     cell, keep, layers = c.kind, purpose is not Purpose.OUTPUTS, c.num_layers
     width = layers * (sum(c.saved) if keep or cell.feeds_back_output else c.saved[0])
     width += c.outputs_width * c.has_output_layer + layers * c.hidden_size * (dropout is not None)
+    if c.direction != "forward":  # sequences turned round, and both halves of the hidden units side by side
+        width += max(c.input_size, c.hidden_width) + layers * (c.hidden_width + c.hidden_size)
     if purpose is Purpose.GRADIENTS:
-        width += c.hidden_size * min(layers, 3) + c.outputs_width * cell.feeds_back_output
+        width += c.hidden_width * min(layers, 3) + c.outputs_width * cell.feeds_back_output
     if device.backend == "gpu" and (cell.inputs_in is None or (cell.inputs_in and not keep)):
         width += cell.gates * c.hidden_size  # x W_in + b, for which the saved arrays have no room
     in_place = device.holds(x) and x.dtype == c.dtype and purpose is not Purpose.TRACE
     copied = 0 if in_place else x.size
     job = f"a batch of {b} rows and {t} steps"
-    require_memory(job, (c.k * b * t * width + copied) * c.dtype.itemsize, backend=device.backend)
+    require_memory(job, (c.nets * b * t * width + copied) * c.dtype.itemsize, backend=device.backend)
 
 
 def make_batch(
@@ -178,7 +181,7 @@ def make_batch(
     """Make a batch of arrays that have been checked, which are sent to where the backend computes.
 
     x: numbers (m, b, t, i) or int32 tokens (m, b, t), C-contiguous.  lengths: (b,) int64, None if all are t.
-    start: (layers, k, b, s) where the backend computes, None for the learned initial state.
+    start: (layers, nets, b, s) where the backend computes, None for the learned initial state.
     """
     xp, (_, b, t, *numbers) = device.xp, x.shape
     caller = None if device.holds(x) else backend_of(x)
@@ -187,7 +190,7 @@ def make_batch(
         lengths.fill(t)
     learned = start is None
     if start is None:
-        start = xp.empty((c.num_layers, c.k, b, c.state), c.dtype)
+        start = xp.empty((c.num_layers, c.nets, b, c.state), c.dtype)
         for layer, keys in enumerate(c.initial):
             for key, part in zip(keys, c.state_parts, strict=True):
                 start[layer, :, :, part] = weights[key][:, None]
@@ -204,22 +207,29 @@ def make_batch(
 
 def embed(c: Config, device: ComputeDevice, weights: dict[str, Array]) -> Array:
     """E W_in (k, i, g h), of which tokens pick rows: one product for all steps, whatever the tokens."""
-    E, W_in = weights["E"], weights["W_in"]
-    out = device.xp.empty((c.k, 1, c.input_size, W_in.shape[2]), dtype=c.dtype)
+    E, W_in = embedding(c, device, weights), weights["W_in"]
+    out = device.xp.empty((c.nets, 1, c.input_size, W_in.shape[2]), dtype=c.dtype)
     lengths = device.xp.full(1, c.input_size, dtype=np.int64)
-    nothing = device.xp.zeros((c.k, W_in.shape[2]), dtype=c.dtype)
-    device.kernels.affine_forward(E[:, None], lengths, W_in, nothing, out)
+    nothing = device.xp.zeros((c.nets, W_in.shape[2]), dtype=c.dtype)
+    device.kernels.affine_forward(E, lengths, W_in, nothing, out)
     return out[:, 0]
+
+
+def embedding(c: Config, device: ComputeDevice, weights: dict[str, Array]) -> Array:
+    """E (nets, 1, i, e): both directions have the same."""
+    E = weights["E"]
+    return device.xp.stack([E] * c.directions, axis=1).reshape(c.nets, 1, *E.shape[1:])
 
 
 def embed_back(c: Config, batch: Batch, gradients: dict[str, Array]) -> None:
     """Turn the gradient of E W_in, gradients["W_in"], into those of E and W_in."""
     device, W_in = batch.device, batch.embedded
-    inputs = (batch.weights["E"][:, None], device.xp.full(1, c.input_size, dtype=np.int64), W_in)
-    d_W_in = device.xp.empty_like(W_in)
-    unread = device.xp.empty((c.k, d_W_in.shape[2]), dtype=c.dtype)
-    d_out = gradients["W_in"][:, None]
-    device.kernels.affine_backward(*inputs, d_out, gradients["E"][:, None], d_W_in, unread)
+    E = embedding(c, device, batch.weights)
+    d_E, d_W_in = device.xp.empty_like(E), device.xp.empty_like(W_in)
+    unread = device.xp.empty((c.nets, d_W_in.shape[2]), dtype=c.dtype)
+    lengths, d_out = device.xp.full(1, c.input_size, dtype=np.int64), gradients["W_in"][:, None]
+    device.kernels.affine_backward(E, lengths, W_in, d_out, d_E, d_W_in, unread)
+    gradients["E"] = d_E.reshape(c.k, c.directions, *d_E.shape[2:]).sum(axis=1)
     gradients["W_in"] = d_W_in
 
 
@@ -319,13 +329,35 @@ def check_reduction(reduction: str) -> None:
     as_choice("reduction", reduction, get_args(Reduction))
 
 
-def read_state(c: Config, name: str, value: ArrayLike | None, b: int, device: ComputeDevice) -> Array:
-    """A copy of a state, or of a gradient of one, as (layers, k, b, s); zeros for None."""
+def read_state(c: Config, name: str, value: Any, b: int, device: ComputeDevice) -> Array:
+    """A copy of a state, or of a gradient of one, as (layers, nets, b, s); zeros for None."""
+    layers = c.num_layers * c.directions
     if value is None:
-        return device.xp.zeros((c.num_layers, c.k, b, c.state), dtype=c.dtype)
-    array = as_numbers(name, value, (*c.lead, c.num_layers, b, c.state))
-    array = read_floats(name, array, c.dtype, None, device)
-    return device.take(with_k(array, c.models is not None).swapaxes(0, 1).copy())
+        return device.xp.zeros((c.num_layers, c.nets, b, c.state), dtype=c.dtype)
+    if is_paired(c, value):
+        widths = [part.stop - part.start for part in c.state_parts]
+        parts = [
+            as_numbers(f"{name}[{i}]", part, (*c.lead, layers, b, width))
+            for i, (part, width) in enumerate(zip(value, widths, strict=True))
+        ]
+        where = "gpu" if any(map(on_device, parts)) else "cpu"
+        value = array_module(where).concatenate([move(part, where) for part in parts], axis=-1)
+    array = as_numbers(name, value, (*c.lead, layers, b, c.state))
+    array = device.take(with_k(read_floats(name, array, c.dtype, None, device), c.models is not None))
+    by_layer = array.reshape(c.k, c.num_layers, c.directions, b, c.state).swapaxes(0, 1)
+    return by_layer.copy().reshape(c.num_layers, c.nets, b, c.state)
+
+
+def require_forward(c: Config, why: str) -> None:
+    """Raise ValueError for a network that reads sequences from their end, which a job cannot; why says it."""
+    if c.direction != "forward":
+        raise ValueError(f"the network is {c.direction}; {why}, so give one that reads forwards")
+
+
+def is_paired(c: Config, state: Any) -> bool:
+    """Whether a state is the tuple of its parts, (h, c) of an LSTM, and not one array."""
+    parts = len(c.state_parts)
+    return isinstance(state, tuple) and len(state) == parts > 1 and np.ndim(state[0]) == len(c.lead) + 3
 
 
 def steps_before(lengths: Array, t: int) -> Array:
@@ -350,8 +382,22 @@ def public(c: Config, array: Array) -> Array:
 
 
 def public_state(c: Config, array: Array) -> Array:
-    """An array (layers, k, b, ...) as the user reads it: (k, layers, b, ...), or without k."""
+    """An array (layers, nets, b, ...) as users read it: (k, layers * directions, b, ...), or without k."""
+    if c.directions > 1:
+        layers, _, *rest = array.shape
+        array = array.reshape(layers, c.k, c.directions, *rest).swapaxes(0, 1)
+        return public(c, array.reshape(c.k, layers * c.directions, *rest))
     return public(c, array.swapaxes(0, 1))
+
+
+def split_state(c: Config, state: Array) -> tuple[Array, ...]:
+    """The parts of a state, (h, c) of an LSTM."""
+    return tuple(state[..., part] for part in c.state_parts)
+
+
+def as_given(c: Config, given: Any, state: Array) -> Any:
+    """A public state in the form of one that was given: the tuple of its parts, or one array."""
+    return split_state(c, state) if is_paired(c, given) else state
 
 
 def to_caller(batch: Batch, array: Array) -> Array:
@@ -446,7 +492,7 @@ def read_integers(name: str, array: Array, size: int, valid: Array | None) -> Ar
     else may change them afterwards.  Raises ValueError naming one that is out of range.
     """
     array, most = array.copy(), largest(array, size - 1)
-    if (array.min() < 0) | (array.max() > most):
+    if array.size and (array.min() < 0) | (array.max() > most):
         bad = out = (array < 0) | (array > most)
         if valid is not None:
             bad = out & move(valid, backend_of(array))

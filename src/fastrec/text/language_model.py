@@ -250,7 +250,8 @@ class CharModel:
         )
         file = None
         if checkpoint is not None:
-            settings = asdict(rnn._config) | {
+            sizes = rnn._config.settings | {"embedding_size": self._config.embedding_size}
+            settings = sizes | {
                 "vocabulary": vocabulary,
                 "optimizer": optimizer,
                 "epochs": total,
@@ -464,7 +465,8 @@ class CharModel:
             words = settings.get("words", "plain")  # files of version 0.1.0 do not say it
             vocabulary = Vocabulary(tuple(settings["symbols"]), settings["unit"], settings["unknown"], words)
             config, parameters = files.read(archive)
-            if config.models or not config.input_size == config.output_size == len(vocabulary):
+            one_way = config.models is None and config.direction == "forward"
+            if not one_way or not config.input_size == config.output_size == len(vocabulary):
                 raise ValueError(f"damaged, its network does not go with {len(vocabulary)} symbols")
             sizes = (config.hidden_size, config.cell, config.num_layers, config.embedding_size)
             rest = (config.dtype, settings["seed"], backend, precision)
