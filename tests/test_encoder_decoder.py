@@ -55,18 +55,18 @@ def test_gradients(backend: str, cell: str, layers: int, kind: str) -> None:
     """Of all parameters, along a random direction of each, by central differences."""
     model, data = model_and_data(cell, layers, kind, backend)
     random = np.random.default_rng(2)
-    value, gradients = model.loss_and_gradients(*data, reduction="sum")
+    value, gradients, _ = model.loss_and_gradients(*data, reduction="sum")
     assert gradients.keys() == model.parameters.keys()
-    assert np.isclose(value, model.loss(*data, reduction="sum"), rtol=1e-12)
-    assert np.isclose(value / (ENDS + 1).sum(), model.loss(*data), rtol=1e-12)
+    assert np.isclose(value, model.loss(*data, reduction="sum")[0], rtol=1e-12)
+    assert np.isclose(value / (ENDS + 1).sum(), model.loss(*data)[0], rtol=1e-12)
     for key, gradient in gradients.items():
         array = model.parameters[key]
         direction = random.standard_normal(array.shape)
         step = move(1e-5 * direction, backend_of(array))
         array += step
-        above = model.loss(*data, reduction="sum")
+        above = model.loss(*data, reduction="sum")[0]
         array -= 2 * step
-        below = model.loss(*data, reduction="sum")
+        below = model.loss(*data, reduction="sum")[0]
         array += step
         assert abs((above - below) / 2e-5 - (gradient * direction).sum()) < 1e-6, key
         assert bool(gradient.any()) == (not key.startswith(("decoder.h0", "decoder.c0"))), key
@@ -76,7 +76,8 @@ def test_gradients(backend: str, cell: str, layers: int, kind: str) -> None:
 def test_loss_is_that_of_the_networks(backend: str, kind: str) -> None:
     """Each pair alone, put together by hand: the start symbol, the targets, the stop symbol."""
     model, (x, targets, lengths, ends) = model_and_data("gru", 2, kind, backend)
-    total = 0.0
+    total, reached = 0.0, model.loss(x, targets, lengths, ends)[1]
+    assert np.array_equal(model.loss_and_gradients(x, targets, lengths, ends)[2], reached)
     for j in range(4):
         if kind == "contexts":
             parameters = on_host(model)
@@ -86,17 +87,19 @@ def test_loss_is_that_of_the_networks(backend: str, kind: str) -> None:
         np.testing.assert_allclose(model.encode(x, lengths)[:, j], state[:, 0], atol=1e-12)
         tokens = targets[j, : ends[j]]
         written, wanted = np.append(3, tokens)[None], np.append(tokens, 3)[None]
-        total += model.decoder.loss(written, wanted, state=state, reduction="sum")[0]
-    assert np.isclose(model.loss(x, targets, lengths, ends, "sum"), total, rtol=1e-12)
+        loss, last = model.decoder.loss(written, wanted, state=state, reduction="sum")
+        total += loss
+        np.testing.assert_allclose(reached[:, j], last[:, 0], atol=1e-12)
+    assert np.isclose(model.loss(x, targets, lengths, ends, "sum")[0], total, rtol=1e-12)
 
 
 def test_padding_may_hold_anything(backend: str) -> None:
     model, (x, targets, lengths, ends) = model_and_data("lstm", 1, "tokens", backend)
-    value, gradients = model.loss_and_gradients(x, targets, lengths, ends)
+    value, gradients, _ = model.loss_and_gradients(x, targets, lengths, ends)
     odd_x, odd_targets = x.copy(), targets.copy()
     odd_x[np.arange(5) >= lengths[:, None]] = -99
     odd_targets[np.arange(3) >= ends[:, None]] = 99
-    other, others = model.loss_and_gradients(odd_x, odd_targets, lengths, ends)
+    other, others, _ = model.loss_and_gradients(odd_x, odd_targets, lengths, ends)
     assert value == other and all(np.array_equal(gradients[key], others[key]) for key in gradients)
 
 
@@ -124,7 +127,7 @@ def test_learns_to_reverse(compiled: str, quick: None) -> None:
     )
     assert history.train.shape == history.validation.shape == history.seconds.shape == (12,)
     assert history.diverged is None and history.train[-1] < 0.05 < history.train[0]
-    assert np.isclose(history.validation[-1], model.loss(u, v, held_lengths, held_ends), rtol=1e-5)
+    assert np.isclose(history.validation[-1], model.loss(u, v, held_lengths, held_ends)[0], rtol=1e-5)
     written = unpad(*model.generate(u, 5, held_lengths, seed=0))
     assert [row.tolist() for row in written] == [row.tolist() for row in mirrored]
     drawn = unpad(*model.generate(u, 5, held_lengths, temperature=0.1, seed=3))
@@ -215,9 +218,9 @@ def test_files(tmp_path: Path, backend: str, cell: str, layers: int, kind: str) 
     path = tmp_path / "model.npz"
     model.save(path)
     other = EncoderDecoder.load(path, backend)
-    assert repr(other) == repr(model) and other.loss(*data) == model.loss(*data)
+    assert repr(other) == repr(model) and other.loss(*data)[0] == model.loss(*data)[0]
     assert sum(array.size for array in other.parameters.values()) == other.n_parameters
-    assert pickle.loads(pickle.dumps(model)).loss(*data) == model.loss(*data)
+    assert pickle.loads(pickle.dumps(model)).loss(*data)[0] == model.loss(*data)[0]
 
 
 def test_damaged_files(tmp_path: Path) -> None:

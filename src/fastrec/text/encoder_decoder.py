@@ -241,7 +241,7 @@ class EncoderDecoder:
         lengths: ArrayLike | None = None,
         target_lengths: ArrayLike | None = None,
         reduction: Reduction = "mean",
-    ) -> float:
+    ) -> tuple[float, Array]:
         """Return the loss of `loss_and_gradients`, without gradients.
 
         Parameters
@@ -251,8 +251,10 @@ class EncoderDecoder:
 
         Returns
         -------
-        float
-            The loss in nats.
+        loss : float
+            In nats.
+        state : ndarray of shape (layers, n, s)
+            The state of the decoder after it has read the last symbol of each target.
 
         Raises
         ------
@@ -261,7 +263,8 @@ class EncoderDecoder:
         """
         at = compute_device(self.backend)
         pairs = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
-        return self.decoder._public_loss(self._losses(at, pairs, reduction))
+        losses, trace = self._evaluate(at, pairs, reduction)
+        return self.decoder._public_loss(losses), move(trace.state, "cpu")
 
     def loss_and_gradients(
         self,
@@ -270,7 +273,7 @@ class EncoderDecoder:
         lengths: ArrayLike | None = None,
         target_lengths: ArrayLike | None = None,
         reduction: Reduction = "mean",
-    ) -> tuple[float, dict[str, Array]]:
+    ) -> tuple[float, dict[str, Array], Array]:
         """Return the cross entropy of the targets and its gradients.
 
         The decoder reads the targets, not what it would have written (teacher forcing: Williams & Zipser,
@@ -295,6 +298,8 @@ class EncoderDecoder:
             In nats.
         gradients : dict of str to ndarray
             Gradients with the keys of `parameters`.
+        state : ndarray of shape (layers, n, s)
+            As `loss` returns it.
 
         Raises
         ------
@@ -303,8 +308,9 @@ class EncoderDecoder:
         """
         at = compute_device(self.backend)
         pairs = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
-        losses, gradients = self._learn(at, pairs, reduction)
-        return self.decoder._public_loss(losses), {key: move(a, "cpu") for key, a in gradients.items()}
+        losses, gradients, trace = self._learn(at, pairs, reduction)
+        on_host = {key: move(a, "cpu") for key, a in gradients.items()}
+        return self.decoder._public_loss(losses), on_host, move(trace.state, "cpu")
 
     def generate(
         self,
@@ -404,8 +410,8 @@ class EncoderDecoder:
             validation_data = read_validation(validation, names, partial(read_pairs, self._sizes, at))
         learner = PairLearner(
             *(at, self, None, "cross_entropy", optimizer, validation_data, data),
-            learn=lambda batch: [(*self._learn(at, batch, "mean"), np.count_nonzero(batch.counted))],
-            summed_loss=lambda batch: self._losses(at, batch, "sum"),
+            learn=lambda batch: [(*self._learn(at, batch, "mean")[:2], np.count_nonzero(batch.counted))],
+            summed_loss=lambda batch: self._evaluate(at, batch, "sum")[0],
             **options,
         )
         train(learner, None, progress)
@@ -430,24 +436,27 @@ class EncoderDecoder:
         counted = (targets.counted, int(np.count_nonzero(targets.counted)))
         return batch, make_loss_spec(config, at, targets.targets, *counted, "cross_entropy", reduction)
 
-    def _losses(self, at: ComputeDevice, pairs: Pairs, reduction: Reduction) -> Array:
-        """Return the loss (1,), where computed."""
+    def _evaluate(self, at: ComputeDevice, pairs: Pairs, reduction: Reduction) -> tuple[Array, Trace]:
+        """Return the loss (1,) and the trace of the decoder, as `RNN._evaluate`."""
         state, _ = self._encode(at, pairs.sources, pairs.lengths, Purpose.OUTPUTS)
-        return self.decoder._evaluate(*self._decoder_batch(at, pairs, state, reduction, Purpose.OUTPUTS))[0]
+        return self.decoder._evaluate(*self._decoder_batch(at, pairs, state, reduction, Purpose.OUTPUTS))
 
-    def _learn(self, at: ComputeDevice, pairs: Pairs, reduction: Reduction) -> tuple[Array, dict[str, Array]]:
-        """Return the loss (1,) and the gradients, where computed."""
+    def _learn(
+        self, at: ComputeDevice, pairs: Pairs, reduction: Reduction
+    ) -> tuple[Array, dict[str, Array], Trace]:
+        """Return the loss (1,), the gradients and the trace of the decoder, as `RNN._learn`."""
         state, trace = self._encode(at, pairs.sources, pairs.lengths, Purpose.TRACE)
         batch, spec = self._decoder_batch(at, pairs, state, reduction, Purpose.GRADIENTS)
-        losses, decoder, _ = self.decoder._learn(batch, spec)
+        losses, decoder, decoded = self.decoder._learn(batch, spec)
         d_state = decoder["state"]
         self._require_finite(at, "the gradient of the state of the encoder", d_state)
         gradients = {f"decoder.{key}": decoder[key] for key in self.decoder.parameters}
         if self.encoder is not None and trace is not None:
             encoder = self.encoder._gradients(trace, d_state=d_state)
-            return losses, gradients | {f"encoder.{key}": encoder[key] for key in self.encoder.parameters}
+            gradients |= {f"encoder.{key}": encoder[key] for key in self.encoder.parameters}
+            return losses, gradients, decoded
         context = context_gradients(self._sizes, at, self.context, pairs.sources, d_state)
-        return losses, gradients | {f"context.{key}": array for key, array in context.items()}
+        return losses, gradients | {f"context.{key}": array for key, array in context.items()}, decoded
 
     def _require_finite(self, at: ComputeDevice, what: str, array: Array) -> None:
         if not at.all_finite(at.xp.ascontiguousarray(array)):
