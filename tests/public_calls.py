@@ -373,6 +373,14 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "RNN.backward": lambda b: backward("gru", b),
     "RNN.loss": lambda b: (rnn(backend=b).loss, dict(LEARNED)),
     "RNN.loss_and_gradients": lambda b: (rnn(backend=b).loss_and_gradients, LEARNED | {"dropout_seed": 1}),
+    "RNN.split_state": lambda b: (
+        fastrec.RNN(4, 5, cell="lstm", seed=0, backend=b).split_state,
+        {"state": floats(0, 1, 2, 10)},
+    ),
+    "RNN of both directions": lambda b: (
+        fastrec.RNN(5, 8, 3, bidirectional=True, seed=0, backend=b).predict,
+        SEQUENCES | {"state": floats(1, 2, 3, 8)},
+    ),
     "RNN.copy": lambda b: (rnn(backend=b).copy, {}),
     "RNN.save": lambda b: written(rnn(backend=b).save, ".npz"),
     "RNN.load": lambda b: saved(rnn(backend=b), ".npz"),
