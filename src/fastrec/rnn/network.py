@@ -33,6 +33,7 @@ from .validation import (
     Purpose,
     Reduction,
     all_to_caller,
+    as_array,
     as_given,
     as_numbers,
     contiguous,
@@ -585,7 +586,7 @@ class RNN:
         last = to_caller(batch, public_state(c, last))
         return to_caller(batch, public(c, made.outputs)), as_given(c, state, last)
 
-    def split_state(self, state: Array) -> tuple[Array, ...]:
+    def split_state(self, state: ArrayLike) -> tuple[Array, ...]:
         """Split a state into its parts: h and c of an LSTM, which PyTorch and others keep apart.
 
         Parameters
@@ -596,12 +597,12 @@ class RNN:
         Returns
         -------
         tuple of ndarray
-            Views: h and c (layers, b, h) for "lstm", otherwise the state alone.
+            Copies: h and c (layers, b, h) for "lstm", otherwise the state alone.
 
         Raises
         ------
         ValueError
-            If the last axis is not s.
+            If the state is not finite numbers (layers, b, s).
 
         Examples
         --------
@@ -611,10 +612,10 @@ class RNN:
         ((1, 4, 8), (1, 4, 8))
         >>> outputs, (h, c) = rnn.predict(np.ones((4, 10, 3)), state=(h, c))
         """
-        if np.ndim(state) == 0 or state.shape[-1] != self._config.state:
-            fault = f"state has shape {np.shape(state)}"
-            raise ValueError(f"{fault}; its last axis must be {self._config.state}, as that of Trace.state")
-        return split_state(self._config, state)
+        array = as_array("state", state)
+        rows = array.shape[-2] if array.ndim > 1 else 1
+        checked = read_state(self._config, "state", array, rows, self._device(array))
+        return split_state(self._config, public_state(self._config, move(checked, backend_of(array))))
 
     def generate(
         self,
