@@ -53,16 +53,16 @@ def pair(product: str, *sizes: Any, **options: Any) -> tuple[fastrec.RNN, fastre
 
 
 def both_ways(
-    product: str, cell: str, size: tuple[int, ...], tokens: bool = False, flow: bool = True
+    product: str, cell: str, size: tuple[int, ...], tokens: bool = False, flow: bool = True, **options: Any
 ) -> None:
     """Compare all results of forward and backward for sequences of different lengths; size is (k, b, t, i,
     h, o)."""
     k, b, t, i, h, o = size
-    rng, rnns = np.random.default_rng(size), pair(product, i, h, o, cell, models=k)
+    rng, rnns = np.random.default_rng(size), pair(product, i, h, o, cell, models=k, **options)
     lengths = np.array([t, 0, *rng.integers(t + 1, size=b)][:b])
     x = rng.integers(i, size=(b, t)) if tokens else rng.standard_normal((b, t, i))
-    shapes = (k, b, t, o), (k, b, t, h), rnns[1].forward(x).state.shape
-    gradients = [rng.standard_normal(shape) for shape in shapes]
+    trace = rnns[1].forward(x)
+    gradients = [rng.standard_normal(made.shape) for made in (trace.outputs, trace.hidden, trace.state)]
 
     def run(rnn: fastrec.RNN, backend: str) -> dict[str, Any]:
         cast = [a.astype(rnn.parameters["b"].dtype) for a in gradients]
@@ -190,6 +190,10 @@ def cases() -> Cases:
     for product, tokens, i in pairs(PRODUCTS, (False, True), (1, 65, 300)):
         case: Callable[[], None] = partial(both_ways, product, "elman", (3, 5, 7, i, 17, 33), tokens)
         yield f"{'tokens' if tokens else 'numbers'} of {i} inputs, {product}", case
+    for cell in CELLS:
+        layers = 1 if CELLS[cell].feeds_back_output else 2
+        both = {"bidirectional": True, "num_layers": layers}
+        yield f"{cell} in both directions", partial(both_ways, "Float", cell, (2, 5, 7, 3, 17, 3), **both)
     yield "a long batch of tokens", partial(both_ways, "Float", "gru", (1, 40, 90, 300, 5, 3), True)
     for product, o, loss in pairs(PRODUCTS, (1, 17, 65, 2100), ("cross_entropy", "mse")):
         for optimizer, make in OPTIMIZERS.items():
