@@ -36,7 +36,14 @@ ON_GPU = {  # what has gpu kernels
         "test_encoder_decoder",
         "test_generation",
     ),
-    *("test_kernels_generation", "test_kernels_rnn", "test_optim", "test_padding"),
+    *(
+        "test_kernels_generation",
+        "test_kernels_rnn",
+        "test_kernels_stepping",
+        "test_stepping",
+        "test_optim",
+        "test_padding",
+    ),
     *("test_rnn", "test_rnn_torch", "test_training"),
 }
 
