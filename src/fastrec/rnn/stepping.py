@@ -19,11 +19,14 @@ from .validation import (
     Purpose,
     as_array,
     contiguous,
+    is_paired,
     make_batch,
     public_state,
     read_floats,
     read_integers,
     read_state,
+    require_forward,
+    split_state,
     steps_before,
 )
 
@@ -48,6 +51,11 @@ def bind(
     module = multiplying(device.precision, kernels("stepping", device.backend))
     network = module.pack_network(c.cell, *kernel_network(c, weights, device.xp), reads_tokens)
     return partial(module.take_steps, network)
+
+
+def where_is(state: Any) -> str:
+    """A backend where a state is, which may be a tuple of its parts."""
+    return backend_of(state[0] if isinstance(state, tuple) else state)
 
 
 class Stepper:
@@ -78,6 +86,7 @@ class Stepper:
         _tokens: bool,
     ) -> None:
         c, device, xp, b, i = _config, _device, _device.xp, _batch, _config.input_size
+        require_forward(c, "a step of it needs those that come later")
         start = None if _state is None else read_state(c, "state", _state, b, device)
         no_steps = xp.empty((1, b, 0, i), c.dtype)
         batch = make_batch(c, device, _weights, no_steps, None, start, Purpose.OUTPUTS, None, None)
@@ -90,7 +99,7 @@ class Stepper:
         self._other = xp.empty((1, b, 0), c.dtype) if _tokens else xp.empty((1, 0), np.int64)
         self._start, self._fault = batch.start, xp.zeros(1, np.int32)
         self._state, self._spare = self._start.copy(), xp.empty_like(batch.start)
-        self._caller = "cpu" if _state is None else backend_of(_state)
+        self._paired, self._caller = is_paired(c, _state), where_is(_state)
 
     def __call__(self, x: ArrayLike) -> Array:
         """Read a step of every sequence.
@@ -151,15 +160,20 @@ class Stepper:
         raise FloatingPointError(NOT_FINITE)
 
     @property
-    def state(self) -> Array:
-        """The state after the steps so far, a copy (layers, b, s) as `Trace.state`.  It can be set."""
-        return move(public_state(self._config, self._state).copy(), self._caller)
+    def state(self) -> Any:
+        """The state after the steps so far, a copy (layers, b, s) as `Trace.state`.  It can be set.
+
+        For "lstm" it is the tuple (h, c) if that was the form in which a state was given last.
+        """
+        state = move(public_state(self._config, self._state).copy(), self._caller)
+        return split_state(self._config, state) if self._paired else state
 
     @state.setter
-    def state(self, value: ArrayLike) -> None:
-        array = as_array("state", value)
-        self._state = read_state(self._config, "state", array, self._b, self._device)
-        self._caller = backend_of(array)
+    def state(self, value: Any) -> None:
+        if value is None:
+            raise ValueError("state is None; give numbers, or call reset() for the first state")
+        self._state = read_state(self._config, "state", value, self._b, self._device)
+        self._paired, self._caller = is_paired(self._config, value), where_is(value)
 
     def reset(self) -> None:
         """Go back to the state with which the stepper was made."""
@@ -177,6 +191,7 @@ def extend(
 
     read: checks x, its lengths and the state, and returns them as a batch.
     """
+    require_forward(c, "what it computes comes last")
     if c.outputs_width != c.input_size:
         raise ValueError(
             f"the network has {c.outputs_width} outputs and input_size {c.input_size}; to read its outputs "
@@ -184,9 +199,10 @@ def extend(
         )
     steps = as_int("steps", steps, 1, MAX_SIZE)
     batch = read()
-    if batch.valid is not None and int(batch.lengths.min()) < 1:
-        raise ValueError("lengths holds 0; each row needs at least one step to go on from")
     xp, (_, b, t, i) = device.xp, batch.x.shape
+    if not t or (batch.valid is not None and int(batch.lengths.min()) < 1):
+        fault = f"x has shape {batch.x.shape[1:]}" if not t else "lengths holds 0"
+        raise ValueError(f"{fault}; each row needs at least one step to go on from")
     size = c.k * b * steps * i * c.dtype.itemsize
     require_memory("the outputs", size, backend=device.backend)
     # The last step of each row is the first that the kernel takes.
