@@ -175,10 +175,11 @@ def test_nothing_given_is_changed_and_parameters_are_copied(backend: str) -> Non
         assert np.array_equal(array, copy)
 
 
+@pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("product", ["Float", "Double", "Tf32", "Bf16"])
 @pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm"])
 def test_every_instance(gpu: str, monkeypatch: pytest.MonkeyPatch, cell: str, product: str) -> None:
-    """Few rows, and many, of which blocks take several."""
+    """Few rows, and many, of which blocks take several, in every order of threads."""
     from fastrec.kernels.gpu.module import BLOCK_ROWS
 
     launched: set[tuple[str, str]] = set()
