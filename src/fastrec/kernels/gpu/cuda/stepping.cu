@@ -1,14 +1,14 @@
-// Networks that take a step at a time, or go on by reading their own outputs: all steps in one launch.  A block takes up
-// to ROWS rows of a network; weights come from L2.
+// Networks that take a step at a time, or go on by reading their own outputs: all steps in one launch.  A block takes
+// up to ROWS rows of a network; weights come from L2.
 #include "cells.cuh"
 
-// outputs (k, b, n, o) and last (layers, k, b, s) from state (layers, k, b, s) and the first inputs, x (m, b, i) or, with
-// i = 0, tokens (m, b) from 0 to `words` - 1; each output is the next input.  W_in (k, words, gates h) of the first
-// layer, which only tokens read; bias (layers, k, gates h), b_n (layers, k, h) if the cell has it, b_out (k, o), null
-// where the hidden units are the outputs.  packed: of all networks the weights as pack_weights of cells.cu deals them to
-// one block, W_in unless tokens are read, W_rec of all layers, W_in of the second and later ones, W_out.  feeds_back:
-// whether the outputs are the state of the next step, as in a Jordan network.  fault: set to 1 where an input is not
-// finite or no token, or an output is not finite.
+// outputs (k, b, n, o) and last (layers, k, b, s) from state (layers, k, b, s) and the first inputs, x (m, b, i) or,
+// with i = 0, tokens (m, b) from 0 to `words` - 1; each output is the next input.  W_in (k, words, gates h) of the
+// first layer, which only tokens read; bias (layers, k, gates h), b_n (layers, k, h) if the cell has it, b_out (k, o),
+// null where the hidden units are the outputs.  packed: of all networks the weights as pack_weights of cells.cu deals
+// them to one block, W_in unless tokens are read, W_rec of all layers, W_in of the second and later ones, W_out.
+// feeds_back: whether the outputs are the state of the next step, as in a Jordan network.  fault: set to 1 where an
+// input is not finite or no token, or an output is not finite.
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __launch_bounds__(CELL_THREADS, 1)
     take_steps(const T* x, const i64* tokens, const T* state, const T* W_in, const T* bias, const T* b_n,
@@ -28,21 +28,11 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   Shape in = P::shape(whole_pieces<Operand>(i), gates * h, int(in_parts));
   Shape recurrent = P::shape(whole_pieces<Operand>(fed), gates * h, int(recurrent_parts));
   Shape out = P::shape(whole_pieces<Operand>(h), o, int(out_parts));
-  unsigned char* free = shared;
-  auto take = [&](int bytes) {
-    unsigned char* place = free;
-    free += (bytes + 15) / 16 * 16;
-    return place;
-  };
-  // What products read: inputs, the state of every layer, and the top hidden units.
-  Operand* read = reinterpret_cast<Operand*>(take(ROWS * in.pitch * sizeof(Operand)));
-  Operand* before = reinterpret_cast<Operand*>(take(layers * ROWS * recurrent.pitch * sizeof(Operand)));
-  Operand* top = reinterpret_cast<Operand*>(take(ROWS * out.pitch * sizeof(Operand)));
-  for (u32* word = reinterpret_cast<u32*>(shared) + threadIdx.x; word < reinterpret_cast<u32*>(free);
-       word += CELL_THREADS)
-    *word = 0;
-  T* recurrent_sums = reinterpret_cast<T*>(take(recurrent.parts * ROWS * recurrent.width * sizeof(T)));
-  T* sums = reinterpret_cast<T*>(free);
+  // What products read: inputs, the state of every layer, and the top hidden units.  Then come their sums.
+  Operand *read = reinterpret_cast<Operand*>(shared), *before = read + ROWS * in.pitch,
+          *top = before + layers * ROWS * recurrent.pitch, *end = top + ROWS * out.pitch;
+  for (Operand* place = read + threadIdx.x; place < end; place += CELL_THREADS) *place = 0;
+  T *recurrent_sums = reinterpret_cast<T*>(end), *sums = recurrent_sums + recurrent.parts * ROWS * recurrent.width;
 
   auto size = [](const Shape& shape) { return i64(shape.depth) * shape.jobs; };
   auto weights_of = [&](const Shape& shape, i64 skipped) {
@@ -114,7 +104,8 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
     auto outward = weights_of(out, after_states + (layers - 1) * k * size(recurrent));
     outward.multiply(top, sums, 0);
     __syncthreads();
-    each_element(rows, o, [&](int r, int j) { hand_out(step, r, j, outward.product(sums, r, j) + b_out[net * o + j]); });
+    each_element(rows, o,
+                 [&](int r, int j) { hand_out(step, r, j, outward.product(sums, r, j) + b_out[net * o + j]); });
     __syncthreads();
   }
 }
