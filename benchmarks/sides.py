@@ -280,7 +280,7 @@ def run_first(name: str) -> None:
 
     from fastrec.backend import kernels
 
-    for domain in ("hopfield", "capacity", "rnn", "generation"):
+    for domain in ("hopfield", "capacity", "rnn", "generation", "stepping"):
         kernels(domain, "cpu")
     task = FIRST[name]()
     times = [(cpu_seconds(), time.perf_counter())]

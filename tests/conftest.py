@@ -28,15 +28,9 @@ if unknown := set(CHOSEN) - set(BACKENDS):
 ON_GPU = {  # what has gpu kernels
     *("test_capacity", "test_dense", "test_dynamics", "test_hopfield", "test_kernels_hopfield", "test_rules"),
     *("test_seeds_hopfield", "test_sequence", "test_studies", "test_temperature"),
-    *(
-        "test_addition",
-        "test_diagnostics",
-        "test_directions",
-        "test_dropout",
-        "test_encoder_decoder",
-        "test_generation",
-    ),
-    *("test_kernels_generation", "test_kernels_rnn", "test_optim", "test_padding"),
+    *("test_addition", "test_diagnostics", "test_directions", "test_dropout", "test_encoder_decoder"),
+    *("test_generation", "test_kernels_generation", "test_kernels_rnn", "test_kernels_stepping"),
+    *("test_optim", "test_padding", "test_stepping"),
     *("test_rnn", "test_rnn_torch", "test_training"),
 }
 

@@ -32,7 +32,7 @@ ARCH = "sm_90"
 VERSION = "13.0"
 COMMAND = "python tests/kernel_table.py"
 DISASSEMBLER = "nvidia-cuda-nvdisasm"
-RECURRENCES = ("cells", "jordan", "generation")  # files of so many instances that each is compiled alone
+RECURRENCES = ("cells", "jordan", "generation", "stepping")  # each of so many instances is compiled alone
 
 
 def unavailable_reason() -> str | None:

@@ -366,6 +366,11 @@ CALLS: dict[str, Callable[[str], Call]] = {
             "state": floats(1, 1, 2, 8),
         },
     ),
+    "RNN.extend": lambda b: (rnn(backend=b).extend, SEQUENCES | {"steps": 4, "lengths": np.array([6, 4, 1])}),
+    "RNN.stepper": lambda b: (
+        stepped(rnn(backend=b).stepper),
+        {"batch": 3, "state": floats(1, 1, 3, 8)},
+    ),
     **{
         f"RNN.backward of {cell}": (lambda b, cell=cell: backward(cell, b))
         for cell in ("elman", "jordan", "lstm")
@@ -473,6 +478,15 @@ def changed_model(tokens: Any) -> Any:
 def forward(cell: str, backend: str) -> Call:
     network = rnn(cell, backend=backend)
     return network.forward, SEQUENCES | {"state": floats(1, 1, 3, network._config.state)}
+
+
+def stepped(method: Callable[..., fastrec.Stepper]) -> Callable[..., Any]:
+    def run(*args: Any, **options: Any) -> Any:
+        stepper = method(*args, **options)
+        return stepper(np.zeros((3, 5), np.float32)), stepper.state
+
+    run.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    return run
 
 
 def load_state(optimizer: Any) -> Call:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from fastrec.backend import move
 from fastrec.kernels import DROPOUT, LOGISTIC, RELU, SAMPLE, TANH
-from fastrec.kernels.reference.generation import draw, step
+from fastrec.kernels.reference.generation import draw
 from fastrec.kernels.reference.random import draws, philox
+from fastrec.kernels.reference.stepping import step
 
 KEY = 2**63 + 12345
 ALL = 2**64 - 1  # of top_p
@@ -160,12 +161,10 @@ class Text:
         """Those of the reference after the prompt of a row and these tokens."""
         state = self.state[:, :, row : row + 1]
         for token in (*self.tokens[row, : self.lengths[row]], *drawn):
-            read = np.array([token], np.int32)
-            y, state = step(
-                *(self.cell, read, state, self.layers, self.W_out, self.b_out),
-                *(self.activation, self.cell == "jordan", precision),
-            )
-        return y[0]
+            read = np.empty((1, 1, 0), self.dtype), np.array([[token]]), state
+            network = (self.cell, self.layers, self.W_out, self.b_out, self.activation, self.cell == "jordan")
+            y, state = step(*read, *network, precision)
+        return y[0, 0]
 
     def agree(self, backend: str, error: float | None = None, precision: str = "float32") -> np.ndarray:
         """Asserts that a backend draws what the reference draws; returns that.

@@ -170,6 +170,20 @@ def drawn(product: str, cell: str, layers: int, b: int, i: int, h: int, n: int =
     assert same.mean() >= least, f"{same.mean():.0%} of the texts are those of the reference"
 
 
+def forecast(product: str, cell: str, b: int) -> None:
+    """Compare single steps, of numbers and of tokens, and outputs that are read."""
+    layers = 1 if CELLS[cell].feeds_back_output else 2
+    ours, theirs = pair(product, 35, 17, 35, cell, num_layers=layers)
+    rng = np.random.default_rng(b)
+    x = rng.standard_normal((b, 4, 35)).astype(ours.dtype)
+    made = []
+    for rnn in (ours, theirs):
+        outputs, state = rnn.extend(x, 5)
+        tokens = rnn.stepper(b, state, tokens=True)
+        made.append({"outputs": outputs, "state": state, "step": tokens(np.arange(b) % 35)})
+    close(*made, TOLERANCE[product])
+
+
 def sharings(kinds: tuple[Any, ...], products: tuple[str, ...], turns: int | None = None) -> Cases:
     for cell, product, kind in pairs(STACKABLE, products, kinds):
         members, clustered, times, resident = kind
@@ -202,6 +216,8 @@ def cases() -> Cases:
     for product in PRODUCTS:
         for b in (1, 300):  # few rows, and many, which share blocks
             yield f"jordan, {product}, B = {b}", partial(both_ways, product, "jordan", (1, b, 3, 3, 17, 5))
+    for cell, product, b in pairs(CELLS, PRODUCTS, (3, 300)):
+        yield f"steps, {cell}, {product}, B = {b}", partial(forecast, product, cell, b)
     yield from sharings(ALONE, tuple(PRODUCTS))
     yield from texts(TEXT_ALONE)
     if int(device().capability.partition(".")[0]) >= 9:

@@ -95,9 +95,17 @@ def warm_text(backend: str) -> None:
         RNN(3, 4, 3, kind, backend=backend).generate(np.zeros((1, 1), np.int64), 2, 0.8, 2, 0.9)
 
 
+def warm_steps(backend: str) -> None:
+    """Single steps of a network, and outputs that it reads."""
+    for cell in CELLS:
+        kind: Any = cell
+        RNN(3, 4, 3, kind, backend=backend).extend(np.zeros((1, 1, 3), np.float32), 2)
+
+
 PARTS: dict[str, Callable[[str], None]] = {
     "hopfield": warm_hopfield,
     "capacity": warm_capacity,
     **{cell: functools.partial(warm_cell, cell) for cell in CELLS},
     "text": warm_text,
+    "steps": warm_steps,
 }

@@ -11,5 +11,6 @@ from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
 from .padding import pad_sequences as pad_sequences
 from .padding import unpad as unpad
+from .stepping import Stepper as Stepper
 from .trace import Trace as Trace
 from .truncation import truncated_bptt as truncated_bptt

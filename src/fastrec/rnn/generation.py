@@ -10,8 +10,9 @@ import numpy as np
 from ..backend import kernels
 from ..streams import Seed, read_seed
 from ..validation import as_int, number, require_memory
-from .config import MAX_SIZE, Array, Config, suffix
+from .config import MAX_SIZE, Array, Config
 from .device import Precision, multiplying
+from .stepping import NOT_FINITE, kernel_network
 from .validation import Batch, require_forward
 
 COLDEST, HOTTEST = 1e-6, 1e6  # temperatures besides 0, which float32 can divide by
@@ -67,13 +68,11 @@ def generate(
     device = batch.device
     require_memory("the tokens", 4 * b * steps, backend=device.backend)
     drawn, last = device.xp.empty((b, steps), np.int32), device.xp.empty_like(batch.start)
-    weights, names = batch.weights, c.kind.parameters
-    layers = tuple(tuple(weights[name + suffix(n)] for name in names) for n in range(c.num_layers))
     prompts = (batch.tokens[0], batch.lengths, batch.start)
-    network = (*prompts, layers, weights["W_out"], weights["b_out"], *(c.activation_code or (0,)))
+    network = kernel_network(c, batch.weights, device.xp)
     sampling = (temperature, most, min(int(share * 2**64), 2**64 - 1), stop, seed, first)
     module = multiplying(precision, kernels("generation", device.backend))
-    module.generate(c.cell, *network, c.kind.feeds_back_output, *sampling, drawn, last)
+    module.generate(c.cell, *prompts, *network, *sampling, drawn, last)
     if int(drawn.min()) < 0:
-        raise FloatingPointError("the outputs of the network are not finite; its parameters are too large")
+        raise FloatingPointError(NOT_FINITE)
     return batch, drawn, last

@@ -18,11 +18,12 @@ from ..streams import Seed, read_seed
 from ..validation import as_bool, as_int, require_memory
 from . import passes
 from .cells import CellName
-from .config import Activation, Array, Config, Direction
+from .config import MAX_SIZE, Activation, Array, Config, Direction
 from .device import ComputeDevice, Precision, choose_backend, compute_device
 from .generation import generate
 from .initialization import Initial, draw, seed_of
 from .serialization import EXTRA_TEXT, load, save
+from .stepping import Stepper, extend
 from .torch_weights import from_torch, to_torch
 from .trace import Trace
 from .validation import (
@@ -690,6 +691,99 @@ class RNN:
         batch, drawn, last = generate(self._config, self._precision, read, *options)
         last = to_caller(batch, public_state(self._config, last))
         return to_caller(batch, drawn), as_given(self._config, state, last)
+
+    def extend(
+        self,
+        x: ArrayLike,
+        steps: int,
+        state: ArrayLike | None = None,
+        lengths: ArrayLike | None = None,
+    ) -> tuple[Array, Array]:
+        """Read b sequences, then go on by reading the outputs: a forecast, all in one kernel call.
+
+        The network must have as many outputs as inputs, and be trained so that each output is the input that
+        comes next.  From the end of x on it runs freely: each output is the next input (Williams & Zipser,
+        Neural Computation 1, 270, 1989).
+
+        Parameters
+        ----------
+        x : array_like
+            Finite numbers (b, t, i); for k networks also (k, b, t, i).
+        steps : int
+            Number of outputs to compute for each row.
+        state : array_like, optional
+            (layers, b, s) before x, as for `forward`.
+        lengths : array_like of int, optional
+            (b,), from 1 to t, the steps of each row.
+
+        Returns
+        -------
+        outputs : ndarray
+            (b, steps, i).  The first is the output of the last step of x, as `predict` computes it up to
+            rounding: the forecast of the input after it.
+        state : ndarray
+            (layers, b, s), before the last of the outputs is read.  A second call with ``outputs[:, -1:]`` as
+            x and this state goes on as if both were one call.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments.
+        FloatingPointError
+            If outputs are not finite.
+
+        Examples
+        --------
+        >>> rnn = fastrec.RNN(2, 8, 2, "gru", seed=0)
+        >>> outputs, state = rnn.extend(np.ones((3, 5, 2)), 4)
+        >>> more, state = rnn.extend(outputs[:, -1:], 6, state)
+        >>> outputs.shape, more.shape, state.shape
+        ((3, 4, 2), (3, 6, 2), (1, 3, 8))
+        """
+        c, device = self._config, self._device(x, state, lengths)
+
+        def read() -> Batch:
+            return self._read(x, state, lengths, Purpose.OUTPUTS, device, tokens=False)
+
+        batch, outputs, last = extend(c, device, read, steps)
+        last = to_caller(batch, public_state(c, last))
+        return to_caller(batch, public(c, outputs)), as_given(c, state, last)
+
+    def stepper(self, batch: int = 1, state: ArrayLike | None = None, *, tokens: bool = False) -> Stepper:
+        """Return what reads one step of b sequences at a time, as they arrive, at little cost for a call.
+
+        It computes what `predict` computes of the whole sequences, up to rounding.
+
+        Parameters
+        ----------
+        batch : int
+            Number b of sequences.
+        state : array_like, optional
+            (layers, b, s) before the first step, as for `forward`.
+        tokens : bool
+            Whether the steps are tokens instead of numbers.
+
+        Returns
+        -------
+        Stepper
+            A function of a step that keeps the state, with a copy of the parameters as they are now.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments.
+
+        Examples
+        --------
+        >>> stepper = fastrec.RNN(3, 8, 2, "gru", seed=0).stepper()
+        >>> for x in np.ones((4, 1, 3), np.float32):  # of a sensor, say
+        ...     outputs = stepper(x)
+        >>> outputs.shape, stepper.state.shape
+        ((1, 2), (1, 1, 8))
+        """
+        b, read_tokens = as_int("batch", batch, 1, MAX_SIZE), as_bool("tokens", tokens)
+        device = self._device(*state if isinstance(state, tuple) else (state,))
+        return Stepper(self._config, device, self._weights(device.backend), b, state, read_tokens)
 
     def backward(
         self,

@@ -6,7 +6,7 @@ from typing import Any
 
 import cupy
 
-from .module import JORDAN_ROWS, launch, multiprocessors, pieces_a_launch, shared_limit
+from .module import launch, multiprocessors, pieces_a_launch
 from .recurrent import (
     BARRIER,
     CHAIN,
@@ -19,6 +19,7 @@ from .recurrent import (
     norms,
     pack,
     parts_for,
+    rows_of_block,
     split_work,
 )
 from .time_loop import input_gradients, products, project, recurrent_products, sums
@@ -52,12 +53,7 @@ def launch_rows(
     placed = [layout(product, w.inputs, w.columns, p) for w, p in zip(works, parts, strict=True)]
     sums = max(part * each.width for part, each in zip(parts, placed, strict=True)) + o * back
     row = sum(each.pitch for each in placed) * product.operand + sums * product.real
-    # Static shared memory of these kernels is below 1 KiB.
-    limit = shared_limit(cupy.cuda.runtime.getDevice()) - 1024
-    few, many = JORDAN_ROWS[kind][0], JORDAN_ROWS[kind][-1]
-    each = many if k * b > 256 and many * row <= limit else few
-    if each * row > limit:
-        raise ValueError(f"hidden_size is {h}; {each} of its rows do not fit the shared memory of a block")
+    each = rows_of_block(kind, k * b, row, h)
     step = 2 * (LOAD + CHAIN + 2 * BARRIER + each * o * h / MULTIPLY_ADDS)
     clocks = t * step * -(-k * b // (each * multiprocessors()))
     pieces_a_launch(f"{t} steps of a Jordan network", clocks)

@@ -59,7 +59,7 @@ INTEGERS = {1: "signed char", 2: "short", 4: "int", 8: "long long"}  # by their 
 FLOATS = {4: "float", 8: "double"}
 ROWS = {"Float": (1, 4, 16), "Double": (1, 4), "Tf32": (8,), "Bf16": (8, 16)}  # of a team, by its product
 CLUSTERED = ("Float", "Tf32", "Bf16")  # products that clusters are compiled for
-JORDAN_ROWS = {"Float": (1, 4), "Double": (1, 4), "Tf32": (8,), "Bf16": (8,)}
+BLOCK_ROWS = {"Float": (1, 4), "Double": (1, 4), "Tf32": (8,), "Bf16": (8,)}  # of a block without a team
 TEXT_ROWS = {"Float": (1, 4, 16), "Double": (4,), "Tf32": (8,), "Bf16": (8,)}
 FIELDS = (INTEGERS[4], INTEGERS[8])
 WEIGHTS = tuple(INTEGERS.values())
@@ -117,13 +117,19 @@ KERNELS: dict[str, tuple[str, ...]] = {
         f"jordan_{way}<{product}, {rows}>"
         for way in ("forward", "backward")
         for product in ROWS
-        for rows in JORDAN_ROWS[product]
+        for rows in BLOCK_ROWS[product]
     ),
     "generation": tuple(
         f"generate<{product}, {cell}, {rows}>"
         for product in ROWS
         for cell in CELLS
         for rows in TEXT_ROWS[product]
+    ),
+    "stepping": tuple(
+        f"take_steps<{product}, {cell}, {rows}>"
+        for product in ROWS
+        for cell in CELLS
+        for rows in BLOCK_ROWS[product]
     ),
     "time_loop": (
         *instances("add_bias gather clear_padding sum_steps join_sums sum_runs join_runs", FLOATS.values()),

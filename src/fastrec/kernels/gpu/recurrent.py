@@ -15,6 +15,7 @@ import cupy
 import numpy as np
 
 from .module import (
+    BLOCK_ROWS,
     CELLS,
     CLUSTERED,
     Cell,
@@ -142,6 +143,21 @@ class Plan(NamedTuple):
     parts: int
     resident: bool
     shared: int
+
+
+def rows_of_block(kind: str, rows: int, row: int, h: int) -> int:
+    """How many of so many rows a block without a team takes, of which each takes `row` bytes of its shared
+    memory.
+
+    Raises ValueError if they do not fit.
+    """
+    # Static shared memory of these kernels is below 1 KiB.
+    limit = shared_limit(cupy.cuda.runtime.getDevice()) - 1024
+    few, many = BLOCK_ROWS[kind][0], BLOCK_ROWS[kind][-1]
+    each = many if rows > 256 and many * row <= limit else few
+    if each * row > limit:
+        raise ValueError(f"hidden_size is {h}; {each} of its rows do not fit the shared memory of a block")
+    return each
 
 
 class Card(NamedTuple):

@@ -6,15 +6,12 @@ backend only where exp or a logit rounds another way.
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import numpy as np
 
 from .. import SAMPLE
 from ..interruption import uninterrupted
-from .affine import affine_forward
 from .random import draws
-from .time_loop import project
+from .stepping import step
 
 __all__ = ["generate"]
 
@@ -54,14 +51,15 @@ def generate(
     or -1 because a logit is not finite, the rest of the row is filled with it and its state stays.
     """
     b, n = drawn.shape
-    now, ended = state.copy(), np.zeros(b, np.bool_)
+    network = (cell, layers, W_out, b_out, activation, feeds_back, precision)
+    now, ended, no_numbers = state.copy(), np.zeros(b, np.bool_), np.empty((1, b, 0), W_out.dtype)
     for t in range(int(lengths.max()) + n - 1):
         number = t + 1 - lengths  # of the token that this step leads to
         rows = np.arange(b)
         drawn_before = np.maximum(drawn[rows, np.clip(number, 1, n) - 1], 0)
         read = np.where(number > 0, drawn_before, tokens[rows, np.minimum(t, lengths - 1)])
         moving = ~ended & (number < n)
-        y, then = step(cell, read, now, layers, W_out, b_out, activation, feeds_back, precision)
+        (y,), then = step(no_numbers, read[None], now, *network)
         now = np.where(moving[:, None], then, now)
         for row in np.flatnonzero(moving & (number >= 0)):
             random = int(draws(key, first + int(number[row]) + 1, int(row), 0, SAMPLE, 0)[-1])
@@ -69,34 +67,6 @@ def generate(
             drawn[row, number[row] :] = token
             ended[row] = token in (stop, -1)
     last[:] = now
-
-
-def step(
-    cell: str,
-    tokens: np.ndarray,
-    state: np.ndarray,
-    layers: tuple[tuple[np.ndarray, ...], ...],
-    W_out: np.ndarray,
-    b_out: np.ndarray,
-    activation: int,
-    feeds_back: bool,
-    precision: str,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (b, i) after reading tokens (b,), and the state (layers, 1, b, s) then."""
-    unit_step = getattr(import_module(f".{cell}", __package__), f"{cell}_step")
-    b, h, after = len(tokens), W_out.shape[1], np.empty_like(state)
-    on, no_tokens = np.ones((b, 1, 1), np.bool_), np.empty((1, 0, 0), np.int32)
-    x, token = np.empty((1, b, 1, 0), W_out.dtype), tokens[None, :, None]
-    for layer, (W_in, W_rec, bias, *more) in enumerate(layers):
-        z = project(x, token, on, W_in, precision)[:, :, 0] + bias[:, None]
-        weights = (W_rec, *more, W_out, b_out) if feeds_back else (W_rec, *more)
-        after[layer], *_ = unit_step(z, state[layer], weights, activation, precision)
-        x, token = after[layer, :, :, None, :h], no_tokens
-    if feeds_back:
-        return after[0, 0], after
-    y = np.empty((1, b, 1, W_out.shape[2]), W_out.dtype)
-    affine_forward(x, np.ones(b, np.int64), W_out, b_out, y, precision=precision)
-    return y[0, :, 0], after
 
 
 def draw(y: np.ndarray, temperature: float, top_k: int, top_p: int, random: int) -> int:
