@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from ..rnn.validation import Purpose
-from . import arrays
-from .passes import Inputs, Pass, Plan
+from . import arrays, ops
+from .passes import Pass, Plan
 
 TWICE = (
     "fastrec.torch has no second derivatives; where they are needed, as for penalties on gradients, "
@@ -17,18 +17,30 @@ TWICE = (
 )
 
 
-def run(plan: Plan, inputs: Inputs, weights: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    """Outputs and the parts of the last states."""
-    tensors = (inputs.x, *inputs.states, *weights)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return Differentiable.apply(plan, inputs.sizes, inputs.key, 1 + len(inputs.states), *tensors)
-    with arrays.in_order(inputs.x):
-        done = Pass(plan, inputs, weights, Purpose.OUTPUTS).run()
-        return tuple(map(arrays.tensor_of, (done.outputs, *done.states)))
+def run(
+    plan: Plan,
+    x: torch.Tensor,
+    sizes: torch.Tensor | None,
+    key: torch.Tensor | None,
+    states: Sequence[torch.Tensor],
+    weights: Sequence[torch.Tensor],
+) -> Sequence[torch.Tensor]:
+    """Outputs and the parts of the last states of a `Pass`."""
+    tensors = (x, *states, *weights)
+    differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    if torch.compiler.is_compiling() and sizes is None:
+        parts = 2 if plan.mode == "LSTM" else 1
+        return ops.forward(x, key, states, weights, *plan, differentiable)[: 1 + parts]
+    if differentiable:
+        return Differentiable.apply(plan, sizes, key, 1 + len(states), *tensors)
+    with arrays.in_order(x):
+        done = Pass(plan, x, sizes, key, states, weights, Purpose.OUTPUTS)
+        made = done.run()
+        return [arrays.tensor_of(array) for array in (done.packed(made.outputs[0]), *done.last(made))]
 
 
 class Differentiable(torch.autograd.Function):
-    """`run`, with what its gradients need."""
+    """`run`, with what its gradients need.  The first n tensors are x and states, the others weights."""
 
     @staticmethod
     def forward(
@@ -39,26 +51,26 @@ class Differentiable(torch.autograd.Function):
         n: int,
         *tensors: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        x, *states = tensors[:n]
+        x = tensors[0]
         with arrays.in_order(x):
-            done = Pass(plan, Inputs(x, sizes, key, states), tensors[n:], Purpose.TRACE).run()
-            whole, *kept = map(arrays.tensor_of, (done.whole, *done.kept))
-            outputs = whole if sizes is None else arrays.tensor_of(done.outputs)
-            last = map(arrays.tensor_of, done.states)
+            done = Pass(plan, x, sizes, key, tensors[1:n], tensors[n:], Purpose.TRACE)
+            made = done.run()
+            whole, *kept = [arrays.tensor_of(array) for array in (made.outputs[0], *done.kept(made))]
+            outputs = whole if sizes is None else arrays.tensor_of(done.packed(made.outputs[0]))
+            last = [arrays.tensor_of(array) for array in done.last(made)]
         ctx.set_materialize_grads(False)
         # What PyTorch frees after the pass back, and refuses to use once it has been changed in place.
         ctx.save_for_backward(*tensors[:n], whole, *kept)
-        # Copies of the weights, which may change.
-        ctx.others = plan, sizes, key, n, done.batch.weights
+        done.forget()
+        ctx.done, ctx.n = done, n
         return outputs, *last
 
     @staticmethod
     def backward(ctx: Any, *d: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        plan, sizes, key, n, weights = ctx.others
-        x, *states, whole, kept = *(saved := ctx.saved_tensors)[: n + 1], saved[n + 1 :]
-        with torch.no_grad(), arrays.in_order(x):
-            done = Pass(plan, Inputs(x, sizes, key, states), weights, Purpose.TRACE).restore(whole, kept)
-            gradients = done.back(d[0], d[1:], n, ctx.needs_input_grad[4:])
+        done, n, saved = ctx.done, ctx.n, ctx.saved_tensors
+        with torch.no_grad(), arrays.in_order(saved[0]):
+            made = done.restore(saved[0], saved[1:n], saved[n], saved[n + 1 :])
+            gradients = done.back(made, d[0], d[1:], n, ctx.needs_input_grad[4:])
         if torch.is_grad_enabled():
             refusing = iter(Once.apply(*[g.requires_grad_() for g in gradients if g is not None]))
             gradients = [None if g is None else next(refusing) for g in gradients]

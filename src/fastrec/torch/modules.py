@@ -14,7 +14,7 @@ else:
 from torch.nn.utils.rnn import PackedSequence
 
 from . import autograd
-from .passes import Inputs, Plan
+from .passes import Plan
 
 FEWEST = 4  # steps that are worth a call of a kernel: fewer are left to PyTorch
 DTYPES = (torch.float32, torch.float64)
@@ -59,8 +59,7 @@ class Fused:
         weights = [getattr(self, name) for name in self._flat_weights_names]
         x, states = checked(self, x, sizes, states, weights)
         t = len(sizes) if sizes is not None else x.shape[0 if single or steps_first else 1]
-        traced = torch.jit.is_tracing() or torch.compiler.is_exporting()
-        if t < FEWEST or not x.numel() or self.dropout == 1 or traced:
+        if t < FEWEST or not x.numel() or self.dropout == 1 or transformed():
             return super().forward(input, hx)
         if single:
             x, states = x[None], [state[:, None] for state in states]
@@ -73,8 +72,8 @@ class Fused:
         plan = Plan(self.mode, self.hidden_size, self.num_layers, self.bidirectional, threshold)
         # Drawn here, so that torch.manual_seed fixes it, and a checkpoint of PyTorch draws the same again.
         key = torch.randint(2**63 - 1, ()) if dropout else None
-        inputs = Inputs(x.contiguous(), sizes, key, [state.contiguous() for state in states])
-        output, *last = autograd.run(plan, inputs, weights)
+        states = [state.contiguous() for state in states]
+        output, *last = autograd.run(plan, x.contiguous(), sizes, key, states, weights)
         if single:
             output, last = output[0], [state[:, 0] for state in last]
         elif sizes is None:
@@ -84,6 +83,12 @@ class Fused:
             if input.unsorted_indices is not None:
                 last = [state.index_select(1, input.unsorted_indices) for state in last]
         return output, tuple(last) if self.mode == "LSTM" else last[0]
+
+
+def transformed() -> bool:
+    """Whether PyTorch writes down what is computed, or differentiates and maps it in ways that kernels cannot."""
+    functions = torch._C._are_functorch_transforms_active()
+    return functions or torch.jit.is_tracing() or torch.compiler.is_exporting()
 
 
 def checked(

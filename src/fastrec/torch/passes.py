@@ -34,19 +34,6 @@ class Plan(NamedTuple):
     threshold: int
 
 
-class Inputs(NamedTuple):
-    """Tensors that a pass takes; they have been checked and are C-contiguous.
-
-    x: (b, t, i), or packed (n, i) with the sizes (t,) of its steps.  key: of dropout.  states: the parts of the
-    first states, each (layers * directions, b, h), or none for zeros.
-    """
-
-    x: torch.Tensor
-    sizes: torch.Tensor | None
-    key: torch.Tensor | None
-    states: Sequence[torch.Tensor]
-
-
 @lru_cache
 def configuration(plan: Plan, input_size: int, dtype: torch.dtype) -> Config:
     """The configuration of a network without output layer."""
@@ -59,123 +46,125 @@ def configuration(plan: Plan, input_size: int, dtype: torch.dtype) -> Config:
 
 
 class Pass:
-    """A forward pass over a batch; before `run` or `restore` it is still to be made.
+    """A pass over a batch of tensors, which have been checked and are C-contiguous.
 
-    weights: in the order of PyTorch, for each direction of each layer "weight_ih" (g h, i), "weight_hh" (g h, h) and,
-    if the module has biases, "bias_ih" and "bias_hh" (g h); or `Batch.weights` made of them.
+    x: (b, t, i), or packed (n, i) with the sizes (t,) of its steps.  key: of dropout.  states: the parts of the
+    first states, each (layers * directions, b, h), or none for zeros.  weights: as PyTorch has them, of each
+    direction of each layer "weight_ih" (g h, i), "weight_hh" (g h, h) and, if there are biases, "bias_ih" and
+    "bias_hh" (g h).
     """
 
-    made: Activations
-
     def __init__(
-        self, plan: Plan, inputs: Inputs, weights: Sequence[torch.Tensor] | dict[str, Array], purpose: Purpose
+        self,
+        plan: Plan,
+        x: torch.Tensor,
+        sizes: torch.Tensor | None,
+        key: torch.Tensor | None,
+        states: Sequence[torch.Tensor],
+        weights: Sequence[torch.Tensor],
+        purpose: Purpose,
     ) -> None:
-        x, sizes, key, states = inputs
-        backend = arrays.backend_for(x)
-        self.device = device = compute_device(backend)
-        self.config = c = configuration(plan, x.shape[-1], x.dtype)
-        values = arrays.array_of(x, backend)
+        device = self.device = compute_device(arrays.backend_for(x))
+        c = self.config = configuration(plan, x.shape[-1], x.dtype)
         self.steps = valid = lengths = None  # (t, b) bool of a packed batch: those before the end of each row
         if sizes is not None:
             self.steps = device.xp.arange(int(sizes[0])) < device.take(sizes.numpy())[:, None]
             valid, lengths = self.steps.T, self.steps.sum(axis=0)
-            values = self.unpacked(values)
-        if not isinstance(weights, dict):
-            weights = self.read_weights(weights)
-        start = self.whole_state(values.shape[0], [arrays.array_of(state, backend) for state in states])
+        values, start = self.read(x, states)
         dropout = None if key is None else Dropout(plan.threshold, np.uint64(int(key)))
-        self.batch = make_batch(c, device, weights, values[None], lengths, start, purpose, dropout, valid)
+        own = self.read_weights(weights)
+        self.batch = make_batch(c, device, own, values, lengths, start, purpose, dropout, valid)
 
-    def run(self) -> Pass:
-        """Make the pass."""
-        self.made = passes.forward(self.config, self.batch)
-        return self
+    def read(self, x: torch.Tensor, states: Sequence[torch.Tensor]) -> tuple[Array, Array]:
+        """`Batch.x` and `Batch.start`."""
+        values = self.unpacked(self.array(x))
+        return values[None], self.whole_state(len(values), [self.array(state) for state in states])
 
-    def restore(self, whole: torch.Tensor, kept: Sequence[torch.Tensor]) -> Pass:
-        """Make the pass of what it gave as `whole` and `kept`."""
-        c, batch = self.config, self.batch
-        outputs, *found = (arrays.array_of(tensor, self.device.backend) for tensor in (whole, *kept))
-        outputs, parts = outputs[None], len(c.saved)
+    def run(self) -> Activations:
+        """The forward pass."""
+        return passes.forward(self.config, self.batch)
+
+    def forget(self) -> None:
+        """Let go of what `restore` is given."""
+        self.batch = self.batch._replace(x=self.device.no_tokens, start=self.device.no_tokens)
+
+    def restore(
+        self,
+        x: torch.Tensor,
+        states: Sequence[torch.Tensor],
+        whole: torch.Tensor,
+        kept: Sequence[torch.Tensor],
+    ) -> Activations:
+        """The forward pass that was given x and states, and whose outputs and `kept` are known."""
+        c, (values, start) = self.config, self.read(x, states)
+        batch = self.batch._replace(x=values, start=start)
+        outputs, parts, found = self.array(whole)[None], len(c.saved), [self.array(tensor) for tensor in kept]
         if c.directions == 1:
             found.insert((c.num_layers - 1) * parts, outputs)
         saved = [tuple(found[layer * parts : (layer + 1) * parts]) for layer in range(c.num_layers)]
         above = found[c.num_layers * parts :] or [of_layer[0] for of_layer in saved[:-1]]
-        read = [(x, self.device.no_tokens) for x in (directions.each_way(c, batch, batch.x), *above)]
-        self.made = Activations(c, batch, outputs, tuple(saved), tuple(read), outputs)
-        return self
+        read = [(x, self.device.no_tokens) for x in (directions.each_way(c, batch, values), *above)]
+        return Activations(c, batch, outputs, tuple(saved), tuple(read), outputs)
 
-    @property
-    def whole(self) -> Array:
-        """The outputs (b, t, directions * h)."""
-        return self.made.outputs[0]
-
-    @property
-    def outputs(self) -> Array:
-        """The outputs, packed if x was."""
-        return self.packed(self.whole)
-
-    @property
-    def states(self) -> list[Array]:
-        """The parts of the last states."""
-        return self.parts(passes.state_after(self.made, self.batch.x.shape[2]))
-
-    @property
-    def kept(self) -> list[Array]:
-        """What the pass back reads besides `whole`, the inputs and the weights."""
-        made = self.made
+    def kept(self, made: Activations) -> list[Array]:
+        """What the pass back reads besides outputs, inputs and weights."""
         saved = [array for of_layer in made.saved for array in of_layer if array is not made.outputs]
         above = zip(made.read[1:], made.saved[:-1], strict=True)
         return saved + [x for (x, _), of_layer in above if x is not of_layer[0]]
 
+    def last(self, made: Activations) -> list[Array]:
+        """The parts of the last states."""
+        return self.parts(passes.state_after(made, self.batch.x.shape[2]))
+
     def back(
         self,
+        made: Activations,
         d_outputs: torch.Tensor | None,
         d_states: Sequence[torch.Tensor | None],
         n: int,
         wanted: Sequence[bool],
     ) -> list[torch.Tensor | None]:
-        """Gradients of x and the states given, n tensors, and of the weights: those that are wanted."""
-        c, xp, backend = self.config, self.device.xp, self.device.backend
-        b = self.batch.x.shape[1]
-        d_hidden = None
+        """Gradients of x and the states, n tensors, and of the weights: those that are wanted."""
+        c, b, d_hidden = self.config, made.batch.x.shape[1], None
         if d_outputs is not None:
-            d_hidden = arrays.array_of(d_outputs.contiguous(), backend)
-            if self.steps is not None:
-                d_hidden = self.unpacked(d_hidden)
-            elif not c.kind.overwrites_saved:
+            d_hidden = self.unpacked(self.array(d_outputs.contiguous()))[None]
+            if self.steps is None and not c.kind.overwrites_saved:
                 d_hidden = d_hidden.copy()  # the kernel writes over it
-            d_hidden = d_hidden[None]
-        zeros = xp.zeros((c.num_layers * c.directions, b, c.hidden_size), c.dtype)
-        d_last = [zeros if d is None else arrays.array_of(d.contiguous(), backend) for d in d_states]
+        zeros = self.device.xp.zeros((c.num_layers * c.directions, b, c.hidden_size), c.dtype)
+        d_last = self.whole_state(b, [zeros if d is None else self.array(d.contiguous()) for d in d_states])
         of_x = ("x",) * wanted[0]
-        gradients = passes.backward(self.made, None, d_hidden, self.whole_state(b, d_last), of_x)
-        found = [self.packed(gradients["x"][0]) if of_x else None]
-        found += self.parts(gradients["state"])[: n - 1]
+        gradients = passes.backward(made, None, d_hidden, d_last, of_x)
+        found = [self.packed(gradients["x"][0]) if of_x else None, *self.parts(gradients["state"])[: n - 1]]
         each = (len(wanted) - n) // (c.num_layers * c.directions)
         public = {key: gradients[key].reshape(shape) for key, shape in c.shapes.items()}
         for own in each_direction(c, public):
             found += gradients_of_weights(c.kind, own)[:each]
         return [arrays.tensor_of(g) if want else None for g, want in zip(found, wanted, strict=True)]
 
+    def array(self, tensor: torch.Tensor) -> Array:
+        """A tensor as an array in the same memory."""
+        return arrays.array_of(tensor, self.device.backend)
+
     def read_weights(self, tensors: Sequence[torch.Tensor]) -> dict[str, Array]:
-        """`Batch.weights` of those of PyTorch, copies."""
-        c = self.config
+        """`Batch.weights`, copies."""
+        c, given = self.config, [self.array(tensor) for tensor in tensors]
         weights = {key: self.device.empty(shape, c.dtype) for key, shape in c.shapes.items()}
-        given = [arrays.array_of(tensor, self.device.backend) for tensor in tensors]
         each = len(given) // (c.num_layers * c.directions)
         for i, own in enumerate(each_direction(c, weights)):
             take_weights(c.kind, own, *given[i * each : (i + 1) * each])
         return {key: weights[key].reshape(shape) for key, shape in c.kernel_shapes.items()}
 
     def unpacked(self, values: Array) -> Array:
-        """(b, t, ...) of packed values (n, ...), 0 after the end of a row."""
+        """(b, t, ...) of packed values (n, ...), 0 after the end of a row; others as they are."""
+        if self.steps is None:
+            return values
         t, b = self.steps.shape
         padded = self.device.xp.zeros((b, t, values.shape[1]), values.dtype)
         padded.swapaxes(0, 1)[self.steps] = values
         return padded
 
     def packed(self, values: Array) -> Array:
-        """(n, ...) of values (b, t, ...) if x was packed, else the values."""
+        """The inverse of `unpacked`."""
         return values if self.steps is None else values.swapaxes(0, 1)[self.steps]
 
     def whole_state(self, b: int, parts: Sequence[Array]) -> Array:
