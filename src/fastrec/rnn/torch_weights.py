@@ -86,7 +86,9 @@ def each_direction(config: Config, parameters: dict[str, Array]) -> list[dict[st
     ]
 
 
-def take_weights(cell: Cell, own: dict[str, Array], weight_ih: Array, weight_hh: Array, *biases: Array) -> None:
+def take_weights(
+    cell: Cell, own: dict[str, Array], weight_ih: Array, weight_hh: Array, *biases: Array
+) -> None:
     """Fill the parameters of a direction, of those of PyTorch: without biases 0, of two that it adds their sum."""
     own["W_in"][...], own["W_rec"][...] = weight_ih.T, weight_hh.T
     b = own["b"]

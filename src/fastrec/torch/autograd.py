@@ -28,9 +28,9 @@ def run(
     """Outputs and the parts of the last states of a `Pass`."""
     tensors = (x, *states, *weights)
     differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    if torch.compiler.is_compiling() and sizes is None:
-        parts = 2 if plan.mode == "LSTM" else 1
-        return ops.forward(x, key, states, weights, *plan, differentiable)[: 1 + parts]
+    if torch.compiler.is_compiling():
+        rows, parts = len(x) if sizes is None else int(sizes[0]), 2 if plan.mode == "LSTM" else 1
+        return ops.forward(x, sizes, key, states, weights, *plan, rows, differentiable)[: 1 + parts]
     if differentiable:
         return Differentiable.apply(plan, sizes, key, 1 + len(states), *tensors)
     with arrays.in_order(x):
@@ -62,7 +62,7 @@ class Differentiable(torch.autograd.Function):
         # What PyTorch frees after the pass back, and refuses to use once it has been changed in place.
         ctx.save_for_backward(*tensors[:n], whole, *kept)
         done.forget()
-        ctx.done, ctx.n = done, n
+        ctx.done, ctx.n, ctx.weights = done, n, tensors[n:]
         return outputs, *last
 
     @staticmethod
@@ -72,17 +72,18 @@ class Differentiable(torch.autograd.Function):
             made = done.restore(saved[0], saved[1:n], saved[n], saved[n + 1 :])
             gradients = done.back(made, d[0], d[1:], n, ctx.needs_input_grad[4:])
         if torch.is_grad_enabled():
-            refusing = iter(Once.apply(*[g.requires_grad_() for g in gradients if g is not None]))
-            gradients = [None if g is None else next(refusing) for g in gradients]
+            known = [tensor for tensor in (*saved[:n], *ctx.weights, *d) if tensor is not None]
+            once = iter(Once.apply(len(known), *known, *[g for g in gradients if g is not None]))
+            gradients = [None if g is None else next(once) for g in gradients]
         return None, None, None, None, *gradients
 
 
 class Once(torch.autograd.Function):
-    """Gradients that cannot be differentiated."""
+    """Gradients, as functions of n tensors that cannot be differentiated."""
 
     @staticmethod
-    def forward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(gradient.view_as(gradient) for gradient in gradients)
+    def forward(ctx: Any, n: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(gradient.view_as(gradient) for gradient in tensors[n:])
 
     @staticmethod
     def backward(ctx: Any, *d: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -51,6 +51,8 @@ class Fused:
         ValueError
             If shapes do not fit or a dtype or device has no kernels.
         """
+        if transformed():
+            return super().forward(input, hx)
         x, sizes, steps_first = input, None, not self.batch_first
         if isinstance(input, PackedSequence):
             x, sizes = input.data, input.batch_sizes
@@ -59,7 +61,7 @@ class Fused:
         weights = [getattr(self, name) for name in self._flat_weights_names]
         x, states = checked(self, x, sizes, states, weights)
         t = len(sizes) if sizes is not None else x.shape[0 if single or steps_first else 1]
-        if t < FEWEST or not x.numel() or self.dropout == 1 or transformed():
+        if t < FEWEST or not x.numel() or self.dropout == 1:
             return super().forward(input, hx)
         if single:
             x, states = x[None], [state[:, None] for state in states]
@@ -79,7 +81,7 @@ class Fused:
         elif sizes is None:
             output = output.transpose(0, 1) if steps_first else output
         else:
-            output = input._replace(data=output)
+            output = PackedSequence(output, sizes, input.sorted_indices, input.unsorted_indices)
             if input.unsorted_indices is not None:
                 last = [state.index_select(1, input.unsorted_indices) for state in last]
         return output, tuple(last) if self.mode == "LSTM" else last[0]
@@ -104,8 +106,10 @@ def checked(
         batch = f"(b, t, {i})" if module.batch_first else f"(t, b, {i})"
         raise ValueError(f"input has shape {tuple(x.shape)}; it must be {batch}, or (t, {i}) of one sequence")
     if dtype not in DTYPES:
-        raise ValueError(f"the weights have dtype {dtype}; make them float32 or float64, as module.float() does")
-    if torch.is_autocast_enabled(x.device.type):
+        raise ValueError(
+            f"the weights have dtype {dtype}; make them float32 or float64, as module.float() does"
+        )
+    if any(tensor.dtype != dtype for tensor in (x, *states)) and torch.is_autocast_enabled(device.type):
         x, states = x.to(dtype), [state.to(dtype) for state in states]
     shape = [module.num_layers * (1 + module.bidirectional), module.hidden_size]
     if sizes is not None or x.dim() == 3:
@@ -116,7 +120,11 @@ def checked(
     for name, state in zip(names, states, strict=False):
         if list(state.shape) != shape:
             raise ValueError(f"{name} has shape {tuple(state.shape)}; it must be {tuple(shape)}")
-    for name, tensor in (("input", x), *zip(names, states, strict=False), *(("a weight", w) for w in weights)):
+    for name, tensor in (
+        ("input", x),
+        *zip(names, states, strict=False),
+        *(("a weight", w) for w in weights),
+    ):
         if tensor.dtype != dtype or tensor.device != device:
             raise ValueError(
                 f"{name} is {tensor.dtype} on {tensor.device}, the first weight {dtype} on {device}; make them one"

@@ -50,7 +50,11 @@ def speed_up(model: torch.nn.Module) -> torch.nn.Module:
         if reason is None:
             modules[name].__class__ = REPLACED[type(modules[name])]
         kind = type(modules[name]).__name__
-        lines.append(f"{name or 'the model'} is left as it is: {reason}" if reason else f"{name or 'the model'} is now a fastrec.torch.{kind}")
+        lines.append(
+            f"{name or 'the model'} is left as it is: {reason}"
+            if reason
+            else f"{name or 'the model'} is now a fastrec.torch.{kind}"
+        )
     if not is_quiet():
         write("".join(f"fastrec: {line}\n" for line in lines))
     return model
@@ -89,7 +93,10 @@ def survey(model: torch.nn.Module) -> dict[str, str | None]:
 def is_recurrent(module: torch.nn.Module) -> bool:
     """Whether a module is of PyTorch's recurrent ones, those that are scripted or quantized too."""
     names = [kind.__name__ for kind in REPLACED]
-    return isinstance(module, torch.nn.RNNBase) or getattr(module, "original_name", type(module).__name__) in names
+    return (
+        isinstance(module, torch.nn.RNNBase)
+        or getattr(module, "original_name", type(module).__name__) in names
+    )
 
 
 def reason_against(module: torch.nn.Module) -> str | None:
