@@ -9,11 +9,11 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import devices
 import numpy as np
 import pytest
 
 import fastrec
-from fastrec.backend import move
 
 torch = pytest.importorskip("torch")
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence  # noqa: E402
@@ -34,11 +34,7 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 def computing(backend: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Lets modules compute on each backend, on the gpu with copies of tensors of the CPU."""
     if backend == "gpu":
-        monkeypatch.setattr(arrays, "backend_for", lambda tensor: "gpu")
-        monkeypatch.setattr(
-            arrays, "array_of", lambda tensor, backend: move(tensor.detach().numpy(), backend)
-        )
-        monkeypatch.setattr(arrays, "tensor_of", lambda array: torch.from_numpy(move(array, "cpu")))
+        devices.compute_tensors_on_gpu(monkeypatch)
     with fastrec.use_backend("reference" if backend == "reference" else "cpu"):
         yield backend
 
@@ -278,7 +274,7 @@ def test_training(cell: str, optimizer: Any) -> None:
         steps = optimizer([*module.parameters(), *readout.parameters()])
         curve = []
 
-        def loss(module: Any = module, readout: Any = readout, steps: Any = steps, curve: Any = curve) -> Any:
+        def loss(module=module, x=x, readout=readout, steps=steps, curve=curve):
             steps.zero_grad()
             value = (readout(module(x)[0])[..., 0] - x.sum(-1).cumsum(1)).square().mean()
             value.backward()
@@ -463,7 +459,8 @@ class TestDropout:
         assert_close([ours(x)[0]], [theirs(x)[0]])
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute:UserWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")
 class TestCompilers:
     @pytest.fixture(autouse=True)
     def dynamo(self) -> Iterator[None]:
@@ -523,7 +520,7 @@ class TestCompilers:
     )
     @pytest.mark.parametrize("packed", [False, True])
     def test_operator(self, plan: tuple[Any, ...], packed: bool) -> None:
-        mode, h, layers, bidirectional, threshold = plan
+        mode, _, layers, bidirectional, threshold = plan
         cell = mode.removeprefix("RNN_").lower() if mode.startswith("RNN") else mode
         module, _ = build(cell, num_layers=layers, bidirectional=bidirectional, dtype=torch.float64)
         x = draw(0, *((9, 4) if packed else (3, 6, 4))).requires_grad_()

@@ -58,7 +58,9 @@ def from_torch(module: torch.nn.Module, output: torch.nn.Linear | None) -> tuple
     config = Config(i, layers.hidden_size, o, *rest)
     parameters = {key: np.zeros(shape, config.dtype) for key, shape in config.shapes.items()}
     for end, own in zip(ends, each_direction(config, parameters), strict=True):
-        take_weights(cell, own, *(weights[kind + end] for kind in kinds))
+        own["W_in"][...] = weights["weight_ih" + end].T
+        own["W_rec"][...] = weights["weight_hh" + end].T
+        take_biases(cell, own, *(weights[kind + end] for kind in kinds[2:]))
     if output is not None:
         parameters["W_out"][...] = weights["output.weight"].T
         if output.bias is not None:
@@ -86,32 +88,15 @@ def each_direction(config: Config, parameters: dict[str, Array]) -> list[dict[st
     ]
 
 
-def take_weights(
-    cell: Cell, own: dict[str, Array], weight_ih: Array, weight_hh: Array, *biases: Array
-) -> None:
-    """Fill the parameters of a direction, of those of PyTorch: without biases 0, of two that it adds their sum."""
-    own["W_in"][...], own["W_rec"][...] = weight_ih.T, weight_hh.T
+def take_biases(cell: Cell, own: dict[str, Array], *biases: Array) -> None:
+    """Fill those of a direction: with 0, or of the two that PyTorch adds with their sum."""
     b = own["b"]
     b_rec = own[cell.recurrent_bias] if cell.recurrent_bias else b[:0]
-    b[...], b_rec[...] = 0, 0
-    if biases:
-        inward, recurrent = biases
-        added = len(b) - len(b_rec)
-        b[...] = inward
-        b[:added] += recurrent[:added]
-        b_rec[...] = recurrent[added:]
-
-
-def gradients_of_weights(cell: Cell, own: dict[str, Array]) -> list[Array]:
-    """Gradients of "weight_ih", "weight_hh", "bias_ih" and "bias_hh" from those of the parameters of a direction.
-
-    They are C-contiguous, and no two share memory.
-    """
-    recurrent = own["b"].copy()
-    if cell.recurrent_bias:
-        b_rec = own[cell.recurrent_bias]
-        recurrent[-len(b_rec) :] = b_rec
-    return [own["W_in"].T.copy("C"), own["W_rec"].T.copy("C"), own["b"], recurrent]
+    added = len(b) - len(b_rec)
+    inward, recurrent = biases or (0, np.zeros_like(b))
+    b[...] = inward
+    b[:added] += recurrent[:added]
+    b_rec[...] = recurrent[added:]
 
 
 def cell_of(nn: ModuleType, module: object) -> Cell:

@@ -20,7 +20,7 @@ FEWEST = 4  # steps that are worth a call of a kernel: fewer are left to PyTorch
 DTYPES = (torch.float32, torch.float64)
 
 
-class Fused:
+class Fused(torch.nn.RNNBase):
     """The forward pass of a subclass of torch.nn.RNN, GRU or LSTM."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -36,8 +36,8 @@ class Fused:
         input : torch.Tensor or torch.nn.utils.rnn.PackedSequence
             (t, b, i), with batch_first (b, t, i), of a single sequence (t, i).
         hx : torch.Tensor or pair of them, optional
-            First states, (layers * directions, b, h), of a single sequence (layers * directions, h); for LSTM the
-            pair of h and c.  Zeros by default.
+            First states, (layers * directions, b, h), of a single sequence (layers * directions, h); for LSTM
+            the pair of h and c.  Zeros by default.
 
         Returns
         -------
@@ -57,8 +57,8 @@ class Fused:
         if isinstance(input, PackedSequence):
             x, sizes = input.data, input.batch_sizes
         single = sizes is None and x.dim() == 2
-        states = () if hx is None else tuple(hx) if self.mode == "LSTM" else (hx,)
-        weights = [getattr(self, name) for name in self._flat_weights_names]
+        states: Sequence[Any] = () if hx is None else tuple(hx) if self.mode == "LSTM" else (hx,)
+        weights = [getattr(self, name).contiguous() for name in self._flat_weights_names]
         x, states = checked(self, x, sizes, states, weights)
         t = len(sizes) if sizes is not None else x.shape[0 if single or steps_first else 1]
         if t < FEWEST or not x.numel() or self.dropout == 1:
@@ -88,7 +88,7 @@ class Fused:
 
 
 def transformed() -> bool:
-    """Whether PyTorch writes down what is computed, or differentiates and maps it in ways that kernels cannot."""
+    """Whether PyTorch records what is computed, or transforms it in ways that kernels do not know."""
     functions = torch._C._are_functorch_transforms_active()
     return functions or torch.jit.is_tracing() or torch.compiler.is_exporting()
 
@@ -126,9 +126,8 @@ def checked(
         *(("a weight", w) for w in weights),
     ):
         if tensor.dtype != dtype or tensor.device != device:
-            raise ValueError(
-                f"{name} is {tensor.dtype} on {tensor.device}, the first weight {dtype} on {device}; make them one"
-            )
+            have = f"{name} is {tensor.dtype} on {tensor.device}"
+            raise ValueError(f"{have}, the first weight {dtype} on {device}; make them one")
     return x, states
 
 
@@ -137,8 +136,9 @@ class RNN(Fused, torch.nn.RNN):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, nonlinearity, bias, batch_first, dropout, bidirectional, device, dtype
-        As for torch.nn.RNN, in the same order.
+    *args, **options
+        Those of torch.nn.RNN: input_size, hidden_size, num_layers, nonlinearity, bias, batch_first, dropout,
+        bidirectional, device, dtype.
 
     Raises
     ------
@@ -161,8 +161,9 @@ class GRU(Fused, torch.nn.GRU):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype
-        As for torch.nn.GRU, in the same order.
+    *args, **options
+        Those of torch.nn.GRU: input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+        device, dtype.
 
     Raises
     ------
@@ -185,8 +186,9 @@ class LSTM(Fused, torch.nn.LSTM):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype
-        As for torch.nn.LSTM, in the same order; proj_size must be 0.
+    *args, **options
+        Those of torch.nn.LSTM: input_size, hidden_size, num_layers, bias, batch_first, dropout,
+        bidirectional, proj_size (which must be 0), device, dtype.
 
     Raises
     ------

@@ -24,7 +24,7 @@ KNOWN = "Tensor whole, Tensor[] kept, Tensor? d_outputs, Tensor?[] d_states, boo
 def forward(
     x: Tensor, sizes: Tensor | None, key: Tensor | None, states: Any, weights: Any, *rest: Any
 ) -> Any:
-    """Outputs and the parts of the last states; to keep are, of a packed batch, the outputs (b, t, h), and `kept`."""
+    """Outputs and the parts of the last states; to keep: the outputs (b, t, h) of packed x, and `kept`."""
     *plan, _, keep = rest
     with arrays.in_order(x):
         purpose = Purpose.TRACE if keep else Purpose.OUTPUTS

@@ -14,7 +14,7 @@ from ..rnn.cells import CELLS, CellName
 from ..rnn.config import Activation, Array, Config, Direction
 from ..rnn.device import compute_device
 from ..rnn.passes import Activations
-from ..rnn.torch_weights import each_direction, gradients_of_weights, take_weights
+from ..rnn.torch_weights import each_direction, take_biases
 from ..rnn.validation import Dropout, Purpose, make_batch
 from . import arrays
 
@@ -48,10 +48,10 @@ def configuration(plan: Plan, input_size: int, dtype: torch.dtype) -> Config:
 class Pass:
     """A pass over a batch of tensors, which have been checked and are C-contiguous.
 
-    x: (b, t, i), or packed (n, i) with the sizes (t,) of its steps.  key: of dropout.  states: the parts of the
-    first states, each (layers * directions, b, h), or none for zeros.  weights: as PyTorch has them, of each
-    direction of each layer "weight_ih" (g h, i), "weight_hh" (g h, h) and, if there are biases, "bias_ih" and
-    "bias_hh" (g h).
+    x: (b, t, i), or packed (n, i) with the sizes (t,) of its steps.  key: of dropout.  states: the parts of
+    the first states, each (layers * directions, b, h), or none for zeros.  weights: as PyTorch has them, of
+    each direction of each layer "weight_ih" (g h, i), "weight_hh" (g h, h) and, if there are biases,
+    "bias_ih" and "bias_hh" (g h).
     """
 
     def __init__(
@@ -135,11 +135,9 @@ class Pass:
         of_x = ("x",) * wanted[0]
         gradients = passes.backward(made, None, d_hidden, d_last, of_x)
         found = [self.packed(gradients["x"][0]) if of_x else None, *self.parts(gradients["state"])[: n - 1]]
-        each = (len(wanted) - n) // (c.num_layers * c.directions)
-        public = {key: gradients[key].reshape(shape) for key, shape in c.shapes.items()}
-        for own in each_direction(c, public):
-            found += gradients_of_weights(c.kind, own)[:each]
-        return [arrays.tensor_of(g) if want else None for g, want in zip(found, wanted, strict=True)]
+        found += self.torch_weights(gradients, (len(wanted) - n) // (c.num_layers * c.directions))
+        pairs = zip(found, wanted, strict=True)
+        return [None if g is None or not want else arrays.tensor_of(g) for g, want in pairs]
 
     def array(self, tensor: torch.Tensor) -> Array:
         """A tensor as an array in the same memory."""
@@ -151,8 +149,25 @@ class Pass:
         weights = {key: self.device.empty(shape, c.dtype) for key, shape in c.shapes.items()}
         each = len(given) // (c.num_layers * c.directions)
         for i, own in enumerate(each_direction(c, weights)):
-            take_weights(c.kind, own, *given[i * each : (i + 1) * each])
+            weight_ih, weight_hh, *biases = given[i * each : (i + 1) * each]
+            self.device.kernels.transpose_matrices(weight_ih[None], own["W_in"][None])
+            self.device.kernels.transpose_matrices(weight_hh[None], own["W_rec"][None])
+            take_biases(c.kind, own, *biases)
         return {key: weights[key].reshape(shape) for key, shape in c.kernel_shapes.items()}
+
+    def torch_weights(self, gradients: dict[str, Array], each: int) -> list[Array]:
+        """Gradients of the weights, so many of each direction of each layer; no two share memory."""
+        c, found = self.config, []
+        for own in each_direction(c, {key: gradients[key].reshape(shape) for key, shape in c.shapes.items()}):
+            matrices = []
+            for name in ("W_in", "W_rec"):
+                matrices.append(self.device.empty(own[name].shape[::-1], c.dtype))
+                self.device.kernels.transpose_matrices(own[name][None], matrices[-1][None])
+            recurrent = own["b"].copy()
+            if c.kind.recurrent_bias:
+                recurrent[-c.hidden_size :] = own[c.kind.recurrent_bias]
+            found += [*matrices, own["b"], recurrent][:each]
+        return found
 
     def unpacked(self, values: Array) -> Array:
         """(b, t, ...) of packed values (n, ...), 0 after the end of a row; others as they are."""

@@ -16,9 +16,9 @@ REPLACED = {torch.nn.RNN: RNN, torch.nn.GRU: GRU, torch.nn.LSTM: LSTM}
 def speed_up(model: torch.nn.Module) -> torch.nn.Module:
     """Make every torch.nn.RNN, GRU and LSTM inside a model compute with the kernels of fastrec.
 
-    The modules stay the same objects, with the same parameters, hooks and names in the state_dict: only their class
-    changes.  What was replaced, and what was not and why, is written to standard error unless the environment
-    variable FASTREC_QUIET is set.
+    The modules stay the same objects, with the same parameters, hooks and names in the state_dict: only their
+    class changes.  What was replaced, and what was not and why, is written to standard error unless the
+    environment variable FASTREC_QUIET is set.
 
     Parameters
     ----------
@@ -44,17 +44,14 @@ def speed_up(model: torch.nn.Module) -> torch.nn.Module:
     <class 'fastrec.torch.modules.GRU'>
     """
     found = survey(model)
-    modules = dict(model.named_modules())
     lines = [] if found else ["found no torch.nn.RNN, GRU or LSTM in the model"]
     for name, reason in found.items():
-        if reason is None:
-            modules[name].__class__ = REPLACED[type(modules[name])]
-        kind = type(modules[name]).__name__
-        lines.append(
-            f"{name or 'the model'} is left as it is: {reason}"
-            if reason
-            else f"{name or 'the model'} is now a fastrec.torch.{kind}"
-        )
+        module, name = model.get_submodule(name), name or "the model"
+        if reason:
+            lines.append(f"{name} is left as it is: {reason}")
+        else:
+            module.__class__ = REPLACED[type(module)]
+            lines.append(f"{name} is now a fastrec.torch.{type(module).__name__}")
     if not is_quiet():
         write("".join(f"fastrec: {line}\n" for line in lines))
     return model
