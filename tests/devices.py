@@ -57,6 +57,17 @@ def to_host(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
     return {key: move(array, "cpu") for key, array in arrays.items()}
 
 
+def compute_tensors_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let modules of fastrec.torch compute with copies of tensors of the CPU on "gpu"."""
+    import torch
+
+    from fastrec.torch import arrays
+
+    monkeypatch.setattr(arrays, "backend_for", lambda tensor: "gpu")
+    monkeypatch.setattr(arrays, "array_of", lambda tensor, backend: move(tensor.detach().numpy(), backend))
+    monkeypatch.setattr(arrays, "tensor_of", lambda array: torch.from_numpy(move(array, "cpu")))
+
+
 @contextlib.contextmanager
 def crossing(to_device: int = 0, to_host: int = 0, waits: int = 0) -> Iterator[None]:
     """Asserts what crosses between host and device; on a card, that nothing waits where nothing should."""

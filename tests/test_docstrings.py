@@ -6,6 +6,7 @@ import builtins
 import dataclasses
 import doctest
 import functools
+import importlib.util
 import inspect
 import re
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ OPTIONAL_LIBRARIES = {"torch": "torch", "pandas": "to_frame", "pyarrow": r"\.par
 def public_objects() -> dict[str, Any]:
     """Functions, classes and modules under their public names, the shortest where there are several."""
     rooms = [fastrec, fastrec.plot, fastrec.hopfield, fastrec.rnn, fastrec.text, fastrec.tasks]
+    rooms += [fastrec.torch] * (importlib.util.find_spec("torch") is not None)
     names = {f"{room.__name__}.{name}": getattr(room, name) for room in rooms for name in room.__all__}
     names |= {f"fastrec.theory.{name}": getattr(fastrec.theory, name) for name in fastrec.theory.__all__}
     found = {id(value): (name, value) for name, value in reversed(names.items()) if callable(value)}

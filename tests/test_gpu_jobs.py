@@ -44,7 +44,7 @@ from gpu.report import Report, Skipped  # noqa: E402
 from gpu.steps import STEPS  # noqa: E402
 
 DOCS = Path(__file__).parents[1] / "docs"
-APART = ("kernels:", "suite:", "sanitizer:")  # have tests of their own
+APART = ("kernels:", "suite:", "sanitizer:", "torch_modules:")  # have tests of their own
 DEFAULT, OTHERS = (
     [step.job for step in STEPS if step.default is default and not step.job.startswith(APART)]
     for default in (True, False)
@@ -126,6 +126,21 @@ def test_default_jobs(report: Report, without_cpu: None, name: str) -> None:
 def test_other_jobs(report: Report, name: str) -> None:
     job(name)(report)
     assert rows(report) and all(row["checked"] for row in rows(report).values())
+
+
+@pytest.mark.slow
+def test_torch_modules(report: Report, without_cpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from gpu import torch_modules
+
+    with pytest.raises(Skipped, match="PyTorch is not installed or finds no card"):
+        torch_modules.modules(report)
+    devices.compute_tensors_on_gpu(monkeypatch)
+    monkeypatch.setattr(torch_modules, "DEVICE", "cpu")
+    monkeypatch.setattr(torch_modules, "torch_on_card", lambda precision: (torch, torch.float32))
+    torch_modules.modules(report)
+    assert len(rows(report)) == len(torch_modules.CASES)
+    assert all(row["checked"] for row in rows(report).values())
 
 
 def test_the_main_job_becomes_a_table_and_a_figure(report: Report, without_cpu: None, tmp_path: Path) -> None:

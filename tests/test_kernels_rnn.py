@@ -555,6 +555,15 @@ def test_all_finite(module: ModuleType, n: int, dtype: type) -> None:
             assert not module.all_finite(broken)
 
 
+@pytest.mark.parametrize(("k", "m", "n"), [(1, 1, 1), (2, 3, 63), (1, 65, 17), (3, 32, 48)])
+@all_dtypes
+def test_transpose_matrices(module: ModuleType, k: int, m: int, n: int, dtype: type) -> None:
+    a = np.random.default_rng(n).normal(size=(k, m, n)).astype(dtype)
+    out = np.full((k, n, m), np.nan, dtype)
+    module.transpose_matrices(a, out)
+    assert np.array_equal(out, a.swapaxes(1, 2))
+
+
 def optimised(k: int, n: int, dtype: type, signed: list[bool]) -> tuple[list[np.ndarray], ...]:
     """A parameter, its states and gradients of four steps, in the dtype and in float64; scale and rate.
 

@@ -29,6 +29,7 @@ STEPS = (
     Step("million", "million:million", 25, 75, True, "a million units and their recall"),
     Step("recurrent", "recurrent:recurrent", 60, 150, True, "recurrent networks, beside PyTorch"),
     Step("training", "training:training", 20, 60, True, "fit, resumed from a checkpoint; text drawn"),
+    Step("torch", "torch_modules:modules", 15, 60, True, "fastrec.torch, beside torch.nn"),
     Step("suite", "suite:suite", 35, 60, True, 'tests on backend "gpu", as many as time allows'),
     Step("cards", "scaling:cards", 45, 120, False, "capacity on all cards, a process each"),
     Step("sanitizer", "sanitizer:sanitizer", 60, 180, False, "compute-sanitizer on small jobs"),

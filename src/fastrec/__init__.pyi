@@ -3,6 +3,7 @@ from . import plot as plot
 from . import rnn as rnn
 from . import tasks as tasks
 from . import text as text
+from . import torch as torch
 from .backend import BackendError as BackendError
 from .backend import available_backends as available_backends
 from .backend import get_backend as get_backend

@@ -19,6 +19,7 @@ from .hopfield.sequence import SequenceMemory
 from .hopfield.states import corrupt, random_patterns
 from .hopfield.storage_capacity.run import capacity
 from .rnn.cells import CELLS
+from .rnn.device import compute_device
 from .rnn.fitting import fit
 from .rnn.network import RNN
 from .rnn.optimizers import SGD, Adam
@@ -86,6 +87,9 @@ def warm_cell(cell: Any, backend: str) -> None:
         net.predict(x)
     net = RNN(3, 4, 2, cell, num_layers=layers, backend=backend)
     fit(net, tokens, x, loss="mse", epochs=1, progress=False)
+    device = compute_device(backend)
+    W = device.xp.zeros((1, 2, 2), np.float32)
+    device.kernels.transpose_matrices(W, W.copy())
 
 
 def warm_text(backend: str) -> None:

@@ -60,13 +60,7 @@ def from_torch(module: torch.nn.Module, output: torch.nn.Linear | None) -> tuple
     for end, own in zip(ends, each_direction(config, parameters), strict=True):
         own["W_in"][...] = weights["weight_ih" + end].T
         own["W_rec"][...] = weights["weight_hh" + end].T
-        if layers.bias:
-            b, recurrent = own["b"], weights["bias_hh" + end]
-            b[...] = weights["bias_ih" + end]
-            apart = own[cell.recurrent_bias] if cell.recurrent_bias else b[:0]
-            added = len(b) - len(apart)
-            b[:added] += recurrent[:added]
-            apart[...] = recurrent[added:]
+        take_biases(cell, own, *(weights[kind + end] for kind in kinds[2:]))
     if output is not None:
         parameters["W_out"][...] = weights["output.weight"].T
         if output.bias is not None:
@@ -92,6 +86,17 @@ def each_direction(config: Config, parameters: dict[str, Array]) -> list[dict[st
         for layer in range(config.num_layers)
         for way in range(config.directions)
     ]
+
+
+def take_biases(cell: Cell, own: dict[str, Array], *biases: Array) -> None:
+    """Fill those of a direction: with 0, or of the two that PyTorch adds with their sum."""
+    b = own["b"]
+    b_rec = own[cell.recurrent_bias] if cell.recurrent_bias else b[:0]
+    added = len(b) - len(b_rec)
+    inward, recurrent = biases or (0, np.zeros_like(b))
+    b[...] = inward
+    b[:added] += recurrent[:added]
+    b_rec[...] = recurrent[added:]
 
 
 def cell_of(nn: ModuleType, module: object) -> Cell:

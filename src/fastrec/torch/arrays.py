@@ -1,0 +1,40 @@
+"""Tensors of PyTorch as arrays of the backend that computes where they are, in the same memory, and back."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from ..backend import array_module, get_backend, on_device, resolve
+from ..rnn.config import Array
+
+
+def backend_for(tensor: torch.Tensor) -> str:
+    """The backend that computes where a tensor is; ValueError where none does."""
+    kind = tensor.device.type
+    if kind == "cuda":
+        return resolve("gpu", domain="rnn")
+    if kind != "cpu":
+        raise ValueError(f'input is on device "{tensor.device}"; move it to "cpu" or "cuda"')
+    return "reference" if get_backend() == "reference" else "cpu"
+
+
+def array_of(tensor: torch.Tensor, backend: str) -> Array:
+    """A tensor as an array."""
+    tensor = tensor.detach()
+    return array_module("gpu").from_dlpack(tensor) if backend == "gpu" else tensor.numpy()
+
+
+def tensor_of(array: Array) -> torch.Tensor:
+    """An array as a tensor."""
+    return torch.from_dlpack(array) if on_device(array) else torch.from_numpy(array)
+
+
+def in_order(tensor: torch.Tensor) -> AbstractContextManager[Any]:
+    """A ``with`` block whose kernels are in the queue that PyTorch uses for the device of a tensor."""
+    if not tensor.is_cuda:
+        return nullcontext()
+    stream = torch.cuda.current_stream(tensor.device)
+    return array_module("gpu").cuda.ExternalStream(stream.cuda_stream, tensor.device.index)
