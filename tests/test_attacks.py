@@ -75,7 +75,9 @@ whole_step = Adam._apply
     ("kind", "owner", "name", "bad", "message"),
     [
         ("Adam.step", Adam, "_apply", step_in_two, "half changed"),
-        ("CharModel.save", CharModel, "save", save_in_place, "half changed"),
+        pytest.param(
+            *("CharModel.save", CharModel, "save", save_in_place, "half changed"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_interruptions_notice_what_they_look_for(kind, owner, name, bad, message, monkeypatch) -> None:

@@ -58,7 +58,7 @@ def test_scan_equals_definition(compiled, n, corrupted, limit, newest, largest, 
 def test_scan_equals_definition_where_it_certifies(compiled, n, trials, newest, corrupted, synchronous):
     """Enough trials that the flipped bits, not the memory's own stability, end some of them."""
     slow = emulated(compiled)
-    trials //= 10 if slow and trials > 40 else 1
+    trials //= 10 if slow and trials >= 40 else 1
     arguments = (n, np.arange(trials), newest, False, corrupted, synchronous, 100, 36)
     found = scan(compiled, *arguments)
     assert found == scan("reference", *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 from collections.abc import Iterator
@@ -79,12 +80,17 @@ def words(path: Path) -> Iterator[str]:
                 yield word
 
 
+@functools.cache
+def distinct_words(path: Path) -> frozenset[str]:
+    return frozenset(words(path))
+
+
 @all_cells
 def test_a_cell_is_named_in_its_own_files(name: str) -> None:
     files = [path for path in ROOT.rglob("*") if path.suffix in (".py", ".cu", ".cuh") and path.stem != name]
     named = {
         path.relative_to(ROOT).as_posix()
         for path in files
-        if any(re.search(rf"(?<![a-z]){name}(?![a-z])", word.lower()) for word in words(path))
+        if any(re.search(rf"(?<![a-z]){name}(?![a-z])", word.lower()) for word in distinct_words(path))
     }
     assert named <= OTHERS.keys()

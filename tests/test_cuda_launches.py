@@ -543,6 +543,7 @@ def test_recall_from_weights(device: Device, shape: tuple[int, ...], dtype: type
     assert device.recall(hopfield.recall_sync_weights, shape, dtype, recorded=False) == expected
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
 @pytest.mark.parametrize("shape", WITH_WEIGHTS)
 def test_glauber(device: Device, shape: tuple[int, ...], dtype: type) -> None:
@@ -575,6 +576,7 @@ def check_sweeps(made: list[Launch], rows: int, sweeps: int, launches: int, made
         assert a["unaveraged"] == max(0, sweeps - sweeps // 2 - a["first"])
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("shape", RECALL_SHAPES)
 def test_glauber_from_patterns(device: Device, shape: tuple[int, ...]) -> None:
     """A block a row, or by the whole grid: sync, six launches a step, and what is recorded."""

@@ -49,6 +49,7 @@ KINDS = [
 pytestmark = pytest.mark.usefixtures("gpu")
 cells = pytest.mark.parametrize("cell", CELLS)
 products = pytest.mark.parametrize("product", PRODUCTS)
+units = pytest.mark.parametrize("h", [13, 33])
 
 
 def dtype_of(product: str) -> type:
@@ -90,21 +91,23 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @cells
 @products
+@units
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_every_plan_equals_reference(
-    planned: Callable[..., None], cell: str, product: str, kind: tuple[int, bool, int, bool]
+    planned: Callable[..., None], cell: str, product: str, kind: tuple[int, bool, int, bool], h: int
 ) -> None:
     """The emulated card has three multiprocessors: teams of two or three blocks run one after the other."""
-    compare(planned, cell, product, kind)
+    compare(planned, cell, product, kind, h)
 
 
 @cells
+@units
 @pytest.mark.parametrize("product", CLUSTERED)
 @pytest.mark.parametrize("resident", [True, False])
 def test_clusters_equal_reference(
-    planned: Callable[..., None], cell: str, product: str, resident: bool
+    planned: Callable[..., None], cell: str, product: str, resident: bool, h: int
 ) -> None:
-    compare(planned, cell, product, (CLUSTER, True, 1, resident))
+    compare(planned, cell, product, (CLUSTER, True, 1, resident), h)
 
 
 @pytest.mark.parametrize("order", ["forward", "backward", "random"])
@@ -119,15 +122,15 @@ def test_messages_in_every_order(
             agree(product, cell, TANH, (1, 1, 2 * ROWS[product][-1] + 1, 7, 3, 37, 2))
 
 
-def compare(planned: Callable[..., None], cell: str, product: str, kind: tuple[int, bool, int, bool]) -> None:
-    """Every number of rows of a team, in an order that is shuffled, with checks."""
+def compare(
+    planned: Callable[..., None], cell: str, product: str, kind: tuple[int, bool, int, bool], h: int
+) -> None:
+    """Every number of rows of a team, in an order that is shuffled, with checks; several teams, or one."""
     for turn, rows in enumerate(ROWS[product]):
-        for b, h in ((2 * rows + 1, 13), (min(rows, 3), 33)):
-            turn += 1
-            planned(rows, *kind, turn)
-            size = (2 if h == 13 else 1, 1, b, 3, 3, h, 2)
-            with checked(True), schedule("random", 1):
-                agree(product, cell.lower(), TANH, size)
+        planned(rows, *kind, turn + (1 if h == 13 else 2))
+        size = (2, 1, 2 * rows + 1, 3, 3, h, 2) if h == 13 else (1, 1, min(rows, 3), 3, 3, h, 2)
+        with checked(True), schedule("random", 1):
+            agree(product, cell.lower(), TANH, size)
 
 
 @pytest.mark.parametrize("product", ["Tf32", "Bf16"])

@@ -57,7 +57,7 @@ TIED = (402, 705, 837)  # of 13, where a flipped unit meets no field
 KERNEL = cuda.kernel
 RUN: set[str] = set()  # tests
 
-pytestmark = pytest.mark.usefixtures("gpu")
+pytestmark = [pytest.mark.usefixtures("gpu"), pytest.mark.each_value]
 
 
 @pytest.fixture(autouse=True)
@@ -562,7 +562,7 @@ LOOKS = {
         (65, 3, 1, 16, False, None),
         (900, 0, 1, 64, False, None),
         (1000, 0, 0, 64, False, None),
-        (3001, 0, 1, 150, False, None),
+        pytest.param(3001, 0, 1, 150, False, None, marks=pytest.mark.slow),
     ],
 )
 def test_scan_notes_what_fails_and_what_is_in_doubt(
@@ -1033,7 +1033,12 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
 }
 
 
-@pytest.mark.parametrize("bug", BUGS)
+FIRST = {file: bug for bug, (file, *_) in reversed(BUGS.items())}.values()  # of each file
+
+
+@pytest.mark.parametrize(
+    "bug", [pytest.param(bug, marks=[] if bug in FIRST else pytest.mark.slow) for bug in BUGS]
+)
 def test_a_bug_shows(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     """In what is reported and, without checks, in the result."""
     if not devices.emulated("gpu"):

@@ -49,6 +49,7 @@ def test_results_are_those_of_0_1_0(name: str) -> None:
     assert not different, f"{len(different)} of {len(found)} results differ: {'; '.join(different[:9])}"
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("number", [2, 5])
 @pytest.mark.parametrize("name", KINDS)
 def test_threads_change_no_bit(name: str, number: int, threads: Callable[[int], int]) -> None:

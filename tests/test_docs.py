@@ -77,7 +77,14 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask_cuda", stand_in(LocalCUDACluster=Cluster))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python", "console")])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] * (page == "docs/how-to/large-runs.md"))  # takes longest
+        for page in PAGES
+        if blocks(page, "python", "console")
+    ],
+)
 @pytest.mark.filterwarnings("ignore::ResourceWarning:distributed", "ignore::UserWarning:distributed")
 def test_code_prints_what_the_page_says(page, request, tmp_path, monkeypatch, capsys):
     for library in re.findall(r"^(?:import|from) (torch|pandas|sklearn)\b", PAGES[page], re.MULTILINE):

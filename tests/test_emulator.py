@@ -1212,6 +1212,7 @@ def run_faulty(name: str) -> np.ndarray:
     return x.get()
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("order", raw.ORDERS)
 @pytest.mark.parametrize("name", FAULTS)
 def test_faults_are_found(name: str, order: str) -> None:

@@ -796,12 +796,12 @@ class TestRecall:
         same(*results)
 
     @pytest.mark.parametrize("update", ["async", "sync"])
-    def test_threads_do_not_matter(self, compiled: str, threads: Callable[[int], int], update: str) -> None:
+    def test_threads_do_not_matter(self, threads: Callable[[int], int], update: str) -> None:
         x, probes, results = spins(0, 3, 40, 200), spins(1, 3, 11, 200), []
         for number in (1, 2, 5):
             threads(number)
             for representation in ("patterns", "weights"):
-                network = stored(x, backend=compiled, representation=representation)
+                network = stored(x, backend="cpu", representation=representation)
                 results.append(network.recall(probes, update=update, record_energy=True, seed=0))
         for other in results[1:]:
             same(results[0], other)

@@ -224,6 +224,9 @@ class Given:
 
 both = pytest.mark.parametrize("self_coupling", [False, True])
 shapes = pytest.mark.parametrize(("k", "b", "n", "p"), SHAPES)
+recalls = pytest.mark.parametrize(
+    ("k", "b", "n", "p"), [*SHAPES[:-1], pytest.param(*SHAPES[-1], marks=pytest.mark.slow)]
+)
 
 
 @shapes
@@ -433,7 +436,7 @@ def check_recall(
 
 
 @both
-@shapes
+@recalls
 @pytest.mark.parametrize("dtype", [None, np.int16])
 def test_recall_async(
     module: Any, k: int, b: int, n: int, p: int, self_coupling: bool, dtype: type | None
@@ -448,7 +451,7 @@ def test_recall_async(
 
 
 @both
-@shapes
+@recalls
 @pytest.mark.parametrize("dtype", [None, np.int16])
 def test_recall_sync(
     module: Any, k: int, b: int, n: int, p: int, self_coupling: bool, dtype: type | None
@@ -489,8 +492,9 @@ def test_recall_sequence(
 @pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
 def test_recall_from_other_weights(module: Any, dtype: type) -> None:
     case = Case(1, 17, 65, 64)
-    check_recall(module, case, False, np.empty((0, 65), dtype=np.int32), 30, dtype)
-    check_recall(module, case, False, None, 30, dtype)
+    fields = np.int64 if dtype == np.int64 else np.int32
+    check_recall(module, case, False, np.empty((0, 65), dtype=np.int32), 30, dtype, fields=fields)
+    check_recall(module, case, False, None, 30, dtype, fields=fields)
 
 
 def test_sync_finds_both_ends() -> None:
@@ -503,7 +507,12 @@ def test_sync_finds_both_ends() -> None:
 @pytest.mark.parametrize("share", [0, 0.1])
 @pytest.mark.parametrize(
     ("dtype", "fields"),
-    [(np.int8, np.int32), (np.int16, np.int64), (np.int32, np.int32), (np.int64, np.int64)],
+    [
+        (np.int8, np.int32),
+        pytest.param(np.int16, np.int64, marks=pytest.mark.slow),
+        pytest.param(np.int32, np.int32, marks=pytest.mark.slow),
+        (np.int64, np.int64),
+    ],
 )
 @pytest.mark.parametrize(("k", "b", "n"), [(1, 1, 1), (2, 3, 65), (1, 5, 130), (3, 1, 63), (1, 17, 64)])
 def test_recall_from_couplings_of_any_symmetry(
@@ -627,7 +636,12 @@ TEMPERATURES = np.array([1e12, 2, 0.5, 1e-9, 0, 0, 1, 0.25])
 @pytest.mark.parametrize("share", [0, 0.1])
 @pytest.mark.parametrize(
     ("dtype", "fields", "unit"),
-    [(np.int8, np.int32, 1), (np.int16, np.int64, 1), (np.int32, np.int32, 9), (np.int64, np.int64, 2**40)],
+    [
+        (np.int8, np.int32, 1),
+        pytest.param(np.int16, np.int64, 1, marks=pytest.mark.slow),
+        pytest.param(np.int32, np.int32, 9, marks=pytest.mark.slow),
+        (np.int64, np.int64, 2**40),
+    ],
 )
 @pytest.mark.parametrize(("k", "b", "n"), [(1, 1, 1), (2, 3, 65), (1, 5, 130), (3, 1, 63)])
 def test_glauber(

@@ -156,9 +156,9 @@ class TestConstruction:
         with pytest.raises(ValueError, match="a batch of 200 rows and 10000 steps needs 312 MB"):
             rnn.loss_and_gradients(x, x)
         simple = RNN(4, 50, backend=backend, seed=0)
-        trace = simple.forward(x[:, :2000])
+        trace = simple.forward(x[:, :1000])
         monkeypatch.setattr(arguments, "available_memory", lambda backend: 10**6)
-        with pytest.raises(ValueError, match=f"backward needs 80 MB of memory{device}, 1 MB are"):
+        with pytest.raises(ValueError, match=f"backward needs 40 MB of memory{device}, 1 MB are"):
             simple.backward(trace, trace.outputs)
 
 

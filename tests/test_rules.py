@@ -199,7 +199,7 @@ def test_the_perceptron_learns_what_can_be_learnt(load: float) -> None:
         assert learnt_units(x, 100_000).tolist() == [learns(x, i) for i in range(n)]
 
 
-@pytest.mark.parametrize("load", [1.6, 2.0, 2.4])
+@pytest.mark.parametrize("load", [1.6, 2.0, pytest.param(2.4, marks=pytest.mark.slow)])
 def test_covers_count(load: float) -> None:
     """The share of the 2^p ways to label p points in general position of d dimensions that a plane makes."""
     d, networks = 40, 12

@@ -754,7 +754,7 @@ def test_workers_end_with_the_run(tmp_path, what):
 @pytest.mark.filterwarnings("ignore")
 def test_dask_with_a_worker_killed(tmp_path):
     distributed = pytest.importorskip("distributed")
-    path, sizes = tmp_path / "a.db", [100, 12_000]
+    path, sizes = tmp_path / "a.db", [100, 8_000]
     expected = fastrec.capacity_scaling(sizes, 150, backend="cpu")
     options = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": None, "silence_logs": 50}
     killed = []

@@ -374,9 +374,12 @@ print("end", flush=True)
     [
         "",
         "threading.Thread(target=recall, daemon=True).start(); time.sleep(0.2)",
-        "import atexit; atexit.register(lambda: fastrec.random_patterns(50, 100, backend='cpu'))",
+        pytest.param(
+            "import atexit; atexit.register(lambda: fastrec.random_patterns(50, 100, backend='cpu'))",
+            marks=pytest.mark.slow,
+        ),
         "import os; pid = os.fork(); os._exit(0) if pid == 0 else os.waitpid(pid, 0)",
-        "raise SystemExit(print('end', flush=True))",
+        pytest.param("raise SystemExit(print('end', flush=True))", marks=pytest.mark.slow),
     ],
 )
 def test_the_interpreter_ends_quietly(rest: str) -> None:

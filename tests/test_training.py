@@ -230,6 +230,7 @@ class TestTruncation:
 
 
 class TestFit:
+    @pytest.mark.each_value
     @pytest.mark.parametrize(("cell", "k1"), [("elman", None), ("jordan", None), ("gru", 3), ("lstm", None)])
     def test_learns_an_echo(self, backend: str, cell: str, k1: int | None) -> None:
         # Jordan's state is its output, which holds one bit: an echo of one step is what it can learn.

@@ -22,12 +22,17 @@ from attacks import Failure, Row, run
 COUNT = 1000
 ARRAYS = "arrays that change"
 N = 65
-WITH_ARRAYS = [name for name in CALLS if name != "unpad" and writable_arrays(call(name)[1])]
+
+
+@functools.cache
+def with_arrays() -> list[str]:
+    """The calls that have arrays which can be changed."""
+    return [name for name in CALLS if name != "unpad" and writable_arrays(call(name)[1])]
 
 
 def campaign(count: int) -> Iterator[Row]:
     """Races in which arrays change, and as many of each kind of threads that share a network."""
-    for name in WITH_ARRAYS:  # so that no case has to wait for a compiler
+    for name in with_arrays():  # so that no case has to wait for a compiler
         expected(name)
     for share in SHARED.values():
         share(np.random.default_rng(0))
@@ -43,7 +48,7 @@ def attempt(kind: str, number: int) -> str:
         if kind in SHARED:
             SHARED[kind](draw)
         else:
-            change_arrays(WITH_ARRAYS[number % len(WITH_ARRAYS)], draw)
+            change_arrays(with_arrays()[number % len(with_arrays())], draw)
     finally:
         sys.setswitchinterval(before)
     return "equal"

@@ -124,7 +124,8 @@ def draw_phase(ax: Axes, result: PhaseResult) -> Axes:
     mesh = ax.pcolormesh(x, y, overlaps, cmap="cividis_r", vmin=0, vmax=1, rasterized=True)
     ax.figure.colorbar(mesh, ax=ax, label="overlap m with the memory")
     left, right, low, high = max(x[0], 0), x[-1], max(y[0], 0), y[-1]
-    fine = np.union1d(np.linspace(left, right, 300), theory.ALPHA_C * (1 - np.linspace(0, 1, 100) ** 2))
+    squares = np.linspace(0, 1, 80) ** 2  # dense at both ends, where the lines are steep
+    fine = np.union1d(left + (right - left) * squares, theory.ALPHA_C * (1 - squares))
     for (label, line), dashes in zip(LINES.items(), DASHES, strict=False):
         (drawn,) = ax.plot(fine, line(fine), dashes, color="black", linewidth=1.6, label=label)
         drawn.set_path_effects([withStroke(linewidth=3.6, foreground="white")])  # seen on dark cells too
