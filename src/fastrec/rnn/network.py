@@ -853,7 +853,8 @@ class RNN:
         resolve(batch.device.backend, d_outputs, d_hidden, d_state)
         _, b, t, h = trace._made.hidden.shape
         width = h * min(c.num_layers, 3) + c.directions * c.saved[-1] * c.kind.overwrites_saved
-        width += (c.direction != "forward") * (h + c.directions * batch.x.shape[-1])
+        fed_back = c.outputs_width * c.kind.feeds_back_output
+        width += (c.direction != "forward") * (h + c.directions * (batch.x.shape[-1] + fed_back))
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
         require_memory("backward", c.k * b * t * width * c.dtype.itemsize, backend=batch.device.backend)
         # The kernel of the top layer may write over what it is given.
