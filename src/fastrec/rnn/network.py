@@ -854,7 +854,7 @@ class RNN:
         _, b, t, h = trace._made.hidden.shape
         width = h * min(c.num_layers, 3) + c.directions * c.saved[-1] * c.kind.overwrites_saved
         fed_back = c.outputs_width * c.kind.feeds_back_output
-        width += (c.direction != "forward") * (h + c.directions * (batch.x.shape[-1] + fed_back))
+        width += (c.direction != "forward") * (h + (c.directions + 1) * (batch.x.shape[-1] + fed_back))
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
         require_memory("backward", c.k * b * t * width * c.dtype.itemsize, backend=batch.device.backend)
         # The kernel of the top layer may write over what it is given.
@@ -973,6 +973,10 @@ class RNN:
         left_out = read_dropout(self._config, dropout, read_seed(dropout_seed, "dropout_seed"))
         batch = self._read(x, state, lengths, Purpose.GRADIENTS, device, left_out, tokens)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)
+        if want_x:
+            copies = self._config.nets * (1 + (self._config.direction != "forward"))
+            nbytes = copies * batch.x[0].size * self.dtype.itemsize
+            require_memory("the gradient of x", nbytes, backend=device.backend)
         losses, gradients, trace = self._learn(batch, goal, ("x",) if want_x else ())
         value, last = self._public_loss(losses), as_given(self._config, state, to_caller(batch, trace.state))
         gradients = all_to_caller(batch, gradients)

@@ -155,10 +155,11 @@ def require_batch_memory(
     cell, keep, layers = c.kind, purpose is not Purpose.OUTPUTS, c.num_layers
     width = layers * (sum(c.saved) if keep or cell.feeds_back_output else c.saved[0])
     width += c.outputs_width * c.has_output_layer + layers * c.hidden_size * (dropout is not None)
-    if c.direction != "forward":  # sequences turned round, and both halves of the hidden units side by side
-        width += max(c.input_size, c.hidden_width) + layers * (c.hidden_width + c.hidden_size)
+    fed_back, turns = c.outputs_width * cell.feeds_back_output, c.direction != "forward"
+    if turns:  # sequences turned round, and both halves of the hidden units side by side
+        width += 2 * max(c.input_size, c.hidden_width) + layers * (c.hidden_width + c.hidden_size) + fed_back
     if purpose is Purpose.GRADIENTS:
-        width += c.hidden_width * min(layers, 3) + c.outputs_width * cell.feeds_back_output
+        width += c.hidden_width * min(layers, 3) + fed_back * (1 + 2 * turns)
     if device.backend == "gpu" and (cell.inputs_in is None or (cell.inputs_in and not keep)):
         width += cell.gates * c.hidden_size  # x W_in + b, for which the saved arrays have no room
     in_place = device.holds(x) and x.dtype == c.dtype and purpose is not Purpose.TRACE
