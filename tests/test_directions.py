@@ -90,6 +90,26 @@ def test_reverse(backend: str, cell: str, models: int | None, lengths: np.ndarra
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
+@pytest.mark.parametrize("cell", ["elman", "jordan"])
+def test_losses_in_reverse(compiled: str, cell: str, lengths: np.ndarray | None) -> None:
+    """Kernels take what was turned round, with dropout between layers, and outputs that a cell feeds back."""
+    options = (
+        {"lengths": lengths} if cell == "jordan" else {"lengths": lengths, "dropout": 0.3, "dropout_seed": 1}
+    )
+    x, targets = inputs(lengths, 2), np.arange(B * T).reshape(B, T) % 3
+    layers = 1 if cell == "jordan" else 2
+    found, wanted = (
+        network(cell, backend, models=2, num_layers=layers, reverse=True).loss_and_gradients(
+            x, targets, **options
+        )
+        for backend in (compiled, "reference")
+    )
+    close(found[0], wanted[0])
+    for key, value in to_host(found[1]).items():
+        close(value, wanted[1][key])
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
 def test_bidirectional_is_its_parts(backend: str, cell: str, lengths: np.ndarray | None) -> None:
     """Each layer is two networks side by side, and the next one reads both."""
@@ -317,8 +337,15 @@ def test_pairs_of_states(backend: str, models: int | None) -> None:
     close(found["W_in"], wanted["W_in"])
     with pytest.raises(ValueError, match=r"state\[1\] has shape"):
         rnn.predict(x, (h, c[..., 1:]), LENGTHS)
-    with pytest.raises(ValueError, match=r"state has shape .* it must be numbers \(.*4, 4, 10\)"):
+    close(split(rnn.split_state((h, c))), whole)
+    with pytest.raises(
+        ValueError, match=r"state has shape .* it must be numbers \(.*4, 4, 10\) or the tuple of"
+    ):
         rnn.split_state(h)
+    with pytest.raises(ValueError, match=r"state\[1\] holds inf at \[0, .*0\]"):
+        rnn.predict(x, (h, c + np.inf), LENGTHS)
+    with pytest.raises(ValueError, match=r"d_state\[0\] is not an array"):
+        rnn.backward(other, d_state=([[1, 2], [3]], c))
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -212,6 +212,16 @@ def test_parts_of_a_model(backend: str) -> None:
     close(rnn.forward(tokens.numpy()).outputs, model(tokens), torch.float32)
     with pytest.raises(ValueError, match=r"module has several torch.nn.Linear, 0, 2; give the recurrent"):
         RNN.from_torch(nn.Sequential(nn.Linear(3, 4), nn.GRU(4, 5), nn.Linear(5, 3)))
+    with pytest.raises(
+        ValueError, match=r"module holds Linear\(.*in_features=5; give the recurrent layers alone"
+    ):
+        RNN.from_torch(nn.Sequential(nn.Linear(3, 4), nn.GRU(4, 5)))
+    with pytest.raises(
+        ValueError, match=r"module holds Embedding\(7, 3\), and the recurrent layers have input_size=4"
+    ):
+        RNN.from_torch(nn.Sequential(nn.Embedding(7, 3), nn.GRU(4, 5)))
+    with pytest.raises(ValueError, match="fastrec has no max_norm; scale its weights and set it to None"):
+        RNN.from_torch(nn.Sequential(nn.Embedding(7, 4, max_norm=1.0), nn.GRU(4, 5)))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -238,6 +248,7 @@ def test_modules_are_copied() -> None:
     ("options", "message"),
     [
         ({"proj_size": 2}, "module has proj_size=2, which fastrec does not have"),
+        ({"device": "meta"}, r"module.weight_ih_l0 is on the device meta and has no values; give a module"),
         ({"dtype": torch.float16}, r"module.weight_ih_l0 has dtype torch.float16; make it torch.float32 or"),
     ],
 )
@@ -283,3 +294,8 @@ def test_refuses_parametrized_weights() -> None:
     module = torch.nn.utils.parametrizations.weight_norm(torch.nn.GRU(2, 3), "weight_hh_l0")
     with pytest.raises(ValueError, match=r"plain weights of a .*GRU.*weight_hh_l0"):
         RNN.from_torch(module)
+    output = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(3, 2))
+    with pytest.raises(
+        ValueError, match=r"output does not hold the plain weights of a .*Linear; check .*weight"
+    ):
+        RNN.from_torch(torch.nn.GRU(2, 3), output)

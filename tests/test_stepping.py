@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from fastrec import RNN
+from fastrec import validation as arguments
 from fastrec.backend import move, on_device
 
 NAMES = ("elman", "jordan", "gru", "lstm")
@@ -128,6 +131,19 @@ def test_a_stepper_has_a_copy_of_the_parameters(backend: str) -> None:
     assert abs(rnn.stepper(4)(X[:, 0]) - before).max() > 0.01
 
 
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda stepper: pickle.loads(pickle.dumps(stepper))]
+)
+def test_copies_go_on_by_themselves(backend: str, copied: Callable[[Any], Any]) -> None:
+    first, second = network(backend).stepper(4), network(backend).stepper(4)
+    for t in range(3):
+        first(X[:, t]), second(X[:, t])
+    other = copied(first)
+    for t in range(3, 6):
+        other(X[:, t])
+    np.testing.assert_array_equal(first(X[:, 3]), second(X[:, 3]))
+
+
 def test_each_call_returns_an_array_of_its_own(backend: str) -> None:
     stepper = network(backend).stepper(4)
     first = stepper(X[:, 0])
@@ -143,7 +159,9 @@ def test_networks_have_inputs_of_their_own_or_share_them(backend: str, models: i
     shared = rnn.stepper(4)(X[:, 0])
     if models:
         np.testing.assert_array_equal(rnn.stepper(4)(own), shared)
-        np.testing.assert_array_equal(rnn.stepper(4, tokens=True)([1] * 4).shape, (4, 4, 5))
+        tokens = np.arange(16).reshape(4, 4) % 5
+        close(rnn.stepper(4, tokens=True)(tokens), rnn.predict(tokens[..., None], tokens=True)[0][:, :, 0])
+        close(rnn.stepper(4, tokens=True)(tokens[1]), rnn.predict(tokens[1][:, None])[0][:, :, 0])
     else:
         with pytest.raises(
             ValueError, match=r"x has shape \(4, 4, 5\) and dtype float32; it must be numbers"
@@ -226,7 +244,7 @@ def test_what_extend_refuses(given: dict[str, Any], match: str) -> None:
         network("reference").extend(**({"x": X, "steps": 3} | given))
 
 
-def test_networks_that_are_refused() -> None:
+def test_networks_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         ValueError, match="has 3 outputs and input_size 5; to read its outputs it needs as many"
     ):
@@ -242,6 +260,11 @@ def test_networks_that_are_refused() -> None:
             stepper.state = state
     with pytest.raises(ValueError, match="batch is 0"):
         network("reference").stepper(0)
+    monkeypatch.setattr(arguments, "available_memory", lambda backend: 10**6)
+    with pytest.raises(ValueError, match=r"a stepper of 9000000 sequences needs .* MB are available"):
+        network("reference").stepper(9_000_000)
+    with pytest.raises(ValueError, match="a forecast of 9000000 steps needs"):
+        network("reference").extend(X, 9_000_000)
     assert repr(stepper) == 'Stepper(cell="gru", batch=1, reads numbers, backend="reference")'
 
 

@@ -68,6 +68,6 @@ def apart(c: Config, batch: Batch, array: Array) -> Array:
 
 
 def added(c: Config, batch: Batch, array: Array) -> Array:
-    """The sum (k, b, t, ...) of what the networks of each direction wrote, (nets, b, t, ...)."""
+    """The sum (k, b, t, ...) of what the networks of each direction wrote, (nets, b, t, ...), for kernels."""
     first, *second = ways(c, batch, array)
-    return first + second[0] if second else first
+    return batch.device.xp.ascontiguousarray(first + second[0] if second else first)

@@ -39,6 +39,7 @@ from .validation import (
     as_numbers,
     contiguous,
     fits_kernels,
+    is_paired,
     make_batch,
     public,
     public_state,
@@ -592,8 +593,8 @@ class RNN:
 
         Parameters
         ----------
-        state : ndarray
-            (layers, b, s), as `Trace.state`.
+        state : array_like
+            (layers, b, s), as `Trace.state`, or already the tuple of its parts.
 
         Returns
         -------
@@ -613,9 +614,9 @@ class RNN:
         ((1, 4, 8), (1, 4, 8))
         >>> outputs, (h, c) = rnn.predict(np.ones((4, 10, 3)), state=(h, c))
         """
-        array = as_array("state", state)
+        array = as_array("state", state[0] if is_paired(self._config, state) else state)  # type: ignore[index]
         rows = array.shape[-2] if array.ndim > 1 else 1
-        checked = read_state(self._config, "state", array, rows, self._device(array))
+        checked = read_state(self._config, "state", state, rows, self._device(array))
         return split_state(self._config, public_state(self._config, move(checked, backend_of(array))))
 
     def generate(
@@ -852,11 +853,14 @@ class RNN:
         resolve(batch.device.backend, d_outputs, d_hidden, d_state)
         _, b, t, h = trace._made.hidden.shape
         width = h * min(c.num_layers, 3) + c.directions * c.saved[-1] * c.kind.overwrites_saved
-        width += (c.direction != "forward") * (h + c.directions * batch.x.shape[-1])
+        fed_back = c.outputs_width * c.kind.feeds_back_output
+        width += (c.direction != "forward") * (h + (c.directions + 1) * (batch.x.shape[-1] + fed_back))
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
         require_memory("backward", c.k * b * t * width * c.dtype.itemsize, backend=batch.device.backend)
-        outputs = self._read_gradient("d_outputs", d_outputs, (b, t, c.outputs_width), batch)
-        hidden = self._read_gradient("d_hidden", d_hidden, (b, t, h), batch)
+        # The kernel of the top layer may write over what it is given.
+        copied = not (c.kind.overwrites_saved or (c.has_output_layer and d_outputs is not None))
+        outputs = self._read_gradient("d_outputs", d_outputs, (b, t, c.outputs_width), batch, copied)
+        hidden = self._read_gradient("d_hidden", d_hidden, (b, t, h), batch, copied)
         last = read_state(c, "d_state", d_state, b, batch.device)
         if c.output_size is None and outputs is not None:
             hidden = outputs if hidden is None else hidden + outputs
@@ -969,6 +973,10 @@ class RNN:
         left_out = read_dropout(self._config, dropout, read_seed(dropout_seed, "dropout_seed"))
         batch = self._read(x, state, lengths, Purpose.GRADIENTS, device, left_out, tokens)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask)
+        if want_x:
+            copies = self._config.nets * (1 + (self._config.direction != "forward"))
+            nbytes = copies * batch.x[0].size * self.dtype.itemsize
+            require_memory("the gradient of x", nbytes, backend=device.backend)
         losses, gradients, trace = self._learn(batch, goal, ("x",) if want_x else ())
         value, last = self._public_loss(losses), as_given(self._config, state, to_caller(batch, trace.state))
         gradients = all_to_caller(batch, gradients)
@@ -1110,16 +1118,16 @@ class RNN:
         return make_batch(c, device, weights, x, lengths, start, purpose, dropout, valid)
 
     def _read_gradient(
-        self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch
+        self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch, copied: bool
     ) -> Array | None:
-        """A gradient given to `backward`, (k, b, t, width); a copy where that would overwrite it."""
+        """A gradient given to `backward`, (k, b, t, width)."""
         if value is None:
             return None
         c = self._config
         array = as_numbers(name, value, (*c.lead, *shape))
         checked = batch.device.take(read_floats(name, array, self.dtype, batch.valid, batch.device))
         array = with_k(checked, c.models is not None)
-        return array if c.has_output_layer or c.kind.overwrites_saved else array.copy()
+        return array.copy() if copied else array
 
 
 def read_direction(reverse: bool, bidirectional: bool) -> Direction:

@@ -87,6 +87,8 @@ class Stepper:
     ) -> None:
         c, device, xp, b, i = _config, _device, _device.xp, _batch, _config.input_size
         require_forward(c, "a step of it needs those that come later")
+        size = c.k * b * (3 * c.num_layers * c.state + c.outputs_width) * c.dtype.itemsize
+        require_memory(f"a stepper of {b} sequences", size, backend=device.backend)
         start = None if _state is None else read_state(c, "state", _state, b, device)
         no_steps = xp.empty((1, b, 0, i), c.dtype)
         batch = make_batch(c, device, _weights, no_steps, None, start, Purpose.OUTPUTS, None, None)
@@ -96,7 +98,7 @@ class Stepper:
         step = (b,) if _tokens else (b, i)
         self._shapes = {step: False, (*c.lead, *step): bool(c.lead)}  # whether an axis k leads
         self._made, self._public = (c.k, b, 1, c.outputs_width), (*c.lead, b, c.outputs_width)
-        self._other = xp.empty((1, b, 0), c.dtype) if _tokens else xp.empty((1, 0), np.int64)
+        self._other = xp.empty((c.k, b, 0), c.dtype) if _tokens else xp.empty((c.k, 0), np.int64)
         self._start, self._fault = batch.start, xp.zeros(1, np.int32)
         self._state, self._spare = self._start.copy(), xp.empty_like(batch.start)
         self._paired, self._caller = is_paired(c, _state), where_is(_state)
@@ -128,7 +130,8 @@ class Stepper:
         if has_k is None or self._device.backend == "gpu":
             step, has_k = self._read(x)
         step = step if has_k else step[None]
-        inputs = (self._other, step) if self._tokens else (step, self._other)
+        other = self._other[: len(step)]
+        inputs = (other, step) if self._tokens else (step, other)
         outputs = self._device.xp.empty(self._made, self._config.dtype)
         self._take_steps(*inputs, self._state, outputs, self._spare, self._fault)
         if self._fault[0]:
@@ -175,6 +178,10 @@ class Stepper:
         self._state = read_state(self._config, "state", value, self._b, self._device)
         self._paired, self._caller = is_paired(self._config, value), where_is(value)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: a copy goes on by itself."""
+        return vars(self) | {"_state": self._state.copy(), "_spare": self._spare.copy()}
+
     def reset(self) -> None:
         """Go back to the state with which the stepper was made."""
         self._state = self._start.copy()
@@ -204,7 +211,7 @@ def extend(
         fault = f"x has shape {batch.x.shape[1:]}" if not t else "lengths holds 0"
         raise ValueError(f"{fault}; each row needs at least one step to go on from")
     size = c.k * b * steps * i * c.dtype.itemsize
-    require_memory("the outputs", size, backend=device.backend)
+    require_memory(f"a forecast of {steps} steps", size, backend=device.backend)
     # The last step of each row is the first that the kernel takes.
     lengths = batch.lengths - 1
     x = contiguous(batch.x[:, xp.arange(b), lengths], c.dtype)

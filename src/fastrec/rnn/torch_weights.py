@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import torch
 
 
+ALONE = "give the recurrent layers alone, and the output layer as output"
+
+
 def import_torch() -> ModuleType:
     try:
         import torch
@@ -28,24 +31,25 @@ def import_torch() -> ModuleType:
 def from_torch(module: torch.nn.Module, output: torch.nn.Linear | None) -> tuple[Config, dict[str, Array]]:
     """Sizes and copies of the weights; see `fastrec.RNN.from_torch`."""
     nn = import_torch().nn
-    layers, output, embedding = parts_of(nn, module, output)
+    layers, out_layer, embedding = parts_of(nn, module, output)
     cell = cell_of(nn, layers)
     if layers.proj_size:
         raise ValueError(f"module has proj_size={layers.proj_size}, which fastrec does not have")
     direction: Direction = "bidirectional" if layers.bidirectional else "forward"
     width = layers.hidden_size * (1 + layers.bidirectional)
-    if output is not None and not (isinstance(output, nn.Linear) and output.in_features == width):
-        raise ValueError(f"output is {shown(output)}; it must be a torch.nn.Linear with in_features={width}")
-    weights = {name: numpy(f"module.{name}", value) for name, value in layers.named_parameters()}
+    if out_layer is not None and not (isinstance(out_layer, nn.Linear) and out_layer.in_features == width):
+        needed = f"a torch.nn.Linear with in_features={width}"
+        if output is None:
+            raise ValueError(f"module holds {shown(out_layer)}, and the output layer is {needed}; {ALONE}")
+        raise ValueError(f"output is {shown(output)}; it must be {needed}")
+    require_embedding(embedding, layers.input_size)
     ends = ends_of(layers.num_layers, layers.bidirectional)
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if layers.bias else 2]
-    expected = {kind + end for kind in kinds for end in ends}
-    if weights.keys() != expected:
-        odd = ", ".join(sorted(weights.keys() ^ expected))
-        raise ValueError(f"module does not hold the plain weights of a {type(layers).__name__}; check {odd}")
-    for part, apart in (("output", output), ("embedding", embedding)):
-        named = () if apart is None else apart.named_parameters()
-        weights |= {f"{part}.{name}": numpy(f"{part}.{name}", value) for name, value in named}
+    weights = plain_weights("module", layers, {kind + end for kind in kinds for end in ends})
+    for part, apart in (("output", out_layer), ("embedding", embedding)):
+        if apart is not None:
+            expected = {"weight", "bias"} if getattr(apart, "bias", None) is not None else {"weight"}
+            weights |= {f"{part}.{key}": own for key, own in plain_weights(part, apart, expected).items()}
     dtypes = {value.dtype for value in weights.values()}
     if len(dtypes) > 1:
         raise ValueError(f"the weights have dtypes {', '.join(sorted(map(str, dtypes)))}; make them one")
@@ -53,7 +57,7 @@ def from_torch(module: torch.nn.Module, output: torch.nn.Linear | None) -> tuple
     i, e = layers.input_size, None
     if embedding is not None:
         i, e = embedding.num_embeddings, embedding.embedding_dim
-    o = None if output is None else output.out_features
+    o = None if out_layer is None else out_layer.out_features
     rest = (cast(CellName, cell.name), activation, layers.num_layers, None, dtypes.pop(), e, direction)
     config = Config(i, layers.hidden_size, o, *rest)
     parameters = {key: np.zeros(shape, config.dtype) for key, shape in config.shapes.items()}
@@ -61,10 +65,9 @@ def from_torch(module: torch.nn.Module, output: torch.nn.Linear | None) -> tuple
         own["W_in"][...] = weights["weight_ih" + end].T
         own["W_rec"][...] = weights["weight_hh" + end].T
         take_biases(cell, own, *(weights[kind + end] for kind in kinds[2:]))
-    if output is not None:
+    if out_layer is not None:
         parameters["W_out"][...] = weights["output.weight"].T
-        if output.bias is not None:
-            parameters["b_out"][...] = weights["output.bias"]
+        parameters["b_out"][...] = weights.get("output.bias", 0)
     if embedding is not None:
         parameters["E"][...] = weights["embedding.weight"]
     return config, parameters
@@ -122,10 +125,7 @@ def parts_of(
     for kind in ("RNNBase", "Embedding", "Linear")[: 3 if output is None else 2]:
         those = {name: part for name, part in module.named_modules() if isinstance(part, getattr(nn, kind))}
         if len(those) > 1:
-            raise ValueError(
-                f"module has several torch.nn.{kind}, {', '.join(those)}; give the recurrent layers alone, "
-                "and the output layer as output"
-            )
+            raise ValueError(f"module has several torch.nn.{kind}, {', '.join(those)}; {ALONE}")
         found[kind] = next(iter(those.values()), None)
     return found["RNNBase"] or module, found.get("Linear", output), found["Embedding"]
 
@@ -172,8 +172,33 @@ def to_torch(
     return module, output
 
 
+def require_embedding(embedding: torch.nn.Embedding | None, input_size: int) -> None:
+    """Raise ValueError unless layers with that input_size read what an embedding holds."""
+    if embedding is None:
+        return
+    if embedding.embedding_dim != input_size:
+        raise ValueError(
+            f"module holds {embedding}, and the recurrent layers have input_size={input_size}; {ALONE}"
+        )
+    if embedding.max_norm is not None:
+        raise ValueError(
+            f"module holds {embedding}, and fastrec has no max_norm; scale its weights and set it to None"
+        )
+
+
+def plain_weights(name: str, module: torch.nn.Module, expected: set[str]) -> dict[str, Array]:
+    """The parameters of a module; ValueError unless they are those expected, not others that make them."""
+    weights = {key: numpy(f"{name}.{key}", value) for key, value in module.named_parameters()}
+    if weights.keys() != expected:
+        odd = ", ".join(sorted(weights.keys() ^ expected))
+        raise ValueError(f"{name} does not hold the plain weights of a {type(module).__name__}; check {odd}")
+    return weights
+
+
 def numpy(name: str, tensor: torch.Tensor) -> Array:
     """A tensor as an array, float32 or float64."""
+    if tensor.is_meta:
+        raise ValueError(f"{name} is on the device meta and has no values; give a module that has them")
     if str(tensor.dtype) not in ("torch.float32", "torch.float64"):
         raise ValueError(f"{name} has dtype {tensor.dtype}; make it torch.float32 or torch.float64")
     return tensor.detach().cpu().numpy()

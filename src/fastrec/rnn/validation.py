@@ -155,10 +155,11 @@ def require_batch_memory(
     cell, keep, layers = c.kind, purpose is not Purpose.OUTPUTS, c.num_layers
     width = layers * (sum(c.saved) if keep or cell.feeds_back_output else c.saved[0])
     width += c.outputs_width * c.has_output_layer + layers * c.hidden_size * (dropout is not None)
-    if c.direction != "forward":  # sequences turned round, and both halves of the hidden units side by side
-        width += max(c.input_size, c.hidden_width) + layers * (c.hidden_width + c.hidden_size)
+    fed_back, turns = c.outputs_width * cell.feeds_back_output, c.direction != "forward"
+    if turns:  # sequences turned round, and both halves of the hidden units side by side
+        width += 2 * max(c.input_size, c.hidden_width) + layers * (c.hidden_width + c.hidden_size) + fed_back
     if purpose is Purpose.GRADIENTS:
-        width += c.hidden_width * min(layers, 3) + c.outputs_width * cell.feeds_back_output
+        width += c.hidden_width * min(layers, 3) + fed_back * (1 + 2 * turns)
     if device.backend == "gpu" and (cell.inputs_in is None or (cell.inputs_in and not keep)):
         width += cell.gates * c.hidden_size  # x W_in + b, for which the saved arrays have no room
     in_place = device.holds(x) and x.dtype == c.dtype and purpose is not Purpose.TRACE
@@ -331,19 +332,22 @@ def check_reduction(reduction: str) -> None:
 
 def read_state(c: Config, name: str, value: Any, b: int, device: ComputeDevice) -> Array:
     """A copy of a state, or of a gradient of one, as (layers, nets, b, s); zeros for None."""
-    layers = c.num_layers * c.directions
     if value is None:
         return device.xp.zeros((c.num_layers, c.nets, b, c.state), dtype=c.dtype)
-    if is_paired(c, value):
-        widths = [part.stop - part.start for part in c.state_parts]
+    rows = (*c.lead, c.num_layers * c.directions, b)
+    shapes = [(*rows, part.stop - part.start) for part in c.state_parts]
+    if is_paired(c, value, name):
         parts = [
-            as_numbers(f"{name}[{i}]", part, (*c.lead, layers, b, width))
-            for i, (part, width) in enumerate(zip(value, widths, strict=True))
+            read_floats(f"{name}[{i}]", as_numbers(f"{name}[{i}]", part, shape), c.dtype, None, device)
+            for i, (part, shape) in enumerate(zip(value, shapes, strict=True))
         ]
         where = "gpu" if any(map(on_device, parts)) else "cpu"
-        value = array_module(where).concatenate([move(part, where) for part in parts], axis=-1)
-    array = as_numbers(name, value, (*c.lead, layers, b, c.state))
-    array = device.take(with_k(read_floats(name, array, c.dtype, None, device), c.models is not None))
+        array = array_module(where).concatenate([move(part, where) for part in parts], axis=-1)
+    else:
+        also = f" or the tuple of {' and '.join(map(str, shapes))}" * (len(shapes) > 1)
+        array = as_numbers(name, value, (*rows, c.state), also)
+        array = read_floats(name, array, c.dtype, None, device)
+    array = device.take(with_k(array, c.models is not None))
     by_layer = array.reshape(c.k, c.num_layers, c.directions, b, c.state).swapaxes(0, 1)
     return by_layer.copy().reshape(c.num_layers, c.nets, b, c.state)
 
@@ -354,10 +358,12 @@ def require_forward(c: Config, why: str) -> None:
         raise ValueError(f"the network is {c.direction}; {why}, so give one that reads forwards")
 
 
-def is_paired(c: Config, state: Any) -> bool:
+def is_paired(c: Config, state: Any, name: str = "state") -> bool:
     """Whether a state is the tuple of its parts, (h, c) of an LSTM, and not one array."""
     parts = len(c.state_parts)
-    return isinstance(state, tuple) and len(state) == parts > 1 and np.ndim(state[0]) == len(c.lead) + 3
+    if not (isinstance(state, tuple) and len(state) == parts > 1):
+        return False
+    return as_array(f"{name}[0]", state[0]).ndim == len(c.lead) + 3
 
 
 def steps_before(lengths: Array, t: int) -> Array:
@@ -427,12 +433,12 @@ def as_array(name: str, value: ArrayLike) -> Array:
     return array  # type: ignore[return-value]
 
 
-def as_numbers(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
-    """An array of real numbers of that shape."""
+def as_numbers(name: str, value: ArrayLike, shape: tuple[int, ...], also: str = "") -> Array:
+    """An array of real numbers of that shape.  also: what the message says could be given, too."""
     array = as_array(name, value)
     if array.dtype.kind not in "fiub" or array.shape != shape:
         raise ValueError(
-            f"{name} has shape {array.shape} and dtype {array.dtype}; it must be numbers {shape}"
+            f"{name} has shape {array.shape} and dtype {array.dtype}; it must be numbers {shape}{also}"
         )
     return array
 
