@@ -575,15 +575,20 @@ def test_nothing_to_read(cell: str) -> None:
             lambda m: m(torch.zeros(7, 3, 2)),
             r"input has shape \(7, 3, 2\); it must be \(t, b, 4\), or \(t, 4\) of one seq",
         ),
+        (
+            lambda m: m(np.zeros((7, 3, 4))),
+            r"input is array\(.*; it must be a torch.Tensor or a PackedSequence",
+        ),
+        (lambda m: m(torch.zeros(7, 4), (3, 4)), r"hx is \(3, 4\); it must be a tensor \(1, 5\)"),
         (lambda m: m(torch.zeros(4)), r"input has shape \(4,\); it must be \(t, b, 4\), or"),
         (lambda m: m(torch.zeros(7, 3, 4, 1)), r"input has shape \(7, 3, 4, 1\); it must be \(t, b, 4\), or"),
         (
             lambda m: m(torch.zeros(7, 3, 4), torch.zeros(1, 2, 5)),
-            r"hx has shape \(1, 2, 5\); it must be \(1, 3, 5\)",
+            r"hx has shape \(1, 2, 5\); it must be a tensor \(1, 3, 5\)",
         ),
         (
             lambda m: m(torch.zeros(7, 4), torch.zeros(1, 1, 5)),
-            r"hx has shape \(1, 1, 5\); it must be \(1, 5\)",
+            r"hx has shape \(1, 1, 5\); it must be a tensor \(1, 5\)",
         ),
         (
             lambda m: m(torch.zeros(7, 3, 4).double()),
@@ -599,7 +604,7 @@ def test_nothing_to_read(cell: str) -> None:
         ),
         (
             lambda m: m.half()(torch.zeros(7, 3, 4).half()),
-            r"the weights have dtype torch.float16; make them float32 or",
+            r"the weights have dtype torch.float16; make them torch.float32 or",
         ),
         (
             lambda m: m.bfloat16()(torch.zeros(7, 3, 4).bfloat16()),
@@ -620,7 +625,7 @@ def test_errors(call: Any, message: str) -> None:
 def test_errors_of_lstm() -> None:
     _, ours = build("LSTM")
     x, h = torch.zeros(7, 3, 4), torch.zeros(1, 3, 5)
-    with pytest.raises(ValueError, match=r"hx\[1\] has shape \(2, 3, 5\); it must be \(1, 3, 5\)"):
+    with pytest.raises(ValueError, match=r"hx\[1\] has shape \(2, 3, 5\); it must be a tensor \(1, 3, 5\)"):
         ours(x, (h, torch.zeros(2, 3, 5)))
     with pytest.raises(ValueError, match=r"hx has 3 parts; it must be a tuple of h and c"):
         ours(x, (h, h, h))
