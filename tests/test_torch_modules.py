@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 import shutil
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -363,6 +364,29 @@ class TestModules:
         ours.zero_grad()
         ours(x)[0].square().sum().backward()
         assert torch.equal(ours.weight_hh_l0.grad, again)
+
+    def test_given_gradients_stay(self, cell: str) -> None:
+        _, ours = build(cell, batch_first=True, dtype=torch.float64)
+        given = draw(3, 3, 7, 5)
+        ours(draw(0, 3, 7, 4))[0].backward(given)
+        assert torch.equal(given, draw(3, 3, 7, 5))
+
+    def test_memory_is_freed(self, cell: str) -> None:
+        """After the pass back, though the output is still there."""
+        _, ours = build(cell, batch_first=True, dtype=torch.float64)
+        memory = draw(0, 3, 7, 4).numpy()
+        output, _ = ours(torch.from_numpy(memory))
+        output.sum().backward()
+        alive = weakref.ref(memory)
+        del memory
+        assert alive() is None
+
+    def test_second_derivatives_of_weights(self, cell: str) -> None:
+        _, ours = build(cell, dtype=torch.float64)
+        weights = list(ours.parameters())
+        first = torch.autograd.grad(ours(draw(0, 7, 3, 4))[0].sum(), weights, create_graph=True)
+        with pytest.raises(NotImplementedError, match=r"fastrec.torch has no second derivatives"):
+            torch.autograd.grad(first[0].sum(), weights)
 
     def test_without_gradients(self, computing: str, cell: str) -> None:
         theirs, ours = build(cell, num_layers=2, bidirectional=True, dtype=torch.float64)
