@@ -283,7 +283,7 @@ def test_steps():
     assert len({step.name for step in STEPS}) == len(STEPS)
     assert [step.name for step in default] == [
         *("card", "compile", "kernels-hopfield", "kernels-rnn", "kernels-teams", "capacity", "main-job"),
-        *("million", "recurrent", "training", "suite"),
+        *("million", "recurrent", "training", "torch", "suite"),
     ]
 
 

@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 import shutil
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -364,6 +365,29 @@ class TestModules:
         ours(x)[0].square().sum().backward()
         assert torch.equal(ours.weight_hh_l0.grad, again)
 
+    def test_given_gradients_stay(self, cell: str) -> None:
+        _, ours = build(cell, batch_first=True, dtype=torch.float64)
+        given = draw(3, 3, 7, 5)
+        ours(draw(0, 3, 7, 4))[0].backward(given)
+        assert torch.equal(given, draw(3, 3, 7, 5))
+
+    def test_memory_is_freed(self, cell: str) -> None:
+        """After the pass back, though the output is still there."""
+        _, ours = build(cell, batch_first=True, dtype=torch.float64)
+        memory = draw(0, 3, 7, 4).numpy()
+        output, _ = ours(torch.from_numpy(memory))
+        output.sum().backward()
+        alive = weakref.ref(memory)
+        del memory
+        assert alive() is None
+
+    def test_second_derivatives_of_weights(self, cell: str) -> None:
+        _, ours = build(cell, dtype=torch.float64)
+        weights = list(ours.parameters())
+        first = torch.autograd.grad(ours(draw(0, 7, 3, 4))[0].sum(), weights, create_graph=True)
+        with pytest.raises(NotImplementedError, match=r"fastrec.torch has no second derivatives"):
+            torch.autograd.grad(first[0].sum(), weights)
+
     def test_without_gradients(self, computing: str, cell: str) -> None:
         theirs, ours = build(cell, num_layers=2, bidirectional=True, dtype=torch.float64)
         x = draw(0, 7, 3, 4)
@@ -575,15 +599,20 @@ def test_nothing_to_read(cell: str) -> None:
             lambda m: m(torch.zeros(7, 3, 2)),
             r"input has shape \(7, 3, 2\); it must be \(t, b, 4\), or \(t, 4\) of one seq",
         ),
+        (
+            lambda m: m(np.zeros((7, 3, 4))),
+            r"input is array\(.*; it must be a torch.Tensor or a PackedSequence",
+        ),
+        (lambda m: m(torch.zeros(7, 4), (3, 4)), r"hx is \(3, 4\); it must be a tensor \(1, 5\)"),
         (lambda m: m(torch.zeros(4)), r"input has shape \(4,\); it must be \(t, b, 4\), or"),
         (lambda m: m(torch.zeros(7, 3, 4, 1)), r"input has shape \(7, 3, 4, 1\); it must be \(t, b, 4\), or"),
         (
             lambda m: m(torch.zeros(7, 3, 4), torch.zeros(1, 2, 5)),
-            r"hx has shape \(1, 2, 5\); it must be \(1, 3, 5\)",
+            r"hx has shape \(1, 2, 5\); it must be a tensor \(1, 3, 5\)",
         ),
         (
             lambda m: m(torch.zeros(7, 4), torch.zeros(1, 1, 5)),
-            r"hx has shape \(1, 1, 5\); it must be \(1, 5\)",
+            r"hx has shape \(1, 1, 5\); it must be a tensor \(1, 5\)",
         ),
         (
             lambda m: m(torch.zeros(7, 3, 4).double()),
@@ -599,7 +628,7 @@ def test_nothing_to_read(cell: str) -> None:
         ),
         (
             lambda m: m.half()(torch.zeros(7, 3, 4).half()),
-            r"the weights have dtype torch.float16; make them float32 or",
+            r"the weights have dtype torch.float16; make them torch.float32 or",
         ),
         (
             lambda m: m.bfloat16()(torch.zeros(7, 3, 4).bfloat16()),
@@ -620,7 +649,7 @@ def test_errors(call: Any, message: str) -> None:
 def test_errors_of_lstm() -> None:
     _, ours = build("LSTM")
     x, h = torch.zeros(7, 3, 4), torch.zeros(1, 3, 5)
-    with pytest.raises(ValueError, match=r"hx\[1\] has shape \(2, 3, 5\); it must be \(1, 3, 5\)"):
+    with pytest.raises(ValueError, match=r"hx\[1\] has shape \(2, 3, 5\); it must be a tensor \(1, 3, 5\)"):
         ours(x, (h, torch.zeros(2, 3, 5)))
     with pytest.raises(ValueError, match=r"hx has 3 parts; it must be a tuple of h and c"):
         ours(x, (h, h, h))

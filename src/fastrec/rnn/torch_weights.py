@@ -95,11 +95,13 @@ def take_biases(cell: Cell, own: dict[str, Array], *biases: Array) -> None:
     """Fill those of a direction: with 0, or of the two that PyTorch adds with their sum."""
     b = own["b"]
     b_rec = own[cell.recurrent_bias] if cell.recurrent_bias else b[:0]
-    added = len(b) - len(b_rec)
-    inward, recurrent = biases or (0, np.zeros_like(b))
-    b[...] = inward
-    b[:added] += recurrent[:added]
-    b_rec[...] = recurrent[added:]
+    b[...], b_rec[...] = 0, 0
+    if biases:
+        inward, recurrent = biases
+        added = len(b) - len(b_rec)
+        b[...] = inward
+        b[:added] += recurrent[:added]
+        b_rec[...] = recurrent[added:]
 
 
 def cell_of(nn: ModuleType, module: object) -> Cell:

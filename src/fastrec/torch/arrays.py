@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -36,5 +36,8 @@ def in_order(tensor: torch.Tensor) -> AbstractContextManager[Any]:
     """A ``with`` block whose kernels are in the queue that PyTorch uses for the device of a tensor."""
     if not tensor.is_cuda:
         return nullcontext()
-    stream = torch.cuda.current_stream(tensor.device)
-    return array_module("gpu").cuda.ExternalStream(stream.cuda_stream, tensor.device.index)
+    cuda, number = array_module("gpu").cuda, tensor.device.index
+    both = ExitStack()
+    both.enter_context(cuda.Device(number))
+    both.enter_context(cuda.ExternalStream(torch.cuda.current_stream(number).cuda_stream, number))
+    return both

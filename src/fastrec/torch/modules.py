@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..messages import shown
 from ..rnn.torch_weights import import_torch
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Fused(torch.nn.RNNBase):
         x, sizes, steps_first = input, None, not self.batch_first
         if isinstance(input, PackedSequence):
             x, sizes = input.data, input.batch_sizes
+        elif not isinstance(input, torch.Tensor):
+            raise ValueError(f"input is {shown(input)}; it must be a torch.Tensor or a PackedSequence")
         single = sizes is None and x.dim() == 2
         states: Sequence[Any] = () if hx is None else tuple(hx) if self.mode == "LSTM" else (hx,)
         weights = [getattr(self, name).contiguous() for name in self._flat_weights_names]
@@ -73,7 +76,7 @@ class Fused(torch.nn.RNNBase):
         threshold = min(round(dropout * 2**16), 2**16 - 1)
         plan = Plan(self.mode, self.hidden_size, self.num_layers, self.bidirectional, threshold)
         # Drawn here, so that torch.manual_seed fixes it, and a checkpoint of PyTorch draws the same again.
-        key = torch.randint(2**63 - 1, ()) if dropout else None
+        key = torch.randint(2**63 - 1, (), device="cpu") if dropout else None
         states = [state.contiguous() for state in states]
         output, *last = autograd.run(plan, x.contiguous(), sizes, key, states, weights)
         if single:
@@ -106,11 +109,7 @@ def checked(
         batch = f"(b, t, {i})" if module.batch_first else f"(t, b, {i})"
         raise ValueError(f"input has shape {tuple(x.shape)}; it must be {batch}, or (t, {i}) of one sequence")
     if dtype not in DTYPES:
-        raise ValueError(
-            f"the weights have dtype {dtype}; make them float32 or float64, as module.float() does"
-        )
-    if any(tensor.dtype != dtype for tensor in (x, *states)) and torch.is_autocast_enabled(device.type):
-        x, states = x.to(dtype), [state.to(dtype) for state in states]
+        raise ValueError(f"the weights have dtype {dtype}; make them torch.float32 or torch.float64")
     shape = [module.num_layers * (1 + module.bidirectional), module.hidden_size]
     if sizes is not None or x.dim() == 3:
         shape.insert(1, x.shape[not module.batch_first] if sizes is None else int(sizes[0]))
@@ -118,13 +117,15 @@ def checked(
     if len(states) not in (0, len(names)):
         raise ValueError(f"hx has {len(states)} parts; it must be a tuple of h and c")
     for name, state in zip(names, states, strict=False):
-        if list(state.shape) != shape:
-            raise ValueError(f"{name} has shape {tuple(state.shape)}; it must be {tuple(shape)}")
-    for name, tensor in (
-        ("input", x),
-        *zip(names, states, strict=False),
-        *(("a weight", w) for w in weights),
-    ):
+        if not isinstance(state, torch.Tensor) or list(state.shape) != shape:
+            form = (
+                f"has shape {tuple(state.shape)}" if isinstance(state, torch.Tensor) else f"is {shown(state)}"
+            )
+            raise ValueError(f"{name} {form}; it must be a tensor {tuple(shape)}")
+    if any(tensor.dtype != dtype for tensor in (x, *states)) and torch.is_autocast_enabled(device.type):
+        x, states = x.to(dtype), [state.to(dtype) for state in states]
+    named = [("input", x), *zip(names, states, strict=False), *(("a weight", weight) for weight in weights)]
+    for name, tensor in named:
         if tensor.dtype != dtype or tensor.device != device:
             have = f"{name} is {tensor.dtype} on {tensor.device}"
             raise ValueError(f"{have}, the first weight {dtype} on {device}; make them one")
