@@ -277,7 +277,7 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "DenseMemory.load": lambda b: saved(dense(b), ".npz"),
     "PackedStates": lambda b: (
         fastrec.PackedStates,
-        {"words": fastrec.pack(spins(0, 3, N)).words.copy(), "n": N},
+        {"words": fastrec.pack(spins(0, 3, N), backend="reference").words.copy(), "n": N},
     ),
     "PackedStates.unpack": lambda b: (fastrec.pack(spins(0, 3, N)).unpack, {"coding": "01"}),
     "pack": lambda b: (fastrec.pack, STATES | {"backend": b, "coding": "+-1"}),

@@ -406,7 +406,7 @@ def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int)
     recall_every_way(Given(k, b, n), True, np.int16)
 
 
-@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("pieces", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
     """Few sweeps, rows, blocks and recalls in doubt a launch, as where a watchdog ends long ones."""
     for module in (recall, glauber, dense, learning, capacity):

@@ -326,7 +326,7 @@ class TestArguments:
             ({"update": "attention", "seed": -1}, "seed is -1"),
             ({"update": "attention", "probes": np.ones(8)}, "probes has shape"),
             (
-                {"update": "attention", "probes": fastrec.pack(np.ones((2, 18)))},
+                {"update": "attention", "probes": fastrec.pack(np.ones((2, 18)), backend="reference")},
                 "probes has n = 18 units a state; the network has n = 9",
             ),
             ({"record": "turns"}, "record is 'turns'"),

@@ -229,7 +229,7 @@ def owner(run: Callable[..., Any]) -> Any:
 
 def is_pure(name: str) -> bool:
     """Whether a call of a method leaves its object as it is."""
-    run, _ = call(name)
+    run, _ = call(name, "reference")  # at once, where others would be compiled in each worker
     return owner(run) is not None and not inspect.isclass(owner(run))
 
 
