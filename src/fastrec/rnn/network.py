@@ -467,8 +467,9 @@ class RNN:
         Raises
         ------
         ValueError
-            For what fastrec does not have: proj_size, other modules and dtypes; for a module that holds
-            several recurrent layers, embeddings or output layers.
+            For what fastrec does not have: proj_size, max_norm, other modules and dtypes; for parametrized or
+            pruned weights; for a module that holds several recurrent layers, embeddings or output layers, or
+            such that do not fit.
         ImportError
             If PyTorch is not installed.
 
