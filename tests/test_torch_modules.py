@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import pickle
 import shutil
+import subprocess
+import sys
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +23,8 @@ import fastrec
 torch = pytest.importorskip("torch")
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence  # noqa: E402
 
-from fastrec.torch import arrays, modules, ops  # noqa: E402
+from fastrec.kernels.cpu.threads import Job, borrow_team  # noqa: E402
+from fastrec.torch import arrays, modules, ops, team  # noqa: E402
 
 CELLS = ("tanh", "relu", "GRU", "LSTM")
 LENGTHS = [6, 1, 4]
@@ -754,3 +759,52 @@ class TestSpeedUp:
         for call in (fastrec.torch.speed_up, fastrec.torch.survey):
             with pytest.raises(ValueError, match=r"model is 3; it must be a torch.nn.Module"):
                 call(3)
+
+
+class TestTeam:
+    """PyTorch's threads, which run the kernels."""
+
+    @pytest.fixture
+    def borrowed(self) -> Any:
+        if (found := team.team()) is None:
+            pytest.skip("this PyTorch has no GNU OpenMP")
+        return found
+
+    def test_same_numbers(self, borrowed: Any, threads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """To the bit: by PyTorch's threads and by those of the package."""
+        x, made = torch.randn(5, 9, 4), []
+        used: list[int] = []
+        counted = lambda function, n: (used.append(n), borrowed(function, n))  # noqa: E731
+        for given in (counted, None):
+            monkeypatch.setattr(arrays, "team", lambda given=given: given)
+            torch.manual_seed(0)
+            module = fastrec.torch.LSTM(4, 6, bidirectional=True)
+            threads(3)
+            output, _ = module(x)
+            output.square().sum().backward()
+            made.append([output, *(p.grad for p in module.parameters())])
+        assert len(used) > 1 and set(used) <= {2, 3}
+        assert all(map(torch.equal, *made))
+
+    def test_errors_come_out(self, borrowed: Any, threads: Any) -> None:
+        """From whichever thread; the others stop."""
+
+        def take() -> bool:
+            raise KeyboardInterrupt if threading.get_ident() == here else MemoryError
+
+        here, stopped = threading.get_ident(), []
+        with borrow_team(borrowed), pytest.raises((KeyboardInterrupt, MemoryError)):
+            Job(take, lambda: stopped.append(1)).run(2)
+        assert stopped
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+    def test_fork(self, borrowed: Any) -> None:
+        """A child has none of PyTorch's threads, and takes those of the package."""
+        script = (
+            "import os, torch, fastrec; from fastrec.kernels.cpu import threads; threads.SMALL = 1\n"
+            "fastrec.set_threads(2); torch.manual_seed(0)\n"
+            "gru, x = fastrec.torch.GRU(4, 6), torch.randn(9, 5, 4); wanted = gru(x)[0]; pid = os.fork()\n"
+            "if not pid: os._exit(not torch.equal(gru(x)[0], wanted))\n"
+            "raise SystemExit(os.waitpid(pid, 0)[1])"
+        )
+        subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=300)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
 
 from ..backend import array_module, get_backend, on_device, resolve
+from ..kernels.cpu.threads import borrow_team
 from ..rnn.config import Array
+from .team import team
 
 
 def backend_for(tensor: torch.Tensor) -> str:
@@ -32,10 +34,10 @@ def tensor_of(array: Array) -> torch.Tensor:
     return torch.from_dlpack(array) if on_device(array) else torch.from_numpy(array)
 
 
-def in_order(tensor: torch.Tensor) -> AbstractContextManager[Any]:
-    """A ``with`` block whose kernels are in the queue that PyTorch uses for the device of a tensor."""
+def where_torch_computes(tensor: torch.Tensor) -> AbstractContextManager[Any]:
+    """A ``with`` block whose kernels run in PyTorch's threads, or in its queue for the device of a tensor."""
     if not tensor.is_cuda:
-        return nullcontext()
+        return borrow_team(team())
     cuda, number = array_module("gpu").cuda, tensor.device.index
     both = ExitStack()
     both.enter_context(cuda.Device(number))

@@ -33,7 +33,7 @@ def run(
         return ops.forward(x, sizes, key, states, weights, *plan, rows, differentiable)[: 1 + parts]
     if differentiable:
         return Differentiable.apply(plan, sizes, key, 1 + len(states), *tensors)
-    with arrays.in_order(x):
+    with arrays.where_torch_computes(x):
         done = Pass(plan, x, sizes, key, states, weights, Purpose.OUTPUTS)
         made = done.run()
         return [arrays.tensor_of(array) for array in (done.packed(made.outputs[0]), *done.last(made))]
@@ -52,7 +52,7 @@ class Differentiable(torch.autograd.Function):
         *tensors: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         x = tensors[0]
-        with arrays.in_order(x):
+        with arrays.where_torch_computes(x):
             done = Pass(plan, x, sizes, key, tensors[1:n], tensors[n:], Purpose.TRACE)
             made = done.run()
             whole, *kept = [arrays.tensor_of(array) for array in (made.outputs[0], *done.kept(made))]
@@ -68,7 +68,7 @@ class Differentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *d: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         done, n, saved = ctx.done, ctx.n, ctx.saved_tensors
-        with torch.no_grad(), arrays.in_order(saved[0]):
+        with torch.no_grad(), arrays.where_torch_computes(saved[0]):
             made = done.restore(saved[0], saved[1:n], saved[n], saved[n + 1 :])
             gradients = done.back(made, d[0], d[1:], n, ctx.needs_input_grad[4:])
         if torch.is_grad_enabled():

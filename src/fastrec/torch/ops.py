@@ -26,7 +26,7 @@ def forward(
 ) -> Any:
     """Outputs and the parts of the last states; to keep: the outputs (b, t, h) of packed x, and `kept`."""
     *plan, _, keep = rest
-    with arrays.in_order(x):
+    with arrays.where_torch_computes(x):
         purpose = Purpose.TRACE if keep else Purpose.OUTPUTS
         done = Pass(Plan(*plan), x, sizes, key, states, weights, purpose)
         made = done.run()
@@ -62,7 +62,7 @@ def backward(
 ) -> Any:
     """Gradients of x, the states and the weights; for those that are not wanted an empty tensor."""
     *plan, _, whole, kept, d_outputs, d_states, wanted = rest
-    with arrays.in_order(x):
+    with arrays.where_torch_computes(x):
         done = Pass(Plan(*plan), x, sizes, key, states, weights, Purpose.TRACE)
         made = done.restore(x, states, whole, kept)
         gradients = done.back(made, d_outputs, d_states, 1 + len(states), wanted)

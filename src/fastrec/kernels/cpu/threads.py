@@ -29,6 +29,9 @@ WAITING = 1000  # jobs in the queue of the pool before those that have ended are
 
 _chosen: int | None = None
 _scoped: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastrec_threads", default=None)
+# Runs a function in so many threads at once, the calling one among them, and returns when all have returned.
+Team = Callable[[Callable[[], None], int], None]
+_team: contextvars.ContextVar[Team | None] = contextvars.ContextVar("fastrec_team", default=None)
 
 
 def set_threads(n: int | None) -> int:
@@ -70,6 +73,16 @@ def limit_threads(n: int) -> Iterator[None]:
         yield
     finally:
         _scoped.reset(token)
+
+
+@contextlib.contextmanager
+def borrow_team(team: Team | None) -> Iterator[None]:
+    """Let the threads of somebody else do the tasks inside a ``with`` block, None for those of the pool."""
+    token = _team.set(team)
+    try:
+        yield
+    finally:
+        _team.reset(token)
 
 
 @functools.cache
@@ -134,27 +147,34 @@ class Job:
             if not self.open:
                 return
             self.helpers += 1
-        try:
-            leave_core(self.core)
-            while self.take():
-                pass
-        except BaseException as error:
-            self.error = error
-            self.stop()
+        leave_core(self.core)
+        self.do_tasks()
         with self.lock:
             self.helpers -= 1
             if not self.open and not self.helpers:
                 self.ended.release()
 
+    def do_tasks(self) -> None:
+        """Do tasks in a thread that cannot raise."""
+        try:
+            while self.take():
+                pass
+        except BaseException as error:
+            self.error = error
+            self.stop()
+
     def run(self, helpers: int) -> None:
-        """Do tasks in the calling thread and in helpers of the pool, which have ended when this returns.
+        """Do tasks in the calling thread and in helpers, which have ended when this returns.
 
         Only a second Ctrl-C leaves helpers behind, at the tasks that they have begun.
         """
         try:
-            pool.offer(self, helpers)
-            while self.take():
-                pass
+            if (team := _team.get()) is not None:
+                team(self.do_tasks, helpers + 1)
+            else:
+                pool.offer(self, helpers)
+                while self.take():
+                    pass
             self.close()
         except BaseException:
             self.stop()
@@ -200,8 +220,8 @@ def leave_core(core: int) -> None:
     After a pause Linux may wake a thread on the core of the one that woke it, and let both share that core
     for some 50 ms before it moves one of them.
     """
-    if core >= 0 and core_of_thread() == core and len(cores := os.sched_getaffinity(os.getpid())) > 1:
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        if core >= 0 and core_of_thread() == core and len(cores := os.sched_getaffinity(os.getpid())) > 1:
             os.sched_setaffinity(0, cores - {core})
 
 
