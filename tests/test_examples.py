@@ -82,3 +82,11 @@ def test_write(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
     score, counted = main(characters=20_000, epochs=30, hidden_size=24)
     assert 1 < score < counted[1] and counted[5] < counted[2]
     assert "temperature 0.5:\nThe " in capsys.readouterr().out
+
+
+def test_speed_up(request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("torch")
+    found = request.getfixturevalue("main")(updates=(12, 12), hidden_sizes=(24, 12))
+    for runs in found.values():
+        (before, _), (after, seconds) = runs.values()
+        assert np.allclose(before, after, rtol=1e-3) and (np.diff(seconds) > 0).all()
