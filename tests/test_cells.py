@@ -25,6 +25,8 @@ OTHERS = {
     "kernels/gpu/cuda/cells.cuh": "holds the structs",
     "kernels/gpu/jordan.py": "its units do with their sums what those of an Elman network do",
     "kernels/cpu/jordan.py": "its units do with their sums what those of an Elman network do",
+    "torch/modules.py": "has a class for each that torch.nn has",
+    "torch/replacement.py": "names the classes of torch.nn that these replace",
     "bench/peers.py": "holds the equations of the baseline in JAX",
 }
 all_cells = pytest.mark.parametrize("name", CELLS)

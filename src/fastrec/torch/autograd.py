@@ -29,8 +29,8 @@ def run(
     tensors = (x, *states, *weights)
     differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     if torch.compiler.is_compiling():
-        rows, parts = len(x) if sizes is None else int(sizes[0]), 2 if plan.mode == "LSTM" else 1
-        return ops.forward(x, sizes, key, states, weights, *plan, rows, differentiable)[: 1 + parts]
+        rows = len(x) if sizes is None else int(sizes[0])
+        return ops.forward(x, sizes, key, states, weights, *plan, rows, differentiable)[: 1 + plan.parts]
     if differentiable:
         return Differentiable.apply(plan, sizes, key, 1 + len(states), *tensors)
     with arrays.where_torch_computes(x):

@@ -77,7 +77,7 @@ def _(x: Tensor, sizes: Tensor | None, key: Tensor | None, states: Any, weights:
 
 def keep_inputs(ctx: Any, inputs: Any, output: Any) -> None:
     x, sizes, key, states, weights, *others, _ = inputs
-    parts = 2 if others[0] == "LSTM" else 1
+    parts = Plan(*others[:-1]).parts
     first = 1 + parts if sizes is not None else 0  # the outputs (b, t, h)
     ctx.save_for_backward(x, *states, *weights, output[first], *output[max(first, parts) + 1 :])
     ctx.set_materialize_grads(False)
@@ -89,7 +89,7 @@ def differentiate(ctx: Any, d: Any) -> Any:
     x, states, weights, (whole, *kept) = saved[0], saved[1 : n + 1], saved[n + 1 :][:m], saved[n + m + 1 :]
     of_x, _, _, of_states, of_weights, *rest = ctx.needs_input_grad
     wanted = [of_x, *(of_states or ()), *of_weights]
-    parts = 2 if ctx.others[0] == "LSTM" else 1
+    parts = Plan(*ctx.others[:-1]).parts
     given = (x, ctx.sizes, ctx.key, states, weights, *ctx.others)
     found = backward(*given, whole, kept, d[0], list(d[1 : parts + 1]), wanted)
     found = [gradient if want else None for gradient, want in zip(found, wanted, strict=True)]

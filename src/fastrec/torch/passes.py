@@ -19,6 +19,7 @@ from ..rnn.validation import Dropout, Purpose, make_batch
 from . import arrays
 
 CELL_NAMES = {cell.torch: cell.name for cell in CELLS.values()}
+STATE_PARTS = {cell.torch: len(cell.initial) for cell in CELLS.values()}
 
 
 class Plan(NamedTuple):
@@ -32,6 +33,11 @@ class Plan(NamedTuple):
     layers: int
     bidirectional: bool
     threshold: int
+
+    @property
+    def parts(self) -> int:
+        """Number of parts of a state: h, or h and c."""
+        return STATE_PARTS[self.mode.partition("_")[0]]
 
 
 @lru_cache
