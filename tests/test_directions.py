@@ -268,6 +268,10 @@ class TestAround:
         rnn, tokens = RNN(3, 5, 3, num_layers=2, seed=0, **{direction: True}), np.arange(14).reshape(2, 7) % 3
         layers = 4 if direction == "bidirectional" else 2
         np.testing.assert_allclose(fastrec.spectral_radius(rnn), np.ones(layers), rtol=1e-5)
+        several = RNN(3, 5, 3, "gru", num_layers=2, initial="uniform", models=3, seed=0, **{direction: True})
+        alone = [fastrec.spectral_radius(several.copy(model=j)) for j in range(3)]
+        np.testing.assert_allclose(fastrec.spectral_radius(several), alone, rtol=1e-5)
+        assert alone[0].shape == (layers, 3)
         assert fastrec.gradient_flow(rnn, tokens, tokens).norms.shape == (layers, 7)
 
     def test_refused(self, direction: str) -> None:
