@@ -352,6 +352,17 @@ def test_pairs_of_states(backend: str, models: int | None) -> None:
         rnn.backward(other, d_state=([[1, 2], [3]], c))
 
 
+def test_pairs_on_the_device(cp: Any) -> None:
+    """They are found inside the tuple: used on the gpu, refused elsewhere as any array of the device."""
+    x, pair = inputs(None), tuple(random(seed, 1, B, 5) for seed in (0, 1))
+    there = tuple(cp.asarray(part) for part in pair)
+    rnn = network("lstm", "gpu")
+    for found, wanted in zip(rnn.predict(x, there)[1], rnn.predict(x, pair)[1], strict=True):
+        assert np.array_equal(found, wanted)
+    with pytest.raises(fastrec.BackendError, match='a CuPy array was given to backend "cpu"'):
+        network("lstm", "cpu").predict(x, there)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_no_steps(backend: str, cell: str, direction: str) -> None:

@@ -147,8 +147,8 @@ def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> 
     """The name of the backend to run on: `backend`, or the one in force if that is None.
 
     "auto" is "gpu" where that can run, and has kernels of the domain if one is named, else "cpu"; CuPy arrays
-    among `arrays` make it "gpu".  Raises BackendError if the backend is unknown, cannot run here, has no such
-    kernels, or is not "gpu" and an array is of CuPy.
+    among `arrays`, also in a tuple there, make it "gpu".  Raises BackendError if the backend is unknown,
+    cannot run here, has no such kernels, or is not "gpu" and an array is of CuPy.
     """
     name, source = backend, "backend"
     if name is None:
@@ -157,7 +157,8 @@ def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> 
         name, source = os.environ.get("FASTREC_BACKEND") or "auto", "FASTREC_BACKEND"
     if name != "auto" and name not in BACKENDS:
         raise BackendError(f'{source} is {shown(name)}; it must be "cpu", "gpu", "reference" or "auto"')
-    device_arrays = any(map(is_cupy, map(type, arrays)))
+    parts = (part for array in arrays for part in (array if type(array) is tuple else (array,)))
+    device_arrays = any(map(is_cupy, map(type, parts)))
     if name == "auto":
         name = "gpu" if device_arrays or unavailable_reason("gpu", domain) is None else "cpu"
     if fault := unavailable_reason(name, domain):

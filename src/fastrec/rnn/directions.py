@@ -23,12 +23,17 @@ def each_way(c: Config, batch: Batch, array: Array) -> Array:
     """What kernels read of sequences (m, b, t, ...): (nets, b, t, ...), or m of them that all share."""
     if c.direction == "forward":
         return array
-    m = len(array) if c.directions == 1 else c.k
-    both = batch.device.empty((m, c.directions, *array.shape[1:]), array.dtype)
-    both[:, -1] = turned(batch, array)
+    return for_each_way(c, batch, array, array)
+
+
+def for_each_way(c: Config, batch: Batch, ahead: Array, back: Array) -> Array:
+    """`each_way` of sequences of their own for the networks that read ahead and those that read back."""
+    m = len(back) if c.directions == 1 else c.k
+    both = batch.device.empty((m, c.directions, *back.shape[1:]), back.dtype)
+    both[:, -1] = turned(batch, back)
     if c.directions == 2:
-        both[:, 0] = array
-    return both.reshape(m * c.directions, *array.shape[1:])
+        both[:, 0] = ahead
+    return both.reshape(m * c.directions, *back.shape[1:])
 
 
 def ways(c: Config, batch: Batch, array: Array) -> tuple[Array, ...]:
@@ -59,12 +64,8 @@ def apart(c: Config, batch: Batch, array: Array) -> Array:
     """The inverse of `side_by_side`."""
     if c.direction == "forward":
         return array
-    h, shape = c.hidden_size, (*array.shape[1:3], c.hidden_size)
-    parts = batch.device.empty((c.k, c.directions, *shape), array.dtype)
-    parts[:, -1] = turned(batch, array[..., -h:])
-    if c.directions == 2:
-        parts[:, 0] = array[..., :h]
-    return parts.reshape(c.nets, *shape)
+    h = c.hidden_size
+    return for_each_way(c, batch, array[..., :h], array[..., -h:])
 
 
 def added(c: Config, batch: Batch, array: Array) -> Array:

@@ -784,7 +784,7 @@ class RNN:
         ((1, 2), (1, 1, 8))
         """
         b, read_tokens = as_int("batch", batch, 1, MAX_SIZE), as_bool("tokens", tokens)
-        device = self._device(*state if isinstance(state, tuple) else (state,))
+        device = self._device(state)
         return Stepper(self._config, device, self._weights(device.backend), b, state, read_tokens)
 
     def backward(
@@ -1015,13 +1015,11 @@ class RNN:
     def _public_gradients(self, gradients: dict[str, Array]) -> dict[str, Array]:
         """What `passes.backward` returns as the user reads it."""
         c, of_states = self._config, ("state", "flow")
-        return {
-            key: public_state(c, value)
-            if key in of_states
-            else value.reshape(self._shapes[key])
-            if key in self._shapes
-            else public(c, value)
-            for key, value in gradients.items()
+        weights = {key: gradients[key].reshape(shape) for key, shape in self._shapes.items()}
+        others = {key: value for key, value in gradients.items() if key not in weights}
+        return weights | {
+            key: public_state(c, value) if key in of_states else public(c, value)
+            for key, value in others.items()
         }
 
     def _public_loss(self, losses: Array) -> Any:

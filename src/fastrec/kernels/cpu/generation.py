@@ -24,6 +24,7 @@ from .pairs import elements, factors_down
 from .parallel import parallel
 from .random import HALF, LOW, ONE, U64, block
 from .threads import get_threads
+from .time_loop import recurrent_bias
 
 __all__ = ["generate"]
 
@@ -294,10 +295,7 @@ def generate(
     ):
         recurrent, inward, outward = pair(recurrent), pair(inward), pair(outward)
     biases = np.concatenate([weights[2] for weights in layers])
-    recurrent_biases = np.zeros_like(biases)
-    for layer, (_, _, _, *more) in enumerate(layers):
-        for bias in more:  # of the last gates
-            recurrent_biases[layer, -bias.shape[1] :] = bias[0]
+    recurrent_biases = np.concatenate([recurrent_bias(b, more) for _, _, b, *more in layers])
     net = (feeds_back, activation, layers[0][0][0], biases, recurrent_biases, inward, recurrent)
 
     unit = BLOCK * panel_width(W_out)

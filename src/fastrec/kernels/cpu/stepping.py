@@ -17,6 +17,7 @@ from .jit import jit
 from .matrix import RATE, multiply_rounded, pack_below, padded, parts_of, room_for
 from .pairs import elements, factors_down
 from .parallel import Parallel, parallel
+from .time_loop import recurrent_bias
 
 __all__ = ["pack_network", "take_steps"]
 
@@ -159,10 +160,7 @@ def pack_network(cell, layers, W_out, b_out, activation, feeds_back, reads_token
     matrices = [W for layer in layers for W in layer[:2]][reads_tokens:]
     biases = []
     for _, _, b, *more in layers:
-        recurrent = np.zeros_like(b)
-        for bias in more:  # of the last gates
-            recurrent[:, -bias.shape[1] :] = bias
-        biases += [spread_gates(b, h), spread_gates(recurrent, h)]
+        biases += [spread_gates(b, h), spread_gates(recurrent_bias(b, more), h)]
     pieces = [
         pack_below("float32", gate * h, h, W)
         for W in (factors_down(W, precision) for W in matrices)

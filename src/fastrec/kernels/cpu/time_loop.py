@@ -27,6 +27,14 @@ def longest_first(lengths):
     return np.argsort(-lengths, kind="stable") if len(lengths) > 1 else FIRST_ROW
 
 
+def recurrent_bias(b, more):
+    """What is added to the recurrent products of the gates, as b (k, g h): 0, `more` for the last ones."""
+    recurrent = np.zeros_like(b)
+    for bias in more:
+        recurrent[:, -bias.shape[1] :] = bias
+    return recurrent
+
+
 def spread(kernel, hidden, lengths, operations, args):
     """Call a kernel for the rows of all networks, longest first, in parts that threads take.
 
