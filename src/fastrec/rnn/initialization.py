@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..messages import shown
 from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import as_choice, as_int, one_of, require_memory
 from .cells import CELLS
 from .config import Array, Config, suffix
+from .validation import as_array
 
 MOST_BIAS = 1e6  # where the logistic function has long been 1
 
@@ -20,10 +23,15 @@ Initial = Literal["orthogonal", "uniform", "identity"]
 
 
 def draw(
-    config: Config, initial: Initial, seed: Seed | Sequence[int], forget_bias: float | None
+    config: Config,
+    initial: Initial,
+    seed: Seed | Sequence[int],
+    forget_bias: float | None = None,
+    constants: Mapping[str, ArrayLike] = MappingProxyType({}),
 ) -> tuple[dict[str, Array], int | tuple[int, ...]]:
     """Return initial parameters as `fastrec.RNN` describes them, and the seed, or the k of a sequence.
 
+    constants: values in place of those in the description of the cell, for all units or for each.
     Raises ValueError for invalid arguments.
     """
     as_choice("initial", initial, get_args(Initial))
@@ -47,6 +55,8 @@ def draw(
             f"forget_bias is {shown(forget_bias)}; it must be a finite number, and at most {MOST_BIAS:g} "
             "in size"
         )
+    values: dict[str, ArrayLike] = dict(cell.constants)
+    values |= {name: read_constant(config, name, value) for name, value in constants.items()}
     used = read_seeds(config.models, seed)
     # Drawn in float64, one array at a time; `orthogonal` holds four matrices.
     gate = config.shapes["W_rec"][-2] * h if initial == "orthogonal" else 0
@@ -63,7 +73,25 @@ def draw(
             for layer in range(config.num_layers):
                 first = cell.forget_gate * h
                 network["b" + suffix(layer)][..., first : first + h] = forget_bias
+    for name, value in values.items():
+        for layer in range(config.num_layers):
+            parameters[name + suffix(layer)][...] = value
     return parameters, used
+
+
+def read_constant(config: Config, name: str, value: ArrayLike) -> Array:
+    """Check a value for a parameter that is a constant of the cell, a share of 1 of each unit."""
+    if name not in config.kind.constants:
+        having = one_of([other for other, cell in CELLS.items() if name in cell.constants])
+        raise ValueError(f"{name} is {shown(value)}; only cell={having} takes it, leave it out")
+    array, h = as_array(name, value), config.hidden_size
+    if array.dtype.kind not in "fiu" or array.shape not in ((), (h,)):
+        raise ValueError(
+            f"{name} has shape {array.shape} and dtype {array.dtype}; it must be a number or {h}"
+        )
+    if not ((array > 0) & (array <= 1)).all():
+        raise ValueError(f"{name} is {shown(value)}; it must be above 0 and at most 1")
+    return array
 
 
 def read_seeds(models: int | None, seed: Seed | Sequence[int]) -> int | tuple[int, ...]:

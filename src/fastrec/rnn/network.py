@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -17,7 +17,7 @@ from ..messages import shown
 from ..streams import Seed, read_seed
 from ..validation import as_bool, as_int, require_memory
 from . import passes
-from .cells import CellName
+from .cells import CellName, choose
 from .config import MAX_SIZE, Activation, Array, Config, Direction
 from .device import ComputeDevice, Precision, choose_backend, compute_device
 from .generation import generate
@@ -171,13 +171,18 @@ class RNN:
         embedding_size: int | None = None,
         reverse: bool = False,
         bidirectional: bool = False,
+        reset: Literal["after", "before"] | None = None,
+        peepholes: bool | None = None,
+        leak: ArrayLike | None = None,
     ) -> None:
         sizes = (input_size, hidden_size, output_size)
         direction = read_direction(reverse, bidirectional)
-        rest = (cell, activation, num_layers, models, dtype, embedding_size, direction)
+        kind = choose(cell, reset=reset, peepholes=peepholes)
+        rest = (kind, activation, num_layers, models, dtype, embedding_size, direction)
         config = Config(*sizes, *rest)  # type: ignore[arg-type]
         name = choose_backend(backend, precision, config.dtype)
-        self._set(config, *draw(config, initial, seed, forget_bias), backend, precision)
+        constants = {} if leak is None else {"leak": leak}
+        self._set(config, *draw(config, initial, seed, forget_bias, constants), backend, precision)
         self._weights(name)
 
     @classmethod
@@ -198,7 +203,7 @@ class RNN:
     def _drawn(cls, config: Config, seed: int, backend: str | None, precision: Precision = "float32") -> RNN:
         """A network with the first values that the constructor draws by default."""
         choose_backend(backend, precision, config.dtype)  # before the work of drawing
-        return cls._of(config, *draw(config, "orthogonal", seed, None), backend, precision)._sent()
+        return cls._of(config, *draw(config, "orthogonal", seed), backend, precision)._sent()
 
     def _sent(self) -> RNN:
         """This network, with its parameters where its backend computes."""

@@ -113,7 +113,7 @@ def backward(
             work = [saved[-1] if batch.purpose is Purpose.GRADIENTS else batch.device.empty_like(saved[-1])]
         getattr(kernels, f"{c.cell}_backward")(
             *(*made.read[layer], batch.lengths, batch.start[layer], *saved),
-            *[batch.weights[key] for key in keys if key.startswith("W")],
+            *[batch.weights[key] for key in keys if c.kind.takes_back(key)],
             *(*c.activation_code, *incoming, d_last[layer], *work, d_x, d_state[layer]),
             *[gradients[key] for key in keys],
             flow[layer],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # A width is a letter, i inputs, h hidden units or o outputs, with a factor before it: "h", "4h".
 Width = str
@@ -50,6 +50,8 @@ class Cell:
         Which of the saved arrays make up the state of a step.
     initial : tuple of str
         Key of the initial value of each part of the state.
+    read_back : tuple of str
+        The parameters besides matrices that backward reads.
     has_activation : bool
         Whether the cell has a function f that the user chooses.
     feeds_back_output : bool
@@ -68,6 +70,12 @@ class Cell:
         Which block of "b" is the bias of a forget gate.
     torch : str or None
         The class of torch.nn with the same equations and order of gates.
+    family : str or None
+        The cell of which this is a variant.
+    options : mapping of str to object
+        Arguments of `fastrec.RNN` that choose among a cell and its variants, with the values for this one.
+    constants : mapping of str to float
+        Parameters that training leaves alone unless it is told to change them, with their first values.
     """
 
     name: str
@@ -77,6 +85,7 @@ class Cell:
     saved: tuple[Width, ...]
     state: slice
     initial: tuple[str, ...] = ("h0",)
+    read_back: tuple[str, ...] = ()
     has_activation: bool = False
     feeds_back_output: bool = False
     overwrites_saved: bool = False
@@ -85,8 +94,15 @@ class Cell:
     weights: tuple[str, ...] = ("orthogonal", "uniform")
     forget_gate: int | None = None
     torch: str | None = None
+    family: str | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+    constants: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """Names of the parameters that the kernels take, in their order."""
         return (*self.parameters, *(("W_out", "b_out") if self.feeds_back_output else ()))
+
+    def takes_back(self, key: str) -> bool:
+        """Whether backward reads a parameter, which may be that of any layer."""
+        return key.startswith(("W", *self.read_back))
