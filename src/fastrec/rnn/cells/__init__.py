@@ -36,7 +36,7 @@ def choose(name: str, **options: object) -> str:
         choices = tuple(other.options[option] for other in relatives)
         if value not in choices:
             raise ValueError(
-                f'{option} is {shown(value)}; for cell="{name}" it is {listed(map(repr, choices))}'
+                f'{option} is {shown(value)}; for cell="{name}" it is {listed([repr(choice) for choice in choices])}'
             )
     chosen: Cell = next(other for other in relatives if given.items() <= other.options.items())
     return chosen.name
