@@ -87,7 +87,9 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.filterwarnings("ignore::ResourceWarning:distributed", "ignore::UserWarning:distributed")
 def test_code_prints_what_the_page_says(page, request, tmp_path, monkeypatch, capsys):
-    for library in re.findall(r"^(?:import|from) (torch|pandas|sklearn)\b", PAGES[page], re.MULTILINE):
+    for library in re.findall(
+        r"^(?:import|from) (torch|onnxruntime|pandas|sklearn)\b", PAGES[page], re.MULTILINE
+    ):
         pytest.importorskip(library)
     if "dask_" in PAGES[page]:
         request.getfixturevalue("clusters")

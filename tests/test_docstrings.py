@@ -23,13 +23,18 @@ SECTIONS = ("Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns", 
 SECTIONS += ("References", "Examples")
 ENTRIES = ("Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns")
 RETURNS_NOTHING = ("None", "NoReturn")
-OPTIONAL_LIBRARIES = {"torch": "torch", "pandas": "to_frame", "pyarrow": r"\.parquet"}  # by what needs them
+OPTIONAL_LIBRARIES = {
+    "torch": "torch",
+    "onnx": "onnx",
+    "pandas": "to_frame",
+    "pyarrow": r"\.parquet",
+}  # by what needs them
 
 
 def public_objects() -> dict[str, Any]:
     """Functions, classes and modules under their public names, the shortest where there are several."""
     rooms = [fastrec, fastrec.plot, fastrec.hopfield, fastrec.rnn, fastrec.text, fastrec.tasks]
-    rooms += [fastrec.torch] * (importlib.util.find_spec("torch") is not None)
+    rooms += [getattr(fastrec, name) for name in ("onnx", "torch") if importlib.util.find_spec(name)]
     names = {f"{room.__name__}.{name}": getattr(room, name) for room in rooms for name in room.__all__}
     names |= {f"fastrec.theory.{name}": getattr(fastrec.theory, name) for name in fastrec.theory.__all__}
     found = {id(value): (name, value) for name, value in reversed(names.items()) if callable(value)}

@@ -9,4 +9,4 @@ from .imports import accept_old_places, import_when_used
 __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = import_when_used(__name__, "__version__")
 accept_old_places()
-__all__ = [name for name in __all__ if name != "torch"]  # `import *` must not hide PyTorch
+__all__ = [name for name in __all__ if name not in ("onnx", "torch")]  # `import *` must not hide libraries

@@ -1,4 +1,5 @@
 from . import hopfield as hopfield
+from . import onnx as onnx
 from . import plot as plot
 from . import rnn as rnn
 from . import tasks as tasks

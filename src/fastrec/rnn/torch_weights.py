@@ -104,6 +104,15 @@ def take_biases(cell: Cell, own: dict[str, Array], *biases: Array) -> None:
         b_rec[...] = recurrent[added:]
 
 
+def give_biases(cell: Cell, own: dict[str, Array]) -> tuple[Array, Array]:
+    """The biases of a direction as the two that others add: that of the inputs and the recurrent one."""
+    recurrent = np.zeros_like(own["b"])
+    if cell.recurrent_bias:
+        apart = own[cell.recurrent_bias]
+        recurrent[-len(apart) :] = apart
+    return own["b"], recurrent
+
+
 def cell_of(nn: ModuleType, module: object) -> Cell:
     """The cell with the equations of a module; ValueError if there is none."""
     known = {cell.torch: cell for cell in CELLS.values() if cell.torch}
@@ -162,11 +171,7 @@ def to_torch(
     for end, own in zip(ends, each_direction(config, parameters), strict=True):
         weights["weight_ih" + end] = own["W_in"].T
         weights["weight_hh" + end] = own["W_rec"].T
-        weights["bias_ih" + end] = own["b"]
-        recurrent = weights["bias_hh" + end] = np.zeros_like(own["b"])
-        if cell.recurrent_bias:
-            apart = own[cell.recurrent_bias]
-            recurrent[-len(apart) :] = apart
+        weights["bias_ih" + end], weights["bias_hh" + end] = give_biases(cell, own)
     fill(torch, module, weights)
     if config.output_size is None:
         return module

@@ -33,10 +33,9 @@ def choose(name: str, **options: object) -> str:
         if option not in cell.options:
             having = listed([f'"{other}"' for other in CELLS if option in CELLS[other].options])
             raise ValueError(f'{option} is {shown(value)}; cell="{name}" has no such choice, only {having}')
-        choices = tuple(other.options[option] for other in relatives)
+        choices = [other.options[option] for other in relatives]
         if value not in choices:
-            raise ValueError(
-                f'{option} is {shown(value)}; for cell="{name}" it is {listed([repr(choice) for choice in choices])}'
-            )
+            known = listed([repr(choice) for choice in choices])
+            raise ValueError(f'{option} is {shown(value)}; for cell="{name}" it is {known}')
     chosen: Cell = next(other for other in relatives if given.items() <= other.options.items())
     return chosen.name

@@ -27,6 +27,20 @@ def measure(width: Width, sizes: Mapping[str, int]) -> int:
     return int(width[:-1] or 1) * sizes[width[-1]]
 
 
+@dataclass(frozen=True)
+class OnnxOperator:
+    """The operator of ONNX that has the equations of a cell.
+
+    gates: for each block of rows of its W, R and B the gate here.  attributes: which it must have.
+    peepholes: for each block of its P the block of "p" here.
+    """
+
+    name: str
+    gates: tuple[int, ...]
+    attributes: Mapping[str, int] = field(default_factory=dict)
+    peepholes: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Cell:
     """The description of a cell: all that code outside its kernels needs to know.
@@ -70,6 +84,8 @@ class Cell:
         Which block of "b" is the bias of a forget gate.
     torch : str or None
         The class of torch.nn with the same equations and order of gates.
+    onnx : OnnxOperator or None
+        The operator of ONNX with the same equations.
     family : str or None
         The cell of which this is a variant.
     options : mapping of str to object
@@ -94,6 +110,7 @@ class Cell:
     weights: tuple[str, ...] = ("orthogonal", "uniform")
     forget_gate: int | None = None
     torch: str | None = None
+    onnx: OnnxOperator | None = None
     family: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Elman's simple recurrent network."""
 
-from .cell import Cell
+from .cell import Cell, OnnxOperator
 
 CELL = Cell(
     name="elman",
@@ -12,4 +12,5 @@ CELL = Cell(
     has_activation=True,
     weights=("orthogonal", "uniform", "identity"),
     torch="RNN",
+    onnx=OnnxOperator("RNN", (0,)),
 )

@@ -1,6 +1,6 @@
 """The gated recurrent unit, with the reset gate after the recurrent product."""
 
-from .cell import Cell
+from .cell import Cell, OnnxOperator
 
 CELL = Cell(
     name="gru",
@@ -16,4 +16,5 @@ CELL = Cell(
     inputs_in=None,
     recurrent_bias="b_n",
     torch="GRU",
+    onnx=OnnxOperator("GRU", (1, 0, 2), {"linear_before_reset": 1}),
 )

@@ -1,6 +1,6 @@
 """Long short-term memory."""
 
-from .cell import Cell
+from .cell import Cell, OnnxOperator
 
 CELL = Cell(
     name="lstm",
@@ -18,4 +18,5 @@ CELL = Cell(
     inputs_in=2,
     forget_gate=1,
     torch="LSTM",
+    onnx=OnnxOperator("LSTM", (0, 3, 1, 2)),
 )

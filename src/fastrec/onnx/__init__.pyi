@@ -1,0 +1,3 @@
+from .exporting import export as export
+from .loading import Model as Model
+from .loading import load as load
