@@ -452,6 +452,20 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "Vocabulary.encode": lambda b: (fastrec.Vocabulary.of(WORDS).encode, {"text": "the word"}),
     "Vocabulary.decode": lambda b: (fastrec.Vocabulary.of(WORDS).decode, {"tokens": tokens(0, 5, 9)}),
     "addition_task": lambda b: (fastrec.addition_task, {"pairs": 2, "columns": 3, "delay": 1, "seed": 1}),
+    "perceptual_decision": lambda b: (
+        fastrec.perceptual_decision,
+        {"trials": 2, "coherences": [0.5], "noise": 0.1, "stimulus": 3, "seed": 1},
+    ),
+    "delayed_comparison": lambda b: (
+        fastrec.delayed_comparison,
+        {"trials": 2, "frequencies": np.array([[12.0, 20.0]]), "noise": 0.1, "delay": 2, "seed": 1},
+    ),
+    "Trials.chosen": lambda b: (
+        fastrec.perceptual_decision(2, seed=1).chosen,
+        {"outputs": np.ones((2, 65, 2))},
+    ),
+    "dale_signs": lambda b: (fastrec.dale_signs, {"units": 5, "excitatory": 0.6}),
+    "RNN.constrain": lambda b: (rnn(backend=b).constrain, {}),
 }
 
 

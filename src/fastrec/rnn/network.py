@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from operator import is_
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..backend import backend_of, move, on_device, resolve
+from ..kernels.interruption import uninterrupted
 from ..kernels.precision import rounded as nearest
 from ..messages import shown
 from ..streams import Seed, read_seed
@@ -19,6 +20,7 @@ from ..validation import as_bool, as_int, require_memory
 from . import passes
 from .cells import CellName, choose
 from .config import MAX_SIZE, Activation, Array, Config, Direction
+from .constraints import Constraints, read_constraints
 from .device import ComputeDevice, Precision, choose_backend, compute_device
 from .generation import generate
 from .initialization import Initial, draw, seed_of
@@ -57,6 +59,8 @@ from .validation import (
 
 if TYPE_CHECKING:
     import torch
+
+UNCONSTRAINED = Constraints({})
 
 
 class RNN:
@@ -121,6 +125,14 @@ class RNN:
         Whether each layer reads its sequences in both directions (Schuster & Paliwal, IEEE Trans. Signal
         Processing 45, 2673, 1997), at the same time and with weights of their own.  The hidden units of a
         step are 2h, those that read forwards first; the outputs of "jordan" are the sum of both.
+    connections : mapping of str to array_like, optional
+        By the keys of parameters, arrays of 0 and 1 that broadcast to their shapes: where there is a 0, the
+        weights are 0, and stay 0 in training.
+    signs : mapping of str to array_like, optional
+        By the keys of parameters, arrays of -1, 0 and 1: where there is a 1, the weights stay positive or 0,
+        at -1 negative or 0.  By Dale's law all weights from one unit have one sign:
+        ``{"W_rec": fastrec.dale_signs(h)}``.  First values get their sign, and those of both signs that a
+        unit reads add up to 0 (Song, Yang & Wang, PLoS Comput. Biol. 12, e1004792, 2016).
 
     Attributes
     ----------
@@ -174,6 +186,8 @@ class RNN:
         reset: Literal["after", "before"] | None = None,
         peepholes: bool | None = None,
         leak: ArrayLike | None = None,
+        connections: Mapping[str, ArrayLike] | None = None,
+        signs: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         sizes = (input_size, hidden_size, output_size)
         direction = read_direction(reverse, bidirectional)
@@ -182,7 +196,10 @@ class RNN:
         config = Config(*sizes, *rest)  # type: ignore[arg-type]
         name = choose_backend(backend, precision, config.dtype)
         constants = {} if leak is None else {"leak": leak}
-        self._set(config, *draw(config, initial, seed, forget_bias, constants), backend, precision)
+        constraints = read_constraints(config, connections, signs)
+        parameters, used = draw(config, initial, seed, forget_bias, constants)
+        constraints.begin(config, parameters)
+        self._set(config, parameters, used, backend, precision, constraints)
         self._weights(name)
 
     @classmethod
@@ -193,10 +210,11 @@ class RNN:
         seed: int | tuple[int, ...] | None,
         backend: str | None,
         precision: Precision,
+        constraints: Constraints = UNCONSTRAINED,
     ) -> RNN:
         """A network that takes over parameters, which must be as config says."""
         network = cls.__new__(cls)
-        network._set(config, parameters, seed, backend, precision)
+        network._set(config, parameters, seed, backend, precision, constraints)
         return network
 
     @classmethod
@@ -217,7 +235,9 @@ class RNN:
         seed: int | tuple[int, ...] | None,
         backend: str | None,
         precision: Precision,
+        constraints: Constraints = UNCONSTRAINED,
     ) -> None:
+        self._constraints = constraints
         self._config, self.parameters, self._seed = config, parameters, seed
         self._backend, self._precision = backend, precision
         self._shapes = config.shapes
@@ -227,12 +247,13 @@ class RNN:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: parameters as NumPy arrays, which any machine can read."""
-        kept = ("_config", "_seed", "_backend", "_precision")
+        kept = ("_config", "_seed", "_backend", "_precision", "_constraints")
         return {name: getattr(self, name) for name in kept} | {"parameters": self._on_host()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = {"_seed": None} | state  # pickles of version 0.1.0 do not have it
-        self._set(*(state[name] for name in ("_config", "parameters", "_seed", "_backend", "_precision")))
+        state = {"_seed": None, "_constraints": UNCONSTRAINED} | state  # version 0.1.0 did not have them
+        names = ("_config", "parameters", "_seed", "_backend", "_precision", "_constraints")
+        self._set(*(state[name] for name in names))
 
     @property
     def input_size(self) -> int:
@@ -340,7 +361,7 @@ class RNN:
         >>> fastrec.RNN(3, 8, models=5, seed=0).copy(model=4).models is None
         True
         """
-        config, parameters, seed = self._config, self.parameters, self._seed
+        config, parameters, seed, limits = self._config, self.parameters, self._seed, self._constraints
         self._check()
         if model is not None:
             if config.models is None:
@@ -348,9 +369,9 @@ class RNN:
             j = as_int("model", model, 0, config.models - 1)
             config = replace(config, models=None)
             parameters = {key: value[j] for key, value in parameters.items()}
-            seed = None if seed is None else seed_of(seed, j)
+            seed, limits = None if seed is None else seed_of(seed, j), limits.select(j)
         copies = {key: parameters[key].copy() for key in self._shapes}
-        return RNN._of(config, copies, seed, self._backend, self._precision)
+        return RNN._of(config, copies, seed, self._backend, self._precision, limits)
 
     def rounded(self) -> RNN:
         """Return a copy whose matrices are rounded to bfloat16: 8 significant bits, ties to even.
@@ -403,7 +424,7 @@ class RNN:
         """
         self._check()
         beside = {} if self._seed is None else {EXTRA_TEXT: {"seed": self._seed}}
-        save(path, self._config, self._on_host(), **beside)
+        save(path, self._config, self._on_host() | self._constraints.arrays, **beside)
 
     @classmethod
     def load(
@@ -436,7 +457,26 @@ class RNN:
         >>> fastrec.RNN.load("network.npz").hidden_size
         8
         """
-        return cls._of(*load(path), backend, precision)._sent()
+        config, parameters, seed, constraints = load(path)
+        return cls._of(config, parameters, seed, backend, precision, constraints)._sent()
+
+    def constrain(self) -> None:
+        """Set weights that `connections` or `signs` do not allow to 0, the nearest value that they allow.
+
+        `fit` does so after every update. Call it after each step of an optimiser in a loop of your own.
+
+        Examples
+        --------
+        >>> signs = {"W_rec": fastrec.dale_signs(8)}
+        >>> rnn = fastrec.RNN(3, 8, cell="leaky", activation="relu", signs=signs, seed=0)
+        >>> rnn.parameters["W_rec"] -= 0.1
+        >>> rnn.constrain()
+        >>> bool((rnn.parameters["W_rec"][:6] >= 0).all())
+        True
+        """
+        self._check()
+        with uninterrupted():
+            self._constraints.apply(self.parameters)
 
     @classmethod
     def from_torch(
@@ -1021,6 +1061,7 @@ class RNN:
         """What `passes.backward` returns as the user reads it."""
         c, of_states = self._config, ("state", "flow")
         weights = {key: gradients[key].reshape(shape) for key, shape in self._shapes.items()}
+        self._constraints.clear(weights)
         others = {key: value for key, value in gradients.items() if key not in weights}
         return weights | {
             key: public_state(c, value) if key in of_states else public(c, value)

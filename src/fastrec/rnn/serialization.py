@@ -11,6 +11,7 @@ import numpy as np
 from ..archives import Archive, open_archive, read_arrays, read_text, sizes_of, write_archive
 from ..files import require_suffix
 from .config import Array, Config
+from .constraints import ALLOWED, ANY, NONE, Constraints
 from .initialization import read_seeds
 
 TEXT = "fastrec_rnn"  # the array that holds the text
@@ -27,11 +28,21 @@ def save(path: str | os.PathLike[str], config: Config, parameters: dict[str, Arr
 
 def load(
     path: str | os.PathLike[str],
-) -> tuple[Config, dict[str, Array], int | tuple[int, ...] | None]:
-    """Read a network and its seed; see `fastrec.RNN.load`."""
+) -> tuple[Config, dict[str, Array], int | tuple[int, ...] | None, Constraints]:
+    """Read a network, its seed and the constraints of its weights; see `fastrec.RNN.load`."""
     with open_archive(path, "network") as archive:
         config, parameters = read(archive)
-        return config, parameters, read_stored_seed(archive, config.models)
+        seed = read_stored_seed(archive, config.models)
+        return config, parameters, seed, read_allowed(archive, config)
+
+
+def read_allowed(archive: Archive, config: Config) -> Constraints:
+    """Read the constraints of weights, none where the file has none."""
+    shapes = {name: config.shapes[key] for key in config.shapes if (name := ALLOWED + key) in archive.members}
+    arrays = read_arrays(archive, shapes, np.dtype(np.int8))
+    if not all(np.isin(array, (NONE, 1, -1, ANY)).all() for array in arrays.values()):
+        raise ValueError("damaged, it holds unknown constraints of weights")
+    return Constraints({name.removeprefix(ALLOWED): array for name, array in arrays.items()})
 
 
 def read_stored_seed(archive: Archive, models: int | None) -> int | tuple[int, ...] | None:
@@ -72,6 +83,7 @@ def read_parameters(
     archive: Archive, text: str, shapes: dict[str, tuple[int, ...]], dtype: np.dtype[Any]
 ) -> dict[str, Array]:
     """Read the arrays of an archive that holds nothing but them and a text."""
-    if archive.members.keys() - {EXTRA_TEXT} != {text, *shapes}:
+    beside = {EXTRA_TEXT, *(ALLOWED + key for key in shapes)}
+    if archive.members.keys() - beside != {text, *shapes}:
         raise ValueError(f"damaged, its arrays should be {text}, {', '.join(shapes)}")
     return read_arrays(archive, shapes, dtype)
