@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from devices import called_on_host, note_launches
 from emulator.raw import checked, schedule
-from test_kernels_rnn import TOLERANCE, Case, check, close, optimised, reference, spoil
+from test_kernels_rnn import TOLERANCE, Case, check, close, optimised, reference, some_weights, spoil
 
 from fastrec.backend import array_module, move
 from fastrec.kernels import TANH
@@ -219,26 +219,25 @@ def test_losses(size: tuple[int, ...], dtype: type) -> None:
     """With gradients, without, and in place of the outputs."""
     k, m, b, t, o = size
     rng = np.random.default_rng(size)
-    y, mask, scale = (
+    y, weights, scale = (
         (3 * rng.normal(size=(k, b, t, o))).astype(dtype),
-        rng.random((b, t)) < 0.7,
+        some_weights(rng, b, t),
         rng.random(k),
     )
-    mask[0, 0] = True
-    classes, goals = (
-        rng.integers(o, size=(m, b, t), dtype=np.int32),
-        rng.normal(size=(m, b, t, o)).astype(dtype),
-    )
-    classes[:, ~mask] = -7
+    classes = rng.integers(o, size=(m, b, t), dtype=np.int32)
+    goals, of_outputs = rng.random((m, b, t, o)).astype(dtype), rng.uniform(0, 2, o)
+    classes[:, weights == 0] = -7
     for array in (y, goals):
-        spoil(array, mask)
-    for name, targets in (("cross_entropy", classes), ("squared_error", goals)):
+        spoil(array, weights != 0)
+    kernels = {"cross_entropy": (classes, weights)}
+    kernels |= dict.fromkeys(("squared_error", "binary_cross_entropy"), (goals, weights, of_outputs))
+    for name, given in kernels.items():
         expected, d_expected = np.empty((k, b)), np.empty_like(y)
-        getattr(reference, name)(y, targets, mask, scale, expected, d_expected)
+        getattr(reference, name)(y, *given, scale, expected, d_expected)
         for way in range(3):
             outputs, losses = y.copy(), np.full((k, b), np.nan)
             d = (np.full_like(y, np.nan), y[..., :0].copy(), outputs)[way]
-            getattr(MODULE, name)(outputs, targets, mask, scale, losses, d)
+            getattr(MODULE, name)(outputs, *given, scale, losses, d)
             close(losses, expected, dtype)
             if d.size:
                 same(d, d_expected)
@@ -253,6 +252,7 @@ def test_optimisers(monkeypatch: pytest.MonkeyPatch, k: int, n: int, dtype: type
         ("sgd", (v,), (momentum, nesterov))
         for momentum, nesterov in ((0.0, False), (0.9, False), (0.9, True))
     ]
+    ways += [("rmsprop", (s, v), (0.9, 1e-3, momentum)) for momentum in (0.0, 0.9)]
     ways += [("adam", (v, s), (0.9, 0.999, 1e-3, decay, step)) for decay, step in ((0.0, 1), (0.1, 1000))]
     for name, states, numbers in ways:
         ours, theirs = ([p.copy(), g.copy(), *(state.copy() for state in states)] for _ in range(2))
@@ -260,6 +260,11 @@ def test_optimisers(monkeypatch: pytest.MonkeyPatch, k: int, n: int, dtype: type
             getattr(module, name)(*arrays, scale, rate, *numbers)
         for our, their in zip(ours, theirs, strict=True):
             close(our, their, dtype, name, 0.1)
+    for limit, decay in ((0.3, 0.1), (np.inf, 0.1)):
+        outs = [np.full_like(p, np.nan) for _ in range(2)]
+        for module, out in zip((MODULE, reference), outs, strict=True):
+            module.adjust_gradient(p, g, scale, limit, decay, out)
+        close(*outs, dtype, "gradient", 0.1)
     monkeypatch.setattr(training, "PART", 100)
     norms = np.full(k, 1e60)
     MODULE.squared_norms(dtype(1e30) * g, norms)
@@ -286,7 +291,7 @@ def test_dropout(shape: tuple[int, ...], dtype: type) -> None:
 def some_of_everything() -> list[np.ndarray]:
     """What most kernels make of one problem."""
     a = steps_of((2, 1, 9, 31, 17, 33), np.float32, tokens=True, gates=3)
-    y, mask, scale = a.d[..., : a.width].copy(), a.on[..., 0] & True, np.array([0.5, 2])
+    y, weights, scale = a.d[..., : a.width].copy(), 1.0 * a.on[..., 0], np.array([0.5, 2])
     made = [
         np.empty_like(a.W_in),
         np.empty_like(a.b),
@@ -300,8 +305,9 @@ def some_of_everything() -> list[np.ndarray]:
         a.x, a.tokens, a.lengths, a.W_in, a.d, a.d[..., :0].copy(), d_W_in
     )
     called_on_host(time_loop.sums)(y, d_b)
-    MODULE.cross_entropy(y, np.maximum(a.tokens, 0), mask, scale, entropies, d)
-    MODULE.squared_error(y, y[:1] ** 2, mask, scale, errors, d[..., :0].copy())
+    MODULE.cross_entropy(y, np.maximum(a.tokens, 0), weights, scale, entropies, d)
+    ones = np.ones(y.shape[-1])
+    MODULE.squared_error(y, y[:1] ** 2, weights, ones, scale, errors, d[..., :0].copy())
     MODULE.squared_norms(y.reshape(2, -1), norms)
     return made
 

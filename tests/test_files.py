@@ -95,7 +95,7 @@ def network(path: Path) -> None:
 
 def checkpoint(path: Path) -> None:
     rnn, log = fastrec.RNN(2, 3, seed=1), TrainingLog(None, "mse", False)
-    Checkpoint(path, {}).write(TrainingState(rnn.parameters, None, fastrec.SGD(0.1), log, {}))
+    Checkpoint(path, {}).write(TrainingState(rnn.parameters, rnn.parameters, None, fastrec.SGD(0.1), log, {}))
 
 
 def text_model(path: Path) -> None:

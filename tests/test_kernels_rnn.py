@@ -279,7 +279,7 @@ def test_worked_backward(module: ModuleType) -> None:
     cell, output, made, out = worked(module, [18, 9, -8], W_in=-0.1, W_rec=0.5, b=0.4, W_out=0.25)
     targets, losses = np.array([0.1, -0.1, -0.2]).reshape(1, 1, 3, 1), np.empty((1, 1))
     d_out = np.full((1, 1, 3, 1), np.nan)
-    module.squared_error(out["out"], targets, np.ones((1, 3), bool), np.ones(1), losses, d_out)
+    module.squared_error(out["out"], targets, np.ones((1, 3)), np.ones(1), np.ones(1), losses, d_out)
     assert losses[0, 0] == pytest.approx(((out["out"] - targets) ** 2).sum() / 2, abs=1e-12)
     for steps, expected in [([0, 1, 2], 0.013934), ([1], 0.012026), ([2], 0.001908)]:
         output.arrays["d_out"] = np.zeros_like(d_out)
@@ -420,16 +420,16 @@ def test_threads_change_nothing(
 @all_dtypes
 def test_threads_change_no_loss_and_no_norm(cpu: ModuleType, threads: Threads, dtype: type) -> None:
     rng = np.random.default_rng(0)
-    y, mask = rng.normal(size=(1, 65, 17, 33)).astype(dtype), rng.random((65, 17)) < 0.8
+    y, weights = rng.normal(size=(1, 65, 17, 33)).astype(dtype), some_weights(rng, 65, 17)
     classes = rng.integers(33, size=(1, 65, 17), dtype=np.int32)
 
     def compute() -> Arrays:
-        made: Arrays = {"norms": np.zeros(1), "losses": np.empty((1, 65)), "halves": np.empty((1, 65))}
+        losses, d = (np.empty((3, 1, 65)), np.empty((3, *y.shape), dtype))
+        made: Arrays = {"norms": np.zeros(1), "losses": losses, "d": d}
         cpu.squared_norms(y.reshape(1, -1), made["norms"])
-        cpu.cross_entropy(
-            y, classes, mask, np.ones(1), made["losses"], made.setdefault("d", np.empty_like(y))
-        )
-        cpu.squared_error(y, y[::-1] ** 2, mask, np.ones(1), made["halves"], np.empty_like(y))
+        cpu.cross_entropy(y, classes, weights, np.ones(1), losses[0], d[0])
+        for j, kernel in enumerate((cpu.squared_error, cpu.binary_cross_entropy), start=1):
+            kernel(y, y[::-1] ** 2, weights, np.ones(33), np.ones(1), losses[j], d[j])
         return made
 
     threads(1)
@@ -450,6 +450,13 @@ def test_saturated_units(module: ModuleType, cell: str, activation: int, dtype: 
 LOSS_SIZES = [(1, 1, 1, 1, 1), (3, 1, 5, 7, 17), (3, 3, 17, 3, 65), (1, 1, 3, 17, 130), (2, 1, 4, 5, 1)]
 
 
+def some_weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Weights (b, t) of steps, 0 for some, but not for the first."""
+    weights = np.where(rng.random(shape) < 0.7, rng.uniform(0.5, 2, shape), 0)
+    weights[0, 0] = 1
+    return weights
+
+
 @pytest.mark.parametrize("size", LOSS_SIZES, ids=str)
 @all_dtypes
 def test_cross_entropy(module: ModuleType, size: tuple[int, ...], dtype: type) -> None:
@@ -457,14 +464,12 @@ def test_cross_entropy(module: ModuleType, size: tuple[int, ...], dtype: type) -
     rng = np.random.default_rng(size)
     y = (3 * rng.normal(size=(k, b, t, o))).astype(dtype)
     targets, scale = rng.integers(o, size=(m, b, t), dtype=np.int32), rng.uniform(0.1, 2, k)
-    mask = rng.random((b, t)) < 0.7
-    mask[0, 0] = True
+    weights = some_weights(rng, b, t)
     hot = np.eye(o)[np.broadcast_to(targets, (k, b, t))]
     e = np.exp(y.astype(float) - (hot * y).sum(axis=3, keepdims=True))
-    steps = np.log(e.sum(axis=3))
-    expected = scale[:, None, None, None] * (e / e.sum(axis=3, keepdims=True) - hot)
-    targets[:, ~mask] = -7
-    check_loss(module.cross_entropy, y, targets, mask, scale, steps, expected)
+    steps, d = np.log(e.sum(axis=3)), e / e.sum(axis=3, keepdims=True) - hot
+    targets[:, weights == 0] = -7
+    check_loss(module.cross_entropy, y, (targets, weights), scale, steps, d)
 
 
 @pytest.mark.parametrize("size", LOSS_SIZES, ids=str)
@@ -473,57 +478,87 @@ def test_squared_error(module: ModuleType, size: tuple[int, ...], dtype: type) -
     k, m, b, t, o = size
     rng = np.random.default_rng(size)
     y, targets = (rng.normal(size=(n, b, t, o)).astype(dtype) for n in (k, m))
-    mask, scale = rng.random((b, t)) < 0.7, rng.uniform(0.1, 2, k)
-    difference = y.astype(float) - targets
-    steps, expected = (difference**2).sum(axis=3) / 2, scale[:, None, None, None] * difference
-    spoil(targets, mask)
-    check_loss(module.squared_error, y, targets, mask, scale, steps, expected)
+    weights, of_outputs, scale = some_weights(rng, b, t), rng.uniform(0, 2, o), rng.uniform(0.1, 2, k)
+    d = y.astype(float) - targets
+    steps = (of_outputs * d**2).sum(axis=3) / 2
+    spoil(targets, weights != 0)
+    check_loss(module.squared_error, y, (targets, weights, of_outputs), scale, steps, of_outputs * d)
+
+
+@pytest.mark.parametrize("size", LOSS_SIZES, ids=str)
+@all_dtypes
+def test_binary_cross_entropy(module: ModuleType, size: tuple[int, ...], dtype: type) -> None:
+    k, m, b, t, o = size
+    rng = np.random.default_rng(size)
+    y, targets = (3 * rng.normal(size=(k, b, t, o))).astype(dtype), rng.random((m, b, t, o)).astype(dtype)
+    weights, of_outputs, scale = some_weights(rng, b, t), rng.uniform(0, 2, o), rng.uniform(0.1, 2, k)
+    exact = y.astype(float)
+    p = 1 / (1 + np.exp(-exact))
+    each = -targets * np.log(p) - (1 - targets.astype(float)) * np.log(1 - p)
+    steps, d = (of_outputs * each).sum(axis=3), of_outputs * (p - targets)
+    spoil(targets, weights != 0)
+    check_loss(module.binary_cross_entropy, y, (targets, weights, of_outputs), scale, steps, d)
 
 
 def check_loss(
     kernel: Callable[..., None],
     y: np.ndarray,
-    targets: np.ndarray,
-    mask: np.ndarray,
+    given: tuple[np.ndarray, ...],
     scale: np.ndarray,
     steps: np.ndarray,
-    expected: np.ndarray,
+    d_steps: np.ndarray,
 ) -> None:
-    """A loss against that of each step (k, b, t) and its gradient."""
-    spoil(y, mask)
-    expected, dtype = np.where(mask[..., None], expected, 0), y.dtype.type
-    losses = np.where(mask, steps, 0).sum(axis=2)
+    """A loss against that of each step (k, b, t) and its gradient; given: targets, weights and others."""
+    weights, dtype = given[1], y.dtype.type
+    on = weights != 0
+    spoil(y, on)
+    losses = (weights * np.where(on, steps, 0)).sum(axis=2)
+    expected = (scale[:, None, None] * weights)[..., None] * np.where(on[..., None], d_steps, 0)
     for d in (np.full(y.shape, np.nan, dtype), np.empty((*y.shape[:3], 0), dtype), y):
         found = np.full(losses.shape, np.nan)
-        kernel(y, targets, mask, scale, found, d)
+        kernel(y, *given, scale, found, d)
         close(found, losses, dtype)
         if d.size:
             close(d, expected, dtype)
-            assert not d[:, ~mask].any()
+            assert not d[:, ~on].any()
 
 
 def test_reference_loss_gradients_are_finite_differences() -> None:
     rng, scale, losses = np.random.default_rng(0), np.array([0.5, 2]), np.empty((2, 3))
-    y, mask = rng.normal(size=(2, 3, 4, 5)), rng.random((3, 4)) < 0.7
-    for kernel, targets in (
-        (reference.cross_entropy, rng.integers(5, size=(1, 3, 4), dtype=np.int32)),
-        (reference.squared_error, rng.normal(size=(1, 3, 4, 5))),
+    y, weights, of_outputs = rng.normal(size=(2, 3, 4, 5)), some_weights(rng, 3, 4), rng.uniform(0, 2, 5)
+    for kernel, about in (
+        (reference.cross_entropy, (rng.integers(5, size=(1, 3, 4), dtype=np.int32), weights)),
+        (reference.squared_error, (rng.normal(size=(1, 3, 4, 5)), weights, of_outputs)),
+        (reference.binary_cross_entropy, (rng.random((1, 3, 4, 5)), weights, of_outputs)),
     ):
 
-        def error(kernel: Callable[..., None] = kernel, targets: np.ndarray = targets) -> float:
-            kernel(y, targets, mask, scale, losses, y[..., :0])
+        def error(kernel: Callable[..., None] = kernel, about: tuple[np.ndarray, ...] = about) -> float:
+            kernel(y, *about, scale, losses, y[..., :0])
             return float(scale @ losses.sum(axis=1))
 
         d = np.full_like(y, np.nan)
-        kernel(y, targets, mask, scale, losses, d)
+        kernel(y, *about, scale, losses, d)
         assert np.allclose(d, differences(error, y), rtol=0, atol=1e-7)
+
+
+@all_dtypes
+def test_binary_cross_entropy_of_large_outputs(module: ModuleType, dtype: type) -> None:
+    y = np.array([[1e4, -1e4, 0, 1e4, -1e4]], dtype)[None, None]
+    targets, losses, d = (
+        np.array([[[[0, 1, 0.5, 1, 0]]]], dtype),
+        np.full((1, 1), np.nan),
+        np.full_like(y, np.nan),
+    )
+    module.binary_cross_entropy(y, targets, np.ones((1, 1)), np.ones(5), np.ones(1), losses, d)
+    assert losses[0, 0] == pytest.approx(2e4 + np.log(2), rel=1e-6)
+    assert d[0, 0, 0].tolist() == [1, -1, 0, 0, 0]
 
 
 @all_dtypes
 def test_cross_entropy_of_large_outputs(module: ModuleType, dtype: type) -> None:
     y = np.array([[1e4, -1e4, 9e3], [-1e4, -1e4, -1e4], [900, 0, -900]], dtype)[None, None]
     losses, d = np.full((1, 1), np.nan), np.full(y.shape, np.nan, dtype)
-    module.cross_entropy(y, np.array([[[1, 2, 0]]], np.int32), np.ones((1, 3), bool), np.ones(1), losses, d)
+    module.cross_entropy(y, np.array([[[1, 2, 0]]], np.int32), np.ones((1, 3)), np.ones(1), losses, d)
     assert losses[0, 0] == pytest.approx(2e4 + np.log(3), rel=1e-6)
     assert np.allclose(d[0, 0], [[1, -1, 0], [1 / 3, 1 / 3, -2 / 3], [0, 0, 0]], rtol=0, atol=1e-6)
 
@@ -591,6 +626,35 @@ def test_sgd(module: ModuleType, k: int, n: int, dtype: type, momentum: float, n
         close(ours[0], p, dtype, "parameter", 0.1)
         close(ours[1], v, dtype, "velocity", 0.1)
         assert np.array_equal(gradient, kept)
+
+
+@all_lengths
+@all_dtypes
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_rmsprop(module: ModuleType, k: int, n: int, dtype: type, momentum: float) -> None:
+    ours, expected, (scale, rate) = optimised(k, n, dtype, signed=[False, True])
+    (p, square, v), (alpha, epsilon) = expected[:3], (0.9, 1e-3)
+    for gradient, exact in zip(ours[3:], expected[3:], strict=True):
+        kept = gradient.copy()
+        module.rmsprop(ours[0], gradient, *ours[1:3], scale, rate, alpha, epsilon, momentum)
+        g = scale[:, None] * exact
+        square = alpha * square + (1 - alpha) * g**2
+        v = momentum * v + g / (np.sqrt(square) + epsilon)
+        p = p - rate[:, None] * v
+        for name, found, wanted in zip("psv", ours, (p, square, v), strict=False):
+            close(found, wanted, dtype, name, 0.1)
+        assert np.array_equal(gradient, kept)
+
+
+@all_lengths
+@all_dtypes
+def test_adjust_gradient(module: ModuleType, k: int, n: int, dtype: type) -> None:
+    (p, gradient, *_), (exact_p, exact, *_), (scale, _) = optimised(k, n, dtype, signed=[True])
+    for limit, decay in ((0.3, 0.1), (np.inf, 0.1), (0.3, 0.0)):
+        out = np.full_like(p, np.nan)
+        module.adjust_gradient(p, gradient, scale, limit, decay, out)
+        expected = np.clip(scale[:, None] * exact, -limit, limit) + decay * exact_p
+        close(out, expected, dtype)
 
 
 @all_lengths

@@ -30,7 +30,7 @@ MOVED = {
     "rnn.encoder_decoder": ("text.encoder_decoder", "text.pairs"),
     "rnn.files": ("rnn.serialization", "archives"),
     "rnn.initial": ("rnn.initialization",),
-    "rnn.inputs": ("rnn.validation",),
+    "rnn.inputs": ("rnn.validation", "rnn.losses"),
     "rnn.labels": ("rnn.classification",),
     "rnn.layers": ("rnn.network", "rnn.trace"),
     "rnn.ngrams": ("text.ngrams",),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..rnn.losses import LOSSES
 from .figures import COLOURS, draw_curve, new_figure, one_panel
 
 if TYPE_CHECKING:
@@ -96,8 +97,7 @@ def draw_learning_curve(ax: Axes, history: History) -> Axes:
         label = f"{lost.sum()} of {len(lost)} networks diverge"
         ax.plot(last, history.train[last, lost], "x", color="black", markersize=5, label=label)
     ax.set_xlabel("epoch")
-    unit = {"cross_entropy": "cross entropy (nats per step)", "mse": "half the squared error (per step)"}
-    ax.set_ylabel(unit[history.loss])
+    ax.set_ylabel(LOSSES[history.loss].unit if history.loss in LOSSES else history.loss)
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     ax.legend(frameon=False, fontsize=9)
     return ax

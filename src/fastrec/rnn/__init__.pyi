@@ -7,11 +7,16 @@ from .diagnostics import spectral_radius as spectral_radius
 from .fitting import fit as fit
 from .history import History as History
 from .history import TextHistory as TextHistory
+from .loop import TrainingUpdate as TrainingUpdate
 from .network import RNN as RNN
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
+from .optimizers import AdamW as AdamW
+from .optimizers import RMSprop as RMSprop
 from .padding import pad_sequences as pad_sequences
 from .padding import unpad as unpad
+from .schedules import CosineDecay as CosineDecay
+from .schedules import StepDecay as StepDecay
 from .stepping import Stepper as Stepper
 from .trace import Trace as Trace
 from .truncation import truncated_bptt as truncated_bptt

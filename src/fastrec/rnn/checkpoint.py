@@ -71,10 +71,12 @@ def read_changes(changed: str | Sequence[str], known: Sequence[str], checkpoint:
 class TrainingState(NamedTuple):
     """What the epochs to come depend on besides settings and data.
 
-    fits: tells whether arrays that are to be filled in, all by name, may be those of this training.
+    trained: those of the parameters that the optimiser changes.  fits: tells whether arrays that are to be
+    filled in, all by name, may be those of this training.
     """
 
     parameters: Mapping[str, Array]
+    trained: Mapping[str, Array]
     models: int | None
     optimizer: Optimizer
     log: TrainingLog
@@ -83,7 +85,7 @@ class TrainingState(NamedTuple):
 
     def arrays(self) -> dict[str, Array]:
         """All arrays by name; those of the optimiser are copies, the others can be filled in place."""
-        slots = self.optimizer._slots(self.parameters, self.models, "cpu")
+        slots = self.optimizer._slots(self.trained, self.models, "cpu")
         return {
             **{f"parameters.{key}": array for key, array in self.parameters.items()},
             **{f"{OPTIMIZER}{name}": array for name, array in self.optimizer._state_dict(slots).items()},

@@ -11,15 +11,8 @@ from ..backend import backend_of, move, on_device
 from ..validation import require_memory
 from .config import Array, Config
 from .device import ComputeDevice
-from .validation import (
-    Loss,
-    as_inputs,
-    check_targets,
-    read_lengths,
-    read_steps,
-    steps_before,
-    with_k,
-)
+from .losses import Loss, Targets, Weights, check_targets
+from .validation import as_inputs, read_lengths, read_steps, steps_before, with_k
 
 
 class Sequences(NamedTuple):
@@ -29,9 +22,15 @@ class Sequences(NamedTuple):
     """
 
     x: Array  # (m, n, t, i), or int32 tokens (m, n, t)
-    targets: Array  # (m, n, t) int32, or (m, n, t, o)
-    counted: Array  # (n, t) bool, the steps whose loss counts
+    targets: Array  # (m, n, t) int32, (m, n, t, o), or for a loss of the user (1, n, ...)
+    counted: Array  # (n, t) bool, the steps whose loss counts, or float64, how much
     lengths: Array | None  # (n,) int64, None if all are t
+    output_weights: Array | None = None  # (o,) float64
+
+    @property
+    def timed(self) -> bool:
+        """Whether the second axis of targets, as the user gives them, is time."""
+        return self.targets.shape[2:3] == self.counted.shape[1:]
 
     def rows(self, rows: Array) -> Sequences:
         """Select sequences, of which the longest decides t."""
@@ -39,16 +38,21 @@ class Sequences(NamedTuple):
         there = {"cpu": rows}
         if on_device(self.x) or on_device(self.targets):
             there["gpu"] = move(rows, "gpu")
-        x, targets = (a[:, :, :stop].take(there[backend_of(a)], axis=1) for a in (self.x, self.targets))
-        return Sequences(
-            x, targets, self.counted[rows, :stop], None if self.lengths is None else self.lengths[rows]
-        )
+        short = self.targets[:, :, :stop] if self.timed else self.targets
+        x, targets = (a.take(there[backend_of(a)], axis=1) for a in (self.x[:, :, :stop], short))
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return Sequences(x, targets, self.counted[rows, :stop], lengths, self.output_weights)
 
     def stretch(self, begin: int, end: int) -> Sequences:
         """Select the steps [begin, end) of each sequence."""
         lengths = None if self.lengths is None else np.clip(self.lengths - begin, 0, end - begin)
-        x, targets = self.x[:, :, begin:end], self.targets[:, :, begin:end]
-        return Sequences(x, targets, self.counted[:, begin:end], lengths)
+        targets = self.targets[:, :, begin:end] if self.timed else self.targets
+        x, counted = self.x[:, :, begin:end], self.counted[:, begin:end]
+        return Sequences(x, targets, counted, lengths, self.output_weights)
+
+    def goal(self, counted: Array, total: float) -> Targets:
+        """The targets of some of the steps, which are weighed by counted (n, t); total is the sum of that."""
+        return Targets(self.targets, counted, total, self.output_weights)
 
 
 def read_sequences(
@@ -60,6 +64,7 @@ def read_sequences(
     mask: ArrayLike | None,
     loss: Loss,
     tokens: bool | None = None,
+    weights: Weights | None = None,
 ) -> Sequences:
     """Check the arguments of `fastrec.RNN.loss_and_gradients`, without requiring the memory of a trace."""
     array, are_tokens, has_k = as_inputs(c, x, "n", "sequence", tokens)
@@ -71,6 +76,6 @@ def read_sequences(
     ends = None if lengths is None else move(read_lengths(lengths, n, t), "cpu")
     valid = None if ends is None else steps_before(ends, t)
     checked = read_steps(c, device, array, are_tokens, valid)
-    checked_targets, counted, _ = check_targets(c, device, (n, t), valid, targets, loss, mask)
-    counted = np.ones((n, t), np.bool_) if counted is None else move(counted, "cpu")
-    return Sequences(with_k(checked, has_k), checked_targets, counted, ends)
+    goal = check_targets(c, device, (n, t), valid, targets, loss, mask, weights)
+    counted = move(goal.counted, "cpu")
+    return Sequences(with_k(checked, has_k), goal.values, counted, ends, goal.output_weights)

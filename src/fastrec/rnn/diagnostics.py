@@ -13,8 +13,9 @@ from ..backend import move
 from ..display import Displayed
 from ..kernels.interruption import uninterrupted
 from .config import Array, suffix
+from .losses import Loss, read_targets
 from .network import RNN, require_network
-from .validation import Loss, Purpose, read_targets
+from .validation import Purpose
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,8 +93,9 @@ def gradient_flow(
 ) -> GradientFlow:
     """Measure the gradient of a loss at each step (Pascanu, Mikolov & Bengio, ICML 2013).
 
-    The loss is the sum over the steps that count, so that norms do not depend on the number of sequences.
-    With a mask of the last step alone they show how fast its gradient vanishes or explodes backwards in time.
+    The loss is the sum over the steps that count, so that norms do not depend on the number of sequences, or
+    what a function makes of them. With a mask of the last step alone they show how fast its gradient vanishes
+    or explodes backwards in time.
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def gradient_flow(
         One network, or k at once.
     x, targets : array_like
         As in `RNN.loss_and_gradients`.
-    loss : {"cross_entropy", "mse"}, default "cross_entropy"
+    loss : str or callable, default "cross_entropy"
         As in `RNN.loss_and_gradients`.
     lengths, mask, state : array_like, optional
         As in `RNN.loss_and_gradients`.
@@ -130,7 +132,8 @@ def gradient_flow(
     require_network(rnn)
     device = rnn._device(x, state, lengths, targets, mask)
     batch = rnn._read(x, state, lengths, Purpose.GRADIENTS, device, tokens=tokens)
-    spec = read_targets(rnn._config, batch, targets, loss, "sum", mask)
+    reduction = "mean" if callable(loss) else "sum"
+    spec = read_targets(rnn._config, batch, targets, loss, reduction, mask)
     _, gradients, _ = rnn._learn(batch, spec, ["flow"])
     squares = move(gradients["flow"], "cpu")
     reached = squares.shape[-2] if batch.valid is None else move(batch.valid, "cpu").sum(axis=0)

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..backend import move
 from ..files import require_suffix, require_writable
 from ..messages import shown
 from ..streams import Seed, derive, read_seed
-from ..validation import as_bool, as_int, as_path
-from .checkpoint import Checkpoint, describe, read_changes, shorten, stored_seed
-from .config import MAX_SIZE, Config
+from ..validation import as_bool, as_choice, as_int, as_path
+from .checkpoint import Checkpoint, checksum, describe, read_changes, shorten, stored_seed
+from .config import MAX_SIZE, Array, Config, suffix
 from .dataset import read_sequences
+from .device import ComputeDevice
 from .history import History
-from .loop import BatchLearner, Callback, train
+from .loop import BatchLearner, Callback, Keep, TrainingUpdate, train
+from .losses import Loss, Weights, name_of
 from .network import RNN, require_network
 from .optimizers import Adam, Optimizer
-from .truncation import evaluate, read_truncation, require_whole, windows
-from .validation import Dropout, Loss, read_dropout
+from .schedules import Schedule, read_factor
+from .truncation import evaluate, read_truncation, require_windows, windows
+from .validation import Dropout, as_array, read_dropout
 
 Examples = TypeVar("Examples")
 
 # Settings of a training that a checkpoint can go on without.
-CHANGEABLE = ("optimizer", "batch_size", "k1, k2", "shuffle", "seed", "dropout", "data", "validation")
+CHANGEABLE = (
+    *("optimizer", "batch_size", "k1, k2", "shuffle", "seed", "dropout", "data", "validation"),
+    "schedule",
+)
+Trainable = Mapping[str, bool | ArrayLike]
 
 
 def fit(
@@ -52,6 +60,11 @@ def fit(
     progress: bool = True,
     callback: Callback | None = None,
     *,
+    weights: Weights | None = None,
+    trainable: Trainable | None = None,
+    schedule: Schedule | None = None,
+    keep: Keep = "last",
+    on_update: Callable[[TrainingUpdate], object] | None = None,
     tokens: bool | None = None,
     changed: str | Sequence[str] = (),
 ) -> History:
@@ -62,7 +75,8 @@ def fit(
     had before the epoch with the least training loss, which may be those at the call: later ones, whose
     losses were still finite, may be ruined. Of k networks those that diverge stop there
     (`History.diverged`), and the others go on. Ctrl-C leaves the parameters of the last update, and the
-    state of the optimiser that goes with them.
+    state of the optimiser that goes with them. With keep="best" all three leave the parameters after the best
+    epoch so far.
 
     Do not change the arrays during the training: their values are checked once, at the call.
 
@@ -78,9 +92,12 @@ def fit(
     validation : tuple, optional
         (x, targets), (x, targets, lengths) or (x, targets, lengths, mask), whose loss is taken after each
         epoch.
-    loss : {"cross_entropy", "mse"}, default "cross_entropy"
-        As in `RNN.loss_and_gradients`.
-    optimizer : SGD or Adam, optional
+    loss : str or callable, default "cross_entropy"
+        As in `RNN.loss_and_gradients`. What a function returns is logged, and weighs as much in the mean over
+        the epoch as steps count in the batch. It gets the targets of the sequences in the batch, for any
+        array with n rows; a second axis of t steps is cut as x is, to windows and the longest of the batch.
+        Checkpoints know it by its module and name.
+    optimizer : SGD, RMSprop, Adam or AdamW, optional
         It goes on from its state; the default is a new `Adam`. With learning rates (k,) the networks are a
         sweep over learning rates.
     epochs : int, default 10
@@ -113,19 +130,36 @@ def fit(
         Epochs between two checkpoints.
     patience : int, optional
         Stop after this many epochs without a new `History.best_epoch` of any network. The parameters are
-        those of the last epoch.
+        those of the last epoch, unless keep says otherwise.
     progress : bool, default True
         Show a bar with the time left, in a terminal or a notebook.
     callback : callable, optional
         Called after each epoch, before its checkpoint, with the number of the epoch, from 0, and the
         `History` so far. It may set `optimizer.learning_rate`, which checkpoints keep.
+    weights : dict, optional
+        As in `RNN.loss_and_gradients`, with n for b. Batches weigh as much as their steps do. Those of
+        "classes" hold for validation too, those of "steps" and "rows" do not.
+    trainable : mapping of str to bool or array_like of bool, optional
+        By the key of a parameter whether it is trained, or which numbers of it: an array that broadcasts to
+        its shape. What is not trained keeps its bits, and its gradient does not count in the norm. Others are
+        trained, except constants of the cell, such as the leak of "leaky".
+    schedule : callable, optional
+        Function of the number of updates that the optimiser has made, from 0, that returns the factor of its
+        learning rate in the next one, such as `CosineDecay` or `StepDecay`.
+    keep : {"last", "best"}, default "last"
+        Which parameters the network has in the end: "best" are those after `History.best_epoch`, of each of k
+        networks its own, or those at the call before an epoch is over. The state of the optimiser is always
+        that of the last update, and so are the parameters that checkpoints go on from.
+    on_update : callable, optional
+        Called after each update with a `TrainingUpdate`. If it returns True, training ends when the epoch is
+        over.
     tokens : bool, optional
         Whether x is tokens, also in validation, as in `RNN.forward`.
     changed : str or sequence of str, default ()
         Settings that may differ from those of the training in the checkpoint, which goes on with the new
         ones: "optimizer" (its arguments, such as the learning rate, but not the rule), "batch_size",
-        "k1, k2", "shuffle", "seed", "dropout", "data" (x, targets, lengths and mask), "validation" (other
-        data, where there was some).
+        "k1, k2", "shuffle", "seed", "dropout", "data" (x, targets, lengths, mask and weights), "validation"
+        (other data, where there was some), "schedule".
 
     Returns
     -------
@@ -167,36 +201,52 @@ def fit(
         require_writable(checkpoint)
         seed = stored_seed(checkpoint) if seed is None else seed
     options = read_options(epochs, batch_size, seed, patience, callback)
+    as_choice("keep", keep, get_args(Keep))
+    if on_update is not None and not callable(on_update):
+        raise ValueError(f"on_update is {shown(on_update)}; it must be a function of a TrainingUpdate")
+    keys, masks = read_trainable(c, at, trainable)
     every = as_int("checkpoint_every", checkpoint_every, 1, MAX_SIZE)
     if k1 is None and k2 is not None:
         raise ValueError(f"k2 is {shown(k2)} without k1; give both, or k1 alone")
     truncation = (MAX_SIZE, MAX_SIZE) if k1 is None else read_truncation(k1, k2)
     optimizer = check_optimizer(Adam() if optimizer is None else optimizer)
-    optimizer._slots(rnn.parameters, c.models, at.backend)
+    optimizer._slots({key: rnn.parameters[key] for key in keys}, c.models, at.backend)
+    if schedule is not None:
+        if not callable(schedule):
+            raise ValueError(
+                f"schedule is {shown(schedule)}; it must be a function of the number of an update"
+            )
+        read_factor(schedule, optimizer._step)
     read_dropout(c, dropout, 0)
-    data = read_sequences(c, at, x, targets, lengths, mask, loss, tokens)
+    data = read_sequences(c, at, x, targets, lengths, mask, loss, tokens, weights)
     if not (counting := data.counted.any(axis=1)).all():
         data = data.rows(np.flatnonzero(counting))
-    require_whole(c, data, truncation[0])
+    require_windows(c, data, *truncation, loss)
     validation_data = None
     if validation is not None:
         names = "x, targets, and perhaps lengths, mask"
-        read = partial(read_sequences, c, at, loss=loss, tokens=tokens)
+        of_classes = {"classes": weights["classes"]} if weights and "classes" in weights else None
+        read = partial(read_sequences, c, at, loss=loss, tokens=tokens, weights=of_classes)
         validation_data = read_validation(validation, names, read)
     left_out = update_dropout(c, dropout, options["seed"], optimizer)
     learner = BatchLearner(
-        *(at, rnn, c.models, loss, optimizer, validation_data, data),
+        *(at, rnn, c.models, name_of(loss), optimizer, validation_data, data),
         learn=lambda batch: windows(rnn, at, batch, *truncation, loss, left_out=left_out),
         summed_loss=lambda batch: evaluate(rnn, at, batch, loss)[0],
         **options,
         shuffle=shuffle,
+        on_update=on_update,
+        keep=keep,
+        schedule=schedule,
+        keys=keys,
+        masks=masks,
     )
     file = None
     if checkpoint is not None:
         settings = (
             c.settings
             | {
-                "loss": loss,
+                "loss": name_of(loss),
                 "optimizer": optimizer._text(optimizer._first_rate),
                 "batch_size": options["batch_size"],
                 "k1, k2": None if k1 is None else truncation,
@@ -206,6 +256,10 @@ def fit(
                 "validation": describe(validation_data),
             }
             | ({"dropout": dropout} if dropout else {})
+            | ({"keep": keep} if keep != "last" else {})
+            | ({"schedule": name_of(schedule)} if schedule is not None else {})
+            | ({"trained": ", ".join(keys)} if len(keys) < len(c.shapes) else {})
+            | {f"trained of {key}": checksum(mask) for key, mask in masks.items()}
         )
         about = (changes, CHANGEABLE, {"seed": rnn.seed})
         file = Checkpoint(checkpoint, shorten(settings), every, options["epochs"], *about)
@@ -233,8 +287,39 @@ def read_options(
 def check_optimizer(optimizer: Any) -> Optimizer:
     """Return the optimiser; ValueError if it is none."""
     if not isinstance(optimizer, Optimizer):
-        raise ValueError(f"optimizer is {shown(optimizer)}; it must be an SGD or an Adam")
+        raise ValueError(f"optimizer is {shown(optimizer)}; it must be an SGD, RMSprop, Adam or AdamW")
     return optimizer
+
+
+def read_trainable(
+    c: Config, at: ComputeDevice, trainable: Trainable | None
+) -> tuple[tuple[str, ...], dict[str, Array]]:
+    """Check the argument `trainable`; return the keys that are trained, and masks (k, n) of parts of them."""
+    given = {} if trainable is None else trainable
+    if not isinstance(given, Mapping) or not given.keys() <= c.shapes.keys():
+        raise ValueError(f"trainable is {shown(given)}; give a dict with keys of {', '.join(c.shapes)}")
+    constants = {name + suffix(layer) for name in c.kind.constants for layer in range(c.num_layers)}
+    keys, masks = [], {}
+    for key, shape in c.shapes.items():
+        mask = move(as_array(f'trainable["{key}"]', given.get(key, key not in constants)), "cpu")
+        try:
+            whole = np.broadcast_to(mask, shape)
+        except ValueError:
+            whole = None
+        if whole is None or mask.dtype != np.bool_:
+            raise ValueError(
+                f'trainable["{key}"] has shape {mask.shape} and dtype {mask.dtype}; it must be True, '
+                f"False, or bool that broadcasts to {shape}"
+            )
+        if mask.any():
+            keys.append(key)
+            if not mask.all():
+                masks[key] = at.take(np.array(whole).reshape(c.k, -1))
+    if not keys:
+        raise ValueError(
+            f"trainable is {shown(given)}, which leaves nothing to train; let a parameter be True"
+        )
+    return tuple(keys), masks
 
 
 def read_validation(validation: Any, names: str, read: Callable[..., Examples]) -> Examples:

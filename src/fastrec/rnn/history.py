@@ -14,7 +14,6 @@ from ..display import Displayed, Table, import_pandas
 from ..files import require_suffix, require_writable
 from ..tables import write_table
 from .config import Array
-from .validation import Loss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,8 +32,9 @@ class History(Displayed):
 
     Attributes
     ----------
-    loss : {"cross_entropy", "mse"}
-        What the curves show: nats, or half the sum of squares, as means over the steps that count.
+    loss : str
+        What the curves show, as means over the steps that count: the name of a loss of `fit`, or the module
+        and name of a function.
     train : ndarray of shape (epochs,)
         Mean of the losses of the batches of an epoch, each before the update it leads to, float64.
     validation : ndarray of shape (epochs,) or None
@@ -62,7 +62,7 @@ class History(Displayed):
     (5,)
     """
 
-    loss: Loss
+    loss: str
     train: Array
     validation: Array | None
     gradient_norm: Array
@@ -171,7 +171,7 @@ class TrainingLog:
     models: k, or None for a single network.  validated: whether there is a validation loss.
     """
 
-    def __init__(self, models: int | None, loss: Loss, validated: bool) -> None:
+    def __init__(self, models: int | None, loss: str, validated: bool) -> None:
         names = ("train", "gradient_norm", *["validation"] * validated)
         self.models, self.loss, k = models, loss, models or 1
         self.curves = {name: np.empty((0, k)) for name in names}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,54 @@ from .config import Array
 from .device import ComputeDevice
 from .history import History, TrainingLog
 from .optimizers import Optimizer
-from .validation import Loss
+from .schedules import Schedule, read_factor
 
 Callback = Callable[[int, History], object]
+Keep = Literal["last", "best"]
 
 FACTOR, SLACK = 1e3, 10.0  # a loss that is above FACTOR times that of epoch 0 plus SLACK has diverged
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingUpdate:
+    """What `on_update` of `fastrec.fit` is told of an update that has been made.
+
+    Attributes
+    ----------
+    number : int
+        Of the update, from 0: how many the optimiser had made before.
+    epoch : int
+        From 0.
+    loss : float or ndarray of shape (k,)
+        Of the batch, or of a window of it, before the update.
+    gradient_norm : float or ndarray of shape (k,)
+        Before clipping.
+    learning_rate : ndarray of shape () or (k,)
+        With the factor of the schedule, float64.
+    parameters : dict of str to ndarray
+        `RNN.parameters`, after the update; their values may be changed in place.
+    optimizer : SGD, RMSprop, Adam or AdamW
+        Whose `learning_rate` may be set.
+
+    Examples
+    --------
+    >>> losses = []
+    >>> def note(update):
+    ...     losses.append(update.loss)
+    >>> tokens = np.arange(400).reshape(20, 20) % 3
+    >>> rnn = fastrec.RNN(3, 8, 3, seed=1)
+    >>> history = fastrec.fit(rnn, tokens[:, :-1], tokens[:, 1:], epochs=2, batch_size=10, on_update=note)
+    >>> len(losses)
+    4
+    """
+
+    number: int
+    epoch: int
+    loss: Any
+    gradient_norm: Any
+    learning_rate: NDArray[np.float64]
+    parameters: dict[str, Array]
+    optimizer: Optimizer
 
 
 class Step(NamedTuple):
@@ -31,17 +74,17 @@ class Step(NamedTuple):
     batch: int
     losses: Array  # (k,) float64, where the learner computes
     gradients: Mapping[str, Array]
-    weight: int  # of the losses in the mean over the epoch
+    weight: float  # of the losses in the mean over the epoch
 
 
 class EpochMeans:
     """Means over the updates of an epoch, as far as it has come."""
 
     def __init__(self, k: int) -> None:
-        self.total, self.weight = np.zeros(k), 0
+        self.total, self.weight = np.zeros(k), 0.0
         self.norms: list[Array] = []
 
-    def add(self, losses: Array, norms: Array, weight: int) -> None:
+    def add(self, losses: Array, norms: Array, weight: float) -> None:
         """Count an update, with its losses and gradient norms (k,)."""
         self.total += losses * weight
         self.weight += weight
@@ -66,11 +109,12 @@ class Learner:
     device: ComputeDevice
     model: Any
     models: int | None
-    loss: Loss
+    loss: str
     optimizer: Optimizer
     validation: Any
 
     def __post_init__(self) -> None:
+        self.optimizer._require_known(self.model.parameters)
         self.log = TrainingLog(self.models, self.loss, self.validation is not None)
 
     def work(self) -> tuple[float, float]:
@@ -96,6 +140,20 @@ class Learner:
         """Return the validation losses (k,)."""
         raise NotImplementedError
 
+    def trained(self) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        """Return the parameters that updates change, and which numbers of some: see `Update.trained`."""
+        return self.model.parameters, {}
+
+    def factor(self) -> float:
+        """Return the factor of the learning rate in the next update."""
+        return 1.0
+
+    def after_update(self, losses: Array, norms: Array, factor: float) -> None:
+        """Called when an update is made, with losses and gradient norms (k,) on the host, and `factor`."""
+
+    def finish(self) -> None:
+        """Called when the training ends, also by an exception."""
+
     def begin_epoch(self) -> None:
         """Called before the first step of an epoch."""
 
@@ -119,9 +177,8 @@ class Learner:
 
     def state(self) -> TrainingState:
         """Return all that the epochs to come depend on."""
-        return TrainingState(
-            *(self.model.parameters, self.models, self.optimizer, self.log, self.extra_arrays()), self.fits
-        )
+        arrays = (self.model.parameters, self.trained()[0])
+        return TrainingState(*arrays, self.models, self.optimizer, self.log, self.extra_arrays(), self.fits)
 
 
 @dataclass
@@ -130,7 +187,8 @@ class BatchLearner(Learner):
 
     data: `Sequences` or `Pairs`, as validation is.  learn: yields losses (k,), gradients and the number of
     steps that count, perhaps more, of each update that a batch is for.  summed_loss: the losses (k,) of a
-    batch.  Both take batches as `data.rows` selects them.
+    batch.  Both take batches as `data.rows` selects them.  keep: which parameters are those in the end.
+    keys: of the parameters that are trained, None for all.  masks: as `Update.trained`.
     """
 
     data: Any
@@ -142,11 +200,41 @@ class BatchLearner(Learner):
     patience: int | None
     callback: Callback | None
     shuffle: bool = True
+    on_update: Callable[[TrainingUpdate], object] | None = None
+    keep: Keep = "last"
+    schedule: Schedule | None = None
+    keys: tuple[str, ...] | None = None
+    masks: Mapping[str, Array] = field(default_factory=dict)
+    stopped: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Parameters at the beginning of the epoch that now runs, and of that with the least training loss.
-        self.first, self.best = ({key: a.copy() for key, a in self.model.parameters.items()} for _ in "ab")
+        # Good parameters: those after the best epoch if they are kept, else those at the beginning of the
+        # epoch with the least training loss, for which `first` has those at the beginning of this one.
+        self.best = {key: array.copy() for key, array in self.model.parameters.items()}
+        self.first = {} if self.keep == "best" else {key: array.copy() for key, array in self.best.items()}
+
+    def trained(self) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        parameters = self.model.parameters
+        if self.keys is not None:
+            parameters = {key: parameters[key] for key in self.keys}
+        return parameters, self.masks
+
+    def factor(self) -> float:
+        return 1.0 if self.schedule is None else read_factor(self.schedule, self.optimizer._step)
+
+    def after_update(self, losses: Array, norms: Array, factor: float) -> None:
+        if self.on_update is None:
+            return
+        number, rate = self.optimizer._step - 1, factor * self.optimizer.learning_rate
+        loss, norm = (losses, norms) if self.models else (float(losses[0]), float(norms[0]))
+        of_model = (self.model.parameters, self.optimizer)
+        update = TrainingUpdate(number, self.log.epochs, loss, norm, rate, *of_model)
+        self.stopped |= self.on_update(update) is True
+
+    def finish(self) -> None:
+        if self.keep == "best":
+            self.restore(np.ones(self.models or 1, np.bool_))
 
     def extra_arrays(self) -> dict[str, Array]:
         return {f"best.{key}": array for key, array in self.best.items()}
@@ -157,8 +245,12 @@ class BatchLearner(Learner):
     def restore(self, networks: NDArray[np.bool_]) -> str:
         with uninterrupted():
             self.assign(self.model.parameters, self.best, networks)
+        side = "after" if self.keep == "best" else "before"
         if self.models:
-            return "those before the best epoch of each network"
+            return f"those {side} the best epoch of each network"
+        if self.keep == "best":
+            best = self.history().best_epoch
+            return "those before the training" if best < 0 else f"those after epoch {best}"
         curve = self.log.curves["train"][:, 0]
         best = int(curve.argmin()) if len(curve) else 0
         return f"those before epoch {best}" if best else "those before the training"
@@ -178,7 +270,7 @@ class BatchLearner(Learner):
 
     def is_finished(self) -> bool:
         out_of_patience = self.patience is not None and self.log.epochs_since_best() >= self.patience
-        return self.log.epochs >= self.epochs or out_of_patience
+        return self.log.epochs >= self.epochs or out_of_patience or self.stopped
 
     def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
         epoch, n = self.log.epochs, len(self.data.counted)
@@ -194,15 +286,18 @@ class BatchLearner(Learner):
         for rows in self.split(np.arange(len(counted))):
             if counted[rows].any():
                 total += self.summed_loss(self.validation.rows(rows))
-        return move(total, "cpu") / np.count_nonzero(counted)
+        return move(total, "cpu") / counted.sum()
 
     def split(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Divide rows into batches, of which the last may be smaller."""
         return (rows[first : first + self.batch_size] for first in range(0, len(rows), self.batch_size))
 
     def end_epoch(self) -> None:
-        curve = self.log.curves["train"]
-        self.assign(self.best, self.first, curve[-1] < np.min(curve[:-1], axis=0, initial=np.inf))
+        kept, curves = self.keep == "best", self.log.curves
+        curve = curves.get("validation", curves["train"]) if kept else curves["train"]
+        better = curve[-1] < np.fmin.reduce(curve[:-1], axis=0, initial=np.inf)
+        with uninterrupted():
+            self.assign(self.best, self.model.parameters if kept else self.first, better)
         if self.callback is not None:
             self.callback(self.log.epochs - 1, self.history())
 
@@ -219,25 +314,28 @@ def train(learner: Learner, checkpoint: Checkpoint | None, progress: bool) -> No
     """
     log, (total, done) = learner.log, learner.work()
     with uninterrupted() as block, progress_bar("training", total, progress, done) as advance, heard(block):
-        while not learner.is_finished():
-            learner.begin_epoch()
-            begin, means = clock(), EpochMeans(learner.models or 1)
-            # Overflow is looked for where it matters; NumPy's warnings would come from "reference" only.
-            with uninterrupted() as epoch, np.errstate(over="ignore", invalid="ignore"), heard(epoch):
-                try:
-                    for step in learner.steps(means, advance):
-                        means.add(*update(learner, step), step.weight)
-                except FloatingPointError as error:
-                    kept = learner.restore(log.active)
-                    raise FloatingPointError(f"{error}; the parameters are {kept}") from None
-                curves = {"train": means.losses, "gradient_norm": learner.mean_norm(means.norms)}
-                if learner.validation is not None:
-                    curves["validation"] = learner.validate()
-            log.append(curves, clock() - begin)
-            learner.end_epoch()
-            if checkpoint is not None and (log.epochs % checkpoint.every == 0 or learner.is_finished()):
-                checkpoint.write(learner.state())
-            learner.after_checkpoint()
+        try:
+            while not learner.is_finished():
+                learner.begin_epoch()
+                begin, means = clock(), EpochMeans(learner.models or 1)
+                # Overflow is looked for where it matters; NumPy's warnings would come from "reference" only.
+                with uninterrupted() as epoch, np.errstate(over="ignore", invalid="ignore"), heard(epoch):
+                    try:
+                        for step in learner.steps(means, advance):
+                            means.add(*update(learner, step), step.weight)
+                    except FloatingPointError as error:
+                        kept = learner.restore(log.active)
+                        raise FloatingPointError(f"{error}; the parameters are {kept}") from None
+                    curves = {"train": means.losses, "gradient_norm": learner.mean_norm(means.norms)}
+                    if learner.validation is not None:
+                        curves["validation"] = learner.validate()
+                log.append(curves, clock() - begin)
+                learner.end_epoch()
+                if checkpoint is not None and (log.epochs % checkpoint.every == 0 or learner.is_finished()):
+                    checkpoint.write(learner.state())
+                learner.after_checkpoint()
+        finally:
+            learner.finish()
 
 
 def update(learner: Learner, step: Step) -> tuple[Array, Array]:
@@ -247,9 +345,8 @@ def update(learner: Learner, step: Step) -> tuple[Array, Array]:
     0. It gets good parameters again, which later steps do not change.
     """
     log, epoch = learner.log, learner.log.epochs
-    prepared = learner.optimizer._prepare(
-        learner.model.parameters, step.gradients, learner.models, learner.device
-    )
+    (parameters, masks), factor = learner.trained(), learner.factor()
+    prepared = learner.optimizer._prepare(parameters, step.gradients, learner.models, learner.device, masks)
     losses, norms = learner.device.read(step.losses, prepared.norms)
     good = np.isfinite(losses) & np.isfinite(norms)
     if epoch:
@@ -265,7 +362,8 @@ def update(learner: Learner, step: Step) -> tuple[Array, Array]:
                     f"training diverged in epoch {epoch}, batch {step.batch}: the loss is {losses[j]:.4g}, "
                     f"the gradient norm {norms[j]:.4g}{which}; use a smaller learning_rate or clip"
                 )
-        learner.optimizer._apply(prepared, log.active)
+        learner.optimizer._apply(prepared, log.active, factor)
     if epoch == 0:
         np.maximum(log.highest, losses, out=log.highest, where=log.active)
+    learner.after_update(losses, norms, factor)
     return losses, norms

@@ -24,6 +24,7 @@ from .constraints import Constraints, read_constraints
 from .device import ComputeDevice, Precision, choose_backend, compute_device
 from .generation import generate
 from .initialization import Initial, draw, seed_of
+from .losses import Loss, LossSpec, Reduction, Weights, read_targets
 from .serialization import EXTRA_TEXT, load, save
 from .stepping import Stepper, extend
 from .torch_weights import from_torch, to_torch
@@ -31,10 +32,7 @@ from .trace import Trace
 from .validation import (
     Batch,
     Dropout,
-    Loss,
-    LossSpec,
     Purpose,
-    Reduction,
     all_to_caller,
     as_array,
     as_given,
@@ -49,7 +47,6 @@ from .validation import (
     read_dropout,
     read_floats,
     read_state,
-    read_targets,
     require_batch_memory,
     split_state,
     steps_before,
@@ -922,13 +919,14 @@ class RNN:
         mask: ArrayLike | None = None,
         state: ArrayLike | None = None,
         *,
+        weights: Weights | None = None,
         tokens: bool | None = None,
     ) -> tuple[Any, Array]:
         """Compute the loss of `loss_and_gradients` without gradients.
 
         Parameters
         ----------
-        x, targets, loss, reduction, lengths, mask, state, tokens
+        x, targets, loss, reduction, lengths, mask, state, weights, tokens
             As for `loss_and_gradients`.
 
         Returns
@@ -947,9 +945,8 @@ class RNN:
         """
         device = self._device(x, state, lengths, targets, mask)
         batch = self._read(x, state, lengths, Purpose.OUTPUTS, device, tokens=tokens)
-        losses, trace = self._evaluate(
-            batch, read_targets(self._config, batch, targets, loss, reduction, mask)
-        )
+        goal = read_targets(self._config, batch, targets, loss, reduction, mask, weights)
+        losses, trace = self._evaluate(batch, goal)
         return self._public_loss(losses), as_given(self._config, state, to_caller(batch, trace.state))
 
     def loss_and_gradients(
@@ -962,6 +959,7 @@ class RNN:
         mask: ArrayLike | None = None,
         state: ArrayLike | None = None,
         *,
+        weights: Weights | None = None,
         want_x: bool = True,
         dropout: float = 0.0,
         dropout_seed: Seed = None,
@@ -974,19 +972,31 @@ class RNN:
         x : array_like
             As for `forward`.
         targets : array_like
-            For "cross_entropy" integers (b, t) from 0 to o - 1, for "mse" finite numbers (b, t, o); for k
-            networks also with a leading axis k.
-        loss : {"cross_entropy", "mse"}
-            "cross_entropy" is log sum exp(y) - y[target] of a step (softmax included), in nats; "mse" is half
-            the sum of squares over the outputs of a step.
+            For "cross_entropy" integers (b, t) from 0 to o - 1, for the other names finite numbers (b, t, o);
+            for k networks also with a leading axis k. For a function any array with b rows; on the gpu a
+            function gets CuPy's.
+        loss : str or callable
+            "cross_entropy" is log sum exp(y) - y[target] of a step (softmax included), in nats. "mse" is half
+            the sum of squares over the outputs of a step, and "mean_squared_error" the mean of squares over
+            outputs and steps. "bce" is the binary cross entropy of targets from 0 to 1, summed over the
+            outputs of a step (logistic function included). A function is called with outputs (b, t, o) and
+            targets, and returns its value and the gradient with respect to the outputs, of their shape; for k
+            networks outputs (k, b, t, o) and values (k,). Steps that do not count are 0 in outputs, and their
+            gradient is ignored; a parameter `mask` gets the steps that count, (b, t) bool.
         reduction : {"mean", "sum"}
-            The mean over the steps that count, of all rows together, or their sum.
+            The mean over the steps that count, of all rows together, or their sum (for "mean_squared_error"
+            over the outputs too). A function takes its own.
         lengths : array_like of int, optional
             As for `forward`.
         mask : array_like of bool, optional
             (b, t), which steps count (of those within lengths); targets of others do not matter.
         state : array_like, optional
             As for `forward`.
+        weights : dict, optional
+            How much losses count, numbers from 0: "steps" (b, t), "rows" (b,), and "classes" (o,), those of
+            the classes of "cross_entropy" or of the outputs of other losses. The mean is divided by the sum
+            of the weights of the steps that count; this has the weights of classes in it, as in PyTorch, and
+            not those of outputs.
         want_x : bool
             Whether to compute the gradient of x; False saves its cost.
         dropout : float
@@ -1018,7 +1028,7 @@ class RNN:
         want_x, device = as_bool("want_x", want_x), self._device(x, state, lengths, targets, mask)
         left_out = read_dropout(self._config, dropout, read_seed(dropout_seed, "dropout_seed"))
         batch = self._read(x, state, lengths, Purpose.GRADIENTS, device, left_out, tokens)
-        goal = read_targets(self._config, batch, targets, loss, reduction, mask)
+        goal = read_targets(self._config, batch, targets, loss, reduction, mask, weights)
         if want_x:
             copies = self._config.nets * (1 + (self._config.direction != "forward"))
             nbytes = copies * batch.x[0].size * self.dtype.itemsize

@@ -1,4 +1,4 @@
-"""Optimisers: gradient descent with momentum, and Adam, for one network or for k at once."""
+"""Optimisers: gradient descent with momentum, RMSprop, Adam and AdamW, for one network or k at once."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .config import Array
 from .device import ComputeDevice, compute_device
 from .validation import as_array, contiguous, fits_kernels
 
+WeightDecay = float | Mapping[str, float]
 State = dict[str, dict[str, Array]]  # by name of `_slot_names`, then by key of the parameters
 
 
@@ -28,6 +29,7 @@ class Update(NamedTuple):
     squares: Array  # (keys, k) float64, squared norm of each gradient
     norms: Array  # (k,) float64, norm of all gradients of a network together
     state: State  # the slots, which the step makes those of the optimiser
+    trained: Mapping[str, Array]  # by key (k, n) bool on the device, which numbers change; other keys: all
 
     def fault(self, network: int) -> str:
         """Describe the gradient because of which the norm of a network is not finite."""
@@ -39,17 +41,22 @@ class Update(NamedTuple):
 
 
 class Optimizer:
-    """Base class of `SGD` and `Adam`."""
+    """Base class of `SGD`, `RMSprop`, `Adam` and `AdamW`."""
 
+    clip_value: float | None = None  # which optimisers pickled by version 0.1.0 do not have
+    weight_decay: float | dict[str, float] = 0.0
     _slot_names: ClassVar[tuple[str, ...]]  # arrays kept for each parameter, in the order of the kernel
+    _decoupled: ClassVar[bool] = False  # whether weight decay is a part of the rule, not of the gradient
+    _unsaid: ClassVar[dict[str, Any]] = {"clip_value": None, "weight_decay": 0.0}  # not in 0.1.0, by default
     _first_rate: NDArray[np.float64]  # tells trainings apart, also after a callback set others
 
-    def __init__(self, learning_rate: ArrayLike, clip: float | None) -> None:
+    def __init__(self, learning_rate: ArrayLike, clip: float | None, clip_value: float | None) -> None:
         self._step = 0
         self._state: State = {}  # empty before the first step
         self._sent: tuple[Any, Any] = (None, None)  # the last rates, and what they were made for
         self.learning_rate = learning_rate
         self.clip = None if clip is None else number("clip", clip, 0)
+        self.clip_value = None if clip_value is None else number("clip_value", clip_value, 0)
 
     @property
     def learning_rate(self) -> NDArray[np.float64]:
@@ -67,8 +74,12 @@ class Optimizer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The name of the rule and its arguments, as plain Python values."""
-        arguments = {key: value for key, value in vars(self).items() if not key.startswith("_")}
+        """The name of the rule and its arguments, without those later than 0.1.0 that say nothing."""
+        arguments = {
+            key: value
+            for key, value in vars(self).items()
+            if not key.startswith("_") and (key not in self._unsaid or value != self._unsaid[key])
+        }
         return {"rule": type(self).__name__, "learning_rate": self.learning_rate.tolist(), **arguments}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -121,6 +132,7 @@ class Optimizer:
         """
         require_arrays("parameters", parameters)
         require_arrays("gradients", gradients)
+        self._require_known(parameters)
         arrays = [*parameters.values(), *(gradients.get(key) for key in parameters)]
         at = compute_device(resolve(backend, *arrays, domain="rnn"))
         update = self._prepare(parameters, gradients, models, at)
@@ -180,9 +192,24 @@ class Optimizer:
         }
         self._state, self._learning_rate, self._step = slots, rate, step
 
-    def _run(self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
-        """Call the kernel; arrays as in `Update`, scale and rate (k,) float64."""
+    def _run(
+        self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array, decay: float
+    ) -> None:
+        """Call the kernel; arrays as in `Update`, scale and rate (k,) float64; decay: for decoupled ones."""
         raise NotImplementedError
+
+    def _decay(self, key: str) -> float:
+        """Return the weight decay of a parameter."""
+        decay = self.weight_decay
+        return decay.get(key, 0.0) if isinstance(decay, dict) else decay
+
+    def _require_known(self, parameters: Mapping[str, Array]) -> None:
+        """Raise ValueError if weight_decay names what is no parameter."""
+        named = self.weight_decay if isinstance(self.weight_decay, dict) else {}
+        if odd := sorted(named.keys() - parameters.keys()):
+            raise ValueError(
+                f"weight_decay names {', '.join(odd)}; the parameters are {', '.join(parameters)}"
+            )
 
     def _slots(self, parameters: Mapping[str, Array], models: int | None, backend: str) -> State:
         """Return the state that belongs to parameters, which are checked: zeros before the first step.
@@ -224,7 +251,10 @@ class Optimizer:
         gradients: Mapping[str, Array],
         models: int | None,
         at: ComputeDevice,
+        trained: Mapping[str, Array] | None = None,
     ) -> Update:
+        """Check the arguments of `step`, and take the norms.  trained: as in `Update`."""
+        trained = trained or {}
         state = self._slots(parameters, models, at.backend)
         k = models or 1
         arrays, squares = {}, at.xp.zeros((len(parameters), k))
@@ -236,25 +266,41 @@ class Optimizer:
                     f'gradients["{key}"] is {form}; it must be {parameter.shape}, {parameter.dtype}'
                 )
             rows = at.take(contiguous(gradient, parameter.dtype)).reshape(k, -1)
+            if key in trained:
+                rows = at.xp.where(trained[key], rows, 0)
             at.kernels.squared_norms(rows, square)
             slots = [of_slot[key].reshape(k, -1) for of_slot in state.values()]
             arrays[key] = (at.take(parameter).reshape(k, -1), rows, *slots)
-        return Update(at, parameters, arrays, squares, at.xp.sqrt(squares.sum(axis=0)), state)
+        return Update(at, parameters, arrays, squares, at.xp.sqrt(squares.sum(axis=0)), state, trained)
 
-    def _apply(self, update: Update, active: NDArray[np.bool_]) -> None:
-        """Make the step in the active ones of k networks (k,); the gradients of the others become 0."""
+    def _apply(self, update: Update, active: NDArray[np.bool_], factor: float = 1.0) -> None:
+        """Make the step in the active ones of k networks (k,); the gradients of the others become 0.
+
+        factor: of the learning rate.
+        """
         at, norms = update.device, update.norms
         if self.clip is None:
             scale = at.xp.ones(len(active))
         else:
             scale = self.clip / at.xp.fmax(norms, self.clip)  # also of a norm that is NaN a number
-        rate = self._rate(active, at.backend)
+        base = self._rate(active, at.backend)
+        rate = base if factor == 1 else base * factor
         with uninterrupted():
             self._step, self._state = self._step + 1, update.state
             for key, arrays in update.arrays.items():
                 if not active.all():
-                    arrays[1][rate == 0] = 0  # they may hold NaN, which a rate of 0 does not stop
-                self._run(at, arrays, scale, rate)
+                    arrays[1][base == 0] = 0  # they may hold NaN, which a rate of 0 does not stop
+                trained, decay, factors = update.trained.get(key), self._decay(key), scale
+                kept = None if trained is None else arrays[0].copy()
+                if self.clip_value is not None or (decay and not self._decoupled):
+                    parameter, gradient, *slots = arrays
+                    limit = np.inf if self.clip_value is None else self.clip_value
+                    out, added = at.empty_like(gradient), 0.0 if self._decoupled else decay
+                    at.kernels.adjust_gradient(parameter, gradient, scale, limit, added, out)
+                    arrays, factors = (parameter, out, *slots), at.xp.ones_like(scale)
+                self._run(at, arrays, factors, rate, decay)
+                if trained is not None:
+                    arrays[0][...] = at.xp.where(trained, arrays[0], kept)
                 if not at.holds(update.parameters[key]):
                     update.parameters[key][...] = move(arrays[0], "cpu").reshape(update.parameters[key].shape)
 
@@ -287,6 +333,12 @@ class SGD(Optimizer):
     clip : float, optional
         Largest norm of the gradient of a network; longer ones are scaled down to it (Pascanu, Mikolov &
         Bengio, ICML 2013).
+    clip_value : float, optional
+        Largest absolute value of an entry of the gradient, to which others are cut after `clip`.
+
+    weight_decay : float or mapping of str to float, default 0.0
+        Added to the gradient g is weight_decay p, after clipping, as in PyTorch: of every parameter, or of
+        those whose keys the mapping has; matrices alone are usual, `{"W_in": 1e-4, "W_rec": 1e-4}`.
 
     Raises
     ------
@@ -311,15 +363,83 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         nesterov: bool = False,
         clip: float | None = None,
+        clip_value: float | None = None,
+        weight_decay: WeightDecay = 0.0,
     ) -> None:
-        super().__init__(learning_rate, clip)
+        super().__init__(learning_rate, clip, clip_value)
+        self.weight_decay = read_decay(weight_decay)
         self.momentum = number("momentum", momentum, 0, 1, closed=True)
         self.nesterov = as_bool("nesterov", nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov is True and momentum 0; give a momentum, or leave it out")
 
-    def _run(self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
+    def _run(
+        self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array, decay: float
+    ) -> None:
         at.kernels.sgd(*arrays, scale, rate, self.momentum, self.nesterov)
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman & Hinton, Coursera lecture 6.5, 2012), as in PyTorch.
+
+    A step changes a parameter p with gradient g by p -= learning_rate v, where v = momentum v +
+    g / (sqrt(s) + epsilon) and s = alpha s + (1 - alpha) g^2, both 0 at first.
+
+    Parameters
+    ----------
+    learning_rate : float or array_like of shape (k,), default 0.01
+        Positive step size, or one for each of k networks.
+    alpha : float, default 0.99
+        Decay of the running mean of g^2, from 0 to below 1.
+    epsilon : float, default 1e-8
+        Added to the root of that mean.
+    weight_decay : float or mapping of str to float, default 0.0
+        As of `SGD`.
+    momentum : float, default 0.0
+        From 0 to below 1.
+    clip : float, optional
+        Largest norm of the gradient of a network; longer ones are scaled down to it (Pascanu, Mikolov &
+        Bengio, ICML 2013).
+    clip_value : float, optional
+        Largest absolute value of an entry of the gradient, to which others are cut after `clip`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> parameters = {"w": np.array([1.0, 2.0])}
+    >>> optimizer = fastrec.RMSprop(0.1, alpha=0.75)
+    >>> optimizer.step(parameters, {"w": np.array([3.0, -4.0])})
+    5.0
+    >>> parameters["w"].round(6)
+    array([0.8, 2.2])
+    """
+
+    _slot_names = ("square", "velocity")
+
+    def __init__(
+        self,
+        learning_rate: ArrayLike = 0.01,
+        alpha: float = 0.99,
+        epsilon: float = 1e-8,
+        weight_decay: WeightDecay = 0.0,
+        momentum: float = 0.0,
+        clip: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, clip, clip_value)
+        self.alpha = number("alpha", alpha, 0, 1, closed=True)
+        self.epsilon = number("epsilon", epsilon, 0)
+        self.weight_decay = read_decay(weight_decay)
+        self.momentum = number("momentum", momentum, 0, 1, closed=True)
+
+    def _run(
+        self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array, decay: float
+    ) -> None:
+        at.kernels.rmsprop(*arrays, scale, rate, self.alpha, self.epsilon, self.momentum)
 
 
 class Adam(Optimizer):
@@ -333,12 +453,15 @@ class Adam(Optimizer):
         Decay of the running means of g and of g^2, each from 0 to below 1.
     epsilon : float, default 1e-8
         Added to the root of the mean of g^2.
-    weight_decay : float, default 0.0
-        Each step also changes every parameter by p -= learning_rate weight_decay p, which makes this AdamW
-        (Loshchilov & Hutter, ICLR 2019).
+    weight_decay : float or mapping of str to float, default 0.0
+        Each step also changes parameters by p -= learning_rate weight_decay p, which makes this AdamW
+        (Loshchilov & Hutter, ICLR 2019): every one, or those whose keys the mapping has; matrices alone are
+        usual, `{"W_in": 0.01, "W_rec": 0.01}`.
     clip : float, optional
         Largest norm of the gradient of a network; longer ones are scaled down to it (Pascanu, Mikolov &
         Bengio, ICML 2013).
+    clip_value : float, optional
+        Largest absolute value of an entry of the gradient, to which others are cut after `clip`.
 
     Raises
     ------
@@ -356,25 +479,63 @@ class Adam(Optimizer):
     """
 
     _slot_names = ("mean", "square")
+    _decoupled = True
+    _unsaid: ClassVar[dict[str, Any]] = {"clip_value": None}
 
     def __init__(
         self,
         learning_rate: ArrayLike = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: WeightDecay = 0.0,
         clip: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, clip)
+        super().__init__(learning_rate, clip, clip_value)
         pair = tuple(betas) if np.iterable(betas) else ()
         if len(pair) != 2:
             raise ValueError(f"betas is {shown(betas)}; give two numbers")
         self.betas = tuple(number(f"betas[{j}]", beta, 0, 1, closed=True) for j, beta in enumerate(pair))
         self.epsilon = number("epsilon", epsilon, 0)
-        self.weight_decay = number("weight_decay", weight_decay, 0, closed=True)
+        self.weight_decay = read_decay(weight_decay)
 
-    def _run(self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array) -> None:
-        at.kernels.adam(*arrays, scale, rate, *self.betas, self.epsilon, self.weight_decay, self._step)
+    def _run(
+        self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array, decay: float
+    ) -> None:
+        at.kernels.adam(*arrays, scale, rate, *self.betas, self.epsilon, decay, self._step)
+
+
+class AdamW(Adam):
+    """The optimiser AdamW (Loshchilov & Hutter, ICLR 2019): `Adam` with weight decay by default.
+
+    Parameters
+    ----------
+    learning_rate, betas, epsilon, clip, clip_value
+        As of `Adam`.
+    weight_decay : float or mapping of str to float, default 0.01
+        As of `Adam`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> fastrec.AdamW(0.1, weight_decay={"W_rec": 0.1}).weight_decay
+    {'W_rec': 0.1}
+    """
+
+    def __init__(
+        self,
+        learning_rate: ArrayLike = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: WeightDecay = 0.01,
+        clip: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, betas, epsilon, weight_decay, clip, clip_value)
 
 
 def read_rate(value: ArrayLike) -> NDArray[np.float64]:
@@ -387,6 +548,13 @@ def read_rate(value: ArrayLike) -> NDArray[np.float64]:
     ):
         raise ValueError(f"learning_rate is {shown(value)}; it must be a positive number, or k of them")
     return rate.astype(np.float64)
+
+
+def read_decay(value: WeightDecay) -> float | dict[str, float]:
+    """Check an argument `weight_decay`."""
+    if isinstance(value, Mapping):
+        return {str(key): number(f'weight_decay["{key}"]', one, 0, closed=True) for key, one in value.items()}
+    return number("weight_decay", value, 0, closed=True)
 
 
 def require_arrays(name: str, value: object) -> None:

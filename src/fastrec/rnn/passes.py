@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from . import directions
 from .config import Array, Config
-from .validation import Batch, LossSpec, Purpose, embed_back
+from .losses import LossSpec
+from .validation import Batch, Purpose, embed_back
 
 
 class Activations(NamedTuple):
@@ -77,7 +78,7 @@ def state_after(made: Activations, t: int) -> Array:
 def take_loss(batch: Batch, goal: LossSpec, outputs: Array, d_outputs: Array) -> Array:
     """Losses (k,) float64 of outputs (k, b, t, o); their gradient fills d_outputs unless that has width 0."""
     losses = batch.device.xp.empty(outputs.shape[:2])
-    goal.kernel(outputs, goal.targets, goal.mask, goal.scale, losses, d_outputs)
+    goal.kernel(outputs, goal.targets, *goal.weights, goal.scale, losses, d_outputs)
     return losses.sum(axis=1) * goal.scale
 
 

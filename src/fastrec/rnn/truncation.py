@@ -12,18 +12,15 @@ from ..validation import as_int
 from .config import MAX_SIZE, Array, Config
 from .dataset import Sequences, read_sequences
 from .device import ComputeDevice
+from .losses import Loss, Reduction, check_reduction, divisor, make_loss_spec, name_of, takes_mask
 from .network import RNN, require_network
 from .passes import state_after
 from .trace import Trace
 from .validation import (
     Dropout,
-    Loss,
     Purpose,
-    Reduction,
     all_to_caller,
     as_given,
-    check_reduction,
-    make_loss_spec,
     read_state,
     require_forward,
     to_caller,
@@ -66,7 +63,7 @@ def truncated_bptt(
         Steps from one window to the next, at least 1.
     k2 : int, optional
         Steps of a window, at least k1, which is the default.
-    loss : {"cross_entropy", "mse"}, default "cross_entropy"
+    loss : str or callable, default "cross_entropy"
         As in `RNN.loss_and_gradients`.
     reduction : {"mean", "sum"}, default "mean"
         Mean over the steps of the window that count, or their sum.
@@ -100,9 +97,9 @@ def truncated_bptt(
     k1, k2 = read_truncation(k1, k2)
     c, at = rnn._config, rnn._device(x, targets, lengths, mask, state)
     rnn._weights(at.backend)
-    check_reduction(reduction)
+    check_reduction(reduction, loss)
     data = read_sequences(c, at, x, targets, lengths, mask, loss, tokens)
-    require_whole(c, data, k1)
+    require_windows(c, data, k1, k2, loss)
     start = None if state is None else read_state(c, "state", state, len(data.counted), at)
     return (
         (
@@ -120,10 +117,21 @@ def read_truncation(k1: int, k2: int | None) -> tuple[int, int]:
     return k1, k1 if k2 is None else as_int("k2", k2, k1, MAX_SIZE)
 
 
-def require_whole(c: Config, data: Sequences, k1: int) -> None:
-    """Raise ValueError where sequences are truncated that a network reads from their end."""
-    if k1 < data.counted.shape[1]:
-        require_forward(c, "windows hand on what was before them")
+def require_windows(c: Config, data: Sequences, k1: int, k2: int, loss: Loss) -> None:
+    """Raise ValueError where sequences are truncated, and the network or the loss needs them whole."""
+    if k1 >= data.counted.shape[1]:
+        return
+    require_forward(c, "windows hand on what was before them")
+    if callable(loss) and not data.timed:
+        raise ValueError(
+            f"targets has shape {data.targets.shape[1:]}; with k1 its second axis must be that of "
+            f"{data.counted.shape[1]} steps, of which windows take some"
+        )
+    if callable(loss) and k2 > k1 and not takes_mask(loss):
+        raise ValueError(
+            f"k2 is {k2} and k1 {k1}, so that windows overlap, and the loss {name_of(loss)} does not take a "
+            "mask of the new steps; give it a parameter mask"
+        )
 
 
 def windows(
@@ -136,8 +144,8 @@ def windows(
     reduction: Reduction = "mean",
     start: Array | None = None,
     left_out: Callable[[], Dropout | None] = lambda: None,
-) -> Iterator[tuple[Array, dict[str, Array], int, Trace]]:
-    """Yield losses (k,), gradients, number of steps that count and trace of each window of `truncated_bptt`.
+) -> Iterator[tuple[Array, dict[str, Array], float, Trace]]:
+    """Yield losses (k,), gradients, weight of the steps that count and trace of windows of `truncated_bptt`.
 
     All is where it was computed, and the host has not waited for it. start: (layers, nets, b, s), None for
     the learned initial state. left_out: called for each window, for its dropout.
@@ -149,11 +157,12 @@ def windows(
         part = data.stretch(begin, end)
         mask = part.counted.copy()
         mask[:, : done - begin] = False
-        count = int(np.count_nonzero(mask))
+        count = mask.sum()
         purpose = Purpose.GRADIENTS if count else Purpose.TRACE
         batch = rnn._batch(at, part.x, part.lengths, start, purpose, left_out())
         if count:
-            spec = make_loss_spec(c, at, part.targets, mask, count, loss, reduction)
+            goal = part.goal(mask, count)
+            spec = make_loss_spec(c, at, goal, loss, divisor(c, loss, reduction, count))
             value, gradients, trace = rnn._learn(batch, spec)
         else:
             trace, value = rnn._forward(batch), xp.zeros(c.k)
@@ -175,10 +184,10 @@ def windows(
 def evaluate(
     rnn: RNN, at: ComputeDevice, data: Sequences, loss: Loss, start: Array | None = None
 ) -> tuple[Array, Trace]:
-    """Return the summed losses (k,) of sequences, and a trace of which only `state` is valid.
+    """Return losses (k,) of sequences, means over steps times the weight of all, and a trace.
 
-    start: (layers, k, b, s), None for the learned initial state.
+    Only `state` of the trace is valid.  start: (layers, k, b, s), None for the learned initial state.
     """
     batch = rnn._batch(at, data.x, data.lengths, start, Purpose.OUTPUTS)
-    counted = (data.counted, int(np.count_nonzero(data.counted)))
-    return rnn._evaluate(batch, make_loss_spec(rnn._config, at, data.targets, *counted, loss, "sum"))
+    goal = data.goal(data.counted, data.counted.sum())
+    return rnn._evaluate(batch, make_loss_spec(rnn._config, at, goal, loss, 1.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +13,6 @@ from ..kernels.interruption import uninterrupted
 from ..validation import (
     SMALL,
     as_bool,
-    as_choice,
     listed,
     move_checked,
     number,
@@ -23,9 +22,6 @@ from ..validation import (
 )
 from .config import Array, Config
 from .device import ComputeDevice
-
-Loss = Literal["cross_entropy", "mse"]
-Reduction = Literal["mean", "sum"]
 
 
 class Purpose(Enum):
@@ -58,15 +54,6 @@ class Dropout(NamedTuple):
 
     threshold: int
     key: np.uint64  # Numba would compile kernels twice for ints, below 2^63 and above
-
-
-class LossSpec(NamedTuple):
-    """A loss as its kernel takes it."""
-
-    kernel: Any
-    targets: Array  # (m, b, t) int32 or (m, b, t, o)
-    mask: Array  # (b, t) bool
-    scale: Array  # (k,) float64
 
 
 def as_inputs(
@@ -245,89 +232,6 @@ def read_dropout(c: Config, dropout: float, key: int | np.uint64) -> Dropout | N
             else f'dropout is {dropout}; cell="{c.cell}" feeds its output back and has none, leave it out'
         )
     return Dropout(threshold, np.uint64(key)) if threshold else None
-
-
-def check_targets(
-    c: Config,
-    device: ComputeDevice,
-    shape: tuple[int, int],
-    valid: Array | None,
-    targets: ArrayLike,
-    loss: str,
-    mask: ArrayLike | None,
-) -> tuple[Array, Array | None, int]:
-    """Targets (m, b, t, ...) as kernels take them, the steps (b, t) that count, None for all, and how many.
-
-    Both are where they were given.  shape: (b, t) of x.
-    """
-    as_choice("loss", loss, get_args(Loss))
-    counted = valid
-    if mask is not None:
-        counted = as_array("mask", mask)
-        if counted.dtype != np.bool_ or counted.shape != shape:
-            form = f"shape {counted.shape} and dtype {counted.dtype}"
-            raise ValueError(f"mask has {form}; it must be bool {shape}, True where a step counts")
-        counted = counted.copy()  # the steps that are counted here are those that the kernels will see
-        if valid is not None:
-            counted = logical_and(counted, valid)
-    b, t = shape
-    count = b * t if counted is None else int(array_module(backend_of(counted)).count_nonzero(counted))
-    if count == 0:
-        raise ValueError("mask and lengths leave no step to take the loss of; let at least one count")
-    array = as_array("targets", targets)
-    entropy = loss == "cross_entropy"
-    shared = shape if entropy else (*shape, c.outputs_width)
-    has_k = c.models is not None and array.shape == (*c.lead, *shared)
-    if array.dtype.kind not in ("iu" if entropy else "fiub") or not (array.shape == shared or has_k):
-        or_led = f", also led by k = {c.models}" if c.models else ""
-        raise ValueError(
-            f"targets has shape {array.shape} and dtype {array.dtype}; "
-            f'loss="{loss}" takes {"integers" if entropy else "numbers"} {shared}{or_led}'
-        )
-    if entropy:
-        checked = read_integers("targets", array, c.outputs_width, counted)
-    else:
-        checked = read_floats("targets", array, c.dtype, counted, device)
-    return with_k(checked, has_k), counted, count
-
-
-def read_targets(
-    c: Config, batch: Batch, targets: ArrayLike, loss: str, reduction: str, mask: ArrayLike | None
-) -> LossSpec:
-    """The arguments of `fastrec.RNN.loss_and_gradients` that are not those of forward, checked."""
-    check_reduction(reduction)
-    device, shape = batch.device, batch.x.shape[1:3]
-    return make_loss_spec(
-        c, device, *check_targets(c, device, shape, batch.valid, targets, loss, mask), loss, reduction
-    )
-
-
-def make_loss_spec(
-    c: Config,
-    device: ComputeDevice,
-    targets: Array,
-    counted: Array | None,
-    count: int,
-    loss: str,
-    reduction: str,
-) -> LossSpec:
-    """A loss of checked arguments; targets, counted and count are what `check_targets` returns."""
-    shape = targets.shape[1:3]
-    if counted is None or count == shape[0] * shape[1]:
-        steps = device.xp.ones(shape, dtype=np.bool_)
-    else:
-        steps = device.take(contiguous(counted, counted.dtype))
-    return LossSpec(
-        device.kernels.cross_entropy if loss == "cross_entropy" else device.kernels.squared_error,
-        device.take(contiguous(targets, targets.dtype)),
-        steps,
-        device.xp.full(c.k, 1 / count if reduction == "mean" else 1.0),
-    )
-
-
-def check_reduction(reduction: str) -> None:
-    """Raise ValueError unless it is a `Reduction`."""
-    as_choice("reduction", reduction, get_args(Reduction))
 
 
 def read_state(c: Config, name: str, value: Any, b: int, device: ComputeDevice) -> Array:

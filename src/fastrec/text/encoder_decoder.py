@@ -21,11 +21,12 @@ from ..rnn.device import ComputeDevice, compute_device
 from ..rnn.fitting import check_optimizer, read_options, read_validation
 from ..rnn.history import History
 from ..rnn.loop import train
+from ..rnn.losses import LossSpec, Reduction, divisor, make_loss_spec
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam, Optimizer
 from ..rnn.serialization import EXTRA_TEXT, read_parameters, read_stored_seed
 from ..rnn.trace import Trace
-from ..rnn.validation import Batch, LossSpec, Purpose, Reduction, make_loss_spec
+from ..rnn.validation import Batch, Purpose
 from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import as_bool
 from .context import context_gradients, context_states, draw_context
@@ -433,8 +434,10 @@ class EncoderDecoder:
         self._require_finite(at, "the state of the encoder", state)
         config, targets = self.decoder._config, pairs.targets
         batch = self.decoder._batch(at, targets.x, targets.lengths, state, purpose)
-        counted = (targets.counted, int(np.count_nonzero(targets.counted)))
-        return batch, make_loss_spec(config, at, targets.targets, *counted, "cross_entropy", reduction)
+        total = targets.counted.sum()
+        parts = divisor(config, "cross_entropy", reduction, total)
+        goal = targets.goal(targets.counted, total)
+        return batch, make_loss_spec(config, at, goal, "cross_entropy", parts)
 
     def _evaluate(self, at: ComputeDevice, pairs: Pairs, reduction: Reduction) -> tuple[Array, Trace]:
         """Return the loss (1,) and the trace of the decoder, as `RNN._evaluate`."""

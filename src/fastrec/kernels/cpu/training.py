@@ -42,16 +42,18 @@ def rows_of(outputs, *rest):
 
 
 @tasks(rows_of)
-def cross_entropy(task, outputs, targets, mask, scale, losses, d_outputs):
-    """Sum of log sum exp y - y[target] over the steps of each row, and its gradient times scale."""
+def cross_entropy(task, outputs, targets, weights, scale, losses, d_outputs):
+    """Weighted sum of log sum exp y - y[target] over the steps of each row, and its gradient times scale."""
     _, rows, steps, o = outputs.shape
     net, row = task // rows, task % rows
-    target_net, factor = min(net, len(targets) - 1), outputs.dtype.type(scale[net])
+    target_net = min(net, len(targets) - 1)
     scratch = empty((o,), outputs)
     total = 0.0
     for t in range(steps):
-        if mask[row, t]:
-            total += cross_entropy_row(outputs[net, row, t], targets[target_net, row, t], scratch)
+        weight = weights[row, t]
+        if weight != 0:
+            total += weight * cross_entropy_row(outputs[net, row, t], targets[target_net, row, t], scratch)
+            factor = outputs.dtype.type(scale[net] * weight)
             for j in range(d_outputs.shape[3]):
                 d_outputs[net, row, t, j] = factor * scratch[j]
         else:
@@ -60,22 +62,46 @@ def cross_entropy(task, outputs, targets, mask, scale, losses, d_outputs):
 
 
 @tasks(rows_of)
-def squared_error(task, outputs, targets, mask, scale, losses, d_outputs):
-    """Half the sum of (y - target)^2 over the steps of each row, and its gradient times scale."""
+def squared_error(task, outputs, targets, weights, output_weights, scale, losses, d_outputs):
+    """Half the weighted sum of (y - target)^2 over the steps of each row, and its gradient times scale."""
     _, rows, steps, o = outputs.shape
     net, row = task // rows, task % rows
-    target_net, factor = min(net, len(targets) - 1), outputs.dtype.type(scale[net])
+    target_net = min(net, len(targets) - 1)
     total = 0.0
     for t in range(steps):
-        if mask[row, t]:
+        if weights[row, t] != 0:
             for j in range(o):
                 d = outputs[net, row, t, j] - targets[target_net, row, t, j]
-                total += np.float64(d) * np.float64(d)
+                weight = weights[row, t] * output_weights[j]
+                total += weight * (np.float64(d) * np.float64(d))
                 if d_outputs.shape[3]:
-                    d_outputs[net, row, t, j] = factor * d
+                    d_outputs[net, row, t, j] = outputs.dtype.type(scale[net] * weight) * d
         else:
             fill(d_outputs[net, row, t], 0, 0)
     losses[net, row] = total / 2
+
+
+@tasks(lambda outputs, *rest: (outputs.shape[0] * outputs.shape[1], 10 * outputs.size))
+def binary_cross_entropy(task, outputs, targets, weights, output_weights, scale, losses, d_outputs):
+    """Weighted sum of -z log p - (1 - z) log(1 - p), p = 1 / (1 + exp(-y)), and its gradient times scale."""
+    _, rows, steps, o = outputs.shape
+    net, row = task // rows, task % rows
+    target_net, one = min(net, len(targets) - 1), outputs.dtype.type(1)
+    total = 0.0
+    for t in range(steps):
+        if weights[row, t] != 0:
+            for j in range(o):
+                y, z = outputs[net, row, t, j], targets[target_net, row, t, j]
+                e = exp(-abs(y))
+                weight = weights[row, t] * output_weights[j]
+                exact = np.float64(y)
+                total += weight * (max(exact, 0.0) - exact * np.float64(z) + math.log1p(np.float64(e)))
+                if d_outputs.shape[3]:
+                    p = (one if y >= 0 else e) / (one + e)
+                    d_outputs[net, row, t, j] = outputs.dtype.type(scale[net] * weight) * (p - z)
+        else:
+            fill(d_outputs[net, row, t], 0, 0)
+    losses[net, row] = total
 
 
 @tasks(lambda key, layer, threshold, values: rows_of(values))
@@ -146,6 +172,50 @@ def sgd(task, parameter, gradient, velocity, scale, rate, momentum, nesterov):
         real(rate[net]),
         real(momentum),
         nesterov,
+    )
+
+
+@tasks(stretches)
+def adjust_gradient(task, parameter, gradient, scale, limit, decay, out):
+    """out = scale g, no further from 0 than limit, + decay p."""
+    n = parameter.shape[1]
+    real = parameter.dtype.type
+    parts = -(-n // STRETCH)
+    net, first = task // parts, task % parts * STRETCH
+    factor, most, share = real(scale[net]), real(limit), real(decay)
+    for j in range(first, min(first + STRETCH, n)):
+        out[net, j] = min(max(factor * gradient[net, j], -most), most) + share * parameter[net, j]
+
+
+@jit
+def rmsprop_stretch(p, g, s, v, scale, rate, alpha, rest, epsilon, momentum):
+    """rmsprop of some numbers of a network."""
+    for j in range(len(p)):
+        step = scale * g[j]
+        s[j] = alpha * s[j] + rest * step * step
+        v[j] = momentum * v[j] + step / (np.sqrt(s[j]) + epsilon)
+        p[j] -= rate * v[j]
+
+
+@tasks(stretches)
+def rmsprop(task, parameter, gradient, square, velocity, scale, rate, alpha, epsilon, momentum):
+    """square = alpha square + (1 - alpha) g^2; v = momentum v + g / (sqrt(square) + epsilon); p -= rate v."""
+    n = parameter.shape[1]
+    real = parameter.dtype.type
+    parts = -(-n // STRETCH)
+    net, first = task // parts, task % parts * STRETCH
+    last = min(first + STRETCH, n)
+    rmsprop_stretch(
+        parameter[net, first:last],
+        gradient[net, first:last],
+        square[net, first:last],
+        velocity[net, first:last],
+        real(scale[net]),
+        real(rate[net]),
+        real(alpha),
+        real(1 - alpha),
+        real(epsilon),
+        real(momentum),
     )
 
 

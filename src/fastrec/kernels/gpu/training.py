@@ -16,28 +16,53 @@ PART = 4096  # numbers, at least, that a block sums
 PARTS = 256  # parts of a gradient at most
 
 
-def cross_entropy(outputs: Any, targets: Any, mask: Any, scale: Any, losses: Any, d_outputs: Any) -> None:
-    """Sum of log sum exp y - y[target] over the steps of each row, and its gradient times scale."""
+def cross_entropy(outputs: Any, targets: Any, weights: Any, scale: Any, losses: Any, d_outputs: Any) -> None:
+    """Weighted sum of log sum exp y - y[target] over the steps of each row, and its gradient times scale."""
     k, b, t, o = outputs.shape
     steps = cupy.empty((k, b, t), dtype=np.float64)
     width = 8 if o <= 32 else 32 if o <= 2048 else THREADS
     kernel = f"cross_entropy<{float_type(outputs)}, {width}>"
-    inputs = (outputs, targets, mask, scale, len(targets), k, b, t, o)
+    inputs = (outputs, targets, weights, scale, len(targets), k, b, t, o)
     launch("training", kernel, blocks(width * k * b * t), THREADS, *inputs, steps, wanted(d_outputs))
     sum_rows(steps.reshape(k * b, t), 1.0, False, losses)
 
 
-def squared_error(outputs: Any, targets: Any, mask: Any, scale: Any, losses: Any, d_outputs: Any) -> None:
-    """Half the sum of (y - target)^2 over the steps of each row, and its gradient times scale."""
+def squared_error(
+    outputs: Any, targets: Any, weights: Any, output_weights: Any, scale: Any, losses: Any, d_outputs: Any
+) -> None:
+    """Half the weighted sum of (y - target)^2 over the steps of each row, and its gradient times scale."""
+    sum_elements("squared_error", 0.5, outputs, targets, weights, output_weights, scale, losses, d_outputs)
+
+
+def binary_cross_entropy(
+    outputs: Any, targets: Any, weights: Any, output_weights: Any, scale: Any, losses: Any, d_outputs: Any
+) -> None:
+    """Weighted sum of -z log p - (1 - z) log(1 - p), p = 1 / (1 + exp(-y)), and its gradient times scale."""
+    given = (outputs, targets, weights, output_weights, scale)
+    sum_elements("binary_cross_entropy", 1.0, *given, losses, d_outputs)
+
+
+def sum_elements(
+    name: str,
+    factor: float,
+    outputs: Any,
+    targets: Any,
+    weights: Any,
+    output_weights: Any,
+    scale: Any,
+    losses: Any,
+    d_outputs: Any,
+) -> None:
+    """Launch the kernel of a loss that is a sum over outputs, and add up its parts times a factor."""
     k, b, t, o = outputs.shape
     part = max(1, min(PART, t * o))
     parts = -(-t * o // part)
     partial = cupy.empty((k * b, parts), dtype=np.float64)
     threads = min(THREADS, -(-part // 32) * 32)
-    inputs = (outputs, targets, mask, scale, len(targets), b, t, o, part, parts)
-    kernel = f"squared_error<{float_type(outputs)}>"
+    inputs = (outputs, targets, weights, output_weights, scale, len(targets), b, t, o, part, parts)
+    kernel = f"{name}<{float_type(outputs)}>"
     launch("training", kernel, k * b * parts, threads, *inputs, partial, wanted(d_outputs))
-    sum_rows(partial, 0.5, False, losses)
+    sum_rows(partial, factor, False, losses)
 
 
 def wanted(d_outputs: Any) -> Any:
@@ -70,6 +95,33 @@ def sgd(
     arrays = (parameter, gradient, velocity, scale, rate)
     kernel = f"sgd<{float_type(parameter)}>"
     launch("training", kernel, k * -(-n // STRETCH), THREADS, *arrays, n, float(momentum), nesterov)
+
+
+def adjust_gradient(parameter: Any, gradient: Any, scale: Any, limit: float, decay: float, out: Any) -> None:
+    """out = scale g, no further from 0 than limit, + decay p."""
+    k, n = parameter.shape
+    kernel, numbers = f"adjust_gradient<{float_type(parameter)}>", (n, float(limit), float(decay))
+    size = k * -(-n // STRETCH)
+    launch("training", kernel, size, THREADS, parameter, gradient, scale, *numbers, out)
+
+
+def rmsprop(
+    parameter: Any,
+    gradient: Any,
+    square: Any,
+    velocity: Any,
+    scale: Any,
+    rate: Any,
+    alpha: float,
+    epsilon: float,
+    momentum: float,
+) -> None:
+    """square = alpha square + (1 - alpha) g^2; v = momentum v + g / (sqrt(square) + epsilon); p -= rate v."""
+    k, n = parameter.shape
+    numbers = (alpha, 1 - alpha, epsilon, momentum)
+    arrays = (parameter, gradient, square, velocity, scale, rate)
+    kernel = f"rmsprop<{float_type(parameter)}>"
+    launch("training", kernel, k * -(-n // STRETCH), THREADS, *arrays, n, *map(float, numbers))
 
 
 def adam(

@@ -20,7 +20,18 @@ and all outputs are 0 there but where it is said that they are not set.
 """
 
 from .affine import affine_backward, affine_forward
-from .training import adam, all_finite, cross_entropy, dropout, sgd, squared_error, squared_norms
+from .training import (
+    adam,
+    adjust_gradient,
+    all_finite,
+    binary_cross_entropy,
+    cross_entropy,
+    dropout,
+    rmsprop,
+    sgd,
+    squared_error,
+    squared_norms,
+)
 from .transposition import transpose_matrices
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -28,42 +28,88 @@ def dropout(key: int, layer: int, threshold: int, values: np.ndarray) -> None:
 def cross_entropy(
     outputs: np.ndarray,
     targets: np.ndarray,
-    mask: np.ndarray,
+    weights: np.ndarray,
     scale: np.ndarray,
     losses: np.ndarray,
     d_outputs: np.ndarray,
 ) -> None:
-    """Fill losses (k, b) float64 with the sums of log sum exp y - y[target] over the steps in mask (b, t).
+    """Fill losses (k, b) float64 with the sums over t of weights (b, t) times log sum exp y - y[target].
 
-    outputs (k, b, t, o) = y, targets (m, b, t) int32.  d_outputs (k, b, t, o) gets the gradient of the sums
-    times scale (k,) float64, 0 off the mask, and may be outputs itself or (k, b, t, 0): not wanted.
+    outputs (k, b, t, o) = y, targets (m, b, t) int32, weights float64; steps of weight 0 may hold anything.
+    d_outputs (k, b, t, o) gets the gradient of the sums times scale (k,) float64, 0 where the weight is, and
+    may be outputs itself or (k, b, t, 0): not wanted.
     """
-    y = np.where(mask[..., None], outputs, 0)
+    on = weights != 0
+    y = np.where(on[..., None], outputs, 0)
     y = y - y.max(axis=3, keepdims=True)
-    chosen = np.broadcast_to(np.where(mask, targets, 0), y.shape[:3])[..., None]
+    chosen = np.broadcast_to(np.where(on, targets, 0), y.shape[:3])[..., None]
     e = np.exp(y)
     total = e.sum(axis=3, keepdims=True)
     step_losses = (np.log(total) - np.take_along_axis(y, chosen, axis=3))[..., 0]
-    losses[:] = np.where(mask, step_losses, 0).sum(axis=2, dtype=np.float64)
+    losses[:] = np.where(on, weights * step_losses, 0).sum(axis=2)
     if d_outputs.shape[3]:
+        factor = (scale[:, None, None] * weights).astype(y.dtype)[..., None]
         d = e / total - (np.arange(y.shape[3]) == chosen)
-        d_outputs[:] = np.where(mask[..., None], scale[:, None, None, None].astype(y.dtype) * d, 0)
+        d_outputs[:] = np.where(on[..., None], factor * d, 0)
 
 
 def squared_error(
     outputs: np.ndarray,
     targets: np.ndarray,
-    mask: np.ndarray,
+    weights: np.ndarray,
+    output_weights: np.ndarray,
     scale: np.ndarray,
     losses: np.ndarray,
     d_outputs: np.ndarray,
 ) -> None:
-    """Half the sum of (y - target)^2, targets (m, b, t, o); else as in `cross_entropy`."""
-    on = mask[..., None]
-    d = np.where(on, outputs, 0) - np.where(on, targets, 0)
-    losses[:] = squares(d).sum(axis=2) / 2
+    """Half the sum of output_weights (o,) float64 times (y - target)^2, targets (m, b, t, o).
+
+    Else as in `cross_entropy`.
+    """
+    y, z = clear(outputs, weights), clear(targets, weights)
+    d = y - z
+    each = d.astype(np.float64) ** 2
+    sum_elements(each, d, weights, output_weights, scale, losses, d_outputs)
+    losses /= 2
+
+
+def binary_cross_entropy(
+    outputs: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    output_weights: np.ndarray,
+    scale: np.ndarray,
+    losses: np.ndarray,
+    d_outputs: np.ndarray,
+) -> None:
+    """The sum of -z log p - (1 - z) log(1 - p), p = 1 / (1 + exp(-y)), targets z; as in `squared_error`."""
+    y, z = clear(outputs, weights), clear(targets, weights)
+    e = np.exp(-np.abs(y))
+    exact = y.astype(np.float64)
+    each = np.maximum(exact, 0) - exact * z + np.log1p(e, dtype=np.float64)
+    d = np.where(y >= 0, 1, e) / (1 + e) - z
+    sum_elements(each, d, weights, output_weights, scale, losses, d_outputs)
+
+
+def clear(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Values (m, b, t, o), 0 at steps of weight 0."""
+    return np.where(weights[..., None] != 0, values, 0)
+
+
+def sum_elements(
+    each: np.ndarray,
+    d: np.ndarray,
+    weights: np.ndarray,
+    output_weights: np.ndarray,
+    scale: np.ndarray,
+    losses: np.ndarray,
+    d_outputs: np.ndarray,
+) -> None:
+    """Weighted sums of the losses of single outputs (k, b, t, o) and their derivatives d times scale."""
+    both = weights[..., None] * output_weights
+    losses[:] = (both * each).sum(axis=3).sum(axis=2)
     if d_outputs.shape[3]:
-        d_outputs[:] = scale[:, None, None, None].astype(d.dtype) * d
+        d_outputs[:] = (scale[:, None, None, None] * both).astype(d.dtype) * d
 
 
 def squared_norms(gradient: np.ndarray, norms: np.ndarray) -> None:
@@ -90,6 +136,46 @@ def sgd(
     velocity[:] = dtype.type(momentum) * velocity + g
     step = g + dtype.type(momentum) * velocity if nesterov else velocity
     parameter -= rate[:, None].astype(dtype) * step
+
+
+def adjust_gradient(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    scale: np.ndarray,
+    limit: float,
+    decay: float,
+    out: np.ndarray,
+) -> None:
+    """Fill out (k, n) with gradient times scale (k,), no further from 0 than limit, plus decay parameter.
+
+    Scalars are cast as in `sgd`.
+    """
+    dtype = parameter.dtype
+    g = scale[:, None].astype(dtype) * gradient
+    out[:] = np.clip(g, dtype.type(-limit), dtype.type(limit)) + dtype.type(decay) * parameter
+
+
+def rmsprop(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    square: np.ndarray,
+    velocity: np.ndarray,
+    scale: np.ndarray,
+    rate: np.ndarray,
+    alpha: float,
+    epsilon: float,
+    momentum: float,
+) -> None:
+    """RMSprop (Tieleman & Hinton 2012) as in PyTorch, parameter, square and velocity (k, n) in place.
+
+    square = alpha square + (1 - alpha) g^2, v = momentum v + g / (sqrt(square) + epsilon), p -= rate v.
+    As in `sgd`, with 1 - alpha reckoned in float64.
+    """
+    dtype = parameter.dtype
+    g = scale[:, None].astype(dtype) * gradient
+    square[:] = dtype.type(alpha) * square + dtype.type(1 - alpha) * g * g
+    velocity[:] = dtype.type(momentum) * velocity + g / (np.sqrt(square) + dtype.type(epsilon))
+    parameter -= rate[:, None].astype(dtype) * velocity
 
 
 def adam(

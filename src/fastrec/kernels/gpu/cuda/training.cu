@@ -31,12 +31,12 @@ template <int WIDTH, class T> __device__ __forceinline__ T group_sum(T value, T*
   }
 }
 
-// steps (k, b, t): log sum exp y - y[target] of outputs y (k, b, t, o), 0 off the mask (b, t); d_outputs gets its
-// gradient times scale (k), and may be outputs or null.  targets (m, b, t).  WIDTH threads for a step.
+// steps (k, b, t): weights (b, t) times log sum exp y - y[target] of outputs y (k, b, t, o), 0 where the weight is;
+// d_outputs gets its gradient times scale (k), and may be outputs or null.  targets (m, b, t).  WIDTH threads for a step.
 template <class T, int WIDTH>
 __global__ void __launch_bounds__(THREADS)
-    cross_entropy(const T* outputs, const int* targets, const bool* mask, const double* scale, i64 m, i64 k, i64 b,
-                  i64 t, i64 o, double* steps, T* d_outputs) {
+    cross_entropy(const T* outputs, const int* targets, const double* weights, const double* scale, i64 m, i64 k,
+                  i64 b, i64 t, i64 o, double* steps, T* d_outputs) {
   __shared__ T partial[WARP];
   int lane = threadIdx.x % WIDTH;
   i64 n = b * t, all = k * n;
@@ -44,7 +44,8 @@ __global__ void __launch_bounds__(THREADS)
   for (i64 first = i64(blockIdx.x) * (THREADS / WIDTH); first < all; first += i64(gridDim.x) * (THREADS / WIDTH)) {
     i64 job = first + threadIdx.x / WIDTH;
     i64 net = job / n, step = job - net * n;
-    bool on = job < all && mask[step];
+    double weight = job < all ? weights[step] : 0;
+    bool on = weight != 0;
     i64 target = on ? targets[(m > 1 ? net * n : 0) + step] : -1;
     const T* y = outputs + job * o;
     // The sum of exp(y - top) with the largest y so far, which is no infinity.
@@ -62,38 +63,76 @@ __global__ void __launch_bounds__(THREADS)
     }
     T largest = group_max<WIDTH>(top, partial);
     total = group_sum<WIDTH>(total * exp(top - largest), partial);
-    if (lane == 0 && job < all) steps[job] = on ? log(double(total)) - double(chosen - largest) : 0;
+    if (lane == 0 && job < all) steps[job] = on ? weight * (log(double(total)) - double(chosen - largest)) : 0;
     // Outputs have been read by all before any is written over.
     if (WIDTH > WARP)
       __syncthreads();
     else
       __syncwarp();
     if (!d_outputs || job >= all) continue;
-    T factor = T(scale[net]), part = 1 / total;
+    T factor = T(scale[net] * weight), part = 1 / total;
     for (i64 j = lane; j < o; j += WIDTH)
       d_outputs[job * o + j] = on ? factor * (exp(y[j] - largest) * part - T(j == target)) : T(0);
   }
 }
 
-// partial (k, b, parts): sums of squares of outputs - targets, (k, b, t o) and (m, b, t o), over `part` numbers of the
-// steps in mask (b, t); d_outputs gets the differences times scale (k), and may be outputs or null.
-template <class T>
-__global__ void __launch_bounds__(THREADS)
-    squared_error(const T* outputs, const T* targets, const bool* mask, const double* scale, i64 m, i64 b, i64 t, i64 o,
-                  i64 part, i64 parts, double* partial, T* d_outputs) {
+// Adds to a sum a weight times the loss of an output y with target z, without a factor of all; returns its derivative.
+struct SquaredError {
+  template <class T> static __device__ __forceinline__ T add(T y, T z, double weight, double& sum) {
+    T d = y - z;
+    sum += weight * double(d) * double(d);
+    return d;
+  }
+};
+
+struct BinaryCrossEntropy {
+  template <class T> static __device__ __forceinline__ T add(T y, T z, double weight, double& sum) {
+    T e = exp(y < 0 ? y : -y);
+    sum += weight * ((y > 0 ? double(y) : 0.0) - double(y) * double(z) + log1p(double(e)));
+    return (y < 0 ? e : T(1)) / (T(1) + e) - z;
+  }
+};
+
+// partial (k, b, parts): weighted sums over `part` numbers of outputs (k, b, t o) with targets (m, b, t o), weights
+// (b, t), where 0 means that a step is not read, and output_weights (o); d_outputs gets the derivatives times scale (k),
+// and may be outputs or null.
+template <class Loss, class T>
+__device__ __forceinline__ void sum_elements(const T* outputs, const T* targets, const double* weights,
+                                             const double* output_weights, const double* scale, i64 m, i64 b, i64 t,
+                                             i64 o, i64 part, i64 parts, double* partial, T* d_outputs) {
   __shared__ double sums[WARP];
   i64 row = blockIdx.x / parts, first = blockIdx.x % parts * part, last = min(first + part, t * o);
   const T* goal = targets + (m > 1 ? row : row % b) * t * o;
-  T factor = T(scale[row / b]);
   double sum = 0;
   for (i64 j = first + threadIdx.x; j < last; j += blockDim.x) {
     i64 place = row * t * o + j;
-    T difference = mask[row % b * t + j / o] ? outputs[place] - goal[j] : T(0);
-    sum += double(difference) * double(difference);
-    if (d_outputs) d_outputs[place] = factor * difference;
+    double weight = weights[row % b * t + j / o];
+    T d = 0;
+    if (weight != 0) {
+      weight *= output_weights[j % o];
+      d = Loss::add(outputs[place], goal[j], weight, sum);
+    }
+    if (d_outputs) d_outputs[place] = T(scale[row / b] * weight) * d;
   }
   sum = block_sum(sum, sums);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    squared_error(const T* outputs, const T* targets, const double* weights, const double* output_weights,
+                  const double* scale, i64 m, i64 b, i64 t, i64 o, i64 part, i64 parts, double* partial, T* d_outputs) {
+  sum_elements<SquaredError>(outputs, targets, weights, output_weights, scale, m, b, t, o, part, parts, partial,
+                             d_outputs);
+}
+
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    binary_cross_entropy(const T* outputs, const T* targets, const double* weights, const double* output_weights,
+                         const double* scale, i64 m, i64 b, i64 t, i64 o, i64 part, i64 parts, double* partial,
+                         T* d_outputs) {
+  sum_elements<BinaryCrossEntropy>(outputs, targets, weights, output_weights, scale, m, b, t, o, part, parts, partial,
+                                   d_outputs);
 }
 
 // partial (k, parts): sums of squares of `part` numbers each of values (k, n).
@@ -140,6 +179,32 @@ __global__ void __launch_bounds__(THREADS)
     T step = T(scale[net]) * g[j], velocity = T(momentum) * v[j] + step;
     v[j] = velocity;
     p[j] -= T(rate[net]) * (nesterov ? step + T(momentum) * velocity : velocity);
+  });
+}
+
+// out = scale g, no further from 0 than limit, + decay p; p, g, out (k, n).
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    adjust_gradient(const T* p, const T* g, const double* scale, i64 n, double limit, double decay, T* out) {
+  each_number(n, [=](i64 net, i64 j) {
+    T value = T(scale[net]) * g[j], most = T(limit);
+    value = value > most ? most : value < -most ? -most : value;
+    out[j] = value + T(decay) * p[j];
+  });
+}
+
+// RMSprop, p, g, square and velocity (k, n); rest = 1 - alpha.
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    rmsprop(T* p, const T* g, T* square, T* velocity, const double* scale, const double* rate, i64 n, double alpha,
+            double rest, double epsilon, double momentum) {
+  each_number(n, [=](i64 net, i64 j) {
+    T step = T(scale[net]) * g[j];
+    T second = T(alpha) * square[j] + T(rest) * step * step;
+    T v = T(momentum) * velocity[j] + step / (sqrt(second) + T(epsilon));
+    square[j] = second;
+    velocity[j] = v;
+    p[j] -= T(rate[net]) * v;
   });
 }
 
