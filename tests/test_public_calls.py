@@ -28,7 +28,16 @@ EXEMPT = {
         "made by functions",
     ),
     **dict.fromkeys(
-        ("Stepper", "TextHistory", "Trace", "Trials", "Vocabulary", "BackendError", "PhaseResult", "LawsResult"),
+        (
+            "Stepper",
+            "TextHistory",
+            "Trace",
+            "Trials",
+            "Vocabulary",
+            "BackendError",
+            "PhaseResult",
+            "LawsResult",
+        ),
         "made by functions",
     ),
     **dict.fromkeys(

@@ -240,6 +240,7 @@ def fit(
         schedule=schedule,
         keys=keys,
         masks=masks,
+        constraints=rnn._constraints,
     )
     file = None
     if checkpoint is not None:
@@ -259,6 +260,7 @@ def fit(
             | ({"keep": keep} if keep != "last" else {})
             | ({"schedule": name_of(schedule)} if schedule is not None else {})
             | ({"trained": ", ".join(keys)} if len(keys) < len(c.shapes) else {})
+            | ({"constraints": checksum(*limits.values())} if (limits := rnn._constraints.allowed) else {})
             | {f"trained of {key}": checksum(mask) for key, mask in masks.items()}
         )
         about = (changes, CHANGEABLE, {"seed": rnn.seed})

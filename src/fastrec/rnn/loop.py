@@ -15,6 +15,7 @@ from ..kernels.interruption import heard, uninterrupted
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, TrainingState
 from .config import Array
+from .constraints import Constraints
 from .device import ComputeDevice
 from .history import History, TrainingLog
 from .optimizers import Optimizer
@@ -148,6 +149,9 @@ class Learner:
         """Return the factor of the learning rate in the next update."""
         return 1.0
 
+    def constrain(self) -> None:
+        """Set parameters to the nearest allowed values, as a part of an update."""
+
     def after_update(self, losses: Array, norms: Array, factor: float) -> None:
         """Called when an update is made, with losses and gradient norms (k,) on the host, and `factor`."""
 
@@ -188,7 +192,8 @@ class BatchLearner(Learner):
     data: `Sequences` or `Pairs`, as validation is.  learn: yields losses (k,), gradients and the number of
     steps that count, perhaps more, of each update that a batch is for.  summed_loss: the losses (k,) of a
     batch.  Both take batches as `data.rows` selects them.  keep: which parameters are those in the end.
-    keys: of the parameters that are trained, None for all.  masks: as `Update.trained`.
+    keys: of the parameters that are trained, None for all.  masks: as `Update.trained`.  constraints: of the
+    parameters.
     """
 
     data: Any
@@ -205,6 +210,7 @@ class BatchLearner(Learner):
     schedule: Schedule | None = None
     keys: tuple[str, ...] | None = None
     masks: Mapping[str, Array] = field(default_factory=dict)
+    constraints: Constraints = field(default_factory=lambda: Constraints({}))
     stopped: bool = False
 
     def __post_init__(self) -> None:
@@ -223,6 +229,9 @@ class BatchLearner(Learner):
     def factor(self) -> float:
         return 1.0 if self.schedule is None else read_factor(self.schedule, self.optimizer._step)
 
+    def constrain(self) -> None:
+        self.constraints.apply(self.model.parameters)
+
     def after_update(self, losses: Array, norms: Array, factor: float) -> None:
         if self.on_update is None:
             return
@@ -237,7 +246,7 @@ class BatchLearner(Learner):
             self.restore(np.ones(self.models or 1, np.bool_))
 
     def extra_arrays(self) -> dict[str, Array]:
-        return {f"best.{key}": array for key, array in self.best.items()}
+        return {f"best.{key}": array for key, array in self.best.items()} | self.constraints.arrays
 
     def begin_epoch(self) -> None:
         self.assign(self.first, self.model.parameters, np.ones(self.models or 1, np.bool_))
@@ -363,6 +372,7 @@ def update(learner: Learner, step: Step) -> tuple[Array, Array]:
                     f"the gradient norm {norms[j]:.4g}{which}; use a smaller learning_rate or clip"
                 )
         learner.optimizer._apply(prepared, log.active, factor)
+        learner.constrain()
     if epoch == 0:
         np.maximum(log.highest, losses, out=log.highest, where=log.active)
     learner.after_update(losses, norms, factor)
