@@ -33,6 +33,8 @@ class Cell(NamedTuple):
     states: int
     hidden: int
     before: int
+    own: int
+    own_back: int
 
 
 def read_cells() -> dict[str, Cell]:
@@ -40,7 +42,7 @@ def read_cells() -> dict[str, Cell]:
     text = (files(__package__) / "cuda/cells.cuh").read_text(encoding="utf-8")
     cells = {}
     for name, body in re.findall(r"^template <class T> struct (\w+) \{\n(.*?)^\};", text, re.M | re.S):
-        constants = re.findall(r"([A-Z]+) = (\w+)", " ".join(re.findall("static constexpr .*", body)))
+        constants = re.findall(r"([A-Z_]+) = (\w+)", " ".join(re.findall("static constexpr .*", body)))
         cells[name] = Cell(**{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
     return cells
 
