@@ -162,7 +162,6 @@ def workers_of(cell):
     """The kernel of the workers for a cell, into which the step of its file is compiled."""
     step = getattr(import_module(f".{cell}", __package__), f"{cell}_step")
 
-    @jit
     def step_units(
         worker, workers, layer, t, net, reading, moving, outputs, hidden, cells, sums, products, room
     ):
@@ -201,6 +200,10 @@ def workers_of(cell):
                     step(activation, z[row], p[row], own, before, cells[layer, row, begin : begin + n], after)
                 else:
                     copy(before, after)
+
+    # Code of two kernels read from disk may be linked by these names.
+    step_units.__qualname__ = f"step_units_{cell}"
+    step_units = jit(step_units)
 
     def work(worker, workers, phases, begun, done, net, readout, rule, rows, states, scratch):
         """Run a worker through all phases; begun and done count those of each part, and all parts done."""

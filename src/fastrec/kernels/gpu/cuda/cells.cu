@@ -37,10 +37,10 @@ __device__ __forceinline__ void copy_of_units(const Member& own, const T* of_uni
 // registers stay in shared memory.
 template <class P, template <class> class Cell, int ROWS, bool CLUSTERED, class T = typename P::Real>
 __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, const T* state,
-                                              const typename P::Entry* packed, const T* of_units, i64 b, i64 t, i64 width,
-                                              i64 members, i64 first_team, i64 parts, i64 times, i64 resident,
-                                              i64 activation, i64 kept_steps, uint4* posted, T* hidden, T* cells,
-                                              T* kept) {
+                                              const typename P::Entry* packed, const T* of_units, i64 b, i64 t,
+                                              i64 width, i64 members, i64 first_team, i64 parts, i64 times,
+                                              i64 resident, i64 activation, i64 kept_steps, uint4* posted, T* hidden,
+                                              T* cells, T* kept) {
   using C = Cell<T>;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
@@ -117,9 +117,9 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
 template <class P, template <class> class Cell, int ROWS, bool CLUSTERED, class T = typename P::Real>
 __device__ __forceinline__ void backward_steps(const i64* lengths, const T* state, const T* hidden, const T* cells,
                                                const T* kept, const typename P::Entry* packed, const T* of_units,
-                                               const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 first_team,
-                                               i64 parts, i64 times, i64 resident, i64 activation, uint4* posted,
-                                               T* d_kept, T* d_state, T* d_of_units, T* d_total) {
+                                               const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members,
+                                               i64 first_team, i64 parts, i64 times, i64 resident, i64 activation,
+                                               uint4* posted, T* d_kept, T* d_state, T* d_of_units, T* d_total) {
   using C = Cell<T>;
   constexpr int GATED = C::HIDDEN ? 0 : C::KEPT, CELLED = C::STATES == 2 ? 2 : 0;
   constexpr int FROM_CELLS = 1 + C::HIDDEN + C::BEFORE, FROM_KEPT = FROM_CELLS + CELLED, AHEAD = FROM_KEPT + GATED;
@@ -230,11 +230,11 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
 
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __launch_bounds__(CELL_THREADS, 1)
-    cell_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* of_units, i64 b,
-                 i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation,
-                 i64 kept_steps, uint4* posted, T* hidden, T* cells, T* kept) {
-  forward_steps<P, Cell, ROWS, false>(z, lengths, state, packed, of_units, b, t, width, members, first_team, parts, times,
-                                      resident, activation, kept_steps, posted, hidden, cells, kept);
+    cell_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* of_units,
+                 i64 b, i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident,
+                 i64 activation, i64 kept_steps, uint4* posted, T* hidden, T* cells, T* kept) {
+  forward_steps<P, Cell, ROWS, false>(z, lengths, state, packed, of_units, b, t, width, members, first_team, parts,
+                                      times, resident, activation, kept_steps, posted, hidden, cells, kept);
 }
 
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
@@ -242,30 +242,30 @@ __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 1)
     cluster_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* of_units,
                     i64 b, i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident,
                     i64 activation, i64 kept_steps, uint4* posted, T* hidden, T* cells, T* kept) {
-  forward_steps<P, Cell, ROWS, true>(z, lengths, state, packed, of_units, b, t, width, members, first_team, parts, times,
-                                     resident, activation, kept_steps, posted, hidden, cells, kept);
+  forward_steps<P, Cell, ROWS, true>(z, lengths, state, packed, of_units, b, t, width, members, first_team, parts,
+                                     times, resident, activation, kept_steps, posted, hidden, cells, kept);
 }
 
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __launch_bounds__(CELL_THREADS, 1)
     cell_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept,
-                  const typename P::Entry* packed, const T* of_units, const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width,
-                  i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation, uint4* posted,
-                  T* d_kept, T* d_state, T* d_of_units, T* d_total) {
-  backward_steps<P, Cell, ROWS, false>(lengths, state, hidden, cells, kept, packed, of_units, d_hidden, d_last, b, t, width,
-                                       members, first_team, parts, times, resident, activation, posted, d_kept, d_state,
-                                       d_of_units, d_total);
+                  const typename P::Entry* packed, const T* of_units, const T* d_hidden, const T* d_last, i64 b, i64 t,
+                  i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation,
+                  uint4* posted, T* d_kept, T* d_state, T* d_of_units, T* d_total) {
+  backward_steps<P, Cell, ROWS, false>(lengths, state, hidden, cells, kept, packed, of_units, d_hidden, d_last, b, t,
+                                       width, members, first_team, parts, times, resident, activation, posted, d_kept,
+                                       d_state, d_of_units, d_total);
 }
 
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 1)
     cluster_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept,
-                     const typename P::Entry* packed, const T* of_units, const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width,
-                     i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation, uint4* posted,
-                     T* d_kept, T* d_state, T* d_of_units, T* d_total) {
-  backward_steps<P, Cell, ROWS, true>(lengths, state, hidden, cells, kept, packed, of_units, d_hidden, d_last, b, t, width,
-                                      members, first_team, parts, times, resident, activation, posted, d_kept, d_state,
-                                      d_total);
+                     const typename P::Entry* packed, const T* of_units, const T* d_hidden, const T* d_last, i64 b,
+                     i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation,
+                     uint4* posted, T* d_kept, T* d_state, T* d_of_units, T* d_total) {
+  backward_steps<P, Cell, ROWS, true>(lengths, state, hidden, cells, kept, packed, of_units, d_hidden, d_last, b, t,
+                                      width, members, first_team, parts, times, resident, activation, posted, d_kept,
+                                      d_state, d_of_units, d_total);
 }
 
 // norms (rows), float64: squared norms of d (rows, h), a warp a row.
