@@ -26,8 +26,9 @@ WATCHDOG_CLOCKS = 2 * CLOCK  # the shortest that watchdogs of displays are known
 
 
 class Cell(NamedTuple):
-    """The constants of a struct of cuda/cells.cuh."""
+    """The name of a cell, and the constants of its struct in cuda/cells.cuh."""
 
+    name: str
     gates: int
     kept: int
     states: int
@@ -43,7 +44,8 @@ def read_cells() -> dict[str, Cell]:
     cells = {}
     for name, body in re.findall(r"^template <class T> struct (\w+) \{\n(.*?)^\};", text, re.M | re.S):
         constants = re.findall(r"([A-Z_]+) = (\w+)", " ".join(re.findall("static constexpr .*", body)))
-        cells[name] = Cell(**{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
+        cell = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        cells[name] = Cell(cell, **{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
     return cells
 
 

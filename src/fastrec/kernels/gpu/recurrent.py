@@ -428,7 +428,7 @@ def segments(way: str, cell: str, like: Any, precision: str) -> list[Segment]:
     chosen, card, teams = planned(way, cell, like, precision)
     product = PRODUCTS[kind_of(like, precision)]
     clocks = step_clocks(cell, product, h, chosen, teams, way == "backward", card)
-    steps = min(t, pieces_a_launch(f"a step of cell {cell.lower()!r}", clocks))
+    steps = min(t, pieces_a_launch(f"a step of cell {CELLS[cell].name!r}", clocks))
     return [Segment(begin, min(begin + steps, t), steps == t) for begin in range(0, t, steps)]
 
 

@@ -1,6 +1,6 @@
 """Long short-term memory whose gates see its cells."""
 
-from .cell import Cell
+from .cell import Cell, OnnxOperator
 
 CELL = Cell(
     name="lstm_peepholes",
@@ -18,6 +18,7 @@ CELL = Cell(
     overwrites_saved=True,
     inputs_in=2,
     forget_gate=1,
+    onnx=OnnxOperator("LSTM", (0, 3, 1, 2), peepholes=(0, 2, 1)),
     family="lstm",
     options={"peepholes": True},
 )
