@@ -37,6 +37,7 @@ def test_kernels_take_what_a_cell_describes(name: str) -> None:
     cell, reference = CELLS[name], all_kernels("rnn", "reference")
     forward = list(inspect.signature(getattr(reference, f"{name}_forward")).parameters)
     given = ["x", "tokens", "lengths", "state", *cell.arguments, *["activation"] * cell.has_activation]
+    given += ["noise"] * cell.takes_noise
     saved = forward[len(given) : -1]
     assert forward == [*given, *saved, "precision"] and len(saved) == len(cell.saved)
     backward = list(inspect.signature(getattr(reference, f"{name}_backward")).parameters)

@@ -23,7 +23,9 @@ from fastrec.kernels.gpu import (  # noqa: E402
     elman,
     gru,
     jordan,
+    leaky,
     lstm,
+    lstm_peepholes,
     recurrent,
     time_loop,
 )
@@ -68,7 +70,7 @@ def kernels_of(product: str, *modules: Any) -> SimpleNamespace:
     return SimpleNamespace(**bound)
 
 
-TWINS = {product: kernels_of(product, elman, gru, jordan, lstm) for product in PRODUCTS}
+TWINS = {product: kernels_of(product, elman, gru, jordan, leaky, lstm, lstm_peepholes) for product in PRODUCTS}
 SPECIFIED = {product: kernels_of(product) for product in PRODUCTS}
 
 
@@ -130,7 +132,7 @@ def compare(
         planned(rows, *kind, turn + (1 if h == 13 else 2))
         size = (2, 1, 2 * rows + 1, 3, 3, h, 2) if h == 13 else (1, 1, min(rows, 3), 3, 3, h, 2)
         with checked(True), schedule("random", 1):
-            agree(product, cell.lower(), TANH, size)
+            agree(product, CELLS[cell].name, TANH, size)
 
 
 @pytest.mark.parametrize("product", ["Tf32", "Bf16"])

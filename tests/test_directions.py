@@ -13,7 +13,7 @@ from devices import to_host
 import fastrec
 from fastrec import RNN
 
-CELLS = ("elman", "jordan", "gru", "lstm")
+CELLS = ("elman", "jordan", "gru", "lstm", "lstm_peepholes", "leaky")
 LENGTHS = np.array([6, 1, 0, 4])
 B, T = len(LENGTHS), 6
 ON = np.arange(T) < LENGTHS[:, None]
@@ -151,7 +151,7 @@ def test_gradients(backend: str, cell: str, layers: int, models: int | None) -> 
         state[..., :3]
         if cell == "jordan"
         else np.concatenate([state, state], -1)
-        if cell == "lstm"
+        if "lstm" in cell
         else state
     )
     dropout = {} if cell == "jordan" else {"dropout": 0.3, "dropout_seed": 1}
@@ -368,7 +368,7 @@ def test_pairs_on_the_device(cp: Any) -> None:
 def test_no_steps(backend: str, cell: str, direction: str) -> None:
     """After no steps the state is the one before, and its gradient goes through."""
     rnn = network(cell, backend, **({"bidirectional": True} if direction != "forward" else {}))
-    x, width = np.zeros((2, 0, 4)), {"jordan": 3, "lstm": 10}.get(cell, 5)
+    x, width = np.zeros((2, 0, 4)), {"jordan": 3}.get(cell, 5 * (1 + ("lstm" in cell)))
     state = random(0, 1 + (direction != "forward"), 2, width)
     outputs, last = rnn.predict(x, state)
     assert outputs.shape == (2, 0, 3) and np.array_equal(last, state)

@@ -17,6 +17,8 @@ from fastrec.kernels import DROPOUT, LOGISTIC, RELU, SAMPLE, TANH
 from fastrec.kernels.reference.generation import draw
 from fastrec.kernels.reference.random import draws, philox
 from fastrec.kernels.reference.stepping import step
+from fastrec.rnn.cells import CELLS as DESCRIPTIONS
+from fastrec.rnn.cells.cell import measure
 
 KEY = 2**63 + 12345
 ALL = 2**64 - 1  # of top_p
@@ -29,8 +31,10 @@ CELLS = [
     ("jordan", RELU),
     ("gru", TANH),
     ("lstm", TANH),
+    ("lstm_peepholes", TANH),
+    ("leaky", TANH),
+    ("leaky", RELU),
 ]
-GATES = {"gru": 3, "lstm": 4}
 # Layers, rows, tokens, hidden units.
 SIZES = [
     (1, 1, 1, 1),
@@ -100,17 +104,18 @@ class Text:
         # What is past a prompt is no token.
         self.tokens[np.arange(self.tokens.shape[1]) >= self.lengths[:, None]] = -7
         self.W_out, self.b_out = self.weights(1, h, i, scale=1), self.weights(1, i, scale=1)
-        g, made = GATES.get(cell, 1), []
+        kind, made = DESCRIPTIONS[cell], []
+        g, own = kind.gates, list(kind.parameters.items())[3:]
         for layer in range(layers):
-            own = [
+            weights = [
                 self.weights(1, h if layer else i, g * h, scale=2000),
                 self.weights(1, i if cell == "jordan" else h, g * h, scale=2000),
                 self.bias(g, h),
             ]
-            made.append((*own, *([self.weights(1, h, scale=2000)] if cell == "gru" else [])))
-        s = {"jordan": i, "lstm": 2 * h}.get(cell, h)
+            made.append((*weights, *(self.of_units(name, measure(width, {"h": h})) for name, (width,) in own)))
+        s = i if cell == "jordan" else len(kind.initial) * h
         self.state = self.weights(layers, 1, b, s, scale=1)
-        if cell == "lstm" and exact:
+        if len(kind.initial) == 2 and exact:
             self.state[..., h:] = 1000 * self.rng.choice([-1, 1], size=(layers, 1, b, h))
         self.layers = tuple(made)
 
@@ -132,10 +137,17 @@ class Text:
         bias = 1000 * self.rng.choice([-3, -1, 1, 3], size=(1, gates, h))
         if self.cell == "gru":
             bias[:, 2] *= 2
-        if self.cell == "lstm":
+        if DESCRIPTIONS[self.cell].forget_gate is not None:
             keeps = self.rng.random(h) < 0.5
             bias[:, 0, ~keeps], bias[:, 1, keeps] = -1_000_001, 1_000_001
         return bias.reshape(1, -1).astype(self.dtype)
+
+    def of_units(self, name: str, size: int) -> np.ndarray:
+        """Parameters of single units.  Those of peepholes are small, lest they outweigh a bias."""
+        if name == "leak":
+            leaks = self.rng.choice([0.5, 1] if self.activation == RELU else [1], size=(1, size))
+            return (leaks if self.exact else self.rng.random((1, size))).astype(self.dtype)
+        return self.weights(1, size, scale=2 if name == "p" else 2000)
 
     def run(self, backend: str, **options: Any) -> tuple[np.ndarray, np.ndarray]:
         """The tokens drawn and the last state; options: the precision."""
@@ -328,7 +340,7 @@ def test_of_any_numbers(compiled: str, cell: str, activation: int, dtype: type) 
         Text(cell, activation, size, dtype, way, n=8, exact=False).agree(compiled)
 
 
-@pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm"])
+@pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm", "lstm_peepholes"])
 def test_rows_stop_by_themselves(compiled: str, cell: str) -> None:
     """After the token to stop at, and where a logit is not finite."""
     text = Text(cell, TANH, (2, 17, 12, 33), np.float32, (32, 0, ALL), n=6)
@@ -350,7 +362,7 @@ def test_a_row_that_overflows_stops_alone(compiled: str, cell: str) -> None:
     assert (drawn[2] == -1).all() and drawn[[0, 1, 3, 4]].min() >= 0
 
 
-@pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm"])
+@pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm", "lstm_peepholes"])
 def test_a_text_in_two_calls(backend: str, cell: str) -> None:
     """By the numbers of its draws, and the last token as the next prompt."""
     text = Text(cell, TANH, (2, 3, 65, 33), np.float32, n=7)

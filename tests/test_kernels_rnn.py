@@ -18,13 +18,13 @@ from fastrec.kernels import ACTIVATIONS, LOGISTIC, RELU, TANH
 
 # affine is no cell, but its two kernels are like those of a cell without a state.
 CELLS = [(cell, activation) for cell in ("elman", "jordan") for activation in (TANH, RELU, LOGISTIC)]
-CELLS += [("gru", TANH), ("lstm", TANH), ("affine", TANH)]
-INPUTS = ("a", "x", "state", "W", "W_in", "W_rec", "W_out", "b", "b_n", "b_out")
+CELLS += [("leaky", RELU), ("gru", TANH), ("lstm", TANH), ("lstm_peepholes", TANH), ("affine", TANH)]
+INPUTS = ("a", "x", "state", "W", "W_in", "W_rec", "W_out", "b", "b_n", "p", "leak", "b_out")
 GIVEN = ("d_hidden", "d_outputs", "d_out", "d_last")
 SAME = {"d_z": "d_hidden", "d_y": "d_outputs", "d_gates": "gates"}  # may be one array
-UNSET = ("cells", "gates", *SAME)  # not set in the padding
+UNSET = ("cells", "gates", "values", *SAME)  # not set in the padding
 TIMED = ("hidden", "outputs", "out", "d_x", "d_a", "flow", *UNSET)  # (k, b, t, ...), filled by kernels
-BATCHED = (*TIMED, *GIVEN, "a", "x", "tokens", "state", "d_state")
+BATCHED = (*TIMED, *GIVEN, "a", "x", "noise", "tokens", "state", "d_state")
 # k, m, b, t, i, h, o
 SIZES = [
     (1, 1, 1, 1, 1, 1, 1),
@@ -98,10 +98,12 @@ class Case:
         lengths = [t, 0, *rng.integers(t + 1, size=b)][:b] if lengths is None else lengths
         self.cell, self.dtype, self.on = cell, dtype, np.arange(t) < np.array(lengths)[:, None]
         # gates, width of what is fed back, width of the state
-        g, y, s = {"jordan": (1, o, o), "gru": (3, h, h), "lstm": (4, h, 2 * h)}.get(cell, (1, h, h))
+        widths = {"jordan": (1, o, o), "gru": (3, h, h), "lstm": (4, h, 2 * h), "lstm_peepholes": (4, h, 2 * h)}
+        g, y, s = widths.get(cell, (1, h, h))
         shapes = {"a": (k, b, t, h), "x": (m, b, t, 0 if tokens else i), "state": (k, b, s)}
         shapes |= {"W": (k, h, o), "W_in": (k, i, g * h), "W_rec": (k, y, g * h), "W_out": (k, h, o)}
         shapes |= {"b": (k, o if cell == "affine" else g * h), "b_n": (k, h), "b_out": (k, o)}
+        shapes |= {"p": (k, 3 * h), "leak": (k, h), "noise": (k, b, t, h), "values": (k, b, t, h)}
         shapes |= {"hidden": (k, b, t, h), "outputs": (k, b, t, o), "out": (k, b, t, o)}
         shapes |= {"cells": (k, b, t, h), "gates": (k, b, t, 4 * h), "z": (k, b, t, h), "y": (k, b, t, o)}
         shapes |= {f"d_{name}": shape for name, shape in shapes.items()}
@@ -112,10 +114,12 @@ class Case:
         if tokens:
             self.arrays["tokens"][:] = np.where(self.on, rng.integers(i, size=(m, b, t)), -7)
         read = {*arguments(f"{cell}_forward"), *arguments(f"{cell}_backward")}
-        for name in (name for name in (*INPUTS, *GIVEN) if name in read):
+        for name in (name for name in (*INPUTS, *GIVEN, "noise") if name in read):
             scale = self.shapes[name][1] ** -0.5 if name.startswith("W") else 1
             self.arrays[name] = (scale * rng.normal(size=self.shapes[name])).astype(dtype)
-            if name in ("x", "d_hidden", "d_outputs", "d_out"):
+            if name == "leak":
+                self.arrays[name] = np.abs(self.arrays[name]) % 1
+            if name in ("x", "noise", "d_hidden", "d_outputs", "d_out"):
                 spoil(self.arrays[name], self.on)
 
     def take(self, networks: list[int], rows: list[int]) -> Case:
@@ -163,7 +167,8 @@ class Case:
 
     def states(self, made: Arrays) -> np.ndarray:
         """The state after each step (k, b, t, s)."""
-        parts = {"jordan": ["outputs"], "lstm": ["hidden", "cells"]}.get(self.cell, ["hidden"])
+        lstm = ["hidden", "cells"]
+        parts = {"jordan": ["outputs"], "lstm": lstm, "lstm_peepholes": lstm}.get(self.cell, ["hidden"])
         return np.concatenate([made[name] for name in parts], axis=3)
 
     def after(self, step: int, made: Arrays) -> Case:
@@ -174,7 +179,7 @@ class Case:
             name: (*shape[:2], case.on.shape[1], *shape[3:]) if name in TIMED else shape
             for name, shape in self.shapes.items()
         }
-        timed = [name for name in ("x", "d_hidden", "d_outputs") if name in self.arrays]
+        timed = [name for name in ("x", "noise", "d_hidden", "d_outputs") if name in self.arrays]
         case.arrays = self.arrays | {name: self.arrays[name][:, :, rest] for name in timed}
         case.arrays["lengths"] = np.maximum(self.arrays["lengths"] - step - 1, 0)
         case.arrays["state"] = self.states(made)[:, :, step]
@@ -445,6 +450,21 @@ def test_saturated_units(module: ModuleType, cell: str, activation: int, dtype: 
     case = Case(cell, activation, (1, 1, 9, 3, 5, 17, 3), dtype)
     case.arrays["b"][:] = np.resize([-1e4, 1e4, -800, 800, -90, 90], case.arrays["b"].shape)
     check(module, case)
+
+
+@all_dtypes
+@x_or_tokens
+def test_units_that_leak_all_are_those_of_elman(module: ModuleType, dtype: type, tokens: bool) -> None:
+    """Bit for bit, forward and backward, of every function f."""
+    for activation in range(len(ACTIVATIONS)):
+        leaky, elman = (
+            Case(cell, activation, (2, 1, 5, 7, 3, 17, 1), dtype, tokens) for cell in ("leaky", "elman")
+        )
+        leaky.arrays |= elman.arrays | {"leak": np.ones((2, 17), dtype), "noise": np.empty((2, 5, 7, 0), dtype)}
+        expected = elman.run_both(module)
+        made = leaky.run_both(module)
+        assert_equal(made, expected)
+        assert np.array_equal(made["values"], made["hidden"][:, leaky.on])
 
 
 LOSS_SIZES = [(1, 1, 1, 1, 1), (3, 1, 5, 7, 17), (3, 3, 17, 3, 65), (1, 1, 3, 17, 130), (2, 1, 4, 5, 1)]

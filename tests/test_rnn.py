@@ -23,9 +23,9 @@ from fastrec import validation as arguments
 from fastrec.backend import move
 from fastrec.rnn.validation import Purpose
 
-CELLS = ("elman", "jordan", "gru", "lstm")
+CELLS = ("elman", "jordan", "gru", "lstm", "lstm_peepholes", "leaky")
 # Cell, layers and output size of every way through the public code.
-KINDS = [("jordan", 1, 3)] + [
+KINDS = [("jordan", 1, 3), ("lstm_peepholes", 2, 3), ("leaky", 2, 3)] + [
     (cell, layers, o) for cell in ("elman", "gru", "lstm") for layers in (1, 2) for o in (3, None)
 ]
 
@@ -60,7 +60,8 @@ def frozen(rnn: RNN) -> bytes:
 
 class TestConstruction:
     @pytest.mark.parametrize(
-        ("cell", "g", "more"), [("elman", 1, []), ("gru", 3, ["b_n"]), ("lstm", 4, ["c0"])]
+        ("cell", "g", "more"),
+        [("elman", 1, []), ("gru", 3, ["b_n"]), ("lstm", 4, ["c0"]), ("leaky", 1, ["leak"])],
     )
     @pytest.mark.parametrize("models", [None, 2])
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -112,7 +113,7 @@ class TestConstruction:
             ({"output_size": 0}, "output_size is 0"),
             ({"num_layers": 0}, "num_layers is 0; it must be an integer from 1 to 1000"),
             ({"models": 0}, "models is 0"),
-            ({"cell": "rnn"}, 'cell is \'rnn\'; it must be "elman", "jordan", "gru" or "lstm"'),
+            ({"cell": "rnn"}, 'cell is \'rnn\'; it must be "elman", "jordan", "gru", .* or "leaky"'),
             ({"activation": "sigmoid"}, 'activation is .*; it must be "tanh", "relu" or "logistic"'),
             ({"dtype": np.float16}, r"dtype is .*float16.*; it must be np.float32 or np.float64"),
             ({"dtype": "nonsense"}, "dtype is 'nonsense'"),
@@ -121,8 +122,8 @@ class TestConstruction:
             ({"cell": "jordan"}, 'output_size is None; cell="jordan" feeds its output back, give its size'),
             ({"cell": "jordan", "output_size": 2, "num_layers": 2}, 'num_layers is 2; cell="jordan" has one'),
             ({"initial": "zeros"}, 'initial is \'zeros\'; it must be "orthogonal", "uniform" or "identity"'),
-            ({"initial": "identity", "cell": "lstm"}, 'initial is "identity", which is for cell="elman"'),
-            ({"forget_bias": 1.0}, 'forget_bias is 1.0; only cell="lstm" has a forget gate'),
+            ({"initial": "identity", "cell": "lstm"}, 'initial is "identity", which is for cell="elman" or "l'),
+            ({"forget_bias": 1.0}, 'forget_bias is 1.0; only cell="lstm" or "lstm_peepholes" has a forget'),
             ({"forget_bias": np.nan, "cell": "lstm"}, "forget_bias is nan; it must be a finite number"),
             (
                 {"cell": "lstm", "forget_bias": 2**70},
@@ -226,7 +227,7 @@ class TestComputation:
         for models in (None, 2):
             rnn = RNN(4, 5, o, cell, num_layers=layers, models=models, backend=backend, seed=0)
             trace = rnn.forward(random(0, 3, 6, 4))
-            s, lead = {"lstm": 10, "jordan": 3}.get(cell, 5), () if models is None else (2,)
+            s, lead = {"jordan": 3}.get(cell, 5 * (1 + ("lstm" in cell))), () if models is None else (2,)
             assert trace.outputs.shape == (*lead, 3, 6, o or 5)
             assert trace.hidden.shape == (*lead, 3, 6, 5)
             assert trace.state.shape == (*lead, layers, 3, s)
@@ -343,7 +344,7 @@ class TestComputation:
                 close(trace.state_at(t)[:, row], one[:, 0])
             if length == 0:
                 close(grads["state"][:, row], last[:, row])
-                for position, key in enumerate(("h0", "c0") if cell == "lstm" else ("h0",)):
+                for position, key in enumerate(("h0", "c0") if "lstm" in cell else ("h0",)):
                     for layer in range(layers):
                         width = totals[key].size
                         totals[key + "_l1" * layer] += last[layer, row, position * width :][:width]

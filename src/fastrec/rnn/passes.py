@@ -38,7 +38,9 @@ def forward(c: Config, batch: Batch) -> Activations:
         ]
         parameters = [weights[key] for key in keys]
         if t:
-            kernel(x, tokens, lengths, batch.start[layer], *parameters, *c.activation_code, *arrays)
+            noise = [empty((c.nets, b, t, 0), c.dtype)] * cell.takes_noise
+            inputs = (x, tokens, lengths, batch.start[layer])
+            kernel(*inputs, *parameters, *c.activation_code, *noise, *arrays)
         saved.append(tuple(arrays))
         read.append((x, tokens))
         x, tokens = directions.side_by_side(c, batch, arrays[0]), device.no_tokens

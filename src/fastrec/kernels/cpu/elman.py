@@ -132,7 +132,7 @@ def elman_backward(
 
 
 @jit
-def elman_step(activation, z, p, before, cells, after):
-    """after = f(z + p), of some units of a row."""
+def elman_step(activation, z, p, own, before, cells, after):
+    """after = f(z + p), of some units of a row; no parameter is their own alone."""
     add(p, z)
     activate(activation, z[: len(after)], after, z)

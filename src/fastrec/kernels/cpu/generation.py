@@ -23,8 +23,8 @@ from .matrix import has_halves, multiply_rounded, pack_below, pack_panel, padded
 from .pairs import elements, factors_down
 from .parallel import parallel
 from .random import HALF, LOW, ONE, U64, block
+from .stepping import spread_gates
 from .threads import get_threads
-from .time_loop import recurrent_bias
 
 __all__ = ["generate"]
 
@@ -162,14 +162,13 @@ def workers_of(cell):
     """The kernel of the workers for a cell, into which the step of its file is compiled."""
     step = getattr(import_module(f".{cell}", __package__), f"{cell}_step")
 
-    @jit
     def step_units(
         worker, workers, layer, t, net, reading, moving, outputs, hidden, cells, sums, products, room
     ):
         """Step t of a worker's share of the units of a layer: from hidden[t % 2] to the other half."""
-        feeds_back, activation, W_in, b, b_rec, inward, recurrent = net
+        feeds_back, activation, W_in, b, units, inward, recurrent = net
         rows, h = hidden.shape[2:]
-        gates = b.shape[1] // h
+        gates, each = b.shape[1] // h, units.shape[1] // padded(h, hidden)
         old, new = hidden[t % 2, layer], hidden[(t + 1) % 2, layer]
         left = outputs if feeds_back else old
         depth, unit = left.shape[1], BLOCK * panel_width(hidden)
@@ -183,10 +182,10 @@ def workers_of(cell):
             z = matrix(sums, rows, gates * width)
             p = matrix(products, rows, gates * width)
             for row in range(rows):
+                fill(p[row], 0, 0)
                 for gate in range(gates):
                     column, z_gate = gate * h + begin, z[row, gate * width : gate * width + n]
                     copy(b[layer, column : column + n], z_gate)
-                    copy(b_rec[layer, column : column + n], p[row, gate * width : gate * width + n])
                     if layer == 0:
                         add(W_in[reading[row], column : column + n], z_gate)
             if layer:
@@ -194,12 +193,17 @@ def workers_of(cell):
                 multiply_rounded(hidden[(t + 1) % 2, layer - 1], 0, h, rows, panels, h, z, room)
             panels = stretch(recurrent[layer], held, gates * deep * begin, gates * deep * width)
             multiply_rounded(left, 0, depth, rows, panels, depth, p, room)
+            own = units[layer, each * begin : each * (begin + width)]
             for row in range(rows):
                 before, after = old[row, begin : begin + n], new[row, begin : begin + n]
                 if moving[row]:
-                    step(activation, z[row], p[row], before, cells[layer, row, begin : begin + n], after)
+                    step(activation, z[row], p[row], own, before, cells[layer, row, begin : begin + n], after)
                 else:
                     copy(before, after)
+
+    # Code of two kernels read from disk may be linked by these names.
+    step_units.__qualname__ = f"step_units_{cell}"
+    step_units = jit(step_units)
 
     def work(worker, workers, phases, begun, done, net, readout, rule, rows, states, scratch):
         """Run a worker through all phases; begun and done count those of each part, and all parts done."""
@@ -253,6 +257,13 @@ def pack_blocks(W, gates, panels):
             pack_panel(W, 0, gate * h + begin, False, depth, n, block, 0, column)
 
 
+def by_block(values, h):
+    """Parameters (1, n h) of single units in the order of `pack_blocks`, those of each block side by side."""
+    unit, spread = BLOCK * panel_width(values), spread_gates(values, h).reshape(1, -1, padded(h, values))
+    blocks = [spread[:, :, begin : begin + unit].reshape(1, -1) for begin in range(0, h, unit)]
+    return np.concatenate(blocks, axis=1)
+
+
 def generate(
     cell,
     tokens,
@@ -295,8 +306,8 @@ def generate(
     ):
         recurrent, inward, outward = pair(recurrent), pair(inward), pair(outward)
     biases = np.concatenate([weights[2] for weights in layers])
-    recurrent_biases = np.concatenate([recurrent_bias(b, more) for _, _, b, *more in layers])
-    net = (feeds_back, activation, layers[0][0][0], biases, recurrent_biases, inward, recurrent)
+    units = np.concatenate([by_block(np.concatenate([b[:, :0], *more], axis=1), h) for _, _, b, *more in layers])
+    net = (feeds_back, activation, layers[0][0][0], biases, units, inward, recurrent)
 
     unit = BLOCK * panel_width(W_out)
     blocks = -(-h // unit)

@@ -218,9 +218,11 @@ def gru_backward(
 
 
 @jit
-def gru_step(activation, z, p, before, cells, after):
-    """after from before, of some units of a row, z and p holding the gates r, z, n at equal distances."""
+def gru_step(activation, z, p, own, before, cells, after):
+    """after from before, of some units of a row, z and p holding the gates r, z, n at equal distances; own
+    holds b_n."""
     width = len(z) // 3
     add(p[: 2 * width], z[: 2 * width])
+    add(own, p[2 * width :])
     r, u, n, q = z[:width], z[width : 2 * width], z[2 * width :], p[2 * width :]
     gru_output((r, u, n, q, before), (after, after, r, u, n, q))

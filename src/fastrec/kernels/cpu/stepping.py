@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays import add, borrow, copy, empty, keep
+from .arrays import add, borrow, copy, empty, fill, keep
 from .jit import jit
 from .matrix import RATE, multiply_rounded, pack_below, padded, parts_of, room_for
 from .pairs import elements, factors_down
 from .parallel import Parallel, parallel
-from .time_loop import recurrent_bias
 
 __all__ = ["pack_network", "take_steps"]
 
@@ -26,8 +25,8 @@ class Network(NamedTuple):
     """A network as its kernel reads it.
 
     operations: multiply-adds of a step of a row.  W_in (k, i, g h) of the first layer, i = 0 unless it reads
-    tokens.  biases (k, size): of each layer those added to the products with its inputs and with its state,
-    whole panels for every gate, then b_out.  panels (k, size): of each layer W_in, but where tokens pick its
+    tokens.  units: parameters that each unit has for itself.  biases (k, size): of each layer those added to
+    the products, then these parameters, whole panels for every gate and each of them, then b_out.  panels (k, size): of each layer W_in, but where tokens pick its
     rows, and W_rec, packed gate by gate, then W_out.
     """
 
@@ -35,6 +34,7 @@ class Network(NamedTuple):
     operations: int
     layers: int
     h: int
+    units: int
     activation: int
     feeds_back: bool
     has_output_layer: bool
@@ -62,6 +62,7 @@ def rows_of(cell):
         parts,
         layers,
         h,
+        units,
         activation,
         feeds_back,
         has_output_layer,
@@ -80,7 +81,7 @@ def rows_of(cell):
         net, part, i = task // parts, task % parts, x.shape[2]
         first, end = part * b // parts, (part + 1) * b // parts
         rows, given, gates = end - first, min(net, len(x) - 1), W_in.shape[2] // h
-        wide, most = gates * padded(h, biases), max(i, h)
+        wide, apart, most = gates * padded(h, biases), units * padded(h, biases), max(i, h)
         bias, weights = biases[net], panels[net]
         scratch = (
             empty((rows, most), biases),
@@ -101,7 +102,7 @@ def rows_of(cell):
                 for s in range(rows):
                     row = first + s
                     copy(bias[bias_at : bias_at + wide], z[s])
-                    copy(bias[bias_at + wide : bias_at + 2 * wide], p[s])
+                    fill(p[s], 0, 0)
                     copy(last[layer, net, row, :depth], before[s])
                     if layer == 0 and t:
                         copy(outputs[net, row, t - 1], left[s])
@@ -118,13 +119,15 @@ def rows_of(cell):
                 inputs = h if layer else i
                 size = elements(inputs, panels) * wide
                 multiply_rounded(left, 0, most, rows, weights[at : at + size], inputs, z, room)
-                at, bias_at = at + size, bias_at + 2 * wide
+                at, bias_at = at + size, bias_at + wide
                 size = elements(depth, panels) * wide
                 multiply_rounded(before, 0, depth, rows, weights[at : at + size], depth, p, room)
                 at += size
+                own = bias[bias_at : bias_at + apart]
+                bias_at += apart
                 for s in range(rows):
                     now = last[layer, net, first + s]
-                    step(activation, z[s], p[s], before[s], now[h:], left[s, :h])
+                    step(activation, z[s], p[s], own, before[s], now[h:], left[s, :h])
                     if not feeds_back:
                         copy(left[s, :h], now)
             if has_output_layer:
@@ -146,7 +149,7 @@ def rows_of(cell):
 
 
 def spread_gates(values, h):
-    """values (k, gates h) with the units of every gate filled up to whole panels by 0."""
+    """values (k, gates h), or (k, units h), with the h of each filled up to whole panels by 0."""
     k, gates = len(values), values.shape[1] // h
     spread = np.zeros((k, gates, padded(h, values)), values.dtype)
     spread[:, :, :h] = values.reshape(k, gates, h)
@@ -158,9 +161,7 @@ def pack_network(cell, layers, W_out, b_out, activation, feeds_back, reads_token
     _, h, o = W_out.shape
     W_in, gates = layers[0][0], layers[0][0].shape[2] // h
     matrices = [W for layer in layers for W in layer[:2]][reads_tokens:]
-    biases = []
-    for _, _, b, *more in layers:
-        biases += [spread_gates(b, h), spread_gates(recurrent_bias(b, more), h)]
+    biases = [spread_gates(values, h) for _, _, *more in layers for values in more]
     pieces = [
         pack_below("float32", gate * h, h, W)
         for W in (factors_down(W, precision) for W in matrices)
@@ -172,7 +173,7 @@ def pack_network(cell, layers, W_out, b_out, activation, feeds_back, reads_token
     return Network(
         rows_of(cell),
         sum(W.shape[1] * W.shape[2] for W in (*matrices, W_out)),
-        *(len(layers), h, activation, feeds_back, o > 0),
+        *(len(layers), h, sum(values.shape[1] for values in layers[0][3:]) // h, activation, feeds_back, o > 0),
         W_in.copy() if reads_tokens else np.empty((len(W_in), 0, gates * h), W_in.dtype),
         np.concatenate(biases, axis=1),
         np.concatenate(pieces, axis=1),

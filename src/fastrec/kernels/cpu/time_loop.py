@@ -15,7 +15,7 @@ from .arrays import add, copy, empty, fill
 from .elementwise import elementwise
 from .functions import logistic, tanh
 from .jit import jit
-from .matrix import RATE, multiply_in_place, multiply_rounded, parts_of, weight_gradient
+from .matrix import RATE, column_sums, multiply_in_place, multiply_rounded, parts_of, weight_gradient
 from .parallel import parallel
 from .values import where
 
@@ -25,14 +25,6 @@ FIRST_ROW = np.zeros(1, np.int64)
 def longest_first(lengths):
     """Rows by falling length, equal ones in order."""
     return np.argsort(-lengths, kind="stable") if len(lengths) > 1 else FIRST_ROW
-
-
-def recurrent_bias(b, more):
-    """What is added to the recurrent products of the gates, as b (k, g h): 0, `more` for the last ones."""
-    recurrent = np.zeros_like(b)
-    for bias in more:
-        recurrent[:, -bias.shape[1] :] = bias
-    return recurrent
 
 
 def spread(kernel, hidden, lengths, operations, args):
@@ -172,6 +164,11 @@ def token_gradient(task, parts, tokens, d_z, lengths, columns, d_W_in):
     for row in range(len(lengths)):
         for t in range(lengths[row]):
             add(d_z[net, row, t, first:last], d_W_in[net, tokens_of_net[row, t], first:last])
+
+
+def sum_rows(d, total):
+    """total (k, n) = sum of d (k, b, 1, n) over rows, in their order."""
+    column_sums(d, np.ones(d.shape[1], np.int64), 0, d.shape[3], total, 0)
 
 
 def input_gradient(precision, x, tokens, d_z, lengths, columns, d_W_in):

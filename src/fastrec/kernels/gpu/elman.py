@@ -53,8 +53,8 @@ def elman_backward(
 ) -> None:
     """Gradients of `elman_forward`; d_z (k, b, t, h), of the argument of f, may be d_hidden itself."""
     recurrent.backward(
-        *(CELL, lengths, state, hidden, None, None, W_rec, activation),
-        *(d_hidden, d_last, d_z, d_state, flow, precision),
+        *(CELL, lengths, state, hidden, None, None, W_rec, None, activation),
+        *(d_hidden, d_last, d_z, d_state, None, flow, precision),
     )
     input_gradients(x, tokens, lengths, W_in, d_z, d_x, d_W_in, precision)
     recurrent_products(state, hidden, d_z, d_W_rec, precision)

@@ -218,8 +218,8 @@ def generate(
     packed = [pack(W, kind, gates, members, chosen.parts, 1, False) for W in matrices]
     packed.append(pack(W_out, kind, 1, members, chosen.out_parts, 1, False))
     biases = cupy.concatenate([layer[2] for layer in layers])
-    b_n = cupy.concatenate([layer[3] for layer in layers]) if len(layers[0]) == 4 else None
-    network = (tokens, lengths, state, layers[0][0], biases, b_n, cupy.concatenate(packed), b_out)
+    of_units = cupy.concatenate([layer[3] for layer in layers]) if len(layers[0]) == 4 else None
+    network = (tokens, lengths, state, layers[0][0], biases, of_units, cupy.concatenate(packed), b_out)
 
     # The first largest is the only one that top_k = 1 keeps.
     inverse = float(W_out.dtype.type(1 / temperature)) if temperature else 1.0

@@ -59,8 +59,8 @@ def gru_backward(
 ) -> None:
     """Gradients of `gru_forward`; d_gates (k, b, t, 4h), of the arguments of r, z, n and q, may be gates."""
     recurrent.backward(
-        *(CELL, lengths, state, hidden, None, gates, W_rec, 0),
-        *(d_hidden, d_last, d_gates, d_state, flow, precision),
+        *(CELL, lengths, state, hidden, None, gates, W_rec, None, 0),
+        *(d_hidden, d_last, d_gates, d_state, None, flow, precision),
     )
     h = hidden.shape[3]
     input_gradients(x, tokens, lengths, W_in, d_gates, d_x, d_W_in, precision)

@@ -59,8 +59,8 @@ def lstm_backward(
 ) -> None:
     """Gradients of `lstm_forward`; d_gates (k, b, t, 4h), before the activations, may be gates itself."""
     recurrent.backward(
-        *(CELL, lengths, state, hidden, cells, gates, W_rec, 0),
-        *(d_hidden, d_last, d_gates, d_state, flow, precision),
+        *(CELL, lengths, state, hidden, cells, gates, W_rec, None, 0),
+        *(d_hidden, d_last, d_gates, d_state, None, flow, precision),
     )
     input_gradients(x, tokens, lengths, W_in, d_gates, d_x, d_W_in, precision)
     recurrent_products(state[..., : hidden.shape[3]], hidden, d_gates, d_W_rec, precision)

@@ -26,13 +26,16 @@ WATCHDOG_CLOCKS = 2 * CLOCK  # the shortest that watchdogs of displays are known
 
 
 class Cell(NamedTuple):
-    """The constants of a struct of cuda/cells.cuh."""
+    """The name of a cell, and the constants of its struct in cuda/cells.cuh."""
 
+    name: str
     gates: int
     kept: int
     states: int
     hidden: int
     before: int
+    own: int
+    own_back: int
 
 
 def read_cells() -> dict[str, Cell]:
@@ -40,8 +43,9 @@ def read_cells() -> dict[str, Cell]:
     text = (files(__package__) / "cuda/cells.cuh").read_text(encoding="utf-8")
     cells = {}
     for name, body in re.findall(r"^template <class T> struct (\w+) \{\n(.*?)^\};", text, re.M | re.S):
-        constants = re.findall(r"([A-Z]+) = (\w+)", " ".join(re.findall("static constexpr .*", body)))
-        cells[name] = Cell(**{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
+        constants = re.findall(r"([A-Z_]+) = (\w+)", " ".join(re.findall("static constexpr .*", body)))
+        cell = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        cells[name] = Cell(cell, **{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
     return cells
 
 

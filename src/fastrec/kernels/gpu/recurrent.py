@@ -27,7 +27,7 @@ from .module import (
     shared_limit,
 )
 from .random import blocks
-from .time_loop import float_type
+from .time_loop import float_type, sums
 
 logger = logging.getLogger("fastrec")
 
@@ -196,11 +196,12 @@ def shared_bytes(cell: str, product: Product, h: int, plan: Plan, backward: bool
     part = work(cell, product, h, plan.members, plan.times, backward)
     placed = layout(product, part.inputs, part.columns, plan.parts)
     struct = CELLS[cell]
-    kept = 1 + struct.states if backward else int(struct.before or struct.states == 2)
+    own = struct.own_back if backward else struct.own
+    kept = 1 + struct.states + own if backward else int(struct.before or struct.states == 2)
     values = plan.parts * placed.width + (2 * values_ahead(struct, backward) + kept) * part.share
     handed = (1 + plan.clustered) * placed.pitch + part.run * (plan.members > 1)
     weights = in_memory(product, plan, placed) if plan.resident else 0
-    once = 16 * plan.clustered + part.share * product.real * (not backward)  # arrivals, biases
+    once = 16 * plan.clustered + own * part.share * product.real  # arrivals, parameters of single units
     return once + plan.rows * (handed * product.operand + values * product.real) + weights
 
 
@@ -208,7 +209,7 @@ def values_ahead(cell: Cell, backward: bool) -> int:
     """Values of a unit that a step reads from global memory while the one before it is computed."""
     if not backward:
         return cell.gates
-    return 1 + cell.hidden + cell.before + 2 * (cell.states == 2) + cell.kept * (cell.kept > 1)
+    return 1 + cell.hidden + cell.before + 2 * (cell.states == 2) + cell.kept * (not cell.hidden)
 
 
 def in_memory(product: Product, plan: Plan, placed: Layout) -> int:
@@ -427,7 +428,7 @@ def segments(way: str, cell: str, like: Any, precision: str) -> list[Segment]:
     chosen, card, teams = planned(way, cell, like, precision)
     product = PRODUCTS[kind_of(like, precision)]
     clocks = step_clocks(cell, product, h, chosen, teams, way == "backward", card)
-    steps = min(t, pieces_a_launch(f"a step of cell {cell.lower()!r}", clocks))
+    steps = min(t, pieces_a_launch(f"a step of cell {CELLS[cell].name!r}", clocks))
     return [Segment(begin, min(begin + steps, t), steps == t) for begin in range(0, t, steps)]
 
 
@@ -437,7 +438,7 @@ def forward(
     lengths: Any,
     state: Any,
     W_rec: Any,
-    b_n: Any,
+    of_units: Any,
     activation: int,
     hidden: Any,
     cells: Any,
@@ -446,7 +447,8 @@ def forward(
 ) -> None:
     """Fill hidden (k, b, t, h), and cells and kept where the cell has them (else None).
 
-    z (k, b, t, g h) = x W_in + b may be hidden, or kept if that holds all steps.
+    z (k, b, t, g h) = x W_in + b may be hidden, or kept if that holds all steps.  of_units (k, n h): what each
+    unit has for itself, None if nothing.
     """
     keeps_all = kept is None or kept.shape[2] == hidden.shape[2]  # else the last step alone
     for segment in segments("forward", cell, hidden, precision):
@@ -455,7 +457,7 @@ def forward(
         kept_steps = outputs[0].shape[2] if keeps_all else 1
         launch_cells(
             *("forward", cell, outputs[0], W_rec, precision),
-            *(inputs, (b_n,), (activation, kept_steps), tuple(outputs)),
+            *(inputs, (of_units,), (activation, kept_steps), tuple(outputs)),
         )
         for part, whole in zip(outputs, (hidden, cells, kept), strict=True):
             segment.put(part, whole)
@@ -469,28 +471,38 @@ def backward(
     cells: Any,
     kept: Any,
     W_rec: Any,
+    of_units: Any,
     activation: int,
     d_hidden: Any,
     d_last: Any,
     d_kept: Any,
     d_state: Any,
+    d_of_units: Any,
     flow: Any,
     precision: str,
 ) -> None:
-    """Fill d_kept, the gradients of the arguments of the gates, d_state, and flow: see reference/rnn.py."""
+    """Fill d_kept, the gradients of the arguments of the gates, d_state, and flow: see reference/rnn.py.
+
+    of_units (k, n h): what the way back reads that each unit has for itself, and d_of_units its gradient, None
+    if nothing.
+    """
+    k, b = hidden.shape[:2]
     d_total = cupy.empty_like(hidden) if flow.shape[2] else None
+    d_rows = None if of_units is None else cupy.zeros((k, b, 1, of_units.shape[1]), hidden.dtype)
     for segment in reversed(segments("backward", cell, hidden, precision)):
         trace = (segment.state(state, hidden, cells), *map(segment.of, (hidden, cells, kept)))
         d_part, total_part = map(segment.of, (d_kept, d_total))
         launch_cells(
             *("backward", cell, trace[1], W_rec, precision),
-            *((segment.lengths(lengths), *trace), (segment.of(d_hidden), d_last)),
-            *((activation,), (d_part, d_state, total_part)),
+            *((segment.lengths(lengths), *trace), (of_units, segment.of(d_hidden), d_last)),
+            *((activation,), (d_part, d_state, d_rows, total_part)),
         )
         segment.put(d_part, d_kept)
         segment.put(total_part, d_total)
         if segment.begin:
             d_last = d_state.copy()  # what the segment before this one ends with
+    if d_rows is not None:
+        sums(d_rows, d_of_units)
     norms(d_total, flow)
 
 

@@ -77,9 +77,9 @@ def pack_network(
     matrices += [(W_out, 1, parts[2])] * (o > 0)
     packed = cupy.concatenate([pack(W, kind, g, 1, part, 1, False) for W, g, part in matrices])
     biases = cupy.stack([layer[2] for layer in layers])
-    b_n = cupy.stack([layer[3] for layer in layers]) if len(layers[0]) == 4 else None
+    of_units = cupy.stack([layer[3] for layer in layers]) if len(layers[0]) == 4 else None
     rows = W_in.copy() if reads_tokens else cupy.empty((len(W_in), 0, gates * h), W_in.dtype)
-    arrays = (rows, biases, b_n, packed, b_out.copy() if o else None)
+    arrays = (rows, biases, of_units, packed, b_out.copy() if o else None)
     return Network(kind, struct, len(layers), h, activation, feeds_back, parts, placed, arrays)
 
 

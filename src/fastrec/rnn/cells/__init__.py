@@ -14,6 +14,8 @@ CellName = Literal[
     "jordan",
     "gru",
     "lstm",
+    "lstm_peepholes",
+    "leaky",
 ]
 
 CELLS: dict[str, Cell] = {name: import_module(f".{name}", __name__).CELL for name in get_args(CellName)}

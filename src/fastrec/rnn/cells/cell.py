@@ -68,6 +68,8 @@ class Cell:
         The parameters besides matrices that backward reads.
     has_activation : bool
         Whether the cell has a function f that the user chooses.
+    takes_noise : bool
+        Whether forward takes an array (k, b, t, h) that is added to the argument of f, of width 0 for none.
     feeds_back_output : bool
         Whether the output takes the place of the hidden units in the next step.  Such a cell computes its
         outputs itself: its kernels take "W_out" and "b_out" too, and it is a single layer.
@@ -103,6 +105,7 @@ class Cell:
     initial: tuple[str, ...] = ("h0",)
     read_back: tuple[str, ...] = ()
     has_activation: bool = False
+    takes_noise: bool = False
     feeds_back_output: bool = False
     overwrites_saved: bool = False
     inputs_in: int | None = 0

@@ -19,4 +19,5 @@ CELL = Cell(
     forget_gate=1,
     torch="LSTM",
     onnx=OnnxOperator("LSTM", (0, 3, 1, 2)),
+    options={"peepholes": False},
 )

@@ -1,4 +1,4 @@
-// The recurrences of Elman networks, GRUs and LSTMs, and their way back, one launch for all steps.
+// The recurrences of all cells of cells.cuh, and their way back, one launch for all steps.
 //
 // A step costs a block its product (products.cuh), and what it takes until the team has what it handed on: within a
 // block a barrier, in a cluster a store to every member for each value, in other teams two ways through L2 and a read
@@ -11,7 +11,7 @@ template <class P, class C, int ROWS, int AHEAD> struct Store {
   typename P::Entry* weights;  // that are not in registers, if they stay
   T* partial;                  // (parts, ROWS, width)
   T* ahead;                    // (2, AHEAD, ROWS, share): what two steps read of global memory
-  T* state;                    // (ROWS, share) each, and forward the bias of a unit (share) after the last
+  T* state;                    // (ROWS, share) each, then (share) each of the parameters of single units
 
   __device__ Store(unsigned char* free, const Shape& shape, int times, int share, bool resident) {
     weights = reinterpret_cast<typename P::Entry*>(free);
@@ -22,16 +22,25 @@ template <class P, class C, int ROWS, int AHEAD> struct Store {
   }
 };
 
+// into (N, share): the parameters that the own units have for themselves, from of_units (k, N, h).  They are not read from
+// there in every step: in a cluster they would come from L2, as each wait empties L1.
+template <int N, class T>
+__device__ __forceinline__ void copy_of_units(const Member& own, const T* of_units, int h, int share, T* into) {
+  for (int i = 0; i < N; i++)
+    for (int j = threadIdx.x; j < own.units; j += CELL_THREADS)
+      into[i * share + j] = of_units[(own.network * N + i) * h + own.first + j];
+}
+
 // hidden (k, b, t, h) from z (k, b, t, GATES h) = x W_in + b, packed weights (k, members, times, depth, jobs), state
-// (k, b, STATES h), b_n (k, h) of a GRU, lengths (b).  cells (k, b, kept_steps, h) and kept (k, b, kept_steps, KEPT h)
+// (k, b, STATES h), of_units (k, OWN h), lengths (b).  cells (k, b, kept_steps, h) and kept (k, b, kept_steps, KEPT h)
 // are for the way back; with kept_steps = 1 they hold the last step.  resident: whether weights that are not in
 // registers stay in shared memory.
 template <class P, template <class> class Cell, int ROWS, bool CLUSTERED, class T = typename P::Real>
 __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, const T* state,
-                                              const typename P::Entry* packed, const T* b_n, i64 b, i64 t, i64 width,
-                                              i64 members, i64 first_team, i64 parts, i64 times, i64 resident,
-                                              i64 activation, i64 kept_steps, uint4* posted, T* hidden, T* cells,
-                                              T* kept) {
+                                              const typename P::Entry* packed, const T* of_units, i64 b, i64 t,
+                                              i64 width, i64 members, i64 first_team, i64 parts, i64 times,
+                                              i64 resident, i64 activation, i64 kept_steps, uint4* posted, T* hidden,
+                                              T* cells, T* kept) {
   using C = Cell<T>;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
@@ -45,9 +54,8 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
   i64 before = (own.network * blocks + team.rank) * times * shape.depth * shape.jobs;
   Weights<P, ROWS, P::template HELD<ROWS>> weights(shape, packed + before, int(times), store.weights, resident);
   int elements = ROWS * share;
-  // Not read from global memory in every step: in a cluster that would come from L2, as each wait empties L1.
-  T* bias = store.state + (C::BEFORE || C::STATES == 2 ? elements : 0);
-  for (int j = threadIdx.x; j < own.units; j += CELL_THREADS) bias[j] = b_n ? b_n[own.network * h + own.first + j] : T(0);
+  T* of_own = store.state + (C::BEFORE || C::STATES == 2 ? elements : 0);
+  copy_of_units<C::OWN>(own, of_units, h, share, of_own);
   each_element(own.rows, own.units, [&](int r, int j) {
     const T* from = state + (own.row + r) * C::STATES * h + own.first + j;
     team.made[r * team.made_pitch + j] = P::operand(from[0]);
@@ -86,12 +94,13 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
           sums[gate] = weights.product(store.partial, r, gate * share + j);
           given[gate] = now[gate * elements + e];
         }
-        value = C::forward(given, sums, before, bias[j], c, keep, activation);
+        OfUnit<C::OWN, T> of_unit(of_own + j, share);
+        value = C::forward(given, sums, before, of_unit.values, c, keep, activation);
         i64 at = kept_steps == 1 ? own.row + r : place;
         if (C::BEFORE) store.state[e] = value;
         if (C::STATES == 2) cells[at * h + unit] = store.state[e] = c;
 #pragma unroll
-        for (int i = 0; i < (C::KEPT > 1 ? C::KEPT : 0); i++) kept[(at * C::KEPT + i) * h + unit] = keep[i];
+        for (int i = 0; i < (C::HIDDEN ? 0 : C::KEPT); i++) kept[(at * C::KEPT + i) * h + unit] = keep[i];
       }
       hidden[place * h + unit] = value;
       team.made[r * team.made_pitch + j] = P::operand(value);
@@ -102,17 +111,17 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
   each_padded(own, t, [=](i64 place, int j) { hidden[place * h + own.first + j] = 0; });
 }
 
-// The way back: d_kept (k, b, t, KEPT h), the gradients of the arguments of the gates, may be d_hidden (of an Elman
-// network) or kept itself; d_state (k, b, STATES h) from d_last.  d_total (k, b, t, h) gets the whole dE/dh if it is
-// given.
+// The way back: d_kept (k, b, t, KEPT h), the gradients of the arguments of the gates, may be d_hidden (if KEPT is 1) or
+// kept itself; d_state (k, b, STATES h) from d_last.  of_units (k, OWN_BACK h), whose gradients in each row are added to
+// d_of_units (k, b, OWN_BACK h).  d_total (k, b, t, h) gets the whole dE/dh if it is given.
 template <class P, template <class> class Cell, int ROWS, bool CLUSTERED, class T = typename P::Real>
 __device__ __forceinline__ void backward_steps(const i64* lengths, const T* state, const T* hidden, const T* cells,
-                                               const T* kept, const typename P::Entry* packed, const T* d_hidden,
-                                               const T* d_last, i64 b, i64 t, i64 width, i64 members, i64 first_team,
-                                               i64 parts, i64 times, i64 resident, i64 activation, uint4* posted,
-                                               T* d_kept, T* d_state, T* d_total) {
+                                               const T* kept, const typename P::Entry* packed, const T* of_units,
+                                               const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width, i64 members,
+                                               i64 first_team, i64 parts, i64 times, i64 resident, i64 activation,
+                                               uint4* posted, T* d_kept, T* d_state, T* d_of_units, T* d_total) {
   using C = Cell<T>;
-  constexpr int GATED = C::KEPT > 1 ? C::KEPT : 0, CELLED = C::STATES == 2 ? 2 : 0;
+  constexpr int GATED = C::HIDDEN ? 0 : C::KEPT, CELLED = C::STATES == 2 ? 2 : 0;
   constexpr int FROM_CELLS = 1 + C::HIDDEN + C::BEFORE, FROM_KEPT = FROM_CELLS + CELLED, AHEAD = FROM_KEPT + GATED;
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ int length[ROWS];
@@ -129,12 +138,17 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
   T* carry = store.state;              // dE/dh from later steps
   T* direct = carry + ROWS * share;    // of it, what bypasses the product
   T* c_carry = direct + ROWS * share;  // dE/dc from later steps
+  T* d_own = c_carry + (C::STATES == 2 ? elements : 0);  // (OWN_BACK, ROWS, share)
+  T* of_own = d_own + C::OWN_BACK * elements;
+  copy_of_units<C::OWN_BACK>(own, of_units, h, share, of_own);
   each_element(own.rows, own.units, [&](int r, int j) {
     const T* last = d_last + (own.row + r) * C::STATES * h + own.first + j;
     int e = r * share + j;
     carry[e] = last[0];
     direct[e] = 0;
     if (C::STATES == 2) c_carry[e] = last[h];
+#pragma unroll
+    for (int i = 0; i < C::OWN_BACK; i++) d_own[i * elements + e] = 0;
   });
 
   auto fetch = [&](int step) {
@@ -179,9 +193,13 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
 #pragma unroll
         for (int i = 0; i < GATED; i++) keep[i] = now[(FROM_KEPT + i) * elements + e];
         d_h = now[e] + carry[e];
+        OfUnit<C::OWN_BACK, T> of_unit(of_own + j, share), d_of_unit(d_own + e, elements);
         direct[e] = C::backward(d_h, given(C::HIDDEN, 1), given(C::BEFORE, 1 + C::HIDDEN), keep,
-                                given(CELLED, FROM_CELLS), given(CELLED, FROM_CELLS + 1), d_c, d, activation);
+                                given(CELLED, FROM_CELLS), given(CELLED, FROM_CELLS + 1), of_unit.values, d_c, d,
+                                d_of_unit.values, activation);
         if (C::STATES == 2) c_carry[e] = d_c;
+#pragma unroll
+        for (int i = 0; i < C::OWN_BACK; i++) d_own[i * elements + e] = d_of_unit.values[i];
       }
       if (d_total) d_total[place * h + unit] = d_h;
 #pragma unroll
@@ -197,6 +215,9 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
     T* into = d_state + (own.row + r) * C::STATES * h + own.first + j;
     into[0] = carry[r * share + j];
     if (C::STATES == 2) into[h] = c_carry[r * share + j];
+#pragma unroll
+    for (int i = 0; i < C::OWN_BACK; i++)
+      d_of_units[((own.row + r) * C::OWN_BACK + i) * h + own.first + j] += d_own[i * elements + r * share + j];
   });
   each_padded(own, t, [=](i64 place, int j) {
     int unit = own.first + j;
@@ -209,42 +230,42 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
 
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __launch_bounds__(CELL_THREADS, 1)
-    cell_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* b_n, i64 b,
-                 i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation,
-                 i64 kept_steps, uint4* posted, T* hidden, T* cells, T* kept) {
-  forward_steps<P, Cell, ROWS, false>(z, lengths, state, packed, b_n, b, t, width, members, first_team, parts, times,
-                                      resident, activation, kept_steps, posted, hidden, cells, kept);
+    cell_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* of_units,
+                 i64 b, i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident,
+                 i64 activation, i64 kept_steps, uint4* posted, T* hidden, T* cells, T* kept) {
+  forward_steps<P, Cell, ROWS, false>(z, lengths, state, packed, of_units, b, t, width, members, first_team, parts,
+                                      times, resident, activation, kept_steps, posted, hidden, cells, kept);
 }
 
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 1)
-    cluster_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* b_n,
+    cluster_forward(const T* z, const i64* lengths, const T* state, const typename P::Entry* packed, const T* of_units,
                     i64 b, i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident,
                     i64 activation, i64 kept_steps, uint4* posted, T* hidden, T* cells, T* kept) {
-  forward_steps<P, Cell, ROWS, true>(z, lengths, state, packed, b_n, b, t, width, members, first_team, parts, times,
-                                     resident, activation, kept_steps, posted, hidden, cells, kept);
+  forward_steps<P, Cell, ROWS, true>(z, lengths, state, packed, of_units, b, t, width, members, first_team, parts,
+                                     times, resident, activation, kept_steps, posted, hidden, cells, kept);
 }
 
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __launch_bounds__(CELL_THREADS, 1)
     cell_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept,
-                  const typename P::Entry* packed, const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width,
-                  i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation, uint4* posted,
-                  T* d_kept, T* d_state, T* d_total) {
-  backward_steps<P, Cell, ROWS, false>(lengths, state, hidden, cells, kept, packed, d_hidden, d_last, b, t, width,
-                                       members, first_team, parts, times, resident, activation, posted, d_kept, d_state,
-                                       d_total);
+                  const typename P::Entry* packed, const T* of_units, const T* d_hidden, const T* d_last, i64 b, i64 t,
+                  i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation,
+                  uint4* posted, T* d_kept, T* d_state, T* d_of_units, T* d_total) {
+  backward_steps<P, Cell, ROWS, false>(lengths, state, hidden, cells, kept, packed, of_units, d_hidden, d_last, b, t,
+                                       width, members, first_team, parts, times, resident, activation, posted, d_kept,
+                                       d_state, d_of_units, d_total);
 }
 
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __cluster_dims__(CLUSTER) __launch_bounds__(CELL_THREADS, 1)
     cluster_backward(const i64* lengths, const T* state, const T* hidden, const T* cells, const T* kept,
-                     const typename P::Entry* packed, const T* d_hidden, const T* d_last, i64 b, i64 t, i64 width,
-                     i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation, uint4* posted,
-                     T* d_kept, T* d_state, T* d_total) {
-  backward_steps<P, Cell, ROWS, true>(lengths, state, hidden, cells, kept, packed, d_hidden, d_last, b, t, width,
-                                      members, first_team, parts, times, resident, activation, posted, d_kept, d_state,
-                                      d_total);
+                     const typename P::Entry* packed, const T* of_units, const T* d_hidden, const T* d_last, i64 b,
+                     i64 t, i64 width, i64 members, i64 first_team, i64 parts, i64 times, i64 resident, i64 activation,
+                     uint4* posted, T* d_kept, T* d_state, T* d_of_units, T* d_total) {
+  backward_steps<P, Cell, ROWS, true>(lengths, state, hidden, cells, kept, packed, of_units, d_hidden, d_last, b, t,
+                                      width, members, first_team, parts, times, resident, activation, posted, d_kept,
+                                      d_state, d_of_units, d_total);
 }
 
 // norms (rows), float64: squared norms of d (rows, h), a warp a row.

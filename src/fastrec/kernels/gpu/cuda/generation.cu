@@ -203,14 +203,14 @@ __device__ __noinline__ int choose(Group group, const T* y, int i, T inverse, i6
 }
 
 // drawn (b, n) after prompts, tokens (b, t) with lengths (b); state and last (layers, b, s); W_in (i, gates h) of the
-// first layer, bias (layers, gates h), b_n (layers, h) if the cell has it, b_out (i).  feeds_back: whether the outputs
+// first layer, bias (layers, gates h), of_units (layers, OWN h), b_out (i).  feeds_back: whether the outputs
 // are the state of the next step, as in a Jordan network.  packed: for each member its weights, as
 // pack_weights of cells.cu deals them, W_rec of all layers, W_in of the second and later ones, W_out; the first
 // `resident` of these stay in shared memory.  inverse: 1 / temperature.  scratch: room for the logits of each block
 // where shared memory has none, or null.
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __launch_bounds__(CELL_THREADS, 1)
-    generate(const int* tokens, const i64* lengths, const T* state, const T* W_in, const T* bias, const T* b_n,
+    generate(const int* tokens, const i64* lengths, const T* state, const T* W_in, const T* bias, const T* of_units,
              const typename P::Entry* packed, const T* b_out, i64 b, i64 t, i64 n, i64 width, i64 outs, i64 layer_count,
              i64 feeds_back, i64 activation, i64 team_members, i64 first_team, i64 parts, i64 out_parts, i64 resident,
              double inverse, i64 top_k, u64 top_p, i64 stop, u64 key, i64 first, uint4* posted, T* scratch, int* drawn,
@@ -354,7 +354,8 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
           T* kept = states_now + layer * states * ROWS * state_size + r * own.units + j;
           T* cell = kept + ROWS * state_size;
           T before = C::BEFORE ? *kept : T(0), c = states == 2 ? *cell : T(0);
-          T value = C::forward(given, rec, before, b_n ? b_n[layer * h + own.first + j] : T(0), c, keep, activation);
+          OfUnit<C::OWN, T> of_unit(of_units + layer * C::OWN * h + own.first + j, h);
+          T value = C::forward(given, rec, before, of_unit.values, c, keep, activation);
           if (!feeds_back && now < end[r]) *kept = value;
           if (states == 2 && now < end[r]) *cell = c;
           made[r * run + j] = P::operand(value);

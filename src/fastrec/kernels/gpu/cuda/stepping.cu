@@ -4,14 +4,14 @@
 
 // outputs (k, b, n, o) and last (layers, k, b, s) from state (layers, k, b, s) and the first inputs, x (m, b, i) or,
 // with i = 0, tokens (m, b) from 0 to `words` - 1; each output is the next input.  W_in (k, words, gates h) of the
-// first layer, which only tokens read; bias (layers, k, gates h), b_n (layers, k, h) if the cell has it, b_out (k, o),
+// first layer, which only tokens read; bias (layers, k, gates h), of_units (layers, k, OWN h), b_out (k, o),
 // null where the hidden units are the outputs.  packed: of all networks the weights as pack_weights of cells.cu deals
 // them to one block, W_in unless tokens are read, W_rec of all layers, W_in of the second and later ones, W_out.
 // feeds_back: whether the outputs are the state of the next step, as in a Jordan network.  fault: set to 1 where an
 // input is not finite or no token, or an output is not finite.
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
 __global__ void __launch_bounds__(CELL_THREADS, 1)
-    take_steps(const T* x, const i64* tokens, const T* state, const T* W_in, const T* bias, const T* b_n,
+    take_steps(const T* x, const i64* tokens, const T* state, const T* W_in, const T* bias, const T* of_units,
                const typename P::Entry* packed, const T* b_out, i64 k, i64 b, i64 n, i64 m, i64 inputs, i64 words,
                i64 width, i64 outs, i64 layer_count, i64 feeds_back, i64 activation, i64 in_parts, i64 recurrent_parts,
                i64 out_parts, T* outputs, T* last, int* fault) {
@@ -88,7 +88,8 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
         }
         T* kept = last + state_of(layer, r) + j;
         T was = C::BEFORE ? *kept : T(0), c = states == 2 ? kept[h] : T(0);
-        T value = C::forward(z, p, was, b_n ? b_n[(layer * k + net) * h + j] : T(0), c, keep, activation);
+        OfUnit<C::OWN, T> of_unit(of_units + (layer * k + net) * C::OWN * h + j, h);
+        T value = C::forward(z, p, was, of_unit.values, c, keep, activation);
         if (states == 2) kept[h] = c;
         if (!feeds_back) {
           *kept = value;
