@@ -14,11 +14,11 @@ from devices import all_kernels, host_kernels
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrec.kernels import ACTIVATIONS, LOGISTIC, RELU, TANH
+from fastrec.kernels import ACTIVATIONS, LOGISTIC, RELU, SOFTPLUS, TANH
 
 # affine is no cell, but its two kernels are like those of a cell without a state.
 CELLS = [(cell, activation) for cell in ("elman", "jordan") for activation in (TANH, RELU, LOGISTIC)]
-CELLS += [("leaky", RELU), ("gru", TANH), ("lstm", TANH), ("lstm_peepholes", TANH), ("affine", TANH)]
+CELLS += [("elman", SOFTPLUS), ("leaky", RELU), ("gru", TANH), ("lstm", TANH), ("lstm_peepholes", TANH), ("affine", TANH)]
 INPUTS = ("a", "x", "state", "W", "W_in", "W_rec", "W_out", "b", "b_n", "p", "leak", "b_out")
 GIVEN = ("d_hidden", "d_outputs", "d_out", "d_last")
 SAME = {"d_z": "d_hidden", "d_y": "d_outputs", "d_gates": "gates"}  # may be one array

@@ -114,7 +114,7 @@ class TestConstruction:
             ({"num_layers": 0}, "num_layers is 0; it must be an integer from 1 to 1000"),
             ({"models": 0}, "models is 0"),
             ({"cell": "rnn"}, 'cell is \'rnn\'; it must be "elman", "jordan", "gru", .* or "leaky"'),
-            ({"activation": "sigmoid"}, 'activation is .*; it must be "tanh", "relu" or "logistic"'),
+            ({"activation": "sigmoid"}, 'activation is .*; it must be "tanh", "relu", "logistic" or'),
             ({"dtype": np.float16}, r"dtype is .*float16.*; it must be np.float32 or np.float64"),
             ({"dtype": "nonsense"}, "dtype is 'nonsense'"),
             ({"dtype": None}, "dtype is None"),

@@ -33,8 +33,8 @@ GLAUBER   sweep          network       two 64-bit draws, each for an update; the
 from __future__ import annotations
 
 PATTERN, CORRUPT, ORDER, DERIVE, SAMPLE, DROPOUT, BIASED, GLAUBER = 1, 2, 3, 4, 5, 6, 7, 8
-TANH, RELU, LOGISTIC = 0, 1, 2
-ACTIVATIONS = ("tanh", "relu", "logistic")
+TANH, RELU, LOGISTIC, SOFTPLUS = 0, 1, 2, 3
+ACTIVATIONS = ("tanh", "relu", "logistic", "softplus")
 
 
 def words(bits: int) -> int:
