@@ -20,6 +20,8 @@ from fastrec.kernels.gpu import generation, recurrent
 from fastrec.kernels.gpu.module import CLUSTERED, ROWS, TEXT_ROWS
 from fastrec.kernels.gpu.recurrent import CLUSTER, PRODUCTS, Card, Plan
 from fastrec.rnn.cells import CELLS, STACKABLE
+from fastrec.rnn.device import compute_device
+from fastrec.rnn.noise import normal_table
 
 from .cases_hopfield import Cases
 from .measure import close
@@ -115,6 +117,17 @@ def updates(product: str, optimizer: Callable[[], Any], loss: str, o: int) -> No
         history = fastrec.fit(rnn, *data, epochs=2, batch_size=3, dropout=0.3, seed=2, progress=False)
         made.append({"losses": history.train, **rnn.parameters})
     close(*made, 10 * TOLERANCE[product])
+
+
+def noise(dtype: type) -> None:
+    """Compare normal numbers, which are equal to the last bit."""
+    made = []
+    for backend in ("gpu", "cpu"):
+        values = move(np.empty((2, 3, 5, 17), dtype), backend)
+        table = move(normal_table(np.dtype(dtype)), backend)
+        compute_device(backend).kernels.normal_noise(np.uint64(2**63 + 1), 1, table, 0.3, values)
+        made.append({"noise": values})
+    close(*made, 0)
 
 
 def fixed_text_plan(
@@ -213,6 +226,8 @@ def cases() -> Cases:
         for optimizer, make in OPTIMIZERS.items():
             case = partial(updates, product, make, loss, o)
             yield f"{optimizer}, {loss} of {o} outputs, {product}", case
+    for dtype in (np.float32, np.float64):
+        yield f"noise, {np.dtype(dtype)}", partial(noise, dtype)
     for product in PRODUCTS:
         for b in (1, 300):  # few rows, and many, which share blocks
             yield f"jordan, {product}, B = {b}", partial(both_ways, product, "jordan", (1, b, 3, 3, 17, 5))

@@ -142,7 +142,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
     ),
     "training": (
         *(f"cross_entropy<{dtype}, {width}>" for dtype in FLOATS.values() for width in (8, 32, 256)),
-        *instances("squared_error binary_cross_entropy sum_squares find_infinite dropout", FLOATS.values()),
+        *instances("squared_error binary_cross_entropy sum_squares find_infinite dropout normal_noise", FLOATS.values()),
         *instances("adjust_gradient sgd rmsprop adam", FLOATS.values()),
         "sum_rows",
     ),
