@@ -1,4 +1,4 @@
-"""Drawing tokens, dropout, noise: the reference against plain integers, other backends against the reference."""
+"""Drawing tokens, dropout and noise: the reference against plain integers, backends against the reference."""
 
 from __future__ import annotations
 

@@ -65,6 +65,7 @@ ROWS = {"Float": (1, 4, 16), "Double": (1, 4), "Tf32": (8,), "Bf16": (8, 16)}  #
 CLUSTERED = ("Float", "Tf32", "Bf16")  # products that clusters are compiled for
 BLOCK_ROWS = {"Float": (1, 4), "Double": (1, 4), "Tf32": (8,), "Bf16": (8,)}  # of a block without a team
 TEXT_ROWS = {"Float": (1, 4, 16), "Double": (4,), "Tf32": (8,), "Bf16": (8,)}
+LINKED = ("jordan", "gru_before")  # cells whose steps are two products, each in a file of its own
 FIELDS = (INTEGERS[4], INTEGERS[8])
 WEIGHTS = tuple(INTEGERS.values())
 WEIGHT_TYPES = [f"{field}, {weight}" for field in FIELDS for weight in WEIGHTS]
@@ -117,12 +118,15 @@ KERNELS: dict[str, tuple[str, ...]] = {
         *instances("pack_weights", ROWS),
         *instances("row_norms", FLOATS.values()),
     ),
-    "jordan": tuple(
-        f"jordan_{way}<{product}, {rows}>"
-        for way in ("forward", "backward")
-        for product in ROWS
-        for rows in BLOCK_ROWS[product]
-    ),
+    **{
+        cell: tuple(
+            f"{cell}_{way}<{product}, {rows}>"
+            for way in ("forward", "backward")
+            for product in ROWS
+            for rows in BLOCK_ROWS[product]
+        )
+        for cell in LINKED
+    },
     "generation": tuple(
         f"generate<{product}, {cell}, {rows}>"
         for product in ROWS
