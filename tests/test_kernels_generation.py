@@ -31,6 +31,7 @@ CELLS = [
     ("jordan", LOGISTIC),
     ("jordan", RELU),
     ("gru", TANH),
+    ("gru_before", TANH),
     ("lstm", TANH),
     ("lstm_peepholes", TANH),
     ("leaky", TANH),

@@ -464,7 +464,10 @@ def test_units_that_leak_all_are_those_of_elman(module: ModuleType, dtype: type,
         leaky, elman = (
             Case(cell, activation, (2, 1, 5, 7, 3, 17, 1), dtype, tokens) for cell in ("leaky", "elman")
         )
-        leaky.arrays |= elman.arrays | {"leak": np.ones((2, 17), dtype), "noise": np.empty((2, 5, 7, 0), dtype)}
+        leaky.arrays |= elman.arrays | {
+            "leak": np.ones((2, 17), dtype),
+            "noise": np.empty((2, 5, 7, 0), dtype),
+        }
         expected = elman.run_both(module)
         made = leaky.run_both(module)
         assert_equal(made, expected)

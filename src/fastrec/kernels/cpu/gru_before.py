@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .arrays import borrow, copy, empty, fill, keep, zeros
+from .arrays import add, borrow, copy, empty, fill, keep, zeros
 from .elementwise import elementwise
 from .functions import logistic, tanh
 from .jit import jit
@@ -240,3 +240,22 @@ def gru_before_backward(
     input_gradient(precision, x, tokens, d_gates, lengths, 3 * h, d_W_in)
     weight_gradient(precision, hidden, state, d_gates, lengths, 0, 2 * h, d_W_rec, 0, d_b, 0)
     weight_gradient(precision, reset, state[:0], d_gates, lengths, 2 * h, h, d_W_rec, 2 * h, d_b, 2 * h)
+
+
+@jit
+def gru_before_reset(z, p, before, made):
+    """made = r h of some units of a row, which the product of gate n reads; z and p hold the gates r, z, n at
+    equal distances, p without n, whose products are added to z."""
+    add(p, z[: len(p)])
+    sums = z[: len(made)]
+    reset_state((sums, before), (made, sums, sums))
+
+
+@jit
+def gru_before_step(activation, z, p, own, before, cells, after):
+    """after from before, of some units of a row, z being what `gru_before_reset` left and p the product of
+    gate n; no parameter is their own alone."""
+    width = len(p)
+    u, n = z[width : 2 * width], z[2 * width :]
+    add(p, n)
+    gru_before_output((u, n, before), (after, after, u, n))

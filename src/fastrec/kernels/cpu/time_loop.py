@@ -8,6 +8,8 @@ Weight gradients are products over all steps, once the reverse pass has left the
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 
 from .. import LOGISTIC, RELU, TANH
@@ -25,6 +27,14 @@ FIRST_ROW = np.zeros(1, np.int64)
 def longest_first(lengths):
     """Rows by falling length, equal ones in order."""
     return np.argsort(-lengths, kind="stable") if len(lengths) > 1 else FIRST_ROW
+
+
+def step_of(cell):
+    """The step of some units of a row of a cell, what makes what the recurrent product of its last gate reads,
+    None if that is the state, and whether there is such a gate, 0 or 1."""
+    module = import_module(f".{cell}", __package__)
+    reset = getattr(module, f"{cell}_reset", None)
+    return getattr(module, f"{cell}_step"), reset, int(reset is not None)
 
 
 def spread(kernel, hidden, lengths, operations, args):

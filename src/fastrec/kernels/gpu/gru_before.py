@@ -34,8 +34,7 @@ def gru_before_forward(
     *,
     precision: str = "float32",
 ) -> None:
-    """The GRU of Cho et al.: see the reference.  reset (k, b, t, h) and gates (k, b, t, 3h) may be of the last
-    step."""
+    """The GRU of Cho et al.: see the reference.  reset and gates hold all steps, or the last."""
     k, rows, t, h = hidden.shape
     z = gates if gates.shape[2] == t else cupy.empty((k, rows, t, 3 * h), dtype=hidden.dtype)
     project(x, tokens, lengths, W_in, b, z, precision)
