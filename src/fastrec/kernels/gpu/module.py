@@ -45,7 +45,9 @@ def read_cells() -> dict[str, Cell]:
     for name, body in re.findall(r"^template <class T> struct (\w+) \{\n(.*?)^\};", text, re.M | re.S):
         constants = re.findall(r"([A-Z_]+) = (\w+)", " ".join(re.findall("static constexpr .*", body)))
         cell = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-        cells[name] = Cell(cell, **{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
+        cells[name] = Cell(
+            cell, **{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants}
+        )
     return cells
 
 
@@ -146,7 +148,10 @@ KERNELS: dict[str, tuple[str, ...]] = {
     ),
     "training": (
         *(f"cross_entropy<{dtype}, {width}>" for dtype in FLOATS.values() for width in (8, 32, 256)),
-        *instances("squared_error binary_cross_entropy sum_squares find_infinite dropout normal_noise", FLOATS.values()),
+        *instances(
+            "squared_error binary_cross_entropy sum_squares find_infinite dropout normal_noise",
+            FLOATS.values(),
+        ),
         *instances("adjust_gradient sgd rmsprop adam", FLOATS.values()),
         "sum_rows",
     ),
