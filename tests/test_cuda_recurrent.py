@@ -70,7 +70,9 @@ def kernels_of(product: str, *modules: Any) -> SimpleNamespace:
     return SimpleNamespace(**bound)
 
 
-TWINS = {product: kernels_of(product, elman, gru, jordan, leaky, lstm, lstm_peepholes) for product in PRODUCTS}
+TWINS = {
+    product: kernels_of(product, elman, gru, jordan, leaky, lstm, lstm_peepholes) for product in PRODUCTS
+}
 SPECIFIED = {product: kernels_of(product) for product in PRODUCTS}
 
 
@@ -180,15 +182,16 @@ def test_steps_in_several_launches_give_the_same_bits(
 
 @products
 @pytest.mark.parametrize("b", [1, 300])
-def test_jordan_equals_reference(product: str, b: int) -> None:
+@pytest.mark.parametrize("cell", cuda.LINKED)
+def test_cells_of_two_products_equal_the_reference(product: str, b: int, cell: str) -> None:
     with checked(b == 1):
-        agree(product, "jordan", TANH, (1, 1, b, 2, 3, 17, 5))
+        agree(product, cell, TANH, (1, 1, b, 2, 3, 17, 5))
 
 
 def test_every_kernel_was_launched() -> None:
     if len(LAUNCHED) < 20:
         pytest.skip("not all tests of this file have run")
-    expected = {(file, name) for file in ("cells", "jordan") for name in cuda.KERNELS[file]}
+    expected = {(file, name) for file in ("cells", *cuda.LINKED) for name in cuda.KERNELS[file]}
     assert expected <= LAUNCHED
 
 

@@ -1,4 +1,4 @@
-"""exp, logistic and tanh of the CPU kernels against longdouble: the errors that their module states."""
+"""Functions of the CPU kernels against longdouble: the errors that their module states."""
 
 from __future__ import annotations
 
@@ -17,17 +17,23 @@ from fastrec.kernels.cpu.values import Value, where
 BOUNDS = {  # relative
     ("tanh", np.float32): 1.9e-7,
     ("logistic", np.float32): 1.8e-7,
+    ("softplus", np.float32): 3e-7,
     ("exp", np.float32): 9e-8,
+    ("expm1", np.float32): 9e-8,
     ("tanh", np.float64): 3.6e-16,
     ("logistic", np.float64): 3.3e-16,
+    ("softplus", np.float64): 5.5e-16,
     ("exp", np.float64): 1.6e-16,
+    ("expm1", np.float64): 2.2e-16,
     ("exp, of one number", np.float32): 9e-8,
     ("exp, of one number", np.float64): 1.6e-16,
 }
 EXACT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "logistic": lambda x: 1 / (1 + np.exp(-x)),
+    "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
     "exp": np.exp,
+    "expm1": np.expm1,
     "exp, of one number": np.exp,
 }
 
@@ -35,7 +41,9 @@ EXACT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 VECTORS = {
     "tanh": elementwise(functions.tanh),
     "logistic": elementwise(functions.logistic),
+    "softplus": elementwise(functions.softplus),
     "exp": elementwise(functions.exp_negative),
+    "expm1": elementwise(functions.expm1_negative),
 }
 
 
@@ -70,7 +78,7 @@ def test_errors_are_as_stated(name: str, dtype: type) -> None:
     x = np.concatenate([rng.normal(size=200_000) * s for s in (1e-30, 1e-6, 1e-3, 0.1, 0.5, 1, 5, 20)])
     least = -87 if dtype is np.float32 else -708
     x = (-np.abs(x) if name.startswith("exp") else x).astype(dtype)
-    x = x[x > least]  # below, exp and logistic are 0
+    x = x[x > least]  # below, exp, logistic and softplus are 0
     expected = EXACT[name](x.astype(np.longdouble))
     error = np.abs(apply(name, x).astype(np.longdouble) - expected) / np.abs(expected)
     bound = BOUNDS[name, dtype] * (1 if {"fma", "neon"} & FEATURES else 2)
@@ -88,6 +96,8 @@ def test_extremes(dtype: type) -> None:
         rtol=0,
         atol=1e-37 if dtype is np.float32 else 4e-44,
     )
+    softplus = [np.log(2), np.inf, 0, np.nan, huge, 0, 100, 0, 0]
+    np.testing.assert_allclose(apply("softplus", x), softplus, rtol=1e-7, atol=4e-44)
     assert np.signbit(apply("tanh", np.array([-0.0], dtype)))[0]
     for name in ("exp", "exp, of one number"):
         assert np.array_equal(apply(name, x[[0, 2, 5, 8]]), [1, 0, 0, 0])

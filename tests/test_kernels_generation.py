@@ -1,4 +1,4 @@
-"""Drawing tokens and dropout: the reference against plain integers, each backend against the reference."""
+"""Drawing tokens, dropout and noise: the reference against plain integers, backends against the reference."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastrec.backend import move
-from fastrec.kernels import DROPOUT, LOGISTIC, RELU, SAMPLE, TANH
+from fastrec.kernels import DROPOUT, LOGISTIC, NOISE, RELU, SAMPLE, TANH
 from fastrec.kernels.reference.generation import draw
 from fastrec.kernels.reference.random import draws, philox
 from fastrec.kernels.reference.stepping import step
 from fastrec.rnn.cells import CELLS as DESCRIPTIONS
 from fastrec.rnn.cells.cell import measure
+from fastrec.rnn.noise import normal_table
 
 KEY = 2**63 + 12345
 ALL = 2**64 - 1  # of top_p
@@ -30,6 +31,7 @@ CELLS = [
     ("jordan", LOGISTIC),
     ("jordan", RELU),
     ("gru", TANH),
+    ("gru_before", TANH),
     ("lstm", TANH),
     ("lstm_peepholes", TANH),
     ("leaky", TANH),
@@ -112,7 +114,9 @@ class Text:
                 self.weights(1, i if cell == "jordan" else h, g * h, scale=2000),
                 self.bias(g, h),
             ]
-            made.append((*weights, *(self.of_units(name, measure(width, {"h": h})) for name, (width,) in own)))
+            made.append(
+                (*weights, *(self.of_units(name, measure(width, {"h": h})) for name, (width,) in own))
+            )
         s = i if cell == "jordan" else len(kind.initial) * h
         self.state = self.weights(layers, 1, b, s, scale=1)
         if len(kind.initial) == 2 and exact:
@@ -456,3 +460,47 @@ def test_dropout_keeps_what_draws_the_threshold(module: ModuleType) -> None:
             values = np.ones((1, 1, 1, 8), np.float32)
             module.dropout(KEY, 0, int(threshold) + more, values)
             assert (values[0, 0, 0] > 0).tolist() == (drawn >= threshold + more).tolist(), unit
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_table_of_normal_numbers(dtype: type) -> None:
+    table = normal_table(np.dtype(dtype)).astype(float)
+    assert np.array_equal(table, -table[::-1]) and (np.diff(table) > 0).all()
+    assert (table**2).mean() == pytest.approx(1, abs=1e-15 if dtype is np.float64 else 1e-8)
+    assert (table**4).mean() == pytest.approx(3, abs=2e-3)
+    assert table[3 * 2**14] == pytest.approx(0.67449, abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 3, 17), (1, 2, 1, 130)])
+def test_noise_is_as_told(module: ModuleType, shape: tuple[int, ...], dtype: type) -> None:
+    """To the last bit; a row does not depend on the rows after it."""
+    table, values = normal_table(np.dtype(dtype)), np.full(shape, np.nan, dtype)
+    expected = np.empty_like(values)
+    for net, row, step_, unit in np.ndindex(shape):
+        words = np.empty((1, 4), np.uint32)
+        philox(KEY, np.array([[unit // 8, row * shape[2] + step_, net, NOISE | 6 << 8]], np.uint32), words)
+        drawn = int(words[0, unit % 8 // 2]) >> 16 * (unit % 2) & 0xFFFF
+        expected[net, row, step_, unit] = dtype(0.3) * table[drawn]
+    module.normal_noise(KEY, 6, table, 0.3, values)
+    assert np.array_equal(values, expected)
+    first = np.empty_like(values[:, :1])
+    module.normal_noise(KEY, 6, table, 0.3, first)
+    assert np.array_equal(first, values[:, :1])
+
+
+def test_noise_is_normal(module: ModuleType) -> None:
+    """Mean, variance, fourth moment and correlations, within five standard deviations."""
+    table, n = normal_table(np.dtype(np.float32)), 2 * 5 * 10 * 500
+
+    def made(key: int, layer: int) -> np.ndarray:
+        values = np.empty((2, 5, 10, 500), np.float32)
+        module.normal_noise(key, layer, table, 1.0, values)
+        return values.astype(float)
+
+    values = made(KEY, 0)
+    for power, mean, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert abs((values**power).mean() - mean) <= 5 * (variance / n) ** 0.5
+    others = [made(KEY + 1, 0), made(KEY, 1), *(np.roll(values, 1, axis) for axis in range(4))]
+    for other in others:
+        assert abs((values * other).mean()) <= 5 / n**0.5

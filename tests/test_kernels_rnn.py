@@ -14,15 +14,16 @@ from devices import all_kernels, host_kernels
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrec.kernels import ACTIVATIONS, LOGISTIC, RELU, TANH
+from fastrec.kernels import ACTIVATIONS, LOGISTIC, RELU, SOFTPLUS, TANH
 
 # affine is no cell, but its two kernels are like those of a cell without a state.
 CELLS = [(cell, activation) for cell in ("elman", "jordan") for activation in (TANH, RELU, LOGISTIC)]
-CELLS += [("leaky", RELU), ("gru", TANH), ("lstm", TANH), ("lstm_peepholes", TANH), ("affine", TANH)]
+CELLS += [("elman", SOFTPLUS), ("leaky", RELU)]
+CELLS += [(cell, TANH) for cell in ("gru", "gru_before", "lstm", "lstm_peepholes", "affine")]
 INPUTS = ("a", "x", "state", "W", "W_in", "W_rec", "W_out", "b", "b_n", "p", "leak", "b_out")
 GIVEN = ("d_hidden", "d_outputs", "d_out", "d_last")
 SAME = {"d_z": "d_hidden", "d_y": "d_outputs", "d_gates": "gates"}  # may be one array
-UNSET = ("cells", "gates", "values", *SAME)  # not set in the padding
+UNSET = ("cells", "gates", "reset", "values", *SAME)  # not set in the padding
 TIMED = ("hidden", "outputs", "out", "d_x", "d_a", "flow", *UNSET)  # (k, b, t, ...), filled by kernels
 BATCHED = (*TIMED, *GIVEN, "a", "x", "noise", "tokens", "state", "d_state")
 # k, m, b, t, i, h, o
@@ -98,14 +99,17 @@ class Case:
         lengths = [t, 0, *rng.integers(t + 1, size=b)][:b] if lengths is None else lengths
         self.cell, self.dtype, self.on = cell, dtype, np.arange(t) < np.array(lengths)[:, None]
         # gates, width of what is fed back, width of the state
-        widths = {"jordan": (1, o, o), "gru": (3, h, h), "lstm": (4, h, 2 * h), "lstm_peepholes": (4, h, 2 * h)}
+        widths = {"jordan": (1, o, o), "gru": (3, h, h), "gru_before": (3, h, h)}
+        widths |= {"lstm": (4, h, 2 * h), "lstm_peepholes": (4, h, 2 * h)}
         g, y, s = widths.get(cell, (1, h, h))
+        kept = 3 if cell == "gru_before" else 4  # of each unit and step
         shapes = {"a": (k, b, t, h), "x": (m, b, t, 0 if tokens else i), "state": (k, b, s)}
         shapes |= {"W": (k, h, o), "W_in": (k, i, g * h), "W_rec": (k, y, g * h), "W_out": (k, h, o)}
         shapes |= {"b": (k, o if cell == "affine" else g * h), "b_n": (k, h), "b_out": (k, o)}
         shapes |= {"p": (k, 3 * h), "leak": (k, h), "noise": (k, b, t, h), "values": (k, b, t, h)}
         shapes |= {"hidden": (k, b, t, h), "outputs": (k, b, t, o), "out": (k, b, t, o)}
-        shapes |= {"cells": (k, b, t, h), "gates": (k, b, t, 4 * h), "z": (k, b, t, h), "y": (k, b, t, o)}
+        shapes |= {"cells": (k, b, t, h), "reset": (k, b, t, h), "gates": (k, b, t, kept * h)}
+        shapes |= {"z": (k, b, t, h), "y": (k, b, t, o)}
         shapes |= {f"d_{name}": shape for name, shape in shapes.items()}
         self.shapes = shapes | {"d_last": (k, b, s), "d_x": (k, b, t, shapes["x"][3]), "flow": (k, b, t)}
 
@@ -460,7 +464,10 @@ def test_units_that_leak_all_are_those_of_elman(module: ModuleType, dtype: type,
         leaky, elman = (
             Case(cell, activation, (2, 1, 5, 7, 3, 17, 1), dtype, tokens) for cell in ("leaky", "elman")
         )
-        leaky.arrays |= elman.arrays | {"leak": np.ones((2, 17), dtype), "noise": np.empty((2, 5, 7, 0), dtype)}
+        leaky.arrays |= elman.arrays | {
+            "leak": np.ones((2, 17), dtype),
+            "noise": np.empty((2, 5, 7, 0), dtype),
+        }
         expected = elman.run_both(module)
         made = leaky.run_both(module)
         assert_equal(made, expected)

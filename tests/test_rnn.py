@@ -114,7 +114,7 @@ class TestConstruction:
             ({"num_layers": 0}, "num_layers is 0; it must be an integer from 1 to 1000"),
             ({"models": 0}, "models is 0"),
             ({"cell": "rnn"}, 'cell is \'rnn\'; it must be "elman", "jordan", "gru", .* or "leaky"'),
-            ({"activation": "sigmoid"}, 'activation is .*; it must be "tanh", "relu" or "logistic"'),
+            ({"activation": "sigmoid"}, 'activation is .*; it must be "tanh", "relu", "logistic" or'),
             ({"dtype": np.float16}, r"dtype is .*float16.*; it must be np.float32 or np.float64"),
             ({"dtype": "nonsense"}, "dtype is 'nonsense'"),
             ({"dtype": None}, "dtype is None"),
@@ -122,7 +122,10 @@ class TestConstruction:
             ({"cell": "jordan"}, 'output_size is None; cell="jordan" feeds its output back, give its size'),
             ({"cell": "jordan", "output_size": 2, "num_layers": 2}, 'num_layers is 2; cell="jordan" has one'),
             ({"initial": "zeros"}, 'initial is \'zeros\'; it must be "orthogonal", "uniform" or "identity"'),
-            ({"initial": "identity", "cell": "lstm"}, 'initial is "identity", which is for cell="elman" or "l'),
+            (
+                {"initial": "identity", "cell": "lstm"},
+                'initial is "identity", which is for cell="elman" or "l',
+            ),
             ({"forget_bias": 1.0}, 'forget_bias is 1.0; only cell="lstm" or "lstm_peepholes" has a forget'),
             ({"forget_bias": np.nan, "cell": "lstm"}, "forget_bias is nan; it must be a finite number"),
             (

@@ -278,8 +278,9 @@ def test_to_torch_errors() -> None:
         RNN(4, 5, models=2, seed=0).to_torch()
     with pytest.raises(ValueError, match='PyTorch has no network with cell="jordan"'):
         RNN(4, 5, 3, "jordan", seed=0).to_torch()
-    with pytest.raises(ValueError, match='PyTorch has no network with activation="logistic"'):
-        RNN(4, 5, activation="logistic", seed=0).to_torch()
+    for activation in ("logistic", "softplus"):
+        with pytest.raises(ValueError, match=f'PyTorch has no network with activation="{activation}"'):
+            RNN(4, 5, activation=activation, seed=0).to_torch()
 
 
 def test_torch_missing(monkeypatch: pytest.MonkeyPatch) -> None:

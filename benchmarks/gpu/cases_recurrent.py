@@ -17,9 +17,11 @@ import numpy as np
 import fastrec
 from fastrec.backend import device, move
 from fastrec.kernels.gpu import generation, recurrent
-from fastrec.kernels.gpu.module import CLUSTERED, ROWS, TEXT_ROWS
+from fastrec.kernels.gpu.module import CLUSTERED, LINKED, ROWS, TEXT_ROWS
 from fastrec.kernels.gpu.recurrent import CLUSTER, PRODUCTS, Card, Plan
-from fastrec.rnn.cells import CELLS, STACKABLE
+from fastrec.rnn.cells import CELLS
+from fastrec.rnn.device import compute_device
+from fastrec.rnn.noise import normal_table
 
 from .cases_hopfield import Cases
 from .measure import close
@@ -117,6 +119,17 @@ def updates(product: str, optimizer: Callable[[], Any], loss: str, o: int) -> No
     close(*made, 10 * TOLERANCE[product])
 
 
+def noise(dtype: type) -> None:
+    """Compare normal numbers, which are equal to the last bit."""
+    made = []
+    for backend in ("gpu", "cpu"):
+        values = move(np.empty((2, 3, 5, 17), dtype), backend)
+        table = move(normal_table(np.dtype(dtype)), backend)
+        compute_device(backend).kernels.normal_noise(np.uint64(2**63 + 1), 1, table, 0.3, values)
+        made.append({"noise": values})
+    close(*made, 0)
+
+
 def fixed_text_plan(
     rows: int, members: int, resident: int, spilled: bool, turn: int = 0
 ) -> Callable[..., generation.Plan]:
@@ -185,7 +198,7 @@ def forecast(product: str, cell: str, b: int) -> None:
 
 
 def sharings(kinds: tuple[Any, ...], products: tuple[str, ...], turns: int | None = None) -> Cases:
-    for cell, product, kind in pairs(STACKABLE, products, kinds):
+    for cell, product, kind in pairs([cell for cell in CELLS if cell not in LINKED], products, kinds):
         members, clustered, times, resident = kind
         where = "a cluster" if clustered else f"{members} blocks" if members > 1 else "a block"
         weights = "kept" if resident else "streamed" if times == 1 else f"streamed in {times} parts"
@@ -213,9 +226,10 @@ def cases() -> Cases:
         for optimizer, make in OPTIMIZERS.items():
             case = partial(updates, product, make, loss, o)
             yield f"{optimizer}, {loss} of {o} outputs, {product}", case
-    for product in PRODUCTS:
-        for b in (1, 300):  # few rows, and many, which share blocks
-            yield f"jordan, {product}, B = {b}", partial(both_ways, product, "jordan", (1, b, 3, 3, 17, 5))
+    for dtype in (np.float32, np.float64):
+        yield f"noise, {np.dtype(dtype)}", partial(noise, dtype)
+    for cell, product, b in pairs(LINKED, PRODUCTS, (1, 300)):  # few rows, and many, which share blocks
+        yield f"{cell}, {product}, B = {b}", partial(both_ways, product, cell, (1, b, 3, 3, 17, 5))
     for cell, product, b in pairs(CELLS, PRODUCTS, (3, 300)):
         yield f"steps, {cell}, {product}, B = {b}", partial(forecast, product, cell, b)
     yield from sharings(ALONE, tuple(PRODUCTS))

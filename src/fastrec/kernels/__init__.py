@@ -27,14 +27,15 @@ SAMPLE    row            0             two 64-bit draws, each for a token
 DROPOUT   row t + step   layer         eight 16-bit draws, each for a unit, low bits first
 BIASED    pattern        0             two 64-bit draws, each for a unit of a biased pattern
 GLAUBER   sweep          network       two 64-bit draws, each for an update; the row takes the network's place
+NOISE     row t + step   layer         eight 16-bit draws, each for a normal number, low bits first
 ========= ============== ============= ====================================================
 """
 
 from __future__ import annotations
 
-PATTERN, CORRUPT, ORDER, DERIVE, SAMPLE, DROPOUT, BIASED, GLAUBER = 1, 2, 3, 4, 5, 6, 7, 8
-TANH, RELU, LOGISTIC = 0, 1, 2
-ACTIVATIONS = ("tanh", "relu", "logistic")
+PATTERN, CORRUPT, ORDER, DERIVE, SAMPLE, DROPOUT, BIASED, GLAUBER, NOISE = range(1, 10)
+TANH, RELU, LOGISTIC, SOFTPLUS = 0, 1, 2, 3
+ACTIVATIONS = ("tanh", "relu", "logistic", "softplus")
 
 
 def words(bits: int) -> int:

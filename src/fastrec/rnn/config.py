@@ -17,7 +17,7 @@ from ..validation import as_choice, as_int
 from .cells import CELLS, CellName
 from .cells.cell import Cell, measure
 
-Activation = Literal["tanh", "relu", "logistic"]
+Activation = Literal["tanh", "relu", "logistic", "softplus"]
 Direction = Literal["forward", "reverse", "bidirectional"]
 Array = NDArray[Any]
 

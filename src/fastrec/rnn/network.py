@@ -84,8 +84,8 @@ class RNN:
         Number of outputs o; without it the hidden units are the outputs.
     cell : {"elman", "jordan", "gru", "lstm"}
         Kind of hidden units.
-    activation : {"tanh", "relu", "logistic"}
-        The function f of "elman" and "jordan".
+    activation : {"tanh", "relu", "logistic", "softplus"}
+        The function f of "elman" and "jordan"; "softplus" is log(1 + e^z).
     num_layers : int
         Layers above the first read the hidden units of the one below; "jordan" has one.
     models : int, optional
@@ -274,7 +274,7 @@ class RNN:
 
     @property
     def activation(self) -> Activation:
-        """The function f: "tanh", "relu" or "logistic"; always "tanh" for "gru" and "lstm"."""
+        """The function f: "tanh", "relu", "logistic" or "softplus"; "tanh" for cells that have no choice."""
         return self._config.activation
 
     @property
@@ -538,7 +538,7 @@ class RNN:
         Raises
         ------
         ValueError
-            For networks that PyTorch does not have: "jordan", "logistic", `reverse`, k networks.
+            For networks that PyTorch does not have: "jordan", "logistic", "softplus", `reverse`, k networks.
         ImportError
             If PyTorch is not installed.
 

@@ -153,7 +153,7 @@ def to_torch(
     cell = config.kind
     faults = {
         f'cell="{cell.name}"': cell.torch is None,
-        'activation="logistic"': config.activation == "logistic",
+        f'activation="{config.activation}"': config.activation not in ("tanh", "relu"),
         "reverse=True": config.direction == "reverse",
     }
     if any(faults.values()):

@@ -10,7 +10,6 @@ call completes with any number of running threads.
 from __future__ import annotations
 
 import functools
-from importlib import import_module
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from .parallel import parallel
 from .random import HALF, LOW, ONE, U64, block
 from .stepping import spread_gates
 from .threads import get_threads
+from .time_loop import step_of
 
 __all__ = ["generate"]
 
@@ -160,13 +160,17 @@ def step_logits(worker, workers, moving, h_t, panels, b_out, outputs, sums, room
 @functools.cache
 def workers_of(cell):
     """The kernel of the workers for a cell, into which the step of its file is compiled."""
-    step = getattr(import_module(f".{cell}", __package__), f"{cell}_step")
+    step, reset, late = step_of(cell)
+    halves = 1 + late  # phases of a layer
 
-    def step_units(
-        worker, workers, layer, t, net, reading, moving, outputs, hidden, cells, sums, products, room
-    ):
-        """Step t of a worker's share of the units of a layer: from hidden[t % 2] to the other half."""
+    def step_units(worker, workers, phase, t, net, reading, moving, states, sums, products, room):
+        """Step t of a worker's share of the units of a layer: from hidden[t % 2] to the other half.
+
+        The first of two phases ends with what the products of the last gates read.
+        """
+        layer, half = phase // halves, phase % halves
         feeds_back, activation, W_in, b, units, inward, recurrent = net
+        outputs, hidden, cells, made, waiting = states
         rows, h = hidden.shape[2:]
         gates, each = b.shape[1] // h, units.shape[1] // padded(h, hidden)
         old, new = hidden[t % 2, layer], hidden[(t + 1) % 2, layer]
@@ -179,20 +183,35 @@ def workers_of(cell):
             begin = (first + last - 1 - i if t % 2 else i) * unit
             n = min(unit, h - begin)
             width = padded(n, hidden)
+            at, size = gates * deep * begin, gates * deep * width
+            early = (gates - late) * width  # columns of the first product with the state
             z = matrix(sums, rows, gates * width)
-            p = matrix(products, rows, gates * width)
+            p = matrix(products, rows, early if half == 0 else late * width)
             for row in range(rows):
                 fill(p[row], 0, 0)
+                if half:
+                    copy(waiting[row, gates * begin : gates * (begin + width)], z[row])
+                    continue
                 for gate in range(gates):
                     column, z_gate = gate * h + begin, z[row, gate * width : gate * width + n]
                     copy(b[layer, column : column + n], z_gate)
                     if layer == 0:
                         add(W_in[reading[row], column : column + n], z_gate)
-            if layer:
-                panels = stretch(inward[layer - 1], held, gates * deep * begin, gates * deep * width)
+            if layer and half == 0:
+                panels = stretch(inward[layer - 1], held, at, size)
                 multiply_rounded(hidden[(t + 1) % 2, layer - 1], 0, h, rows, panels, h, z, room)
-            panels = stretch(recurrent[layer], held, gates * deep * begin, gates * deep * width)
-            multiply_rounded(left, 0, depth, rows, panels, depth, p, room)
+            if half:
+                panels = stretch(recurrent[layer], held, at + early * deep, size - early * deep)
+                multiply_rounded(made, 0, h, rows, panels, h, p, room)
+            else:
+                multiply_rounded(
+                    left, 0, depth, rows, stretch(recurrent[layer], held, at, early * deep), depth, p, room
+                )
+            if late and half == 0:
+                for row in range(rows):
+                    reset(z[row], p[row], old[row, begin : begin + n], made[row, begin : begin + n])
+                    copy(z[row], waiting[row, gates * begin :])
+                continue
             own = units[layer, each * begin : each * (begin + width)]
             for row in range(rows):
                 before, after = old[row, begin : begin + n], new[row, begin : begin + n]
@@ -208,24 +227,24 @@ def workers_of(cell):
     def work(worker, workers, phases, begun, done, net, readout, rule, rows, states, scratch):
         """Run a worker through all phases; begun and done count those of each part, and all parts done."""
         _, lengths, reading, moving, _, ended = rows
-        outputs, hidden, cells = states
+        outputs, hidden, _, _, _ = states
         sums, products, rooms, chances, ranks, ones = scratch
         own = sums[worker], products[worker], rooms[worker]
         layers, shortest = hidden.shape[1], lengths[0]
+        of_layers = halves * layers
         for length in lengths:
             shortest = min(shortest, length)
         for number in range(phases):
-            t, phase = number // (layers + 2), number % (layers + 2)
+            t, phase = number // (of_layers + 2), number % (of_layers + 2)
             part, looks = worker, 0
             while look(done, 0) < (number + 1) * workers:
                 if claim(begun, part * APART, number):
-                    if phase < layers:
-                        of_units = (reading, moving, outputs, hidden, cells)
-                        step_units(part, workers, phase, t, net, *of_units, *own)
-                    elif phase == layers and (t + 1 >= shortest or net[0]):
+                    if phase < of_layers:
+                        step_units(part, workers, phase, t, net, reading, moving, states, *own)
+                    elif phase == of_layers and (t + 1 >= shortest or net[0]):
                         top = hidden[(t + 1) % 2, layers - 1]
                         step_logits(part, workers, moving, top, *readout, outputs, own[0], own[2])
-                    elif phase > layers:
+                    elif phase > of_layers:
                         room = (chances[worker], ranks[worker], ones)
                         draw_rows(part, workers, t, rows, rule, outputs, room)
                     fetch_add(done, 0, 1)
@@ -306,7 +325,9 @@ def generate(
     ):
         recurrent, inward, outward = pair(recurrent), pair(inward), pair(outward)
     biases = np.concatenate([weights[2] for weights in layers])
-    units = np.concatenate([by_block(np.concatenate([b[:, :0], *more], axis=1), h) for _, _, b, *more in layers])
+    units = np.concatenate(
+        [by_block(np.concatenate([b[:, :0], *more], axis=1), h) for _, _, b, *more in layers]
+    )
     net = (feeds_back, activation, layers[0][0][0], biases, units, inward, recurrent)
 
     unit = BLOCK * panel_width(W_out)
@@ -328,11 +349,14 @@ def generate(
     rows = (tokens, lengths, reading, moving, drawn, ended)
     rule = (float(temperature), top_k, np.uint64(top_p), stop, np.uint64(key), first)
     begun, done = np.zeros(workers * APART, np.int64), np.zeros(APART, np.int64)
-    phases = (int(lengths.max()) + n - 1) * (L + 2)
-    states = (outputs, hidden, cells)
+    halves = 1 + step_of(cell)[2]
+    made, waiting = (np.zeros((b * (halves > 1), width), dtype) for width in (h, gates * padded(h, W_out)))
+    a_step = halves * L + 2
+    phases = (int(lengths.max()) + n - 1) * a_step
+    states = (outputs, hidden, cells, made, waiting)
     args = (workers, phases, begun, done, net, (outward[0], b_out[0]), rule, rows, states, scratch)
     workers_of(cell).deal(workers, 1e9, *args)
-    steps = int(done[0]) // workers // (L + 2)
+    steps = int(done[0]) // workers // a_step
     if feeds_back:
         last[0, 0] = outputs
     else:

@@ -1,4 +1,4 @@
-"""What recurrent networks need besides their cells: output layer, losses, dropout, optimizers."""
+"""What recurrent networks need besides their cells: output layer, losses, dropout, noise, optimizers."""
 
 from .affine import affine_backward, affine_forward
 from .training import (
@@ -8,6 +8,7 @@ from .training import (
     binary_cross_entropy,
     cross_entropy,
     dropout,
+    normal_noise,
     rmsprop,
     sgd,
     squared_error,

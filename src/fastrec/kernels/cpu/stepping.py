@@ -7,7 +7,6 @@ weights of all layers, packed once, are one of them.  The rows of a network are 
 from __future__ import annotations
 
 import functools
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from .jit import jit
 from .matrix import RATE, multiply_rounded, pack_below, padded, parts_of, room_for
 from .pairs import elements, factors_down
 from .parallel import Parallel, parallel
+from .time_loop import step_of
 
 __all__ = ["pack_network", "take_steps"]
 
@@ -55,7 +55,7 @@ def are_finite(values):
 @functools.cache
 def rows_of(cell):
     """The kernel for a cell, into which the step of its file is compiled."""
-    step = getattr(import_module(f".{cell}", __package__), f"{cell}_step")
+    step, reset, late = step_of(cell)
 
     def take(
         task,
@@ -82,16 +82,18 @@ def rows_of(cell):
         first, end = part * b // parts, (part + 1) * b // parts
         rows, given, gates = end - first, min(net, len(x) - 1), W_in.shape[2] // h
         wide, apart, most = gates * padded(h, biases), units * padded(h, biases), max(i, h)
-        bias, weights = biases[net], panels[net]
+        bias, weights, early = biases[net], panels[net], wide - late * padded(h, biases)
         scratch = (
             empty((rows, most), biases),
             empty((rows, o if feeds_back else h), biases),
             empty((rows, wide), biases),
-            empty((rows, wide), biases),
+            empty((rows, early), biases),
+            empty((rows, late * h), biases),
+            empty((rows, late * padded(h, biases)), biases),
             empty((rows, padded(o, biases)), biases),
             room_for(rows, max(most, o), panels),
         )
-        left, before, z, p, y, room = borrow(scratch)
+        left, before, z, p, scaled, q, y, room = borrow(scratch)
         depth, finite = before.shape[1], True
         for layer in range(layers):
             for row in range(first, end):
@@ -120,14 +122,22 @@ def rows_of(cell):
                 size = elements(inputs, panels) * wide
                 multiply_rounded(left, 0, most, rows, weights[at : at + size], inputs, z, room)
                 at, bias_at = at + size, bias_at + wide
-                size = elements(depth, panels) * wide
+                size = elements(depth, panels) * early
                 multiply_rounded(before, 0, depth, rows, weights[at : at + size], depth, p, room)
                 at += size
+                if late:
+                    for s in range(rows):
+                        reset(z[s], p[s], before[s], scaled[s])
+                        fill(q[s], 0, 0)
+                    size = elements(depth, panels) * (wide - early)
+                    multiply_rounded(scaled, 0, depth, rows, weights[at : at + size], depth, q, room)
+                    at += size
                 own = bias[bias_at : bias_at + apart]
                 bias_at += apart
                 for s in range(rows):
                     now = last[layer, net, first + s]
-                    step(activation, z[s], p[s], own, before[s], now[h:], left[s, :h])
+                    products = q[s] if late else p[s]
+                    step(activation, z[s], products, own, before[s], now[h:], left[s, :h])
                     if not feeds_back:
                         copy(left[s, :h], now)
             if has_output_layer:
@@ -173,7 +183,14 @@ def pack_network(cell, layers, W_out, b_out, activation, feeds_back, reads_token
     return Network(
         rows_of(cell),
         sum(W.shape[1] * W.shape[2] for W in (*matrices, W_out)),
-        *(len(layers), h, sum(values.shape[1] for values in layers[0][3:]) // h, activation, feeds_back, o > 0),
+        *(
+            len(layers),
+            h,
+            sum(values.shape[1] for values in layers[0][3:]) // h,
+            activation,
+            feeds_back,
+            o > 0,
+        ),
         W_in.copy() if reads_tokens else np.empty((len(W_in), 0, gates * h), W_in.dtype),
         np.concatenate(biases, axis=1),
         np.concatenate(pieces, axis=1),

@@ -8,12 +8,14 @@ Weight gradients are products over all steps, once the reverse pass has left the
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 
-from .. import RELU, TANH
+from .. import LOGISTIC, RELU, TANH
 from .arrays import add, copy, empty, fill
 from .elementwise import elementwise
-from .functions import logistic, tanh
+from .functions import expm1_negative, logistic, softplus, tanh
 from .jit import jit
 from .matrix import RATE, column_sums, multiply_in_place, multiply_rounded, parts_of, weight_gradient
 from .parallel import parallel
@@ -25,6 +27,14 @@ FIRST_ROW = np.zeros(1, np.int64)
 def longest_first(lengths):
     """Rows by falling length, equal ones in order."""
     return np.argsort(-lengths, kind="stable") if len(lengths) > 1 else FIRST_ROW
+
+
+def step_of(cell):
+    """The step of some units of a row of a cell, what makes what the recurrent product of its last gate reads,
+    None if that is the state, and whether there is such a gate, 0 or 1."""
+    module = import_module(f".{cell}", __package__)
+    reset = getattr(module, f"{cell}_reset", None)
+    return getattr(module, f"{cell}_step"), reset, int(reset is not None)
 
 
 def spread(kernel, hidden, lengths, operations, args):
@@ -93,9 +103,11 @@ def squared_norm(a, b):
 tanh_twice = elementwise(lambda z: [tanh(z)] * 2)
 relu_twice = elementwise(lambda z: [where(z, "<=", 0.0, 0.0, z)] * 2)
 logistic_twice = elementwise(lambda z: [logistic(z)] * 2)
+softplus_twice = elementwise(lambda z: [softplus(z)] * 2)
 tanh_back = elementwise(lambda d, e, h: [(d + e) * (1.0 - h * h)] * 2 + [d.zero()])
 relu_back = elementwise(lambda d, e, h: [where(h, ">", 0.0, d + e, 0.0)] * 2 + [d.zero()])
 logistic_back = elementwise(lambda d, e, h: [(d + e) * (h - h * h)] * 2 + [d.zero()])
+softplus_back = elementwise(lambda d, e, h: [-(d + e) * expm1_negative(-h)] * 2 + [d.zero()])
 
 
 @jit
@@ -105,8 +117,10 @@ def activate(activation, z, h, copied):
         tanh_twice((z,), (h, copied))
     elif activation == RELU:
         relu_twice((z,), (h, copied))
-    else:
+    elif activation == LOGISTIC:
         logistic_twice((z,), (h, copied))
+    else:
+        softplus_twice((z,), (h, copied))
 
 
 @jit
@@ -116,8 +130,10 @@ def through_activation(activation, d_h, carry, h, d, copied):
         tanh_back((d_h, carry, h), (d, copied, carry))
     elif activation == RELU:
         relu_back((d_h, carry, h), (d, copied, carry))
-    else:
+    elif activation == LOGISTIC:
         logistic_back((d_h, carry, h), (d, copied, carry))
+    else:
+        softplus_back((d_h, carry, h), (d, copied, carry))
 
 
 @jit

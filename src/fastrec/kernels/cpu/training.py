@@ -1,4 +1,4 @@
-"""Losses, dropout and optimisers on the CPU: one pass over each array, stretches of it spread over the
+"""Losses, dropout, noise and optimisers on the CPU: one pass over each array, stretches of it spread over the
 threads."""
 
 from __future__ import annotations
@@ -7,12 +7,13 @@ import math
 
 import numpy as np
 
-from .. import DROPOUT
+from .. import DROPOUT, NOISE
 from .arrays import empty, fill, zeros
 from .functions import exp
 from .jit import jit, kernel
 from .parallel import tasks
-from .random import U64, block
+from .random import U64
+from .random import fill as fill_draws
 
 STRETCH = 4096  # numbers of a network that a task of an optimiser takes
 
@@ -104,19 +105,39 @@ def binary_cross_entropy(task, outputs, targets, weights, output_weights, scale,
     losses[net, row] = total
 
 
+@jit
+def short_draw(drawn, j):
+    """Draw j of 16 bits, four of each of 64 bits, the low ones first."""
+    return drawn[j >> 2] >> U64(16 * (j & 3)) & U64(0xFFFF)
+
+
 @tasks(lambda key, layer, threshold, values: rows_of(values))
 def dropout(task, key, layer, threshold, values):
     """values = 0 where a draw of 16 bits is below threshold, the others divided by the share of them."""
     _, b, t, n = values.shape
     scale = values.dtype.type(2**16 / (2**16 - threshold))
     net, row = task // b, task % b
+    drawn = empty(((n + 3) // 4,), np.uint64)
     for step in range(t):
         row_values = values[net, row, step]
-        for i in range((n + 7) // 8):
-            draws = block(key, i, row * t + step, net, DROPOUT | layer << 8)
-            for j in range(8 * i, min(8 * i + 8, n)):
-                draw = draws[j >> 2 & 1] >> U64(16 * (j & 3)) & U64(0xFFFF)
-                row_values[j] = scale * row_values[j] if draw >= U64(threshold) else row_values.dtype.type(0)
+        fill_draws(key, row * t + step, net, DROPOUT | layer << 8, drawn)
+        for j in range(n):
+            kept = short_draw(drawn, j) >= U64(threshold)
+            row_values[j] = scale * row_values[j] if kept else row_values.dtype.type(0)
+
+
+@tasks(lambda key, layer, table, deviation, values: rows_of(values))
+def normal_noise(task, key, layer, table, deviation, values):
+    """values = deviation times the elements of table that draws of 16 bits name."""
+    _, b, t, n = values.shape
+    scale = values.dtype.type(deviation)
+    net, row = task // b, task % b
+    drawn = empty(((n + 3) // 4,), np.uint64)
+    for step in range(t):
+        row_values = values[net, row, step]
+        fill_draws(key, row * t + step, net, NOISE | layer << 8, drawn)
+        for j in range(n):
+            row_values[j] = scale * table[short_draw(drawn, j)]
 
 
 @tasks(lambda gradient, norms: (len(gradient), gradient.size / 4))

@@ -45,7 +45,9 @@ def read_cells() -> dict[str, Cell]:
     for name, body in re.findall(r"^template <class T> struct (\w+) \{\n(.*?)^\};", text, re.M | re.S):
         constants = re.findall(r"([A-Z_]+) = (\w+)", " ".join(re.findall("static constexpr .*", body)))
         cell = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-        cells[name] = Cell(cell, **{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
+        cells[name] = Cell(
+            cell, **{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants}
+        )
     return cells
 
 
@@ -65,6 +67,7 @@ ROWS = {"Float": (1, 4, 16), "Double": (1, 4), "Tf32": (8,), "Bf16": (8, 16)}  #
 CLUSTERED = ("Float", "Tf32", "Bf16")  # products that clusters are compiled for
 BLOCK_ROWS = {"Float": (1, 4), "Double": (1, 4), "Tf32": (8,), "Bf16": (8,)}  # of a block without a team
 TEXT_ROWS = {"Float": (1, 4, 16), "Double": (4,), "Tf32": (8,), "Bf16": (8,)}
+LINKED = ("jordan", "gru_before")  # cells whose steps are two products, each in a file of its own
 FIELDS = (INTEGERS[4], INTEGERS[8])
 WEIGHTS = tuple(INTEGERS.values())
 WEIGHT_TYPES = [f"{field}, {weight}" for field in FIELDS for weight in WEIGHTS]
@@ -117,12 +120,15 @@ KERNELS: dict[str, tuple[str, ...]] = {
         *instances("pack_weights", ROWS),
         *instances("row_norms", FLOATS.values()),
     ),
-    "jordan": tuple(
-        f"jordan_{way}<{product}, {rows}>"
-        for way in ("forward", "backward")
-        for product in ROWS
-        for rows in BLOCK_ROWS[product]
-    ),
+    **{
+        cell: tuple(
+            f"{cell}_{way}<{product}, {rows}>"
+            for way in ("forward", "backward")
+            for product in ROWS
+            for rows in BLOCK_ROWS[product]
+        )
+        for cell in LINKED
+    },
     "generation": tuple(
         f"generate<{product}, {cell}, {rows}>"
         for product in ROWS
@@ -142,7 +148,10 @@ KERNELS: dict[str, tuple[str, ...]] = {
     ),
     "training": (
         *(f"cross_entropy<{dtype}, {width}>" for dtype in FLOATS.values() for width in (8, 32, 256)),
-        *instances("squared_error binary_cross_entropy sum_squares find_infinite dropout", FLOATS.values()),
+        *instances(
+            "squared_error binary_cross_entropy sum_squares find_infinite dropout normal_noise",
+            FLOATS.values(),
+        ),
         *instances("adjust_gradient sgd rmsprop adam", FLOATS.values()),
         "sum_rows",
     ),

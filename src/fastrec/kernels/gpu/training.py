@@ -1,4 +1,4 @@
-"""Losses, dropout and optimisers on the GPU: one pass over each array."""
+"""Losses, dropout, noise and optimisers on the GPU: one pass over each array."""
 
 from __future__ import annotations
 
@@ -151,6 +151,14 @@ def dropout(key: int, layer: int, threshold: int, values: Any) -> None:
     kernel, size = f"dropout<{float_type(values)}>", blocks(k * b * t * -(-n // 8))
     numbers = (np.uint64(key), layer, threshold, 2**16 / (2**16 - threshold))
     launch("training", kernel, size, THREADS, *numbers, k * b * t, b * t, n, values)
+
+
+def normal_noise(key: int, layer: int, table: Any, deviation: float, values: Any) -> None:
+    """values (k, b, t, n) = deviation times the elements of table (2^16,) that draws of 16 bits name."""
+    k, b, t, n = values.shape
+    kernel, size = f"normal_noise<{float_type(values)}>", blocks(k * b * t * -(-n // 8))
+    numbers = (np.uint64(key), layer, float(deviation))
+    launch("training", kernel, size, THREADS, *numbers, table, k * b * t, b * t, n, values)
 
 
 def all_finite(values: Any) -> bool:

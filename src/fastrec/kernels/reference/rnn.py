@@ -27,6 +27,7 @@ from .training import (
     binary_cross_entropy,
     cross_entropy,
     dropout,
+    normal_noise,
     rmsprop,
     sgd,
     squared_error,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import RELU, TANH
+from .. import LOGISTIC, RELU, TANH
 from ..precision import rounded
 
 
@@ -23,14 +23,18 @@ def activate(z: np.ndarray, activation: int) -> np.ndarray:
     """f(z)."""
     if activation == TANH:
         return np.tanh(z)
-    return np.maximum(z, 0) if activation == RELU else logistic(z)
+    if activation == RELU:
+        return np.maximum(z, 0)
+    return logistic(z) if activation == LOGISTIC else np.logaddexp(z, 0)
 
 
 def slope(h: np.ndarray, activation: int) -> np.ndarray:
     """f'(z) from h = f(z); 0 for relu at 0."""
     if activation == TANH:
         return 1 - h * h
-    return (h > 0).astype(h.dtype) if activation == RELU else h * (1 - h)
+    if activation == RELU:
+        return (h > 0).astype(h.dtype)
+    return h * (1 - h) if activation == LOGISTIC else -np.expm1(-h)
 
 
 def product(a: np.ndarray, b: np.ndarray, precision: str) -> np.ndarray:

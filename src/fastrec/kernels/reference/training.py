@@ -1,12 +1,19 @@
-"""Losses, dropout and optimizers in plain NumPy."""
+"""Losses, dropout, noise and optimizers in plain NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .. import DROPOUT
+from .. import DROPOUT, NOISE
 from .random import draws
 from .time_loop import squares
+
+
+def short_draws(key: int, count: int, row: int, network: int, stream: int, step: int) -> np.ndarray:
+    """The first `count` draws of 16 bits of one stream, four of each of 64 bits, the low ones first."""
+    four = draws(key, -(-count // 4), row, network, stream, step)
+    parts = four[:, None] >> np.arange(0, 64, 16, dtype=np.uint64) & np.uint64(0xFFFF)
+    return parts.reshape(-1)[:count]
 
 
 def dropout(key: int, layer: int, threshold: int, values: np.ndarray) -> None:
@@ -19,10 +26,22 @@ def dropout(key: int, layer: int, threshold: int, values: np.ndarray) -> None:
     k, b, t, n = values.shape
     scale = values.dtype.type(2**16 / (2**16 - threshold))
     for net, row, step in np.ndindex(k, b, t):
-        four = draws(key, -(-n // 4), row * t + step, net, DROPOUT, layer)
-        parts = four[:, None] >> np.arange(0, 64, 16, dtype=np.uint64) & np.uint64(0xFFFF)
-        kept = parts.reshape(-1)[:n] >= threshold
+        kept = short_draws(key, n, row * t + step, net, DROPOUT, layer) >= threshold
         values[net, row, step] = np.where(kept, scale * values[net, row, step], 0)
+
+
+def normal_noise(key: int, layer: int, table: np.ndarray, deviation: float, values: np.ndarray) -> None:
+    """Fill values (k, b, t, n) with normal numbers of mean 0 and that standard deviation.
+
+    Each is deviation, cast to the dtype, times the element of table (2^16,), quantiles of the standard normal
+    distribution, that a draw of 16 bits names.  Draws are those of stream NOISE, key, network, row t + step
+    and layer.
+    """
+    k, b, t, n = values.shape
+    scale = values.dtype.type(deviation)
+    for net, row, step in np.ndindex(k, b, t):
+        drawn = table[short_draws(key, n, row * t + step, net, NOISE, layer)]
+        values[net, row, step] = scale * drawn
 
 
 def cross_entropy(

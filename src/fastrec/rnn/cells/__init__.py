@@ -13,6 +13,7 @@ CellName = Literal[
     "elman",
     "jordan",
     "gru",
+    "gru_before",
     "lstm",
     "lstm_peepholes",
     "leaky",

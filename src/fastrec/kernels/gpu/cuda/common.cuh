@@ -9,7 +9,7 @@ typedef long long i64;
 inline constexpr u32 ALL = 0xffffffffu;
 inline constexpr int WARP = 32;
 
-enum Stream { PATTERN = 1, CORRUPT = 2, ORDER = 3, SAMPLE = 5, DROPOUT = 6, BIASED = 7, GLAUBER = 8 };
+enum Stream { PATTERN = 1, CORRUPT = 2, ORDER = 3, SAMPLE = 5, DROPOUT = 6, BIASED = 7, GLAUBER = 8, NOISE = 9 };
 
 // Number of this thread in the grid, and of all threads.
 __device__ __forceinline__ i64 thread_number() { return i64(blockIdx.x) * blockDim.x + threadIdx.x; }

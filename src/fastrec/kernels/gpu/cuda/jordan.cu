@@ -1,23 +1,6 @@
 // Jordan networks: the outputs are what a step hands on, so that a step is two products, one after the other.  A block
 // takes up to ROWS rows; weights come from L2.
-#include "recurrent.cuh"
-
-// What a block alone hands on, `width` values of each row, and its product with packed weights (network, depth, jobs).
-template <class P, int ROWS> struct Link {
-  using Real = typename P::Real;
-  Shape shape;
-  Team<P, ROWS, false> team;
-  Weights<P, ROWS, 0> weights;
-
-  __device__ Link(unsigned char*& free, int width, int columns, i64 parts, const typename P::Entry* packed,
-                  const Member& own)
-      : shape(P::shape(whole_pieces<typename P::Operand>(width), columns, int(parts))),
-        team(free, shape, shape.inputs, 1, own.rows, nullptr),
-        weights(shape, packed + own.network * shape.depth * shape.jobs, 1, nullptr, false) {}
-
-  __device__ __forceinline__ void set(int r, int i, Real value) { team.in[r * team.pitch + i] = P::operand(value); }
-  __device__ __forceinline__ void multiply(Real* partial) { team.multiply(weights, partial); }
-};
+#include "link.cuh"
 
 // hidden (k, b, t, h) = f(z + y W_rec) and outputs (k, b, t, o) = hidden W_out + b_out, z (k, b, t, h) = x W_in + b;
 // packed weights, b_out (k, o), state (k, b, o), lengths (b).

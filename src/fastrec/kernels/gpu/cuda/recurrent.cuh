@@ -10,7 +10,7 @@
 // cell's function of each own unit and row, then the exchange: within a block or a cluster through shared memory, in
 // other teams by mail, through pieces of global memory that tell themselves whether they are there.
 
-enum Activation { TANH = 0, RELU = 1, LOGISTIC = 2 };
+enum Activation { TANH = 0, RELU = 1, LOGISTIC = 2, SOFTPLUS = 3 };
 
 inline constexpr int CLUSTER = 8;  // blocks, the most that every card with clusters has
 
@@ -18,6 +18,8 @@ __device__ __forceinline__ float hyperbolic(float z) { return tanhf(z); }
 __device__ __forceinline__ double hyperbolic(double z) { return tanh(z); }
 __device__ __forceinline__ float exponential(float z) { return expf(z); }
 __device__ __forceinline__ double exponential(double z) { return exp(z); }
+__device__ __forceinline__ float less_one(float z) { return expm1f(z); }
+__device__ __forceinline__ double less_one(double z) { return expm1(z); }
 
 // 1 / (1 + exp(-z)) without overflow.
 template <class T> __device__ __forceinline__ T logistic(T z) {
@@ -25,13 +27,23 @@ template <class T> __device__ __forceinline__ T logistic(T z) {
   return (z < 0 ? e : T(1)) / (1 + e);
 }
 
+// log(1 + exp(z)) without overflow.
+__device__ __forceinline__ float softplus(float z) { return (z <= 0 ? 0 : z) + log1pf(expf(-fabsf(z))); }
+__device__ __forceinline__ double softplus(double z) { return (z <= 0 ? 0 : z) + log1p(exp(-fabs(z))); }
+
 template <class T> __device__ __forceinline__ T activate(T z, i64 activation) {
-  return activation == TANH ? hyperbolic(z) : activation == RELU ? (z <= 0 ? T(0) : z) : logistic(z);
+  return activation == TANH       ? hyperbolic(z)
+         : activation == RELU     ? (z <= 0 ? T(0) : z)
+         : activation == LOGISTIC ? logistic(z)
+                                  : softplus(z);
 }
 
 // f'(z) from h = f(z); 0 for relu at 0.
 template <class T> __device__ __forceinline__ T slope(T h, i64 activation) {
-  return activation == TANH ? 1 - h * h : activation == RELU ? T(h > 0) : h * (1 - h);
+  return activation == TANH       ? 1 - h * h
+         : activation == RELU     ? T(h > 0)
+         : activation == LOGISTIC ? h * (1 - h)
+                                  : -less_one(-h);
 }
 
 // What a block knows of its place.

@@ -1,5 +1,5 @@
-// Losses, dropout and optimisers: one pass over each array, sums in a fixed order.  k networks, b rows of t steps, o
-// outputs.
+// Losses, dropout, noise and optimisers: one pass over each array, sums in a fixed order.  k networks, b rows of t
+// steps, o outputs.
 #include "philox.cuh"
 
 inline constexpr int THREADS = 256;
@@ -224,20 +224,35 @@ __global__ void __launch_bounds__(THREADS)
   });
 }
 
-// values (rows, n), `of_network` rows a network: 0 where a draw of 16 bits is below the threshold, else times scale.  A
-// thread for the eight of a block of draws.
-template <class T>
-__global__ void __launch_bounds__(THREADS)
-    dropout(u64 key, i64 layer, i64 threshold, double scale, i64 rows, i64 of_network, i64 n, T* values) {
+// Calls use(place, draw) with a draw of 16 bits for each of values (rows, n), `of_network` rows a network.  A thread
+// takes the eight of a block of draws.
+template <class Use>
+__device__ __forceinline__ void each_short_draw(u64 key, u32 tag, i64 rows, i64 of_network, i64 n, Use use) {
   i64 groups = (n + 7) / 8;
   for (i64 job = thread_number(); job < rows * groups; job += thread_count()) {
     i64 row = job / groups, group = job % groups, net = row / of_network;
-    Draws draws = philox4x32(key, u32(group), u32(row % of_network), u32(net), tag(DROPOUT, layer));
-    T* own = values + row * n + group * 8;
+    Draws draws = philox4x32(key, u32(group), u32(row % of_network), u32(net), tag);
 #pragma unroll
     for (int j = 0; j < 8; j++)
-      if (group * 8 + j < n) own[j] = i64(draws[j / 4] >> 16 * (j % 4) & 0xffff) < threshold ? T(0) : T(scale) * own[j];
+      if (group * 8 + j < n) use(row * n + group * 8 + j, u32(draws[j / 4] >> 16 * (j % 4)) & 0xffff);
   }
+}
+
+// values (rows, n): 0 where a draw of 16 bits is below the threshold, else times scale.
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    dropout(u64 key, i64 layer, i64 threshold, double scale, i64 rows, i64 of_network, i64 n, T* values) {
+  each_short_draw(key, tag(DROPOUT, layer), rows, of_network, n, [=](i64 place, u32 draw) {
+    values[place] = draw < threshold ? T(0) : T(scale) * values[place];
+  });
+}
+
+// values (rows, n) = deviation times the element of table (2^16) that a draw of 16 bits names.
+template <class T>
+__global__ void __launch_bounds__(THREADS) normal_noise(u64 key, i64 layer, double deviation, const T* table, i64 rows,
+                                                        i64 of_network, i64 n, T* values) {
+  each_short_draw(key, tag(NOISE, layer), rows, of_network, n,
+                  [=](i64 place, u32 draw) { values[place] = T(deviation) * table[draw]; });
 }
 
 // found (1), 0 before: 1 if one of values (n) is NaN or infinite.

@@ -1,0 +1,60 @@
+"""Cells whose step is two products, one after the other, on the GPU: blocks take rows, weights come from L2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .module import launch, multiprocessors, pieces_a_launch
+from .recurrent import (
+    BARRIER,
+    CHAIN,
+    LOAD,
+    MULTIPLY_ADDS,
+    PRODUCTS,
+    THREADS,
+    kind_of,
+    layout,
+    pack,
+    parts_for,
+    rows_of_block,
+    split_work,
+)
+
+
+def launch_linked(
+    cell: str,
+    way: str,
+    rows: Any,
+    matrices: tuple[Any, ...],
+    values: int,
+    precision: str,
+    before: tuple[Any, ...],
+    between: tuple[Any, ...],
+    widths: tuple[int, ...],
+    after: tuple[Any, ...],
+) -> None:
+    """Launch a kernel of cuda/<cell>.cu on rows (k, b, t, h), a block for few of them or, of many, for more.
+
+    matrices (k, n, u): of the products, which go from n to u values or back.  values: that a block keeps of
+    each row besides.  The arguments are before, the packed weights, between, the sizes, with widths, and
+    after.  Raises ValueError if a row does not fit the shared memory of a block.
+    """
+    k, b, t, h = rows.shape
+    kind, back = kind_of(rows, precision), way == "backward"
+    product = PRODUCTS[kind]
+    works = [split_work(product, *W.shape[1:], 1, 1, 1, back) for W in matrices]
+    parts = [parts_for(product, work.inputs, work.columns)[-1] for work in works]
+    placed = [layout(product, w.inputs, w.columns, p) for w, p in zip(works, parts, strict=True)]
+    sums = max(part * each.width for part, each in zip(parts, placed, strict=True)) + values
+    row = sum(each.pitch for each in placed) * product.operand + sums * product.real
+    each = rows_of_block(kind, k * b, row, h)
+    entries = sum(W.shape[1] * W.shape[2] for W in matrices)
+    step = len(matrices) * (LOAD + CHAIN + 2 * BARRIER) + each * entries / MULTIPLY_ADDS
+    clocks = t * step * -(-k * b // (each * multiprocessors()))
+    pieces_a_launch(f"{t} steps of cell {cell!r}", clocks)
+    packed = (pack(W, kind, 1, 1, part, 1, back) for W, part in zip(matrices, parts, strict=True))
+    arguments = (*before, *packed, *between, b, t, *widths, *parts, *after)
+    launch(
+        *(cell, f"{cell}_{way}<{kind}, {each}>", k * -(-b // each), THREADS, *arguments),
+        shared=each * row,
+    )
