@@ -13,7 +13,7 @@ from ..rnn.network import RNN, require_network
 from ..rnn.torch_weights import each_direction, give_biases
 from ..validation import as_bool, as_path
 from .library import import_onnx
-from .operators import ACTIVATIONS, in_onnx_order
+from .operators import NAMES, in_onnx_order
 
 OPSET, FORMAT = 17, 8  # what programs of 2022 and later read
 
@@ -91,7 +91,7 @@ def export(
         as_bool(name, value) for name, value in (("tokens", tokens), ("lengths", lengths), ("state", state))
     )
     c = rnn._config
-    if c.kind.onnx is None or c.activation not in ACTIVATIONS:
+    if c.kind.onnx is None or c.activation not in NAMES:
         fault = f'cell="{c.cell}"' if c.kind.onnx is None else f'activation="{c.activation}"'
         raise ValueError(f"rnn has {fault}, which the operators of ONNX cannot express")
     if c.models is not None:
@@ -151,7 +151,7 @@ def describe(
         **kind.onnx.attributes,
     }
     if kind.has_activation:
-        attributes["activations"] = [ACTIVATIONS[c.activation]] * c.directions
+        attributes["activations"] = [NAMES[c.activation]] * c.directions
     for layer in range(c.num_layers):
         weights = weights_of(graph, c, own[layer * c.directions : (layer + 1) * c.directions], layer)
         before = [start[layer] if start else "" for start in starts]

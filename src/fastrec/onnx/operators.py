@@ -18,10 +18,12 @@ from ..rnn.network import RNN
 from ..rnn.torch_weights import each_direction, take_biases
 from ..validation import listed
 
-ACTIVATIONS: dict[Activation, str] = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid"}
-# The functions of the gates of the other operators, which cells here do not let one choose.
-GATES = {"GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
-OPERATORS = tuple(dict.fromkeys(cell.onnx.name for cell in CELLS.values() if cell.onnx))
+NAMES: dict[Activation, str] = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid", "softplus": "Softplus"}
+# The cells that each operator may be.
+OPERATORS = {
+    name: [cell for cell in CELLS.values() if cell.onnx and cell.onnx.name == name]
+    for name in dict.fromkeys(cell.onnx.name for cell in CELLS.values() if cell.onnx)
+}
 WAYS: dict[str, tuple[Direction, ...]] = {
     "forward": ("forward",),
     "reverse": ("reverse",),
@@ -58,32 +60,36 @@ class Operator:
         direction = text(attributes.get("direction") or "forward")
         if direction not in WAYS:
             refuse("direction", listed(list(WAYS)))
-        ways, functions = WAYS[direction], GATES.get(name, ("Tanh",))
+        ways, (kind, *_) = WAYS[direction], OPERATORS[name]
+        assert kind.onnx is not None
+        functions = kind.onnx.functions or ("Tanh",)
+        count = len(functions) * len(ways)
         given = [text(value) for value in attributes.get("activations") or functions * len(ways)]
-        if len(given) < len(functions) * len(ways):
+        if len(given) < count:
             refuse("activations", f"{len(functions)} for each direction")
-        given = given[: len(functions) * len(ways)]  # the default of RNN is that of two directions
+        # The default of RNN is that of two directions.
+        functions_of, known = (
+            [value.lower() for value in given[:count]],
+            {v.lower(): k for k, v in NAMES.items()},
+        )
         activations: list[Activation] = ["tanh"] * len(ways)
-        known = {onnx.lower(): name for name, onnx in ACTIVATIONS.items()}
-        if name in GATES:
-            if [value.lower() for value in given] != [value.lower() for value in functions] * len(ways):
-                refuse("activations", f"{', '.join(functions)} in each direction")
-        elif unknown := [value for value in given if value.lower() not in known]:
-            raise ValueError(
-                f"{where} has the activation {unknown[0]}; fastrec has {listed(list(ACTIVATIONS.values()))}"
-            )
-        else:
-            activations = [known[value.lower()] for value in given]
+        if kind.has_activation:
+            for value in functions_of:
+                if value not in known:
+                    having = listed(list(NAMES.values()))
+                    raise ValueError(f"{where} has the activation {value}; fastrec has {having}")
+            activations = [known[value] for value in functions_of]
+        elif functions_of != [value.lower() for value in functions] * len(ways):
+            refuse("activations", f"{', '.join(functions)} in each direction")
         pairs = tuple(zip(ways, activations, strict=True))
-        reset = {"linear_before_reset": int(attributes.get("linear_before_reset") or 0)}
-        return cls(where, name, reset if name == "GRU" else {}, pairs, bool(attributes.get("layout")))
+        special = {key: int(attributes.get(key) or 0) for key in kind.onnx.attributes}
+        return cls(where, name, special, pairs, bool(attributes.get("layout")))
 
     def cell(self, peepholes: bool) -> Cell:
         """The cell with these equations."""
-        for cell in CELLS.values():
+        for cell in OPERATORS[self.name]:
             onnx = cell.onnx
-            same = onnx is not None and (onnx.name, onnx.attributes) == (self.name, self.attributes)
-            if onnx is not None and same and bool(onnx.peepholes) == peepholes:
+            if onnx and onnx.attributes == self.attributes and bool(onnx.peepholes) == peepholes:
                 return cell
         raise ValueError(f"{self.where} is no operator that fastrec has")
 
@@ -127,9 +133,9 @@ class Operator:
     def compute(
         self, networks: list[RNN], X: Array, lengths: Array | None, initial: Sequence[Array | None]
     ) -> tuple[Array, ...]:
-        """ONNX's Y, Y_h, and for an LSTM Y_c, of X, sequence_lens, and initial_h and initial_c."""
+        """ONNX's Y, Y_h and perhaps Y_c of X, sequence_lens, and initial_h and initial_c."""
         x = X if self.batch_first else X.swapaxes(0, 1)
-        parts, ways = 1 + (self.name == "LSTM"), len(self.ways)
+        parts, ways = len(OPERATORS[self.name][0].initial), len(self.ways)
         (b, t), h = x.shape[:2], networks[0].hidden_size
         state = np.zeros((parts, ways, b, h), x.dtype)
         for part, given in zip(state, initial, strict=False):

@@ -42,7 +42,7 @@ def launch_linked(
     k, b, t, h = rows.shape
     kind, back = kind_of(rows, precision), way == "backward"
     product = PRODUCTS[kind]
-    works = [split_work(product, *W.shape[1:], 1, 1, 1, back) for W in matrices]
+    works = [split_work(product, W.shape[1], W.shape[2], 1, 1, 1, back) for W in matrices]
     parts = [parts_for(product, work.inputs, work.columns)[-1] for work in works]
     placed = [layout(product, w.inputs, w.columns, p) for w, p in zip(works, parts, strict=True)]
     sums = max(part * each.width for part, each in zip(parts, placed, strict=True)) + values

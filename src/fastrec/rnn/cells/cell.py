@@ -31,12 +31,14 @@ def measure(width: Width, sizes: Mapping[str, int]) -> int:
 class OnnxOperator:
     """The operator of ONNX that has the equations of a cell.
 
-    gates: for each block of rows of its W, R and B the gate here.  attributes: which it must have.
-    peepholes: for each block of its P the block of "p" here.
+    gates: for each block of rows of its W, R and B the gate here.  functions: of its gates, () where there is
+    the activation of the cell.  attributes: which it must have.  peepholes: for each block of its P the block
+    of "p" here.
     """
 
     name: str
     gates: tuple[int, ...]
+    functions: tuple[str, ...] = ()
     attributes: Mapping[str, int] = field(default_factory=dict)
     peepholes: tuple[int, ...] = ()
 

@@ -16,5 +16,5 @@ CELL = Cell(
     inputs_in=None,
     recurrent_bias="b_n",
     torch="GRU",
-    onnx=OnnxOperator("GRU", (1, 0, 2), {"linear_before_reset": 1}),
+    onnx=OnnxOperator("GRU", (1, 0, 2), ("Sigmoid", "Tanh"), {"linear_before_reset": 1}),
 )

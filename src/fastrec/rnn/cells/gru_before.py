@@ -1,6 +1,6 @@
 """The gated recurrent unit, with the reset gate before the recurrent product."""
 
-from .cell import Cell
+from .cell import Cell, OnnxOperator
 
 CELL = Cell(
     name="gru_before",
@@ -14,6 +14,7 @@ CELL = Cell(
     state=slice(0, 1),
     overwrites_saved=True,
     inputs_in=2,
+    onnx=OnnxOperator("GRU", (1, 0, 2), ("Sigmoid", "Tanh"), {"linear_before_reset": 0}),
     family="gru",
     options={"reset": "before"},
 )

@@ -18,6 +18,6 @@ CELL = Cell(
     inputs_in=2,
     forget_gate=1,
     torch="LSTM",
-    onnx=OnnxOperator("LSTM", (0, 3, 1, 2)),
+    onnx=OnnxOperator("LSTM", (0, 3, 1, 2), ("Sigmoid", "Tanh", "Tanh")),
     options={"peepholes": False},
 )

@@ -18,7 +18,7 @@ CELL = Cell(
     overwrites_saved=True,
     inputs_in=2,
     forget_gate=1,
-    onnx=OnnxOperator("LSTM", (0, 3, 1, 2), peepholes=(0, 2, 1)),
+    onnx=OnnxOperator("LSTM", (0, 3, 1, 2), ("Sigmoid", "Tanh", "Tanh"), peepholes=(0, 2, 1)),
     family="lstm",
     options={"peepholes": True},
 )
