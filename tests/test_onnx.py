@@ -82,8 +82,9 @@ def close(ours: Any, expected: Any, tolerance: float = 1e-5) -> None:
 
 def node_tests() -> list[Any]:
     """The cases of the recurrent operators: importing their files makes them, and no others."""
-    for operator in OPERATORS:
-        importlib.import_module(f"{node_cases.__name__}.{operator.lower()}")
+    with np.errstate(all="ignore"):  # they compute what to expect, and BLAS may leave flags of what it skips
+        for operator in OPERATORS:
+            importlib.import_module(f"{node_cases.__name__}.{operator.lower()}")
     return [case for case in node_cases._NodeTestCases if case.model.graph.node[0].op_type in OPERATORS]
 
 
