@@ -28,7 +28,16 @@ EXEMPT = {
         "made by functions",
     ),
     **dict.fromkeys(
-        ("Stepper", "TextHistory", "Trace", "Vocabulary", "BackendError", "PhaseResult", "LawsResult"),
+        (
+            "TrainingUpdate",
+            "Stepper",
+            "TextHistory",
+            "Trace",
+            "Vocabulary",
+            "BackendError",
+            "PhaseResult",
+            "LawsResult",
+        ),
         "made by functions",
     ),
     **dict.fromkeys(
