@@ -192,6 +192,13 @@ def fits(backend: str) -> Call:
     return run, given
 
 
+def fits_a_part(backend: str) -> Call:
+    run, given = fits(backend)
+    weights = {"steps": floats(3, 4, 6) ** 2, "rows": np.ones(4), "classes": floats(4, 5) ** 2}
+    trainable = {"W_in": False, "W_rec": floats(5, 8, 24) > 0}
+    return run, given | {"weights": weights, "trainable": trainable, "keep": "best"}
+
+
 def truncated(backend: str) -> Call:
     given = {"rnn": rnn(backend=backend), "x": floats(0, 3, 8, 5), "targets": tokens(1, 5, 3, 8)}
     given |= {"k1": 3, "k2": 5, "lengths": np.array([8, 5, 2]), "state": floats(2, 1, 3, 8)}
@@ -392,11 +399,20 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "Trace.state_at": lambda b: (rnn(backend=b).forward(**SEQUENCES).state_at, {"t": 2}),
     "fit": fits,
     "truncated_bptt": truncated,
+    "fit of a part": fits_a_part,
     "Adam": lambda b: (fastrec.Adam, {}),
+    "AdamW": lambda b: (fastrec.AdamW, {}),
+    "RMSprop": lambda b: (fastrec.RMSprop, {}),
+    "CosineDecay": lambda b: (fastrec.CosineDecay, {"updates": 9}),
+    "StepDecay": lambda b: (fastrec.StepDecay, {"every": 9}),
     "SGD": lambda b: (fastrec.SGD, {"learning_rate": 0.1}),
     "Adam.step": lambda b: step(fastrec.Adam(0.1), b),
+    "AdamW.step": lambda b: step(fastrec.AdamW(0.1), b),
+    "RMSprop.step": lambda b: step(fastrec.RMSprop(0.1), b),
     "SGD.step": lambda b: step(fastrec.SGD(0.1, 0.9), b),
     "Adam.load_state_dict": lambda b: load_state(fastrec.Adam(0.1)),
+    "AdamW.load_state_dict": lambda b: load_state(fastrec.AdamW(0.1)),
+    "RMSprop.load_state_dict": lambda b: load_state(fastrec.RMSprop(0.1)),
     "SGD.load_state_dict": lambda b: load_state(fastrec.SGD(0.1, 0.9)),
     "gradient_flow": lambda b: (
         fastrec.gradient_flow,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fastrec import SGD, Adam
+from fastrec import SGD, Adam, AdamW, RMSprop
 
 SHAPES = {"W": (3, 4), "b": (5,)}
 RULES: list[Callable[..., SGD | Adam]] = [
@@ -17,6 +17,10 @@ RULES: list[Callable[..., SGD | Adam]] = [
     lambda **more: SGD(0.1, momentum=0.9, nesterov=True, **more),
     lambda **more: Adam(0.1, **more),
     lambda **more: Adam(0.1, betas=(0.5, 0.8), epsilon=1e-3, weight_decay=0.2, **more),
+    lambda **more: AdamW(0.1, **more),
+    lambda **more: SGD(0.1, 0.9, weight_decay=0.2, clip_value=0.3, **more),
+    lambda **more: RMSprop(0.1, **more),
+    lambda **more: RMSprop(0.1, 0.8, 1e-3, momentum=0.9, weight_decay=0.2, **more),
 ]
 
 
@@ -84,6 +88,10 @@ def test_rules_are_those_of_torch(backend: str, rule: int) -> None:
         lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True),
         lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0),
         lambda p: torch.optim.AdamW(p, 0.1, (0.5, 0.8), 1e-3, weight_decay=0.2),
+        lambda p: torch.optim.AdamW(p, 0.1),
+        lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.2),
+        lambda p: torch.optim.RMSprop(p, 0.1),
+        lambda p: torch.optim.RMSprop(p, 0.1, 0.8, 1e-3, weight_decay=0.2, momentum=0.9),
     ]
     theirs = [torch.tensor(value, requires_grad=True) for value in arrays(99).values()]
     optimizer = make[rule](theirs)
@@ -91,6 +99,8 @@ def test_rules_are_those_of_torch(backend: str, rule: int) -> None:
         for tensor, gradient in zip(theirs, arrays(step).values(), strict=True):
             tensor.grad = torch.tensor(gradient)
         torch.nn.utils.clip_grad_norm_(theirs, 2.0)
+        if (limit := RULES[rule]().clip_value) is not None:
+            torch.nn.utils.clip_grad_value_(theirs, limit)
         optimizer.step()
     ours = after(RULES[rule](clip=2.0), 4, backend)
     for tensor, value in zip(theirs, ours.values(), strict=True):
@@ -116,6 +126,31 @@ def test_models_are_networks_of_their_own(backend: str, rule: int) -> None:
             assert own == pytest.approx(norm[j], rel=1e-12)
         for key in p:
             np.testing.assert_allclose(p[key][j], alone[j][key], rtol=1e-12)
+
+
+def test_values_are_clipped_after_the_norm(backend: str) -> None:
+    p, g = arrays(99), arrays(0)
+    before = copied(p)
+    norm = SGD(1.0, clip=1.0, clip_value=0.2).step(p, g, backend=backend)
+    assert norm > 1
+    for key in p:
+        np.testing.assert_allclose(before[key] - p[key], np.clip(g[key] / norm, -0.2, 0.2), rtol=1e-9)
+    p = copied(before)
+    Adam(0.1, clip_value=1e-3).step(p, g, backend=backend)
+    q = copied(before)
+    Adam(0.1).step(q, {key: np.clip(value, -1e-3, 1e-3) for key, value in g.items()}, backend=backend)
+    assert equal(p, q)
+
+
+@pytest.mark.parametrize("rule", [SGD, RMSprop, AdamW])
+def test_weight_decay_of_what_is_named(backend: str, rule: type) -> None:
+    everything, some, nothing = (
+        after(rule(0.1, weight_decay=decay), 2, backend) for decay in (0.2, {"W": 0.2}, 0)
+    )
+    assert np.array_equal(some["W"], everything["W"]) and np.array_equal(some["b"], nothing["b"])
+    assert (some["W"] != nothing["W"]).all() and (everything["b"] != nothing["b"]).all()
+    with pytest.raises(ValueError, match="weight_decay names V; the parameters are W, b"):
+        after(rule(0.1, weight_decay={"V": 0.2}), 1, backend)
 
 
 def test_clipping_scales_to_the_norm(backend: str) -> None:
@@ -265,6 +300,9 @@ def test_steps_that_fail_do_not_bind() -> None:
         (lambda: Adam(epsilon=0), "epsilon is 0"),
         (lambda: Adam(weight_decay=-1), "weight_decay is -1; it must be a number at least 0"),
         (lambda: Adam(clip="1"), "clip is '1'"),
+        (lambda: AdamW(clip_value=0), "clip_value is 0; it must be a number above 0"),
+        (lambda: SGD(0.1, weight_decay={"W": -1}), 'weight_decay["W"] is -1; it must be a number at least 0'),
+        (lambda: RMSprop(alpha=1), "alpha is 1; it must be a number at least 0 and below 1"),
     ],
 )
 def test_arguments(make: Callable[[], object], message: str) -> None:
@@ -308,6 +346,10 @@ def test_parameters_that_do_not_fit() -> None:
 
 def test_repr() -> None:
     assert repr(SGD(0.1, 0.9)) == "SGD(learning_rate=0.1, clip=None, momentum=0.9, nesterov=False)"
+    assert repr(RMSprop(clip_value=1, weight_decay={"W": 0.1})) == (
+        "RMSprop(learning_rate=0.01, clip=None, clip_value=1.0, alpha=0.99, epsilon=1e-08, "
+        "weight_decay={'W': 0.1}, momentum=0.0)"
+    )
     assert repr(Adam([0.1, 0.2], clip=1)) == (
         "Adam(learning_rate=[0.1, 0.2], clip=1.0, betas=(0.9, 0.999), epsilon=1e-08, weight_decay=0.0)"
     )

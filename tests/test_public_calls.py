@@ -33,6 +33,7 @@ EXEMPT = {
             "TextHistory",
             "Trace",
             "Trials",
+            "TrainingUpdate",
             "Vocabulary",
             "BackendError",
             "PhaseResult",

@@ -14,7 +14,7 @@ from devices import to_host
 
 from fastrec import RNN, SGD, Adam, History, fit, truncated_bptt
 from fastrec.rnn import checkpoint as checkpoints
-from fastrec.rnn import validation
+from fastrec.rnn import losses, validation
 from fastrec.rnn.history import TrainingLog
 
 KINDS = [("elman", 1), ("jordan", 1), ("gru", 1), ("lstm", 1), ("elman", 2), ("lstm", 2)]
@@ -366,7 +366,8 @@ class TestFit:
             return read_floats(name, *arguments)
 
         read_floats = validation.read_floats
-        monkeypatch.setattr(validation, "read_floats", note)
+        for module in (validation, losses):
+            monkeypatch.setattr(module, "read_floats", note)
         fit(network("elman", "reference"), **task(), lengths=LENGTHS, epochs=2, batch_size=2, k1=2, seed=0)
         assert checked == ["x", "targets"]
 
@@ -417,7 +418,7 @@ class TestFit:
             ({"checkpoint_every": 0}, "checkpoint_every is 0"),
             ({"k2": 3}, "k2 is 3 without k1; give both, or k1 alone"),
             ({"k1": 3, "k2": 2}, "k2 is 2"),
-            ({"optimizer": "adam"}, "optimizer is 'adam'; it must be an SGD or an Adam"),
+            ({"optimizer": "adam"}, "optimizer is 'adam'; it must be an SGD, RMSprop, Adam or AdamW"),
             ({"optimizer": SGD([0.1, 0.2])}, "learning_rate has 2 values"),
             ({"loss": "mae"}, "loss is 'mae'"),
             ({"targets": np.ones((8, 6))}, "targets has shape (8, 6) and dtype float64"),

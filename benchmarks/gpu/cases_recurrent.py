@@ -40,6 +40,7 @@ TEXT_TEAMS = ((2, 1, False), (3, 0, True), (3, 9, False))
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "SGD": partial(fastrec.SGD, 0.1, momentum=0.9, nesterov=True, clip=0.5),
     "Adam": partial(fastrec.Adam, 0.01, weight_decay=0.1, clip=0.5),
+    "RMSprop": partial(fastrec.RMSprop, 0.01, momentum=0.9, weight_decay=0.1, clip=0.5, clip_value=0.1),
 }
 
 
@@ -107,14 +108,16 @@ def planned(
 
 
 def updates(product: str, optimizer: Callable[[], Any], loss: str, o: int) -> None:
-    """Compare losses and parameters after a few updates with dropout and clipping."""
+    """Compare losses and parameters after a few updates with weights, dropout and clipping."""
     rng = np.random.default_rng(o)
     x = rng.standard_normal((6, 5, 4)).astype(np.float64 if product == "Double" else np.float32)
-    targets = rng.integers(o, size=(6, 5)) if loss == "cross_entropy" else rng.standard_normal((6, 5, o))
+    targets = rng.integers(o, size=(6, 5)) if loss == "cross_entropy" else rng.random((6, 5, o))
+    weights = {"steps": rng.integers(3, size=(6, 5)), "classes": rng.uniform(0.5, 2, o)}
     made = []
     for rnn, backend in zip(pair(product, 4, 9, o), ("gpu", "cpu"), strict=True):
         data = move(x, backend), move(targets, backend), None, loss, optimizer()
-        history = fastrec.fit(rnn, *data, epochs=2, batch_size=3, dropout=0.3, seed=2, progress=False)
+        options = {"weights": weights, "dropout": 0.3, "seed": 2, "progress": False}
+        history = fastrec.fit(rnn, *data, epochs=2, batch_size=3, **options)
         made.append({"losses": history.train, **rnn.parameters})
     close(*made, 10 * TOLERANCE[product])
 
@@ -222,7 +225,7 @@ def cases() -> Cases:
         both = {"bidirectional": True, "num_layers": layers}
         yield f"{cell} in both directions", partial(both_ways, "Float", cell, (2, 5, 7, 3, 17, 3), **both)
     yield "a long batch of tokens", partial(both_ways, "Float", "gru", (1, 40, 90, 300, 5, 3), True)
-    for product, o, loss in pairs(PRODUCTS, (1, 17, 65, 2100), ("cross_entropy", "mse")):
+    for product, o, loss in pairs(PRODUCTS, (1, 17, 65, 2100), ("cross_entropy", "mse", "bce")):
         for optimizer, make in OPTIMIZERS.items():
             case = partial(updates, product, make, loss, o)
             yield f"{optimizer}, {loss} of {o} outputs, {product}", case

@@ -22,7 +22,7 @@ from .rnn.cells import CELLS
 from .rnn.device import compute_device
 from .rnn.fitting import fit
 from .rnn.network import RNN
-from .rnn.optimizers import SGD, Adam
+from .rnn.optimizers import SGD, Adam, RMSprop
 
 
 def warm_hopfield(backend: str) -> None:
@@ -81,12 +81,13 @@ def warm_cell(cell: Any, backend: str) -> None:
     """Forward, backward and training of numbers and of tokens, in float32."""
     layers, dropout = (1, 0.0) if CELLS[cell].feeds_back_output else (2, 0.5)
     x, tokens = np.zeros((2, 3, 2), np.float32), np.zeros((2, 3), np.int64)
-    for optimizer in (Adam(clip=1.0), SGD(0.01, momentum=0.9)):
+    for optimizer in (Adam(clip=1.0), SGD(0.01, momentum=0.9), RMSprop(clip_value=1.0)):
         net = RNN(2, 4, 3, cell, num_layers=layers, backend=backend)
         fit(net, x, tokens, None, "cross_entropy", optimizer, epochs=1, dropout=dropout, progress=False)
         net.predict(x)
     net = RNN(3, 4, 2, cell, num_layers=layers, backend=backend)
-    fit(net, tokens, x, loss="mse", epochs=1, progress=False)
+    for loss in ("mse", "bce"):
+        fit(net, tokens, x, None, loss, epochs=1, progress=False)
     device = compute_device(backend)
     W = device.xp.zeros((1, 2, 2), np.float32)
     device.kernels.transpose_matrices(W, W.copy())

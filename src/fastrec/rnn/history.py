@@ -82,8 +82,9 @@ class History(Displayed):
         An int, or int64 of shape (k,) for k networks; -1 if no loss was finite.
         """
         curve = self.train if self.validation is None else self.validation
-        finite = np.isfinite(curve)
-        best = np.where(finite.any(axis=0), np.where(finite, curve, np.inf).argmin(axis=0), -1)
+        finite, best = np.isfinite(curve), np.full(curve.shape[1:], -1)
+        if len(curve):
+            best = np.where(finite.any(axis=0), np.where(finite, curve, np.inf).argmin(axis=0), -1)
         return best if curve.ndim == 2 else int(best)
 
     def _summary(self) -> dict[str, Any]:

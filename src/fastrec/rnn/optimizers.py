@@ -297,7 +297,7 @@ class Optimizer:
                     limit = np.inf if self.clip_value is None else self.clip_value
                     out, added = at.empty_like(gradient), 0.0 if self._decoupled else decay
                     at.kernels.adjust_gradient(parameter, gradient, scale, limit, added, out)
-                    arrays, factors = (parameter, out, *slots), at.xp.ones_like(scale)
+                    arrays, factors = (parameter, out, *slots), at.xp.ones(len(active))
                 self._run(at, arrays, factors, rate, decay)
                 if trained is not None:
                     arrays[0][...] = at.xp.where(trained, arrays[0], kept)

@@ -105,11 +105,11 @@ __device__ __forceinline__ void sum_elements(const T* outputs, const T* targets,
   const T* goal = targets + (m > 1 ? row : row % b) * t * o;
   double sum = 0;
   for (i64 j = first + threadIdx.x; j < last; j += blockDim.x) {
-    i64 place = row * t * o + j;
-    double weight = weights[row % b * t + j / o];
+    i64 place = row * t * o + j, step = j / o;
+    double weight = weights[row % b * t + step];
     T d = 0;
     if (weight != 0) {
-      weight *= output_weights[j % o];
+      weight *= output_weights[j - step * o];
       d = Loss::add(outputs[place], goal[j], weight, sum);
     }
     if (d_outputs) d_outputs[place] = T(scale[row / b] * weight) * d;
