@@ -70,7 +70,9 @@ def kernels_of(product: str, *modules: Any) -> SimpleNamespace:
     return SimpleNamespace(**bound)
 
 
-TWINS = {product: kernels_of(product, elman, gru, jordan, leaky, lstm, lstm_peepholes) for product in PRODUCTS}
+TWINS = {
+    product: kernels_of(product, elman, gru, jordan, leaky, lstm, lstm_peepholes) for product in PRODUCTS
+}
 SPECIFIED = {product: kernels_of(product) for product in PRODUCTS}
 
 

@@ -112,7 +112,9 @@ class Text:
                 self.weights(1, i if cell == "jordan" else h, g * h, scale=2000),
                 self.bias(g, h),
             ]
-            made.append((*weights, *(self.of_units(name, measure(width, {"h": h})) for name, (width,) in own)))
+            made.append(
+                (*weights, *(self.of_units(name, measure(width, {"h": h})) for name, (width,) in own))
+            )
         s = i if cell == "jordan" else len(kind.initial) * h
         self.state = self.weights(layers, 1, b, s, scale=1)
         if len(kind.initial) == 2 and exact:

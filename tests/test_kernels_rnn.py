@@ -98,7 +98,12 @@ class Case:
         lengths = [t, 0, *rng.integers(t + 1, size=b)][:b] if lengths is None else lengths
         self.cell, self.dtype, self.on = cell, dtype, np.arange(t) < np.array(lengths)[:, None]
         # gates, width of what is fed back, width of the state
-        widths = {"jordan": (1, o, o), "gru": (3, h, h), "lstm": (4, h, 2 * h), "lstm_peepholes": (4, h, 2 * h)}
+        widths = {
+            "jordan": (1, o, o),
+            "gru": (3, h, h),
+            "lstm": (4, h, 2 * h),
+            "lstm_peepholes": (4, h, 2 * h),
+        }
         g, y, s = widths.get(cell, (1, h, h))
         shapes = {"a": (k, b, t, h), "x": (m, b, t, 0 if tokens else i), "state": (k, b, s)}
         shapes |= {"W": (k, h, o), "W_in": (k, i, g * h), "W_rec": (k, y, g * h), "W_out": (k, h, o)}
@@ -460,7 +465,10 @@ def test_units_that_leak_all_are_those_of_elman(module: ModuleType, dtype: type,
         leaky, elman = (
             Case(cell, activation, (2, 1, 5, 7, 3, 17, 1), dtype, tokens) for cell in ("leaky", "elman")
         )
-        leaky.arrays |= elman.arrays | {"leak": np.ones((2, 17), dtype), "noise": np.empty((2, 5, 7, 0), dtype)}
+        leaky.arrays |= elman.arrays | {
+            "leak": np.ones((2, 17), dtype),
+            "noise": np.empty((2, 5, 7, 0), dtype),
+        }
         expected = elman.run_both(module)
         made = leaky.run_both(module)
         assert_equal(made, expected)

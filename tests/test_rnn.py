@@ -122,7 +122,10 @@ class TestConstruction:
             ({"cell": "jordan"}, 'output_size is None; cell="jordan" feeds its output back, give its size'),
             ({"cell": "jordan", "output_size": 2, "num_layers": 2}, 'num_layers is 2; cell="jordan" has one'),
             ({"initial": "zeros"}, 'initial is \'zeros\'; it must be "orthogonal", "uniform" or "identity"'),
-            ({"initial": "identity", "cell": "lstm"}, 'initial is "identity", which is for cell="elman" or "l'),
+            (
+                {"initial": "identity", "cell": "lstm"},
+                'initial is "identity", which is for cell="elman" or "l',
+            ),
             ({"forget_bias": 1.0}, 'forget_bias is 1.0; only cell="lstm" or "lstm_peepholes" has a forget'),
             ({"forget_bias": np.nan, "cell": "lstm"}, "forget_bias is nan; it must be a finite number"),
             (

@@ -306,7 +306,9 @@ def generate(
     ):
         recurrent, inward, outward = pair(recurrent), pair(inward), pair(outward)
     biases = np.concatenate([weights[2] for weights in layers])
-    units = np.concatenate([by_block(np.concatenate([b[:, :0], *more], axis=1), h) for _, _, b, *more in layers])
+    units = np.concatenate(
+        [by_block(np.concatenate([b[:, :0], *more], axis=1), h) for _, _, b, *more in layers]
+    )
     net = (feeds_back, activation, layers[0][0][0], biases, units, inward, recurrent)
 
     unit = BLOCK * panel_width(W_out)

@@ -105,9 +105,7 @@ def forward_rows(name, units):
     return parallel(rows)
 
 
-def forward(
-    rows, precision, x, tokens, lengths, state, W_in, W_rec, b, p, hidden, cells, gates
-):
+def forward(rows, precision, x, tokens, lengths, state, W_in, W_rec, b, p, hidden, cells, gates):
     """Fill hidden, cells and gates by a kernel of `forward_rows`; p (k, 0) if there are no peepholes."""
     h, i = hidden.shape[3], x.shape[3]
     in_place = read_in_place(precision, hidden, W_in, W_rec)
@@ -195,9 +193,7 @@ def backward_rows(name, units):
                 k_i, k_f, k_g, k_o = quarters(d_gates[net, row, t])
                 c, last = cells[net, row, t], cells[net, row, t - 1] if t else state[net, row, h:]
                 made = (d_i, d_f, d_g, d_o, k_i, k_f, k_g, k_o, d_c[s], carried)
-                units(
-                    gates[net, row, t], c, last, d_row, carried, d_c[s], p[net], d_p[net, row, 0], made
-                )
+                units(gates[net, row, t], c, last, d_row, carried, d_c[s], p[net], d_p[net, row, 0], made)
             multiply_rounded(d, 0, 4 * h, running, back[net], 4 * h, carry, room)
             pass_down(d, 0, running, down[net], 4 * h, inward, net, order, t, d_x, room)
         for s, row in enumerate(order):

@@ -24,10 +24,10 @@ __all__ = ["pack_network", "take_steps"]
 class Network(NamedTuple):
     """A network as its kernel reads it.
 
-    operations: multiply-adds of a step of a row.  W_in (k, i, g h) of the first layer, i = 0 unless it reads
-    tokens.  units: parameters that each unit has for itself.  biases (k, size): of each layer those added to
-    the products, then these parameters, whole panels for every gate and each of them, then b_out.  panels (k, size): of each layer W_in, but where tokens pick its
-    rows, and W_rec, packed gate by gate, then W_out.
+    operations: multiply-adds of a step of a row.  units: parameters that each unit has for itself.  W_in
+    (k, i, g h) of the first layer, i = 0 unless it reads tokens.  biases (k, size): of each layer those added
+    to the products, then these parameters, whole panels for every gate and each of them, then b_out.  panels
+    (k, size): of each layer W_in, but where tokens pick its rows, and W_rec, packed gate by gate, then W_out.
     """
 
     kernel: Parallel
@@ -173,7 +173,14 @@ def pack_network(cell, layers, W_out, b_out, activation, feeds_back, reads_token
     return Network(
         rows_of(cell),
         sum(W.shape[1] * W.shape[2] for W in (*matrices, W_out)),
-        *(len(layers), h, sum(values.shape[1] for values in layers[0][3:]) // h, activation, feeds_back, o > 0),
+        *(
+            len(layers),
+            h,
+            sum(values.shape[1] for values in layers[0][3:]) // h,
+            activation,
+            feeds_back,
+            o > 0,
+        ),
         W_in.copy() if reads_tokens else np.empty((len(W_in), 0, gates * h), W_in.dtype),
         np.concatenate(biases, axis=1),
         np.concatenate(pieces, axis=1),

@@ -45,7 +45,9 @@ def read_cells() -> dict[str, Cell]:
     for name, body in re.findall(r"^template <class T> struct (\w+) \{\n(.*?)^\};", text, re.M | re.S):
         constants = re.findall(r"([A-Z_]+) = (\w+)", " ".join(re.findall("static constexpr .*", body)))
         cell = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-        cells[name] = Cell(cell, **{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants})
+        cells[name] = Cell(
+            cell, **{key.lower(): int({"true": 1, "false": 0}.get(v, v)) for key, v in constants}
+        )
     return cells
 
 
