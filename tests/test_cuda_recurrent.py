@@ -163,7 +163,7 @@ def test_steps_in_several_launches_give_the_same_bits(
     rng = np.random.default_rng(0)
     x, d = (rng.standard_normal((5, 7, width)).astype(np.float32) for width in (3, 13))
     lengths = np.array([7, 1, 3, 6, 4])
-    rnn = fastrec.RNN(3, 13, cell=cell.lower(), backend=gpu, seed=1)
+    rnn = fastrec.RNN(3, 13, cell=CELLS[cell].name, backend=gpu, seed=1)
     found = []
     monkeypatch.setattr(recurrent, "has_watchdog", lambda: True)
     for steps in (100, 3, 1):

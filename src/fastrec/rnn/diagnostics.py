@@ -155,9 +155,9 @@ def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
     Returns
     -------
     ndarray
-        float64. "elman" (layers,): of W_rec. "gru" (layers, 3) and "lstm" (layers, 4): of the block of W_rec
-        of each gate. "jordan" (1,): of W_rec W_out, which takes an output to the next. A bidirectional
-        network has two in place of each layer, forwards and backwards. For k networks with a leading axis k.
+        float64. Of W_rec (layers,), for "gru" (layers, 3) and LSTMs (layers, 4) of its block of each gate.
+        "jordan" (1,): of W_rec W_out, which takes an output to the next. A bidirectional network has two in
+        place of each layer, forwards and backwards. For k networks with a leading axis k.
 
     Raises
     ------

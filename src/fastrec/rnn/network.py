@@ -66,6 +66,10 @@ class RNN:
     Elman networks compute h_t = f(x_t W_in + h_{t-1} W_rec + b) (Cognitive Science 14, 179, 1990); Jordan
     networks read their last output in place of h_{t-1} (ICS report 8604, 1986); GRU (Cho et al., EMNLP 2014)
     and LSTM (Hochreiter & Schmidhuber, Neural Computation 9, 1735, 1997) have the equations of PyTorch.
+    With peepholes p the gates of an LSTM see its cells: i and f are logistic(x_t W_in + h_{t-1} W_rec + b +
+    p c_{t-1}), and o is logistic(.. + p c_t) (Gers & Schmidhuber, IJCNN 2000).  Leaky units keep a part of
+    their value: h_t = (1 - leak) h_{t-1} + leak f(x_t W_in + h_{t-1} W_rec + b) (Jaeger et al., Neural
+    Networks 20, 335, 2007), which is the rate equation tau dh/dt = -h + f(..) in steps of leak tau.
     Outputs are y_t = h_t W_out + b_out.
 
     On the gpu, NumPy x gives NumPy results, and CuPy x gives CuPy results; losses are always those of NumPy.
@@ -82,10 +86,10 @@ class RNN:
         Numbers of inputs i and of hidden units h of each layer.
     output_size : int, optional
         Number of outputs o; without it the hidden units are the outputs.
-    cell : {"elman", "jordan", "gru", "lstm"}
+    cell : {"elman", "jordan", "gru", "gru_before", "lstm", "lstm_peepholes", "leaky"}
         Kind of hidden units.
     activation : {"tanh", "relu", "logistic", "softplus"}
-        The function f of "elman" and "jordan"; "softplus" is log(1 + e^z).
+        The function f of "elman", "jordan" and "leaky"; "softplus" is log(1 + e^z).
     num_layers : int
         Layers above the first read the hidden units of the one below; "jordan" has one.
     models : int, optional
@@ -94,8 +98,9 @@ class RNN:
     initial : {"orthogonal", "uniform", "identity"}
         How weights are drawn.  "orthogonal": W_rec of each gate (Saxe et al., ICLR 2014), W_in and W_out
         uniform within +-sqrt(6 / (in + out)) (Glorot & Bengio, AISTATS 2010), b 0.  "uniform": all within
-        +-1/sqrt(h), as in PyTorch.  "identity", for "elman" with "relu": W_rec; the others are normal with
-        deviation 0.001, b 0 (Le, Jaitly & Hinton, arXiv:1504.00941).  The initial state is 0.
+        +-1/sqrt(h), as in PyTorch.  "identity", for "elman" or "leaky" with "relu": W_rec; the others are
+        normal with deviation 0.001, b 0 (Le, Jaitly & Hinton, arXiv:1504.00941).  The initial state is 0, and
+        so are peepholes unless they are "uniform".
     dtype : dtype
         np.float32 or np.float64, of all arrays.
     seed : int, numpy.random.Generator, None or sequence of int
@@ -122,6 +127,12 @@ class RNN:
         Whether each layer reads its sequences in both directions (Schuster & Paliwal, IEEE Trans. Signal
         Processing 45, 2673, 1997), at the same time and with weights of their own.  The hidden units of a
         step are 2h, those that read forwards first; the outputs of "jordan" are the sum of both.
+    peepholes : bool, optional
+        Whether the gates of an LSTM see its cells: ``cell="lstm", peepholes=True`` is "lstm_peepholes".
+    leak : float or array_like (h,), optional
+        First value of the parameter "leak" of "leaky", above 0 and at most 1, for all units or for each; by
+        default 0.2.  Training leaves it alone unless `trainable` of `fit` says otherwise.  With 1 the units
+        are those of "elman", bit for bit.
     connections : mapping of str to array_like, optional
         By the keys of parameters, arrays of 0 and 1 that broadcast to their shapes: where there is a 0, the
         weights are 0, and stay 0 in training.
@@ -135,10 +146,11 @@ class RNN:
     ----------
     parameters : dict of str to ndarray
         Arrays that may be written to, or replaced by others of the same shape and dtype: the next call uses
-        what they hold then.  With g = 1, for "gru" 3 (gates r, z, n) and for "lstm" 4 (i, f, g, o) they are
+        what they hold then.  With g = 1, for "gru" 3 (gates r, z, n) and for LSTMs 4 (i, f, g, o) they are
         "W_in" (i, g h), "W_rec" (h, g h), "b" (g h,) and the learned initial state "h0" (h,).  "gru" has
-        "b_n" (h,), the recurrent bias of n, and "lstm" "c0" (h,).  Layer l > 0 has the same with "_l1", ...
-        added, where i is h; "W_out" is (h, o), "b_out" (o,).  In "jordan" W_rec is (o, h) and h0 (o,).  A
+        "b_n" (h,), the recurrent bias of n, LSTMs have "c0" (h,), those with peepholes "p" (3h,) for i, f and
+        o, and "leaky" has "leak" (h,).  Layer l > 0 has the same with "_l1", ... added, where i is h; "W_out"
+        is (h, o), "b_out" (o,).  In "jordan" W_rec is (o, h) and h0 (o,).  A
         bidirectional network has an axis of 2 before these, behind k, in all but "E" and those of the output
         layer; its i is 2h in layers l > 0, and "W_out" is (2h, o).  On
         the gpu they are CuPy arrays; NumPy arrays put there are moved by the next call, and all of them are
@@ -269,12 +281,12 @@ class RNN:
 
     @property
     def cell(self) -> CellName:
-        """Kind of hidden units: "elman", "jordan", "gru" or "lstm"."""
+        """Kind of hidden units: the argument `cell`, or the variant of it that other arguments chose."""
         return self._config.cell
 
     @property
     def activation(self) -> Activation:
-        """The function f: "tanh", "relu", "logistic" or "softplus"; "tanh" for cells that have no choice."""
+        """The function f: "tanh", "relu", "logistic" or "softplus"; always "tanh" for cells with gates."""
         return self._config.activation
 
     @property
@@ -526,7 +538,7 @@ class RNN:
     def to_torch(self) -> torch.nn.RNNBase | tuple[torch.nn.RNNBase, torch.nn.Linear]:
         """Return PyTorch modules with copies of the weights, on the CPU.
 
-        PyTorch has no learned initial state: give the module `Trace.state_at(0)`, for "lstm" split into its
+        PyTorch has no learned initial state: give the module `Trace.state_at(0)`, for LSTMs split into its
         halves h and c.
 
         Returns
@@ -570,7 +582,7 @@ class RNN:
             not matter to `backward`.
         state : array_like, optional
             (layers, b, s), before the first step, in the form of `Trace.state`; by default the learned "h0".
-            For "lstm" also the tuple (h, c) of its halves, each (layers, b, h): states then come back as such
+            For LSTMs also the tuple (h, c) of its halves, each (layers, b, h): states then come back as such
             tuples, too.  A bidirectional network has 2 states a layer: those of layer l are 2l and 2l + 1.
         lengths : array_like of int, optional
             (b,), from 0 to t, the steps of each row; what x holds after them does not matter.
@@ -642,7 +654,7 @@ class RNN:
         Returns
         -------
         tuple of ndarray
-            Copies: h and c (layers, b, h) for "lstm", otherwise the state alone.
+            Copies: h and c (layers, b, h) for LSTMs, otherwise the state alone.
 
         Raises
         ------

@@ -166,7 +166,7 @@ class Stepper:
     def state(self) -> Any:
         """The state after the steps so far, a copy (layers, b, s) as `Trace.state`.  It can be set.
 
-        For "lstm" it is the tuple (h, c) if that was the form in which a state was given last.
+        For LSTMs it is the tuple (h, c) if that was the form in which a state was given last.
         """
         state = move(public_state(self._config, self._state).copy(), self._caller)
         return split_state(self._config, state) if self._paired else state

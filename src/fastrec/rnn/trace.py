@@ -31,7 +31,7 @@ class Trace(Displayed):
         (b, t, h), the hidden units of the top layer; (b, t, 2 h) of a bidirectional network.
     state : ndarray
         (layers, b, s), after the last step of each row: the `state` of the sequences that follow.  s is h,
-        for "lstm" 2 h = [h | c], for "jordan" o.  The last step of a direction that reads backwards is the
+        for LSTMs 2 h = [h | c], for "jordan" o.  The last step of a direction that reads backwards is the
         first of the sequence.  Where the state was given as (h, c) it is such a tuple, too.
 
     Examples

@@ -24,10 +24,10 @@ __all__ = ["pack_network", "take_steps"]
 class Network(NamedTuple):
     """A network as its kernel reads it.
 
-    operations: multiply-adds of a step of a row.  W_in (k, i, g h) of the first layer, i = 0 unless it reads
-    tokens.  units: parameters that each unit has for itself.  biases (k, size): of each layer those added to
-    the products, then these parameters, whole panels for every gate and each of them, then b_out.  panels (k, size): of each layer W_in, but where tokens pick its
-    rows, and W_rec, packed gate by gate, then W_out.
+    operations: multiply-adds of a step of a row.  units: parameters that each unit has for itself.  W_in
+    (k, i, g h) of the first layer, i = 0 unless it reads tokens.  biases (k, size): of each layer those added
+    to the products, then these parameters, whole panels for every gate and each of them, then b_out.  panels
+    (k, size): of each layer W_in, but where tokens pick its rows, and W_rec, packed gate by gate, then W_out.
     """
 
     kernel: Parallel

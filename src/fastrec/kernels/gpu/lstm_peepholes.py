@@ -29,7 +29,7 @@ def lstm_peepholes_forward(
     *,
     precision: str = "float32",
 ) -> None:
-    """An LSTM whose gates see c by p (k, 3h): see the reference.  cells (k, b, t, h), gates (k, b, t, 4h), or of the last step."""
+    """`lstm_forward` with p (k, 3h): see the reference."""
     k, rows, t, h = hidden.shape
     z = gates if gates.shape[2] == t else cupy.empty((k, rows, t, 4 * h), dtype=hidden.dtype)
     project(x, tokens, lengths, W_in, b, z, precision)
@@ -60,7 +60,7 @@ def lstm_peepholes_backward(
     *,
     precision: str = "float32",
 ) -> None:
-    """Gradients of `lstm_peepholes_forward`; d_gates (k, b, t, 4h), before the activations, may be gates itself."""
+    """Gradients of `lstm_peepholes_forward`; d_gates (k, b, t, 4h) may be gates itself."""
     recurrent.backward(
         *(CELL, lengths, state, hidden, cells, gates, W_rec, p, 0),
         *(d_hidden, d_last, d_gates, d_state, d_p, flow, precision),

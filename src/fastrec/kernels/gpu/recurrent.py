@@ -447,8 +447,8 @@ def forward(
 ) -> None:
     """Fill hidden (k, b, t, h), and cells and kept where the cell has them (else None).
 
-    z (k, b, t, g h) = x W_in + b may be hidden, or kept if that holds all steps.  of_units (k, n h): what each
-    unit has for itself, None if nothing.
+    z (k, b, t, g h) = x W_in + b may be hidden, or kept if that holds all steps.  of_units (k, n h): the
+    parameters that each unit has for itself, None if it has none.
     """
     keeps_all = kept is None or kept.shape[2] == hidden.shape[2]  # else the last step alone
     for segment in segments("forward", cell, hidden, precision):
@@ -483,8 +483,8 @@ def backward(
 ) -> None:
     """Fill d_kept, the gradients of the arguments of the gates, d_state, and flow: see reference/rnn.py.
 
-    of_units (k, n h): what the way back reads that each unit has for itself, and d_of_units its gradient, None
-    if nothing.
+    of_units (k, n h): the parameters of single units that the way back reads, whose gradients are d_of_units;
+    both are None if there are none.
     """
     k, b = hidden.shape[:2]
     d_total = cupy.empty_like(hidden) if flow.shape[2] else None

@@ -25,7 +25,7 @@ __all__ = ["lstm_peepholes_backward", "lstm_peepholes_forward"]
 def lstm_peepholes_step(
     z: np.ndarray, state: np.ndarray, weights: tuple[np.ndarray, ...], activation: int, precision: str
 ) -> tuple[np.ndarray, ...]:
-    """The state [h' | c'] and [i | f | g | o] after [h | c], from z (k, b, 4h) = x W_in + b and (W_rec, p)."""
+    """The state [h' | c'] and [i | f | g | o] after [h | c], from z = x W_in + b and weights (W_rec, p)."""
     (W_rec, p), (h, c) = weights, np.split(state, 2, axis=2)
     p_i, p_f, p_o = np.split(p[:, None], 3, axis=2)
     z_i, z_f, z_g, z_o = np.split(z + product(h, W_rec, precision), 4, axis=2)

@@ -113,7 +113,7 @@ __device__ __forceinline__ void forward_steps(const T* z, const i64* lengths, co
 
 // The way back: d_kept (k, b, t, KEPT h), the gradients of the arguments of the gates, may be d_hidden (if KEPT is 1) or
 // kept itself; d_state (k, b, STATES h) from d_last.  of_units (k, OWN_BACK h), whose gradients in each row are added to
-// d_of_units (k, b, OWN_BACK h).  d_total (k, b, t, h) gets the whole dE/dh if it is given.
+// d_of_units (k, b, OWN_BACK h), step by step.  d_total (k, b, t, h) gets the whole dE/dh if it is given.
 template <class P, template <class> class Cell, int ROWS, bool CLUSTERED, class T = typename P::Real>
 __device__ __forceinline__ void backward_steps(const i64* lengths, const T* state, const T* hidden, const T* cells,
                                                const T* kept, const typename P::Entry* packed, const T* of_units,
@@ -141,6 +141,9 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
   T* d_own = c_carry + (C::STATES == 2 ? elements : 0);  // (OWN_BACK, ROWS, share)
   T* of_own = d_own + C::OWN_BACK * elements;
   copy_of_units<C::OWN_BACK>(own, of_units, h, share, of_own);
+  auto d_of_unit = [&](int r, int j, int i) -> T& {
+    return d_of_units[((own.row + r) * C::OWN_BACK + i) * h + own.first + j];
+  };
   each_element(own.rows, own.units, [&](int r, int j) {
     const T* last = d_last + (own.row + r) * C::STATES * h + own.first + j;
     int e = r * share + j;
@@ -148,7 +151,7 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
     direct[e] = 0;
     if (C::STATES == 2) c_carry[e] = last[h];
 #pragma unroll
-    for (int i = 0; i < C::OWN_BACK; i++) d_own[i * elements + e] = 0;
+    for (int i = 0; i < C::OWN_BACK; i++) d_own[i * elements + e] = d_of_unit(r, j, i);
   });
 
   auto fetch = [&](int step) {
@@ -193,13 +196,13 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
 #pragma unroll
         for (int i = 0; i < GATED; i++) keep[i] = now[(FROM_KEPT + i) * elements + e];
         d_h = now[e] + carry[e];
-        OfUnit<C::OWN_BACK, T> of_unit(of_own + j, share), d_of_unit(d_own + e, elements);
+        OfUnit<C::OWN_BACK, T> of_unit(of_own + j, share), d_unit(d_own + e, elements);
         direct[e] = C::backward(d_h, given(C::HIDDEN, 1), given(C::BEFORE, 1 + C::HIDDEN), keep,
                                 given(CELLED, FROM_CELLS), given(CELLED, FROM_CELLS + 1), of_unit.values, d_c, d,
-                                d_of_unit.values, activation);
+                                d_unit.values, activation);
         if (C::STATES == 2) c_carry[e] = d_c;
 #pragma unroll
-        for (int i = 0; i < C::OWN_BACK; i++) d_own[i * elements + e] = d_of_unit.values[i];
+        for (int i = 0; i < C::OWN_BACK; i++) d_own[i * elements + e] = d_unit.values[i];
       }
       if (d_total) d_total[place * h + unit] = d_h;
 #pragma unroll
@@ -217,7 +220,7 @@ __device__ __forceinline__ void backward_steps(const i64* lengths, const T* stat
     if (C::STATES == 2) into[h] = c_carry[r * share + j];
 #pragma unroll
     for (int i = 0; i < C::OWN_BACK; i++)
-      d_of_units[((own.row + r) * C::OWN_BACK + i) * h + own.first + j] += d_own[i * elements + r * share + j];
+      d_of_unit(r, j, i) = d_own[i * elements + r * share + j];
   });
   each_padded(own, t, [=](i64 place, int j) {
     int unit = own.first + j;
