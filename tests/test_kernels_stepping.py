@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from devices import host_kernels, note_launches
-from test_kernels_generation import CELLS, DTYPES, GATES, to
+from test_kernels_generation import CELLS, DESCRIPTIONS, DTYPES, to
 
 from fastrec.kernels import RELU, TANH
+from fastrec.rnn.cells.cell import measure
 from fastrec.rnn.device import unavailable_on_cpu
 
 # Networks, rows, inputs, hidden units, outputs (0: the hidden units), layers, steps, whether tokens are read.
@@ -36,7 +37,8 @@ class Case:
         k, b, i, h, o, layers, n, self.reads_tokens = size
         feeds_back = cell == "jordan"
         o, layers = (o or i, 1) if feeds_back else (o, layers)
-        rng, g = np.random.default_rng(size), GATES.get(cell, 1)
+        rng, kind = np.random.default_rng(size), DESCRIPTIONS[cell]
+        g, own = kind.gates, list(kind.parameters.values())[2:]
 
         def numbers(*shape: int, scale: float = 1.0) -> np.ndarray:
             return (scale * rng.standard_normal(shape)).astype(dtype)
@@ -47,9 +49,9 @@ class Case:
                 numbers(k, inputs, g * h, scale=inputs**-0.5),
                 numbers(k, depth, g * h, scale=depth**-0.5),
             ]
-            made.append((*arrays, numbers(k, g * h), *[numbers(k, h)] * (cell == "gru")))
+            made.append((*arrays, *(numbers(k, measure(width, {"h": h})) for (width,) in own)))
             inputs = h
-        s = {"jordan": o, "lstm": 2 * h}.get(cell, h)
+        s = o if feeds_back else len(kind.initial) * h
         self.arrays = (tuple(made), numbers(k, h, o, scale=h**-0.5), numbers(k, o))
         self.cell, self.flags = cell, (activation, feeds_back, self.reads_tokens)
         m = k if b > 2 else 1
@@ -107,7 +109,7 @@ def test_rounded_factors(
     assert np.abs(exact - expected[0]).max() > 1e-5
 
 
-@pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm"])
+@pytest.mark.parametrize("cell", DESCRIPTIONS)
 def test_steps_one_by_one_give_the_same_bits(compiled: str, cell: str) -> None:
     """And rows do not depend on those beside them."""
     case = Case(cell, TANH, (2, 5, 7, 33, 7, 2, 6, False), np.float32)
@@ -124,7 +126,7 @@ def test_steps_one_by_one_give_the_same_bits(compiled: str, cell: str) -> None:
     assert np.array_equal(row[:, 0], whole[:, 3]) and np.array_equal(last[:, :, 0], end[:, :, 3])
 
 
-@pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm"])
+@pytest.mark.parametrize("cell", DESCRIPTIONS)
 def test_threads_do_not_change_a_bit(threads: Callable[[int], int], cell: str) -> None:
     case, found = Case(cell, TANH, (2, 5, 7, 33, 7, 2, 6, False), np.float32), []
     for number in (1, 2, 5):
@@ -177,7 +179,7 @@ def test_nothing_given_is_changed_and_parameters_are_copied(backend: str) -> Non
 
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("product", ["Float", "Double", "Tf32", "Bf16"])
-@pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm"])
+@pytest.mark.parametrize("cell", DESCRIPTIONS)
 def test_every_instance(gpu: str, monkeypatch: pytest.MonkeyPatch, cell: str, product: str) -> None:
     """Few rows, and many, of which blocks take several, in every order of threads."""
     from fastrec.kernels.gpu.module import BLOCK_ROWS

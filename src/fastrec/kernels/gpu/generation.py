@@ -84,7 +84,7 @@ def matrix_bytes(product: Product, placed: Layout) -> int:
 
 def shared_bytes(net: Net, product: Product, plan: Plan) -> int:
     """Shared memory of a block as cuda/generation.cu lays it out; what plan.shared says does not matter."""
-    rows, last = plan.rows, 2 * net.layers - 1
+    rows, last, late = plan.rows, 2 * net.layers - 1, CELLS[net.cell].late
     step_work, out_work = works(net, product, plan.members)
     step, out = layouts(net, product, plan)
     sums, out_sums = plan.parts * step.width, plan.out_parts * out.width
@@ -94,9 +94,10 @@ def shared_bytes(net: Net, product: Product, plan: Plan) -> int:
         rows * step.pitch * product.operand * net.feeds_back,
         rows * out_work.run * product.operand,
         rows * out_work.share * product.real,
+        rows * out.pitch * product.operand * late,
         min(plan.resident, last) * matrix_bytes(product, step)
         + (plan.resident > last) * matrix_bytes(product, out),
-        rows * (sums + max(sums * (net.layers > 1), out_sums)) * product.real,
+        rows * ((1 + late) * sums + max(sums * (net.layers > 1), out_sums)) * product.real,
         rows * states * product.real,
         rows * plan.members * out_work.share * product.real * (not plan.spilled),
     )
@@ -107,20 +108,23 @@ def step_clocks(net: Net, product: Product, plan: Plan, teams: int, card: Card) 
     """Clocks that a step of all teams is estimated to take."""
     step_work, out_work = works(net, product, plan.members)
     step, out = layouts(net, product, plan)
-    rows, last = plan.rows, 2 * net.layers - 1
+    rows, last, late = plan.rows, 2 * net.layers - 1, CELLS[net.cell].late
     teams_at_once = min(teams, card.multiprocessors // plan.members)
     at_once, clocks, streamed = teams_at_once * plan.members, 0.0, 0
     for matrix in range(last + 1):
         placed, parts = (step, plan.parts) if matrix < last else (out, plan.out_parts)
-        weights = matrix_bytes(product, placed)
-        streamed += weights * (matrix >= plan.resident)
+        weights, times = matrix_bytes(product, placed), 1 + late * (matrix < net.layers)
+        streamed += times * weights * (matrix >= plan.resident)
         moved = weights * (1 + (matrix >= plan.resident)) + 2 * parts * rows * placed.width * product.real
-        clocks += recurrent.product_clocks(product, rows, placed.depth, placed.jobs, moved)
+        clocks += times * recurrent.product_clocks(product, rows, placed.depth, placed.jobs, moved)
     clocks = max(clocks, recurrent.l2_clocks(streamed, at_once))
     function = recurrent.element_clocks(CELLS[net.cell], rows, step_work.share, plan.parts, False)
-    clocks += net.layers * function + (3 * net.layers + 4) * recurrent.BARRIER
+    clocks += (1 + late) * net.layers * function + ((3 + 3 * late) * net.layers + 4) * recurrent.BARRIER
     if plan.members > 1:
-        for handed in (*net.layers * (out_work.run * product.operand,), out_work.share * product.real):
+        for handed in (
+            *(1 + late) * net.layers * (out_work.run * product.operand,),
+            out_work.share * product.real,
+        ):
             clocks += recurrent.message_clocks(rows, plan.members, handed, at_once)
     clocks += LOGIT * min(rows * (-(-net.i // THREADS) + 8), -(-rows // 8) * -(-net.i // 32))
     return clocks * -(-teams // teams_at_once)
@@ -229,7 +233,10 @@ def generate(
     clocks = step_clocks(net, product, chosen, at_once, card) * (t + drawn.shape[1])
     pieces_a_launch(f"a text of {drawn.shape[1]} tokens", clocks)
     out_work = works(net, product, members)[1]
-    handed = (*net.layers * (out_work.run * product.operand,), out_work.share * product.real)
+    handed = (
+        *(1 + CELLS[struct].late) * net.layers * (out_work.run * product.operand,),
+        out_work.share * product.real,
+    )
     pieces = sum(recurrent.mail_pieces(rows, members, nbytes) for nbytes in handed) * (members > 1)
     posted = cupy.zeros((at_once * pieces, 4), dtype=np.uint32)
     room = (at_once * members, rows, members * out_work.share)

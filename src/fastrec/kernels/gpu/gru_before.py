@@ -13,6 +13,9 @@ from .time_loop import input_gradients, products, project, recurrent_products, s
 __all__ = ["gru_before_backward", "gru_before_forward"]
 
 
+CELL = "GruBefore"  # its struct in cuda/cells.cuh
+
+
 def split_weights(W_rec: Any) -> tuple[Any, Any]:
     """The weights of r and z, and those of n."""
     ends = (slice(2 * W_rec.shape[1]), slice(2 * W_rec.shape[1], None))

@@ -36,6 +36,7 @@ class Cell(NamedTuple):
     before: int
     own: int
     own_back: int
+    late: int
 
 
 def read_cells() -> dict[str, Cell]:
@@ -115,6 +116,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
             for way in ("forward", "backward")
             for product in (CLUSTERED if kind == "cluster" else ROWS)
             for cell in CELLS
+            if not CELLS[cell].late
             for rows in ROWS[product]
         ),
         *instances("pack_weights", ROWS),

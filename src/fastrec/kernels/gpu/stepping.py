@@ -89,13 +89,14 @@ def take_steps(
     """Read an input, then n - 1 times the last output."""
     kind, cell, layers, h, activation, feeds_back, parts, (inward, own, out), arrays = network
     (k, b, n, o), product = outputs.shape, PRODUCTS[kind]
-    operands = inward.pitch + layers * own.pitch + out.pitch
+    late = CELLS[cell].late
+    operands = inward.pitch + (layers + late) * own.pitch + out.pitch
     sums = [part * each.width for part, each in zip(parts, network.placed, strict=True)]
-    row = operands * product.operand + (sums[1] + max(sums)) * product.real
+    row = operands * product.operand + ((1 + late) * sums[1] + max(sums)) * product.real
     rows = rows_of_block(kind, k * b, row, h)
     blocks = k * -(-b // rows)
-    entries = arrays[3].nbytes / k / product.operand
-    step = 2 * layers * (LOAD + CHAIN + 2 * BARRIER) + rows * entries / MULTIPLY_ADDS
+    entries = arrays[3].nbytes / k / product.operand + late * layers * own.depth * own.jobs
+    step = (2 + late) * layers * (LOAD + CHAIN + 2 * BARRIER) + rows * entries / MULTIPLY_ADDS
     pieces_a_launch(f"{n} steps of a network", n * step * -(-blocks // multiprocessors()))
     inputs = x.shape[2]
     sizes = (k, b, n, len(x if inputs else tokens), inputs, arrays[0].shape[1], h, o, layers)

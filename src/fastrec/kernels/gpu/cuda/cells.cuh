@@ -6,6 +6,7 @@
 // place(a): where the gradient of recurrent gate a lies among those.  HIDDEN: whether h' itself is what is kept.  BEFORE:
 // whether the way back reads h before the step, which is then also needed as it is in the step.  OWN: parameters that
 // each unit has for itself, OWN_BACK: those that the way back reads, adding to their gradients d_own.
+// LATE: whether the product of the last gate reads, in place of h, what reset makes of the sums of the others.
 
 // The N parameters that a unit has for itself, which lie `apart` values apart.
 template <int N, class T> struct OfUnit {
@@ -19,7 +20,7 @@ template <int N, class T> struct OfUnit {
 
 template <class T> struct Elman {
   static constexpr int GATES = 1, KEPT = 1, STATES = 1, OWN = 0, OWN_BACK = 0;
-  static constexpr bool HIDDEN = true, BEFORE = false;
+  static constexpr bool HIDDEN = true, BEFORE = false, LATE = false;
   __device__ static int place(int) { return 0; }
 
   // h' from the sums z + p of its only gate.
@@ -36,7 +37,7 @@ template <class T> struct Elman {
 
 template <class T> struct Gru {
   static constexpr int GATES = 3, KEPT = 4, STATES = 1, OWN = 1, OWN_BACK = 0;
-  static constexpr bool HIDDEN = false, BEFORE = true;
+  static constexpr bool HIDDEN = false, BEFORE = true, LATE = false;
   __device__ static int place(int gate) { return gate < 2 ? gate : 3; }
 
   // kept = [r | z | n | q], q = p_n + b_n, and b_n its own.
@@ -59,9 +60,38 @@ template <class T> struct Gru {
   }
 };
 
+template <class T> struct GruBefore {
+  static constexpr int GATES = 3, KEPT = 3, STATES = 1, OWN = 0, OWN_BACK = 0;
+  static constexpr bool HIDDEN = false, BEFORE = true, LATE = true;
+
+  // r h, which the product of gate n reads; kept = [r | z | n].
+  __device__ static T reset(const T* z, const T* p, T before, T* kept) {
+    kept[0] = logistic(z[0] + p[0]);
+    return kept[0] * before;
+  }
+  __device__ static T forward(const T* z, const T* p, T before, const T*, T&, T* kept, i64) {
+    T u = logistic(z[1] + p[1]), n = hyperbolic(z[2] + p[2]);
+    kept[1] = u;
+    kept[2] = n;
+    return (1 - u) * n + u * before;
+  }
+
+  // The gradients of the sums of z and n, and then that of r from the gradient of r h.
+  __device__ static T backward(T d_h, T, T before, const T* kept, T, T, const T*, T&, T* d, T*, i64) {
+    T u = kept[1], n = kept[2];
+    d[1] = d_h * (before - n) * u * (1 - u);
+    d[2] = d_h * (1 - u) * (1 - n * n);
+    return d_h * u;
+  }
+  __device__ static T reset_back(T d_reset, T before, const T* kept, T* d) {
+    d[0] = d_reset * before * kept[0] * (1 - kept[0]);
+    return d_reset * kept[0];
+  }
+};
+
 template <class T> struct Lstm {
   static constexpr int GATES = 4, KEPT = 4, STATES = 2, OWN = 0, OWN_BACK = 0;
-  static constexpr bool HIDDEN = false, BEFORE = false;
+  static constexpr bool HIDDEN = false, BEFORE = false, LATE = false;
   __device__ static int place(int gate) { return gate; }
 
   // kept = [i | f | g | o]; c becomes c'.
@@ -90,7 +120,7 @@ template <class T> struct Lstm {
 
 template <class T> struct LstmPeepholes {
   static constexpr int GATES = 4, KEPT = 4, STATES = 2, OWN = 3, OWN_BACK = 3;
-  static constexpr bool HIDDEN = false, BEFORE = false;
+  static constexpr bool HIDDEN = false, BEFORE = false, LATE = false;
   __device__ static int place(int gate) { return gate; }
 
   // As in an LSTM, own = [p_i | p_f | p_o].
@@ -122,7 +152,7 @@ template <class T> struct LstmPeepholes {
 
 template <class T> struct Leaky {
   static constexpr int GATES = 1, KEPT = 1, STATES = 1, OWN = 1, OWN_BACK = 1;
-  static constexpr bool HIDDEN = false, BEFORE = true;
+  static constexpr bool HIDDEN = false, BEFORE = true, LATE = false;
   __device__ static int place(int) { return 0; }
 
   // kept = [v], the value of f; own = [leak].  With leak = 1 the results are those of an Elman network to the bit.

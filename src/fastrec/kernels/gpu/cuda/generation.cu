@@ -244,6 +244,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   Operand* fed = reinterpret_cast<Operand*>(take(ROWS * fed_pitch * sizeof(Operand)));
   Operand* made = reinterpret_cast<Operand*>(take(ROWS * run * sizeof(Operand)));
   T* made_out = reinterpret_cast<T*>(take(ROWS * out_share * sizeof(T)));
+  Operand* scaled = reinterpret_cast<Operand*>(take(C::LATE ? ROWS * pitch * sizeof(Operand) : 0));  // for late gates
   // Stays 0 for units that are not there.
   for (u32* word = reinterpret_cast<u32*>(shared) + threadIdx.x; word < reinterpret_cast<u32*>(free);
        word += CELL_THREADS)
@@ -253,8 +254,8 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   take((int(resident) * entries + (resident > last_matrix ? out_entries - entries : 0)) * sizeof(Entry));
   int sums_size = int(parts) * ROWS * step.width;
   T* sums = reinterpret_cast<T*>(
-      take((sums_size + max(layers > 1 ? sums_size : 0, int(out_parts) * ROWS * out.width)) * sizeof(T)));
-  T* more_sums = sums + sums_size;
+      take(((1 + C::LATE) * sums_size + max(layers > 1 ? sums_size : 0, int(out_parts) * ROWS * out.width)) * sizeof(T)));
+  T *late_sums = sums + sums_size, *more_sums = sums + (1 + C::LATE) * sums_size;
   T* states_now = reinterpret_cast<T*>(take(layers * states * ROWS * state_size * sizeof(T)));
   T* logits = scratch ? scratch + i64(blockIdx.x) * ROWS * wide : reinterpret_cast<T*>(free);
 
@@ -294,11 +295,11 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
     });
   if (threadIdx.x < own.rows) end[threadIdx.x] = length[threadIdx.x] + int(n) - 1;
 
-  // Messages have two places each: of hidden units of every layer and of logits.
+  // Messages have two places each: of hidden units of every layer, of logits, and of what late gates read.
   int hidden_words = run * int(sizeof(Operand)) / 4, out_words = out_share * int(sizeof(T)) / 4;
   using TeamMail = Mail<CELL_THREADS, ROWS>;
   i64 hidden_size = TeamMail::size(hidden_words, members), out_size = TeamMail::size(out_words, members);
-  posted += i64(blockIdx.x) / members * (layers * hidden_size + out_size);
+  posted += i64(blockIdx.x) / members * ((1 + C::LATE) * layers * hidden_size + out_size);
   TeamMail hidden_mail(posted, hidden_words, members), out_mail(posted + layers * hidden_size, out_words, members);
   auto mail_of = [&](int layer) {
     TeamMail mail = hidden_mail;
@@ -340,18 +341,42 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
         forward.multiply(below, more_sums, 0);
       }
       __syncthreads();
+      auto add_up = [&](int r, int j, T(&given)[gates], T(&rec)[gates]) {
+#pragma unroll
+        for (int gate = 0; gate < gates; gate++) {
+          int column = gate * h + own.first + j;
+          T into = layer ? forward.product(more_sums, r, gate * share + j) : W_in[i64(token[r]) * gates * h + column];
+          given[gate] = into + bias[layer * gates * h + column];
+          rec[gate] = recurrent.product(C::LATE && gate == gates - 1 ? late_sums : sums, r, gate * share + j);
+        }
+      };
+      T* states_here = states_now + layer * states * ROWS * state_size;
+      if constexpr (C::LATE) {
+        if (hidden) {
+          each_element(own.rows, own.units, [&](int r, int j) {
+            T given[gates], rec[gates], keep[C::KEPT];
+            add_up(r, j, given, rec);
+            made[r * run + j] = P::operand(C::reset(given, rec, states_here[r * own.units + j], keep));
+          });
+          __syncthreads();
+          if (members == 1)
+            each_element(own.rows, run, [&](int r, int j) { scaled[r * pitch + j] = made[r * run + j]; });
+          else {
+            TeamMail mail = mail_of(layer);
+            mail.pieces += layers * hidden_size + out_size;
+            mail.send(now + 1, rank, own.rows, reinterpret_cast<const u32*>(made), hidden_words);
+            mail.receive(now + 1, 0, members, own.rows, reinterpret_cast<u32*>(scaled), row_words);
+          }
+          __syncthreads();
+          recurrent.multiply(scaled, late_sums, 0);  // of all gates: the others are not used
+          __syncthreads();
+        }
+      }
       if (hidden)
         each_element(own.rows, own.units, [&](int r, int j) {
           T given[gates], rec[gates], keep[C::KEPT];
-#pragma unroll
-          for (int gate = 0; gate < gates; gate++) {
-            int column = gate * h + own.first + j;
-            T into =
-                layer ? forward.product(more_sums, r, gate * share + j) : W_in[i64(token[r]) * gates * h + column];
-            given[gate] = into + bias[layer * gates * h + column];
-            rec[gate] = recurrent.product(sums, r, gate * share + j);
-          }
-          T* kept = states_now + layer * states * ROWS * state_size + r * own.units + j;
+          add_up(r, j, given, rec);
+          T* kept = states_here + r * own.units + j;
           T* cell = kept + ROWS * state_size;
           T before = C::BEFORE ? *kept : T(0), c = states == 2 ? *cell : T(0);
           OfUnit<C::OWN, T> of_unit(of_units + layer * C::OWN * h + own.first + j, h);

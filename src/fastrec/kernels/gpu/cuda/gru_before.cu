@@ -1,5 +1,6 @@
 // Gated recurrent units that reset the state before the product, so that a step is two products, one after the other: of
 // h with the weights of r and z, then of r h with those of n.  A block takes up to ROWS rows; weights come from L2.
+#include "cells.cuh"
 #include "link.cuh"
 
 // hidden (k, b, t, h) from z (k, b, t, 3h) = x W_in + b, packed weights, state (k, b, h), lengths (b).  reset (k, b,
@@ -16,7 +17,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
   Member own(b, h, 1, 0, ROWS, lengths, length);
   unsigned char* free = shared;
   Link<P, ROWS> last(free, h, 2 * h, gate_parts, W_gates, own), scaled(free, h, h, new_parts, W_new, own);
-  T* before = reinterpret_cast<T*>(free);  // (rows, h) each: h before the step, and gate z
+  T* before = reinterpret_cast<T*>(free);  // (rows, h) each: h before the step, and the sum of gate z
   T* update = before + ROWS * h;
   T* partial = update + ROWS * h;
   each_element(own.rows, h, [&](int r, int j) {
@@ -32,10 +33,10 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
       if (step >= length[r]) return;
       const T* given = z + ((own.row + r) * t + step) * 3 * h + j;
       i64 place = kept(r, step);
-      T gate = logistic(given[0] + last.weights.product(partial, r, j)), value = gate * before[r * h + j];
-      update[r * h + j] = logistic(given[h] + last.weights.product(partial, r, h + j));
+      T product = last.weights.product(partial, r, j), gate, value;
+      value = GruBefore<T>::reset(given, &product, before[r * h + j], &gate);
+      update[r * h + j] = given[h] + last.weights.product(partial, r, h + j);
       gates[place * 3 * h + j] = gate;
-      gates[(place * 3 + 1) * h + j] = update[r * h + j];
       reset[place * h + j] = value;
       scaled.set(r, j, value);
     });
@@ -46,9 +47,11 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
       i64 at = (own.row + r) * t + step;
       T value = 0;
       if (step < length[r]) {
-        T n = hyperbolic(z[(at * 3 + 2) * h + j] + scaled.weights.product(partial, r, j)), u = update[r * h + j];
-        gates[(kept(r, step) * 3 + 2) * h + j] = n;
-        value = before[r * h + j] = (1 - u) * n + u * before[r * h + j];
+        T sums[] = {0, update[r * h + j], z[(at * 3 + 2) * h + j]};
+        T products[] = {0, 0, scaled.weights.product(partial, r, j)}, keep[3], none;
+        value = GruBefore<T>::forward(sums, products, before[r * h + j], nullptr, none, keep, 0);
+        before[r * h + j] = value;
+        for (int gate = 1; gate < 3; gate++) gates[(kept(r, step) * 3 + gate) * h + j] = keep[gate];
       }
       hidden[at * h + j] = value;
       last.set(r, j, value);
@@ -88,19 +91,16 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
       if (step + 1 < length[r]) later += both.weights.product(partial, r, j);
       if (step < 0) return;
       i64 at = (own.row + r) * t + step;
-      T d_h = 0, d_z = 0, d_n = 0;
+      T d_h = 0, d[3] = {}, none = 0;
       if (step < length[r]) {
-        T u = gates[(at * 3 + 1) * h + j], n = gates[(at * 3 + 2) * h + j];
+        T kept[] = {0, gates[(at * 3 + 1) * h + j], gates[(at * 3 + 2) * h + j]};
         d_h = d_hidden[at * h + j] + later;
-        d_n = d_h * (1 - u) * (1 - n * n);
-        d_z = d_h * (before(r, step, j) - n) * u * (1 - u);
-        later = d_h * u;
+        later = GruBefore<T>::backward(d_h, 0, before(r, step, j), kept, 0, 0, nullptr, none, d, nullptr, 0);
       }
       if (d_total) d_total[at * h + j] = d_h;
-      d_gates[(at * 3 + 1) * h + j] = d_z;
-      d_gates[(at * 3 + 2) * h + j] = d_n;
-      both.set(r, h + j, d_z);
-      fresh.set(r, j, d_n);
+      for (int gate = 1; gate < 3; gate++) d_gates[(at * 3 + gate) * h + j] = d[gate];
+      both.set(r, h + j, d[1]);
+      fresh.set(r, j, d[2]);
     });
     if (step < 0) break;
     __syncthreads();
@@ -109,11 +109,9 @@ __global__ void __launch_bounds__(CELL_THREADS, 2)
     each_element(own.rows, h, [&](int r, int j) {
       i64 at = ((own.row + r) * t + step) * 3 * h + j;
       T d_r = 0;
-      if (step < length[r]) {
-        T gate = gates[at], d_reset = fresh.weights.product(partial, r, j);
-        d_r = d_reset * before(r, step, j) * gate * (1 - gate);
-        carry[r * h + j] += d_reset * gate;
-      }
+      if (step < length[r])
+        carry[r * h + j] +=
+            GruBefore<T>::reset_back(fresh.weights.product(partial, r, j), before(r, step, j), gates + at, &d_r);
       d_gates[at] = d_r;
       both.set(r, j, d_r);
     });

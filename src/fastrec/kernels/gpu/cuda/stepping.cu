@@ -28,11 +28,15 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   Shape in = P::shape(whole_pieces<Operand>(i), gates * h, int(in_parts));
   Shape recurrent = P::shape(whole_pieces<Operand>(fed), gates * h, int(recurrent_parts));
   Shape out = P::shape(whole_pieces<Operand>(h), o, int(out_parts));
-  // What products read: inputs, the state of every layer, and the top hidden units.  Then come their sums.
+  // What products read: inputs, the state of every layer, the top hidden units, and what late gates read.  Then come
+  // their sums.
   Operand *read = reinterpret_cast<Operand*>(shared), *before = read + ROWS * in.pitch,
-          *top = before + layers * ROWS * recurrent.pitch, *end = top + ROWS * out.pitch;
+          *top = before + layers * ROWS * recurrent.pitch, *scaled = top + ROWS * out.pitch,
+          *end = scaled + (C::LATE ? ROWS * recurrent.pitch : 0);
   for (Operand* place = read + threadIdx.x; place < end; place += CELL_THREADS) *place = 0;
-  T *recurrent_sums = reinterpret_cast<T*>(end), *sums = recurrent_sums + recurrent.parts * ROWS * recurrent.width;
+  int sums_size = recurrent.parts * ROWS * recurrent.width;
+  T *recurrent_sums = reinterpret_cast<T*>(end), *late_sums = recurrent_sums + sums_size,
+    *sums = late_sums + (C::LATE ? sums_size : 0);
 
   auto size = [](const Shape& shape) { return i64(shape.depth) * shape.jobs; };
   auto weights_of = [&](const Shape& shape, i64 skipped) {
@@ -77,15 +81,28 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       back.multiply(own, recurrent_sums, 0);
       if (layer || i) down.multiply(layer ? own - ROWS * recurrent.pitch : read, sums, 0);
       __syncthreads();
-      each_element(rows, h, [&](int r, int j) {
-        T z[gates], p[gates], keep[C::KEPT];
+      auto add_up = [&](int r, int j, T(&z)[gates], T(&p)[gates]) {
 #pragma unroll
         for (int gate = 0; gate < gates; gate++) {
           int column = gate * h + j;
           T into = layer || i ? down.product(sums, r, column) : W_in[(net * words + token[r]) * gates * h + column];
           z[gate] = into + bias[(layer * k + net) * gates * h + column];
-          p[gate] = back.product(recurrent_sums, r, column);
+          p[gate] = back.product(C::LATE && gate == gates - 1 ? late_sums : recurrent_sums, r, column);
         }
+      };
+      if constexpr (C::LATE) {
+        each_element(rows, h, [&](int r, int j) {
+          T z[gates], p[gates], keep[C::KEPT];
+          add_up(r, j, z, p);
+          scaled[r * recurrent.pitch + j] = P::operand(C::reset(z, p, last[state_of(layer, r) + j], keep));
+        });
+        __syncthreads();
+        back.multiply(scaled, late_sums, 0);  // of all gates: the others are not used
+        __syncthreads();
+      }
+      each_element(rows, h, [&](int r, int j) {
+        T z[gates], p[gates], keep[C::KEPT];
+        add_up(r, j, z, p);
         T* kept = last + state_of(layer, r) + j;
         T was = C::BEFORE ? *kept : T(0), c = states == 2 ? kept[h] : T(0);
         OfUnit<C::OWN, T> of_unit(of_units + (layer * k + net) * C::OWN * h + j, h);
