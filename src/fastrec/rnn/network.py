@@ -127,6 +127,8 @@ class RNN:
         Whether each layer reads its sequences in both directions (Schuster & Paliwal, IEEE Trans. Signal
         Processing 45, 2673, 1997), at the same time and with weights of their own.  The hidden units of a
         step are 2h, those that read forwards first; the outputs of "jordan" are the sum of both.
+    reset : {"after", "before"}, optional
+        Where the reset gate of a GRU acts: ``cell="gru", reset="before"`` is "gru_before".
     peepholes : bool, optional
         Whether the gates of an LSTM see its cells: ``cell="lstm", peepholes=True`` is "lstm_peepholes".
     leak : float or array_like (h,), optional
@@ -150,11 +152,10 @@ class RNN:
         "W_in" (i, g h), "W_rec" (h, g h), "b" (g h,) and the learned initial state "h0" (h,).  "gru" has
         "b_n" (h,), the recurrent bias of n, LSTMs have "c0" (h,), those with peepholes "p" (3h,) for i, f and
         o, and "leaky" has "leak" (h,).  Layer l > 0 has the same with "_l1", ... added, where i is h; "W_out"
-        is (h, o), "b_out" (o,).  In "jordan" W_rec is (o, h) and h0 (o,).  A
-        bidirectional network has an axis of 2 before these, behind k, in all but "E" and those of the output
-        layer; its i is 2h in layers l > 0, and "W_out" is (2h, o).  On
-        the gpu they are CuPy arrays; NumPy arrays put there are moved by the next call, and all of them are
-        when the backend changes.
+        is (h, o), "b_out" (o,).  In "jordan" W_rec is (o, h) and h0 (o,).  A bidirectional network has an
+        axis of 2 before these, behind k, in all but "E" and those of the output layer; its i is 2h in layers
+        l > 0, and "W_out" is (2h, o).  On the gpu they are CuPy arrays; NumPy arrays put there are moved by
+        the next call, and all of them are when the backend changes.
 
     Raises
     ------

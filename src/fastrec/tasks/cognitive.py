@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..display import Displayed
 from ..rnn.config import MAX_SIZE
-from ..rnn.validation import as_array
+from ..rnn.validation import as_array, as_numbers
 from ..streams import Seed, read_seed
 from ..validation import as_int, number, require_memory
 
@@ -84,7 +84,7 @@ class Trials(Displayed):
         Raises
         ------
         ValueError
-            If the outputs have another shape.
+            If the outputs have another shape, or are not finite.
 
         Examples
         --------
@@ -92,9 +92,9 @@ class Trials(Displayed):
         >>> bool((trials.chosen(trials.targets) == trials.choices).all())
         True
         """
-        array = as_array("outputs", outputs)
-        if array.shape != self.targets.shape:
-            raise ValueError(f"outputs has shape {array.shape}; it must be {self.targets.shape}")
+        array = as_numbers("outputs", outputs, self.targets.shape)
+        if not np.isfinite(array).all():
+            raise ValueError("outputs is not finite everywhere; give those of a network that has not diverged")
         return array[:, self.periods["choice"]].mean(axis=1).argmax(axis=1)
 
 
@@ -197,7 +197,8 @@ def delayed_comparison(
     >>> list(trials.periods), trials.conditions.shape
     (['fixation', 'first', 'delay', 'second', 'choice'], (4, 2))
     """
-    pairs = as_array("frequencies", np.asarray(frequencies, np.float64))
+    given = as_array("frequencies", np.asanyarray(frequencies))
+    pairs = given.astype(np.float64) if given.dtype.kind in "fiu" else np.zeros(0)
     fine = pairs.ndim == 2 and pairs.shape[1:] == (2,) and len(pairs) and (pairs[:, 0] != pairs[:, 1]).all()
     if not (fine and (pairs >= LEAST).all() and (pairs <= MOST).all()):
         raise ValueError(f"frequencies must be pairs of different numbers from {LEAST:g} to {MOST:g}")
