@@ -94,7 +94,7 @@ class Trials(Displayed):
         """
         array = as_numbers("outputs", outputs, self.targets.shape)
         if not np.isfinite(array).all():
-            raise ValueError("outputs is not finite everywhere; give those of a network that has not diverged")
+            raise ValueError("outputs is not finite everywhere; the network that made them has diverged")
         return array[:, self.periods["choice"]].mean(axis=1).argmax(axis=1)
 
 
