@@ -88,3 +88,18 @@ def bench_lengths(versus, job):
     name = f"elman B=32 I=64 H=256, lengths 1..100 ({share:.2f} of the steps), {job}"
     (mine, n), (theirs, m) = repeated(lambda: run(lengths)), repeated(lambda: run(None))
     versus(name, mine, theirs, 1 / 0.6, "full length", each=(n, m))
+
+
+@pytest.mark.parametrize("job", ["forward", "both"])
+@pytest.mark.parametrize(("cell", "plain"), [("leaky", "elman"), ("lstm_peepholes", "lstm")])
+def bench_parameters_of_units(versus, cell, plain, job):
+    """Compare cells whose units have parameters of their own with the cells that lack them."""
+    ours, theirs = (fastrec.RNN(64, 256, cell=name, backend="cpu", seed=0) for name in (cell, plain))
+    rng = np.random.default_rng(0)
+    x, d = (rng.standard_normal((32, T, width)).astype(np.float32) for width in (64, 256))
+
+    def run(net):
+        return net.predict(x) if job == "forward" else net.backward(net.forward(x), d_hidden=d)
+
+    (mine, n), (other, m) = repeated(lambda: run(ours)), repeated(lambda: run(theirs))
+    versus(f"{cell} B=32 I=64 H=256, {job}", mine, other, 0.9, plain, each=(n, m))

@@ -11,7 +11,17 @@ from devices import to_host
 
 from fastrec import RNN, GradientFlow, gradient_flow, spectral_radius
 
-KINDS = [("elman", 1), ("jordan", 1), ("gru", 1), ("lstm", 1), ("elman", 2), ("gru", 2), ("lstm", 2)]
+KINDS = [
+    ("leaky", 1),
+    ("lstm_peepholes", 2),
+    ("elman", 1),
+    ("jordan", 1),
+    ("gru", 1),
+    ("lstm", 1),
+    ("elman", 2),
+    ("gru", 2),
+    ("lstm", 2),
+]
 T = 6
 
 

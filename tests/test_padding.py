@@ -78,7 +78,7 @@ def test_unpad_refuses() -> None:
         unpad(np.zeros((2, 3)), [1, 4])
 
 
-@pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm"])
+@pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm", "lstm_peepholes", "leaky"])
 @pytest.mark.parametrize("tokens", [True, False])
 def test_networks_do_not_see_padding(backend: str, cell: str, tokens: bool) -> None:
     """Every method, on rows together and on each alone."""
