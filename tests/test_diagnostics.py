@@ -11,7 +11,16 @@ from devices import to_host
 
 from fastrec import RNN, GradientFlow, gradient_flow, spectral_radius
 
-KINDS = [("elman", 1), ("jordan", 1), ("gru", 1), ("lstm", 1), ("elman", 2), ("gru", 2), ("lstm", 2)]
+KINDS = [
+    ("elman", 1),
+    ("jordan", 1),
+    ("gru", 1),
+    ("gru_before", 1),
+    ("lstm", 1),
+    ("elman", 2),
+    ("gru", 2),
+    ("lstm", 2),
+]
 T = 6
 
 
