@@ -22,6 +22,7 @@ from gpu.cases_recurrent import PRECISION, fixed_plan  # noqa: E402
 from fastrec.kernels.gpu import (  # noqa: E402
     elman,
     gru,
+    gru_before,
     jordan,
     leaky,
     lstm,
@@ -49,7 +50,7 @@ KINDS = [
 ]
 
 pytestmark = pytest.mark.usefixtures("gpu")
-cells = pytest.mark.parametrize("cell", CELLS)
+cells = pytest.mark.parametrize("cell", [cell for cell in CELLS if not CELLS[cell].late])
 products = pytest.mark.parametrize("product", PRODUCTS)
 units = pytest.mark.parametrize("h", [13, 33])
 
@@ -71,7 +72,8 @@ def kernels_of(product: str, *modules: Any) -> SimpleNamespace:
 
 
 TWINS = {
-    product: kernels_of(product, elman, gru, jordan, leaky, lstm, lstm_peepholes) for product in PRODUCTS
+    product: kernels_of(product, elman, gru, gru_before, jordan, leaky, lstm, lstm_peepholes)
+    for product in PRODUCTS
 }
 SPECIFIED = {product: kernels_of(product) for product in PRODUCTS}
 

@@ -17,6 +17,7 @@ KINDS = [
     ("elman", 1),
     ("jordan", 1),
     ("gru", 1),
+    ("gru_before", 1),
     ("lstm", 1),
     ("elman", 2),
     ("gru", 2),

@@ -13,7 +13,7 @@ from devices import to_host
 import fastrec
 from fastrec import RNN
 
-CELLS = ("elman", "jordan", "gru", "lstm", "lstm_peepholes", "leaky")
+CELLS = ("elman", "jordan", "gru", "gru_before", "lstm", "lstm_peepholes", "leaky")
 LENGTHS = np.array([6, 1, 0, 4])
 B, T = len(LENGTHS), 6
 ON = np.arange(T) < LENGTHS[:, None]

@@ -26,7 +26,7 @@ from fastrec.rnn.device import compute_device, unavailable_on_cpu
 
 DIGITS = {"bf16": 8, "tf32": 11}  # significant bits
 ROUNDED = tuple(DIGITS)
-NAMES = ("elman", "jordan", "gru", "lstm", "lstm_peepholes", "leaky")
+NAMES = ("elman", "jordan", "gru", "gru_before", "lstm", "lstm_peepholes", "leaky")
 LARGEST = 4095  # an integer of 12 bits, which neither has
 
 all_rounded = pytest.mark.parametrize("precision", ROUNDED)

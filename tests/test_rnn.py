@@ -23,9 +23,9 @@ from fastrec import validation as arguments
 from fastrec.backend import move
 from fastrec.rnn.validation import Purpose
 
-CELLS = ("elman", "jordan", "gru", "lstm", "lstm_peepholes", "leaky")
+CELLS = ("elman", "jordan", "gru", "gru_before", "lstm", "lstm_peepholes", "leaky")
 # Cell, layers and output size of every way through the public code.
-KINDS = [("jordan", 1, 3), ("lstm_peepholes", 2, 3), ("leaky", 2, 3)] + [
+KINDS = [("jordan", 1, 3), ("gru_before", 2, 3), ("lstm_peepholes", 2, 3), ("leaky", 2, 3)] + [
     (cell, layers, o) for cell in ("elman", "gru", "lstm") for layers in (1, 2) for o in (3, None)
 ]
 

@@ -14,7 +14,7 @@ from fastrec import RNN
 from fastrec import validation as arguments
 from fastrec.backend import move, on_device
 
-NAMES = ("elman", "jordan", "gru", "lstm", "lstm_peepholes", "leaky")
+NAMES = ("elman", "jordan", "gru", "gru_before", "lstm", "lstm_peepholes", "leaky")
 NETWORKS = [
     {},
     {"models": 3, "num_layers": 2},

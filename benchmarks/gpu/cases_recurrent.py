@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from itertools import product as pairs
 from typing import Any
 from unittest.mock import patch
@@ -17,7 +18,7 @@ import numpy as np
 import fastrec
 from fastrec.backend import device, move
 from fastrec.kernels.gpu import generation, recurrent
-from fastrec.kernels.gpu.module import CLUSTERED, LINKED, ROWS, TEXT_ROWS
+from fastrec.kernels.gpu.module import CLUSTERED, LINKED, ROWS, text_rows
 from fastrec.kernels.gpu.recurrent import CLUSTER, PRODUCTS, Card, Plan
 from fastrec.rnn.cells import CELLS
 from fastrec.rnn.device import compute_device
@@ -156,7 +157,8 @@ def fixed_text_plan(
 def text(product: str, cell: str, kind: tuple[int, int, bool], multiprocessors: int | None = None) -> None:
     """Compare tokens drawn with a plan, for each number of rows of a team, with few and with many tokens."""
     count = multiprocessors or generation.multiprocessors()
-    for turn, rows in enumerate(TEXT_ROWS[product]):
+    struct = import_module(f"fastrec.kernels.gpu.{cell}").CELL
+    for turn, rows in enumerate(text_rows(struct, product)):
         with (
             patch.object(generation, "plan", fixed_text_plan(rows, *kind, turn)),
             patch.object(generation, "multiprocessors", lambda: count),

@@ -66,6 +66,8 @@ class RNN:
     Elman networks compute h_t = f(x_t W_in + h_{t-1} W_rec + b) (Cognitive Science 14, 179, 1990); Jordan
     networks read their last output in place of h_{t-1} (ICS report 8604, 1986); GRU (Cho et al., EMNLP 2014)
     and LSTM (Hochreiter & Schmidhuber, Neural Computation 9, 1735, 1997) have the equations of PyTorch.
+    "gru_before" is the GRU as it was published, also that of ONNX and of Keras before version 2: its reset
+    gate acts before the product, n = tanh(x_t W_in + b + (r h_{t-1}) W_rec).
     With peepholes p the gates of an LSTM see its cells: i and f are logistic(x_t W_in + h_{t-1} W_rec + b +
     p c_{t-1}), and o is logistic(.. + p c_t) (Gers & Schmidhuber, IJCNN 2000).  Leaky units keep a part of
     their value: h_t = (1 - leak) h_{t-1} + leak f(x_t W_in + h_{t-1} W_rec + b) (Jaeger et al., Neural
@@ -148,7 +150,7 @@ class RNN:
     ----------
     parameters : dict of str to ndarray
         Arrays that may be written to, or replaced by others of the same shape and dtype: the next call uses
-        what they hold then.  With g = 1, for "gru" 3 (gates r, z, n) and for LSTMs 4 (i, f, g, o) they are
+        what they hold then.  With g = 1, for GRUs 3 (gates r, z, n) and for LSTMs 4 (i, f, g, o) they are
         "W_in" (i, g h), "W_rec" (h, g h), "b" (g h,) and the learned initial state "h0" (h,).  "gru" has
         "b_n" (h,), the recurrent bias of n, LSTMs have "c0" (h,), those with peepholes "p" (3h,) for i, f and
         o, and "leaky" has "leak" (h,).  Layer l > 0 has the same with "_l1", ... added, where i is h; "W_out"

@@ -30,8 +30,8 @@ def longest_first(lengths):
 
 
 def step_of(cell):
-    """The step of some units of a row of a cell, what makes what the recurrent product of its last gate reads,
-    None if that is the state, and whether there is such a gate, 0 or 1."""
+    """The step of some units of a row of a cell; a function of what the product of its last gate reads in
+    place of the state, or None; and the number of such gates, 0 or 1."""
     module = import_module(f".{cell}", __package__)
     reset = getattr(module, f"{cell}_reset", None)
     return getattr(module, f"{cell}_step"), reset, int(reset is not None)

@@ -17,7 +17,7 @@ import cupy
 import numpy as np
 
 from . import recurrent
-from .module import CELLS, TEXT_ROWS, launch, multiprocessors, pieces_a_launch, shared_limit
+from .module import CELLS, launch, multiprocessors, pieces_a_launch, shared_limit, text_rows
 from .recurrent import PRODUCTS, THREADS, Layout, Product, Work, kind_of, layout, pack, parts_for, split_work
 
 __all__ = ["generate"]
@@ -140,7 +140,7 @@ def plan(net: Net, kind: str, b: int, card: Card) -> Plan:
     product = PRODUCTS[kind]
     sizes = {size * 2**i for i in range(card.multiprocessors.bit_length()) for size in (1, 3)}
     most = min(max(net.h, net.i), card.multiprocessors)
-    for rows in TEXT_ROWS[kind]:
+    for rows in text_rows(net.cell, kind):
         for members in sorted(size for size in sizes if size <= most):
             for chosen in fitting(net, product, rows, members, card):
                 plans.append((step_clocks(net, product, chosen, -(-b // rows), card), chosen))

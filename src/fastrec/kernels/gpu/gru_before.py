@@ -69,7 +69,7 @@ def gru_before_backward(
     *,
     precision: str = "float32",
 ) -> None:
-    """Gradients of `gru_before_forward`; d_gates (k, b, t, 3h), of the arguments of r, z and n, may be gates."""
+    """Gradients of `gru_before_forward`; d_gates, of the arguments of r, z and n, may be gates."""
     h, d_total = hidden.shape[3], cupy.empty_like(hidden) if flow.shape[2] else None
     launch_linked(
         *("gru_before", "backward", hidden, split_weights(W_rec), h, precision),

@@ -1,4 +1,4 @@
-"""Cells whose step is two products, one after the other, on the GPU: blocks take rows, weights come from L2."""
+"""Cells whose step is two products in turn, on the GPU: blocks take rows, and weights come from L2."""
 
 from __future__ import annotations
 

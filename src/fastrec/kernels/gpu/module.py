@@ -60,6 +60,12 @@ def instances(names: str, types: Iterable[object]) -> list[str]:
     return [f"{name}<{type}>" for name, type in itertools.product(names.split(), types)]
 
 
+def text_rows(cell: str, product: str) -> tuple[int, ...]:
+    """The rows of a team that draws texts: sixteen, if a step of the cell leaves registers for their sums."""
+    few = CELLS[cell].late or CELLS[cell].own > 1
+    return tuple(rows for rows in TEXT_ROWS[product] if rows < 16 or not few)
+
+
 # The kernels of each file of cuda/, template instances by name: what is compiled, shipped and tested.
 PLANES = range(1, 5)
 INTEGERS = {1: "signed char", 2: "short", 4: "int", 8: "long long"}  # by their bytes
@@ -67,7 +73,7 @@ FLOATS = {4: "float", 8: "double"}
 ROWS = {"Float": (1, 4, 16), "Double": (1, 4), "Tf32": (8,), "Bf16": (8, 16)}  # of a team, by its product
 CLUSTERED = ("Float", "Tf32", "Bf16")  # products that clusters are compiled for
 BLOCK_ROWS = {"Float": (1, 4), "Double": (1, 4), "Tf32": (8,), "Bf16": (8,)}  # of a block without a team
-TEXT_ROWS = {"Float": (1, 4, 16), "Double": (4,), "Tf32": (8,), "Bf16": (8,)}
+TEXT_ROWS = {"Float": (1, 4, 16), "Double": (4,), "Tf32": (8,), "Bf16": (8,)}  # of a team that draws texts
 LINKED = ("jordan", "gru_before")  # cells whose steps are two products, each in a file of its own
 FIELDS = (INTEGERS[4], INTEGERS[8])
 WEIGHTS = tuple(INTEGERS.values())
@@ -135,7 +141,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         f"generate<{product}, {cell}, {rows}>"
         for product in ROWS
         for cell in CELLS
-        for rows in TEXT_ROWS[product]
+        for rows in text_rows(cell, product)
     ),
     "stepping": tuple(
         f"take_steps<{product}, {cell}, {rows}>"

@@ -341,13 +341,16 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
         forward.multiply(below, more_sums, 0);
       }
       __syncthreads();
-      auto add_up = [&](int r, int j, T(&given)[gates], T(&rec)[gates]) {
+      auto add_up = [&](int r, int j, bool late, T(&given)[gates], T(&rec)[gates]) {
 #pragma unroll
         for (int gate = 0; gate < gates; gate++) {
           int column = gate * h + own.first + j;
           T into = layer ? forward.product(more_sums, r, gate * share + j) : W_in[i64(token[r]) * gates * h + column];
           given[gate] = into + bias[layer * gates * h + column];
-          rec[gate] = recurrent.product(C::LATE && gate == gates - 1 ? late_sums : sums, r, gate * share + j);
+          if (C::LATE && gate == gates - 1)
+            rec[gate] = late ? recurrent.product(late_sums, r, gate * share + j) : T(0);
+          else
+            rec[gate] = recurrent.product(sums, r, gate * share + j);
         }
       };
       T* states_here = states_now + layer * states * ROWS * state_size;
@@ -355,7 +358,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
         if (hidden) {
           each_element(own.rows, own.units, [&](int r, int j) {
             T given[gates], rec[gates], keep[C::KEPT];
-            add_up(r, j, given, rec);
+            add_up(r, j, false, given, rec);
             made[r * run + j] = P::operand(C::reset(given, rec, states_here[r * own.units + j], keep));
           });
           __syncthreads();
@@ -375,7 +378,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       if (hidden)
         each_element(own.rows, own.units, [&](int r, int j) {
           T given[gates], rec[gates], keep[C::KEPT];
-          add_up(r, j, given, rec);
+          add_up(r, j, true, given, rec);
           T* kept = states_here + r * own.units + j;
           T* cell = kept + ROWS * state_size;
           T before = C::BEFORE ? *kept : T(0), c = states == 2 ? *cell : T(0);

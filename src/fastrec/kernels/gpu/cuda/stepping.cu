@@ -81,19 +81,22 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       back.multiply(own, recurrent_sums, 0);
       if (layer || i) down.multiply(layer ? own - ROWS * recurrent.pitch : read, sums, 0);
       __syncthreads();
-      auto add_up = [&](int r, int j, T(&z)[gates], T(&p)[gates]) {
+      auto add_up = [&](int r, int j, bool late, T(&z)[gates], T(&p)[gates]) {
 #pragma unroll
         for (int gate = 0; gate < gates; gate++) {
           int column = gate * h + j;
           T into = layer || i ? down.product(sums, r, column) : W_in[(net * words + token[r]) * gates * h + column];
           z[gate] = into + bias[(layer * k + net) * gates * h + column];
-          p[gate] = back.product(C::LATE && gate == gates - 1 ? late_sums : recurrent_sums, r, column);
+          if (C::LATE && gate == gates - 1)
+            p[gate] = late ? back.product(late_sums, r, column) : T(0);
+          else
+            p[gate] = back.product(recurrent_sums, r, column);
         }
       };
       if constexpr (C::LATE) {
         each_element(rows, h, [&](int r, int j) {
           T z[gates], p[gates], keep[C::KEPT];
-          add_up(r, j, z, p);
+          add_up(r, j, false, z, p);
           scaled[r * recurrent.pitch + j] = P::operand(C::reset(z, p, last[state_of(layer, r) + j], keep));
         });
         __syncthreads();
@@ -102,7 +105,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       }
       each_element(rows, h, [&](int r, int j) {
         T z[gates], p[gates], keep[C::KEPT];
-        add_up(r, j, z, p);
+        add_up(r, j, true, z, p);
         T* kept = last + state_of(layer, r) + j;
         T was = C::BEFORE ? *kept : T(0), c = states == 2 ? kept[h] : T(0);
         OfUnit<C::OWN, T> of_unit(of_units + (layer * k + net) * C::OWN * h + j, h);
