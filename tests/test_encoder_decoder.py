@@ -314,7 +314,7 @@ def test_refuses_contexts_and_options() -> None:
         ({"batch_size": 0}, "batch_size is 0"),
         ({"patience": 0}, "patience is 0"),
         ({"seed": -1}, "seed is -1"),
-        ({"optimizer": "adam"}, "optimizer is 'adam'; it must be an SGD or an Adam"),
+        ({"optimizer": "adam"}, "optimizer is 'adam'; it must be an SGD, RMSprop, Adam or AdamW"),
         ({"validation": 3}, "validation is 3; give a tuple of sources, targets"),
         ({"callback": 3}, "callback is 3; it must be a function"),
     ):

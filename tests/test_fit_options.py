@@ -60,6 +60,15 @@ class TestTrainable:
             made.append((run(rnn, trainable=trainable), rnn))
         assert same(made[1], made[0]) and same(made[2], made[0])
 
+    def test_constants_of_cells_are_trained_only_if_named(self) -> None:
+        for trainable, layers in ((None, 0), ({"leak_l1": True}, 1), ({"leak": True, "leak_l1": True}, 2)):
+            rnn = RNN(2, 5, 2, "leaky", num_layers=2, seed=0)
+            before = copied(rnn)
+            run(rnn, trainable=trainable, epochs=1)
+            changed = {key for key, array in copied(rnn).items() if (array != before[key]).any()}
+            assert changed == before.keys() - {"leak", "leak_l1"} | {"leak", "leak_l1"} & set(trainable or ())
+            assert len(changed & {"leak", "leak_l1"}) == layers
+
     @pytest.mark.parametrize(
         ("trainable", "message"),
         [

@@ -687,7 +687,10 @@ class TestInputs:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"loss": "l1"}, 'loss is \'l1\'; it must be "cross_entropy" or "mse"'),
+            (
+                {"loss": "l1"},
+                'loss is \'l1\'; it must be "cross_entropy", "mse", "mean_squared_error" or "bce"',
+            ),
             ({"reduction": "none"}, 'reduction is \'none\'; it must be "mean" or "sum"'),
             (
                 {"targets": np.zeros((2, 3))},

@@ -27,7 +27,8 @@ Keep = Literal["last", "best"]
 FACTOR, SLACK = 1e3, 10.0  # a loss that is above FACTOR times that of epoch 0 plus SLACK has diverged
 
 
-class TrainingUpdate(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class TrainingUpdate:
     """What `on_update` of `fastrec.fit` is told of an update that has been made.
 
     Attributes

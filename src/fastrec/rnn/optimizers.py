@@ -335,7 +335,6 @@ class SGD(Optimizer):
         Bengio, ICML 2013).
     clip_value : float, optional
         Largest absolute value of an entry of the gradient, to which others are cut after `clip`.
-
     weight_decay : float or mapping of str to float, default 0.0
         Added to the gradient g is weight_decay p, after clipping, as in PyTorch: of every parameter, or of
         those whose keys the mapping has; matrices alone are usual, `{"W_in": 1e-4, "W_rec": 1e-4}`.
@@ -510,9 +509,11 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate, betas, epsilon, clip, clip_value
+    learning_rate, betas, epsilon
         As of `Adam`.
     weight_decay : float or mapping of str to float, default 0.01
+        As of `Adam`.
+    clip, clip_value
         As of `Adam`.
 
     Raises

@@ -379,7 +379,7 @@ class EncoderDecoder:
             As in `loss_and_gradients`.
         validation : tuple, optional
             (sources, targets), perhaps with lengths and target_lengths, to take the loss of.
-        optimizer : SGD or Adam, optional
+        optimizer : SGD, RMSprop, Adam or AdamW, optional
             The default is a new `Adam` with clip=1.
         epochs, batch_size : int, optional
             10 passes over the pairs by default, and 32 pairs per update.
