@@ -22,7 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .. import LINEAR, RELU, TANH, memory
-from .arrays import borrow, copy, empty, fill, keep, zeros
+from .arrays import borrow, copy, keep, zeros
 from .elementwise import elementwise
 from .functions import logistic, tanh
 from .jit import jit
@@ -61,9 +61,9 @@ NETWORKS_PIECE = 2**23  # numbers of a piece of all networks at once
 class Reservoir(NamedTuple):
     """Reservoirs as their kernels read them.
 
-    weights (k, size): W_in, W_fb and a dense W_rec below each other, packed, two to a word if they have 8 bits.  bias (k, whole panels).
-    diagonals (k, size): weights of connections at offsets (k, c), see `in_blocks`.  leak (k, h).  feedback: o, or 0
-    without it.
+    weights (k, size): W_in, W_fb and a dense W_rec below each other, packed; numbers of 8 bits two to a word.
+    bias (k, whole panels).  diagonals (k, size): weights of connections at offsets (k, c), see `in_blocks`.
+    leak (k, h).  feedback: o, or 0 without it.
     """
 
     weights: Any
@@ -103,7 +103,7 @@ def in_blocks(W):
 
 
 def diagonal_tile(vectors: int) -> Any:
-    """Intrinsic (weights, at, stride, offsets, first, count, h, h_at, z, z_at): add the sums over connections.
+    """Intrinsic (weights, at, stride, offsets, first, count, h, h_at, z, z_at): add sums over connections.
 
     z[z_at:] += the sum over c < count of weights[at + c stride:] h[h_at + offsets[first + c]:], so many
     vectors of each, of flat views.
@@ -335,7 +335,7 @@ def reservoir_tasks(
     before,
     products,
 ):
-    """`run_rows` of a part of the rows in `order`; after `runs` of them `add_panel` of what was run before."""
+    """`run_rows` of a part of the rows in `order`, or `add_panel` of what was run before."""
     if task < runs:
         run_rows(
             task // parts,
@@ -410,9 +410,9 @@ def reservoir_products(reservoir, x, targets, lengths, washout, state, products,
     networks = max(1, NETWORKS_PIECE // (at_once * f))
     for first in range(0, k, networks):
         some = slice(first, first + networks)
-        shared = (array if len(array) == 1 else array[some] for array in (x, targets))
+        given, goal = (array if len(array) == 1 else array[some] for array in (x, targets))
         own = reservoir._replace(**{key: getattr(reservoir, key)[some] for key in reservoir._fields[:5]})
-        products_of(own, *shared, lengths, washout, at_once, products[some], last[some])
+        products_of(own, given, goal, lengths, washout, at_once, products[some], last[some])
 
 
 def products_of(reservoir, x, targets, lengths, washout, at_once, products, last):

@@ -35,7 +35,9 @@ def pack_reservoir(
     W_in: Any, W_fb: Any, b: Any, W_rec: Any, offsets: Any, leak: Any, activation: int
 ) -> Reservoir:
     """Copy the weights of k reservoirs."""
-    return Reservoir(*(array.copy() for array in (W_in, W_fb, b, W_rec, offsets, leak)), activation)
+    return Reservoir(
+        W_in.copy(), W_fb.copy(), b.copy(), W_rec.copy(), offsets.copy(), leak.copy(), activation
+    )
 
 
 def run(

@@ -43,8 +43,9 @@ def pack_reservoir(
     (k, c) from 0 to h - 1: then unit j reads h_l with the weight W_rec_cj, l = (j + offset_c) mod h.
     activation: that of recurrent networks, or LINEAR.
     """
-    arrays = (W_in, W_fb, b, W_rec, offsets, leak)
-    return Reservoir(*(array.copy() for array in arrays), activation)
+    return Reservoir(
+        W_in.copy(), W_fb.copy(), b.copy(), W_rec.copy(), offsets.copy(), leak.copy(), activation
+    )
 
 
 def reservoir_states(
@@ -66,7 +67,7 @@ def reservoir_states(
 
     def keep(step: int, on: np.ndarray, read: np.ndarray, h: np.ndarray) -> np.ndarray:
         states[:, :, step] = np.where(on, h, 0)
-        return targets[:, :, step]
+        return targets[:, :, step] if reservoir.W_fb.shape[1] else h
 
     run(reservoir, x, lengths, state, x.shape[2], last, keep)
 
@@ -121,8 +122,7 @@ def reservoir_outputs(
         outputs[:, :, step] = np.where(on, y, 0)
         return y
 
-    with uninterrupted(), np.errstate(over="ignore", invalid="ignore"):
-        run(reservoir, x, lengths, state, outputs.shape[2], last, answer)
+    run(reservoir, x, lengths, state, outputs.shape[2], last, answer)
 
 
 def run(
@@ -137,14 +137,15 @@ def run(
     """Take n steps.  take(step, on, x_t, h_t) returns y, on (b, 1) are the rows that have this step."""
     W_in, W_fb, b, W_rec, offsets, leak, activation = reservoir
     last[:], size, running = state, b.shape[1], valid(lengths, n)
-    h, fed, y = last[:, :, :size], last[:, :, size:], None
+    h, fed, y = last[:, :, :size], last[:, :, size:], last[:, :, :0]
     for step in range(n):
         on = running[:, step]
-        read = np.where(on, x[:, :, step] if step < x.shape[2] else y, 0)
-        z = read @ W_in + fed @ W_fb + recurrent_sums(h, W_rec, offsets) + b[:, None]
-        f = z if activation == LINEAR else activate(z, activation)
-        h[:] = np.where(on, (1 - leak[:, None]) * h + leak[:, None] * f, h)
-        y = take(step, on, read, h)
+        with uninterrupted(), np.errstate(over="ignore", invalid="ignore"):
+            read = np.where(on, x[:, :, step] if step < x.shape[2] else y, 0)
+            z = read @ W_in + fed @ W_fb + recurrent_sums(h, W_rec, offsets) + b[:, None]
+            f = z if activation == LINEAR else activate(z, activation)
+            h[:] = np.where(on, (1 - leak[:, None]) * h + leak[:, None] * f, h)
+            y = take(step, on, read, h)
         if W_fb.shape[1]:
             fed[:] = np.where(on, y, fed)
 
