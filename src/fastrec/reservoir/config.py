@@ -14,7 +14,7 @@ from ..validation import as_bool, as_choice, as_int
 
 Topology = Literal["sparse", "dense", "cycle"]
 Activation = Literal["tanh", "relu", "logistic", "linear"]
-CODES = {name: code for code, name in enumerate(ACTIVATIONS)} | {"linear": LINEAR}
+CODES = {name: ACTIVATIONS.index(name) for name in get_args(Activation)[:-1]} | {"linear": LINEAR}
 
 
 @dataclass(frozen=True)
