@@ -35,7 +35,8 @@ def solve(products: NDArray[np.float64], o: int, ridge: float) -> NDArray[np.flo
     f = len(centred) - o
     matrix = centred[:f, :f] + ridge * np.eye(f)
     try:
-        np.linalg.cholesky(matrix)
+        if ridge <= f * np.finfo(np.float64).eps * matrix.diagonal().max():
+            np.linalg.cholesky(matrix)  # which finds what elimination does not
         weights = np.linalg.solve(matrix, centred[:f, f:])
     except np.linalg.LinAlgError:
         raise ValueError(
