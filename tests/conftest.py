@@ -31,6 +31,7 @@ ON_GPU = {  # what has gpu kernels
     *("test_addition", "test_diagnostics", "test_directions", "test_dropout", "test_encoder_decoder"),
     *("test_generation", "test_kernels_generation", "test_kernels_rnn", "test_kernels_stepping"),
     *("test_fit_options", "test_losses", "test_optim", "test_padding", "test_stepping"),
+    *("test_kernels_reservoir", "test_reservoir"),
     *("test_rnn", "test_rnn_torch", "test_torch_modules", "test_training"),
 }
 

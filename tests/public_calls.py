@@ -110,6 +110,11 @@ def char_model(backend: str = "cpu") -> fastrec.CharModel:
     return model
 
 
+def echo_state(backend: str = "cpu") -> fastrec.EchoState:
+    esn = fastrec.EchoState(2, 8, 2, seed=0, backend=backend)
+    return esn.fit(floats(0, 3, 6, 2), floats(1, 3, 6, 2), ridge=1.0, washout=1)
+
+
 def ngrams() -> fastrec.NGramModel:
     return fastrec.NGramModel(3, 5).fit(tokens(0, 5, 60))
 
@@ -467,6 +472,47 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "Vocabulary.of": lambda b: (fastrec.Vocabulary.of, {"text": WORDS}),
     "Vocabulary.encode": lambda b: (fastrec.Vocabulary.of(WORDS).encode, {"text": "the word"}),
     "Vocabulary.decode": lambda b: (fastrec.Vocabulary.of(WORDS).decode, {"tokens": tokens(0, 5, 9)}),
+    "EchoState": lambda b: (
+        fastrec.EchoState,
+        {"input_size": 2, "hidden_size": 8, "leak": np.full(8, 0.5), "seed": 0, "backend": b},
+    ),
+    "EchoState.fit": lambda b: (
+        fitted(fastrec.EchoState(2, 8, 2, feedback_scaling=0.1, seed=0, backend=b)),
+        FITTED | {"state": floats(3, 3, 10), "validation": (floats(4, 3, 6, 2), floats(5, 3, 6, 2))},
+    ),
+    "EchoState.fit of labels": lambda b: (
+        fitted(fastrec.EchoState(2, 8, 2, seed=0, backend=b)),
+        {
+            "x": floats(0, 3, 6, 2),
+            "targets": np.array([0, 1, 1]),
+            "ridge": 1.0,
+            "lengths": np.array([6, 4, 1]),
+        },
+    ),
+    "EchoState.predict": lambda b: (
+        echo_state(b).predict,
+        {"x": floats(0, 3, 6, 2), "state": floats(1, 3, 8), "lengths": np.array([6, 4, 1])},
+    ),
+    "EchoState.extend": lambda b: (
+        echo_state(b).extend,
+        {"x": floats(0, 3, 6, 2), "steps": 3, "state": floats(1, 3, 8)},
+    ),
+    "EchoState.states": lambda b: (
+        fastrec.EchoState(2, 8, 2, feedback_scaling=0.1, seed=0, backend=b).states,
+        {"x": floats(0, 3, 6, 2), "targets": floats(1, 3, 6, 2), "lengths": np.array([6, 4, 1])},
+    ),
+    "EchoState.classify": lambda b: (
+        echo_state(b).classify,
+        {"x": floats(0, 3, 6, 2), "lengths": np.array([6, 4, 1])},
+    ),
+    "EchoState.memory_capacity": lambda b: (
+        fastrec.EchoState(1, 8, seed=0, backend=b).memory_capacity,
+        {"max_delay": 5, "steps": 200, "washout": 10, "seed": 1},
+    ),
+    "EchoState.save": lambda b: written(echo_state(b).save, ".npz"),
+    "EchoState.load": lambda b: saved(echo_state(b), ".npz"),
+    "mackey_glass": lambda b: (fastrec.mackey_glass, {"steps": 20, "tau": 17, "seed": 1}),
+    "narma": lambda b: (fastrec.narma, {"steps": 20, "order": 3, "seed": 1}),
     "addition_task": lambda b: (fastrec.addition_task, {"pairs": 2, "columns": 3, "delay": 1, "seed": 1}),
     "perceptual_decision": lambda b: (
         fastrec.perceptual_decision,
@@ -503,6 +549,20 @@ changed_network.__signature__ = inspect.signature(fastrec.RNN)  # type: ignore[a
 
 def changed_model(tokens: Any) -> Any:
     return fastrec.NGramModel(3, 5).fit(tokens).log_chances(np.arange(5))
+
+
+FITTED = {
+    "x": floats(0, 3, 6, 2),
+    "targets": floats(1, 3, 6, 2),
+    "ridge": [1.0, 2.0],
+    "washout": 1,
+    "lengths": np.array([6, 4, 1]),
+}
+
+
+def fitted(network: fastrec.EchoState) -> Callable[..., Any]:
+    """`fit` of a network, whose result is what it has found."""
+    return changed(network.fit, lambda: (network.readout, network.state))
 
 
 def forward(cell: str, backend: str) -> Call:
@@ -575,7 +635,7 @@ def arrays_of(value: Any) -> list[np.ndarray]:
         return [array for one in value.values() for array in arrays_of(one)]
     if isinstance(value, (list, tuple)):
         return [array for one in value for array in arrays_of(one)]
-    if isinstance(value, (fastrec.RNN, fastrec.EncoderDecoder)):
+    if isinstance(value, (fastrec.RNN, fastrec.EncoderDecoder, fastrec.EchoState)):
         return arrays_of(value.parameters)
     if isinstance(value, fastrec.PackedStates):
         return [value.words]

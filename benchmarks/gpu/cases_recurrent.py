@@ -202,6 +202,21 @@ def forecast(product: str, cell: str, b: int) -> None:
     close(*made, TOLERANCE[product])
 
 
+def echo_states(dtype: Any, topology: Any, h: int) -> None:
+    """Compare states, readouts, and outputs that are fed back and read, of sequences of several lengths."""
+    rng, lengths = np.random.default_rng(h), np.array([40, 0, 23])
+    x, targets = rng.uniform(-1, 1, (2, 3, 40, 2)).astype(dtype)
+    made = []
+    for backend in ("gpu", "reference"):
+        options: dict[str, Any] = {"models": 2, "leak": 0.5, "feedback_scaling": 0.1, "topology": topology}
+        esn = fastrec.EchoState(2, h, 2, dtype=dtype, seed=1, backend=backend, **options)
+        states, _ = esn.states(x, lengths=lengths, targets=targets)
+        esn.fit(x, targets, ridge=10.0, washout=3, lengths=lengths)
+        outputs, _ = esn.extend(x, 5)
+        made.append({"states": states, "readout": esn.readout, "state": esn.state, "outputs": outputs})
+    close(*made, 1e-10 if dtype == np.float64 else 1e-3)
+
+
 def sharings(kinds: tuple[Any, ...], products: tuple[str, ...], turns: int | None = None) -> Cases:
     for cell, product, kind in pairs([cell for cell in CELLS if cell not in LINKED], products, kinds):
         members, clustered, times, resident = kind
@@ -237,6 +252,9 @@ def cases() -> Cases:
         yield f"{cell}, {product}, B = {b}", partial(both_ways, product, cell, (1, b, 3, 3, 17, 5))
     for cell, product, b in pairs(CELLS, PRODUCTS, (3, 300)):
         yield f"steps, {cell}, {product}, B = {b}", partial(forecast, product, cell, b)
+    for dtype, topology, h in pairs((np.float32, np.float64), ("sparse", "dense", "cycle"), (33, 300)):
+        case = partial(echo_states, dtype, topology, h)
+        yield f"echo states, {topology}, H = {h}, {np.dtype(dtype)}", case
     yield from sharings(ALONE, tuple(PRODUCTS))
     yield from texts(TEXT_ALONE)
     if int(device().capability.partition(".")[0]) >= 9:

@@ -1,6 +1,7 @@
 from . import hopfield as hopfield
 from . import onnx as onnx
 from . import plot as plot
+from . import reservoir as reservoir
 from . import rnn as rnn
 from . import tasks as tasks
 from . import text as text
@@ -11,6 +12,7 @@ from .backend import get_backend as get_backend
 from .backend import set_backend as set_backend
 from .backend import use_backend as use_backend
 from .hopfield import *
+from .reservoir import *
 from .rnn import *
 from .tasks import *
 from .text import *

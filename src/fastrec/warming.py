@@ -18,6 +18,8 @@ from .hopfield.rules import RULES
 from .hopfield.sequence import SequenceMemory
 from .hopfield.states import corrupt, random_patterns
 from .hopfield.storage_capacity.run import capacity
+from .reservoir.config import Topology
+from .reservoir.network import EchoState
 from .rnn.cells import CELLS
 from .rnn.device import compute_device
 from .rnn.fitting import fit
@@ -107,10 +109,18 @@ def warm_steps(backend: str) -> None:
         RNN(3, 4, 3, kind, backend=backend).extend(np.zeros((1, 1, 3), np.float32), 2)
 
 
+def warm_reservoir(backend: str) -> None:
+    """Fits and forecasts of reservoirs whose units read a few others, and all others."""
+    for topology in get_args(Topology)[:2]:
+        x = np.zeros((3, 1))
+        EchoState(1, 4, topology=topology, backend=backend).fit(x, x, ridge=1.0, washout=0).extend(x, 2)
+
+
 PARTS: dict[str, Callable[[str], None]] = {
     "hopfield": warm_hopfield,
     "capacity": warm_capacity,
     **{cell: functools.partial(warm_cell, cell) for cell in CELLS},
     "text": warm_text,
     "steps": warm_steps,
+    "reservoir": warm_reservoir,
 }

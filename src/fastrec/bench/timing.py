@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..backend import kernels
 
 Task = Callable[[], Any]
-DOMAINS = ("hopfield", "capacity", "rnn", "generation", "stepping")
+DOMAINS = ("hopfield", "capacity", "rnn", "generation", "stepping", "reservoir")
 
 
 def seconds(task: Task) -> float:

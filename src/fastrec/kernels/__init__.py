@@ -36,6 +36,7 @@ from __future__ import annotations
 PATTERN, CORRUPT, ORDER, DERIVE, SAMPLE, DROPOUT, BIASED, GLAUBER, NOISE = range(1, 10)
 TANH, RELU, LOGISTIC, SOFTPLUS = 0, 1, 2, 3
 ACTIVATIONS = ("tanh", "relu", "logistic", "softplus")
+LINEAR = -1  # f(z) = z, of reservoirs only
 
 
 def words(bits: int) -> int:

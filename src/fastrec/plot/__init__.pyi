@@ -15,6 +15,8 @@ from .recall import energy_figure as energy_figure
 from .recall import glyphs as glyphs
 from .recall import oscillation_figure as oscillation_figure
 from .recall import recall_figure as recall_figure
+from .reservoir import draw_memory_capacity as draw_memory_capacity
+from .reservoir import memory_capacity_figure as memory_capacity_figure
 from .retrieval import basin_figure as basin_figure
 from .retrieval import draw_basins as draw_basins
 from .retrieval import draw_retrieval as draw_retrieval

@@ -51,14 +51,14 @@ def set_axes_title(ax: Axes, text: str) -> None:
     ax.set_title("\n".join(lines), fontsize=size, loc="left")
 
 
-def draw_curve(ax: Axes, values: NDArray[np.float64], label: str, style: int) -> None:
-    """Draw values (steps,) as a curve, or (steps, k) as k thin lines and their median.
+def draw_curve(ax: Axes, values: NDArray[np.float64], label: str, style: int, start: int = 0) -> None:
+    """Draw values (steps,) as a curve from step `start` on, or (steps, k) as k thin lines and their median.
 
     At most `MOST_LINES` thin lines are drawn, evenly spaced among the k; the median is that of all finite
     values.
     """
     colour, dashes = COLOURS[style % len(COLOURS)], DASHES[style % len(DASHES)]
-    steps = np.arange(len(values))
+    steps = start + np.arange(len(values))
     if values.ndim == 2:
         chosen = np.linspace(0, values.shape[1] - 1, min(values.shape[1], MOST_LINES)).astype(int)
         ax.plot(steps, values[:, chosen], color=colour, linewidth=0.6, alpha=0.4)

@@ -149,6 +149,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         for cell in CELLS
         for rows in BLOCK_ROWS[product]
     ),
+    "reservoir": tuple(instances("run_reservoir", FLOATS.values())),
     "time_loop": (
         *instances("add_bias gather clear_padding sum_steps join_sums sum_runs join_runs", FLOATS.values()),
         *instances("round_factor", ("unsigned", "unsigned short")),

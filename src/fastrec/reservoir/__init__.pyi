@@ -1,0 +1,2 @@
+from .memory_capacity import MemoryCapacity as MemoryCapacity
+from .network import EchoState as EchoState
