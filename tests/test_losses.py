@@ -265,9 +265,44 @@ def test_functions_that_are_not_finite_diverge(backend: str) -> None:
     assert all(np.array_equal(to_host(rnn.parameters)[key], array) for key, array in before.items())
 
 
-def test_batches_weigh_as_their_steps_do() -> None:
-    data, weights = task("mse"), {"rows": np.array([1.0, 0.0, 3.0])}
-    rnn = network("cpu")
-    options = {"optimizer": SGD(1e-300), "batch_size": 1, "epochs": 1, "seed": 0}
-    history = fit(rnn, **data, **options, weights=weights)
-    assert history.train[0] == pytest.approx(rnn.loss(**data, weights=weights)[0], rel=1e-12)
+def test_weights_are_multiplied(backend: str) -> None:
+    rnn, weights = network(backend), some_weights("steps", "rows", "classes")
+    each = weights["steps"] * weights["rows"][:, None]
+    outputs = to_host({"": rnn.predict(random(1, B, T, 2))[0]})[""]
+    for loss in ("cross_entropy", "bce"):
+        data = task(loss)
+        targets = data["targets"]
+        if loss == "bce":
+            losses = np.logaddexp(0, outputs) - outputs * targets
+            total, expected = each.sum(), (each[..., None] * weights["classes"] * losses).sum()
+        else:
+            w = each * weights["classes"][targets]
+            chosen = np.take_along_axis(outputs, targets[..., None], axis=2)[..., 0]
+            total, expected = w.sum(), (w * (np.log(np.exp(outputs).sum(axis=2)) - chosen)).sum()
+        assert rnn.loss(**data, weights=weights)[0] == pytest.approx(expected / total, rel=1e-12)
+        assert rnn.loss(**data, weights=weights, reduction="sum")[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_gradients_of_functions_where_nothing_counts(backend: str) -> None:
+    def spoilt(outputs: Any, targets: Any, mask: Any) -> tuple[Any, Any]:
+        value, d = half_squares(outputs, targets, mask)
+        return value, d + 7 * ~mask[..., None]
+
+    rnn, data = network(backend), task("mse") | {"mask": random(4, B, T) > -0.8, "lengths": LENGTHS}
+    made = [rnn.loss_and_gradients(**(data | {"loss": loss}))[1] for loss in (half_squares, spoilt)]
+    for key, gradient in to_host(made[0]).items():
+        assert np.array_equal(to_host(made[1])[key], gradient), key
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+@pytest.mark.parametrize("k1", [None, 3])
+def test_weights_in_fit(backend: str, loss: str, k1: int | None) -> None:
+    """In batches and windows as in one call; those of classes also in validation."""
+    rnn, data, weights = network(backend), task(loss), some_weights("steps", "rows", "classes")
+    held = task(loss)["x"][::-1].copy(), data["targets"]
+    options = {"optimizer": SGD(1e-300), "batch_size": 2, "epochs": 1, "seed": 0, "k1": k1}
+    history = fit(rnn, **data, **options, validation=held, lengths=LENGTHS, weights=weights)
+    expected = rnn.loss(**data, lengths=LENGTHS, weights=weights)[0]
+    assert history.train[0] == pytest.approx(expected, rel=1e-12)
+    expected = rnn.loss(*held, loss, weights={"classes": weights["classes"]})[0]
+    assert history.validation[0] == pytest.approx(expected, rel=1e-12)

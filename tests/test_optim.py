@@ -136,9 +136,11 @@ def test_values_are_clipped_after_the_norm(backend: str) -> None:
     for key in p:
         np.testing.assert_allclose(before[key] - p[key], np.clip(g[key] / norm, -0.2, 0.2), rtol=1e-9)
     p = copied(before)
-    Adam(0.1, clip_value=1e-3).step(p, g, backend=backend)
+    Adam(0.1, clip_value=1e-3, weight_decay=0.5).step(p, g, backend=backend)
     q = copied(before)
-    Adam(0.1).step(q, {key: np.clip(value, -1e-3, 1e-3) for key, value in g.items()}, backend=backend)
+    Adam(0.1, weight_decay=0.5).step(
+        q, {key: np.clip(value, -1e-3, 1e-3) for key, value in g.items()}, backend=backend
+    )
     assert equal(p, q)
 
 
