@@ -175,7 +175,7 @@ def test_text_curve(main: Any) -> None:
 
 def test_memory_capacity(main: Any) -> None:
     cycle, sparse, small, large = (result.total for result in main(units=30, steps=3000).values())
-    assert abs(cycle - 30) < 1 and cycle > sparse > small > large > 3
+    assert min(cycle, sparse) > 25 and sparse > small > large > 3
 
 
 def test_steps(main: Any) -> None:

@@ -1,9 +1,9 @@
 """How many inputs of the past does a reservoir remember?
 
 The memory capacity of a delay is the share of the variance of the input so many steps ago that a linear
-readout of 100 units explains. A linear cycle remembers as many inputs as it has units, up to its radius; random
-linear weights lose some to rounding, and units with tanh trade memory for the nonlinear functions that
-they compute: the more, the larger the inputs are.
+readout of 100 units explains. A linear cycle remembers nearly as many inputs as it has units. With random
+linear weights the last of them differ by less than rounding does. Units with tanh trade memory for the
+nonlinear functions that they compute, the more, the larger the inputs are.
 """
 
 import fastrec
