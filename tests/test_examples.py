@@ -84,6 +84,11 @@ def test_write(main: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "temperature 0.5:\nThe " in capsys.readouterr().out
 
 
+def test_echo_state(main: Any) -> None:
+    stays, errors = main(units=150, train=1500, steps=200, networks=2)
+    assert (stays > 100).all() and errors.shape == (2, 200) and errors[:, :5].max() < 0.02
+
+
 def test_speed_up(request: pytest.FixtureRequest) -> None:
     pytest.importorskip("torch")
     found = request.getfixturevalue("main")(updates=(12, 12), hidden_sizes=(24, 12))

@@ -173,6 +173,11 @@ def test_text_curve(main: Any) -> None:
     assert entropy - 0.02 < score < counted[3] and counted[6] < counted[4]
 
 
+def test_memory_capacity(main: Any) -> None:
+    cycle, sparse, small, large = (result.total for result in main(units=30, steps=3000).values())
+    assert min(cycle, sparse) > 25 and sparse > small > large > 3
+
+
 def test_steps(main: Any) -> None:
     found = main()
     assert (

@@ -41,7 +41,7 @@ class MemoryCapacity(Displayed):
     Examples
     --------
     >>> result = fastrec.EchoState(1, 30, seed=0).memory_capacity(60)
-    >>> 10 < result.total < 31
+    >>> 4 < result.total < 31
     True
     """
 
