@@ -19,7 +19,7 @@ from fastrec.kernels.reference.random import draws, philox
 from fastrec.kernels.reference.stepping import step
 from fastrec.rnn.cells import CELLS as DESCRIPTIONS
 from fastrec.rnn.cells.cell import measure
-from fastrec.rnn.noise import normal_table
+from fastrec.rnn.randomness import normal_table
 
 KEY = 2**63 + 12345
 ALL = 2**64 - 1  # of top_p

@@ -22,7 +22,7 @@ from fastrec.kernels.gpu.module import CLUSTERED, LINKED, ROWS, text_rows
 from fastrec.kernels.gpu.recurrent import CLUSTER, PRODUCTS, Card, Plan
 from fastrec.rnn.cells import CELLS
 from fastrec.rnn.device import compute_device
-from fastrec.rnn.noise import normal_table
+from fastrec.rnn.randomness import normal_table
 
 from .cases_hopfield import Cases
 from .measure import close

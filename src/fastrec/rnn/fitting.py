@@ -24,17 +24,19 @@ from .loop import BatchLearner, Callback, Keep, TrainingUpdate, train
 from .losses import Loss, Weights, name_of
 from .network import RNN, require_network
 from .optimizers import Adam, Optimizer
+from .randomness import NOTHING, Drawn, read_dropout, read_noise
 from .schedules import Schedule, read_factor
 from .truncation import evaluate, read_truncation, require_windows, windows
-from .validation import Dropout, as_array, read_dropout
+from .validation import as_array
 
 Examples = TypeVar("Examples")
 
 # Settings of a training that a checkpoint can go on without.
 CHANGEABLE = (
     *("optimizer", "batch_size", "k1, k2", "shuffle", "seed", "dropout", "data", "validation"),
-    "schedule",
+    *("schedule", "noise"),
 )
+VALIDATION = 1  # where `derive` makes keys for it
 Trainable = Mapping[str, bool | ArrayLike]
 
 
@@ -66,6 +68,7 @@ def fit(
     keep: Keep = "last",
     on_update: Callable[[TrainingUpdate], object] | None = None,
     tokens: bool | None = None,
+    noise: float = 0.0,
     changed: str | Sequence[str] = (),
 ) -> History:
     """Train a network in place on n sequences, or k networks at once on the same batches.
@@ -116,7 +119,7 @@ def fit(
         Draw a new order of the sequences every epoch, from seed and the number of the epoch.
     seed : int, numpy.random.Generator or None
         From 0 to 2^64 - 1, a generator that is drawn from once, or None for a fresh seed, for the order of
-        the sequences and for dropout. `History.seed` says it. With None, training that resumes from a
+        the sequences, dropout and noise. `History.seed` says it. With None, training that resumes from a
         checkpoint takes the seed that this holds.
     dropout : float, default 0.0
         As in `RNN.loss_and_gradients`, with other units in each update: they follow from seed and the number
@@ -155,11 +158,14 @@ def fit(
         over.
     tokens : bool, optional
         Whether x is tokens, also in validation, as in `RNN.forward`.
+    noise : float, default 0.0
+        As in `RNN.forward`, other numbers in each update, as for dropout. Validation has its own, the same
+        after each epoch.
     changed : str or sequence of str, default ()
         Settings that may differ from those of the training in the checkpoint, which goes on with the new
         ones: "optimizer" (its arguments, such as the learning rate, but not the rule), "batch_size",
         "k1, k2", "shuffle", "seed", "dropout", "data" (x, targets, lengths, mask and weights), "validation"
-        (other data, where there was some), "schedule".
+        (other data, where there was some), "schedule", "noise".
 
     Returns
     -------
@@ -218,6 +224,7 @@ def fit(
             )
         read_factor(schedule, optimizer._step)
     read_dropout(c, dropout, 0)
+    read_noise(c, noise, 0)
     data = read_sequences(c, at, x, targets, lengths, mask, loss, tokens, weights)
     if not (counting := data.counted.any(axis=1)).all():
         data = data.rows(np.flatnonzero(counting))
@@ -228,11 +235,12 @@ def fit(
         of_classes = {"classes": weights["classes"]} if weights and "classes" in weights else None
         read = partial(read_sequences, c, at, loss=loss, tokens=tokens, weights=of_classes)
         validation_data = read_validation(validation, names, read)
-    left_out = update_dropout(c, dropout, options["seed"], optimizer)
+    held_noise = Drawn(noise=read_noise(c, noise, derive(options["seed"], 0, VALIDATION)))
+    draw = update_draws(c, options["seed"], optimizer, dropout, noise)
     learner = BatchLearner(
         *(at, rnn, c.models, name_of(loss), optimizer, validation_data, data),
-        learn=lambda batch: windows(rnn, at, batch, *truncation, loss, left_out=left_out),
-        summed_loss=lambda batch: evaluate(rnn, at, batch, loss)[0],
+        learn=lambda batch: windows(rnn, at, batch, *truncation, loss, draw=draw),
+        summed_loss=lambda batch: evaluate(rnn, at, batch, loss, drawn=held_noise)[0],
         **options,
         shuffle=shuffle,
         on_update=on_update,
@@ -257,6 +265,7 @@ def fit(
                 "validation": describe(validation_data),
             }
             | ({"dropout": dropout} if dropout else {})
+            | ({"noise": noise} if noise else {})
             | ({"keep": keep} if keep != "last" else {})
             | ({"schedule": name_of(schedule)} if schedule is not None else {})
             | ({"trained": ", ".join(keys)} if len(keys) < len(c.shapes) else {})
@@ -337,10 +346,15 @@ def read_validation(validation: Any, names: str, read: Callable[..., Examples]) 
         raise ValueError(f"validation: {error}") from None
 
 
-def update_dropout(
-    c: Config, dropout: float, seed: int, optimizer: Optimizer
-) -> Callable[[], Dropout | None]:
-    """Return a function that says which units the next update of an optimiser leaves out."""
-    if not dropout:
-        return lambda: None
-    return lambda: read_dropout(c, dropout, derive(seed, optimizer._step))
+def update_draws(
+    c: Config, seed: int, optimizer: Optimizer, dropout: float, noise: float = 0.0
+) -> Callable[[], Drawn]:
+    """Return a function that says which dropout and noise the next update of an optimiser has."""
+    if not dropout and not noise:
+        return lambda: NOTHING
+
+    def draw() -> Drawn:
+        key = derive(seed, optimizer._step)
+        return Drawn(read_dropout(c, dropout, key), read_noise(c, noise, key))
+
+    return draw

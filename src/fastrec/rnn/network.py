@@ -25,13 +25,13 @@ from .device import ComputeDevice, Precision, choose_backend, compute_device
 from .generation import generate
 from .initialization import Initial, draw, seed_of
 from .losses import Loss, LossSpec, Reduction, Weights, read_targets
+from .randomness import NOTHING, Drawn, draw_noise, read_dropout
 from .serialization import EXTRA_TEXT, load, save
 from .stepping import Stepper, extend
 from .torch_weights import from_torch, to_torch
 from .trace import Trace
 from .validation import (
     Batch,
-    Dropout,
     Purpose,
     all_to_caller,
     as_array,
@@ -44,7 +44,6 @@ from .validation import (
     public,
     public_state,
     read_batch,
-    read_dropout,
     read_floats,
     read_state,
     require_batch_memory,
@@ -573,6 +572,8 @@ class RNN:
         lengths: ArrayLike | None = None,
         *,
         tokens: bool | None = None,
+        noise: float = 0.0,
+        noise_seed: Seed = None,
     ) -> Trace:
         """Run the network over b sequences of t steps.
 
@@ -592,6 +593,12 @@ class RNN:
         tokens : bool, optional
             Whether x is tokens. By default its shape and dtype decide; integers (k, b, i) may be both, and
             are refused.
+        noise : float
+            Standard deviation of normal numbers that are added to the argument of f, of every unit and step;
+            "leaky" alone takes it.  Steppers, `generate` and `extend` have none.
+        noise_seed : int, numpy.random.Generator or None
+            From 0 to 2^64-1, a generator that is drawn from once, or None for a fresh seed.  The numbers
+            follow from it and row, step, layer and unit, to the bit on every backend.
 
         Returns
         -------
@@ -604,7 +611,9 @@ class RNN:
         >>> rnn.forward(np.zeros((4, 10, 3)), lengths=[10, 7, 3, 1]).outputs.shape
         (4, 10, 2)
         """
-        trace = self._forward(self._read(x, state, lengths, Purpose.TRACE, tokens=tokens))._sent_to_caller()
+        drawn = draw_noise(self._config, noise, noise_seed)
+        batch = self._read(x, state, lengths, Purpose.TRACE, drawn=drawn, tokens=tokens)
+        trace = self._forward(batch)._sent_to_caller()
         last = as_given(self._config, state, trace.state)
         return trace if last is trace.state else replace(trace, state=last)
 
@@ -615,6 +624,8 @@ class RNN:
         lengths: ArrayLike | None = None,
         *,
         tokens: bool | None = None,
+        noise: float = 0.0,
+        noise_seed: Seed = None,
     ) -> tuple[Array, Array]:
         """Run the network as `forward` does, but keep nothing for gradients.
 
@@ -622,7 +633,7 @@ class RNN:
         ----------
         x, state, lengths : array_like
             As for `forward`.
-        tokens : bool, optional
+        tokens, noise, noise_seed
             As for `forward`.
 
         Returns
@@ -640,7 +651,9 @@ class RNN:
         >>> outputs.shape
         (1, 1, 2)
         """
-        c, batch = self._config, self._read(x, state, lengths, Purpose.OUTPUTS, tokens=tokens)
+        c = self._config
+        drawn = draw_noise(c, noise, noise_seed)
+        batch = self._read(x, state, lengths, Purpose.OUTPUTS, drawn=drawn, tokens=tokens)
         made = passes.forward(c, batch)
         last = passes.state_after(made, batch.x.shape[2])
         last = to_caller(batch, public_state(c, last))
@@ -936,12 +949,14 @@ class RNN:
         *,
         weights: Weights | None = None,
         tokens: bool | None = None,
+        noise: float = 0.0,
+        noise_seed: Seed = None,
     ) -> tuple[Any, Array]:
         """Compute the loss of `loss_and_gradients` without gradients.
 
         Parameters
         ----------
-        x, targets, loss, reduction, lengths, mask, state, weights, tokens
+        x, targets, loss, reduction, lengths, mask, state, weights, tokens, noise, noise_seed
             As for `loss_and_gradients`.
 
         Returns
@@ -959,7 +974,8 @@ class RNN:
         True
         """
         device = self._device(x, state, lengths, targets, mask)
-        batch = self._read(x, state, lengths, Purpose.OUTPUTS, device, tokens=tokens)
+        drawn = draw_noise(self._config, noise, noise_seed)
+        batch = self._read(x, state, lengths, Purpose.OUTPUTS, device, drawn, tokens)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask, weights)
         losses, trace = self._evaluate(batch, goal)
         return self._public_loss(losses), as_given(self._config, state, to_caller(batch, trace.state))
@@ -979,6 +995,8 @@ class RNN:
         dropout: float = 0.0,
         dropout_seed: Seed = None,
         tokens: bool | None = None,
+        noise: float = 0.0,
+        noise_seed: Seed = None,
     ) -> tuple[Any, dict[str, Array], Array]:
         """Compute a loss and its gradients, in less memory than `forward` and `backward` take.
 
@@ -1021,7 +1039,7 @@ class RNN:
         dropout_seed : int, numpy.random.Generator or None
             From 0 to 2^64-1, a generator that is drawn from once, or None for a fresh seed.  Which units are
             left out follows from it and row, step, layer and unit.
-        tokens : bool, optional
+        tokens, noise, noise_seed
             As for `forward`.
 
         Returns
@@ -1042,7 +1060,8 @@ class RNN:
         """
         want_x, device = as_bool("want_x", want_x), self._device(x, state, lengths, targets, mask)
         left_out = read_dropout(self._config, dropout, read_seed(dropout_seed, "dropout_seed"))
-        batch = self._read(x, state, lengths, Purpose.GRADIENTS, device, left_out, tokens)
+        drawn = draw_noise(self._config, noise, noise_seed)._replace(dropout=left_out)
+        batch = self._read(x, state, lengths, Purpose.GRADIENTS, device, drawn, tokens)
         goal = read_targets(self._config, batch, targets, loss, reduction, mask, weights)
         if want_x:
             copies = self._config.nets * (1 + (self._config.direction != "forward"))
@@ -1163,13 +1182,13 @@ class RNN:
         lengths: ArrayLike | None,
         purpose: Purpose,
         device: ComputeDevice | None = None,
-        dropout: Dropout | None = None,
+        drawn: Drawn = NOTHING,
         tokens: bool | None = None,
     ) -> Batch:
         """The checked arguments of `forward`, on a device or where they make it compute."""
         device = device or self._device(x, state, lengths)
         weights = self._weights(device.backend)
-        return read_batch(self._config, device, weights, x, state, lengths, purpose, dropout, tokens)
+        return read_batch(self._config, device, weights, x, state, lengths, purpose, drawn, tokens)
 
     def _batch(
         self,
@@ -1178,14 +1197,14 @@ class RNN:
         lengths: Array | None,
         start: Array | None,
         purpose: Purpose,
-        dropout: Dropout | None = None,
+        drawn: Drawn = NOTHING,
     ) -> Batch:
         """A batch of checked numbers (m, b, t, i) or int32 tokens (m, b, t); see `make_batch`."""
         c, x, (b, t) = self._config, contiguous(x, x.dtype), x.shape[1:3]
-        require_batch_memory(c, device, x, b, t, purpose, dropout)
+        require_batch_memory(c, device, x, b, t, purpose, drawn)
         valid = None if lengths is None else steps_before(lengths, t)
         weights = self._weights(device.backend)
-        return make_batch(c, device, weights, x, lengths, start, purpose, dropout, valid)
+        return make_batch(c, device, weights, x, lengths, start, purpose, drawn, valid)
 
     def _read_gradient(
         self, name: str, value: ArrayLike | None, shape: tuple[int, ...], batch: Batch, copied: bool

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from . import directions
 from .config import Array, Config
 from .losses import LossSpec
+from .randomness import normal_table
 from .validation import Batch, Purpose, embed_back
 
 
@@ -38,21 +39,31 @@ def forward(c: Config, batch: Batch) -> Activations:
         ]
         parameters = [weights[key] for key in keys]
         if t:
-            noise = [empty((c.nets, b, t, 0), c.dtype)] * cell.takes_noise
+            noise = [make_noise(c, batch, layer)] if cell.takes_noise else []
             inputs = (x, tokens, lengths, batch.start[layer])
             kernel(*inputs, *parameters, *c.activation_code, *noise, *arrays)
         saved.append(tuple(arrays))
         read.append((x, tokens))
         x, tokens = directions.side_by_side(c, batch, arrays[0]), device.no_tokens
-        if batch.dropout is not None and (c.has_output_layer or layer + 1 < c.num_layers):
+        if batch.drawn.dropout is not None and (c.has_output_layer or layer + 1 < c.num_layers):
             x = x.copy() if c.direction == "forward" else x
-            kernels.dropout(batch.dropout.key, layer, batch.dropout.threshold, x)
+            kernels.dropout(batch.drawn.dropout.key, layer, batch.drawn.dropout.threshold, x)
     outputs = directions.added(c, batch, saved[0][1]) if cell.feeds_back_output else x
     if c.has_output_layer:
         outputs = empty((c.k, b, t, c.outputs_width), c.dtype)
         if t:
             kernels.affine_forward(x, lengths, weights["W_out"], weights["b_out"], outputs)
     return Activations(c, batch, outputs, tuple(saved), tuple(read), x)
+
+
+def make_noise(c: Config, batch: Batch, layer: int) -> Array:
+    """What is added to the arguments of f in a layer, (nets, b, t, h), or of width 0 for nothing."""
+    device, noise = batch.device, batch.drawn.noise
+    made = device.empty((c.nets, *batch.x.shape[1:3], c.hidden_size if noise else 0), c.dtype)
+    if noise:
+        table = device.take(normal_table(c.dtype))
+        device.kernels.normal_noise(noise.key, layer, table, noise.deviation, made)
+    return made
 
 
 def state_after(made: Activations, t: int) -> Array:
@@ -125,8 +136,8 @@ def backward(
         for key, part in zip(c.initial[layer], c.state_parts, strict=True):
             gradients[key][...] = d_initial[:, part] if batch.learned else 0
         d_x = directions.added(c, batch, d_x)
-        if layer and batch.dropout is not None:
-            kernels.dropout(batch.dropout.key, layer - 1, batch.dropout.threshold, d_x)
+        if layer and batch.drawn.dropout is not None:
+            kernels.dropout(batch.drawn.dropout.key, layer - 1, batch.drawn.dropout.threshold, d_x)
         incoming = [directions.apart(c, batch, d_x) if layer else d_x]
         del work, d_x
     if batch.embedded is not None:
@@ -173,8 +184,10 @@ def output_gradient(
         d_top = batch.device.empty_like(hidden)
         inputs = (hidden, batch.lengths, batch.weights["W_out"], d_outputs)
         batch.device.kernels.affine_backward(*inputs, d_top, gradients["W_out"], gradients["b_out"])
-        if batch.dropout is not None:
-            batch.device.kernels.dropout(batch.dropout.key, c.num_layers - 1, batch.dropout.threshold, d_top)
+        if batch.drawn.dropout is not None:
+            batch.device.kernels.dropout(
+                batch.drawn.dropout.key, c.num_layers - 1, batch.drawn.dropout.threshold, d_top
+            )
         if d_hidden is not None:
             d_top += d_hidden
         d_hidden = d_top

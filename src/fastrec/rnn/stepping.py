@@ -14,6 +14,7 @@ from ..validation import as_int, listed, require_memory
 from . import passes
 from .config import MAX_SIZE, Array, Config, suffix
 from .device import ComputeDevice, multiplying
+from .randomness import NOTHING
 from .validation import (
     Batch,
     Purpose,
@@ -91,7 +92,7 @@ class Stepper:
         require_memory(f"a stepper of {b} sequences", size, backend=device.backend)
         start = None if _state is None else read_state(c, "state", _state, b, device)
         no_steps = xp.empty((1, b, 0, i), c.dtype)
-        batch = make_batch(c, device, _weights, no_steps, None, start, Purpose.OUTPUTS, None, None)
+        batch = make_batch(c, device, _weights, no_steps, None, start, Purpose.OUTPUTS, NOTHING, None)
         self._config, self._device, self._b, self._tokens = c, device, b, _tokens
         self._take_steps = bind(c, device, batch.weights, _tokens)
         self._dtype = np.dtype(np.int64) if _tokens else c.dtype

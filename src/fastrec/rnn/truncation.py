@@ -15,9 +15,9 @@ from .device import ComputeDevice
 from .losses import Loss, Reduction, check_reduction, divisor, make_loss_spec, name_of, takes_mask
 from .network import RNN, require_network
 from .passes import state_after
+from .randomness import NOTHING, Drawn
 from .trace import Trace
 from .validation import (
-    Dropout,
     Purpose,
     all_to_caller,
     as_given,
@@ -143,12 +143,12 @@ def windows(
     loss: Loss,
     reduction: Reduction = "mean",
     start: Array | None = None,
-    left_out: Callable[[], Dropout | None] = lambda: None,
+    draw: Callable[[], Drawn] = lambda: NOTHING,
 ) -> Iterator[tuple[Array, dict[str, Array], float, Trace]]:
     """Yield losses (k,), gradients, weight of the steps that count and trace of windows of `truncated_bptt`.
 
     All is where it was computed, and the host has not waited for it. start: (layers, nets, b, s), None for
-    the learned initial state. left_out: called for each window, for its dropout.
+    the learned initial state. draw: called for each window, for its dropout and noise.
     """
     c, xp, steps = rnn._config, at.xp, data.counted.shape[1]
     begin, lost = 0, None  # lost (k,): the networks whose state was not finite
@@ -159,7 +159,7 @@ def windows(
         mask[:, : done - begin] = False
         count = mask.sum()
         purpose = Purpose.GRADIENTS if count else Purpose.TRACE
-        batch = rnn._batch(at, part.x, part.lengths, start, purpose, left_out())
+        batch = rnn._batch(at, part.x, part.lengths, start, purpose, draw())
         if count:
             goal = part.goal(mask, count)
             spec = make_loss_spec(c, at, goal, loss, divisor(c, loss, reduction, count))
@@ -182,12 +182,17 @@ def windows(
 
 
 def evaluate(
-    rnn: RNN, at: ComputeDevice, data: Sequences, loss: Loss, start: Array | None = None
+    rnn: RNN,
+    at: ComputeDevice,
+    data: Sequences,
+    loss: Loss,
+    start: Array | None = None,
+    drawn: Drawn = NOTHING,
 ) -> tuple[Array, Trace]:
     """Return losses (k,) of sequences, means over steps times the weight of all, and a trace.
 
     Only `state` of the trace is valid.  start: (layers, k, b, s), None for the learned initial state.
     """
-    batch = rnn._batch(at, data.x, data.lengths, start, Purpose.OUTPUTS)
+    batch = rnn._batch(at, data.x, data.lengths, start, Purpose.OUTPUTS, drawn)
     goal = data.goal(data.counted, data.counted.sum())
     return rnn._evaluate(batch, make_loss_spec(rnn._config, at, goal, loss, 1.0))

@@ -15,13 +15,13 @@ from ..validation import (
     as_bool,
     listed,
     move_checked,
-    number,
     require_memory,
     require_unmasked,
     writable,
 )
 from .config import Array, Config
 from .device import ComputeDevice
+from .randomness import NOTHING, Drawn
 
 
 class Purpose(Enum):
@@ -45,15 +45,8 @@ class Batch(NamedTuple):
     start: Array  # (layers, nets, b, s)
     learned: bool  # the initial state is h0
     caller: str | None  # a backend where x was given, if that is elsewhere: results go there
-    dropout: Dropout | None
+    drawn: Drawn
     purpose: Purpose
-
-
-class Dropout(NamedTuple):
-    """Which units are left out: see `dropout` of the kernels."""
-
-    threshold: int
-    key: np.uint64  # Numba would compile kernels twice for ints, below 2^63 and above
 
 
 def as_inputs(
@@ -101,19 +94,19 @@ def read_batch(
     state: ArrayLike | None,
     lengths: ArrayLike | None,
     purpose: Purpose,
-    dropout: Dropout | None = None,
+    drawn: Drawn = NOTHING,
     tokens: bool | None = None,
 ) -> Batch:
     """Check the arguments of `fastrec.RNN.forward` and send them to where the backend computes."""
     array, are_tokens, has_k = as_inputs(c, x, "b", "row", tokens, int(purpose is Purpose.GRADIENTS))
     b, t = array.shape[has_k : has_k + 2]
-    require_batch_memory(c, device, array, b, t, purpose, dropout)
+    require_batch_memory(c, device, array, b, t, purpose, drawn)
     ends = None if lengths is None else read_lengths(lengths, b, t)
     valid = None if ends is None else steps_before(ends, t)
     start = None if state is None else read_state(c, "state", state, b, device)
     kept = purpose is Purpose.TRACE and device.holds(array)
     x = read_steps(c, device, array, are_tokens, valid, private=kept)
-    return make_batch(c, device, weights, with_k(x, has_k), ends, start, purpose, dropout, valid)
+    return make_batch(c, device, weights, with_k(x, has_k), ends, start, purpose, drawn, valid)
 
 
 def read_steps(
@@ -134,14 +127,15 @@ def read_steps(
 
 
 def require_batch_memory(
-    c: Config, device: ComputeDevice, x: Array, b: int, t: int, purpose: Purpose, dropout: Dropout | None
+    c: Config, device: ComputeDevice, x: Array, b: int, t: int, purpose: Purpose, drawn: Drawn
 ) -> None:
     """Raise ValueError unless a batch of b rows and t steps fits."""
     if b * t * c.most_bytes <= SMALL:
         return
     cell, keep, layers = c.kind, purpose is not Purpose.OUTPUTS, c.num_layers
     width = layers * (sum(c.saved) if keep or cell.feeds_back_output else c.saved[0])
-    width += c.outputs_width * c.has_output_layer + layers * c.hidden_size * (dropout is not None)
+    width += c.outputs_width * c.has_output_layer + layers * c.hidden_size * (drawn.dropout is not None)
+    width += c.hidden_size * (drawn.noise is not None)
     fed_back, turns = c.outputs_width * cell.feeds_back_output, c.direction != "forward"
     if turns:  # sequences turned round, and both halves of the hidden units side by side
         width += 2 * max(c.input_size, c.hidden_width) + layers * (c.hidden_width + c.hidden_size) + fed_back
@@ -163,7 +157,7 @@ def make_batch(
     lengths: Array | None,
     start: Array | None,
     purpose: Purpose,
-    dropout: Dropout | None,
+    drawn: Drawn,
     valid: Array | None,
 ) -> Batch:
     """Make a batch of arrays that have been checked, which are sent to where the backend computes.
@@ -189,7 +183,7 @@ def make_batch(
         embedded, weights = weights["W_in"], weights | {"W_in": embed(c, device, weights)}
     lengths = device.take(lengths)
     return Batch(
-        device, weights, embedded, floats, tokens, lengths, valid, start, learned, caller, dropout, purpose
+        device, weights, embedded, floats, tokens, lengths, valid, start, learned, caller, drawn, purpose
     )
 
 
@@ -219,19 +213,6 @@ def embed_back(c: Config, batch: Batch, gradients: dict[str, Array]) -> None:
     device.kernels.affine_backward(E, lengths, W_in, d_out, d_E, d_W_in, unread)
     gradients["E"] = d_E.reshape(c.k, c.directions, *d_E.shape[2:]).sum(axis=1)
     gradients["W_in"] = d_W_in
-
-
-def read_dropout(c: Config, dropout: float, key: int | np.uint64) -> Dropout | None:
-    """The argument `dropout` of `fastrec.RNN.loss_and_gradients`, checked; None if it is 0."""
-    threshold = min(round(number("dropout", dropout, 0, 1, closed=True) * 2**16), 2**16 - 1)
-    if threshold and not c.has_output_layer and c.num_layers == 1:
-        raise ValueError(
-            f"dropout is {dropout}, which acts on what layers hand on; this network has one layer and no "
-            "output layer after it, leave it out"
-            if not c.kind.feeds_back_output
-            else f'dropout is {dropout}; cell="{c.cell}" feeds its output back and has none, leave it out'
-        )
-    return Dropout(threshold, np.uint64(key)) if threshold else None
 
 
 def read_state(c: Config, name: str, value: Any, b: int, device: ComputeDevice) -> Array:

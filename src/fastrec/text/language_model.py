@@ -24,7 +24,7 @@ from ..rnn.history import TextHistory
 from ..rnn.loop import train
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
-from ..rnn.validation import read_dropout
+from ..rnn.randomness import read_dropout
 from ..streams import Seed, read_seed
 from ..validation import as_bool, as_choice, as_int, as_path, number, one_of
 from .training import TextLearner, TextReader, hold_out, score

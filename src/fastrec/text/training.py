@@ -14,7 +14,7 @@ from ..compilation import clock
 from ..kernels.interruption import uninterrupted
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.dataset import Sequences
-from ..rnn.fitting import update_dropout
+from ..rnn.fitting import update_draws
 from ..rnn.history import MUCH, TextHistory
 from ..rnn.loop import SLACK, EpochMeans, Learner, Step
 from ..rnn.network import RNN
@@ -100,7 +100,7 @@ class TextLearner(Learner):
     def __post_init__(self) -> None:
         super().__post_init__()
         c, reader, epochs = self.model._config, self.reader, self.epochs
-        self.left_out = update_dropout(c, self.dropout, self.seed, self.optimizer)
+        self.draw = update_draws(c, self.seed, self.optimizer, self.dropout)
         self.rate = float(self.optimizer.learning_rate)
         self.every = int(min(max(ceil(reader.updates_per_pass), FEWEST), MOST))
         # Scoring all of a long text would take longer than learning from it.
@@ -149,7 +149,7 @@ class TextLearner(Learner):
             self.optimizer.learning_rate = max(self.rate * factor, np.finfo(float).tiny)
             part, whole = reader.window(made), (reader.steps, reader.steps)
             start = at.take(self.carried)[:, None] if made else None
-            cut = windows(self.model, at, part, *whole, "cross_entropy", "mean", start, self.left_out)
+            cut = windows(self.model, at, part, *whole, "cross_entropy", "mean", start, self.draw)
             for losses, gradients, _, trace in cut:
                 yield Step(made - first, losses, gradients, 1)
                 if not made and self.validation is None:

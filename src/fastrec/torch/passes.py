@@ -14,8 +14,9 @@ from ..rnn.cells import CELLS, CellName
 from ..rnn.config import Activation, Array, Config, Direction
 from ..rnn.device import compute_device
 from ..rnn.passes import Activations
+from ..rnn.randomness import NOTHING, Drawn, Dropout
 from ..rnn.torch_weights import each_direction, take_biases
-from ..rnn.validation import Dropout, Purpose, make_batch
+from ..rnn.validation import Purpose, make_batch
 from . import arrays
 
 CELL_NAMES = {cell.torch: cell.name for cell in CELLS.values()}
@@ -77,9 +78,9 @@ class Pass:
             self.steps = device.xp.arange(int(sizes[0])) < device.take(sizes.numpy())[:, None]
             valid, lengths = self.steps.T, self.steps.sum(axis=0)
         values, start = self.read(x, states)
-        dropout = None if key is None else Dropout(plan.threshold, np.uint64(int(key)))
+        drawn = NOTHING if key is None else Drawn(Dropout(plan.threshold, np.uint64(int(key))))
         own = self.read_weights(weights)
-        self.batch = make_batch(c, device, own, values, lengths, start, purpose, dropout, valid)
+        self.batch = make_batch(c, device, own, values, lengths, start, purpose, drawn, valid)
 
     def read(self, x: torch.Tensor, states: Sequence[torch.Tensor]) -> tuple[Array, Array]:
         """`Batch.x` and `Batch.start`."""
