@@ -36,18 +36,21 @@ def test_gradients_are_slopes(backend: str, more: dict[str, Any]) -> None:
         np.testing.assert_allclose(found, slopes, rtol=1e-6, atol=1e-8, err_msg=key)
 
 
+def noise_of_layer(backend: str, layers: int) -> np.ndarray:
+    """Without weights the hidden units of leak 1 are the bias and the noise."""
+    rnn = RNN(1, 70, None, "leaky", "relu", layers, models=2, leak=1, seed=0, backend=backend)
+    for key, array in rnn.parameters.items():
+        array[...] = 1 if key.startswith("leak") else 100 if key.startswith("b") else 0
+    return rnn.forward(np.zeros((9, 11, 1)), noise=0.5, noise_seed=3).hidden - 100
+
+
 def test_noise_alone(backend: str) -> None:
-    """Without weights the hidden units of leak 1 are the noise: the same numbers on every backend."""
-    made = []
-    for name in {backend, "reference"}:
-        rnn = RNN(1, 70, cell="leaky", activation="relu", leak=1, models=2, seed=0, backend=name)
-        for array in rnn.parameters.values():
-            array[...] = 0
-        rnn.parameters["leak"][...], rnn.parameters["b"][...] = 1, 100
-        made.append(rnn.forward(np.zeros((9, 11, 1)), noise=0.5, noise_seed=3).hidden - 100)
-    assert np.array_equal(made[0], made[-1])
-    assert abs(made[0].mean()) < 5 * 0.5 / made[0].size ** 0.5
-    assert made[0].std() == pytest.approx(0.5, abs=5 * 0.5 / (2 * made[0].size) ** 0.5)
+    """The same numbers on every backend, others in each layer."""
+    first, second = (noise_of_layer(backend, layers) for layers in (1, 2))
+    assert np.array_equal(first, noise_of_layer("reference", 1))
+    least = 5 * 0.5 / first.size**0.5
+    assert abs(first.mean()) < least and abs((first * second).mean()) < 0.5 * least
+    assert first.std() == pytest.approx(0.5, abs=least)
 
 
 def test_noise_follows_from_the_seed_and_the_place(backend: str) -> None:
