@@ -48,7 +48,14 @@ def by_condition(rnn, data, shown):
     return values, share, np.array([trace.hidden[shown == value].mean(axis=0) for value in values])
 
 
-def draw_unit(ax, values, activity, periods, unit):
+def draw_choices(ax, values, share, label):
+    """Draw the share of choice 0 against what trials show."""
+    ax.plot(values, share, "o-")
+    ax.axhline(0.5, color="0.8", linewidth=0.8, zorder=0)
+    ax.set(xlabel=label, ylabel="share of choice 0", ylim=(-0.05, 1.05))
+
+
+def draw_unit(ax, values, activity, periods, unit, label):
     """Draw the mean activity of a unit for each value, and where the periods of a trial begin."""
     t = 0.02 * np.arange(activity.shape[1])
     colours = matplotlib.colormaps["coolwarm"](np.linspace(0, 1, len(values)))
@@ -56,8 +63,18 @@ def draw_unit(ax, values, activity, periods, unit):
         ax.plot(t, course, color=colour)
     for name, steps in periods.items():
         ax.axvline(t[steps.start], color="0.8", linewidth=0.8, zorder=0)
-        ax.text(t[steps.start], 1.0, f" {name}", transform=ax.get_xaxis_transform(), fontsize=7, va="top")
-    ax.set(xlabel="time (s)", ylabel=f"unit {unit}", xlim=(0, t[-1]))
+        place = {"rotation": 90, "va": "top", "fontsize": 7, "color": "0.4"}
+        ax.text(t[steps.start], 0.98, name, transform=ax.get_xaxis_transform(), **place)
+    ax.set(xlabel="time (s)", ylabel=f"activity of unit {unit}", xlim=(0, t[-1]))
+    ax.set_title(f"{label}, {values[0]:.3g} (blue) to {values[-1]:.3g} (red)", fontsize=9)
+
+
+def draw_weights(ax, W, title):
+    """Draw recurrent weights: red ones excite, blue ones inhibit."""
+    most = np.quantile(np.abs(W), 0.98)
+    ax.imshow(W, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+    ax.set(xlabel="to unit", ylabel="from unit")
+    ax.set_title(title, fontsize=9)
 
 
 def main(units=80, trials=3000, epochs=(15, 40), tested=1000, path="decisions.png"):
@@ -67,36 +84,32 @@ def main(units=80, trials=3000, epochs=(15, 40), tested=1000, path="decisions.pn
         learn(vibrations, fastrec.delayed_comparison, trials, epochs[1]),
     ]
     print(f"right choices: motion {right[0]:.1%}, vibrations {right[1]:.1%}")
-    sign, W = fastrec.dale_signs(units), motion.parameters["W_rec"]
-    print(f"Dale's law holds: {bool((W * sign >= 0).all())}")
+    sign = fastrec.dale_signs(units)
+    kept = all((rnn.parameters["W_rec"] * sign >= 0).all() for rnn in (motion, vibrations))
+    print(f"Dale's law holds: {bool(kept)}")
 
-    figure = Figure(figsize=(9, 5.4), layout="constrained")
+    figure = Figure(figsize=(9.5, 5.6), layout="constrained")
     axes = figure.subplots(2, 3)
     seen = fastrec.perceptual_decision(tested, seed=4)
     values, share, activity = by_condition(motion, seen, seen.conditions)
-    axes[0, 0].plot(values, share, "o-")
-    axes[0, 0].set(xlabel="coherence of the motion", ylabel="share of choice 0", ylim=(-0.05, 1.05))
+    draw_choices(axes[0, 0], values, share, "coherence of the motion")
     # The excitatory unit that tells the two directions apart best, just before the choice.
     before = seen.periods["choice"].start - 1
-    told = activity[-1, before] - activity[0, before]
-    unit = np.argmax(np.where(sign[:, 0] > 0, told, -np.inf))
-    draw_unit(axes[0, 1], values, activity, seen.periods, unit)
+    told = np.where(sign[:, 0] > 0, activity[-1, before] - activity[0, before], -np.inf)
+    draw_unit(axes[0, 1], values, activity, seen.periods, np.argmax(told), "coherence")
 
+    pairs = [(22, f2) for f2 in (10, 14, 18, 20, 21, 23, 24, 26, 30, 34)]
+    seen = fastrec.delayed_comparison(tested, pairs, seed=6)
+    values, share, _ = by_condition(vibrations, seen, seen.conditions[:, 1])
+    draw_choices(axes[1, 0], values, share, "second frequency (Hz), after 22 Hz")
     seen = fastrec.delayed_comparison(tested, seed=6)
-    first = seen.conditions[:, 0]
-    values, _, activity = by_condition(vibrations, seen, first)
-    later = seen.conditions[:, 1] - first
-    differences, share, _ = by_condition(vibrations, seen, later)
-    axes[1, 0].plot(differences, share, "o-")
-    axes[1, 0].set(xlabel="f2 - f1 (Hz)", ylabel="share of choice 0", ylim=(-0.05, 1.05))
-    kept = activity[:, seen.periods["second"].start - 1]  # at the end of the delay
-    correlation = np.abs(((kept - kept.mean(axis=0)) * (values - values.mean())[:, None]).mean(axis=0))
-    draw_unit(axes[1, 1], values, activity, seen.periods, np.argmax(correlation))
+    values, _, activity = by_condition(vibrations, seen, seen.conditions[:, 0])
+    # The unit that goes with the first frequency best in the middle of the delay.
+    delay = activity[:, (seen.periods["delay"].start + seen.periods["delay"].stop) // 2]
+    remembers = np.abs(np.mean((delay - delay.mean(axis=0)) * (values - values.mean())[:, None], axis=0))
+    draw_unit(axes[1, 1], values, activity, seen.periods, np.argmax(remembers), "first frequency")
     for ax, rnn, name in zip(axes[:, 2], (motion, vibrations), ("motion", "vibrations"), strict=True):
-        W = rnn.parameters["W_rec"]
-        most = np.quantile(np.abs(W), 0.98)
-        ax.imshow(W, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
-        ax.set(title=f"W_rec, {name}", xlabel="to unit", ylabel="from unit")
+        draw_weights(ax, rnn.parameters["W_rec"], f"recurrent weights, {name}")
     figure.savefig(path, dpi=150)
     print(f"wrote {path}")
     return right

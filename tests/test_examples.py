@@ -95,3 +95,8 @@ def test_speed_up(request: pytest.FixtureRequest) -> None:
     for runs in found.values():
         (before, _), (after, seconds) = runs.values()
         assert np.allclose(before, after, rtol=1e-3) and (np.diff(seconds) > 0).all()
+
+
+def test_decisions(main: Any) -> None:
+    motion, vibrations = main(units=40, trials=400, epochs=(12, 3), tested=200)
+    assert motion > 0.6 and 0 <= vibrations <= 1
