@@ -168,23 +168,23 @@ def leaked(f: Any) -> Any:
     return elementwise(formula)
 
 
-leaky_tanh = leaked(tanh)
-leaky_relu = leaked(lambda z: where(z, "<=", 0.0, 0.0, z))
-leaky_logistic = leaked(logistic)
-leaky_linear = leaked(lambda z: z)
+leaking_tanh = leaked(tanh)
+leaking_relu = leaked(lambda z: where(z, "<=", 0.0, 0.0, z))
+leaking_logistic = leaked(logistic)
+leaking_linear = leaked(lambda z: z)
 
 
 @jit
 def leak_on(activation, z, h, leak, again):
     """h = again = (1 - leak) h + leak f(z)."""
     if activation == TANH:
-        leaky_tanh((z, h, leak), (h, again))
+        leaking_tanh((z, h, leak), (h, again))
     elif activation == RELU:
-        leaky_relu((z, h, leak), (h, again))
+        leaking_relu((z, h, leak), (h, again))
     elif activation == LINEAR:
-        leaky_linear((z, h, leak), (h, again))
+        leaking_linear((z, h, leak), (h, again))
     else:
-        leaky_logistic((z, h, leak), (h, again))
+        leaking_logistic((z, h, leak), (h, again))
 
 
 @jit
