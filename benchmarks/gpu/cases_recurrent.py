@@ -203,7 +203,7 @@ def forecast(product: str, cell: str, b: int) -> None:
 
 
 def echo_states(dtype: Any, topology: Any, h: int) -> None:
-    """Compare states, sums of products, and outputs that are fed back and read, of rows of several lengths."""
+    """Compare states, sums of products, and outputs that are fed back and read."""
     rng, lengths = np.random.default_rng(h), np.array([40, 0, 23])
     x, targets = rng.uniform(-1, 1, (2, 3, 40, 2)).astype(dtype)
     made = []

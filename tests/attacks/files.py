@@ -91,6 +91,16 @@ def read_dense(path: Path) -> Any:
     return repr(memory), arrays({"patterns": memory.patterns, "energies": memory.energy(memory.patterns)})
 
 
+def make_echo_state(path: Path) -> None:
+    x = np.linspace(-1, 1, 12).reshape(6, 2)
+    fastrec.EchoState(2, 5, 2, seed=3).fit(x, x, ridge=1.0, washout=0).save(path)
+
+
+def read_echo_state(path: Path) -> Any:
+    esn = fastrec.EchoState.load(path, backend="reference")
+    return repr(esn), arrays(esn.parameters | {"readout": esn.readout})
+
+
 def read_network(path: Path) -> Any:
     rnn = fastrec.RNN.load(path)
     return repr(rnn), arrays(rnn.parameters)
@@ -187,6 +197,7 @@ FORMATS = {
     "network": Format("npz", make_network, read_network, ARCHIVE),
     "Hopfield network": Format("npz", make_hopfield, read_hopfield, ARCHIVE),
     "dense memory": Format("npz", make_dense, read_dense, ARCHIVE),
+    "echo state network": Format("npz", make_echo_state, read_echo_state, ARCHIVE),
     "encoder-decoder": Format("npz", make_encoder_decoder, read_encoder_decoder, ARCHIVE),
     "checkpoint": Format("npz", train, train, ARCHIVE),
     "run file": Format("db", make_run, resume, TABLE),
