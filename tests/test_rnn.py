@@ -799,6 +799,9 @@ class TestInputs:
         rnn.parameters["W_ni"] = np.ones((4, 5), np.float32)
         with pytest.raises(ValueError, match=r"parameters must have the keys W_in, .*; check W_in, W_ni"):
             rnn.forward(x)
+        rnn.parameters = None  # type: ignore[assignment]
+        with pytest.raises(ValueError, match=r"^parameters is None; it must be a dict"):
+            rnn.forward(x)
 
 
 class TestFiles:

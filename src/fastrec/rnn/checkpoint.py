@@ -145,7 +145,7 @@ class Checkpoint:
         """The settings that are not those of the file; ValueError if they may not differ."""
         different = set()
         for key in sorted(self.settings.keys() | head["settings"].keys()):
-            there, here = (settings.get(key, "not set") for settings in (head["settings"], self.settings))
+            there, here = (settings.get(key, "left out") for settings in (head["settings"], self.settings))
             if there == here:
                 continue
             different.add(key)

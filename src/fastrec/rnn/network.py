@@ -1121,6 +1121,8 @@ class RNN:
         """`_checked`; ValueError for parameters that cannot be used: users may have replaced any."""
         known = self._checked
         parameters, checked = self.parameters, known[0]
+        if type(parameters) is not dict:
+            raise ValueError(f"parameters is {shown(parameters)}; it must be a dict of arrays")
         arrays = list(parameters.values())
         if (
             len(arrays) == len(checked)

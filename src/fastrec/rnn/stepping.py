@@ -31,7 +31,7 @@ from .validation import (
     steps_before,
 )
 
-NOT_FINITE = "the outputs of the network are not finite; its parameters are too large"
+NOT_FINITE = "the outputs of the network are not finite; its parameters are too large, or not finite"
 
 
 def kernel_network(c: Config, weights: dict[str, Array], xp: Any) -> tuple[Any, ...]:

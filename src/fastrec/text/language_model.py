@@ -25,6 +25,7 @@ from ..rnn.loop import train
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..rnn.randomness import read_dropout
+from ..rnn.stepping import NOT_FINITE
 from ..streams import Seed, read_seed
 from ..validation import as_bool, as_choice, as_int, as_path, number, one_of
 from .training import TextLearner, TextReader, hold_out, score
@@ -402,9 +403,7 @@ class CharModel:
             raise ValueError(f"text has {len(tokens)} symbols; give at least two")
         loss = score(rnn, tokens, 1)
         if not np.isfinite(loss):
-            raise FloatingPointError(
-                "the outputs of the network are not finite; its parameters are too large"
-            )
+            raise FloatingPointError(NOT_FINITE)
         return loss
 
     def save(self, path: str | os.PathLike[str]) -> None:
