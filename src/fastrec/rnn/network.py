@@ -18,7 +18,7 @@ from ..messages import shown
 from ..streams import Seed, read_seed
 from ..validation import as_bool, as_int, require_memory
 from . import passes
-from .cells import CellName, choose
+from .cells import CellName, LayerNorm, choose
 from .config import MAX_SIZE, Activation, Array, Config, Direction
 from .constraints import Constraints, read_constraints
 from .device import ComputeDevice, Precision, choose_backend, compute_device
@@ -197,13 +197,14 @@ class RNN:
         reset: Literal["after", "before"] | None = None,
         peepholes: bool | None = None,
         leak: ArrayLike | None = None,
+        layer_norm: LayerNorm = False,
         connections: Mapping[str, ArrayLike] | None = None,
         signs: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         sizes = (input_size, hidden_size, output_size)
         direction = read_direction(reverse, bidirectional)
         kind = choose(cell, reset=reset, peepholes=peepholes)
-        rest = (kind, activation, num_layers, models, dtype, embedding_size, direction)
+        rest = (kind, activation, num_layers, models, dtype, embedding_size, direction, layer_norm)
         config = Config(*sizes, *rest)  # type: ignore[arg-type]
         name = choose_backend(backend, precision, config.dtype)
         constants = {} if leak is None else {"leak": leak}
@@ -292,6 +293,11 @@ class RNN:
         return self._config.activation
 
     @property
+    def layer_norm(self) -> LayerNorm:
+        """What is normalised: nothing, all products (True), or those with the state ("recurrent")."""
+        return self._config.layer_norm
+
+    @property
     def num_layers(self) -> int:
         """Number of layers."""
         return self._config.num_layers
@@ -338,10 +344,11 @@ class RNN:
         c = self._config
         parts = [f"input_size={c.input_size}", f"hidden_size={c.hidden_size}", f"output_size={c.output_size}"]
         parts.append(f'cell="{c.cell}"')
-        parts += [f'activation="{c.activation}"'] * bool(c.activation_code)
+        parts += [f'activation="{c.activation}"'] * c.kind.has_activation
         parts += [f"num_layers={c.num_layers}"] * (c.num_layers > 1)
         parts += [f"models={c.models}"] * (c.models is not None)
         parts += [f"embedding_size={c.embedding_size}"] * (c.embedding_size is not None)
+        parts += [f"layer_norm={shown(c.layer_norm)}".replace("'", '"')] * bool(c.layer_norm)
         named = {"forward": "", "reverse": "reverse=True", "bidirectional": "bidirectional=True"}
         parts += [named[c.direction]] * (c.direction != "forward")
         parts += [f"dtype={c.dtype}", f'backend="{self.backend}"']
@@ -923,7 +930,8 @@ class RNN:
         self._check()
         resolve(batch.device.backend, d_outputs, d_hidden, d_state)
         _, b, t, h = trace._made.hidden.shape
-        width = h * min(c.num_layers, 3) + c.directions * c.saved[-1] * c.kind.overwrites_saved
+        width = h * min(c.num_layers, 3)
+        width += c.directions * sum(c.saved[len(c.saved) - c.kind.overwrites_saved :])
         fed_back = c.outputs_width * c.kind.feeds_back_output
         width += (c.direction != "forward") * (h + (c.directions + 1) * (batch.x.shape[-1] + fed_back))
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]
