@@ -60,13 +60,11 @@ class Config:
         if isinstance(self.layer_norm, np.bool_):
             object.__setattr__(self, "layer_norm", bool(self.layer_norm))
         if not isinstance(self.layer_norm, (bool, str)) or self.layer_norm not in get_args(LayerNorm):
-            raise ValueError(
-                f'layer_norm is {shown(self.layer_norm)}; it must be False, True or "recurrent"'
-            )
+            raise ValueError(f'layer_norm is {shown(self.layer_norm)}; it must be False, True or "recurrent"')
         if self.layer_norm and not self.kind.normalisable:
             normalisable = one_of([name for name, cell in CELLS.items() if cell.normalisable])
             raise ValueError(
-                f'layer_norm is {shown(self.layer_norm)}; only cell={normalisable} has it, leave it out'
+                f"layer_norm is {shown(self.layer_norm)}; only cell={normalisable} has it, leave it out"
             )
         if not self.kind.has_activation and self.activation != "tanh":
             raise ValueError(

@@ -131,7 +131,9 @@ def summed(formula: Formula) -> Any:
         return value if element == ir.DoubleType() else builder.fpext(value, ir.DoubleType())
 
     def typed(typingctx, sources):
-        if any(array.layout != "C" or array.ndim != 1 or array.dtype != sources[0].dtype for array in sources):
+        if any(
+            array.layout != "C" or array.ndim != 1 or array.dtype != sources[0].dtype for array in sources
+        ):
             raise TypingError(f"summed takes contiguous vectors of one dtype, not {sources}")
         return types.float64(sources), body
 

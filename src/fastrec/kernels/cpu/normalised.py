@@ -135,6 +135,7 @@ def forward_rows(cell):
                     normalise(z_row, normal, scale)
                     gain_and_bias((normal, g_in[net], b[net]), (z_row,))
                 else:
+                    scale[0] = 1
                     copy(z_row, normal)
                     add(b[net], z_row)
                 if noise.shape[3]:
@@ -183,7 +184,9 @@ def normalised_forward(
     weights = in_place or [pack_below(precision, 0, wide, W) for W in (W_in[:, :i], W_rec)]
     args = (x, tokens, lengths, state, W_in, b, own, g_in, g_rec, activation, noise)
     outputs = (hidden, cells, kept, scales, inward, recurrent)
-    spread(forward_rows(cell), hidden, lengths, (i + h) * wide, (*args, *outputs, in_place is not None, *weights))
+    spread(
+        forward_rows(cell), hidden, lengths, (i + h) * wide, (*args, *outputs, in_place is not None, *weights)
+    )
 
 
 @functools.cache
