@@ -20,11 +20,37 @@ from fastrec.kernels import ACTIVATIONS, LOGISTIC, RELU, SOFTPLUS, TANH
 CELLS = [(cell, activation) for cell in ("elman", "jordan") for activation in (TANH, RELU, LOGISTIC)]
 CELLS += [("elman", SOFTPLUS), ("leaky", RELU)]
 CELLS += [(cell, TANH) for cell in ("gru", "gru_before", "lstm", "lstm_peepholes", "affine")]
-INPUTS = ("a", "x", "state", "W", "W_in", "W_rec", "W_out", "b", "b_n", "p", "leak", "own", "g_in", "g_rec", "b_out")
+INPUTS = (
+    "a",
+    "x",
+    "state",
+    "W",
+    "W_in",
+    "W_rec",
+    "W_out",
+    "b",
+    "b_n",
+    "p",
+    "leak",
+    "own",
+    "g_in",
+    "g_rec",
+    "b_out",
+)
 GIVEN = ("d_hidden", "d_outputs", "d_out", "d_last")
 SAME = {"d_z": "d_hidden", "d_y": "d_outputs", "d_gates": "gates"}  # may be one array
 SAME |= {"d_inward": "inward", "d_recurrent": "recurrent"}
-UNSET = ("cells", "gates", "reset", "values", "kept", "scales", "inward", "recurrent", *SAME)  # not set in the padding
+UNSET = (
+    "cells",
+    "gates",
+    "reset",
+    "values",
+    "kept",
+    "scales",
+    "inward",
+    "recurrent",
+    *SAME,
+)  # not set in the padding
 TIMED = ("hidden", "outputs", "out", "d_x", "d_a", "flow", *UNSET)  # (k, b, t, ...), filled by kernels
 BATCHED = (*TIMED, *GIVEN, "a", "x", "noise", "tokens", "state", "d_state")
 # k, m, b, t, i, h, o
@@ -117,7 +143,12 @@ class Case:
         shapes |= {"z": (k, b, t, h), "y": (k, b, t, o)}
         if of:
             own = {"gru": h, "lstm_peepholes": 3 * h, "leaky": h}.get(of, 0)
-            shapes |= {"own": (k, own), "g_in": (k, inputs * g * h), "g_rec": (k, g * h), "scales": (k, b, t, 2)}
+            shapes |= {
+                "own": (k, own),
+                "g_in": (k, inputs * g * h),
+                "g_rec": (k, g * h),
+                "scales": (k, b, t, 2),
+            }
             shapes |= {"cells": (k, b, t, s - h), "noise": (k, b, t, h * (of == "leaky"))}
             shapes |= {"inward": (k, b, t, g * h), "recurrent": (k, b, t, g * h)}
             shapes["kept"] = (k, b, t, (4 if of == "gru" else g) * h)

@@ -136,6 +136,13 @@ class RNN:
         First value of the parameter "leak" of "leaky", above 0 and at most 1, for all units or for each; by
         default 0.2.  Training leaves it alone unless `trainable` of `fit` says otherwise.  With 1 the units
         are those of "elman", bit for bit.
+    layer_norm : {False, True, "recurrent"}
+        Whether the products of each step are normalised (Ba, Kiros & Hinton, arXiv:1607.06450):
+        N(x_t W_in) g_in + b takes the place of x_t W_in + b, and N(h_{t-1} W_rec) g_rec of h_{t-1} W_rec, with
+        N(a) = (a - mean a) / sqrt(var a + 1e-5) over all g h columns of a step of a row.  All else stays as it
+        is; the c of an LSTM is not normalised.  N(x_t W_in) does not depend on the size of x_t, and of a
+        single input only the sign is left: "recurrent" normalises h_{t-1} W_rec alone.  It is for all cells
+        but "jordan" and "gru_before", and for whole sequences: `stepper`, `extend` and `generate` refuse it.
     connections : mapping of str to array_like, optional
         By the keys of parameters, arrays of 0 and 1 that broadcast to their shapes: where there is a 0, the
         weights are 0, and stay 0 in training.
@@ -152,11 +159,12 @@ class RNN:
         what they hold then.  With g = 1, for GRUs 3 (gates r, z, n) and for LSTMs 4 (i, f, g, o) they are
         "W_in" (i, g h), "W_rec" (h, g h), "b" (g h,) and the learned initial state "h0" (h,).  "gru" has
         "b_n" (h,), the recurrent bias of n, LSTMs have "c0" (h,), those with peepholes "p" (3h,) for i, f and
-        o, and "leaky" has "leak" (h,).  Layer l > 0 has the same with "_l1", ... added, where i is h; "W_out"
-        is (h, o), "b_out" (o,).  In "jordan" W_rec is (o, h) and h0 (o,).  A bidirectional network has an
-        axis of 2 before these, behind k, in all but "E" and those of the output layer; its i is 2h in layers
-        l > 0, and "W_out" is (2h, o).  On the gpu they are CuPy arrays; NumPy arrays put there are moved by
-        the next call, and all of them are when the backend changes.
+        o, and "leaky" has "leak" (h,); layer normalisation has "g_in" and "g_rec" (g h,), at first 1.  Layer
+        l > 0 has the same with "_l1", ... added, where i is h; "W_out" is (h, o), "b_out" (o,).  In "jordan"
+        W_rec is (o, h) and h0 (o,).  A bidirectional network has an axis of 2 before these, behind k, in all
+        but "E" and those of the output layer; its i is 2h in layers l > 0, and "W_out" is (2h, o).  On the
+        gpu they are CuPy arrays; NumPy arrays put there are moved by the next call, and all of them are when
+        the backend changes.
 
     Raises
     ------

@@ -28,7 +28,7 @@ def kernel_of(c: Config, batch: Batch, way: str) -> Callable[..., None]:
     """The kernel of the cell that goes one way, "forward" or "backward"."""
     if c.kind.gains:
         return partial(getattr(batch.device.kernels, f"normalised_{way}"), c.cell)
-    return getattr(batch.device.kernels, f"{c.cell}_{way}")  # type: ignore[no-any-return]
+    return getattr(batch.device.kernels, f"{c.cell}_{way}")
 
 
 def forward(c: Config, batch: Batch) -> Activations:

@@ -1,4 +1,4 @@
-"""Cells whose products are normalised, on the CPU: the steps of single units of each cell, in one loop for all."""
+"""Cells whose products are normalised, on the CPU: one loop through time for the steps of all cells."""
 
 from __future__ import annotations
 

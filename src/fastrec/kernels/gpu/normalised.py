@@ -17,7 +17,7 @@ __all__ = ["normalised_backward", "normalised_forward"]
 
 def struct_of(cell: str) -> str:
     """The struct of a cell in cuda/cells.cuh."""
-    return import_module(f".{cell}", __package__).CELL  # type: ignore[no-any-return]
+    return import_module(f".{cell}", __package__).CELL
 
 
 def normalised_forward(
@@ -43,7 +43,7 @@ def normalised_forward(
     *,
     precision: str = "float32",
 ) -> None:
-    """A cell with N(x W_in) g_in + b and N(h W_rec) g_rec: see the reference.  Arrays hold all steps, or the last."""
+    """A cell with N(x W_in) g_in + b and N(h W_rec) g_rec: see the reference."""
     k, rows, t, h = hidden.shape
     z = inward if kept.shape[2] == t else cupy.empty((k, rows, t, W_rec.shape[2]), dtype=hidden.dtype)
     project(x, tokens, lengths, W_in, cupy.zeros_like(b), z, precision)
@@ -91,7 +91,7 @@ def normalised_backward(
     *,
     precision: str = "float32",
 ) -> None:
-    """Gradients of `normalised_forward`: see the reference.  d_inward and d_recurrent may be inward, recurrent."""
+    """Gradients of `normalised_forward`: see the reference."""
     (k, rows, _, h), columns, struct = hidden.shape, W_rec.shape[2], struct_of(cell)
     d_total = cupy.empty_like(hidden) if flow.shape[2] else None
     work = cupy.empty((k, rows, 2, columns), hidden.dtype)

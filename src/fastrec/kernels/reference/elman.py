@@ -32,7 +32,7 @@ def elman_step(
 def elman_units(
     z: np.ndarray, p: np.ndarray, state: np.ndarray, own: list[np.ndarray], activation: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The state h' after h, twice, from z = x W_in + b and p = h W_rec (k, b, h); no unit has its own parameter."""
+    """The state h' after h, twice, from z = x W_in + b and p = h W_rec (k, b, h); own = []."""
     h = activate(z + p, activation)
     return h, h
 

@@ -33,7 +33,7 @@ def gru_step(
 def gru_units(
     z: np.ndarray, p: np.ndarray, state: np.ndarray, own: list[np.ndarray], activation: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The state h' and [r | z | n | q] after h, from z = x W_in + b, p = h W_rec (k, b, 3h) and own = [b_n]."""
+    """The state h' and [r | z | n | q] from h, z = x W_in + b, p = h W_rec (k, b, 3h) and own = [b_n]."""
     (b_n,) = own
     in_r, in_z, in_n = np.split(z, 3, axis=2)
     rec_r, rec_z, rec_n = np.split(p, 3, axis=2)
@@ -50,7 +50,7 @@ def gru_back(
     own: list[np.ndarray],
     activation: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of the arguments of r, z and n and of q, of h but by way of p, and of b_n, from that of h'."""
+    """Gradients of the arguments of r, z and n, of q, of h but by way of p, and of b_n, from that of h'."""
     r, z, n, q = np.split(kept, 4, axis=2)
     d_n = d_after * (1 - z) * (1 - n * n)
     d_z = d_after * (before - n) * z * (1 - z)

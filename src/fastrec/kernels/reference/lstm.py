@@ -34,7 +34,7 @@ def lstm_step(
 def lstm_units(
     z: np.ndarray, p: np.ndarray, state: np.ndarray, own: list[np.ndarray], activation: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The state [h' | c'] and [i | f | g | o] after [h | c], from z = x W_in + b and p = h W_rec (k, b, 4h)."""
+    """The state [h' | c'] and [i | f | g | o] from [h | c], z = x W_in + b and p = h W_rec (k, b, 4h)."""
     _, c = np.split(state, 2, axis=2)
     z_i, z_f, z_g, z_o = np.split(z + p, 4, axis=2)
     i, f, g, o = logistic(z_i), logistic(z_f), np.tanh(z_g), logistic(z_o)
@@ -50,7 +50,7 @@ def lstm_back(
     own: list[np.ndarray],
     activation: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of the gates' arguments, of [h | c] but by way of p, and of no parameter, from that of [h' | c']."""
+    """Gradients of the gates' arguments and of [h | c] but by way of p, from that of [h' | c']."""
     i, f, g, o = np.split(kept, 4, axis=2)
     (d_h, d_c), tanh_c = np.split(d_after, 2, axis=2), np.tanh(np.split(after, 2, axis=2)[1])
     d_c = d_c + d_h * o * (1 - tanh_c * tanh_c)

@@ -50,14 +50,16 @@ def normalised_forward(
     *,
     precision: str = "float32",
 ) -> None:
-    """A cell with N(x W_in) g_in + b for x W_in + b and N(h W_rec) g_rec for h W_rec (Ba et al., arXiv:1607.06450).
+    """A cell with N(x W_in) g_in + b for x W_in + b and N(h W_rec) g_rec for h W_rec.
 
-    N(a) = (a - mean a) / sqrt(var a + 1e-5) over all g h columns; g_in and g_rec (k, g h), but with g_in (k, 0)
-    x W_in stays as it is.  own (k, n): the parameter of single units, if the cell has one.  noise (k, b, t, h)
-    is added to the former, unless it has width 0.  cells (k, b, t, h) are the c of an LSTM, else of width 0, and
-    kept (k, b, t, g h or more) what the step of the cell keeps, the value of f if nothing else.  inward and
-    recurrent (k, b, t, g h) are N(x W_in), or x W_in, and N(h W_rec), scales (k, b, t, 2) the factors of both.
-    These four hold nothing in the padding, and with (k, b, 1, ..) the last step only.
+    N(a) = (a - mean a) / sqrt(var a + 1e-5) over all g h columns (Ba et al., arXiv:1607.06450).  g_in and
+    g_rec (k, g h), but with g_in (k, 0) x W_in stays as it is.  own (k, n): the parameter of single units, if
+    the cell has one.  noise (k, b, t, h) is added to the former, unless it has width 0.
+
+    Filled are hidden and, for `normalised_backward`, cells (k, b, t, h), the c of an LSTM, else of width 0;
+    kept (k, b, t, g h or more), what the step of the cell keeps; inward and recurrent (k, b, t, g h),
+    N(x W_in), or x W_in, and N(h W_rec); scales (k, b, t, 2), the factors of both N.  The padding of these is
+    not set, and with (k, b, 1, ..) they hold the last step only.
     """
     on, h, units = valid(lengths, hidden.shape[2]), hidden.shape[3], function_of(cell, "units")
     normal_in = project(x, tokens, on, W_in, precision)

@@ -29,7 +29,7 @@ LayerNorm = Literal[False, True, "recurrent"]
 
 @functools.cache
 def describe(name: CellName, layer_norm: LayerNorm) -> Cell:
-    """Return the description of a cell, with layer normalisation of what the argument of `fastrec.RNN` says."""
+    """Return the description of a cell, with layer normalisation as the argument of `fastrec.RNN` says."""
     cell = CELLS[name]
     return cell.normalised(layer_norm is True) if layer_norm else cell
 
