@@ -138,11 +138,12 @@ class RNN:
         are those of "elman", bit for bit.
     layer_norm : {False, True, "recurrent"}
         Whether the products of each step are normalised (Ba, Kiros & Hinton, arXiv:1607.06450):
-        N(x_t W_in) g_in + b takes the place of x_t W_in + b, and N(h_{t-1} W_rec) g_rec of h_{t-1} W_rec, with
-        N(a) = (a - mean a) / sqrt(var a + 1e-5) over all g h columns of a step of a row.  All else stays as it
-        is; the c of an LSTM is not normalised.  N(x_t W_in) does not depend on the size of x_t, and of a
-        single input only the sign is left: "recurrent" normalises h_{t-1} W_rec alone.  It is for all cells
-        but "jordan" and "gru_before", and for whole sequences: `stepper`, `extend` and `generate` refuse it.
+        N(x_t W_in) g_in + b takes the place of x_t W_in + b, and N(h_{t-1} W_rec) g_rec that of
+        h_{t-1} W_rec, with N(a) = (a - mean a) / sqrt(var a + 1e-5) over all g h columns of a step of a row.
+        All else stays as it is; the c of an LSTM is not normalised.  N(x_t W_in) does not depend on the size
+        of x_t, and of a single input only the sign is left: "recurrent" normalises h_{t-1} W_rec alone.  It
+        is for all cells but "jordan" and "gru_before", and for whole sequences: `stepper`, `extend` and
+        `generate` refuse it.
     connections : mapping of str to array_like, optional
         By the keys of parameters, arrays of 0 and 1 that broadcast to their shapes: where there is a 0, the
         weights are 0, and stay 0 in training.

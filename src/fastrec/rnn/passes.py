@@ -47,7 +47,7 @@ def forward(c: Config, batch: Batch) -> Activations:
         ]
         parameters = [weights.get(key, nothing) for key in keys]
         if t:
-            noise = [make_noise(c, batch, layer)] if cell.takes_noise else []
+            noise = [make_noise(c, batch, layer)] if cell.takes_noise or cell.gains else []
             inputs = (x, tokens, lengths, batch.start[layer])
             kernel(*inputs, *parameters, *c.activation_code, *noise, *arrays)
         saved.append(tuple(arrays))

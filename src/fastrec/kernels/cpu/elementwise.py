@@ -97,8 +97,8 @@ def elementwise(formula: Formula) -> Any:
 def summed(formula: Callable[..., Value]) -> Any:
     """Intrinsic (sources): the sum, in float64, of a formula of the elements of arrays; it is 0 of zeros.
 
-    sources: a tuple of one-dimensional contiguous arrays of one dtype, as long as the first or longer.  The lanes of
-        vectors are summed apart, in the arrays' dtype, then in halves.
+    sources: a tuple of one-dimensional contiguous arrays of one dtype, as long as the first or longer.
+        The lanes of vectors are summed apart, in the arrays' dtype, then in halves.
     """
 
     def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:

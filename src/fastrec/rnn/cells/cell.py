@@ -145,7 +145,6 @@ class Cell:
             # the hidden units, c of an LSTM, what a step keeps, the factors of both normal sums, and these
             saved=("h", cells, self.saved[-1], "2u", columns, columns),
             read_back=(*own, "own", "g_in", "g_rec"),
-            takes_noise=True,
             overwrites_saved=2,
             inputs_in=4,
             torch=None,
