@@ -142,6 +142,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         for way in ("forward", "backward")
         for product in ROWS
         for cell in CELLS
+        if not CELLS[cell].late
         for rows in BLOCK_ROWS[product]
     ),
     "generation": tuple(
