@@ -200,6 +200,11 @@ def test_normal_products_equal_the_reference(product: str, b: int, cell: str) ->
         agree(product, "normalised", TANH, size, of=CELLS[cell].name, inputs=cell != "Elman")
 
 
+def test_sums_of_many_gates_take_fewer_parts() -> None:
+    """In eight parts, 8 rows of them would not fit the shared memory of a block."""
+    agree("Bf16", "normalised", TANH, (1, 1, 1, 2, 3, 256, 1), of="lstm")
+
+
 def test_every_kernel_was_launched() -> None:
     if len(LAUNCHED) < 20:
         pytest.skip("not all tests of this file have run")

@@ -24,7 +24,7 @@ SIZES = [(1, 1, 1, 1, 3, 5, 1), (2, 2, 5, 7, 3, 17, 1), (1, 1, 3, 4, 33, 65, 1)]
 CHOICES = (True, "recurrent")
 all_kinds = pytest.mark.parametrize(("cell", "activation", "inputs"), KINDS, ids=[kind[0] for kind in KINDS])
 all_cells = pytest.mark.parametrize("cell", [name for name in CELLS if CELLS[name].normalisable])
-all_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+all_dtypes = pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
 X, Y = np.random.default_rng(0).normal(size=(3, 5, 4)), np.random.default_rng(1).normal(size=(3, 5, 2))
 LENGTHS = np.array([5, 0, 3])
 
@@ -63,7 +63,7 @@ def test_rows_networks_and_threads_change_nothing(
 ) -> None:
     """Bit for bit."""
     twin = host_kernels("rnn", compiled)
-    case = Case("normalised", activation, (3, 3, 9, 3, 5, 33, 1), np.float32, of=cell, inputs=inputs)
+    case = Case("normalised", activation, (3, 3, 9, 3, 5, 33, 1), of=cell, inputs=inputs)
     threads(1)
     together = case.run_both(twin)
     threads(3)
