@@ -90,7 +90,9 @@ def crossing(to_device: int = 0, to_host: int = 0, waits: int = 0) -> Iterator[N
 
 def all_kernels(domain: str, backend: str) -> SimpleNamespace:
     """The kernels of a backend, as they are, "rnn" with those of all cells; `__all__` has their names."""
-    modules = [kernels(each, backend) for each in (domain, *CELLS)[: None if domain == "rnn" else 1]]
+    modules = [
+        kernels(each, backend) for each in (domain, *CELLS, "normalised")[: None if domain == "rnn" else 1]
+    ]
     found = {name: getattr(module, name) for module in modules for name in module.__all__}
     return SimpleNamespace(**found, __all__=list(found))
 

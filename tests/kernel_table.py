@@ -36,6 +36,7 @@ RECURRENCES = (
     "cells",
     "jordan",
     "gru_before",
+    "normalised",
     "generation",
     "stepping",
 )  # each of so many instances is compiled alone

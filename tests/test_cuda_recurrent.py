@@ -27,6 +27,7 @@ from fastrec.kernels.gpu import (  # noqa: E402
     leaky,
     lstm,
     lstm_peepholes,
+    normalised,
     recurrent,
     time_loop,
 )
@@ -72,14 +73,14 @@ def kernels_of(product: str, *modules: Any) -> SimpleNamespace:
 
 
 TWINS = {
-    product: kernels_of(product, elman, gru, gru_before, jordan, leaky, lstm, lstm_peepholes)
+    product: kernels_of(product, elman, gru, gru_before, jordan, leaky, lstm, lstm_peepholes, normalised)
     for product in PRODUCTS
 }
 SPECIFIED = {product: kernels_of(product) for product in PRODUCTS}
 
 
-def agree(product: str, *case: Any) -> None:
-    check(TWINS[product], Case(*case, dtype_of(product)), SPECIFIED[product], TOLERANCE[product])
+def agree(product: str, *case: Any, **options: Any) -> None:
+    check(TWINS[product], Case(*case, dtype_of(product), **options), SPECIFIED[product], TOLERANCE[product])
 
 
 @pytest.fixture(autouse=True)
@@ -190,10 +191,24 @@ def test_cells_of_two_products_equal_the_reference(product: str, b: int, cell: s
         agree(product, cell, TANH, (1, 1, b, 2, 3, 17, 5))
 
 
+@cells
+@products
+@pytest.mark.parametrize("b", [1, 300])
+def test_normal_products_equal_the_reference(product: str, b: int, cell: str) -> None:
+    size = (1, 1, b, 2, 3, 17, 5)
+    with checked(b == 1):
+        agree(product, "normalised", TANH, size, of=CELLS[cell].name, inputs=cell != "Elman")
+
+
+def test_sums_of_many_gates_take_fewer_parts() -> None:
+    """In eight parts, 8 rows of them would not fit the shared memory of a block."""
+    agree("Bf16", "normalised", TANH, (1, 1, 1, 2, 3, 256, 1), of="lstm")
+
+
 def test_every_kernel_was_launched() -> None:
     if len(LAUNCHED) < 20:
         pytest.skip("not all tests of this file have run")
-    expected = {(file, name) for file in ("cells", *cuda.LINKED) for name in cuda.KERNELS[file]}
+    expected = {(file, name) for file in ("cells", "normalised", *cuda.LINKED) for name in cuda.KERNELS[file]}
     assert expected <= LAUNCHED
 
 

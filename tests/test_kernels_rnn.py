@@ -20,10 +20,37 @@ from fastrec.kernels import ACTIVATIONS, LOGISTIC, RELU, SOFTPLUS, TANH
 CELLS = [(cell, activation) for cell in ("elman", "jordan") for activation in (TANH, RELU, LOGISTIC)]
 CELLS += [("elman", SOFTPLUS), ("leaky", RELU)]
 CELLS += [(cell, TANH) for cell in ("gru", "gru_before", "lstm", "lstm_peepholes", "affine")]
-INPUTS = ("a", "x", "state", "W", "W_in", "W_rec", "W_out", "b", "b_n", "p", "leak", "b_out")
+INPUTS = (
+    "a",
+    "x",
+    "state",
+    "W",
+    "W_in",
+    "W_rec",
+    "W_out",
+    "b",
+    "b_n",
+    "p",
+    "leak",
+    "own",
+    "g_in",
+    "g_rec",
+    "b_out",
+)
 GIVEN = ("d_hidden", "d_outputs", "d_out", "d_last")
 SAME = {"d_z": "d_hidden", "d_y": "d_outputs", "d_gates": "gates"}  # may be one array
-UNSET = ("cells", "gates", "reset", "values", *SAME)  # not set in the padding
+SAME |= {"d_inward": "inward", "d_recurrent": "recurrent"}
+UNSET = (
+    "cells",
+    "gates",
+    "reset",
+    "values",
+    "kept",
+    "scales",
+    "inward",
+    "recurrent",
+    *SAME,
+)  # not set in the padding
 TIMED = ("hidden", "outputs", "out", "d_x", "d_a", "flow", *UNSET)  # (k, b, t, ...), filled by kernels
 BATCHED = (*TIMED, *GIVEN, "a", "x", "noise", "tokens", "state", "d_state")
 # k, m, b, t, i, h, o
@@ -81,7 +108,8 @@ def spoil(array: np.ndarray, on: np.ndarray) -> None:
 class Case:
     """Arguments of a cell's two kernels by name: arrays (what they read, at random), shapes of all.
 
-    on (b, t) is False in the padding, where x and gradients are not finite and tokens -7.
+    on (b, t) is False in the padding, where x and gradients are not finite and tokens -7.  of: the cell whose
+    products "normalised" normalises, also those of the inputs if so.
     """
 
     def __init__(
@@ -93,15 +121,18 @@ class Case:
         tokens: bool = False,
         lengths: list[int] | None = None,
         seed: int = 0,
+        of: str = "",
+        inputs: bool = True,
     ) -> None:
         k, m, b, t, i, h, o = size
         rng = np.random.default_rng([*size, seed])
         lengths = [t, 0, *rng.integers(t + 1, size=b)][:b] if lengths is None else lengths
+        self.of = of or cell
         self.cell, self.dtype, self.on = cell, dtype, np.arange(t) < np.array(lengths)[:, None]
         # gates, width of what is fed back, width of the state
         widths = {"jordan": (1, o, o), "gru": (3, h, h), "gru_before": (3, h, h)}
         widths |= {"lstm": (4, h, 2 * h), "lstm_peepholes": (4, h, 2 * h)}
-        g, y, s = widths.get(cell, (1, h, h))
+        g, y, s = widths.get(self.of, (1, h, h))
         kept = 3 if cell == "gru_before" else 4  # of each unit and step
         shapes = {"a": (k, b, t, h), "x": (m, b, t, 0 if tokens else i), "state": (k, b, s)}
         shapes |= {"W": (k, h, o), "W_in": (k, i, g * h), "W_rec": (k, y, g * h), "W_out": (k, h, o)}
@@ -110,6 +141,17 @@ class Case:
         shapes |= {"hidden": (k, b, t, h), "outputs": (k, b, t, o), "out": (k, b, t, o)}
         shapes |= {"cells": (k, b, t, h), "reset": (k, b, t, h), "gates": (k, b, t, kept * h)}
         shapes |= {"z": (k, b, t, h), "y": (k, b, t, o)}
+        if of:
+            own = {"gru": h, "lstm_peepholes": 3 * h, "leaky": h}.get(of, 0)
+            shapes |= {
+                "own": (k, own),
+                "g_in": (k, inputs * g * h),
+                "g_rec": (k, g * h),
+                "scales": (k, b, t, 2),
+            }
+            shapes |= {"cells": (k, b, t, s - h), "noise": (k, b, t, h * (of == "leaky"))}
+            shapes |= {"inward": (k, b, t, g * h), "recurrent": (k, b, t, g * h)}
+            shapes["kept"] = (k, b, t, (4 if of == "gru" else g) * h)
         shapes |= {f"d_{name}": shape for name, shape in shapes.items()}
         self.shapes = shapes | {"d_last": (k, b, s), "d_x": (k, b, t, shapes["x"][3]), "flow": (k, b, t)}
 
@@ -121,7 +163,7 @@ class Case:
         for name in (name for name in (*INPUTS, *GIVEN, "noise") if name in read):
             scale = self.shapes[name][1] ** -0.5 if name.startswith("W") else 1
             self.arrays[name] = (scale * rng.normal(size=self.shapes[name])).astype(dtype)
-            if name == "leak":
+            if name == "leak" or (name == "own" and of == "leaky"):
                 self.arrays[name] = np.abs(self.arrays[name]) % 1
             if name in ("x", "noise", "d_hidden", "d_outputs", "d_out"):
                 spoil(self.arrays[name], self.on)
@@ -144,7 +186,7 @@ class Case:
 
     def run(self, module: ModuleType, way: str, arrays: Arrays | None = None, same: bool = False) -> Arrays:
         """What a kernel fills, which is NaN before it; with same, what it reads where the two may be one."""
-        kernel, known = f"{self.cell}_{way}", {**self.arrays, **(arrays or {})}
+        kernel, known = f"{self.cell}_{way}", {"cell": self.of, **self.arrays, **(arrays or {})}
         filled = [name for name in arguments(kernel) if name not in known]
         for name in filled:
             if same and name in SAME:
@@ -172,7 +214,7 @@ class Case:
     def states(self, made: Arrays) -> np.ndarray:
         """The state after each step (k, b, t, s)."""
         lstm = ["hidden", "cells"]
-        parts = {"jordan": ["outputs"], "lstm": lstm, "lstm_peepholes": lstm}.get(self.cell, ["hidden"])
+        parts = {"jordan": ["outputs"], "lstm": lstm, "lstm_peepholes": lstm}.get(self.of, ["hidden"])
         return np.concatenate([made[name] for name in parts], axis=3)
 
     def after(self, step: int, made: Arrays) -> Case:

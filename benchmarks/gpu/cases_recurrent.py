@@ -251,6 +251,10 @@ def cases() -> Cases:
         yield f"noise, {np.dtype(dtype)}", partial(noise, dtype)
     for cell, product, b in pairs(LINKED, PRODUCTS, (1, 300)):  # few rows, and many, which share blocks
         yield f"{cell}, {product}, B = {b}", partial(both_ways, product, cell, (1, b, 3, 3, 17, 5))
+    normalisable = [name for name, cell in CELLS.items() if cell.normalisable]
+    for cell, product, b in pairs(normalisable, PRODUCTS, (1, 300)):
+        case = partial(both_ways, product, cell, (1, b, 3, 3, 17, 5), layer_norm=True)
+        yield f"{cell}, layer_norm, {product}, B = {b}", case
     for cell, product, b in pairs(CELLS, PRODUCTS, (3, 300)):
         yield f"steps, {cell}, {product}, B = {b}", partial(forecast, product, cell, b)
     for dtype, topology, h in pairs((np.float32, np.float64), ("sparse", "dense", "cycle"), (33, 300)):

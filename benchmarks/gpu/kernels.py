@@ -24,7 +24,9 @@ from .report import Report
 
 FILES = {  # of which a step launches every kernel
     "hopfield": ("random", "packing", "product", "fields", "recall", "glauber", "dense", "capacity"),
-    "recurrent": ("cells", "jordan", "generation", "reservoir", "stepping", "time_loop", "training"),
+    "recurrent": (
+        *("cells", "jordan", "normalised", "generation", "reservoir", "stepping", "time_loop", "training"),
+    ),
     "teams": ("sweep", "learning"),
 }
 

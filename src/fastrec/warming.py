@@ -95,6 +95,14 @@ def warm_cell(cell: Any, backend: str) -> None:
     device.kernels.transpose_matrices(W, W.copy())
 
 
+def warm_normalised(backend: str) -> None:
+    """Training with layer normalisation, in float32."""
+    for cell in (name for name in CELLS if CELLS[name].normalisable):
+        kind: Any = cell
+        net = RNN(2, 4, 3, kind, backend=backend, layer_norm=True)
+        fit(net, np.zeros((2, 3, 2), np.float32), np.zeros((2, 3), np.int64), epochs=1, progress=False)
+
+
 def warm_text(backend: str) -> None:
     """Tokens drawn from a network."""
     for cell in CELLS:
@@ -120,6 +128,7 @@ PARTS: dict[str, Callable[[str], None]] = {
     "hopfield": warm_hopfield,
     "capacity": warm_capacity,
     **{cell: functools.partial(warm_cell, cell) for cell in CELLS},
+    "normalised": warm_normalised,
     "text": warm_text,
     "steps": warm_steps,
     "reservoir": warm_reservoir,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..files import new_file, require_suffix
+from ..messages import shown
 from ..rnn.config import Array, Config
 from ..rnn.network import RNN, require_network
 from ..rnn.torch_weights import each_direction, give_biases
@@ -93,6 +94,7 @@ def export(
     c = rnn._config
     if c.kind.onnx is None or c.activation not in NAMES:
         fault = f'cell="{c.cell}"' if c.kind.onnx is None else f'activation="{c.activation}"'
+        fault = f"layer_norm={shown(c.layer_norm)}" if c.layer_norm else fault
         raise ValueError(f"rnn has {fault}, which the operators of ONNX cannot express")
     if c.models is not None:
         raise ValueError(

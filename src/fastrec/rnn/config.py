@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..kernels import ACTIVATIONS
 from ..messages import shown
-from ..validation import as_choice, as_int
-from .cells import CELLS, CellName
+from ..validation import as_choice, as_int, one_of
+from .cells import CELLS, CellName, LayerNorm, describe
 from .cells.cell import Cell, measure
 
 Activation = Literal["tanh", "relu", "logistic", "softplus"]
@@ -39,6 +39,7 @@ class Config:
     dtype: np.dtype[Any]
     embedding_size: int | None = None
     direction: Direction = "forward"
+    layer_norm: LayerNorm = False
 
     def __post_init__(self) -> None:
         optional = ("output_size", "models", "embedding_size")
@@ -56,6 +57,15 @@ class Config:
         if self.dtype is None or dtype not in (np.float32, np.float64):  # np.dtype(None) is float64
             raise ValueError(f"dtype is {shown(self.dtype)}; it must be np.float32 or np.float64")
         object.__setattr__(self, "dtype", dtype)
+        if isinstance(self.layer_norm, np.bool_):
+            object.__setattr__(self, "layer_norm", bool(self.layer_norm))
+        if not isinstance(self.layer_norm, (bool, str)) or self.layer_norm not in get_args(LayerNorm):
+            raise ValueError(f'layer_norm is {shown(self.layer_norm)}; it must be False, True or "recurrent"')
+        if self.layer_norm and not self.kind.normalisable:
+            normalisable = one_of([name for name, cell in CELLS.items() if cell.normalisable])
+            raise ValueError(
+                f"layer_norm is {shown(self.layer_norm)}; only cell={normalisable} has it, leave it out"
+            )
         if not self.kind.has_activation and self.activation != "tanh":
             raise ValueError(
                 f'activation is "{self.activation}"; cell="{self.cell}" has tanh and logistic gates, leave it'
@@ -68,7 +78,7 @@ class Config:
     @property
     def kind(self) -> Cell:
         """The description of the cell."""
-        return CELLS[self.cell]
+        return describe(self.cell, self.layer_norm)
 
     @cached_property
     def k(self) -> int:
@@ -115,7 +125,7 @@ class Config:
     @cached_property
     def saved(self) -> tuple[int, ...]:
         """Widths of the arrays that a layer's forward kernel writes."""
-        sizes = {"h": self.hidden_size, "o": self.output_size or 0}
+        sizes = {"h": self.hidden_size, "o": self.output_size or 0, "u": 1}
         return tuple(measure(width, sizes) for width in self.kind.saved)
 
     @cached_property
@@ -137,12 +147,16 @@ class Config:
 
     @cached_property
     def activation_code(self) -> tuple[int, ...]:
-        """The activation as an argument of kernels, () for a cell without a choice."""
-        return (ACTIVATIONS.index(self.activation),) if self.kind.has_activation else ()
+        """The activation as an argument of kernels, () for those of a cell without a choice."""
+        takes = self.kind.has_activation or self.kind.gains
+        return (ACTIVATIONS.index(self.activation),) if takes else ()
 
     @cached_property
     def layers(self) -> tuple[tuple[str, ...], ...]:
-        """Keys of the parameters of each layer, in the order in which kernels take them."""
+        """Keys of the parameters of each layer, in the order in which kernels take them.
+
+        A key that is not in `shapes` stands for an array without columns.
+        """
         names, layers = self.kind.arguments, range(self.num_layers)
         return tuple(tuple(name + suffix(layer) for name in names) for layer in layers)
 
@@ -175,7 +189,7 @@ class Config:
     @cached_property
     def both_ways(self) -> frozenset[str]:
         """Keys of the parameters that each direction has for itself."""
-        return frozenset(key for keys in (*self.layers, *self.initial) for key in keys)
+        return frozenset(key for keys in (*self.layers, *self.initial) for key in keys) & self.shapes.keys()
 
     @cached_property
     def kernel_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -90,7 +90,7 @@ def unavailable_on_cpu(precision: Precision) -> str | None:
 def compute_device(backend: str, precision: Precision = "float32") -> ComputeDevice:
     """The device of a backend that `choose_backend` returned."""
     module, xp = kernels("rnn", backend), array_module(backend)
-    cells = [kernels(cell, backend) for cell in CELLS]
+    cells = [kernels(cell, backend) for cell in (*CELLS, "normalised")]
     # Those of the cpu would be compiled for a look at the arrays that are sent.
     host_kernels = kernels("rnn", "reference") if backend == "gpu" else module
     no_tokens = xp.empty((1, 0, 0), dtype=np.int32)

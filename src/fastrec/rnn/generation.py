@@ -13,7 +13,7 @@ from ..validation import as_int, number, require_memory
 from .config import MAX_SIZE, Array, Config
 from .device import Precision, multiplying
 from .stepping import NOT_FINITE, kernel_network
-from .validation import Batch, require_forward
+from .validation import Batch, require_steps
 
 COLDEST, HOTTEST = 1e-6, 1e6  # temperatures besides 0, which float32 can divide by
 
@@ -37,7 +37,7 @@ def generate(
     i = c.input_size
     if c.models is not None:
         raise ValueError(f"these are {c.models} networks, and one generates; copy(model=j) makes one of them")
-    require_forward(c, "what it draws comes last")
+    require_steps(c, "what it draws comes last")
     if c.output_size != i:
         raise ValueError(
             f"output_size is {c.output_size} and input_size {i}; to read what it has drawn the network needs "

@@ -55,7 +55,7 @@ def draw(
             f"forget_bias is {shown(forget_bias)}; it must be a finite number, and at most {MOST_BIAS:g} "
             "in size"
         )
-    values: dict[str, ArrayLike] = dict(cell.constants)
+    values: dict[str, ArrayLike] = {**dict.fromkeys(cell.gains, 1), **cell.constants}
     values |= {name: read_constant(config, name, value) for name, value in constants.items()}
     used = read_seeds(config.models, seed)
     # Drawn in float64, one array at a time; `orthogonal` holds four matrices.
@@ -111,9 +111,9 @@ def seed_of(seeds: int | tuple[int, ...], model: int) -> int:
 
 
 def fill(rng: np.random.Generator, config: Config, initial: Initial, key: str, array: Array) -> None:
-    """Draw one parameter of one network in place; an initial state stays 0."""
+    """Draw one parameter of one network in place; an initial state stays 0, and a gain as it is."""
     h = config.hidden_size
-    if key.startswith(config.kind.initial):
+    if key.startswith((*config.kind.initial, *config.kind.gains)):
         return
     if key == "E":
         array[...] = rng.standard_normal(array.shape)

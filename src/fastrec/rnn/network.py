@@ -18,7 +18,7 @@ from ..messages import shown
 from ..streams import Seed, read_seed
 from ..validation import as_bool, as_int, require_memory
 from . import passes
-from .cells import CellName, choose
+from .cells import CellName, LayerNorm, choose
 from .config import MAX_SIZE, Activation, Array, Config, Direction
 from .constraints import Constraints, read_constraints
 from .device import ComputeDevice, Precision, choose_backend, compute_device
@@ -136,6 +136,14 @@ class RNN:
         First value of the parameter "leak" of "leaky", above 0 and at most 1, for all units or for each; by
         default 0.2.  Training leaves it alone unless `trainable` of `fit` says otherwise.  With 1 the units
         are those of "elman", bit for bit.
+    layer_norm : {False, True, "recurrent"}
+        Whether the products of each step are normalised (Ba, Kiros & Hinton, arXiv:1607.06450):
+        N(x_t W_in) g_in + b takes the place of x_t W_in + b, and N(h_{t-1} W_rec) g_rec that of
+        h_{t-1} W_rec, with N(a) = (a - mean a) / sqrt(var a + 1e-5) over all g h columns of a step of a row.
+        All else stays as it is; the c of an LSTM is not normalised.  N(x_t W_in) does not depend on the size
+        of x_t, and of a single input only the sign is left: "recurrent" normalises h_{t-1} W_rec alone.  It
+        is for all cells but "jordan" and "gru_before", and for whole sequences: `stepper`, `extend` and
+        `generate` refuse it.
     connections : mapping of str to array_like, optional
         By the keys of parameters, arrays of 0 and 1 that broadcast to their shapes: where there is a 0, the
         weights are 0, and stay 0 in training.
@@ -152,11 +160,12 @@ class RNN:
         what they hold then.  With g = 1, for GRUs 3 (gates r, z, n) and for LSTMs 4 (i, f, g, o) they are
         "W_in" (i, g h), "W_rec" (h, g h), "b" (g h,) and the learned initial state "h0" (h,).  "gru" has
         "b_n" (h,), the recurrent bias of n, LSTMs have "c0" (h,), those with peepholes "p" (3h,) for i, f and
-        o, and "leaky" has "leak" (h,).  Layer l > 0 has the same with "_l1", ... added, where i is h; "W_out"
-        is (h, o), "b_out" (o,).  In "jordan" W_rec is (o, h) and h0 (o,).  A bidirectional network has an
-        axis of 2 before these, behind k, in all but "E" and those of the output layer; its i is 2h in layers
-        l > 0, and "W_out" is (2h, o).  On the gpu they are CuPy arrays; NumPy arrays put there are moved by
-        the next call, and all of them are when the backend changes.
+        o, and "leaky" has "leak" (h,); layer normalisation has "g_in" and "g_rec" (g h,), at first 1.  Layer
+        l > 0 has the same with "_l1", ... added, where i is h; "W_out" is (h, o), "b_out" (o,).  In "jordan"
+        W_rec is (o, h) and h0 (o,).  A bidirectional network has an axis of 2 before these, behind k, in all
+        but "E" and those of the output layer; its i is 2h in layers l > 0, and "W_out" is (2h, o).  On the
+        gpu they are CuPy arrays; NumPy arrays put there are moved by the next call, and all of them are when
+        the backend changes.
 
     Raises
     ------
@@ -197,13 +206,14 @@ class RNN:
         reset: Literal["after", "before"] | None = None,
         peepholes: bool | None = None,
         leak: ArrayLike | None = None,
+        layer_norm: LayerNorm = False,
         connections: Mapping[str, ArrayLike] | None = None,
         signs: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         sizes = (input_size, hidden_size, output_size)
         direction = read_direction(reverse, bidirectional)
         kind = choose(cell, reset=reset, peepholes=peepholes)
-        rest = (kind, activation, num_layers, models, dtype, embedding_size, direction)
+        rest = (kind, activation, num_layers, models, dtype, embedding_size, direction, layer_norm)
         config = Config(*sizes, *rest)  # type: ignore[arg-type]
         name = choose_backend(backend, precision, config.dtype)
         constants = {} if leak is None else {"leak": leak}
@@ -292,6 +302,11 @@ class RNN:
         return self._config.activation
 
     @property
+    def layer_norm(self) -> LayerNorm:
+        """What is normalised: nothing, all products (True), or those with the state ("recurrent")."""
+        return self._config.layer_norm
+
+    @property
     def num_layers(self) -> int:
         """Number of layers."""
         return self._config.num_layers
@@ -338,10 +353,11 @@ class RNN:
         c = self._config
         parts = [f"input_size={c.input_size}", f"hidden_size={c.hidden_size}", f"output_size={c.output_size}"]
         parts.append(f'cell="{c.cell}"')
-        parts += [f'activation="{c.activation}"'] * bool(c.activation_code)
+        parts += [f'activation="{c.activation}"'] * c.kind.has_activation
         parts += [f"num_layers={c.num_layers}"] * (c.num_layers > 1)
         parts += [f"models={c.models}"] * (c.models is not None)
         parts += [f"embedding_size={c.embedding_size}"] * (c.embedding_size is not None)
+        parts += [f"layer_norm={shown(c.layer_norm)}".replace("'", '"')] * bool(c.layer_norm)
         named = {"forward": "", "reverse": "reverse=True", "bidirectional": "bidirectional=True"}
         parts += [named[c.direction]] * (c.direction != "forward")
         parts += [f"dtype={c.dtype}", f'backend="{self.backend}"']
@@ -923,7 +939,8 @@ class RNN:
         self._check()
         resolve(batch.device.backend, d_outputs, d_hidden, d_state)
         _, b, t, h = trace._made.hidden.shape
-        width = h * min(c.num_layers, 3) + c.directions * c.saved[-1] * c.kind.overwrites_saved
+        width = h * min(c.num_layers, 3)
+        width += c.directions * sum(c.saved[len(c.saved) - c.kind.overwrites_saved :])
         fed_back = c.outputs_width * c.kind.feeds_back_output
         width += (c.direction != "forward") * (h + (c.directions + 1) * (batch.x.shape[-1] + fed_back))
         width += c.outputs_width * (c.output_size is not None) + batch.x.shape[-1]

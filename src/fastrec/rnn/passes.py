@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import NamedTuple
 
 from . import directions
@@ -23,12 +24,19 @@ class Activations(NamedTuple):
     hidden: Array  # (k, b, t, directions * h), hidden units of the top layer, after dropout
 
 
+def kernel_of(c: Config, batch: Batch, way: str) -> Callable[..., None]:
+    """The kernel of the cell that goes one way, "forward" or "backward"."""
+    if c.kind.gains:
+        return partial(getattr(batch.device.kernels, f"normalised_{way}"), c.cell)
+    return getattr(batch.device.kernels, f"{c.cell}_{way}")
+
+
 def forward(c: Config, batch: Batch) -> Activations:
     """Run all layers; steps that only gradients need are kept unless outputs are all that is wanted."""
     device, weights, lengths = batch.device, batch.weights, batch.lengths
     x, tokens, kernels, empty, cell = batch.x, batch.tokens, device.kernels, device.empty, c.kind
     _, b, t, _ = x.shape
-    kernel = getattr(kernels, f"{c.cell}_forward")
+    kernel, nothing = kernel_of(c, batch, "forward"), empty((c.nets, 0), c.dtype)
     kept = t if batch.purpose is not Purpose.OUTPUTS or cell.feeds_back_output else 1
     saved, read = [], []
     for layer, keys in enumerate(c.layers):
@@ -37,9 +45,9 @@ def forward(c: Config, batch: Batch) -> Activations:
         arrays = [
             empty((c.nets, b, kept if part else t, width), c.dtype) for part, width in enumerate(c.saved)
         ]
-        parameters = [weights[key] for key in keys]
+        parameters = [weights.get(key, nothing) for key in keys]
         if t:
-            noise = [make_noise(c, batch, layer)] if cell.takes_noise else []
+            noise = [make_noise(c, batch, layer)] if cell.takes_noise or cell.gains else []
             inputs = (x, tokens, lengths, batch.start[layer])
             kernel(*inputs, *parameters, *c.activation_code, *noise, *arrays)
         saved.append(tuple(arrays))
@@ -118,18 +126,21 @@ def backward(
     del d_outputs, d_hidden  # so that `incoming` alone holds them, and each layer's are freed after it
     d_state = xp.empty_like(batch.start)
     flow = xp.empty((c.num_layers, c.nets, b, t if "flow" in wanted else 0))
+    nothing = empty((c.nets, 0), c.dtype)
     for layer in reversed(range(c.num_layers)):
         width = made.read[layer][0].shape[3] if layer or "x" in wanted else 0
         d_x = empty((c.nets, b, t, width), c.dtype)
         keys, saved = c.layers[layer], made.saved[layer]
         work = incoming
         if c.kind.overwrites_saved:
-            work = [saved[-1] if batch.purpose is Purpose.GRADIENTS else batch.device.empty_like(saved[-1])]
-        getattr(kernels, f"{c.cell}_backward")(
+            work = list(saved[-c.kind.overwrites_saved :])
+            if batch.purpose is not Purpose.GRADIENTS:
+                work = [batch.device.empty_like(array) for array in work]
+        kernel_of(c, batch, "backward")(
             *(*made.read[layer], batch.lengths, batch.start[layer], *saved),
-            *[batch.weights[key] for key in keys if c.kind.takes_back(key)],
+            *[batch.weights.get(key, nothing) for key in keys if c.kind.takes_back(key)],
             *(*c.activation_code, *incoming, d_last[layer], *work, d_x, d_state[layer]),
-            *[gradients[key] for key in keys],
+            *[gradients.get(key, nothing) for key in keys],
             flow[layer],
         )
         d_initial = d_state[layer].sum(axis=1)

@@ -75,8 +75,9 @@ def read_checkpoint(archive: Archive) -> tuple[Config, dict[str, Array]]:
 
 
 def plain(text: str) -> Any:
-    """Return the size, the name or the None that a checkpoint holds as text."""
-    return None if text == "None" else int(text) if text.isdecimal() else text
+    """Return the size, the name, the truth or the None that a checkpoint holds as text."""
+    constants = {"None": None, "True": True, "False": False}
+    return constants[text] if text in constants else int(text) if text.isdecimal() else text
 
 
 def read_parameters(

@@ -26,7 +26,7 @@ from .validation import (
     read_floats,
     read_integers,
     read_state,
-    require_forward,
+    require_steps,
     split_state,
     steps_before,
 )
@@ -87,7 +87,7 @@ class Stepper:
         _tokens: bool,
     ) -> None:
         c, device, xp, b, i = _config, _device, _device.xp, _batch, _config.input_size
-        require_forward(c, "a step of it needs those that come later")
+        require_steps(c, "a step of it needs those that come later")
         size = c.k * b * (3 * c.num_layers * c.state + c.outputs_width) * c.dtype.itemsize
         require_memory(f"a stepper of {b} sequences", size, backend=device.backend)
         start = None if _state is None else read_state(c, "state", _state, b, device)
@@ -199,7 +199,7 @@ def extend(
 
     read: checks x, its lengths and the state, and returns them as a batch.
     """
-    require_forward(c, "what it computes comes last")
+    require_steps(c, "what it computes comes last")
     if c.outputs_width != c.input_size:
         raise ValueError(
             f"the network has {c.outputs_width} outputs and input_size {c.input_size}; to read its outputs "

@@ -152,6 +152,7 @@ def to_torch(
         raise ValueError("PyTorch's recurrent modules have no embedding; make a network whose W_in is E W_in")
     cell = config.kind
     faults = {
+        f"layer_norm={shown(config.layer_norm)}": bool(config.layer_norm),
         f'cell="{cell.name}"': cell.torch is None,
         f'activation="{config.activation}"': config.activation not in ("tanh", "relu"),
         "reverse=True": config.direction == "reverse",

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..backend import array_module, backend_of, move, on_device
 from ..kernels.interruption import uninterrupted
+from ..messages import shown
 from ..validation import (
     SMALL,
     as_bool,
@@ -241,6 +242,16 @@ def require_forward(c: Config, why: str) -> None:
     """Raise ValueError for a network that reads sequences from their end, which a job cannot; why says it."""
     if c.direction != "forward":
         raise ValueError(f"the network is {c.direction}; {why}, so give one that reads forwards")
+
+
+def require_steps(c: Config, why: str) -> None:
+    """`require_forward` for a job that computes single steps, for which no kernel normalises products."""
+    if c.layer_norm:
+        raise ValueError(
+            f"the network has layer_norm={shown(c.layer_norm)}, which only whole sequences have kernels for; "
+            "call predict with the state after the last step"
+        )
+    require_forward(c, why)
 
 
 def is_paired(c: Config, state: Any, name: str = "state") -> bool:

@@ -24,6 +24,7 @@ from .simd import (
     bytes_of,
     constant,
     data,
+    lanes_of,
     load,
     splat,
     store,
@@ -88,6 +89,52 @@ def elementwise(formula: Formula) -> Any:
         if any(array.layout != "C" or array.ndim != 1 or array.dtype != arrays[0].dtype for array in arrays):
             raise TypingError(f"elementwise takes contiguous vectors of one dtype, not {arrays}")
         return types.void(sources, targets), body
+
+    typed.__doc__ = formula.__doc__
+    return intrinsic(typed)
+
+
+def summed(formula: Callable[..., Value]) -> Any:
+    """Intrinsic (sources): the sum, in float64, of a formula of the elements of arrays; it is 0 of zeros.
+
+    sources: a tuple of one-dimensional contiguous arrays of one dtype, as long as the first or longer.
+        The lanes of vectors are summed apart, in the arrays' dtype, then in halves.
+    """
+
+    def body(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+        (kinds,) = signature.args
+        arrays = cgutils.unpack_tuple(builder, args[0])
+        size = context.make_array(kinds[0])(context, builder, arrays[0]).nitems
+        sources = [data(context, builder, kind, array) for kind, array in zip(kinds, arrays, strict=True)]
+        element = sources[0].type.pointee
+        lanes = VECTOR_BYTES // bytes_of(element)
+        vector = ir.VectorType(element, lanes)
+        total = variable(builder, vector, ir.Constant(vector, None))
+
+        def add(loads: list[ir.Value]) -> None:
+            made = formula(*(Value(builder, value) for value in loads))
+            builder.store(builder.fadd(builder.load(total), made.value), total)
+
+        whole = builder.and_(size, I64(-lanes))
+        with cgutils.for_range_slice(builder, I64(0), whole, I64(lanes), inc=True) as (begin, _):
+            add([load(builder, builder.gep(array, [begin]), vector) for array in sources])
+        left = builder.sub(size, whole)
+        with builder.if_then(builder.icmp_signed(">", left, I64(0))):
+            held = lanes_below(builder, left, lanes)
+            add([load_some(builder, builder.gep(array, [whole]), held, left) for array in sources])
+        value = builder.load(total)
+        while value.type.count > 1:  # the upper half to the lower one
+            half = value.type.count // 2
+            value = builder.fadd(*(lanes_of(builder, value, list(range(at, at + half))) for at in (0, half)))
+        value = builder.extract_element(value, I32(0))
+        return value if element == ir.DoubleType() else builder.fpext(value, ir.DoubleType())
+
+    def typed(typingctx, sources):
+        if any(
+            array.layout != "C" or array.ndim != 1 or array.dtype != sources[0].dtype for array in sources
+        ):
+            raise TypingError(f"summed takes contiguous vectors of one dtype, not {sources}")
+        return types.float64(sources), body
 
     typed.__doc__ = formula.__doc__
     return intrinsic(typed)

@@ -136,3 +136,9 @@ def elman_step(activation, z, p, own, before, cells, after):
     """after = f(z + p), of some units of a row; no parameter is their own alone."""
     add(p, z)
     activate(activation, z[: len(after)], after, z)
+
+
+@jit
+def elman_step_back(activation, kept, own, last, c_last, c, d_h, carry, d_c, d_own, d):
+    """d = the gradient of z and p, from that of h_t in two parts, of which carry becomes 0."""
+    through_activation(activation, d_h, carry, kept, d, d)

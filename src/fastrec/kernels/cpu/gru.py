@@ -226,3 +226,11 @@ def gru_step(activation, z, p, own, before, cells, after):
     add(own, p[2 * width :])
     r, u, n, q = z[:width], z[width : 2 * width], z[2 * width :], p[2 * width :]
     gru_output((r, u, n, q, before), (after, after, r, u, n, q))
+
+
+@jit
+def gru_step_back(activation, kept, own, last, c_last, c, d_h, carry, d_c, d_own, d):
+    """d = the gradients of the sums of r, z, n and of q, added to d_own; carry: of h_{t-1} by way of z."""
+    (g_r, g_z, g_n, g_q), (d_r, d_z, d_n, d_q) = quarters(kept), quarters(d)
+    gru_back((g_r, g_z, g_n, g_q, last, d_h, carry), (d_n, d_r, d_z, d_q, d_r, d_z, d_n, d_q, carry))
+    add(d_q, d_own)

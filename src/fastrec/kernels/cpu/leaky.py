@@ -215,3 +215,10 @@ def leaky_step(activation, z, p, own, before, cells, after):
     add(p, z)
     activate(activation, z[: len(after)], z, z)
     leak_to((z, own, before), (after, after))
+
+
+@jit
+def leaky_step_back(activation, kept, own, last, c_last, c, d_h, carry, d_c, d_own, d):
+    """d = the gradient of z and p; carry: of h_{t-1} by way of the leak; adds to d_own.  d_c holds 0."""
+    leak_back((d_h, carry, kept, last, own, d_own), (d, carry, d_own))
+    through_activation(activation, d, d_c, kept, d, d)

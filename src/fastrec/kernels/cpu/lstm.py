@@ -279,3 +279,10 @@ def lstm_step(activation, z, p, own, before, cells, after):
     add(p, z)
     i, f, g, o = quarters(z)
     lstm_units(z, cells, own, (after, after, cells, cells, i, f, g, o))
+
+
+@jit
+def lstm_step_back(activation, kept, own, last, c_last, c, d_h, carry, d_c, d_own, d):
+    """d = the gradients of the sums of the gates; d_c becomes that of c_{t-1} and carry 0."""
+    i, f, g, o = quarters(d)
+    lstm_units_back(kept, c, c_last, d_h, carry, d_c, own, d_own, (i, f, g, o, i, f, g, o, d_c, carry))

@@ -106,3 +106,10 @@ def lstm_peepholes_step(activation, z, p, own, before, cells, after):
     add(p, z)
     i, f, g, o = quarters(z)
     peephole_units(z, cells, own, (after, after, cells, cells, i, f, g, o))
+
+
+@jit
+def lstm_peepholes_step_back(activation, kept, own, last, c_last, c, d_h, carry, d_c, d_own, d):
+    """As `lstm_step_back`, adding to d_own."""
+    i, f, g, o = quarters(d)
+    peephole_units_back(kept, c, c_last, d_h, carry, d_c, own, d_own, (i, f, g, o, i, f, g, o, d_c, carry))

@@ -137,6 +137,14 @@ KERNELS: dict[str, tuple[str, ...]] = {
         )
         for cell in LINKED
     },
+    "normalised": tuple(
+        f"normalised_{way}<{product}, {cell}, {rows}>"
+        for way in ("forward", "backward")
+        for product in ROWS
+        for cell in CELLS
+        if not CELLS[cell].late
+        for rows in BLOCK_ROWS[product]
+    ),
     "generation": tuple(
         f"generate<{product}, {cell}, {rows}>"
         for product in ROWS

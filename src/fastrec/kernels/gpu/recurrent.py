@@ -151,8 +151,7 @@ def rows_of_block(kind: str, rows: int, row: int, h: int) -> int:
 
     Raises ValueError if they do not fit.
     """
-    # Static shared memory of these kernels is below 1 KiB.
-    limit = shared_limit(cupy.cuda.runtime.getDevice()) - 1024
+    limit = this_card().shared
     few, many = BLOCK_ROWS[kind][0], BLOCK_ROWS[kind][-1]
     each = many if rows > 256 and many * row <= limit else few
     if each * row > limit:

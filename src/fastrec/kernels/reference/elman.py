@@ -26,7 +26,28 @@ def elman_step(
 ) -> tuple[np.ndarray, ...]:
     """The state h' after h, from z (k, b, h) = x W_in + b and weights (W_rec,)."""
     (W_rec,) = weights
-    return (activate(z + product(state, W_rec, precision), activation),)
+    return elman_units(z, product(state, W_rec, precision), state, [], activation)[:1]
+
+
+def elman_units(
+    z: np.ndarray, p: np.ndarray, state: np.ndarray, own: list[np.ndarray], activation: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The state h' after h, twice, from z = x W_in + b and p = h W_rec (k, b, h); own = []."""
+    h = activate(z + p, activation)
+    return h, h
+
+
+def elman_back(
+    d_after: np.ndarray,
+    kept: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    own: list[np.ndarray],
+    activation: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of z and p, of h but by way of p, and of no parameter, from that of h'."""
+    d = d_after * slope(kept, activation)
+    return d, np.zeros_like(d), d[..., :0]
 
 
 def elman_forward(
@@ -76,8 +97,9 @@ def elman_backward(
     d_above = np.where(on, d_hidden, 0)
     d_state[:] = d_last
     for step in reversed(range(hidden.shape[2])):
-        d_h = d_above[:, :, step] + d_state
-        d_z[:, :, step] = np.where(on[:, step], d_h * slope(hidden[:, :, step], activation), 0)
+        d_h, h = d_above[:, :, step] + d_state, hidden[:, :, step]
+        d, *_ = elman_back(d_h, h, h, h, [], activation)
+        d_z[:, :, step] = np.where(on[:, step], d, 0)
         d_state[:] = np.where(on[:, step], back(d_z[:, :, step], W_rec, precision), d_state)
         if flow.shape[2]:
             flow[:, :, step] = np.where(on[:, step, 0], squares(d_h), 0)

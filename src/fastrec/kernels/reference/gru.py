@@ -26,12 +26,36 @@ def gru_step(
     z: np.ndarray, state: np.ndarray, weights: tuple[np.ndarray, ...], activation: int, precision: str
 ) -> tuple[np.ndarray, ...]:
     """The state h' and [r | z | n | q] after h, from z (k, b, 3h) = x W_in + b and weights (W_rec, b_n)."""
-    W_rec, b_n = weights
+    W_rec, *own = weights
+    return gru_units(z, product(state, W_rec, precision), state, own, activation)
+
+
+def gru_units(
+    z: np.ndarray, p: np.ndarray, state: np.ndarray, own: list[np.ndarray], activation: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The state h' and [r | z | n | q] from h, z = x W_in + b, p = h W_rec (k, b, 3h) and own = [b_n]."""
+    (b_n,) = own
     in_r, in_z, in_n = np.split(z, 3, axis=2)
-    rec_r, rec_z, rec_n = np.split(product(state, W_rec, precision), 3, axis=2)
+    rec_r, rec_z, rec_n = np.split(p, 3, axis=2)
     r, u, q = logistic(in_r + rec_r), logistic(in_z + rec_z), rec_n + b_n[:, None]
     n = np.tanh(in_n + r * q)
     return (1 - u) * n + u * state, np.concatenate([r, u, n, q], axis=2)
+
+
+def gru_back(
+    d_after: np.ndarray,
+    kept: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    own: list[np.ndarray],
+    activation: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of the arguments of r, z and n, of q, of h but by way of p, and of b_n, from that of h'."""
+    r, z, n, q = np.split(kept, 4, axis=2)
+    d_n = d_after * (1 - z) * (1 - n * n)
+    d_z = d_after * (before - n) * z * (1 - z)
+    d_r, d_q = d_n * q * r * (1 - r), d_n * r
+    return np.concatenate([d_r, d_z, d_n, d_q], axis=2), d_after * z, d_q
 
 
 def gru_forward(
@@ -92,13 +116,11 @@ def gru_backward(
     d_above, kept, start = np.where(on, d_hidden, 0), np.where(on, gates, 0), before(state, hidden)
     d_state[:] = d_last
     for step in reversed(range(hidden.shape[2])):
-        r, z, n, q = np.split(kept[:, :, step], 4, axis=2)
         d_h = d_above[:, :, step] + d_state
-        d_n = d_h * (1 - z) * (1 - n * n)
-        d_z = d_h * (start[:, :, step] - n) * z * (1 - z)
-        d_r, d_q = d_n * q * r * (1 - r), d_n * r
-        d_gates[:, :, step] = np.where(on[:, step], np.concatenate([d_r, d_z, d_n, d_q], axis=2), 0)
-        d_before = d_h * z + back(np.concatenate([d_r, d_z, d_q], axis=2), W_rec, precision)
+        d, d_before, _ = gru_back(d_h, kept[:, :, step], start[:, :, step], hidden[:, :, step], [], TANH)
+        d_gates[:, :, step] = np.where(on[:, step], d, 0)
+        d_r, d_z, _, d_q = np.split(d, 4, axis=2)
+        d_before += back(np.concatenate([d_r, d_z, d_q], axis=2), W_rec, precision)
         d_state[:] = np.where(on[:, step], d_before, d_state)
         if flow.shape[2]:
             flow[:, :, step] = np.where(on[:, step, 0], squares(d_h), 0)

@@ -26,9 +26,29 @@ def leaky_step(
     z: np.ndarray, state: np.ndarray, weights: tuple[np.ndarray, ...], activation: int, precision: str
 ) -> tuple[np.ndarray, ...]:
     """The state h' and v after h, from z (k, b, h) = x W_in + b + noise and weights (W_rec, leak)."""
-    W_rec, leak = weights
-    v = activate(z + product(state, W_rec, precision), activation)
-    return (1 - leak[:, None]) * state + leak[:, None] * v, v
+    W_rec, *own = weights
+    return leaky_units(z, product(state, W_rec, precision), state, own, activation)
+
+
+def leaky_units(
+    z: np.ndarray, p: np.ndarray, state: np.ndarray, own: list[np.ndarray], activation: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The state h' and v after h, from z = x W_in + b + noise, p = h W_rec (k, b, h) and own = [leak]."""
+    v, share = activate(z + p, activation), own[0][:, None]
+    return (1 - share) * state + share * v, v
+
+
+def leaky_back(
+    d_after: np.ndarray,
+    kept: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    own: list[np.ndarray],
+    activation: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of z and p, of h but by way of p, and of the leak in each row, from that of h'."""
+    share = own[0][:, None]
+    return d_after * share * slope(kept, activation), d_after * (1 - share), d_after * (kept - before)
 
 
 def leaky_forward(
@@ -88,15 +108,16 @@ def leaky_backward(
     precision: str = "float32",
 ) -> None:
     """Gradients of `leaky_forward`; d_z (k, b, t, h), of the argument of f, may be d_hidden itself."""
-    on, share = valid(lengths, hidden.shape[2]), leak[:, None]
+    on = valid(lengths, hidden.shape[2])
     d_above, v, start = np.where(on, d_hidden, 0), np.where(on, values, 0), before(state, hidden)
     d_state[:], d_leak[:] = d_last, 0
     for step in reversed(range(hidden.shape[2])):
         d_h = np.where(on[:, step], d_above[:, :, step] + d_state, 0)
-        d_z[:, :, step] = d_h * share * slope(v[:, :, step], activation)
-        d_before = d_h * (1 - share) + back(d_z[:, :, step], W_rec, precision)
+        units = v[:, :, step], start[:, :, step], hidden[:, :, step]
+        d_z[:, :, step], d_before, d_own = leaky_back(d_h, *units, [leak], activation)
+        d_before += back(d_z[:, :, step], W_rec, precision)
         d_state[:] = np.where(on[:, step], d_before, d_state)
-        d_leak += (d_h * (v[:, :, step] - start[:, :, step])).sum(axis=1)
+        d_leak += d_own.sum(axis=1)
         if flow.shape[2]:
             flow[:, :, step] = squares(d_h)
     input_gradients(x, tokens, on, W_in, d_z, d_x, d_W_in, precision)

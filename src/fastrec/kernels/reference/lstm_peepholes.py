@@ -26,13 +26,43 @@ def lstm_peepholes_step(
     z: np.ndarray, state: np.ndarray, weights: tuple[np.ndarray, ...], activation: int, precision: str
 ) -> tuple[np.ndarray, ...]:
     """The state [h' | c'] and [i | f | g | o] after [h | c], from z = x W_in + b and weights (W_rec, p)."""
-    (W_rec, p), (h, c) = weights, np.split(state, 2, axis=2)
-    p_i, p_f, p_o = np.split(p[:, None], 3, axis=2)
-    z_i, z_f, z_g, z_o = np.split(z + product(h, W_rec, precision), 4, axis=2)
+    W_rec, *own = weights
+    p = product(state[..., : W_rec.shape[1]], W_rec, precision)
+    return lstm_peepholes_units(z, p, state, own, activation)
+
+
+def lstm_peepholes_units(
+    z: np.ndarray, p: np.ndarray, state: np.ndarray, own: list[np.ndarray], activation: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `lstm_units`, with own = [p] of the peepholes."""
+    _, c = np.split(state, 2, axis=2)
+    p_i, p_f, p_o = np.split(own[0][:, None], 3, axis=2)
+    z_i, z_f, z_g, z_o = np.split(z + p, 4, axis=2)
     i, f, g = logistic(z_i + p_i * c), logistic(z_f + p_f * c), np.tanh(z_g)
     c = f * c + i * g
     o = logistic(z_o + p_o * c)
     return np.concatenate([o * np.tanh(c), c], axis=2), np.concatenate([i, f, g, o], axis=2)
+
+
+def lstm_peepholes_back(
+    d_after: np.ndarray,
+    kept: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    own: list[np.ndarray],
+    activation: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `lstm_back`, with own = [p] of the peepholes and its gradients (k, b, 3h) of each row."""
+    i, f, g, o = np.split(kept, 4, axis=2)
+    p_i, p_f, p_o = np.split(own[0][:, None], 3, axis=2)
+    (d_h, d_c), (_, c), (_, c_before) = (np.split(s, 2, axis=2) for s in (d_after, after, before))
+    tanh_c = np.tanh(c)
+    d_o = d_h * tanh_c * o * (1 - o)
+    d_c = d_c + d_h * o * (1 - tanh_c * tanh_c) + d_o * p_o
+    d_i, d_f = d_c * g * i * (1 - i), d_c * c_before * f * (1 - f)
+    d = np.concatenate([d_i, d_f, d_c * i * (1 - g * g), d_o], axis=2)
+    d_before = np.concatenate([np.zeros_like(d_c), d_c * f + d_i * p_i + d_f * p_f], axis=2)
+    return d, d_before, np.concatenate([d_i * c_before, d_f * c_before, d_o * c], axis=2)
 
 
 def lstm_peepholes_forward(
@@ -89,24 +119,19 @@ def lstm_peepholes_backward(
 ) -> None:
     """Gradients of `lstm_peepholes_forward`; d_gates, before the activations, may be gates itself."""
     on, width = valid(lengths, hidden.shape[2]), hidden.shape[3]
-    d_above, kept, c = np.where(on, d_hidden, 0), np.where(on, gates, 0), np.where(on, cells, 0)
-    h_start, c_start = before(state[..., :width], hidden), before(state[..., width:], c)
-    p_i, p_f, p_o = np.split(p[:, None], 3, axis=2)
-    d_state[:] = d_last
+    d_above, kept = np.where(on, d_hidden, 0), np.where(on, gates, 0)
+    after = np.concatenate([hidden, np.where(on, cells, 0)], axis=3)
+    start = before(state, after)
+    d_state[:], d_p[:] = d_last, 0
     for step in reversed(range(hidden.shape[2])):
-        i, f, g, o = np.split(kept[:, :, step], 4, axis=2)
-        tanh_c = np.tanh(c[:, :, step])
-        d_h = d_above[:, :, step] + d_state[..., :width]
-        d_o = d_h * tanh_c * o * (1 - o)
-        d_c = d_state[..., width:] + d_h * o * (1 - tanh_c * tanh_c) + d_o * p_o
-        d_i, d_f = d_c * g * i * (1 - i), d_c * c_start[:, :, step] * f * (1 - f)
-        d_g = d_c * i * (1 - g * g)
-        d_gates[:, :, step] = np.where(on[:, step], np.concatenate([d_i, d_f, d_g, d_o], axis=2), 0)
-        d_before = back(d_gates[:, :, step], W_rec, precision), d_c * f + d_i * p_i + d_f * p_f
-        d_state[:] = np.where(on[:, step], np.concatenate(d_before, axis=2), d_state)
+        d_after, units = d_state.copy(), (kept[:, :, step], start[:, :, step], after[:, :, step])
+        d_after[..., :width] += d_above[:, :, step]
+        d, d_before, d_own = lstm_peepholes_back(d_after, *units, [p], TANH)
+        d_gates[:, :, step] = np.where(on[:, step], d, 0)
+        d_p += np.where(on[:, step], d_own, 0).sum(axis=1)
+        d_before[..., :width] += back(d_gates[:, :, step], W_rec, precision)
+        d_state[:] = np.where(on[:, step], d_before, d_state)
         if flow.shape[2]:
-            flow[:, :, step] = np.where(on[:, step, 0], squares(d_h), 0)
+            flow[:, :, step] = np.where(on[:, step, 0], squares(d_after[..., :width]), 0)
     input_gradients(x, tokens, on, W_in, d_gates, d_x, d_W_in, precision)
-    d_W_rec[:], d_b[:] = products(h_start, d_gates, precision), sums(d_gates)
-    d_i, d_f, _, d_o = np.split(d_gates, 4, axis=3)
-    d_p[:] = sums(np.concatenate([d_i * c_start, d_f * c_start, d_o * c], axis=3))
+    d_W_rec[:], d_b[:] = products(start[..., :width], d_gates, precision), sums(d_gates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module
 from typing import Literal, get_args
 
@@ -22,6 +23,15 @@ CellName = Literal[
 CELLS: dict[str, Cell] = {name: import_module(f".{name}", __name__).CELL for name in get_args(CellName)}
 # The cells of networks that can have several layers and an output layer after them.
 STACKABLE = tuple(name for name, cell in CELLS.items() if not cell.feeds_back_output)
+
+LayerNorm = Literal[False, True, "recurrent"]
+
+
+@functools.cache
+def describe(name: CellName, layer_norm: LayerNorm) -> Cell:
+    """Return the description of a cell, with layer normalisation as the argument of `fastrec.RNN` says."""
+    cell = CELLS[name]
+    return cell.normalised(layer_norm is True) if layer_norm else cell
 
 
 def choose(name: str, **options: object) -> str:

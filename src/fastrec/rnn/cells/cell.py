@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-# A width is a letter, i inputs, h hidden units or o outputs, with a factor before it: "h", "4h".
+# A width is a letter, i inputs, h hidden units, o outputs or u for 1, with a factor before it: "h", "4h".
 Width = str
 
 
@@ -75,9 +75,9 @@ class Cell:
     feeds_back_output : bool
         Whether the output takes the place of the hidden units in the next step.  Such a cell computes its
         outputs itself: its kernels take "W_out" and "b_out" too, and it is a single layer.
-    overwrites_saved : bool
-        Whether backward can write its gradients over the last of the saved arrays; otherwise it writes them
-        over those it is given.
+    overwrites_saved : int
+        How many of the saved arrays, the last ones, backward can write its gradients over; with 0 it writes
+        them over those it is given.
     inputs_in : int or None
         Which of the saved arrays holds x W_in + b on the gpu until the step is done, None if none has room.
     recurrent_bias : str or None
@@ -96,6 +96,13 @@ class Cell:
         Arguments of `fastrec.RNN` that choose among a cell and its variants, with the values for this one.
     constants : mapping of str to float
         Parameters that training leaves alone unless it is told to change them, with their first values.
+    normalisable : bool
+        Whether layer normalisation is for this cell: a step is one product, and kernels/<backend>/<name>.py
+        has functions of single units for the reference and for the cpu, the gpu a struct.
+    gains : tuple of str
+        The parameters that layer normalisation adds, () without it.
+    own : str or None
+        With layer normalisation, the parameter that each unit has for itself, None for none.
     """
 
     name: str
@@ -109,7 +116,7 @@ class Cell:
     has_activation: bool = False
     takes_noise: bool = False
     feeds_back_output: bool = False
-    overwrites_saved: bool = False
+    overwrites_saved: int = 0
     inputs_in: int | None = 0
     recurrent_bias: str | None = None
     weights: tuple[str, ...] = ("orthogonal", "uniform")
@@ -119,10 +126,42 @@ class Cell:
     family: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     constants: Mapping[str, float] = field(default_factory=dict)
+    normalisable: bool = True
+    gains: tuple[str, ...] = ()
+    own: str | None = None
+
+    def normalised(self, inputs: bool) -> Cell:
+        """Return the description of this cell with layer normalisation of its recurrent products.
+
+        inputs: whether those with the inputs are normalised, too.
+        """
+        columns = self.parameters["W_in"][1]
+        own = [name for name in self.parameters if name not in ("W_in", "W_rec", "b")]
+        gains = ("g_in",) * inputs + ("g_rec",)
+        cells = "h" if len(self.initial) > 1 else "0h"
+        return replace(
+            self,
+            parameters={**self.parameters, **dict.fromkeys(gains, (columns,))},
+            # the hidden units, c of an LSTM, what a step keeps, the factors of both normal sums, and these
+            saved=("h", cells, self.saved[-1], "2u", columns, columns),
+            read_back=(*own, "own", "g_in", "g_rec"),
+            overwrites_saved=2,
+            inputs_in=4,
+            torch=None,
+            onnx=None,
+            gains=gains,
+            own=own[0] if own else None,
+        )
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Names of the parameters that the kernels take, in their order."""
+        """Names of the parameters that the kernels take, in their order.
+
+        With layer normalisation they are those of one pair of kernels for all cells; the ones that this cell
+        does not have are empty there.
+        """
+        if self.gains:
+            return ("W_in", "W_rec", "b", self.own or "own", "g_in", "g_rec")
         return (*self.parameters, *(("W_out", "b_out") if self.feeds_back_output else ()))
 
     def takes_back(self, key: str) -> bool:

@@ -12,9 +12,10 @@ CELL = Cell(
     parameters={"W_in": ("i", "3h"), "W_rec": ("h", "3h"), "b": ("3h",)},
     saved=("h", "h", "3h"),
     state=slice(0, 1),
-    overwrites_saved=True,
+    overwrites_saved=1,
     inputs_in=2,
     onnx=OnnxOperator("GRU", (1, 0, 2), ("Sigmoid", "Tanh"), {"linear_before_reset": 0}),
     family="gru",
     options={"reset": "before"},
+    normalisable=False,
 )

@@ -14,4 +14,5 @@ CELL = Cell(
     state=slice(1, 2),
     has_activation=True,
     feeds_back_output=True,
+    normalisable=False,
 )

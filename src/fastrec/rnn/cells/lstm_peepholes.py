@@ -15,7 +15,7 @@ CELL = Cell(
     state=slice(0, 2),
     initial=("h0", "c0"),
     read_back=("p",),
-    overwrites_saved=True,
+    overwrites_saved=1,
     inputs_in=2,
     forget_gate=1,
     onnx=OnnxOperator("LSTM", (0, 3, 1, 2), ("Sigmoid", "Tanh", "Tanh"), peepholes=(0, 2, 1)),
