@@ -122,9 +122,13 @@ def test_training_keeps_them(backend: str) -> None:
     def see(epoch: int, history: fastrec.History) -> None:
         signs.append(obeys(rnn))
 
+    def disturb(update: fastrec.TrainingUpdate) -> None:
+        update.parameters["W_rec"] -= 0.01
+
     for optimizer in (fastrec.Adam(0.1, weight_decay=0.1), fastrec.SGD(0.3, momentum=0.9)):
         fastrec.fit(rnn, x, targets, optimizer=optimizer, epochs=3, batch_size=4, seed=0, callback=see)
-    assert signs == [True] * 6
+    fastrec.fit(rnn, x, targets, epochs=1, on_update=disturb, callback=see)
+    assert signs == [True] * 7
     W = on_host(rnn.parameters["W_rec"])
     assert (
         W[(MASK == 1)] != on_host(network(backend, activation="relu").parameters["W_rec"])[MASK == 1]

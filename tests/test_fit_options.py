@@ -163,13 +163,21 @@ class TestOnUpdate:
 
     def test_ends_the_training_after_the_epoch(self, tmp_path: Path) -> None:
         path, rnn = tmp_path / "a.npz", small()
-        history = run(rnn, on_update=lambda update: update.number == 4, checkpoint=path)
+        history = run(rnn, on_update=lambda update: np.bool_(update.number == 4), checkpoint=path)
         assert history.epochs == 2
+        assert run(small(), on_update=lambda update: update.number == 1).epochs == 1
         assert same((run(rnn, checkpoint=path), rnn), (run(other := small()), other))
 
     def test_error(self) -> None:
         with pytest.raises(ValueError, match="on_update is 5; it must be a function of a TrainingUpdate"):
             run(small(), on_update=5)
+
+        def spoil(update: TrainingUpdate) -> None:
+            if update.number == 2:  # the last of an epoch
+                update.parameters["b"] = [0.0]  # type: ignore[assignment]
+
+        with pytest.raises(ValueError, match=r'^parameters\["b"\] is \(1,\), dtype list'):
+            run(small(), on_update=spoil)
 
 
 def worse() -> dict[str, Any]:

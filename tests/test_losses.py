@@ -217,7 +217,9 @@ def test_checkpoints_know_functions_by_name(tmp_path: Path) -> None:
         ({"weights": {}}, "weights is {}; give a dict"),
         ({"weights": {"row": np.ones(B)}}, "give a dict with"),
         ({"weights": {"rows": np.ones(O)}}, 'weights["rows"] has shape (4,) and dtype float64'),
-        ({"weights": {"classes": -np.ones(O)}}, 'weights["classes"] holds -1.0; weights must be finite'),
+        ({"weights": {"classes": -np.ones(O)}}, 'weights["classes"] holds -1.0; weights must be 0, or from'),
+        ({"weights": {"rows": np.full(B, 1e308)}}, "holds 1e+308; weights must be 0, or from 1e-30 to 1e+30"),
+        ({"weights": {"rows": np.full(B, 5e-324)}}, "holds 5e-324; weights must be 0"),
         ({"weights": {"steps": np.full((B, T), np.nan)}}, 'weights["steps"] holds nan'),
         ({"weights": {"rows": np.zeros(B)}}, "weights, mask and lengths leave no step that counts"),
         ({"loss": no_mask, "mask": np.ones((B, T), bool)}, "mask is given, and the loss test_losses.no_mask"),
@@ -255,6 +257,17 @@ def test_errors_of_functions_and_classes() -> None:
     several = network("reference", models=2)
     with pytest.raises(ValueError, match=r'weights has "classes", and targets are led by k = 2'):
         several.loss(**task("cross_entropy", 2), weights=some_weights("classes"))
+
+
+def test_gradients_of_functions_may_overflow() -> None:
+    def steep(outputs: Any, targets: Any) -> tuple[float, Any]:
+        return 1.0, np.full(outputs.shape, 1e300)
+
+    rnn, x = RNN(2, 3, seed=0, backend="cpu"), np.ones((1, 2, 2))
+    _, gradients, _ = rnn.loss_and_gradients(x, np.ones(1), steep)
+    assert not np.isfinite(gradients["W_in"]).any()
+    with pytest.raises(FloatingPointError, match="diverged"):
+        fit(rnn, x, np.ones(1), loss=steep)
 
 
 def test_functions_that_are_not_finite_diverge(backend: str) -> None:

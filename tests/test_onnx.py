@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import itertools
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from attacks import files
 
 import fastrec
 from fastrec import RNN
@@ -202,6 +205,130 @@ def test_what_a_run_is_not_given_is_named(path: Path) -> None:
         model.run({"x": np.zeros((1, 2, 4), np.float32)})
     with pytest.raises(ValueError, match=r"^x holds nan"):
         model.run({"x": np.full((1, 2, 3), np.nan, np.float32)})
+    assert model.run({"x": np.zeros((2, 0, 3), np.float32)})["outputs"].shape == (2, 0, 5)
+
+
+def gru(draw: np.random.Generator) -> Arrays:
+    shapes = {"X": (4, 2, 3), "W": (1, 15, 3), "R": (1, 15, 5), "initial_h": (1, 2, 5)}
+    return {name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def test_weights_that_are_inputs_are_read_in_each_run(backend: str, path: Path) -> None:
+    arrays = gru(np.random.default_rng(0))
+    onnx.save(node_model("GRU", arrays, ["Y"], [*arrays]), path)
+    model = fastrec.onnx.load(path, backend)
+    assert not model.networks
+    before = model.run(arrays)["Y"]
+    arrays["W"] *= 2
+    after = model.run(arrays)["Y"]
+    close([after], [fastrec.onnx.load(path, backend).run(arrays)["Y"]])
+    assert not np.allclose(before, after)
+
+
+def test_a_run_computes_with_the_networks(path: Path) -> None:
+    arrays = gru(np.random.default_rng(0))
+    onnx.save(node_model("GRU", arrays, ["Y"], ["X"]), path)
+    model = fastrec.onnx.load(path)
+    (network,) = model.networks["cell"]
+    network.parameters["W_in"] *= 2
+    network.parameters["h0"] += 1  # the model gives states of its own
+    arrays["W"] *= 2
+    onnx.save(node_model("GRU", arrays, ["Y"], ["X"]), path)
+    feeds = {"X": arrays["X"]}
+    close(model.run(feeds).values(), fastrec.onnx.load(path).run(feeds).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        (
+            "initial_h",
+            np.zeros((1, 1, 5), np.float32),
+            r'GRU "cell" has initial_h of shape \(1, 1, 5\); it must',
+        ),
+        ("X", np.zeros((2, 3), np.float32), r'GRU "cell" has X of shape \(2, 3\)'),
+        ("W", np.float32(1), r'GRU "cell" has W of shape \(\) and'),
+        ("W", np.zeros((1, 15, 3), np.float16), r'GRU "cell" has W of shape \(1, 15, 3\) and dtype float16'),
+    ],
+)
+def test_arrays_of_other_shapes_are_named(name: str, array: Any, message: str, path: Path) -> None:
+    arrays = gru(np.random.default_rng(0))
+    onnx.save(node_model("GRU", arrays, ["Y"], [*arrays]), path)
+    model = fastrec.onnx.load(path)
+    with pytest.raises(ValueError, match=message):
+        model.run(arrays | {name: array})
+
+
+def calling(*nodes: tuple[str, str, list[str]], functions: Any = (), **constants: Any) -> Any:
+    """A model of a GRU and of other nodes, (domain, operator, inputs), whose outputs it does not read."""
+    arrays = gru(np.random.default_rng(0))
+    model = node_model("GRU", arrays, ["Y"], ["X"])
+    for number, (domain, operator, inputs) in enumerate(nodes):
+        model.graph.node.append(onnx.helper.make_node(operator, inputs, [f"made_{number}"], domain=domain))
+    for name, value in constants.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
+    model.opset_import.append(onnx.helper.make_opsetid("own", 1))
+    model.functions.extend(functions)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "constants"),
+    [
+        ("Range", ["n", "n", "n"], {"n": 0}),
+        ("Gather", ["X", "n"], {"n": 99}),
+        ("ConstantOfShape", ["n"], {"n": [10**14]}),
+        ("Add", ["n", "made_0"], {"n": 0}),
+    ],
+)
+def test_what_other_operators_raise_is_a_value_error(
+    operator: str, inputs: list[str], constants: Arrays, path: Path
+) -> None:
+    onnx.save(calling(("", operator, inputs), **constants), path)
+    with pytest.raises(ValueError, match=r"^the model cannot be computed with these inputs"):
+        fastrec.onnx.load(path).run({"X": np.zeros((4, 2, 3), np.float32)})
+
+
+def test_functions_of_models(path: Path) -> None:
+    opsets = [onnx.helper.make_opsetid(*each) for each in (("", 17), ("own", 1))]
+
+    def function(name: str, *called: str) -> Any:
+        names = ["x", *(f"x_{number}" for number in range(len(called) - 1)), "y"]
+        nodes = [
+            onnx.helper.make_node(operator, [a], [b], domain="own" if operator[0] == "F" else "")
+            for operator, (a, b) in zip(called, itertools.pairwise(names), strict=True)
+        ]
+        return onnx.helper.make_function("own", name, ["x"], ["y"], nodes, opsets)
+
+    last = function("F0", "Identity")
+    doubled = [last, *(function(f"F{n}", f"F{n - 1}", f"F{n - 1}") for n in range(1, 60))]
+    onnx.save(calling(("own", "F5", ["X"]), functions=doubled[:6]), path)
+    fastrec.onnx.load(path).run({"X": np.zeros((4, 2, 3), np.float32)})
+    onnx.save(calling(("own", "F59", ["X"]), functions=doubled), path)
+    with pytest.raises(ValueError, match=r"model\.onnx: .*its functions stand for \d{18,} nodes"):
+        fastrec.onnx.load(path)
+    onnx.save(calling(("own", "F1", ["X"]), functions=[function("F1", "F1")]), path)
+    with pytest.raises(ValueError, match=r"model\.onnx: "):
+        fastrec.onnx.load(path)
+
+
+def test_mutants_are_refused_by_name(path: Path) -> None:
+    rnn = RNN(2, 3, 2, "lstm", bidirectional=True, seed=0)
+    fastrec.onnx.export(rnn, path, lengths=True)
+    content, draw = path.read_bytes(), random.Random(0)
+    fed = {"x": np.zeros((2, 2, 2), np.float32), "lengths": np.array([1, 2])}
+    messages = []
+    for _ in range(200):
+        path.write_bytes(files.mutant(content, draw, content[::-1]))
+        try:
+            model = fastrec.onnx.load(path, "reference")
+        except (ValueError, OSError) as error:
+            messages.append(str(error))
+        else:
+            with contextlib.suppress(ValueError), np.errstate(all="ignore"):
+                model.run(fed)
+    assert all(str(path) in message and message.isprintable() for message in messages)
+    assert 50 < len(messages) < 200
 
 
 @pytest.mark.parametrize(
@@ -220,6 +347,7 @@ def test_what_a_run_is_not_given_is_named(path: Path) -> None:
             r'GRU "cell" has activations=.*; fastrec has Sigmoid, Tanh',
         ),
         ("LSTM", {"activations": ["HardSigmoid", "Tanh", "Tanh"]}, r'LSTM "cell" has activations='),
+        ("GRU", {"direction": "\x1b[2J"}, r"GRU \"cell\" has direction='\\x1b\[2J'"),
     ],
 )
 def test_what_cannot_be_expressed_is_refused_by_name(

@@ -336,12 +336,17 @@ ERRORS: list[tuple[Any, str]] = [
     (lambda: network(density=0.2, topology="cycle"), r"density is 0.2; only topology=\"sparse\" has one"),
     (lambda: network(density=1.1), r"density is 1.1; it must be at most 1"),
     (lambda: network(topology="ring"), r"topology is 'ring'; it must be"),
+    (lambda: network(topology=[]), r"topology is \[\]; it must be"),
     (lambda: network(activation="sine"), r"activation is 'sine'; it must be"),
     (lambda: network(leak=0), r"leak must be a number above 0 and at most 1, or 17 of them"),
     (lambda: network(leak=np.full(17, np.nan)), r"leak must be a number"),
     (lambda: network(leak=np.ones(3)), r"leak must be a number"),
     (lambda: network(input_scaling=[1, -1]), r"input_scaling must be a number"),
     (lambda: network(spectral_radius=-1), r"spectral_radius is -1"),
+    *(
+        (lambda name=name: network(**{name: 1e300}), rf"{name} (is 1e\+300|must be a number from 0)")
+        for name in ("spectral_radius", "input_scaling", "bias_scaling", "feedback_scaling")
+    ),
     (lambda: network(dtype=np.int32), r"dtype is"),
     (lambda: network().predict(X), r"the network has no readout yet; call fit first"),
     (lambda: READY.predict(X[..., :1]), r"x has shape \(3, 40, 1\).*must be numbers \(t, 2\) or \(b, t, 2\)"),
@@ -358,6 +363,7 @@ ERRORS: list[tuple[Any, str]] = [
         r"ridge is 0, too small for these features",
     ),
     (lambda: network().fit(X, Y, washout=3, validation=3), r"validation is 3; give \(x, targets\)"),
+    (lambda: network().fit(None, None, validation=(X,)), r"validation is \(array.*; give \(x, targets\)"),
     (lambda: network().fit(X, Y, washout=3, validation=(X, X[:1])), r"validation: targets has shape"),
     (lambda: network().fit(X, [0, 1, 2]), r"targets holds 2 at \[0, 2\]; it must be from 0 to 1"),
     (lambda: network().fit(X, [0, 1, 1], washout=40), r"washout is 40, and a sequence has 40 steps"),
@@ -405,6 +411,10 @@ def test_numbers_that_grow_without_bound(backend: str) -> None:
     with pytest.raises(FloatingPointError, match="outputs are not finite"):
         esn.predict(x)
     assert esn.state is None
+    esn = EchoState(1, 5, seed=0, dtype=np.float32, backend="reference")
+    with pytest.raises(FloatingPointError, match="the readout is not finite in float32"):
+        esn.fit(np.sin(np.arange(60))[:, None] * 1e-3, x * 1e38 * np.cos(np.arange(60))[:, None], washout=1)
+    assert esn.readout is None
 
 
 def test_memory_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,6 +424,8 @@ def test_memory_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.broadcast_to(np.float32(0), (10**7, 1))
     with pytest.raises(ValueError, match=r"^the states needs"):
         EchoState(1, 10, seed=0).states(x)
+    with pytest.raises(ValueError, match=r"^the capacities needs"):
+        EchoState(1, 10, activation="linear", seed=0).memory_capacity(10**8)
 
 
 @settings(max_examples=15)

@@ -145,7 +145,7 @@ def describe(
     else:
         starts = [learned(graph, c, parameters, part) for part in range(len(names))]
     lasts: list[list[str]] = [[] for _ in names]
-    flat = constant("flat", np.array([0, 0, -1], np.int64))
+    flat = constant("flat", np.array([0, 0, c.hidden_width], np.int64))
     own = each_direction(c, parameters)
     attributes: dict[str, Any] = {
         "hidden_size": c.hidden_size,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from operator import is_
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..messages import shown
+from ..messages import printable, shown
 from ..rnn.config import Array
 from ..rnn.device import Precision
 from ..rnn.network import RNN
 from ..validation import as_path
 from .library import import_onnx
 from .operators import OPERATORS, Operator
+
+MOST_NODES = 10**5  # of a model that has functions
 
 
 class Model:
@@ -34,7 +35,7 @@ class Model:
     networks : dict of str to list of RNN
         By the name of each recurrent node with constant weights, the networks that compute it: one, or two
         where its directions have different activations.  They hold copies of its weights and have no output
-        layer.
+        layer.  `run` computes with them: what they learn changes its results.
 
     Examples
     --------
@@ -85,7 +86,9 @@ class Model:
         arrays = {name: np.asarray(value) for name, value in feeds.items()}
         try:
             return dict(zip(self.outputs, self._evaluator.run(None, arrays), strict=True))
-        except (TypeError, RuntimeError, NotImplementedError) as error:  # what onnx raises for inputs
+        except ValueError:
+            raise
+        except Exception as error:  # onnx and NumPy raise any, of a model that does not fit its inputs
             raise ValueError(
                 f"the model cannot be computed with these inputs: {first_line(error)}"
             ) from error
@@ -135,7 +138,9 @@ def load(path: str | os.PathLike[str], backend: str | None = None, precision: Pr
     onnx = import_onnx()
     path = os.fspath(as_path("path", path))
     try:
-        model = onnx.inliner.inline_local_functions(onnx.load(path))
+        model = onnx.load(path)
+        require_few_nodes(model)
+        model = onnx.inliner.inline_local_functions(model)
     except (OSError, ImportError):
         raise
     except Exception as error:  # those of protobuf and of onnx have no base class of their own
@@ -149,20 +154,41 @@ def load(path: str | os.PathLike[str], backend: str | None = None, precision: Pr
         evaluator: Any = onnx.reference.ReferenceEvaluator(model, new_ops=operators)
         for node in evaluator.rt_nodes_:
             if type(node) in operators:
-                names = [(*node.input, *[""] * 5)[place] for place in (1, 2, 3, 7)]
+                names = [(*node.input, *[""] * 8)[place] for place in (1, 2, 3, 7)]
                 weights = [evaluator.rt_inits_.get(name) for name in names]
                 if all(name in evaluator.rt_inits_ for name in filter(None, names)):
-                    networks[node.label] = node.prepare(weights)
+                    networks[node.label] = node.networks = node.prepare(weights)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {first_line(error)}") from None
     except Exception as error:
         raise ValueError(f"{path}: onnx cannot compute it: {first_line(error)}") from None
     inputs = [each for each in model.graph.input if each.name not in initial]
     return Model(evaluator, inputs, model.graph.output, networks)
 
 
+def require_few_nodes(model: Any) -> None:
+    """Raise ValueError for functions that call each other so often that few lines of them are many nodes."""
+    functions = {(each.domain, each.name): each.node for each in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Any) -> int:
+        total = 0
+        for node in nodes:
+            key = node.domain, node.op_type
+            if key in functions and key not in sizes:
+                sizes[key] = 0  # onnx refuses those that call themselves
+                sizes[key] = count(functions[key])
+            graphs = (graph for each in node.attribute for graph in (each.g, *each.graphs))
+            total += 1 + sizes.get(key, 0) + sum(count(graph.node) for graph in graphs)
+        return total
+
+    if functions and (nodes := count(model.graph.node)) > MOST_NODES:
+        raise ValueError(f"its functions stand for {nodes} nodes; {MOST_NODES} are the most")
+
+
 def first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    """What an error says, without what a file could make a terminal do."""
+    return printable((str(error).strip() or type(error).__name__).partition("\n")[0])
 
 
 def shapes(ends: Any) -> dict[str, tuple[int | str | None, ...]]:
@@ -186,18 +212,17 @@ def recurrent_operators(onnx: Any, backend: str | None, precision: Precision) ->
             super().__init__(node, settings)
             self.label = node.name or next(filter(None, node.output))
             attributes = {name: getattr(self, name) for name in self.attributes_names_}
-            self.operator = Operator.read(f'{node.op_type} "{self.label}"', node.op_type, attributes)
-            self.weights: Sequence[Array | None] = ()
-            self.networks: list[RNN] = []
+            self.operator = Operator.read(
+                f'{node.op_type} "{printable(self.label)}"', node.op_type, attributes
+            )
+            self.networks: list[RNN] = []  # of weights that are initializers
 
         def prepare(self, weights: Sequence[Array | None]) -> list[RNN]:
-            """The networks with W, R, B and P; initializers are the same arrays in each run."""
-            if not (self.weights and all(map(is_, weights, self.weights))):
-                self.networks, self.weights = self.operator.networks(weights, backend, precision), weights
-            return self.networks
+            """The networks with W, R, B and P."""
+            return self.operator.networks(weights, backend, precision)
 
         def _run(self, X: Array, W: Array, R: Array, *rest: Array | None, **_: Any) -> tuple[Array, ...]:
             B, lengths, h, c, P = (*rest, *[None] * 5)[:5]
-            return self.operator.compute(self.prepare((W, R, B, P)), X, lengths, (h, c))
+            return self.operator.compute(self.networks or self.prepare((W, R, B, P)), X, lengths, (h, c))
 
     return [type(name, (Recurrent,), {}) for name in OPERATORS]

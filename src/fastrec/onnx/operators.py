@@ -98,11 +98,13 @@ class Operator:
     ) -> list[RNN]:
         """Networks with copies of ONNX's W, R, B and P, one of all directions unless activations differ."""
         arrays = {key: array for key, array in zip("WRBP", weights, strict=True) if array is not None}
+        if not {"W", "R"} <= arrays.keys():
+            raise ValueError(f"{self.where} has no weights W or R")
         cell = self.cell("P" in arrays)
         onnx = cell.onnx
         assert onnx is not None
         W, R, ways, gates = arrays["W"], arrays["R"], len(self.ways), cell.gates
-        h, i = R.shape[-1], W.shape[-1]
+        h, i = (array.shape[-1] if array.ndim else 0 for array in (R, W))
         shapes = {"W": (gates * h, i), "R": (gates * h, h), "B": (2 * gates * h,), "P": (3 * h,)}
         for key, array in arrays.items():
             shape = (ways, *shapes[key])
@@ -134,12 +136,17 @@ class Operator:
         self, networks: list[RNN], X: Array, lengths: Array | None, initial: Sequence[Array | None]
     ) -> tuple[Array, ...]:
         """ONNX's Y, Y_h and perhaps Y_c of X, sequence_lens, and initial_h and initial_c."""
+        if X.ndim != 3:
+            raise ValueError(f"{self.where} has X of shape {X.shape}; it must have three axes")
         x = X if self.batch_first else X.swapaxes(0, 1)
         parts, ways = len(OPERATORS[self.name][0].initial), len(self.ways)
         (b, t), h = x.shape[:2], networks[0].hidden_size
         state = np.zeros((parts, ways, b, h), x.dtype)
-        for part, given in zip(state, initial, strict=False):
+        for name, part, given in zip(("initial_h", "initial_c"), state, initial, strict=False):
             if given is not None:
+                shape = (b, ways, h) if self.batch_first else (ways, b, h)
+                if given.shape != shape:
+                    raise ValueError(f"{self.where} has {name} of shape {given.shape}; it must be {shape}")
                 part[...] = given.swapaxes(0, 1) if self.batch_first else given
         outputs, last = np.empty((b, t, ways, h), x.dtype), np.empty_like(state)
         first = 0
@@ -147,7 +154,7 @@ class Operator:
             own = slice(first, first := first + network.parameters["h0"].size // h)
             start = tuple(state[:, own]) if parts == 2 else state[0, own]
             made, end = network.predict(x, start, lengths, tokens=False)
-            outputs[:, :, own], last[:, own] = made.reshape(b, t, -1, h), end
+            outputs[:, :, own], last[:, own] = made.reshape(b, t, first - own.start, h), end
         if self.batch_first:
             return outputs, *last.swapaxes(1, 2)
         return outputs.transpose(1, 2, 0, 3), *last

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -28,7 +28,7 @@ from ..rnn.validation import (
     with_k,
 )
 from ..streams import Seed
-from ..validation import as_int, listed, move_checked, number, require_memory
+from ..validation import as_choice, as_int, listed, move_checked, number, require_memory
 from .config import CODES, Activation, ReservoirConfig, Topology
 from .initialization import as_matrix, draw, read_each
 from .memory_capacity import MemoryCapacity, linear_capacity, measured_capacity
@@ -37,6 +37,7 @@ from .readout import choose_ridge, read_ridges, solve
 TEXT = "fastrec_reservoir"  # the array that holds the text of a file
 STATES = 2**26  # bytes of states at a time, where a sequence has one label
 WASHOUT = 100
+MOST_SCALE = 1e30  # of weights, which float32 can hold
 
 
 class Sequences(NamedTuple):
@@ -138,22 +139,23 @@ class EchoState:
         backend: str | None = None,
     ) -> None:
         h = as_int("hidden_size", hidden_size, 1, MAX_SIZE)
+        topology = cast(Topology, as_choice("topology", topology, get_args(Topology)))
         if density is not None and topology != "sparse":
             raise ValueError(f'density is {shown(density)}; only topology="sparse" has one, leave it out')
         share = number("density", 0.1 if density is None else density, 0)
         if share > 1:
             raise ValueError(f"density is {shown(density)}; it must be at most 1")
         connections = {"sparse": max(1, round(share * h)), "cycle": 1}.get(topology, 0)
-        fed_back = number("feedback_scaling", feedback_scaling, 0, closed=True)
+        fed_back = number("feedback_scaling", feedback_scaling, 0, MOST_SCALE, closed=True)
         c = ReservoirConfig(
             *(input_size, h, output_size, topology, connections, activation, fed_back > 0, models),
             dtype,  # type: ignore[arg-type]
         )
         scales = (
-            number("spectral_radius", spectral_radius, 0, closed=True),
+            number("spectral_radius", spectral_radius, 0, MOST_SCALE, closed=True),
             read_each("leak", leak, h, 0, 1),
-            read_each("input_scaling", input_scaling, c.input_size, -1e-300, np.finfo(c.dtype).max),
-            number("bias_scaling", bias_scaling, 0, closed=True),
+            read_each("input_scaling", input_scaling, c.input_size, -1e-300, MOST_SCALE),
+            number("bias_scaling", bias_scaling, 0, MOST_SCALE, closed=True),
         )
         resolve(backend, domain="reservoir")
         used = read_seeds(c.models, seed)
@@ -288,7 +290,7 @@ class EchoState:
         ValueError
             For invalid arguments, or if no step counts, or if ridge is too small to solve the equations.
         FloatingPointError
-            If the states or targets grow beyond what numbers can hold.
+            If the states, the targets or the readout grow beyond what numbers can hold.
 
         Examples
         --------
@@ -299,18 +301,22 @@ class EchoState:
         """
         c = self._config
         ridges = read_ridges(ridge, validation is not None)
+        if validation is not None and not (isinstance(validation, tuple) and len(validation) in (2, 3)):
+            raise ValueError(f"validation is {shown(validation)}; give (x, targets) or (x, targets, lengths)")
         products, last, single = self._products(x, targets, washout, lengths, state)
         chosen = np.zeros(c.k, np.int64)
         if validation is not None:
-            if not isinstance(validation, tuple) or len(validation) not in (2, 3):
-                raise ValueError(
-                    f"validation is {shown(validation)}; give (x, targets) or (x, targets, lengths)"
-                )
             other, goal, ends = (*validation, None)[:3]
             others, *_ = self._products(other, goal, washout, ends, None, "validation: ")  # type: ignore[arg-type]
             chosen = choose_ridge(products, others, c.output_size, ridges)
         readouts = [solve(own, c.output_size, ridges[j]) for own, j in zip(products, chosen, strict=True)]
-        self.readout = self._public(np.stack(readouts).astype(c.dtype))
+        with np.errstate(over="ignore"):
+            found = np.stack(readouts).astype(c.dtype)
+        if not np.isfinite(found).all():
+            raise FloatingPointError(
+                f"the readout is not finite in {c.dtype}; scale the targets or give more ridge"
+            )
+        self.readout = self._public(found)
         self.state = self._public(last[:, 0] if single else last)
         return self
 
@@ -552,6 +558,7 @@ class EchoState:
             has = "feedback" if c.feedback else f"{c.input_size} inputs"
             raise ValueError(f"the network has {has}; memory capacity is that of one input without feedback")
         most = 2 * c.hidden_size if max_delay is None else as_int("max_delay", max_delay, 1, MAX_SIZE)
+        require_memory("the capacities", 8 * most * (1 + 2 * c.k))
         delays = np.arange(1, most + 1)
         if c.activation == "linear":
             found = [linear_capacity(*own, most) for own in zip(*self._linear_system(), strict=True)]

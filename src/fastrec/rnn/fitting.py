@@ -155,7 +155,7 @@ def fit(
         that of the last update, and so are the parameters that checkpoints go on from.
     on_update : callable, optional
         Called after each update with a `TrainingUpdate`. If it returns True, training ends when the epoch is
-        over.
+        over. Weights that it changes are then set to values that `connections` and `signs` of `RNN` allow.
     tokens : bool, optional
         Whether x is tokens, also in validation, as in `RNN.forward`.
     noise : float, default 0.0

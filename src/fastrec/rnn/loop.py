@@ -239,7 +239,10 @@ class BatchLearner(Learner):
         loss, norm = (losses, norms) if self.models else (float(losses[0]), float(norms[0]))
         of_model = (self.model.parameters, self.optimizer)
         update = TrainingUpdate(number, self.log.epochs, loss, norm, rate, *of_model)
-        self.stopped |= self.on_update(update) is True
+        made = self.on_update(update)
+        self.stopped |= isinstance(made, (bool, np.bool_)) and bool(made)
+        self.model._check()
+        self.constrain()
 
     def finish(self) -> None:
         if self.keep == "best":

@@ -32,6 +32,7 @@ LossName = Literal["cross_entropy", "mse", "mean_squared_error", "bce"]
 Loss = LossName | Callable[..., tuple[Any, Any]]
 Reduction = Literal["mean", "sum"]
 Weights = Mapping[str, ArrayLike]  # of "steps", "rows" and "classes"
+MOST_WEIGHT = 1e30  # so that products and sums of weights neither overflow nor vanish
 
 
 class NamedLoss(NamedTuple):
@@ -182,9 +183,11 @@ def read_weights(
     for name, value in weights.items():
         label = f'weights["{name}"]'
         array = move(as_numbers(label, value, shapes[name]), "cpu").astype(np.float64)
-        bad = ~((array >= 0) & (array < np.inf)) & (on if name == "steps" else True)
+        fine = (array == 0) | ((array >= 1 / MOST_WEIGHT) & (array <= MOST_WEIGHT))
+        bad = ~fine & (on if name == "steps" else True)
         if bad.any():
-            raise ValueError(f"{label} holds {array[bad][0]}; weights must be finite and not negative")
+            limits = f"from {1 / MOST_WEIGHT:g} to {MOST_WEIGHT:g}"
+            raise ValueError(f"{label} holds {array[bad][0]}; weights must be 0, or {limits}")
         read[name] = array
     of_steps = np.where(on, read.get("steps", 1.0), 0.0) * read.get("rows", np.ones(shape[0]))[:, None]
     classes = read.get("classes")
@@ -274,4 +277,5 @@ def call_loss(
     losses[:, 0] = device.take(value)
     if d_outputs.shape[3]:
         d = device.take(gradient).reshape(d_outputs.shape) * scale[:, None, None, None]
-        d_outputs[...] = xp.where(on[..., None], d, 0)
+        with np.errstate(over="ignore"):  # the norm of the gradients tells
+            d_outputs[...] = xp.where(on[..., None], d, 0)

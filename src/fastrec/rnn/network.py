@@ -65,7 +65,7 @@ class RNN:
     Elman networks compute h_t = f(x_t W_in + h_{t-1} W_rec + b) (Cognitive Science 14, 179, 1990); Jordan
     networks read their last output in place of h_{t-1} (ICS report 8604, 1986); GRU (Cho et al., EMNLP 2014)
     and LSTM (Hochreiter & Schmidhuber, Neural Computation 9, 1735, 1997) have the equations of PyTorch.
-    "gru_before" is the GRU as it was published, also that of ONNX and of Keras before version 2: its reset
+    "gru_before" is the GRU as it was published, also that of ONNX and of Keras before TensorFlow 2: its reset
     gate acts before the product, n = tanh(x_t W_in + b + (r h_{t-1}) W_rec).
     With peepholes p the gates of an LSTM see its cells: i and f are logistic(x_t W_in + h_{t-1} W_rec + b +
     p c_{t-1}), and o is logistic(.. + p c_t) (Gers & Schmidhuber, IJCNN 2000).  Leaky units keep a part of
@@ -568,7 +568,8 @@ class RNN:
         Raises
         ------
         ValueError
-            For networks that PyTorch does not have: "jordan", "logistic", "softplus", `reverse`, k networks.
+            For networks that PyTorch does not have: "jordan", "leaky", "gru_before", "lstm_peepholes",
+            "logistic", "softplus", `reverse`, `layer_norm`, k networks.
         ImportError
             If PyTorch is not installed.
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..display import Displayed
 from ..rnn.config import MAX_SIZE
+from ..rnn.randomness import MOST_NOISE
 from ..rnn.validation import as_array, as_numbers
 from ..streams import Seed, read_seed
 from ..validation import as_int, number, require_memory
@@ -139,13 +140,12 @@ def perceptual_decision(
     >>> {name: (steps.start, steps.stop) for name, steps in trials.periods.items()}
     {'fixation': (0, 10), 'stimulus': (10, 50), 'choice': (50, 65)}
     """
+    several = coherences if np.iterable(coherences) else ()
     values = np.array(
-        [number(f"coherences[{j}]", c, -1, 1 + 1e-9, closed=True) for j, c in enumerate(coherences)]
+        [number(f"coherences[{j}]", c, -1, 1 + 1e-9, closed=True) for j, c in enumerate(several)]
     )
     if not values.size or not values.all():
-        raise ValueError(
-            "coherences is empty or holds 0, which has no right choice; give values from -1 to 1"
-        )
+        raise ValueError("coherences must be numbers from -1 to 1, and not 0, which has no right choice")
     steps = {"fixation": 10, "stimulus": as_int("stimulus", stimulus, 1, MAX_SIZE), "choice": 15}
     rng, made = begin(trials, steps, 2, noise, seed)
     c = rng.choice(values, len(made.x))
@@ -197,7 +197,7 @@ def delayed_comparison(
     >>> list(trials.periods), trials.conditions.shape
     (['fixation', 'first', 'delay', 'second', 'choice'], (4, 2))
     """
-    given = as_array("frequencies", np.asanyarray(frequencies))
+    given = as_array("frequencies", frequencies)
     pairs = given.astype(np.float64) if given.dtype.kind in "fiu" else np.zeros(0)
     fine = pairs.ndim == 2 and pairs.shape[1:] == (2,) and len(pairs) and (pairs[:, 0] != pairs[:, 1]).all()
     if not (fine and (pairs >= LEAST).all() and (pairs <= MOST).all()):
@@ -223,7 +223,7 @@ def begin(
 ) -> tuple[np.random.Generator, Trials]:
     """A generator of random numbers, and trials without stimuli."""
     n, t = as_int("trials", trials, 1, MAX_SIZE), sum(steps.values())
-    number("noise", noise, 0, closed=True)
+    number("noise", noise, 0, MOST_NOISE, closed=True)
     require_memory("the trials", 4 * n * t * (stimuli + 4))
     ends = np.cumsum(list(steps.values()))
     starts = [0, *ends[:-1]]
