@@ -21,11 +21,11 @@ from fastrec.rnn.cells import CELLS
 DOMAINS = ("hopfield", "capacity", "rnn", "generation", "stepping", "reservoir")
 CALLED: set[str] = set()
 
-# Whether memory is checked, the order of threads and blocks, its seed.
+# Whether memory is checked, the order of threads and blocks, its seed.  A short run has most cases in the first.
 MODES = {
+    "backward": (False, "backward", 0),
     "checked": (True, "random", 0),
     "forward": (False, "forward", 0),
-    "backward": (False, "backward", 0),
     "random-1": (False, "random", 1),
 }
 
@@ -35,10 +35,7 @@ def prepare() -> None:
     if unavailable_reason("gpu") is not None and emulator.unavailable_reason() is None:
         emulator.install()
         unavailable_reason.cache_clear()
-        from fastrec.kernels.gpu import module
-
-        # g++ takes seconds to begin with: all instances of a file at once.
-        module.compiled_with = lambda file, name: module.KERNELS[file]
+        emulator.compile_together()
 
 
 def fault() -> str | None:
@@ -140,6 +137,19 @@ def kernels_to_run(backends: Iterable[str]) -> set[str]:
 
         every |= {f"{file}.cu {name}" for file in KERNELS for name in KERNELS[file]}
     return every
+
+
+def each_argument(kernels: Iterable[str]) -> set[str]:
+    """Of kernels, as `kernels_to_run` names them, those that are templates with one argument at a time."""
+    parts = set()
+    for kernel in kernels:
+        name, _, values = kernel.rstrip(">").partition("<")
+        parts |= (
+            {f"{name}, argument {i}: {value}" for i, value in enumerate(values.split(", "))}
+            if values
+            else {name}
+        )
+    return parts
 
 
 def called_on_host(kernel: Any) -> Any:

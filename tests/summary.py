@@ -1,7 +1,8 @@
 """What a run says at its end: skipped tests and why, kernels that nothing ran, the files that took longest.
 
 A complete run, whose command line names no test, fails where a test was skipped for a reason that is not in
-skips.toml, and where no test ran a kernel.
+skips.toml, and where no test ran a kernel; without ``--all``, a template with each of its arguments, not each
+instance.
 """
 
 from __future__ import annotations
@@ -52,8 +53,10 @@ class Summary:
         elif self.complete():
             self.faults = [f"skipped, but not listed in {LISTED.name}: {x}" for x in self.unlisted()]
             if exitstatus == pytest.ExitCode.OK:
-                kernels = devices.kernels_to_run(self.backends) - self.ran
-                self.faults += [f"no test ran {kernel}" for kernel in sorted(kernels)]
+                kernels, ran = devices.kernels_to_run(self.backends), self.ran
+                if not self.config.option.all:
+                    kernels, ran = devices.each_argument(kernels), devices.each_argument(ran)
+                self.faults += [f"no test ran {kernel}" for kernel in sorted(kernels - ran)]
                 if self.faults:
                     session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -54,6 +54,7 @@ def text_of(product: str, *case: Any, **options: Any) -> Text:
     return Text(*case[:3], np.float64 if product == "Double" else np.float32, *case[3:], **options)
 
 
+@pytest.mark.each_value
 @cells
 @products
 @pytest.mark.parametrize(
@@ -77,6 +78,7 @@ def test_every_plan_equals_reference(
                 text_of(product, cell, TANH, size, way, n=3).agree("gpu", precision=PRECISION[product])
 
 
+@pytest.mark.each_value
 @cells
 @pytest.mark.parametrize("product", ["Tf32", "Bf16"])
 @pytest.mark.parametrize("members", [1, 3])
@@ -192,6 +194,7 @@ def test_the_member_of_each_piece_of_a_message_can_be_told(i: int) -> None:
     assert 2 * (members * count - 1) * inverse >> 32 == members - 1
 
 
+@pytest.mark.slow
 def test_every_kernel_was_launched() -> None:
     if missing := {name for name in globals() if name.startswith("test_")} - RUN:
         pytest.skip(f"without {', '.join(sorted(missing))}")

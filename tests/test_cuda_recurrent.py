@@ -53,7 +53,7 @@ KINDS = [
 pytestmark = pytest.mark.usefixtures("gpu")
 cells = pytest.mark.parametrize("cell", [cell for cell in CELLS if not CELLS[cell].late])
 products = pytest.mark.parametrize("product", PRODUCTS)
-units = pytest.mark.parametrize("h", [13, 33])
+units = pytest.mark.parametrize("h", [33, 13])
 
 
 def dtype_of(product: str) -> type:
@@ -96,6 +96,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return lambda *how: monkeypatch.setattr(recurrent, "plan", fixed_plan(*how))
 
 
+@pytest.mark.each_value
 @cells
 @products
 @units
@@ -107,6 +108,7 @@ def test_every_plan_equals_reference(
     compare(planned, cell, product, kind, h)
 
 
+@pytest.mark.each_value
 @cells
 @units
 @pytest.mark.parametrize("product", CLUSTERED)
@@ -117,6 +119,7 @@ def test_clusters_equal_reference(
     compare(planned, cell, product, (CLUSTER, True, 1, resident), h)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("order", ["forward", "backward", "random"])
 @pytest.mark.parametrize("kind", [(CLUSTER, True, 1, True), (3, False, 1, True)])
 def test_messages_in_every_order(
@@ -184,13 +187,14 @@ def test_steps_in_several_launches_give_the_same_bits(
 
 
 @products
-@pytest.mark.parametrize("b", [1, 300])
+@pytest.mark.parametrize("b", [1, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("cell", cuda.LINKED)
 def test_cells_of_two_products_equal_the_reference(product: str, b: int, cell: str) -> None:
     with checked(b == 1):
         agree(product, cell, TANH, (1, 1, b, 2, 3, 17, 5))
 
 
+@pytest.mark.each_value
 @cells
 @products
 @pytest.mark.parametrize("b", [1, 300])
@@ -205,6 +209,7 @@ def test_sums_of_many_gates_take_fewer_parts() -> None:
     agree("Bf16", "normalised", TANH, (1, 1, 1, 2, 3, 256, 1), of="lstm")
 
 
+@pytest.mark.slow
 def test_every_kernel_was_launched() -> None:
     if len(LAUNCHED) < 20:
         pytest.skip("not all tests of this file have run")

@@ -193,6 +193,7 @@ def test_fields(monkeypatch: pytest.MonkeyPatch, groups: int, k: int, b: int, n:
     compare("hopfield", "quadratic_form", inputs[2], n, self_coupling, garbage((k, b), np.int64))
 
 
+parts = pytest.mark.parametrize("rows", [2, pytest.param(11, marks=pytest.mark.slow)])
 recalls = pytest.mark.parametrize(
     ("k", "b", "n", "p"), [(1, 1, 1, 1), (2, 3, 65, 64), (1, 5, 130, 33), (3, 1, 63, 70)]
 )
@@ -302,7 +303,7 @@ def test_glauber(monkeypatch: pytest.MonkeyPatch, weights: type) -> None:
     glauber_every_way(Given(1, 4, 130), weights, np.int64)
 
 
-@pytest.mark.parametrize("rows", [2, 11])
+@parts
 def test_glauber_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Of rows or networks, which keep their numbers and so their draws."""
     case = Given(3, 5, 65)
@@ -343,7 +344,7 @@ def test_dense_goes_round(monkeypatch: pytest.MonkeyPatch) -> None:
         compare_dense(Case(2, 5, 9, 12), None, going_round(9), False, 60, True)
 
 
-@pytest.mark.parametrize("rows", [2, 11])
+@parts
 def test_dense_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     force(monkeypatch, BATCH=rows * (16 * 40 + 65 // 4))
     dense_every_way(3, 5, 65, 40)
@@ -362,7 +363,7 @@ def test_recall_by_the_grid(
     recall_every_way(Case(k, b, n, p, n == 65), n == 65)
 
 
-@pytest.mark.parametrize(("near", "n", "p"), [(0, 65, 1100), (0, 300, 40), (9, 300, 40)])
+@pytest.mark.parametrize(("near", "n", "p"), [(0, 300, 40), (0, 65, 1100), (9, 300, 40)])
 @pytest.mark.usefixtures("mode")
 def test_couplings_inside_a_block(monkeypatch: pytest.MonkeyPatch, near: int, n: int, p: int) -> None:
     """In parts of the patterns; of more units than a tile has rows; again, where unexpected units turn."""
@@ -394,7 +395,8 @@ def test_recall_of_many_rows_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> Non
     recall_every_way(Case(1, 35, 33, 6), False)
 
 
-@pytest.mark.parametrize(("rows", "small"), [(2, 99), (11, 99), (2, 0), (11, 0)])
+@pytest.mark.parametrize("rows", [2, 11])
+@pytest.mark.parametrize("small", [99, 0])
 def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int) -> None:
     """Of rows or networks, where the scratch of all would be large; orders drawn two sweeps at a time."""
     k, b, n, p = 3, 5, 65, 40
@@ -406,7 +408,7 @@ def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int)
     recall_every_way(Given(k, b, n), True, np.int16)
 
 
-@pytest.mark.parametrize("pieces", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pieces", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
     """Few sweeps, rows, blocks and recalls in doubt a launch, as where a watchdog ends long ones."""
     for module in (recall, glauber, dense, learning, capacity):
@@ -1033,7 +1035,7 @@ BUGS = {  # file, kernels, what is replaced, what by, who notices, what is repor
 }
 
 
-FIRST = {file: bug for bug, (file, *_) in reversed(BUGS.items())}.values()  # of each file
+FIRST = {message: bug for bug, (*_, message) in reversed(BUGS.items())}.values()  # that is reported so
 
 
 @pytest.mark.parametrize(

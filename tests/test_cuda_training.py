@@ -19,6 +19,7 @@ from test_kernels_rnn import TOLERANCE, Case, check, close, optimised, reference
 from fastrec.backend import array_module, move
 from fastrec.kernels import TANH
 from fastrec.kernels.reference import time_loop as specified
+from fastrec.rnn.randomness import normal_table
 
 cuda = pytest.importorskip("fastrec.kernels.gpu.module", reason="needs CuPy, or the emulator's")
 from fastrec.kernels.gpu import (  # noqa: E402
@@ -286,6 +287,17 @@ def test_dropout(shape: tuple[int, ...], dtype: type) -> None:
         MODULE.dropout(2**63 + 5, layer, threshold, ours)
         reference.dropout(2**63 + 5, layer, threshold, expected)
         assert np.array_equal(ours, expected)
+
+
+@dtypes
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 5, 17)], ids=str)
+@in_every_mode
+def test_normal_noise(shape: tuple[int, ...], dtype: type) -> None:
+    table, made = normal_table(np.dtype(dtype)), []
+    for module in (MODULE, reference):
+        made.append(np.full(shape, np.nan, dtype))
+        module.normal_noise(2**63 + 5, 3, table, 0.3, made[-1])
+    assert np.array_equal(*made)
 
 
 def some_of_everything() -> list[np.ndarray]:

@@ -49,6 +49,7 @@ def on_host(model: EncoderDecoder) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize(("cell", "layers"), KINDS)
 def test_gradients(backend: str, cell: str, layers: int, kind: str) -> None:
@@ -211,6 +212,7 @@ def test_fit_that_diverges_leaves_good_parameters(backend: str) -> None:
     assert all(np.array_equal(first[key], array) for key, array in on_host(model).items())
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize(("cell", "layers"), KINDS)
 def test_files(tmp_path: Path, backend: str, cell: str, layers: int, kind: str) -> None:

@@ -187,7 +187,13 @@ def test_every_file_of_kernels_has_a_step() -> None:
     assert {file for files in kernels.FILES.values() for file in files} == set(kernels.cuda.KERNELS)
 
 
-@pytest.mark.parametrize("step", kernels.FILES)
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(step, marks=pytest.mark.slow if step in ("recurrent", "teams") else [])
+        for step in kernels.FILES
+    ],
+)
 def test_every_kernel_is_launched(monkeypatch: pytest.MonkeyPatch, report: Report, step: str) -> None:
     """Nothing runs, arrays are 0, and nothing is compared."""
     pair, zeros = cases_recurrent.pair, {"empty": cupy.zeros, "empty_like": cupy.zeros_like}

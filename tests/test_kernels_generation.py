@@ -69,6 +69,7 @@ WEIGHTS = {np.float32: 2e-6, np.float64: 1e-14}
 
 all_cells = pytest.mark.parametrize(("cell", "activation"), CELLS)
 all_dtypes = pytest.mark.parametrize("dtype", DTYPES)
+pytestmark = pytest.mark.each_value("backend", "compiled")
 
 
 def to(backend: str, value: Any) -> Any:

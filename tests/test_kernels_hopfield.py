@@ -489,7 +489,9 @@ def test_recall_sequence(
             assert np.array_equal(trail[:, :, step], to_words(expected[step]))
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
+@pytest.mark.parametrize(
+    "dtype", [np.int8, *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in (np.int32, np.int64))]
+)
 def test_recall_from_other_weights(module: Any, dtype: type) -> None:
     case = Case(1, 17, 65, 64)
     fields = np.int64 if dtype == np.int64 else np.int32
@@ -511,7 +513,7 @@ def test_sync_finds_both_ends() -> None:
         (np.int8, np.int32),
         pytest.param(np.int16, np.int64, marks=pytest.mark.slow),
         pytest.param(np.int32, np.int32, marks=pytest.mark.slow),
-        (np.int64, np.int64),
+        pytest.param(np.int64, np.int64, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize(("k", "b", "n"), [(1, 1, 1), (2, 3, 65), (1, 5, 130), (3, 1, 63), (1, 17, 64)])
@@ -640,7 +642,7 @@ TEMPERATURES = np.array([1e12, 2, 0.5, 1e-9, 0, 0, 1, 0.25])
         (np.int8, np.int32, 1),
         pytest.param(np.int16, np.int64, 1, marks=pytest.mark.slow),
         pytest.param(np.int32, np.int32, 9, marks=pytest.mark.slow),
-        (np.int64, np.int64, 2**40),
+        pytest.param(np.int64, np.int64, 2**40, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize(("k", "b", "n"), [(1, 1, 1), (2, 3, 65), (1, 5, 130), (3, 1, 63)])

@@ -72,6 +72,7 @@ class Case:
 
 all_cells = pytest.mark.parametrize(("cell", "activation"), CELLS)
 all_dtypes = pytest.mark.parametrize("dtype", DTYPES)
+pytestmark = pytest.mark.each_value("backend", "compiled")
 
 
 def close(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...], tolerance: float) -> None:

@@ -31,6 +31,7 @@ LARGEST = 4095  # an integer of 12 bits, which neither has
 
 all_rounded = pytest.mark.parametrize("precision", ROUNDED)
 all_names = pytest.mark.parametrize("cell", NAMES)
+pytestmark = pytest.mark.each_value("rounding", "compared")
 
 
 def rounds(request: pytest.FixtureRequest, backend: str) -> str:

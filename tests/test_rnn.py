@@ -224,6 +224,7 @@ class TestInitial:
                 assert np.array_equal(chosen[key][j], value)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("cell", "layers", "o"), KINDS)
 class TestComputation:
     def test_shapes(self, backend: str, cell: str, layers: int, o: int | None) -> None:

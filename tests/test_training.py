@@ -91,6 +91,7 @@ def noting(monkeypatch: pytest.MonkeyPatch, rnn: RNN) -> list[int]:
     return steps
 
 
+@pytest.mark.each_value
 class TestTruncation:
     @pytest.mark.parametrize(("cell", "layers"), KINDS)
     @pytest.mark.parametrize("k1", [1, 3, 7, 9])
