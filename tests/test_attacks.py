@@ -71,13 +71,12 @@ def save_in_place(self, path):
 whole_step = Adam._apply
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "owner", "name", "bad", "message"),
     [
         ("Adam.step", Adam, "_apply", step_in_two, "half changed"),
-        pytest.param(
-            *("CharModel.save", CharModel, "save", save_in_place, "half changed"), marks=pytest.mark.slow
-        ),
+        ("CharModel.save", CharModel, "save", save_in_place, "half changed"),
     ],
 )
 def test_interruptions_notice_what_they_look_for(kind, owner, name, bad, message, monkeypatch) -> None:

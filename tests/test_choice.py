@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from choice import pairwise, short
+from devices import each_argument
 from hypothesis import given
 from hypothesis import strategies as st
 from summary import Summary
@@ -44,6 +45,33 @@ def test_parameters(request: pytest.FixtureRequest, a: int, b: int, c: int, d: s
         assert len(kept) == len(left_out) == 6
     else:
         assert len(cases) == 6
+
+
+@pytest.mark.each_value("d")
+@pytest.mark.parametrize("a", [1, 2, 3])
+@pytest.mark.parametrize("b", [5, 6])
+@pytest.mark.parametrize("d", "xy")
+def test_each_value_apart(request: pytest.FixtureRequest, a: int, b: int, d: str) -> None:
+    """Each value of one parameter has each value of the others."""
+    test = request.node.nodeid.partition("[")[0]
+    cases = [item for item in request.session.items if item.nodeid.partition("[")[0] == test]
+    if len(cases) == 12:
+        cases, left_out = short(cases)
+        assert len(left_out) == 6
+    chosen = [item.callspec.params for item in cases]
+    for name, values in (("a", {1, 2, 3}), ("b", {5, 6})):
+        assert all({case[name] for case in chosen if case["d"] == d} == values for d in "xy")
+
+
+def test_each_argument_of_a_template() -> None:
+    assert each_argument({"cells.cu row<Float, 1>", "cells.cu row<Double, 1>", "cpu rnn.sgd"}) == {
+        *(
+            "cells.cu row, argument 0: Float",
+            "cells.cu row, argument 0: Double",
+            "cells.cu row, argument 1: 1",
+        ),
+        "cpu rnn.sgd",
+    }
 
 
 def summary(*reasons: str, **options: Any) -> Summary:

@@ -16,9 +16,9 @@ from fastrec.rnn.device import unavailable_on_cpu
 
 # Networks, rows, inputs, hidden units, outputs (0: the hidden units), layers, steps, whether tokens are read.
 SIZES = [
+    (2, 5, 7, 13, 7, 2, 3, False),
     (1, 1, 1, 1, 1, 1, 1, False),
     (1, 1, 33, 33, 0, 3, 4, False),
-    (2, 5, 7, 13, 7, 2, 3, False),
     (3, 2, 65, 1, 65, 1, 2, False),
     (1, 9, 5, 130, 3, 1, 1, False),
     (1, 3, 65, 17, 4, 2, 1, True),
@@ -189,7 +189,7 @@ def test_every_instance(gpu: str, monkeypatch: pytest.MonkeyPatch, cell: str, pr
     note_launches(monkeypatch, launched)
     precision = "float32" if product in ("Float", "Double") else product.lower()
     dtype = np.float64 if product == "Double" else np.float32
-    for size in ((1, 259, 2, 3, 2, 1, 2, False), SIZES[2], SIZES[5]):
+    for size in ((1, 259, 2, 3, 2, 1, 2, False), SIZES[0], SIZES[5]):
         case = Case(cell, TANH, size, dtype)
         *found, fault = case.run(gpu, precision=precision)
         *expected, _ = case.run("reference", precision=precision)

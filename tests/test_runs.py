@@ -415,6 +415,7 @@ fastrec.capacity_scaling([10_000], 1, sys.argv[1], progress=False, backend="cpu"
 """
 
 
+@pytest.mark.slow
 def test_a_killed_trial_goes_on(tmp_path):
     path, chance, kills = tmp_path / "a.db", random.Random(1), 0
     while not path.exists() or not rows_of(path):
@@ -751,6 +752,7 @@ def test_workers_end_with_the_run(tmp_path, what):
     assert runs.read(path, SCHEMA)[0] == "capacity"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_dask_with_a_worker_killed(tmp_path):
     distributed = pytest.importorskip("distributed")
