@@ -21,7 +21,7 @@ from fastrec.rnn.cells import CELLS
 DOMAINS = ("hopfield", "capacity", "rnn", "generation", "stepping", "reservoir")
 CALLED: set[str] = set()
 
-# Whether memory is checked, the order of threads and blocks, its seed.  Short runs have most cases in the first.
+# Whether memory is checked, the order of threads and blocks, its seed.  Short runs mostly use the first.
 MODES = {
     "backward": (False, "backward", 0),
     "checked": (True, "random", 0),
