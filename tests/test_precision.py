@@ -230,7 +230,7 @@ def test_steps_follow_the_reference(compared: str, cell: str, activation: int, p
 
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("size", [(2, 3, 37, 65), (1, 9, 6, 7), (1, 1, 40, 300)])
-@all_names
+@pytest.mark.parametrize("cell", [*NAMES[:3], *(pytest.param(x, marks=pytest.mark.slow) for x in NAMES[3:])])
 def test_texts_follow_the_reference(compared: str, cell: str, size: tuple[int, ...], exact: bool) -> None:
     """Exact networks do so to the bit; in others a factor may be rounded to the other side of a tie."""
     if compared == "gpu":
