@@ -223,7 +223,7 @@ def brute_force(n, rng):
                 return len(x) - 1
 
 
-@pytest.mark.parametrize(("n", "trials"), [(50, 300), (100, 60)])
+@pytest.mark.parametrize(("n", "trials"), [(50, 300), pytest.param(100, 60, marks=pytest.mark.slow)])
 def test_distribution_equals_brute_force(n, trials):
     rng = np.random.default_rng(n)
     simulated = np.array([brute_force(n, rng) for _ in range(trials)])
@@ -234,7 +234,8 @@ def test_distribution_equals_brute_force(n, trials):
 
 
 @pytest.mark.parametrize(
-    ("n", "networks", "slack"), [(100, 2000, 0.11), (1000, 400, 0.03), (10_000, 60, 0.0)]
+    ("n", "networks", "slack"),
+    [(100, 2000, 0.11), (1000, 400, 0.03), pytest.param(10_000, 60, 0.0, marks=pytest.mark.slow)],
 )
 def test_stable_share_at_the_binomial_median(n, networks, slack):
     # slack: the Poisson curve takes bits as independent; measured, it is low by that much at small n.

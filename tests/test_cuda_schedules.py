@@ -408,7 +408,8 @@ def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int)
     recall_every_way(Given(k, b, n), True, np.int16)
 
 
-@pytest.mark.parametrize("pieces", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("pieces", [1, 2])
 def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
     """Few sweeps, rows, blocks and recalls in doubt a launch, as where a watchdog ends long ones."""
     for module in (recall, glauber, dense, learning, capacity):

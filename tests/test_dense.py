@@ -17,6 +17,8 @@ from fastrec import DenseMemory, HopfieldNetwork
 from fastrec.files import DamagedFile
 from fastrec.kernels import words
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 DEGREES = (2, 3, 4, 5, "exponential")
 
 

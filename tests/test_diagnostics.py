@@ -11,6 +11,8 @@ from devices import to_host
 
 from fastrec import RNN, GradientFlow, gradient_flow, spectral_radius
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 KINDS = [
     ("leaky", 1),
     ("lstm_peepholes", 2),
@@ -38,7 +40,6 @@ def task() -> dict[str, Any]:
     return {"x": random(1, 5, T, 2), "targets": random(2, 5, T, 3), "loss": "mse"}
 
 
-@pytest.mark.each_value
 @pytest.mark.parametrize(("cell", "layers"), KINDS)
 def test_norms_are_those_of_the_gradients_of_states(backend: str, cell: str, layers: int) -> None:
     """Of the top layer: dE/dh_t is its share in the loss of step t, and in that of the steps after."""

@@ -13,6 +13,8 @@ from devices import to_host
 import fastrec
 from fastrec import RNN
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 CELLS = ("elman", "jordan", "gru", "gru_before", "lstm", "lstm_peepholes", "leaky")
 LENGTHS = np.array([6, 1, 0, 4])
 B, T = len(LENGTHS), 6

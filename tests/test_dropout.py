@@ -10,6 +10,8 @@ import pytest
 from fastrec import RNN, Adam, fit
 from fastrec.backend import move
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 RNG = np.random.default_rng(0)
 X, Y = RNG.integers(0, 6, (3, 5)), RNG.integers(0, 4, (3, 5))
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import fastrec
 from fastrec import HopfieldNetwork, PackedStates
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 
 def spins(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).choice(np.array([-1, 1], dtype=np.int8), shape)

@@ -14,6 +14,8 @@ from fastrec.backend import backend_of, move
 from fastrec.rnn.padding import pad_sequences, unpad
 from fastrec.text.encoder_decoder import EncoderDecoder
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 KINDS = [("elman", 1), ("jordan", 1), ("gru", 2), ("lstm", 2)]
 SOURCES = ("tokens", "numbers", "contexts")
 LENGTHS, ENDS = np.array([5, 1, 0, 3]), np.array([2, 3, 0, 1])
@@ -49,7 +51,6 @@ def on_host(model: EncoderDecoder) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.each_value
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize(("cell", "layers"), KINDS)
 def test_gradients(backend: str, cell: str, layers: int, kind: str) -> None:
@@ -212,7 +213,6 @@ def test_fit_that_diverges_leaves_good_parameters(backend: str) -> None:
     assert all(np.array_equal(first[key], array) for key, array in on_host(model).items())
 
 
-@pytest.mark.each_value
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize(("cell", "layers"), KINDS)
 def test_files(tmp_path: Path, backend: str, cell: str, layers: int, kind: str) -> None:

@@ -11,6 +11,8 @@ import pytest
 from fastrec import RNN
 from fastrec.backend import move, on_device
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 
 def network(backend: str | None = None, cell: str = "gru", **given: Any) -> RNN:
     """A network that is unsure enough for its draws to matter."""

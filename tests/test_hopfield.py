@@ -29,6 +29,8 @@ from fastrec.kernels import DERIVE
 from fastrec.kernels.reference.random import philox
 from fastrec.streams import stream_key
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 
 def spins(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).choice(np.array([-1, 1], dtype=np.int8), shape)

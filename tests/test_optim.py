@@ -10,6 +10,8 @@ import pytest
 
 from fastrec import SGD, Adam, AdamW, RMSprop
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 SHAPES = {"W": (3, 4), "b": (5,)}
 RULES: list[Callable[..., SGD | Adam]] = [
     lambda **more: SGD(0.1, **more),

@@ -23,6 +23,8 @@ from fastrec import validation as arguments
 from fastrec.backend import move
 from fastrec.rnn.validation import Purpose
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 CELLS = ("elman", "jordan", "gru", "gru_before", "lstm", "lstm_peepholes", "leaky")
 # Cell, layers and output size of every way through the public code.
 KINDS = [("jordan", 1, 3), ("gru_before", 2, 3), ("lstm_peepholes", 2, 3), ("leaky", 2, 3)] + [
@@ -224,7 +226,6 @@ class TestInitial:
                 assert np.array_equal(chosen[key][j], value)
 
 
-@pytest.mark.each_value
 @pytest.mark.parametrize(("cell", "layers", "o"), KINDS)
 class TestComputation:
     def test_shapes(self, backend: str, cell: str, layers: int, o: int | None) -> None:

@@ -15,6 +15,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 CELLS = ("tanh", "relu", "gru", "lstm")
 LENGTHS = [6, 1, 4]
 

@@ -22,6 +22,8 @@ from fastrec.hopfield.arguments import READERS, RuleName
 from fastrec.hopfield.rules import RULES
 from fastrec.kernels import words
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "hebb": {},
     "storkey": {},

@@ -25,7 +25,7 @@ X = np.random.default_rng(0).standard_normal((4, 9, 5)).astype(np.float32)
 LENGTHS = [9, 4, 1, 9]
 
 all_cells = pytest.mark.parametrize("cell", NAMES)
-pytestmark = pytest.mark.each_value("backend", "compiled")
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
 
 
 def network(backend: str | None = None, cell: Any = "gru", **given: Any) -> RNN:

@@ -25,6 +25,8 @@ from fastrec.kernels.reference.capacity import capacity_scan
 from fastrec.kernels.reference.random import corruption, random_order
 from fastrec.streams import stream_key
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 
 @pytest.mark.parametrize("criterion", ["all", "newest"])
 @pytest.mark.parametrize("stop", ["first_failure", "largest"])

@@ -18,6 +18,8 @@ from fastrec.hopfield import dynamics
 from fastrec.hopfield.temperature import chances, heat_levels
 from fastrec.kernels.reference.glauber import chance
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 
 def network(n: int, p: int, backend: str, seed: int = 1, **options: Any) -> HopfieldNetwork:
     net = HopfieldNetwork(n, backend=backend, **options)

@@ -17,6 +17,8 @@ from fastrec.rnn import checkpoint as checkpoints
 from fastrec.rnn import losses, validation
 from fastrec.rnn.history import TrainingLog
 
+pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
+
 KINDS = [("elman", 1), ("jordan", 1), ("gru", 1), ("lstm", 1), ("elman", 2), ("lstm", 2)]
 T = 7
 LENGTHS = [7, 3, 5]
@@ -91,7 +93,6 @@ def noting(monkeypatch: pytest.MonkeyPatch, rnn: RNN) -> list[int]:
     return steps
 
 
-@pytest.mark.each_value
 class TestTruncation:
     @pytest.mark.parametrize(("cell", "layers"), KINDS)
     @pytest.mark.parametrize("k1", [1, 3, 7, 9])
@@ -231,7 +232,6 @@ class TestTruncation:
 
 
 class TestFit:
-    @pytest.mark.each_value
     @pytest.mark.parametrize(("cell", "k1"), [("elman", None), ("jordan", None), ("gru", 3), ("lstm", None)])
     def test_learns_an_echo(self, backend: str, cell: str, k1: int | None) -> None:
         # Jordan's state is its output, which holds one bit: an echo of one step is what it can learn.
