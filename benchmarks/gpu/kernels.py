@@ -25,7 +25,8 @@ from .report import Report
 FILES = {  # of which a step launches every kernel
     "hopfield": ("random", "packing", "product", "fields", "recall", "glauber", "dense", "capacity"),
     "recurrent": (
-        *("cells", "jordan", "normalised", "generation", "reservoir", "stepping", "time_loop", "training"),
+        *("cells", "jordan", "gru_before", "normalised", "generation", "reservoir", "stepping"),
+        *("time_loop", "training"),
     ),
     "teams": ("sweep", "learning"),
 }
