@@ -70,9 +70,9 @@ def draw_unit(ax, values, activity, periods, unit, label):
 
 
 def draw_weights(ax, W, title):
-    """Draw recurrent weights: red ones excite, blue ones inhibit."""
+    """Draw recurrent weights: light ones excite, dark ones inhibit."""
     most = np.quantile(np.abs(W), 0.98)
-    ax.imshow(W, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+    ax.imshow(W, cmap="cividis", vmin=-most, vmax=most, interpolation="nearest")
     ax.set(xlabel="to unit", ylabel="from unit")
     ax.set_title(title, fontsize=9)
 

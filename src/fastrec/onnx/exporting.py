@@ -147,20 +147,20 @@ def describe(
     lasts: list[list[str]] = [[] for _ in names]
     flat = constant("flat", np.array([0, 0, c.hidden_width], np.int64))
     own = each_direction(c, parameters)
-    attributes: dict[str, Any] = {
+    options: dict[str, Any] = {
         "hidden_size": c.hidden_size,
         "direction": c.direction,
         **kind.onnx.attributes,
     }
     if kind.has_activation:
-        attributes["activations"] = [NAMES[c.activation]] * c.directions
+        options["activations"] = [NAMES[c.activation]] * c.directions
     for layer in range(c.num_layers):
         weights = weights_of(graph, c, own[layer * c.directions : (layer + 1) * c.directions], layer)
         before = [start[layer] if start else "" for start in starts]
         y = f"Y_{layer}"
         last = [f"{name}_{layer}" for name in names]
         inward = [read, *weights[:3], ends, *before, *weights[3:]]
-        graph.add(kind.onnx.name, inward, [y, *last], **attributes)
+        graph.add(kind.onnx.name, inward, [y, *last], **options)
         for made, name in zip(lasts, last, strict=True):
             made.append(name)
         read = node("Reshape", node("Transpose", y, perm=[0, 2, 1, 3]), flat)  # (t, b, directions h)

@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(THREADS)
     i64 net = job / n, step = job - net * n;
     double weight = job < all ? weights[step] : 0;
     bool on = weight != 0;
-    i64 target = on ? targets[(m > 1 ? net * n : 0) + step] : -1;
+    int target = on ? targets[(m > 1 ? net * n : 0) + step] : -1;
     const T* y = outputs + job * o;
     // The sum of exp(y - top) with the largest y so far, which is no infinity.
     T top = sizeof(T) == 4 ? T(-3.402823466e38f) : T(-1.7976931348623157e308), total = 0, chosen = 0;
@@ -101,18 +101,29 @@ __device__ __forceinline__ void sum_elements(const T* outputs, const T* targets,
                                              const double* output_weights, const double* scale, i64 m, i64 b, i64 t,
                                              i64 o, i64 part, i64 parts, double* partial, T* d_outputs) {
   __shared__ double sums[WARP];
-  i64 row = blockIdx.x / parts, first = blockIdx.x % parts * part, last = min(first + part, t * o);
-  const T* goal = targets + (m > 1 ? row : row % b) * t * o;
-  double sum = 0;
-  for (i64 j = first + threadIdx.x; j < last; j += blockDim.x) {
-    i64 place = row * t * o + j, step = j / o;
-    double weight = weights[row % b * t + step];
+  // Divisions of 64 bits are calls, around which registers would be spilled.
+  u32 block = blockIdx.x, row = block / u32(parts), of_batch = row % u32(b);
+  i64 first = i64(block % u32(parts)) * part, last = min(first + part, t * o), place = i64(row) * t * o;
+  const T* goal = targets + i64(m > 1 ? row : of_batch) * t * o;
+  const double* of_steps = weights + of_batch * t;
+  double factor = scale[row / u32(b)], sum = 0;
+  i64 j = first + threadIdx.x;
+  int wide = int(o), turn = int(blockDim.x), step = int(j / o), output = int(j - step * o);
+  int steps = turn / wide, rest = turn % wide;
+  for (; j < last; j += turn) {
+    double weight = of_steps[step];
     T d = 0;
     if (weight != 0) {
-      weight *= output_weights[j - step * o];
-      d = Loss::add(outputs[place], goal[j], weight, sum);
+      weight *= output_weights[output];
+      d = Loss::add(outputs[place + j], goal[j], weight, sum);
     }
-    if (d_outputs) d_outputs[place] = T(scale[row / b] * weight) * d;
+    if (d_outputs) d_outputs[place + j] = T(factor * weight) * d;
+    step += steps;
+    output += rest;
+    if (output >= wide) {
+      output -= wide;
+      step++;
+    }
   }
   sum = block_sum(sum, sums);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
