@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from devices import all_kernels
@@ -58,6 +59,23 @@ def test_descriptions_go_together(name: str) -> None:
     assert len(state) == len(cell.initial) and state[0] == cell.parameters["W_rec"][0]
     rnn = RNN(5, 4, 3, name, seed=0)  # type: ignore[arg-type]
     assert rnn.parameters.keys() == {*cell.parameters, *cell.initial, "W_out", "b_out"}
+
+
+@all_cells
+def test_options_choose_among_a_cell_and_its_variants(name: str) -> None:
+    """Both ways to name a cell give the same, and a family has each option with one value for each of it."""
+    cell = CELLS[name]
+    family: Any = cell.family or name
+    options: dict[str, Any] = dict(cell.options)
+    assert RNN(2, 3, 2, cell=family, **options).cell == RNN(2, 3, 2, cell=cell.name, **options).cell == name  # type: ignore[arg-type]
+    assert RNN(2, 3, 2, cell=cell.name).cell == name  # type: ignore[arg-type]
+    assert CELLS[family].options.keys() == options.keys()
+    for option in {"reset", "peepholes"} - options.keys():
+        with pytest.raises(ValueError, match=rf'^{option} is 1; cell="{name}" has no such choice, only'):
+            RNN(2, 3, 2, cell=cell.name, **{option: 1})  # type: ignore[arg-type]
+    for option in options:
+        with pytest.raises(ValueError, match=rf"^{option} is 'no'; for cell="):
+            RNN(2, 3, 2, cell=cell.name, **{option: "no"})  # type: ignore[arg-type]
 
 
 def words(path: Path) -> Iterator[str]:

@@ -17,4 +17,5 @@ CELL = Cell(
     recurrent_bias="b_n",
     torch="GRU",
     onnx=OnnxOperator("GRU", (1, 0, 2), ("Sigmoid", "Tanh"), {"linear_before_reset": 1}),
+    options={"reset": "after"},
 )
