@@ -12,6 +12,7 @@ from ..backend import array_module, backend_of, move
 from ..messages import shown
 from ..validation import as_int, number
 from .config import MAX_SIZE, Array, Config
+from .initialization import spectral_radii
 from .validation import as_array
 
 ALLOWED = "allowed."  # what the names of their arrays in files begin with
@@ -105,15 +106,18 @@ class Constraints:
         for key, allowed in self.allowed.items():
             array = parameters[key]
             recurrent = key.startswith("W_rec") and array.shape[-2] == config.hidden_size
-            before = radii(config, array) if recurrent else None
+            before = spectral_radii(array, config.kind.gates) if recurrent else None
             signed = np.where(abs(allowed) == 1, allowed * abs(array), np.where(allowed == NONE, 0, array))
             if array.ndim > 1:
                 signed = np.where(abs(allowed) == 1, balanced(signed), signed)
             array[...] = signed
             if before is not None:
-                after = radii(config, array)
+                after = spectral_radii(array, config.kind.gates)
                 scale = np.where(after > 0, before / np.where(after > 0, after, 1), 1)
                 array *= np.repeat(scale, config.hidden_size, axis=-1)[..., None, :]
+
+
+UNCONSTRAINED = Constraints({})
 
 
 def balanced(weights: Array) -> Array:
@@ -122,12 +126,6 @@ def balanced(weights: Array) -> Array:
     both = (positive > 0) & (negative < 0)
     scale = np.where(both, -positive / np.where(both, negative, 1), 1)
     return np.where(weights < 0, weights * scale, weights)
-
-
-def radii(config: Config, weights: Array) -> Array:
-    """Spectral radius (..., gates) of recurrent weights (..., h, gates h)."""
-    blocks = np.stack(np.split(weights.astype(np.float64), config.kind.gates, axis=-1), axis=-3)
-    return np.abs(np.linalg.eigvals(blocks)).max(axis=-1)
 
 
 def read_constraints(

@@ -13,6 +13,7 @@ from ..backend import move
 from ..display import Displayed
 from ..kernels.interruption import uninterrupted
 from .config import Array, suffix
+from .initialization import spectral_radii
 from .losses import Loss, read_targets
 from .network import RNN, require_network
 from .validation import Purpose
@@ -183,8 +184,7 @@ def spectral_radius(rnn: RNN) -> NDArray[np.float64]:
         weights = parameters[keys[0]].astype(np.float64)
         if c.kind.feeds_back_output:
             weights = weights @ parameters["W_out"]
-        blocks = np.stack(np.split(weights, c.kind.gates, axis=-1), axis=-3)
-        radii.append(np.abs(np.linalg.eigvals(blocks)).max(axis=-1))
+        radii.append(spectral_radii(weights, c.kind.gates))
     stacked: Array = np.stack(radii, axis=len(c.lead))
     stacked = stacked.reshape(*c.lead, c.num_layers * c.directions, c.kind.gates)
     return stacked[..., 0] if c.kind.gates == 1 else stacked

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ..messages import shown
 from ..streams import MAX_SEED, Seed, read_seed
@@ -138,3 +138,10 @@ def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> Array:
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)
     return q if rows >= columns else q.T
+
+
+def spectral_radii(weights: Array, gates: int) -> NDArray[np.float64]:
+    """Return the largest absolute eigenvalue of each gate of weights (..., h, gates h), (..., gates)."""
+    blocks = np.stack(np.split(weights.astype(np.float64), gates, axis=-1), axis=-3)
+    radii: NDArray[np.float64] = np.abs(np.linalg.eigvals(blocks)).max(axis=-1)
+    return radii

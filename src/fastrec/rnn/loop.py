@@ -15,7 +15,7 @@ from ..kernels.interruption import heard, uninterrupted
 from ..progress import progress_bar
 from .checkpoint import Checkpoint, TrainingState
 from .config import Array
-from .constraints import Constraints
+from .constraints import UNCONSTRAINED, Constraints
 from .device import ComputeDevice
 from .history import History, TrainingLog
 from .optimizers import Optimizer
@@ -210,7 +210,7 @@ class BatchLearner(Learner):
     schedule: Schedule | None = None
     keys: tuple[str, ...] | None = None
     masks: Mapping[str, Array] = field(default_factory=dict)
-    constraints: Constraints = field(default_factory=lambda: Constraints({}))
+    constraints: Constraints = UNCONSTRAINED
     stopped: bool = False
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from ..validation import as_bool, as_int, require_memory
 from . import passes
 from .cells import CellName, LayerNorm, choose
 from .config import MAX_SIZE, Activation, Array, Config, Direction
-from .constraints import Constraints, read_constraints
+from .constraints import UNCONSTRAINED, Constraints, read_constraints
 from .device import ComputeDevice, Precision, choose_backend, compute_device
 from .generation import generate
 from .initialization import Initial, draw, seed_of
@@ -55,8 +55,6 @@ from .validation import (
 
 if TYPE_CHECKING:
     import torch
-
-UNCONSTRAINED = Constraints({})
 
 
 class RNN:
