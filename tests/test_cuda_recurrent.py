@@ -187,7 +187,7 @@ def test_steps_in_several_launches_give_the_same_bits(
 
 
 @products
-@pytest.mark.parametrize("b", [1, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("b", [1, 300])
 @pytest.mark.parametrize("cell", cuda.LINKED)
 def test_cells_of_two_products_equal_the_reference(product: str, b: int, cell: str) -> None:
     with checked(b == 1):
