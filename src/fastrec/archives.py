@@ -214,6 +214,15 @@ def read_text(archive: Archive, name: str, what: str, most: int = 0) -> dict[str
     return settings
 
 
+def settings_of(sizes: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass of sizes as files hold them: without those of later versions that say
+    nothing."""
+    values = [(field, getattr(sizes, field.name)) for field in fields(sizes)]
+    return {
+        field.name: value for field, value in values if field.default is MISSING or value != field.default
+    }
+
+
 def sizes_of(kind: type[Sizes], settings: dict[str, Any]) -> Sizes:
     """Make a dataclass of sizes from settings with the names of its fields; defaults may be missing."""
     known = fields(kind)  # type: ignore[arg-type]

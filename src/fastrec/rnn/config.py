@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from math import prod
@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..archives import settings_of
 from ..kernels import ACTIVATIONS
 from ..messages import shown
 from ..validation import as_choice, as_int, one_of
@@ -97,10 +98,8 @@ class Config:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields as files hold them: without those of later versions that say nothing."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        defaults = {field.name: field.default for field in fields(self) if field.default is not MISSING}
-        return {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
+        """The fields as files hold them."""
+        return settings_of(self)
 
     @property
     def lead(self) -> tuple[int, ...]:

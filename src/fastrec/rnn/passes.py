@@ -32,7 +32,16 @@ def kernel_of(c: Config, batch: Batch, way: str) -> Callable[..., None]:
 
 
 def forward(c: Config, batch: Batch) -> Activations:
-    """Run all layers; steps that only gradients need are kept unless outputs are all that is wanted."""
+    """Run all layers and the output layer."""
+    made = run_layers(c, batch)
+    return made._replace(outputs=read_out(made, made.hidden)) if c.has_output_layer else made
+
+
+def run_layers(c: Config, batch: Batch) -> Activations:
+    """Run all layers; steps that only gradients need are kept unless outputs are all that is wanted.
+
+    Outputs are the hidden units, unless the cell has computed others.
+    """
     device, weights, lengths = batch.device, batch.weights, batch.lengths
     x, tokens, kernels, empty, cell = batch.x, batch.tokens, device.kernels, device.empty, c.kind
     _, b, t, _ = x.shape
@@ -57,11 +66,17 @@ def forward(c: Config, batch: Batch) -> Activations:
             x = x.copy() if c.direction == "forward" else x
             kernels.dropout(batch.drawn.dropout.key, layer, batch.drawn.dropout.threshold, x)
     outputs = directions.added(c, batch, saved[0][1]) if cell.feeds_back_output else x
-    if c.has_output_layer:
-        outputs = empty((c.k, b, t, c.outputs_width), c.dtype)
-        if t:
-            kernels.affine_forward(x, lengths, weights["W_out"], weights["b_out"], outputs)
     return Activations(c, batch, outputs, tuple(saved), tuple(read), x)
+
+
+def read_out(made: Activations, hidden: Array) -> Array:
+    """What the output layer makes (k, b, t, o) of hidden units (k, b, t, h), or of what takes their place."""
+    c, batch, *_ = made
+    outputs = batch.device.empty((*hidden.shape[:3], c.outputs_width), c.dtype)
+    if hidden.shape[2]:
+        weights = (batch.weights["W_out"], batch.weights["b_out"])
+        batch.device.kernels.affine_forward(hidden, batch.lengths, *weights, outputs)
+    return outputs
 
 
 def make_noise(c: Config, batch: Batch, layer: int) -> Array:
@@ -191,10 +206,8 @@ def output_gradient(
     xp, hidden = batch.device.xp, made.hidden
     if c.has_output_layer and d_outputs is None:
         gradients["W_out"][...], gradients["b_out"][...] = 0, 0
-    elif c.has_output_layer:
-        d_top = batch.device.empty_like(hidden)
-        inputs = (hidden, batch.lengths, batch.weights["W_out"], d_outputs)
-        batch.device.kernels.affine_backward(*inputs, d_top, gradients["W_out"], gradients["b_out"])
+    if c.has_output_layer and d_outputs is not None:
+        d_top = read_out_back(made, hidden, d_outputs, gradients)
         if batch.drawn.dropout is not None:
             batch.device.kernels.dropout(
                 batch.drawn.dropout.key, c.num_layers - 1, batch.drawn.dropout.threshold, d_top
@@ -207,3 +220,11 @@ def output_gradient(
         d_each = xp.zeros_like(made.outputs) if d_outputs is None else d_outputs
         incoming.append(directions.each_way(c, batch, d_each))
     return incoming
+
+
+def read_out_back(made: Activations, hidden: Array, d_outputs: Array, gradients: dict[str, Array]) -> Array:
+    """Go back through `read_out`: fill the gradients of its parameters, and return that of what it read."""
+    batch, d_hidden = made.batch, made.batch.device.empty_like(hidden)
+    inputs = (hidden, batch.lengths, batch.weights["W_out"], d_outputs)
+    batch.device.kernels.affine_backward(*inputs, d_hidden, gradients["W_out"], gradients["b_out"])
+    return d_hidden

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import partial
 from math import prod
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..archives import open_archive, read_text, sizes_of, write_archive
+from ..archives import open_archive, read_text, settings_of, sizes_of, write_archive
 from ..backend import backend_of, move
 from ..files import require_suffix
+from ..rnn import passes
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array
 from ..rnn.device import ComputeDevice, compute_device
@@ -29,9 +30,11 @@ from ..rnn.trace import Trace
 from ..rnn.validation import Batch, Purpose
 from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import as_bool
+from .attention import Attended, attend, attend_back, draw_attention
 from .context import context_gradients, context_states, draw_context
 from .pairs import PairLearner, Pairs, read_pairs, read_sources
-from .sizes import Sizes, Sources
+from .sizes import Attention, Sizes, Sources
+from .states import parted, side_by_side
 
 TEXT = "fastrec_encoder_decoder"  # the array of a file that holds the sizes
 
@@ -43,6 +46,12 @@ class EncoderDecoder:
     (Sutskever, Vinyals & Le, NIPS 2014), or in the state c W + b of a context c. It reads the symbol before,
     and predicts the next one. Both ends of a target are marked by one more symbol, target_size: the decoder
     reads it first and writes it last. Targets given and sequences returned do not contain it.
+
+    With attention the output layer reads, in place of the hidden units h_t of the decoder, tanh([c_t, h_t]
+    W_combine) with the context c_t = sum_j a_j s_j of the hidden units s_j of the encoder (Luong, Pham &
+    Manning, EMNLP 2015, without input feeding). The weights a are the softmax, over the steps of the source,
+    of h_t . s_j ("dot"), h_t . (s_j W_key) ("general"), or v . tanh(h_t W_query + s_j W_key) ("additive":
+    Bahdanau, Cho & Bengio, ICLR 2015). The context of a source of no steps is 0.
 
     Parameters
     ----------
@@ -64,6 +73,13 @@ class EncoderDecoder:
         As in `RNN`, at most 2^64 - 2. It seeds the weights of the decoder, and seed + 1 those before it.
     backend : str, optional
         As in `RNN`.
+    attention : {"dot", "general", "additive"}, optional
+        Scores of the steps of a source, if the decoder attends to them; not for contexts and "jordan".
+    bidirectional : bool, default False
+        Whether the encoder reads sources in both directions, with hidden_size / 2 units for each. The decoder
+        starts in both states side by side. Not for contexts and "jordan".
+    embedding_size : int, optional
+        As in `RNN`, of both networks.
 
     Attributes
     ----------
@@ -92,7 +108,8 @@ class EncoderDecoder:
            [0, 2]], dtype=int32)
     """
 
-    _seed: int | None = None  # also of pickles of version 0.1.0
+    _seed: int | None = None  # also of pickles of version 0.1.0, and so the next
+    _attention: dict[str, Array] = {}  # noqa: RUF012
 
     def __init__(
         self,
@@ -106,9 +123,14 @@ class EncoderDecoder:
         dtype: DTypeLike = np.float32,
         seed: Seed = None,
         backend: str | None = None,
+        *,
+        attention: Attention | None = None,
+        bidirectional: bool = False,
+        embedding_size: int | None = None,
     ) -> None:
         arguments = (source_size, target_size, hidden_size, cell, activation, num_layers, sources, dtype)
-        self._sizes = sizes = Sizes(*arguments)  # type: ignore[arg-type]
+        options = (attention, bidirectional, embedding_size)
+        self._sizes = sizes = Sizes(*arguments, *options)  # type: ignore[arg-type]
         self._seed = seed = read_seed(seed, most=MAX_SEED - 1)
         self.decoder = RNN._drawn(sizes.decoder, seed, backend)
         self.encoder: RNN | None = None
@@ -117,6 +139,7 @@ class EncoderDecoder:
             self.encoder = RNN._drawn(sizes.encoder, seed + 1, backend)
         else:
             self.context = draw_context(sizes, seed + 1)
+        self._attention = draw_attention(sizes, seed)
 
     @property
     def source_size(self) -> int:
@@ -132,11 +155,14 @@ class EncoderDecoder:
     def parameters(self) -> dict[str, Array]:
         """All parameters by name, such as "encoder.W_in", "context.W" and "decoder.W_in", for an optimiser.
 
-        The dict is new; its arrays are those of `encoder`, `context` and `decoder`.
+        Those of the attention are "attention.W_key" (h, h), of "additive" also "attention.W_query" (h, h) and
+        "attention.v" (h,), and "attention.W_combine" (2h, h).
+
+        The dict is new; its arrays are those that the model computes with.
         """
         before = ("encoder", self.encoder.parameters) if self.encoder else ("context", self.context)
-        both = (before, ("decoder", self.decoder.parameters))
-        return {f"{name}.{key}": array for name, arrays in both for key, array in arrays.items()}
+        parts = (before, ("decoder", self.decoder.parameters), ("attention", self._attention))
+        return {f"{name}.{key}": array for name, arrays in parts for key, array in arrays.items()}
 
     @property
     def n_parameters(self) -> int:
@@ -154,7 +180,7 @@ class EncoderDecoder:
         return self.decoder.backend
 
     def __repr__(self) -> str:
-        parts = [f"{key}={value!r}" for key, value in asdict(self._sizes).items() if key != "dtype"]
+        parts = [f"{key}={value!r}" for key, value in settings_of(self._sizes).items() if key != "dtype"]
         parts += [
             f"dtype={self._sizes.dtype}",
             f"backend={self.backend!r}",
@@ -178,7 +204,7 @@ class EncoderDecoder:
             If the file cannot be written.
         """
         require_suffix(path, ".npz")
-        texts = {TEXT: asdict(self._sizes) | {"dtype": self._sizes.dtype.name}}
+        texts = {TEXT: settings_of(self._sizes) | {"dtype": self._sizes.dtype.name}}
         texts |= {} if self._seed is None else {EXTRA_TEXT: {"seed": self._seed}}
         write_archive(path, texts, {key: move(a, "cpu") for key, a in self.parameters.items()})
 
@@ -313,6 +339,50 @@ class EncoderDecoder:
         on_host = {key: move(a, "cpu") for key, a in gradients.items()}
         return self.decoder._public_loss(losses), on_host, move(trace.state, "cpu")
 
+    def attention(
+        self,
+        sources: ArrayLike,
+        targets: ArrayLike,
+        lengths: ArrayLike | None = None,
+        target_lengths: ArrayLike | None = None,
+    ) -> Array:
+        """Return which steps of its source each symbol of a target attends to.
+
+        Parameters
+        ----------
+        sources, targets, lengths, target_lengths
+            As in `loss_and_gradients`.
+
+        Returns
+        -------
+        ndarray of shape (n, u + 1, t)
+            Weights a, of the dtype of the model: row j of a pair is that of symbol j of the target, and the
+            last one that of its end. They add up to 1; those past a target or a source are 0.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments, and if the model has no attention.
+        FloatingPointError
+            If the state of the encoder is not finite.
+
+        Examples
+        --------
+        >>> model = fastrec.EncoderDecoder(3, 3, 16, attention="general", seed=1)
+        >>> model.attention([[0, 1, 2]], [[2, 1]]).shape
+        (1, 3, 3)
+        """
+        if self._sizes.attention is None:
+            raise ValueError(
+                'the model has no attention; make it with attention="dot", "general" or "additive"'
+            )
+        at = compute_device(self.backend)
+        pairs = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
+        state, source = self._encode(at, pairs.sources, pairs.lengths, Purpose.OUTPUTS)
+        batch, _ = self._decoder_batch(at, pairs, state, "mean", Purpose.OUTPUTS)
+        assert source is not None  # contexts have no attention
+        return move(self._attend(at, batch, source)[1].weights, "cpu")
+
     def generate(
         self,
         sources: ArrayLike,
@@ -348,6 +418,8 @@ class EncoderDecoder:
         FloatingPointError
             If outputs are not finite.
         """
+        if self._sizes.attention is not None:
+            raise ValueError("generate is not for models with attention yet")
         state, stop = self.encode(sources, lengths), self.target_size
         start = np.full((state.shape[1], 1), stop, np.int32)
         drawn, _ = self.decoder.generate(
@@ -424,7 +496,7 @@ class EncoderDecoder:
         """Return the states (layers, 1, n, s) of checked sources, and the trace of an encoder."""
         if self.encoder is not None:
             trace = self.encoder._forward(self.encoder._batch(at, sources, lengths, None, purpose))
-            return trace.state[:, None], trace
+            return side_by_side(self.encoder._config, trace.state)[:, None], trace
         return context_states(self._sizes, at, self.context, sources), None
 
     def _decoder_batch(
@@ -439,27 +511,63 @@ class EncoderDecoder:
         goal = targets.goal(targets.counted, total)
         return batch, make_loss_spec(config, at, goal, "cross_entropy", parts)
 
+    def _attend(self, at: ComputeDevice, batch: Batch, source: Trace) -> tuple[passes.Activations, Attended]:
+        """Run the layers of the decoder, and attend from its hidden units to those of the encoder."""
+        made = passes.run_layers(self.decoder._config, batch)
+        of_source = (source._made.hidden, source._batch.lengths)
+        return made, attend(self._sizes, at, self._attention, made.hidden, batch.lengths, *of_source)
+
     def _evaluate(self, at: ComputeDevice, pairs: Pairs, reduction: Reduction) -> tuple[Array, Trace]:
         """Return the loss (1,) and the trace of the decoder, as `RNN._evaluate`."""
-        state, _ = self._encode(at, pairs.sources, pairs.lengths, Purpose.OUTPUTS)
-        return self.decoder._evaluate(*self._decoder_batch(at, pairs, state, reduction, Purpose.OUTPUTS))
+        state, source = self._encode(at, pairs.sources, pairs.lengths, Purpose.OUTPUTS)
+        batch, spec = self._decoder_batch(at, pairs, state, reduction, Purpose.OUTPUTS)
+        if self._sizes.attention is None or source is None:
+            return self.decoder._evaluate(batch, spec)
+        made, attended = self._attend(at, batch, source)
+        outputs = passes.read_out(made, attended.combined)
+        unwanted = at.empty((*outputs.shape[:3], 0), outputs.dtype)
+        losses = passes.take_loss(batch, spec, outputs, unwanted)
+        return losses, Trace._of(self.decoder, made)
 
     def _learn(
         self, at: ComputeDevice, pairs: Pairs, reduction: Reduction
     ) -> tuple[Array, dict[str, Array], Trace]:
         """Return the loss (1,), the gradients and the trace of the decoder, as `RNN._learn`."""
-        state, trace = self._encode(at, pairs.sources, pairs.lengths, Purpose.TRACE)
+        state, source = self._encode(at, pairs.sources, pairs.lengths, Purpose.TRACE)
         batch, spec = self._decoder_batch(at, pairs, state, reduction, Purpose.GRADIENTS)
-        losses, decoder, decoded = self.decoder._learn(batch, spec)
+        d_hidden, attention = None, dict[str, Array]()
+        if self._sizes.attention is None or source is None:
+            losses, decoder, decoded = self.decoder._learn(batch, spec)
+        else:
+            losses, decoder, decoded, d_hidden, attention = self._learn_attending(at, batch, spec, source)
         d_state = decoder["state"]
         self._require_finite(at, "the gradient of the state of the encoder", d_state)
         gradients = {f"decoder.{key}": decoder[key] for key in self.decoder.parameters}
-        if self.encoder is not None and trace is not None:
-            encoder = self.encoder._gradients(trace, d_state=d_state)
+        gradients |= {f"attention.{key}": array for key, array in attention.items()}
+        if self.encoder is not None and source is not None:
+            encoder = self.encoder._gradients(
+                source, d_hidden=d_hidden, d_state=parted(self.encoder._config, d_state)
+            )
             gradients |= {f"encoder.{key}": encoder[key] for key in self.encoder.parameters}
             return losses, gradients, decoded
         context = context_gradients(self._sizes, at, self.context, pairs.sources, d_state)
         return losses, gradients | {f"context.{key}": array for key, array in context.items()}, decoded
+
+    def _learn_attending(
+        self, at: ComputeDevice, batch: Batch, spec: LossSpec, source: Trace
+    ) -> tuple[Array, dict[str, Array], Trace, Array, dict[str, Array]]:
+        """`RNN._learn` of the decoder with attention; also the gradients of the hidden units (n, t, h) of the
+        encoder and of the parameters of the attention."""
+        made, attended = self._attend(at, batch, source)
+        decoded, outputs = Trace._of(self.decoder, made), passes.read_out(made, attended.combined)
+        losses = passes.take_loss(batch, spec, outputs, outputs)
+        read_out = {key: at.empty_like(batch.weights[key]) for key in ("W_out", "b_out")}
+        d_combined = passes.read_out_back(made, attended.combined, outputs, read_out)
+        d_hidden, d_values, attention = attend_back(self._sizes, at, attended, d_combined)
+        self._require_finite(at, "the gradient of the hidden units of the encoder", d_values)
+        d_last = at.xp.zeros_like(batch.start)
+        decoder = passes.backward(made, None, d_hidden, d_last, ()) | read_out
+        return losses, self.decoder._public_gradients(decoder), decoded, d_values[0], attention
 
     def _require_finite(self, at: ComputeDevice, what: str, array: Array) -> None:
         if not at.all_finite(at.xp.ascontiguousarray(array)):
