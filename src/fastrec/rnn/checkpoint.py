@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,6 @@ from ..kernels.interruption import uninterrupted
 from ..messages import shown
 from ..validation import as_choice
 from .config import MAX_SIZE, Array
-from .dataset import Sequences
 from .history import TrainingLog
 from .optimizers import Optimizer
 from .serialization import EXTRA_TEXT, TRAINING_TEXT, read_stored_seed
@@ -26,8 +25,8 @@ LONGEST = 400  # characters of a setting
 OPTIMIZER = "optimizer."  # what the names of the arrays of an optimiser begin with
 
 
-def describe(data: Sequences | None) -> str:
-    """Identify sequences in a line."""
+def describe(data: Iterable[Array | None] | None) -> str:
+    """Identify the arrays of sequences in a line."""
     if data is None:
         return "none"
     return checksum(*(array for array in data if array is not None))

@@ -160,6 +160,12 @@ class Config:
         return tuple(tuple(name + suffix(layer) for name in names) for layer in layers)
 
     @cached_property
+    def constants(self) -> frozenset[str]:
+        """Keys of the parameters that training leaves alone unless it is told to change them."""
+        layers = range(self.num_layers)
+        return frozenset(name + suffix(layer) for name in self.kind.constants for layer in layers)
+
+    @cached_property
     def initial(self) -> tuple[tuple[str, ...], ...]:
         """Keys of the initial state of each layer, one for each part of it."""
         names, layers = self.kind.initial, range(self.num_layers)

@@ -16,7 +16,7 @@ from ..messages import shown
 from ..streams import Seed, derive, read_seed
 from ..validation import as_bool, as_choice, as_int, as_path
 from .checkpoint import Checkpoint, checksum, describe, read_changes, shorten, stored_seed
-from .config import MAX_SIZE, Array, Config, suffix
+from .config import MAX_SIZE, Array, Config
 from .dataset import read_sequences
 from .device import ComputeDevice
 from .history import History
@@ -201,13 +201,8 @@ def fit(
     rnn._weights(at.backend)
     changes = read_changes(changed, CHANGEABLE, checkpoint)
     shuffle, progress = as_bool("shuffle", shuffle), as_bool("progress", progress)
-    if checkpoint is not None:
-        as_path("checkpoint", checkpoint)
-        require_suffix(checkpoint, ".npz")
-        require_writable(checkpoint)
-        seed = stored_seed(checkpoint) if seed is None else seed
-    options = read_options(epochs, batch_size, seed, patience, callback)
-    as_choice("keep", keep, get_args(Keep))
+    seed = begin_checkpoint(checkpoint, seed)
+    options = read_options(epochs, batch_size, seed, patience, callback, keep)
     if on_update is not None and not callable(on_update):
         raise ValueError(f"on_update is {shown(on_update)}; it must be a function of a TrainingUpdate")
     keys, masks = read_trainable(c, at, trainable)
@@ -217,12 +212,7 @@ def fit(
     truncation = (MAX_SIZE, MAX_SIZE) if k1 is None else read_truncation(k1, k2)
     optimizer = check_optimizer(Adam() if optimizer is None else optimizer)
     optimizer._slots({key: rnn.parameters[key] for key in keys}, c.models, at.backend)
-    if schedule is not None:
-        if not callable(schedule):
-            raise ValueError(
-                f"schedule is {shown(schedule)}; it must be a function of the number of an update"
-            )
-        read_factor(schedule, optimizer._step)
+    check_schedule(schedule, optimizer)
     read_dropout(c, dropout, 0)
     read_noise(c, noise, 0)
     data = read_sequences(c, at, x, targets, lengths, mask, loss, tokens, weights)
@@ -244,7 +234,6 @@ def fit(
         **options,
         shuffle=shuffle,
         on_update=on_update,
-        keep=keep,
         schedule=schedule,
         keys=keys,
         masks=masks,
@@ -256,18 +245,13 @@ def fit(
             c.settings
             | {
                 "loss": name_of(loss),
-                "optimizer": optimizer._text(optimizer._first_rate),
-                "batch_size": options["batch_size"],
                 "k1, k2": None if k1 is None else truncation,
                 "shuffle": shuffle,
-                "seed": options["seed"],
                 "data": describe(data),
                 "validation": describe(validation_data),
             }
-            | ({"dropout": dropout} if dropout else {})
+            | describe_options(optimizer, options, dropout, schedule)
             | ({"noise": noise} if noise else {})
-            | ({"keep": keep} if keep != "last" else {})
-            | ({"schedule": name_of(schedule)} if schedule is not None else {})
             | ({"trained": ", ".join(keys)} if len(keys) < len(c.shapes) else {})
             | ({"constraints": checksum(*limits.values())} if (limits := rnn._constraints.allowed) else {})
             | {f"trained of {key}": checksum(mask) for key, mask in masks.items()}
@@ -280,8 +264,48 @@ def fit(
     return learner.history()
 
 
+def begin_checkpoint(checkpoint: str | os.PathLike[str] | None, seed: Seed) -> Seed:
+    """Check the argument `checkpoint` of `fastrec.fit`; return the seed, that of its file for None."""
+    if checkpoint is None:
+        return seed
+    as_path("checkpoint", checkpoint)
+    require_suffix(checkpoint, ".npz")
+    require_writable(checkpoint)
+    return stored_seed(checkpoint) if seed is None else seed
+
+
+def describe_options(
+    optimizer: Optimizer, options: dict[str, Any], dropout: float, schedule: Schedule | None
+) -> dict[str, Any]:
+    """The settings of a checkpoint that say how a training goes on: options are those of `read_options`."""
+    return (
+        {
+            "optimizer": optimizer._text(optimizer._first_rate),
+            "batch_size": options["batch_size"],
+            "seed": options["seed"],
+        }
+        | ({"dropout": dropout} if dropout else {})
+        | ({"keep": options["keep"]} if options["keep"] != "last" else {})
+        | ({"schedule": name_of(schedule)} if schedule is not None else {})
+    )
+
+
+def check_schedule(schedule: Schedule | None, optimizer: Optimizer) -> None:
+    """Raise ValueError unless the next update has a factor of its learning rate."""
+    if schedule is None:
+        return
+    if not callable(schedule):
+        raise ValueError(f"schedule is {shown(schedule)}; it must be a function of the number of an update")
+    read_factor(schedule, optimizer._step)
+
+
 def read_options(
-    epochs: int, batch_size: int, seed: Seed, patience: int | None, callback: Callback | None
+    epochs: int,
+    batch_size: int,
+    seed: Seed,
+    patience: int | None,
+    callback: Callback | None,
+    keep: Keep = "last",
 ) -> dict[str, Any]:
     """Check the arguments of `fastrec.fit` that are fields of a `BatchLearner`."""
     if callback is not None and not callable(callback):
@@ -292,6 +316,7 @@ def read_options(
         "seed": read_seed(seed),
         "patience": None if patience is None else as_int("patience", patience, 1, MAX_SIZE),
         "callback": callback,
+        "keep": as_choice("keep", keep, get_args(Keep)),
     }
 
 
@@ -309,10 +334,9 @@ def read_trainable(
     given = {} if trainable is None else trainable
     if not isinstance(given, Mapping) or not given.keys() <= c.shapes.keys():
         raise ValueError(f"trainable is {shown(given)}; give a dict with keys of {', '.join(c.shapes)}")
-    constants = {name + suffix(layer) for name in c.kind.constants for layer in range(c.num_layers)}
     keys, masks = [], {}
     for key, shape in c.shapes.items():
-        mask = move(as_array(f'trainable["{key}"]', given.get(key, key not in constants)), "cpu")
+        mask = move(as_array(f'trainable["{key}"]', given.get(key, key not in c.constants)), "cpu")
         try:
             whole = np.broadcast_to(mask, shape)
         except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .initialization import read_seeds
 TEXT = "fastrec_rnn"  # the array that holds the text
 EXTRA_TEXT = "fastrec_beside"  # an array of text that models which hold a network add to its file
 TRAINING_TEXT = "fastrec_training"  # the array of text of a checkpoint
+Sizes = TypeVar("Sizes")
 LONGEST_BESIDE = 2**28  # bytes that the further text may have, of a vocabulary or of many seeds
 
 
@@ -56,17 +57,18 @@ def read_stored_seed(archive: Archive, models: int | None) -> int | tuple[int, .
 def read(archive: Archive) -> tuple[Config, dict[str, Array]]:
     """Read the network in an archive; ValueError, or whatever NumPy raises, if there is none."""
     if TRAINING_TEXT in archive.members:
-        return read_checkpoint(archive)
+        return read_checkpoint(archive, Config)
     settings = read_text(archive, TEXT, "network file")
     config = sizes_of(Config, settings)
     return config, read_parameters(archive, TEXT, config.shapes, config.dtype)
 
 
-def read_checkpoint(archive: Archive) -> tuple[Config, dict[str, Array]]:
-    """Read the network of a training; of a text that with the best parameters, as the training leaves it."""
+def read_checkpoint(archive: Archive, kind: type[Sizes]) -> tuple[Sizes, dict[str, Array]]:
+    """Read the model of a training, whose sizes are of that kind; of a text that with the best parameters, as
+    the training leaves it."""
     texts = read_text(archive, TRAINING_TEXT, "checkpoint")["settings"]
-    sizes = texts.keys() & {field.name for field in fields(Config)}
-    config = sizes_of(Config, {key: plain(texts[key]) for key in sizes})
+    sizes = texts.keys() & {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    config: Any = sizes_of(kind, {key: plain(texts[key]) for key in sizes})
     prefix = "best." if "plan" in archive.members else "parameters."
     stored = read_arrays(
         archive, {f"{prefix}{key}": shape for key, shape in config.shapes.items()}, config.dtype

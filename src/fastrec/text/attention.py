@@ -10,6 +10,7 @@ import numpy as np
 from ..backend import move
 from ..rnn.config import Array
 from ..rnn.device import ComputeDevice
+from ..rnn.randomness import Dropout
 from ..rnn.validation import fits_kernels
 from ..validation import require_memory
 from .sizes import Sizes
@@ -28,7 +29,8 @@ class Attended(NamedTuple):
     values: Array  # (1, b, t, h), hidden units of the encoder
     weights: Array  # (b, u, t)
     joined: Array  # (1, b, u, 2h), contexts and hidden units of the decoder
-    combined: Array  # (1, b, u, h), what the output layer reads
+    combined: Array  # (1, b, u, h), tanh of the product with W_combine
+    read: Array  # (1, b, u, h), what the output layer reads: `combined` after dropout
 
 
 def draw_attention(sizes: Sizes, seed: int) -> dict[str, Array]:
@@ -62,8 +64,12 @@ def attend(
     steps: Array,
     values: Array,
     lengths: Array,
+    dropout: Dropout | None,
 ) -> Attended:
-    """Attention of hidden units (1, b, u, h) of the decoder over values (1, b, t, h) of the encoder."""
+    """Attention of hidden units (1, b, u, h) of the decoder over values (1, b, t, h) of the encoder.
+
+    dropout: of the decoder; that of what its output layer reads counts as another layer.
+    """
     (_, b, u, h), t, kernels = hidden.shape, values.shape[2], at.kernels
     require_memory(
         "the attention", b * (u * (t + 6 * h) + 2 * t * h) * sizes.dtype.itemsize, backend=at.backend
@@ -79,17 +85,20 @@ def attend(
     joined = at.xp.concatenate([contexts[None], hidden], axis=3)
     combined = projected(at, joined, steps, given["W_combine"])
     kernels.tanh_forward(combined)
-    return Attended(given, steps, lengths, queries, keys, values, weights, joined, combined)
+    read = combined if dropout is None else combined.copy()
+    leave_out(sizes, at, dropout, read)
+    return Attended(given, steps, lengths, queries, keys, values, weights, joined, combined, read)
 
 
 def attend_back(
-    sizes: Sizes, at: ComputeDevice, made: Attended, d_combined: Array
+    sizes: Sizes, at: ComputeDevice, made: Attended, dropout: Dropout | None, d_read: Array
 ) -> tuple[Array, Array, dict[str, Array]]:
-    """Gradients of hidden units, values and weights from that of `combined`, which is overwritten."""
-    given, steps, lengths, queries, keys, values, weights, joined, combined = made
+    """Gradients of hidden units, values and parameters from that of `read`, which is overwritten."""
+    given, steps, lengths, queries, keys, values, weights, joined, combined, _ = made
     kernels, xp, h, gradients = at.kernels, at.xp, combined.shape[3], dict[str, Array]()
-    kernels.tanh_backward(combined, d_combined)
-    d_joined = project_back(at, joined, steps, given, "W_combine", d_combined, gradients)
+    leave_out(sizes, at, dropout, d_read)
+    kernels.tanh_backward(combined, d_read)
+    d_joined = project_back(at, joined, steps, given, "W_combine", d_read, gradients)
     d_contexts, d_hidden = (xp.ascontiguousarray(d_joined[..., half]) for half in (slice(h), slice(h, None)))
     d_queries, d_keys, d_values = (at.empty_like(array) for array in (queries, keys, values))
     v = score_weights(at, given, sizes)
@@ -107,6 +116,12 @@ def attend_back(
     d_hidden += d_queries
     d_values += d_keys
     return d_hidden, d_values, gradients
+
+
+def leave_out(sizes: Sizes, at: ComputeDevice, dropout: Dropout | None, values: Array) -> None:
+    """Dropout of what the output layer reads, or of its gradient, in place."""
+    if dropout is not None:
+        at.kernels.dropout(dropout.key, sizes.num_layers, dropout.threshold, values)
 
 
 def score_weights(at: ComputeDevice, given: dict[str, Array], sizes: Sizes) -> Array:

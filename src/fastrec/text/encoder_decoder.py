@@ -17,25 +17,44 @@ from ..backend import backend_of, move
 from ..files import require_suffix
 from ..rnn import passes
 from ..rnn.cells import CellName
-from ..rnn.config import Activation, Array
+from ..rnn.checkpoint import Checkpoint, describe, read_changes, shorten
+from ..rnn.config import MAX_SIZE, Activation, Array
 from ..rnn.device import ComputeDevice, compute_device
-from ..rnn.fitting import check_optimizer, read_options, read_validation
+from ..rnn.fitting import (
+    begin_checkpoint,
+    check_optimizer,
+    check_schedule,
+    describe_options,
+    read_options,
+    read_validation,
+    update_draws,
+)
 from ..rnn.history import History
-from ..rnn.loop import train
+from ..rnn.loop import Keep, train
 from ..rnn.losses import LossSpec, Reduction, divisor, make_loss_spec
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam, Optimizer
-from ..rnn.serialization import EXTRA_TEXT, read_parameters, read_stored_seed
+from ..rnn.randomness import NOTHING, Drawn, Dropout, read_dropout
+from ..rnn.schedules import Schedule
+from ..rnn.serialization import (
+    EXTRA_TEXT,
+    TRAINING_TEXT,
+    read_checkpoint,
+    read_parameters,
+    read_stored_seed,
+)
 from ..rnn.trace import Trace
 from ..rnn.validation import Batch, Purpose
-from ..streams import MAX_SEED, Seed, read_seed
-from ..validation import as_bool
+from ..streams import MAX_SEED, Seed, derive, read_seed
+from ..validation import as_bool, as_int
 from .attention import Attended, attend, attend_back, draw_attention
 from .context import context_gradients, context_states, draw_context
 from .pairs import PairLearner, Pairs, read_pairs, read_sources
 from .sizes import Attention, Sizes, Sources
 from .states import parted, side_by_side
 
+ENCODER = 1  # where `derive` makes keys for it
+CHANGEABLE = ("optimizer", "batch_size", "seed", "dropout", "data", "validation", "schedule")
 TEXT = "fastrec_encoder_decoder"  # the array of a file that holds the sizes
 
 
@@ -210,7 +229,7 @@ class EncoderDecoder:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> EncoderDecoder:
-        """Read a file that `save` wrote. Nothing in the file is executed.
+        """Read a file that `save` wrote, or a checkpoint of `fit`. Nothing in the file is executed.
 
         Parameters
         ----------
@@ -232,8 +251,11 @@ class EncoderDecoder:
             If it cannot be read.
         """
         with open_archive(path, "encoder-decoder") as archive:
-            sizes = sizes_of(Sizes, read_text(archive, TEXT, "encoder-decoder file"))
-            stored = read_parameters(archive, TEXT, sizes.shapes, sizes.dtype)
+            if TRAINING_TEXT in archive.members:
+                sizes, stored = read_checkpoint(archive, Sizes)
+            else:
+                sizes = sizes_of(Sizes, read_text(archive, TEXT, "encoder-decoder file"))
+                stored = read_parameters(archive, TEXT, sizes.shapes, sizes.dtype)
             seed: Any = read_stored_seed(archive, None)
         arguments = {field.name: getattr(sizes, field.name) for field in fields(sizes)}
         model = cls(**arguments, seed=0, backend=backend)
@@ -300,6 +322,9 @@ class EncoderDecoder:
         lengths: ArrayLike | None = None,
         target_lengths: ArrayLike | None = None,
         reduction: Reduction = "mean",
+        *,
+        dropout: float = 0.0,
+        dropout_seed: Seed = None,
     ) -> tuple[float, dict[str, Array], Array]:
         """Return the cross entropy of the targets and its gradients.
 
@@ -318,6 +343,11 @@ class EncoderDecoder:
             Symbols of each target, from 0 to u; the default is all u.
         reduction : {"mean", "sum"}, default "mean"
             Mean over the symbols of all targets and their ends, one for each, or the sum.
+        dropout : float
+            As in `RNN.loss_and_gradients`, in both networks. With attention it also acts on what the output
+            layer reads.
+        dropout_seed : int, numpy.random.Generator or None
+            As in `RNN.loss_and_gradients`.
 
         Returns
         -------
@@ -333,9 +363,10 @@ class EncoderDecoder:
         FloatingPointError
             If the state of the encoder or its gradient is not finite.
         """
+        left_out = read_dropout(self.decoder._config, dropout, read_seed(dropout_seed, "dropout_seed"))
         at = compute_device(self.backend)
         pairs = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
-        losses, gradients, trace = self._learn(at, pairs, reduction)
+        losses, gradients, trace = self._learn(at, pairs, reduction, left_out)
         on_host = {key: move(a, "cpu") for key, a in gradients.items()}
         return self.decoder._public_loss(losses), on_host, move(trace.state, "cpu")
 
@@ -442,6 +473,13 @@ class EncoderDecoder:
         patience: int | None = None,
         progress: bool = True,
         callback: Callable[[int, History], object] | None = None,
+        *,
+        dropout: float = 0.0,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+        schedule: Schedule | None = None,
+        keep: Keep = "last",
+        changed: str | Sequence[str] = (),
     ) -> History:
         """Train in place on n pairs of a source and a target, in shuffled batches.
 
@@ -459,6 +497,15 @@ class EncoderDecoder:
             As in `loss_and_gradients`.
         seed, patience, progress, callback : optional
             As in `fastrec.fit`.
+        dropout : float, default 0.0
+            As in `loss_and_gradients`, with other units in each update.
+        checkpoint, checkpoint_every : optional
+            As in `fastrec.fit`. `EncoderDecoder.load` reads the model of the last epoch from the file.
+        schedule, keep : optional
+            As in `fastrec.fit`.
+        changed : str or sequence of str, default ()
+            As in `fastrec.fit`: of "optimizer", "batch_size", "seed", "dropout", "data", "validation" and
+            "schedule".
 
         Returns
         -------
@@ -468,44 +515,90 @@ class EncoderDecoder:
         Raises
         ------
         ValueError
-            For invalid arguments, before any work.
+            For invalid arguments, before any work, and for a checkpoint that is damaged or belongs to another
+            training, which the message names.
         FloatingPointError
             If the training diverges, as `fastrec.fit` says.
+        OSError
+            If the checkpoint cannot be written.
         """
         as_bool("progress", progress)
-        options = read_options(epochs, batch_size, seed, patience, callback)
+        changes = read_changes(changed, CHANGEABLE, checkpoint)
+        seed = begin_checkpoint(checkpoint, seed)
+        options = read_options(epochs, batch_size, seed, patience, callback, keep)
+        every = as_int("checkpoint_every", checkpoint_every, 1, MAX_SIZE)
         optimizer = check_optimizer(Adam(clip=1.0) if optimizer is None else optimizer)
+        check_schedule(schedule, optimizer)
+        read_dropout(self.decoder._config, dropout, 0)
         at = compute_device(self.backend)
         data = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
         validation_data = None
         if validation is not None:
             names = "sources, targets, and perhaps lengths, target_lengths"
             validation_data = read_validation(validation, names, partial(read_pairs, self._sizes, at))
+        constants = self.decoder._config.constants
+        draw = update_draws(self.decoder._config, options["seed"], optimizer, dropout)
+
+        def learn(batch: Pairs) -> list[tuple[Array, dict[str, Array], int]]:
+            losses, gradients, _ = self._learn(at, batch, "mean", draw().dropout)
+            return [(losses, gradients, int(batch.counted.sum()))]
+
         learner = PairLearner(
             *(at, self, None, "cross_entropy", optimizer, validation_data, data),
-            learn=lambda batch: [(*self._learn(at, batch, "mean")[:2], np.count_nonzero(batch.counted))],
+            learn=learn,
             summed_loss=lambda batch: self._evaluate(at, batch, "sum")[0],
+            schedule=schedule,
+            keys=tuple(key for key in self.parameters if key.partition(".")[2] not in constants),
             **options,
         )
-        train(learner, None, progress)
+        file = None
+        if checkpoint is not None:
+            settings = (
+                settings_of(self._sizes)
+                | describe_options(optimizer, options, dropout, schedule)
+                | {"data": describe(data.arrays)}
+                | {"validation": describe(None if validation_data is None else validation_data.arrays)}
+            )
+            about = (changes, CHANGEABLE, {"seed": self.seed})
+            file = Checkpoint(checkpoint, shorten(settings), every, options["epochs"], *about)
+            file.resume(learner.state())
+            self._seed = file.beside["seed"]
+        train(learner, file, progress)
         return learner.history()
 
     def _encode(
-        self, at: ComputeDevice, sources: Array, lengths: Array | None, purpose: Purpose
+        self,
+        at: ComputeDevice,
+        sources: Array,
+        lengths: Array | None,
+        purpose: Purpose,
+        dropout: Dropout | None = None,
     ) -> tuple[Array, Trace | None]:
-        """Return the states (layers, 1, n, s) of checked sources, and the trace of an encoder."""
+        """Return the states (layers, 1, n, s) of checked sources, and the trace of an encoder.
+
+        dropout: of the decoder, beside which the encoder leaves out other units.
+        """
         if self.encoder is not None:
-            trace = self.encoder._forward(self.encoder._batch(at, sources, lengths, None, purpose))
+            drawn = NOTHING
+            if dropout is not None:
+                drawn = Drawn(dropout._replace(key=derive(int(dropout.key), ENCODER)))
+            trace = self.encoder._forward(self.encoder._batch(at, sources, lengths, None, purpose, drawn))
             return side_by_side(self.encoder._config, trace.state)[:, None], trace
         return context_states(self._sizes, at, self.context, sources), None
 
     def _decoder_batch(
-        self, at: ComputeDevice, pairs: Pairs, state: Array, reduction: Reduction, purpose: Purpose
+        self,
+        at: ComputeDevice,
+        pairs: Pairs,
+        state: Array,
+        reduction: Reduction,
+        purpose: Purpose,
+        dropout: Dropout | None = None,
     ) -> tuple[Batch, LossSpec]:
         """Return what the decoder reads when it starts in such states, and its loss."""
         self._require_finite(at, "the state of the encoder", state)
         config, targets = self.decoder._config, pairs.targets
-        batch = self.decoder._batch(at, targets.x, targets.lengths, state, purpose)
+        batch = self.decoder._batch(at, targets.x, targets.lengths, state, purpose, Drawn(dropout))
         total = targets.counted.sum()
         parts = divisor(config, "cross_entropy", reduction, total)
         goal = targets.goal(targets.counted, total)
@@ -514,8 +607,8 @@ class EncoderDecoder:
     def _attend(self, at: ComputeDevice, batch: Batch, source: Trace) -> tuple[passes.Activations, Attended]:
         """Run the layers of the decoder, and attend from its hidden units to those of the encoder."""
         made = passes.run_layers(self.decoder._config, batch)
-        of_source = (source._made.hidden, source._batch.lengths)
-        return made, attend(self._sizes, at, self._attention, made.hidden, batch.lengths, *of_source)
+        rest = (source._made.hidden, source._batch.lengths, batch.drawn.dropout)
+        return made, attend(self._sizes, at, self._attention, made.hidden, batch.lengths, *rest)
 
     def _evaluate(self, at: ComputeDevice, pairs: Pairs, reduction: Reduction) -> tuple[Array, Trace]:
         """Return the loss (1,) and the trace of the decoder, as `RNN._evaluate`."""
@@ -524,17 +617,17 @@ class EncoderDecoder:
         if self._sizes.attention is None or source is None:
             return self.decoder._evaluate(batch, spec)
         made, attended = self._attend(at, batch, source)
-        outputs = passes.read_out(made, attended.combined)
+        outputs = passes.read_out(made, attended.read)
         unwanted = at.empty((*outputs.shape[:3], 0), outputs.dtype)
         losses = passes.take_loss(batch, spec, outputs, unwanted)
         return losses, Trace._of(self.decoder, made)
 
     def _learn(
-        self, at: ComputeDevice, pairs: Pairs, reduction: Reduction
+        self, at: ComputeDevice, pairs: Pairs, reduction: Reduction, dropout: Dropout | None
     ) -> tuple[Array, dict[str, Array], Trace]:
         """Return the loss (1,), the gradients and the trace of the decoder, as `RNN._learn`."""
-        state, source = self._encode(at, pairs.sources, pairs.lengths, Purpose.TRACE)
-        batch, spec = self._decoder_batch(at, pairs, state, reduction, Purpose.GRADIENTS)
+        state, source = self._encode(at, pairs.sources, pairs.lengths, Purpose.TRACE, dropout)
+        batch, spec = self._decoder_batch(at, pairs, state, reduction, Purpose.GRADIENTS, dropout)
         d_hidden, attention = None, dict[str, Array]()
         if self._sizes.attention is None or source is None:
             losses, decoder, decoded = self.decoder._learn(batch, spec)
@@ -559,11 +652,13 @@ class EncoderDecoder:
         """`RNN._learn` of the decoder with attention; also the gradients of the hidden units (n, t, h) of the
         encoder and of the parameters of the attention."""
         made, attended = self._attend(at, batch, source)
-        decoded, outputs = Trace._of(self.decoder, made), passes.read_out(made, attended.combined)
+        decoded, outputs = Trace._of(self.decoder, made), passes.read_out(made, attended.read)
         losses = passes.take_loss(batch, spec, outputs, outputs)
         read_out = {key: at.empty_like(batch.weights[key]) for key in ("W_out", "b_out")}
-        d_combined = passes.read_out_back(made, attended.combined, outputs, read_out)
-        d_hidden, d_values, attention = attend_back(self._sizes, at, attended, d_combined)
+        d_read, dropout = passes.read_out_back(made, attended.read, outputs, read_out), batch.drawn.dropout
+        d_hidden, d_values, attention = attend_back(self._sizes, at, attended, dropout, d_read)
+        if dropout is not None:
+            at.kernels.dropout(dropout.key, self._sizes.num_layers - 1, dropout.threshold, d_hidden)
         self._require_finite(at, "the gradient of the hidden units of the encoder", d_values)
         d_last = at.xp.zeros_like(batch.start)
         decoder = passes.backward(made, None, d_hidden, d_last, ()) | read_out

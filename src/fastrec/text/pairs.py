@@ -37,6 +37,11 @@ class Pairs(NamedTuple):
         """The steps of the targets (n, u + 1) whose loss counts, bool."""
         return self.targets.counted
 
+    @property
+    def arrays(self) -> tuple[Array | None, ...]:
+        """All arrays."""
+        return (self.sources, self.lengths, *self.targets)
+
     def rows(self, rows: Array) -> Pairs:
         """Select pairs, of which the longest decide the numbers of steps."""
         sources, lengths = self.sources[:, rows], self.lengths

@@ -53,9 +53,8 @@ class Sizes:
                     "another"
                 )
         if self.bidirectional and self.hidden_size % 2:
-            raise ValueError(
-                f"hidden_size is {self.hidden_size}; bidirectional=True gives each direction half, make it even"
-            )
+            why = "bidirectional=True gives each direction half of them"
+            raise ValueError(f"hidden_size is {self.hidden_size}; {why}, make it even")
 
     def config(
         self, input_size: int, hidden_size: int, output_size: int | None, direction: Direction = "forward"
