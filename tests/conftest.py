@@ -36,7 +36,7 @@ ON_GPU = {  # what has gpu kernels
         "test_kernels_stepping",
         "test_noise",
     ),
-    "test_normalised",
+    *("test_normalised", "test_attention"),
     *("test_fit_options", "test_losses", "test_optim", "test_padding", "test_stepping"),
     *("test_kernels_reservoir", "test_reservoir"),
     *("test_rnn", "test_rnn_torch", "test_torch_modules", "test_training"),

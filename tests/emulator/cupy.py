@@ -416,8 +416,8 @@ def elementwise(function: np.ufunc) -> Any:
     return operate
 
 
-isfinite, sqrt, exp, minimum, maximum, fmax = map(
-    elementwise, (np.isfinite, np.sqrt, np.exp, np.minimum, np.maximum, np.fmax)
+isfinite, sqrt, exp, tanh, minimum, maximum, fmax = map(
+    elementwise, (np.isfinite, np.sqrt, np.exp, np.tanh, np.minimum, np.maximum, np.fmax)
 )
 
 

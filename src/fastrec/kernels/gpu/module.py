@@ -157,6 +157,12 @@ KERNELS: dict[str, tuple[str, ...]] = {
         for cell in CELLS
         for rows in BLOCK_ROWS[product]
     ),
+    "attention": tuple(
+        f"{name}<{dtype}, {additive}>"
+        for name in ("attend", "attend_back", "attend_back_keys")
+        for dtype in FLOATS.values()
+        for additive in ("false", "true")
+    ),
     "reservoir": tuple(instances("run_reservoir", FLOATS.values())),
     "time_loop": (
         *instances("add_bias gather clear_padding sum_steps join_sums sum_runs join_runs", FLOATS.values()),

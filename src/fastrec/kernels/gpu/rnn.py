@@ -1,6 +1,7 @@
-"""What recurrent networks need besides their cells: output layer, losses, dropout, noise, optimizers."""
+"""What recurrent networks need besides their cells: output layer, attention, losses, noise, optimizers."""
 
 from .affine import affine_backward, affine_forward
+from .attention import attention_backward, attention_forward, tanh_backward, tanh_forward
 from .training import (
     adam,
     adjust_gradient,
