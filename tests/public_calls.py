@@ -452,6 +452,10 @@ CALLS: dict[str, Callable[[str], Call]] = {
         encoder_decoder(b).encode,
         {"sources": PAIRS["sources"], "lengths": PAIRS["lengths"]},
     ),
+    "EncoderDecoder.attention": lambda b: (
+        fastrec.EncoderDecoder(5, 5, 8, attention="general", seed=0, backend=b).attention,
+        dict(PAIRS),
+    ),
     "EncoderDecoder.loss": lambda b: (encoder_decoder(b).loss, dict(PAIRS)),
     "EncoderDecoder.loss_and_gradients": lambda b: (encoder_decoder(b).loss_and_gradients, dict(PAIRS)),
     "EncoderDecoder.generate": lambda b: (

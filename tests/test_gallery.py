@@ -49,6 +49,12 @@ def test_overview(main: Any) -> None:
     assert letters == 4 and scaling.sizes == (10, 30, 100)
 
 
+def test_attention(main: Any) -> None:
+    loss, weights = main(hidden_size=32, epochs=5, pairs=1500)
+    assert loss < 0.3 and weights.shape == (11, 11)
+    assert (weights[[0, 3]].argmax(axis=1) >= 7).all()  # the year is at the end
+
+
 def test_recall_letters(main: Any) -> None:
     assert (main("AT", side=20) == 1).all()
 

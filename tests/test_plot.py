@@ -494,3 +494,32 @@ assert "matplotlib" in sys.modules
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_attention():
+    shares = np.array([[0.1, 0.9, 0.0, 0.0], [0.75, 0.25, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
+    ax = plot.attention(shares, ["the", "house"], ["casa", "."])
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["the", "house"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["casa", "."]
+    (image,) = ax.images
+    assert np.array_equal(image.get_array(), shares[:2, :2]) and image.get_clim() == (0, 1)
+    darkness = -image.to_rgba(image.get_array())[..., 0]
+    assert darkness[0, 1] > darkness[1, 0] > darkness[1, 1]
+    assert overflow(ax.figure) <= 0
+    panel = Figure().subplots()
+    assert plot.attention([[1.0]], [3], [5], ax=panel) is panel
+
+
+@pytest.mark.parametrize(
+    ("weights", "source", "target", "message"),
+    [
+        (np.ones(3), "a", "b", r"weights has shape \(3,\)"),
+        ([[2.0]], "a", "b", "from 0 to 1"),
+        ([[np.nan]], "a", "b", "from 0 to 1"),
+        ([[1.0]], "ab", "b", "source has 2 symbols; give from 1 to 1"),
+        ([[1.0]], "a", "", "target has 0 symbols"),
+    ],
+)
+def test_attention_refuses(weights, source, target, message):
+    with pytest.raises(ValueError, match=message):
+        plot.attention(weights, source, target)

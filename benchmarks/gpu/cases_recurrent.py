@@ -218,6 +218,20 @@ def echo_states(dtype: Any, topology: Any, h: int) -> None:
     close(*made, 1e-12 if dtype == np.float64 else 2e-5)
 
 
+def attending(dtype: Any, kind: Any, b: int, t: int, h: int) -> None:
+    """Compare weights, losses and gradients of pairs of different lengths, with dropout."""
+    rng, made = np.random.default_rng((b, t, h)), []
+    x, y = rng.integers(7, size=(b, t)), rng.integers(5, size=(b, t // 2 + 1))
+    counts = [np.array([most, 0, *rng.integers(most + 1, size=b)][:b]) for most in (t, t // 2 + 1)]
+    for backend in ("gpu", "reference"):
+        options: dict[str, Any] = {"attention": kind, "bidirectional": True, "dtype": dtype, "seed": 1}
+        model = fastrec.EncoderDecoder(7, 5, h, backend=backend, **options)
+        weights = model.attention(x, y, *counts)
+        loss, gradients, _ = model.loss_and_gradients(x, y, *counts, dropout=0.2, dropout_seed=1)
+        made.append({"weights": weights, "loss": np.array(loss)} | gradients)
+    close(*made, 1e-12 if dtype == np.float64 else 2e-5)
+
+
 def sharings(kinds: tuple[Any, ...], products: tuple[str, ...], turns: int | None = None) -> Cases:
     for cell, product, kind in pairs([cell for cell in CELLS if cell not in LINKED], products, kinds):
         members, clustered, times, resident = kind
@@ -260,6 +274,11 @@ def cases() -> Cases:
     for dtype, topology, h in pairs((np.float32, np.float64), ("sparse", "dense", "cycle"), (33, 300)):
         case = partial(echo_states, dtype, topology, h)
         yield f"echo states, {topology}, H = {h}, {np.dtype(dtype)}", case
+    for dtype, kind, (b, t, h) in pairs(
+        (np.float32, np.float64), ("dot", "additive"), ((1, 1, 2), (5, 23, 34), (3, 130, 300))
+    ):
+        case = partial(attending, dtype, kind, b, t, h)
+        yield f"attention, {kind}, T = {t}, H = {h}, {np.dtype(dtype)}", case
     yield from sharings(ALONE, tuple(PRODUCTS))
     yield from texts(TEXT_ALONE)
     if int(device().capability.partition(".")[0]) >= 9:

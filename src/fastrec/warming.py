@@ -25,6 +25,8 @@ from .rnn.device import compute_device
 from .rnn.fitting import fit
 from .rnn.network import RNN
 from .rnn.optimizers import SGD, Adam, RMSprop
+from .text.encoder_decoder import EncoderDecoder
+from .text.sizes import Attention
 
 
 def warm_hopfield(backend: str) -> None:
@@ -103,6 +105,14 @@ def warm_normalised(backend: str) -> None:
         fit(net, np.zeros((2, 3, 2), np.float32), np.zeros((2, 3), np.int64), epochs=1, progress=False)
 
 
+def warm_attention(backend: str) -> None:
+    """Training with attention of both kinds of scores, in float32, and dropout."""
+    kinds: tuple[Attention, ...] = ("general", "additive")
+    for kind in kinds:
+        model = EncoderDecoder(2, 2, 4, attention=kind, backend=backend)
+        model.fit([[0]], [[1]], epochs=1, dropout=0.1, progress=False)
+
+
 def warm_text(backend: str) -> None:
     """Tokens drawn from a network."""
     for cell in CELLS:
@@ -129,6 +139,7 @@ PARTS: dict[str, Callable[[str], None]] = {
     "capacity": warm_capacity,
     **{cell: functools.partial(warm_cell, cell) for cell in CELLS},
     "normalised": warm_normalised,
+    "attention": warm_attention,
     "text": warm_text,
     "steps": warm_steps,
     "reservoir": warm_reservoir,

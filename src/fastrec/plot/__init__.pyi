@@ -29,3 +29,4 @@ from .training import draw_text_curve as draw_text_curve
 from .training import gradient_flow_figure as gradient_flow_figure
 from .training import learning_curve_figure as learning_curve_figure
 from .training import text_curve_figure as text_curve_figure
+from .weights import attention as attention

@@ -24,9 +24,9 @@ template <bool ADDITIVE, class T>
 __device__ __forceinline__ void row_products(const T* left, const T* right, const T* v, int count, i64 n, i64 size,
                                              i64 t, T* out) {
   int lane = threadIdx.x % WARP;
-  for (i64 j = threadIdx.x / WARP; j < n; j += TOGETHER) {
+  for (int j = threadIdx.x / WARP; j < n; j += TOGETHER) {
     T sums[TOGETHER] = {};
-    for (i64 l = lane; l < size; l += WARP) {
+    for (int l = lane; l < size; l += WARP) {
       T other = right[j * size + l], factor = ADDITIVE ? v[l] : other;
 #pragma unroll
       for (int q = 0; q < TOGETHER; q++)
@@ -42,7 +42,7 @@ __device__ __forceinline__ void row_products(const T* left, const T* right, cons
 
 // Weights, and contexts (b, u, h).
 template <class T, bool ADDITIVE>
-__global__ void __launch_bounds__(TOGETHER* WARP)
+__global__ void __launch_bounds__(TOGETHER* WARP, 2)
     attend(const T* queries, const i64* steps, const T* keys, const T* values, const i64* lengths, const T* v, i64 u,
            i64 t, i64 d, i64 h, T* weights, T* contexts) {
   Part part(u, steps);
@@ -55,23 +55,23 @@ __global__ void __launch_bounds__(TOGETHER* WARP)
     T* own = of_queries + query * t;
     i64 live = query < part.count ? n : 0;
     T top = sizeof(T) == 4 ? T(-3.402823466e38f) : T(-1.7976931348623157e308), total = 0;
-    for (i64 j = lane; j < live; j += WARP) top = own[j] > top ? own[j] : top;
+    for (int j = lane; j < live; j += WARP) top = own[j] > top ? own[j] : top;
     for (int distance = WARP / 2; distance; distance /= 2) {
       T other = __shfl_xor_sync(ALL, top, distance);
       top = other > top ? other : top;
     }
-    for (i64 j = lane; j < live; j += WARP) {
+    for (int j = lane; j < live; j += WARP) {
       T e = exp(own[j] - top);
       own[j] = e;
       total += e;
     }
     T share = 1 / warp_sum(total);
-    for (i64 j = lane; j < t; j += WARP) own[j] = j < live ? own[j] * share : T(0);
+    for (int j = lane; j < t; j += WARP) own[j] = j < live ? own[j] * share : T(0);
   }
   __syncthreads();
-  for (i64 c = threadIdx.x; c < h; c += blockDim.x) {
+  for (int c = threadIdx.x; c < h; c += blockDim.x) {
     T sums[TOGETHER] = {};
-    for (i64 j = 0; j < n && part.count; j++) {
+    for (int j = 0; j < n && part.count; j++) {
       T value = values[(part.row * t + j) * h + c];
 #pragma unroll
       for (int q = 0; q < TOGETHER; q++)
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(TOGETHER* WARP)
 // From d_contexts (b, u, h) to the gradients d_scores (b, u, t) of what the softmax was taken of, where both count, and
 // d_queries; d_v (b, parts, d), unless v is null, gets the sums of a block.
 template <class T, bool ADDITIVE>
-__global__ void __launch_bounds__(TOGETHER* WARP)
+__global__ void __launch_bounds__(TOGETHER* WARP, 2)
     attend_back(const T* queries, const i64* steps, const T* keys, const T* values, const i64* lengths, const T* v,
                 const T* weights, const T* d_contexts, i64 u, i64 t, i64 d, i64 h, T* d_scores, T* d_queries, T* d_v) {
   Part part(u, steps);
@@ -100,14 +100,14 @@ __global__ void __launch_bounds__(TOGETHER* WARP)
     T* own = of_queries + query * t;
     const T* shares = weights + (at + query) * t;
     T along = 0;
-    for (i64 j = lane; j < n; j += WARP) along += shares[j] * own[j];
+    for (int j = lane; j < n; j += WARP) along += shares[j] * own[j];
     along = warp_sum(along);
-    for (i64 j = lane; j < n; j += WARP) own[j] = shares[j] * (own[j] - along);
+    for (int j = lane; j < n; j += WARP) own[j] = shares[j] * (own[j] - along);
   }
   __syncthreads();
-  for (i64 c = threadIdx.x; c < d; c += blockDim.x) {
+  for (int c = threadIdx.x; c < d; c += blockDim.x) {
     T sums[TOGETHER] = {}, total = 0, factor = ADDITIVE ? v[c] : T(1);
-    for (i64 j = 0; j < n && part.count; j++) {
+    for (int j = 0; j < n && part.count; j++) {
       T key = keys[(part.row * t + j) * d + c];
 #pragma unroll
       for (int q = 0; q < TOGETHER; q++)
@@ -132,9 +132,9 @@ __global__ void __launch_bounds__(TOGETHER* WARP)
 template <class T>
 __device__ __forceinline__ void column_products(const T* factors, const T* rows, int count, int held, i64 n, i64 size,
                                                 i64 t, T* out) {
-  for (i64 c = threadIdx.x; c < size; c += blockDim.x) {
+  for (int c = threadIdx.x; c < size; c += blockDim.x) {
     T sums[TOGETHER] = {};
-    for (i64 i = 0; i < n && count; i++) {
+    for (int i = 0; i < n && count; i++) {
       T value = rows[i * size + c];
 #pragma unroll
       for (int q = 0; q < TOGETHER; q++)
@@ -148,7 +148,7 @@ __device__ __forceinline__ void column_products(const T* factors, const T* rows,
 
 // d_keys and d_values, from d_scores (b, u, t) and d_contexts (b, u, h).
 template <class T, bool ADDITIVE>
-__global__ void __launch_bounds__(TOGETHER* WARP)
+__global__ void __launch_bounds__(TOGETHER* WARP, 2)
     attend_back_keys(const T* queries, const i64* steps, const T* keys, const i64* lengths, const T* v,
                      const T* weights, const T* d_contexts, const T* d_scores, i64 u, i64 t, i64 d, i64 h, T* d_keys,
                      T* d_values) {
@@ -156,23 +156,22 @@ __global__ void __launch_bounds__(TOGETHER* WARP)
   i64 n = steps[part.row], at = part.row * t + part.first, of_row = part.row * u;
   const T *shares = weights + of_row * t + part.first, *scores = d_scores + of_row * t + part.first;
   column_products(shares, d_contexts + of_row * h, part.count, part.held, n, h, t, d_values + at * h);
-  if (!ADDITIVE) {
+  if constexpr (!ADDITIVE)
     column_products(scores, queries + of_row * d, part.count, part.held, n, d, t, d_keys + at * d);
-    return;
-  }
-  for (i64 c = threadIdx.x; c < d; c += blockDim.x) {
-    T sums[TOGETHER] = {}, factor = v[c];
-    for (i64 i = 0; i < n && part.count; i++) {
-      T query = queries[(of_row + i) * d + c];
+  else
+    for (int c = threadIdx.x; c < d; c += blockDim.x) {
+      T sums[TOGETHER] = {}, factor = v[c];
+      for (int i = 0; i < n && part.count; i++) {
+        T query = queries[(of_row + i) * d + c];
+#pragma unroll
+        for (int q = 0; q < TOGETHER; q++)
+          if (q < part.count) {
+            T z = tanh(query + keys[(at + q) * d + c]);
+            sums[q] += scores[i * t + q] * factor * (1 - z * z);
+          }
+      }
 #pragma unroll
       for (int q = 0; q < TOGETHER; q++)
-        if (q < part.count) {
-          T z = tanh(query + keys[(at + q) * d + c]);
-          sums[q] += scores[i * t + q] * factor * (1 - z * z);
-        }
+        if (q < part.held) d_keys[(at + q) * d + c] = sums[q];
     }
-#pragma unroll
-    for (int q = 0; q < TOGETHER; q++)
-      if (q < part.held) d_keys[(at + q) * d + c] = sums[q];
-  }
 }
