@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import to_host
 
 from fastrec import RNN, Adam, fit
 from fastrec.backend import move
@@ -47,6 +48,23 @@ def test_gradients_are_slopes(
     for key, slopes in differences(rnn, 5, lambda: rnn.loss_and_gradients(X, Y, **given)[0]).items():
         found = np.array([float(value) for value in gradients[key].reshape(-1)[:5]])
         np.testing.assert_allclose(found, slopes, rtol=1e-6, atol=1e-8, err_msg=key)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_embedding_of_more_tokens_than_a_batch_has(backend: str, bidirectional: bool) -> None:
+    """Loss and gradients are those of a batch that has all tokens, after steps that do not count."""
+    options = {"bidirectional": bidirectional, "embedding_size": 3, "dtype": np.float64, "backend": backend}
+    rnn = RNN(40, 4, 4, "gru", seed=0, **options)
+    x = 7 * X
+    every = np.concatenate([x, np.tile(np.arange(40), (3, 1))], axis=1)
+    value, gradients, _ = rnn.loss_and_gradients(x, Y)
+    targets = np.concatenate([Y, np.zeros((3, 40), int)], axis=1)
+    wanted, others, _ = rnn.loss_and_gradients(every, targets, lengths=[5] * 3)
+    assert value == pytest.approx(wanted, rel=1e-12)
+    for key, array in to_host(gradients).items():
+        np.testing.assert_allclose(array, to_host(others)[key], rtol=1e-9, atol=1e-12, err_msg=key)
+    rows = to_host(gradients)["E"].any(axis=1)
+    assert set(np.flatnonzero(rows)) == set(x.reshape(-1))
 
 
 def test_units_left_out_follow_from_the_seed(backend: str) -> None:

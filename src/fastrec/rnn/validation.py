@@ -24,6 +24,8 @@ from .config import Array, Config
 from .device import ComputeDevice
 from .randomness import NOTHING, Drawn
 
+ALL: Any = slice(None)
+
 
 class Purpose(Enum):
     """What a batch is computed for, which decides what its forward pass keeps and memory is asked for."""
@@ -39,6 +41,7 @@ class Batch(NamedTuple):
     device: ComputeDevice
     weights: dict[str, Array]  # the parameters, in `kernel_shapes`, but W_in behind an embedding as E W_in
     embedded: Array | None  # that W_in, if there is one
+    used: Array  # the rows of E that tokens, numbers of these, can name: ALL, or those of a small batch
     x: Array  # (m, b, t, i), or (m, b, t, 0) beside tokens
     tokens: Array  # (m, b, t) int32, or those of no_tokens
     lengths: Array  # (b,) int64
@@ -177,42 +180,53 @@ def make_batch(
         for layer, keys in enumerate(c.initial):
             for key, part in zip(keys, c.state_parts, strict=True):
                 start[layer, :, :, part] = weights[key][:, None]
+    embedded, used = None, ALL
+    few = c.embedding_size is not None and purpose is not Purpose.OUTPUTS and x.size < c.input_size
+    if few and not numbers and not on_device(x):  # outputs may be tokens that are read next
+        used, x = unique_tokens(x)
     x = device.take(x)
     floats, tokens = (x, device.no_tokens) if numbers else (xp.empty((*x.shape, 0), c.dtype), x)
-    embedded = None
     if c.embedding_size is not None:
-        embedded, weights = weights["W_in"], weights | {"W_in": embed(c, device, weights)}
+        used = used if used is ALL else device.take(used)
+        embedded, weights = weights["W_in"], weights | {"W_in": embed(c, device, weights, used)}
     lengths = device.take(lengths)
-    return Batch(
-        device, weights, embedded, floats, tokens, lengths, valid, start, learned, caller, drawn, purpose
-    )
+    of_weights = (weights, embedded, used)
+    return Batch(device, *of_weights, floats, tokens, lengths, valid, start, learned, caller, drawn, purpose)
 
 
-def embed(c: Config, device: ComputeDevice, weights: dict[str, Array]) -> Array:
-    """E W_in (k, i, g h), of which tokens pick rows: one product for all steps, whatever the tokens."""
-    E, W_in = embedding(c, device, weights), weights["W_in"]
-    out = device.xp.empty((c.nets, 1, c.input_size, W_in.shape[2]), dtype=c.dtype)
-    lengths = device.xp.full(1, c.input_size, dtype=np.int64)
+def unique_tokens(tokens: Array) -> tuple[Array, Array]:
+    """The different tokens in an array, and an array of their numbers among these, int32."""
+    used, numbers = np.unique(tokens, return_inverse=True)
+    return used, numbers.reshape(tokens.shape).astype(np.int32)
+
+
+def embed(c: Config, device: ComputeDevice, weights: dict[str, Array], used: Array) -> Array:
+    """E W_in (nets, i, g h) of some rows of E, of which tokens pick one each: a product for all steps."""
+    E, W_in = embedding(c, device, weights, used), weights["W_in"]
+    out = device.xp.empty((*E.shape[:3], W_in.shape[2]), dtype=c.dtype)
+    lengths = device.xp.full(1, E.shape[2], dtype=np.int64)
     nothing = device.xp.zeros((c.nets, W_in.shape[2]), dtype=c.dtype)
     device.kernels.affine_forward(E, lengths, W_in, nothing, out)
     return out[:, 0]
 
 
-def embedding(c: Config, device: ComputeDevice, weights: dict[str, Array]) -> Array:
-    """E (nets, 1, i, e): both directions have the same."""
-    E = weights["E"]
+def embedding(c: Config, device: ComputeDevice, weights: dict[str, Array], used: Array) -> Array:
+    """Rows of E (nets, 1, i, e): both directions have the same."""
+    E = weights["E"][:, used]
     return device.xp.stack([E] * c.directions, axis=1).reshape(c.nets, 1, *E.shape[1:])
 
 
 def embed_back(c: Config, batch: Batch, gradients: dict[str, Array]) -> None:
     """Turn the gradient of E W_in, gradients["W_in"], into those of E and W_in."""
     device, W_in = batch.device, batch.embedded
-    E = embedding(c, device, batch.weights)
+    E = embedding(c, device, batch.weights, batch.used)
     d_E, d_W_in = device.xp.empty_like(E), device.xp.empty_like(W_in)
     unread = device.xp.empty((c.nets, d_W_in.shape[2]), dtype=c.dtype)
-    lengths, d_out = device.xp.full(1, c.input_size, dtype=np.int64), gradients["W_in"][:, None]
+    lengths, d_out = device.xp.full(1, E.shape[2], dtype=np.int64), gradients["W_in"][:, None]
     device.kernels.affine_backward(E, lengths, W_in, d_out, d_E, d_W_in, unread)
-    gradients["E"] = d_E.reshape(c.k, c.directions, *d_E.shape[2:]).sum(axis=1)
+    if batch.used is not ALL:
+        gradients["E"][...] = 0
+    gradients["E"][:, batch.used] = d_E.reshape(c.k, c.directions, *d_E.shape[2:]).sum(axis=1)
     gradients["W_in"] = d_W_in
 
 
