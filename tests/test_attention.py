@@ -21,6 +21,15 @@ from fastrec.rnn.cells import CELLS
 # b, u, t, d, h: a block of a kernel takes up to 8 steps on the gpu, and 64 on the cpu
 SIZES = [(4, 5, 6, 7, 7), (1, 1, 1, 1, 1), (3, 17, 9, 33, 65), (2, 70, 65, 5, 3)]
 KINDS = ("dot", "general", "additive")
+TWO = {"num_layers": 2, "embedding_size": 3}
+MODELS: list[tuple[str | None, str, dict[str, Any]]] = [
+    *((kind, "gru", {}) for kind in KINDS),
+    *((kind, "lstm", {"bidirectional": True} | TWO) for kind in (*KINDS, None)),
+    ("dot", "elman", {"bidirectional": True}),
+    ("general", "leaky", {"bidirectional": True}),
+    ("additive", "gru_before", {"num_layers": 2}),
+    ("general", "lstm_peepholes", {"bidirectional": True}),
+]
 SOURCES, TARGETS = np.random.default_rng(0).integers(0, 4, (5, 4, 5)), np.array([[0, 1, 2]] * 4)
 LENGTHS, ENDS = np.array([5, 1, 0, 3]), np.array([2, 3, 0, 1])
 DATA = (SOURCES[0], TARGETS, LENGTHS, ENDS)
@@ -174,16 +183,10 @@ def check_slopes(model: EncoderDecoder, loss: Callable[[], float], gradients: di
 
 @pytest.mark.each_value
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("cell", [name for name in CELLS if name != "jordan"])
-@pytest.mark.parametrize(
-    "options", [{}, {"bidirectional": True}, {"num_layers": 2, "embedding_size": 3}], ids=str
-)
-@pytest.mark.parametrize("kind", [*KINDS, None])
+@pytest.mark.parametrize(("kind", "cell", "options"), MODELS, ids=str)
 def test_gradients(
-    backend: str, kind: str | None, options: dict[str, Any], cell: str, dropout: float
+    backend: str, kind: str | None, cell: str, options: dict[str, Any], dropout: float
 ) -> None:
-    if kind is None and not options:
-        options = {"num_layers": 2, "bidirectional": True, "embedding_size": 3}
     model = model_of(kind, cell, backend=backend, **options)
 
     def learn() -> tuple[float, dict[str, Any]]:
@@ -400,3 +403,7 @@ def test_gradients_that_are_not_finite() -> None:
     model.parameters["decoder.W_out"][...] = 3e38
     with pytest.raises(FloatingPointError, match=r"gradient of .* is not finite"), np.errstate(all="ignore"):
         model.fit(*DATA[:2], **options_of_fit(epochs=1))
+
+
+def test_every_cell_is_tried() -> None:
+    assert {cell for _, cell, _ in MODELS} == CELLS.keys() - {"jordan"}
