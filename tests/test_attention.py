@@ -407,3 +407,11 @@ def test_gradients_that_are_not_finite() -> None:
 
 def test_every_cell_is_tried() -> None:
     assert {cell for _, cell, _ in MODELS} == CELLS.keys() - {"jordan"}
+
+
+def test_constants_are_those_of_the_kernels(gpu: str) -> None:
+    from fastrec.kernels.gpu import attention
+    from fastrec.kernels.gpu.module import source
+
+    assert f"TOGETHER = {attention.TOGETHER};" in source("attention")
+    assert attention.THREADS == 32 * attention.TOGETHER
