@@ -7,6 +7,7 @@ from .diagnostics import spectral_radius as spectral_radius
 from .fitting import fit as fit
 from .history import History as History
 from .history import TextHistory as TextHistory
+from .labelling import ctc as ctc
 from .loop import TrainingUpdate as TrainingUpdate
 from .network import RNN as RNN
 from .optimizers import SGD as SGD

@@ -22,8 +22,8 @@ class Sequences(NamedTuple):
     """
 
     x: Array  # (m, n, t, i), or int32 tokens (m, n, t)
-    targets: Array  # (m, n, t) int32, (m, n, t, o), or for a loss of the user (1, n, ...)
-    counted: Array  # (n, t) bool, the steps whose loss counts, or float64, how much
+    targets: Array  # (m, n, t) or (m, n, u) int32, (m, n, t, o), or for a loss of the user (1, n, ...)
+    counted: Array  # (n, t) bool, the steps whose loss counts, or float64, how much; see `Targets`
     lengths: Array | None  # (n,) int64, None if all are t
     output_weights: Array | None = None  # (o,) float64
 
@@ -52,7 +52,7 @@ class Sequences(NamedTuple):
 
     def goal(self, counted: Array, total: float) -> Targets:
         """The targets of some of the steps, which are weighed by counted (n, t); total is the sum of that."""
-        return Targets(self.targets, counted, total, self.output_weights)
+        return Targets(self.targets, counted, total, self.output_weights, self.lengths)
 
 
 def read_sequences(

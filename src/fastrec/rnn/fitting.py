@@ -106,15 +106,15 @@ def fit(
     epochs : int, default 10
         Number of passes over the sequences.
     batch_size : int, default 32
-        Sequences per update. The gradient is that of the mean over their steps that count. Sequences in which
-        no step counts are dropped.
+        Sequences per update. The gradient is that of the mean over their steps that count, with "ctc" over
+        the sequences. Sequences in which no step counts are dropped.
     lengths : array_like of shape (n,), optional
         Steps of each sequence, as in `RNN.loss_and_gradients`.
     mask : array_like of shape (n, t), optional
         Steps that count, as in `RNN.loss_and_gradients`.
     k1, k2 : int, optional
         Truncate as `truncated_bptt` does, with an update for each window in which a step counts. By default
-        gradients go through the whole sequence.
+        gradients go through the whole sequence, and with "ctc" always.
     shuffle : bool, default True
         Draw a new order of the sequences every epoch, from seed and the number of the epoch.
     seed : int, numpy.random.Generator or None

@@ -16,6 +16,7 @@ from ..messages import shown
 from ..validation import as_choice, one_of
 from .config import Array, Config
 from .device import ComputeDevice
+from .labelling import BLANK, read_labels, require_alignments
 from .validation import (
     Batch,
     as_array,
@@ -28,7 +29,7 @@ from .validation import (
     with_k,
 )
 
-LossName = Literal["cross_entropy", "mse", "mean_squared_error", "bce"]
+LossName = Literal["cross_entropy", "mse", "mean_squared_error", "bce", "ctc"]
 Loss = LossName | Callable[..., tuple[Any, Any]]
 Reduction = Literal["mean", "sum"]
 Weights = Mapping[str, ArrayLike]  # of "steps", "rows" and "classes"
@@ -41,6 +42,7 @@ class NamedLoss(NamedTuple):
     kernel: str
     unit: str  # of its values, for axes of figures
     classes: bool = False  # targets are integers (b, t), else numbers (b, t, o)
+    labels: bool = False  # targets are labels (b, u) of whole sequences, which the mean is over
     largest: float = np.inf  # target, where the least is 0
     averages: bool = False  # twice the kernel's sum over the outputs of a step, divided by their number
 
@@ -50,16 +52,18 @@ LOSSES: dict[str, NamedLoss] = {
     "mse": NamedLoss("squared_error", "half the squared error (per step)"),
     "mean_squared_error": NamedLoss("squared_error", "mean squared error", averages=True),
     "bce": NamedLoss("binary_cross_entropy", "binary cross entropy (nats per step)", largest=1),
+    "ctc": NamedLoss("ctc", "CTC loss (nats per sequence)", labels=True),
 }
 
 
 class Targets(NamedTuple):
     """Checked targets as kernels take them, where they were given, and what counts."""
 
-    values: Array  # (m, b, t) int32 or (m, b, t, o); (1, b, ...) for a loss of the user
-    counted: Array  # (b, t) bool, the steps whose loss counts, or float64, how much
+    values: Array  # (m, b, t) or (m, b, u) int32, or (m, b, t, o); (1, b, ...) for a loss of the user
+    counted: Array  # (b, t) bool, the steps whose loss counts, or float64, how much; the first one for labels
     total: float  # their number, or the sum of their weights
-    output_weights: Array | None  # (o,) float64
+    output_weights: Array | None = None  # (o,) float64
+    lengths: Array | None = None  # (b,) int64, of the sequences of labels, None if all are t
 
 
 class LossSpec(NamedTuple):
@@ -67,7 +71,7 @@ class LossSpec(NamedTuple):
 
     kernel: Callable[..., None]
     targets: Array
-    weights: tuple[Array, ...]  # (b, t), and where there are targets for each output (o,), float64
+    weights: tuple[Array, ...]  # float64 (b, t), and of outputs (o,); or lengths (b,) int64, and of rows (b,)
     scale: Array  # (k,) float64
 
 
@@ -133,7 +137,13 @@ def check_targets(
             raise ValueError(
                 f"targets has shape {values.shape}; its first axis must be that of {b} sequences"
             )
-        return Targets(values[None], np.ones(shape, np.bool_) if counted is None else counted, total, None)
+        return Targets(values[None], np.ones(shape, np.bool_) if counted is None else counted, total)
+    if kind.labels:
+        if mask is not None:
+            raise ValueError(
+                f'mask is given, and loss="{name_of(loss)}" takes all steps; say lengths instead'
+            )
+        return check_labels(c, shape, valid, values, kind, weights)
     shared = shape if kind.classes else (*shape, c.outputs_width)
     has_k = c.models is not None and values.shape == (*c.lead, *shared)
     if values.dtype.kind not in ("iu" if kind.classes else "fiub") or not (values.shape == shared or has_k):
@@ -150,11 +160,38 @@ def check_targets(
             require_range(values, counted, kind.largest, f'loss="{name_of(loss)}"')
     values = with_k(values, has_k)
     if weights is not None:
-        counted, output_weights = read_weights(c, weights, kind, values, counted)
+        counted, output_weights = read_weights(c, weights, kind, values, shape, counted)
         total = float(counted.sum())
         if total == 0:
             raise ValueError("weights, mask and lengths leave no step that counts; let at least one count")
     return Targets(values, np.ones(shape, np.bool_) if counted is None else counted, total, output_weights)
+
+
+def check_labels(
+    c: Config,
+    shape: tuple[int, int],
+    valid: Array | None,
+    targets: Array,
+    kind: NamedLoss,
+    weights: Weights | None,
+) -> Targets:
+    """`check_targets` for labels of whole sequences."""
+    b, t = shape
+    has_k = c.models is not None and targets.ndim == 3
+    if targets.dtype.kind not in "iu" or targets.shape[:-1] not in ((b,), (*c.lead, b)):
+        or_led = f", also led by k = {c.models}" if c.models else ""
+        raise ValueError(
+            f"targets has shape {targets.shape} and dtype {targets.dtype}; labels are integers ({b}, u)"
+            f"{or_led}, each row filled up with -1"
+        )
+    labels = with_k(read_labels("targets", targets, c.outputs_width, BLANK), has_k)
+    lengths = np.full(b, t) if valid is None else valid.sum(axis=1)
+    require_alignments("targets", labels, lengths)
+    counted: Array = np.zeros(shape, np.bool_)
+    counted[:, 0] = True
+    if weights is not None:
+        counted, _ = read_weights(c, weights, kind, labels, shape, counted)
+    return Targets(labels, counted, float(counted.sum()), lengths=lengths)
 
 
 def require_range(values: Array, counted: Array | None, most: float, what: str) -> None:
@@ -168,14 +205,20 @@ def require_range(values: Array, counted: Array | None, most: float, what: str) 
 
 
 def read_weights(
-    c: Config, weights: Weights, kind: NamedLoss, targets: Array, counted: Array | None
+    c: Config,
+    weights: Weights,
+    kind: NamedLoss,
+    targets: Array,
+    shape: tuple[int, int],
+    counted: Array | None,
 ) -> tuple[Array, Array | None]:
     """Check the argument `weights` of `fastrec.RNN.loss`; return weights (b, t) of steps and (o,) of outputs.
 
     Those of classes become part of the weights of steps.
     """
-    shape = targets.shape[1:3]
-    shapes = {"steps": shape, "rows": shape[:1], "classes": (c.outputs_width,)}
+    shapes: dict[str, tuple[int, ...]] = {"rows": shape[:1]}
+    if not kind.labels:
+        shapes = {"steps": shape, **shapes, "classes": (c.outputs_width,)}
     if not isinstance(weights, Mapping) or not weights.keys() <= shapes.keys() or not weights:
         raise ValueError(f"weights is {shown(weights)}; give a dict with {one_of(tuple(shapes))}")
     on = np.ones(shape, np.bool_) if counted is None else move(counted, "cpu")
@@ -219,19 +262,26 @@ def make_loss_spec(
     c: Config, device: ComputeDevice, targets: Targets, loss: Loss, divisor: float
 ) -> LossSpec:
     """A loss of checked targets, divided by a number: that of a function, the mean, by `total`."""
-    values, counted, total, output_weights = targets
+    values, o = device.take(contiguous(targets.values, targets.values.dtype)), c.outputs_width
+    counted, total, xp = targets.counted, targets.total, device.xp
+    if not callable(loss) and find_loss(loss).labels:
+        b, t = counted.shape
+        lengths = xp.full(b, t) if targets.lengths is None else device.take(targets.lengths)
+        of_rows = device.take(contiguous(counted[:, 0], np.dtype(np.float64)))
+        scale = xp.full(c.k, 1 / divisor)
+        return LossSpec(partial(device.kernels.ctc, BLANK), values, (lengths, of_rows), scale)
     if counted.dtype == np.bool_ and total == counted.size:
-        weights = [device.xp.ones(counted.shape)]
+        weights = [xp.ones(counted.shape)]
     else:
         weights = [device.take(contiguous(counted, np.dtype(np.float64)))]
-    values, o = device.take(contiguous(values, values.dtype)), c.outputs_width
     if callable(loss):
         kernel = partial(call_loss, c, device, loss)
-        return LossSpec(kernel, values, tuple(weights), device.xp.full(c.k, total / divisor))
+        return LossSpec(kernel, values, tuple(weights), xp.full(c.k, total / divisor))
     kind = find_loss(loss)
     if not kind.classes:
-        weights.append(device.xp.ones(o) if output_weights is None else device.take(output_weights))
-    scale = device.xp.full(c.k, (2 / o if kind.averages else 1) / divisor)
+        given = targets.output_weights
+        weights.append(xp.ones(o) if given is None else device.take(given))
+    scale = xp.full(c.k, (2 / o if kind.averages else 1) / divisor)
     return LossSpec(getattr(device.kernels, kind.kernel), values, tuple(weights), scale)
 
 

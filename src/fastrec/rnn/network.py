@@ -1022,30 +1022,33 @@ class RNN:
             As for `forward`.
         targets : array_like
             For "cross_entropy" integers (b, t) from 0 to o - 1, for the other names finite numbers (b, t, o);
-            for k networks also with a leading axis k. For a function any array with b rows; on the gpu a
-            function gets CuPy's.
+            for k networks also with a leading axis k. For "ctc" labels (b, u), integers from 1 to o - 1, each
+            row filled up with -1. For a function any array with b rows; on the gpu a function gets CuPy's.
         loss : str or callable
             "cross_entropy" is log sum exp(y) - y[target] of a step (softmax included), in nats. "mse" is half
             the sum of squares over the outputs of a step, and "mean_squared_error" the mean of squares over
             outputs and steps. "bce" is the binary cross entropy of targets from 0 to 1, summed over the
-            outputs of a step (logistic function included). A function is called with outputs (b, t, o) and
-            targets, and returns its value and the gradient with respect to the outputs, of their shape; for k
-            networks outputs (k, b, t, o) and values (k,). Steps that do not count are 0 in outputs, and their
-            gradient is ignored; a parameter `mask` gets the steps that count, (b, t) bool.
+            outputs of a step (logistic function included). "ctc" is the loss of `fastrec.ctc` of a row, whose
+            class 0 is blank; labels that a row has too few steps for are refused. A function is called with
+            outputs (b, t, o) and targets, and returns its value and the gradient with respect to the outputs,
+            of their shape; for k networks outputs (k, b, t, o) and values (k,). Steps that do not count are 0
+            in outputs, and their gradient is ignored; a parameter `mask` gets the steps that count, (b, t)
+            bool.
         reduction : {"mean", "sum"}
             The mean over the steps that count, of all rows together, or their sum (for "mean_squared_error"
-            over the outputs too). A function takes its own.
+            over the outputs too); for "ctc" the mean or sum over rows. A function takes its own.
         lengths : array_like of int, optional
             As for `forward`.
         mask : array_like of bool, optional
-            (b, t), which steps count (of those within lengths); targets of others do not matter.
+            (b, t), which steps count (of those within lengths); targets of others do not matter. Not for
+            "ctc".
         state : array_like, optional
             As for `forward`.
         weights : dict, optional
             How much losses count, numbers from 0: "steps" (b, t), "rows" (b,), and "classes" (o,), those of
             the classes of "cross_entropy" or of the outputs of other losses. The mean is divided by the sum
             of the weights of the steps that count; this has the weights of classes in it, as in PyTorch, and
-            not those of outputs.
+            not those of outputs. "ctc" takes "rows" only.
         want_x : bool
             Whether to compute the gradient of x; False saves its cost.
         dropout : float

@@ -12,7 +12,7 @@ from ..validation import as_int
 from .config import MAX_SIZE, Array, Config
 from .dataset import Sequences, read_sequences
 from .device import ComputeDevice
-from .losses import Loss, Reduction, check_reduction, divisor, make_loss_spec, name_of, takes_mask
+from .losses import Loss, Reduction, check_reduction, divisor, find_loss, make_loss_spec, name_of, takes_mask
 from .network import RNN, require_network
 from .passes import state_after
 from .randomness import NOTHING, Drawn
@@ -122,6 +122,11 @@ def require_windows(c: Config, data: Sequences, k1: int, k2: int, loss: Loss) ->
     if k1 >= data.counted.shape[1]:
         return
     require_forward(c, "windows hand on what was before them")
+    if not callable(loss) and find_loss(loss).labels:
+        raise ValueError(
+            f'k1 is {k1}, and loss="{name_of(loss)}" takes whole sequences, of up to '
+            f"{data.counted.shape[1]} steps; leave k1 out"
+        )
     if callable(loss) and not data.timed:
         raise ValueError(
             f"targets has shape {data.targets.shape[1:]}; with k1 its second axis must be that of "

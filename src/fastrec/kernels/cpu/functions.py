@@ -31,20 +31,40 @@ SERIES = {
 
 def split_exp(t: Value) -> tuple[Value, Value]:
     """(2^n, e^r - 1) with t = n ln 2 + r, for |n| less than the greatest exponent."""
-    mantissa, terms, high, low, _, _ = FORMATS[t.element]
-    builder, word = t.builder, ir.IntType(32 if mantissa == 23 else 64)
-    words = ir.VectorType(word, t.kind.count) if isinstance(t.kind, ir.VectorType) else word
-    magic = 1.5 * 2.0**mantissa
+    magic = 1.5 * 2.0 ** FORMATS[t.element][0]
     shifted = fma(t, 1 / math.log(2), magic)
     n = shifted - magic
-    r = fma(n, -low, fma(n, -high, t))
-    series = t.made(constant(t.kind, 1 / math.factorial(terms)))
+    return power_of(shifted), expm1_reduced(remainder(t, n))
+
+
+def power_of(shifted: Value) -> Value:
+    """2^n of a whole n to which 1.5 * 2^m was added, for |n| less than the greatest exponent."""
+    mantissa = FORMATS[shifted.element][0]
+    builder, kind, words = shifted.builder, shifted.kind, words_of(shifted)
+    one = (1 << (62 if mantissa == 52 else 30)) - (1 << mantissa)  # the bits of 1.0
+    power = builder.shl(builder.bitcast(shifted.value, words), constant(words, mantissa))
+    return shifted.made(builder.bitcast(builder.add(power, constant(words, one)), kind))
+
+
+def words_of(x: Value) -> ir.Type:
+    """The type of the bits of floats, in as many lanes."""
+    word = ir.IntType(32 if x.element == "float" else 64)
+    return ir.VectorType(word, x.kind.count) if isinstance(x.kind, ir.VectorType) else word
+
+
+def remainder(t: Value, n: Value) -> Value:
+    """t - n ln 2."""
+    high, low = FORMATS[t.element][2:4]
+    return fma(n, -low, fma(n, -high, t))
+
+
+def expm1_reduced(r: Value) -> Value:
+    """e^r - 1 for |r| <= ln(2)/2."""
+    terms = FORMATS[r.element][1]
+    series = r.made(constant(r.kind, 1 / math.factorial(terms)))
     for k in range(terms - 1, 1, -1):
         series = fma(series, r, 1 / math.factorial(k))
-    one = (1 << word.width - 2) - (1 << mantissa)  # the bits of 1.0
-    power = builder.shl(builder.bitcast(shifted.value, words), constant(words, mantissa))
-    power = builder.bitcast(builder.add(power, constant(words, one)), t.kind)
-    return t.made(power), fma(r * r, series, r)
+    return fma(r * r, series, r)
 
 
 def exp_negative(x: Value) -> Value:
