@@ -190,6 +190,103 @@ def test_torch_agrees(backend: str) -> None:
     np.testing.assert_allclose(d, tensor.grad.numpy(), atol=1e-12)
 
 
+def decode(*args: Any, **options: Any) -> tuple[np.ndarray, ...]:
+    return tuple(move(array, "cpu") for array in fastrec.ctc_decode(*args, **options))
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_search_that_keeps_all(backend: str, blank: int) -> None:
+    """All labels of five steps come in the order of their probability, which is that of all alignments."""
+    y = random(10, 1, 5, 3)
+    total, _ = all_alignments(y[0], blank)
+    ranked = sorted(total, key=lambda labels: -total[labels])
+    n = len(ranked) + 3
+    labels, lengths, scores = decode(y, width=n, n_best=n, blank=blank, backend=backend)
+    assert [tuple(row[:length]) for row, length in zip(labels[0], lengths[0], strict=True)] == ranked + 3 * [
+        ()
+    ]
+    assert (labels[0][np.arange(labels.shape[2]) >= lengths[0][:, None]] == -1).all()
+    np.testing.assert_allclose(np.exp(scores[0]), [total[labels] for labels in ranked] + [0] * 3, rtol=1e-12)
+    best, length, score = decode(y, width=n, blank=blank, backend=backend)
+    assert tuple(best[0]) == ranked[0] and length[0] == len(ranked[0]) and score[0] == scores[0, 0]
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    b=st.integers(1, 3),
+    t=st.integers(0, 12),
+    o=st.integers(1, 6),
+    width=st.integers(2, 9),
+    spread=st.sampled_from([1.0, 30.0, 1e4]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_searches_agree(
+    compiled: str, seed: int, b: int, t: int, o: int, width: int, spread: float, dtype: Any
+) -> None:
+    rng = np.random.default_rng(seed)
+    y, lengths = (spread * rng.standard_normal((b, t, o))).astype(dtype), rng.integers(0, t + 1, b)
+    y[np.arange(t) >= lengths[:, None]] = np.nan
+    options = {"width": width, "n_best": width, "blank": int(rng.integers(o))}
+    expected = decode(y, lengths, **options, backend="reference")
+    found = decode(y, lengths, **options, backend=compiled)
+    for ours, theirs in zip(found[:2], expected[:2], strict=True):
+        assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs)
+    np.testing.assert_allclose(found[2], expected[2], rtol=1e-11, atol=1e-11)
+    for place in range(width):  # a part of the alignments is never likelier than all
+        losses, _ = ctc(
+            y, found[0][:, place], lengths, found[1][:, place], blank=options["blank"], backend="cpu"
+        )
+        assert (found[2][:, place] <= -losses + 1e-8 * (1 + abs(losses)) * np.isfinite(losses)).all()
+
+
+def test_equal_scores_come_in_the_order_of_prefixes(backend: str) -> None:
+    """Blank and both labels are as likely in the one step there is: first the prefix stays, then it grows."""
+    labels, _, scores = decode(np.zeros((1, 1, 3)), width=3, n_best=3, backend=backend)
+    assert labels.tolist() == [[[-1], [1], [2]]]
+    assert np.array_equal(scores, np.full((1, 3), scores[0, 0]))
+    assert decode(np.zeros((1, 1, 3)), width=2, n_best=2, backend=backend)[0].tolist() == [[[-1], [1]]]
+
+
+def test_best_path(backend: str) -> None:
+    """Runs of the likeliest classes become one, and blanks are left out; the score is that of the path."""
+    classes = np.array([[1, 1, 0, 1, 2, 2, 0], [0, 3, 3, 3, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0]])
+    y = 9.0 * (np.arange(4) == classes[..., None])
+    y[1, 4:] = np.nan
+    labels, lengths, scores = decode(y, [7, 4, 7], backend=backend)
+    assert labels.dtype == np.int32 and lengths.dtype == np.int64
+    assert labels.tolist() == [[1, 1, 2], [3, -1, -1], [-1, -1, -1]] and lengths.tolist() == [3, 1, 0]
+    each = -math.log1p(3 * math.exp(-9))
+    np.testing.assert_allclose(scores, each * np.array([7, 4, 7]), rtol=1e-12)
+    labels, lengths, scores = decode(np.zeros((2, 0, 4)), backend=backend, n_best=1)
+    assert labels.tolist() == [[[-1]]] * 2
+    assert lengths.tolist() == scores.tolist() == [[0]] * 2
+
+
+@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize("shared", [True, False])
+def test_any_schedule(gpu: str, monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+    """With more states and outputs than a block has threads, and memory of a block that is not shared."""
+    from fastrec.kernels.gpu import ctc as launcher
+    from fastrec.kernels.gpu import recall
+
+    if not shared:
+        monkeypatch.setattr(recall, "shared_limit", lambda device: 0)
+        monkeypatch.setattr(launcher, "PIECE", 1)
+    rng = np.random.default_rng(4)
+    for t, u, o in ((5, 3, 4), (3, 2, 300)) if shared else ((4, 3, 4), (135, 131, 3)):
+        y, labels = rng.standard_normal((2, t, o)), rng.integers(1, o, (2, u))
+        labels[:, 1:] = np.where(labels[:, 1:] == labels[:, :-1], 3 - labels[:, :-1], labels[:, 1:]) % o
+        labels[labels == 0] = 1
+        made = [ctc(y, labels, [t, t - 1], backend=backend) for backend in (gpu, "reference")]
+        for ours, theirs in zip(*made, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-11)
+        found, expected = (
+            decode(y[:, :6], [min(t, 6), 3], width=5, n_best=5, backend=backend)
+            for backend in (gpu, "reference")
+        )
+        assert np.array_equal(found[0], expected[0])
+
+
 LENGTHS = [7, 3, 5]
 LABELS = np.array([[1, 1, 2], [3, -1, -1], [-1, -1, -1]])
 
@@ -268,6 +365,8 @@ Y = np.zeros((2, 3, 4))
             "label_lengths[1] is 2; it must be from 0",
         ),
         (lambda: fastrec.ctc(Y, [[1], [2]], [1, 4]), "lengths[1] is 4; it must be from 0 to t = 3"),
+        (lambda: fastrec.ctc_decode(Y, width=0), "width is 0; it must be an integer from 1"),
+        (lambda: fastrec.ctc_decode(Y, width=2, n_best=3), "n_best is 3; it must be an integer from 1 to 2"),
         (lambda: fastrec.ctc(Y, [[1], [2]], blank=4), "blank is 4; it must be an integer from 0 to 3"),
     ],
 )

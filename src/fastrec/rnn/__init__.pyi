@@ -8,6 +8,7 @@ from .fitting import fit as fit
 from .history import History as History
 from .history import TextHistory as TextHistory
 from .labelling import ctc as ctc
+from .labelling import ctc_decode as ctc_decode
 from .loop import TrainingUpdate as TrainingUpdate
 from .network import RNN as RNN
 from .optimizers import SGD as SGD

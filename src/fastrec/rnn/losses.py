@@ -184,8 +184,8 @@ def check_labels(
             f"targets has shape {targets.shape} and dtype {targets.dtype}; labels are integers ({b}, u)"
             f"{or_led}, each row filled up with -1"
         )
-    labels = with_k(read_labels("targets", targets, c.outputs_width, BLANK), has_k)
-    lengths = np.full(b, t) if valid is None else valid.sum(axis=1)
+    labels = with_k(read_labels("targets", move(targets, "cpu"), c.outputs_width, BLANK), has_k)
+    lengths = np.full(b, t) if valid is None else move(valid, "cpu").sum(axis=1)
     require_alignments("targets", labels, lengths)
     counted: Array = np.zeros(shape, np.bool_)
     counted[:, 0] = True

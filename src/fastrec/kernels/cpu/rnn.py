@@ -3,6 +3,7 @@
 from .affine import affine_backward, affine_forward
 from .attention import attention_backward, attention_forward, tanh_backward, tanh_forward
 from .ctc import ctc
+from .prefix_search import ctc_prefix_search
 from .training import (
     adam,
     adjust_gradient,

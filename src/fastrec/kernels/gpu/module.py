@@ -169,6 +169,7 @@ KERNELS: dict[str, tuple[str, ...]] = {
         *instances("round_factor", ("unsigned", "unsigned short")),
         *("count_digits", "scan_digits", "scatter_steps"),
     ),
+    "ctc": (*instances("ctc ctc_prefix_search", FLOATS.values()),),
     "training": (
         *(f"cross_entropy<{dtype}, {width}>" for dtype in FLOATS.values() for width in (8, 32, 256)),
         *instances(

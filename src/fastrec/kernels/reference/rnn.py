@@ -22,6 +22,7 @@ and all outputs are 0 there but where it is said that they are not set.
 from .affine import affine_backward, affine_forward
 from .attention import attention_backward, attention_forward, tanh_backward, tanh_forward
 from .ctc import ctc
+from .prefix_search import ctc_prefix_search
 from .training import (
     adam,
     adjust_gradient,
