@@ -428,6 +428,19 @@ CALLS: dict[str, Callable[[str], Call]] = {
         fastrec.classify,
         {"rnn": rnn(backend=b), "x": floats(0, 3, 6, 5), "lengths": np.array([6, 4, 1])},
     ),
+    "ctc": lambda b: (
+        fastrec.ctc,
+        {
+            "outputs": floats(0, 3, 9, 5),
+            "labels": 1 + tokens(0, 4, 3, 4),
+            "lengths": np.array([9, 8, 4]),
+            "backend": b,
+        },
+    ),
+    "ctc_decode": lambda b: (
+        fastrec.ctc_decode,
+        {"outputs": floats(0, 3, 9, 5), "lengths": np.array([9, 8, 4]), "width": 3, "backend": b},
+    ),
     "label_targets": lambda b: (
         fastrec.label_targets,
         {"labels": tokens(0, 5, 3), "lengths": np.array([6, 4, 1]), "steps": 7},

@@ -134,6 +134,21 @@ def noise(dtype: type) -> None:
     close(*made, 0)
 
 
+def labelling(dtype: type, b: int, t: int, u: int, o: int) -> None:
+    """Compare losses and gradients of CTC, with labels that have no alignment, and searches for labels."""
+    rng = np.random.default_rng((b, t, u, o))
+    y, labels = rng.standard_normal((b, t, o)).astype(dtype), rng.integers(1, o, (b, u))
+    lengths, counts = (rng.integers(most // 2, most + 1, b) for most in (t, u))
+    made = []
+    for backend in ("gpu", "reference"):
+        losses, d_outputs = fastrec.ctc(y, labels, lengths, counts, backend=backend)
+        scores = fastrec.ctc_decode(y, lengths, width=7, n_best=7, backend=backend)[2]
+        possible = np.isfinite(losses)
+        assert np.array_equal(possible, np.isfinite(losses)) and not d_outputs[~possible].any()
+        made.append({"losses": losses[possible], "d_outputs": d_outputs, "scores": scores})
+    close(*made, 1e-10 if dtype == np.float64 else 1e-6)
+
+
 def fixed_text_plan(
     rows: int, members: int, resident: int, spilled: bool, turn: int = 0
 ) -> Callable[..., generation.Plan]:
@@ -263,6 +278,10 @@ def cases() -> Cases:
             yield f"{optimizer}, {loss} of {o} outputs, {product}", case
     for dtype in (np.float32, np.float64):
         yield f"noise, {np.dtype(dtype)}", partial(noise, dtype)
+    for dtype, sizes in pairs((np.float32, np.float64), ((3, 9, 4, 5), (40, 30, 12, 300), (2, 300, 140, 3))):
+        b, t, u, o = sizes
+        case = partial(labelling, dtype, *sizes)
+        yield f"CTC, B = {b}, T = {t}, {u} labels of {o - 1}, {np.dtype(dtype)}", case
     for cell, product, b in pairs(LINKED, PRODUCTS, (1, 300)):  # few rows, and many, which share blocks
         yield f"{cell}, {product}, B = {b}", partial(both_ways, product, cell, (1, b, 3, 3, 17, 5))
     normalisable = [name for name, cell in CELLS.items() if cell.normalisable]

@@ -27,6 +27,7 @@ FILES = {  # of which a step launches every kernel
     "recurrent": (
         *("cells", "jordan", "gru_before", "normalised", "generation", "reservoir", "stepping"),
         *("attention", "time_loop", "training"),
+        *("time_loop", "training", "ctc"),
     ),
     "teams": ("sweep", "learning"),
 }

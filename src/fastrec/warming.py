@@ -23,6 +23,7 @@ from .reservoir.network import EchoState
 from .rnn.cells import CELLS
 from .rnn.device import compute_device
 from .rnn.fitting import fit
+from .rnn.labelling import ctc_decode
 from .rnn.network import RNN
 from .rnn.optimizers import SGD, Adam, RMSprop
 from .text.encoder_decoder import EncoderDecoder
@@ -92,6 +93,7 @@ def warm_cell(cell: Any, backend: str) -> None:
     net = RNN(3, 4, 2, cell, num_layers=layers, backend=backend)
     for loss in ("mse", "bce"):
         fit(net, tokens, x, None, loss, epochs=1, progress=False)
+    fit(net, tokens, tokens[:, :1] + 1, None, "ctc", epochs=1, progress=False)
     device = compute_device(backend)
     W = device.xp.zeros((1, 2, 2), np.float32)
     device.kernels.transpose_matrices(W, W.copy())
@@ -111,6 +113,9 @@ def warm_attention(backend: str) -> None:
     for kind in kinds:
         model = EncoderDecoder(2, 2, 4, attention=kind, backend=backend)
         model.fit([[0]], [[1]], epochs=1, dropout=0.1, progress=False)
+def warm_labelling(backend: str) -> None:
+    """Labels that are searched for."""
+    ctc_decode(np.zeros((1, 2, 3), np.float32), width=2, backend=backend)
 
 
 def warm_text(backend: str) -> None:
@@ -140,6 +145,7 @@ PARTS: dict[str, Callable[[str], None]] = {
     **{cell: functools.partial(warm_cell, cell) for cell in CELLS},
     "normalised": warm_normalised,
     "attention": warm_attention,
+    "labelling": warm_labelling,
     "text": warm_text,
     "steps": warm_steps,
     "reservoir": warm_reservoir,

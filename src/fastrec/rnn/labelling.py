@@ -14,6 +14,7 @@ from .device import ComputeDevice, compute_device
 from .validation import as_array, first, read_floats, read_lengths, steps_before
 
 BLANK = 0  # the class of "no label" in training
+END = -1  # what labels are filled up with
 
 
 def ctc(
@@ -158,7 +159,7 @@ def ctc_decode(
         made = xp.empty((b, n, t), np.int32), xp.empty((b, n), np.int64), xp.empty((b, n))
         device.kernels.ctc_prefix_search(width, blank, y, ends, *made)
         labels, counts, scores = (move(array, "cpu") for array in made)
-    padded = np.full((b, n, max(1, counts.max(initial=0))), -1, np.int32)
+    padded = np.full((b, n, max(1, counts.max(initial=0))), END, np.int32)
     padded[..., :t] = labels[..., : padded.shape[2]]
     which = 0 if n_best is None else slice(None)
     best, best_lengths, best_scores = (move(array[:, which], caller) for array in (padded, counts, scores))
@@ -176,7 +177,7 @@ def best_path(
     device.kernels.cross_entropy(y[None], classes[None], weights, xp.ones(1), losses, unwanted)
     path, kept = move(classes, "cpu"), move(inside & (classes != blank), "cpu")
     kept[:, 1:] &= path[:, 1:] != path[:, :-1]
-    labels = np.full((b, t), -1, np.int32)
+    labels = np.full((b, t), END, np.int32)
     counts = kept.sum(axis=1)
     labels[steps_before(counts, t)] = path[kept]
     return labels, counts, -move(losses[0], "cpu")
@@ -187,12 +188,14 @@ def read_outputs(
 ) -> tuple[Array, Array, str]:
     """Check arguments of `ctc`; return outputs and lengths for kernels, and where outputs were given."""
     y = as_array("outputs", outputs)
-    if y.ndim != 3 or y.dtype.kind not in "fiub" or not y.shape[2]:
-        raise ValueError(f"outputs has shape {y.shape} and dtype {y.dtype}; give numbers (b, t, o)")
+    if y.ndim != 3 or y.dtype.kind not in "fiub" or not (y.shape[0] and y.shape[2]):
+        raise ValueError(
+            f"outputs has shape {y.shape} and dtype {y.dtype}; give numbers (b, t, o) of one row or more"
+        )
     b, t, o = y.shape
     as_int("blank", blank, 0, o - 1)
     ends = np.full(b, t, np.int64) if lengths is None else read_lengths(lengths, b, t)
-    dtype = np.dtype(np.float32 if y.dtype == np.float32 else np.float64)
+    dtype = np.dtype(np.float32 if y.dtype.kind == "f" and y.dtype.itemsize == 4 else np.float64)
     checked = read_floats("outputs", y, dtype, None if lengths is None else steps_before(ends, t), device)
     return device.take(checked), device.take(ends), backend_of(y)
 
@@ -200,12 +203,12 @@ def read_outputs(
 def read_labels(
     name: str, labels: NDArray[Any], classes: int, blank: int, counts: Array | None = None
 ) -> NDArray[np.int32]:
-    """Labels (..., u) int32, -1 after the end of each row: its first negative one, or what counts (b,) says.
+    """Labels (..., u) int32, -1 after the end of each row: its first -1, or what counts (b,) says.
 
     Raises ValueError naming one that is no class, or blank.
     """
     if counts is None:
-        inside = (labels < 0).cumsum(axis=-1) == 0
+        inside = (labels == END).cumsum(axis=-1) == 0
     else:
         inside = steps_before(counts, labels.shape[-1])
     bad = inside & ((labels < 0) | (labels >= classes) | (labels == blank))
@@ -215,7 +218,7 @@ def read_labels(
             f"{name} holds {value} at {position}; labels are from 0 to {classes - 1}, but not the "
             f"blank {blank}"
         )
-    return np.where(inside, labels, -1).astype(np.int32)
+    return np.where(inside, labels, END).astype(np.int32)
 
 
 def require_alignments(name: str, labels: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:

@@ -116,14 +116,35 @@ def blank_back(*args: Value) -> list[Value]:
 
 
 @jit
-def below_top(y, shifted):
-    """shifted = y less its maximum, which is returned."""
-    top = np.float64(y[0])
-    for j in range(len(y)):
-        top = np.float64(y[j]) if not np.float64(y[j]) <= top else top
+def largest(y, tops):
+    """The maximum of y, 16 numbers at a time in tops (16,)."""
+    for j in range(16):
+        tops[j] = y[0]
+    whole = len(y) // 16 * 16
+    for first in range(0, whole, 16):
+        for j in range(16):
+            tops[j] = y[first + j] if y[first + j] > tops[j] else tops[j]
+    top = y[0]
+    for j in range(whole, len(y)):
+        top = max(top, y[j])
+    for j in range(16):
+        top = max(top, tops[j])
+    return np.float64(top)
+
+
+@jit
+def below(y, top, shifted):
+    """shifted = y - top."""
     for j in range(len(y)):
         shifted[j] = np.float64(y[j]) - top
-    return top
+
+
+@jit
+def to_gradient(values, posterior, norm, factor, d):
+    """d = factor times the difference of values / norm, which are chances, and posterior ones."""
+    part = factor / norm
+    for j in range(len(d)):
+        d[j] = part * values[j] - factor * posterior[j]
 
 
 @jit
@@ -147,15 +168,16 @@ def spread(values, chances):
 
 
 @jit
-def go_ahead(y, labels, blank, skips, lattice, chances):
-    """Fill lattice and chances by the steps y (t, o), and return the sum of log sum exp y less the maxima.
+def go_ahead(y, labels, blank, skips, lattice, chances, norms):
+    """Fill lattice, chances and norms by the steps y (t, o); return the sum of the logarithms of norms[1].
 
     lattice (t + 1 or 2, 4, .): m and n of labels, then of blanks, before each step and after the last; of two
     rows those of step t are t & 1.  chances (t or 1, 2, u + 1): m and n of e^y of each label and of blank.
+    norms (2, t): the maximum of y, and the sum of e^y less that, which e^y is less in chances too.
     """
     (steps, o), u = y.shape, len(labels)
-    memory = empty((4, o), np.float64), empty((2, u + 1), np.float64)
-    work, of_blanks = borrow(memory)
+    memory = empty((4, o), np.float64), empty((2, u + 1), np.float64), empty((16,), y)
+    work, of_blanks, tops = borrow(memory)
     shifted, m, n, values = work[0], work[1], work[2], work[3]
     first = lattice[0]
     set_never(first[:2], 0)
@@ -163,9 +185,11 @@ def go_ahead(y, labels, blank, skips, lattice, chances):
     first[2, 1], first[3, 1] = 1.0, 0.0
     logs = 0.0
     for t in range(steps):
-        below_top(y[t], shifted)
+        norms[0, t] = largest(y[t], tops)
+        below(y[t], norms[0, t], shifted)
         chance_parts((shifted,), (m, n, values))
-        logs += math.log(total((values,)))
+        norms[1, t] = total((values,))
+        logs += math.log(norms[1, t])
         chance = chances[t % len(chances)]
         for j in range(u):
             chance[0, j], chance[1, j] = m[labels[j]], n[labels[j]]
@@ -207,7 +231,7 @@ def go_ahead(y, labels, blank, skips, lattice, chances):
 
 
 @jit
-def go_back(y, labels, blank, skips, lattice, chances, m, n, factor, d):
+def go_back(y, labels, blank, skips, lattice, chances, norms, m, n, factor, d):
     """Fill d (t, o) with factor times the gradient; the inverse of the chance of all alignments is m 2^n."""
     (steps, o), u = y.shape, len(labels)
     memory = empty((3, o), np.float64), empty((4, u + 1), np.float64), empty((2, 4, u + 3), np.float64)
@@ -261,11 +285,9 @@ def go_back(y, labels, blank, skips, lattice, chances, m, n, factor, d):
         )
         set_never(before[2:], begin)
         posterior[blank] = total((shares[1, begin:end],))
-        below_top(y[t], shifted)
+        below(y[t], norms[0, t], shifted)
         exponentials((shifted,), (values,))
-        part = 1.0 / total((values,))
-        for j in range(o):
-            d[t, j] = factor * (part * values[j] - posterior[j])
+        to_gradient(values, posterior, norms[1, t], factor, d[t])
     keep(memory)
 
 
@@ -304,9 +326,13 @@ def ctc(task, blank, outputs, labels, lengths, weights, scale, losses, d_outputs
     loss, m, n = np.inf, 1.0, NEVER
     held = steps + 1 if wanted else 2
     if weight != 0 and least <= steps:
-        memory = empty((held, 4, u + 3), np.float64), empty((max(held - 1, 1), 2, u + 1), np.float64)
-        lattice, chances = borrow(memory)
-        logs = go_ahead(y, given[:u], blank, borrow(skips), lattice, chances)
+        memory = (
+            empty((held, 4, u + 3), np.float64),
+            empty((max(held - 1, 1), 2, u + 1), np.float64),
+            empty((2, steps), np.float64),
+        )
+        lattice, chances, norms = borrow(memory)
+        logs = go_ahead(y, given[:u], blank, borrow(skips), lattice, chances, norms)
         end = lattice[steps % held]
         # The last state is the last label, or the blank after it.
         label_n, blank_n = end[1, u], end[3, 1 + u]
@@ -316,7 +342,7 @@ def ctc(task, blank, outputs, labels, lengths, weights, scale, losses, d_outputs
             loss = logs - (math.log(m) + n * math.log(2))
             if wanted:
                 factor = scale[net] * weight
-                go_back(y, given[:u], blank, borrow(skips), lattice, chances, 1 / m, -n, factor, d)
+                go_back(y, given[:u], blank, borrow(skips), lattice, chances, norms, 1 / m, -n, factor, d)
         keep(memory)
     losses[net, row] = weight * loss if weight != 0 else 0.0
     if wanted:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from .arrays import borrow, empty, fill, keep
-from .ctc import below_top, exponentials, total
+from .ctc import below, exponentials, largest, total
 from .jit import jit
 from .parallel import tasks
 
@@ -136,15 +136,16 @@ def ctc_prefix_search(row, width, blank, outputs, lengths, labels, counts, score
         empty((3, width), np.int64),
         empty((8, width), np.float64),
         empty((3, o), np.float64),
+        empty((16,), outputs),
     )
-    tree, places, chances, work = borrow(memory)
+    tree, places, chances, work, tops = borrow(memory)
     at, chosen, ends, new, best = places[:2], places[2], chances[:5], chances[5:7], chances[7]
     shifted, values, logs = work[0], work[1], work[2]
     tree[0, ROOT], tree[1, ROOT], tree[2, ROOT], tree[3, ROOT], tree[4, ROOT] = NONE, NONE, NONE, NONE, 0
     at[0, 0], ends[0, 0], ends[1, 0], ends[2, 0] = ROOT, 0.0, -np.inf, 0.0
     count, nodes = 1, 1
     for t in range(steps):
-        below_top(outputs[row, t], shifted)
+        below(outputs[row, t], largest(outputs[row, t], tops), shifted)
         exponentials((shifted,), (values,))
         log_total = math.log(total((values,)))
         for j in range(o):
