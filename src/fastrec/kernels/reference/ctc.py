@@ -48,17 +48,17 @@ def align(blank: int, y: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndar
     states = np.full(2 * len(labels) + 1, blank)  # blanks before, between and after the labels
     states[1::2] = labels
     each = logs[:, states]
-    ahead = log_chances(blank, states, each)
+    ahead = log_chances(states, each)
     likelihood = np.logaddexp.reduce(ahead[-1, -2:]) if len(y) else -np.inf if len(labels) else 0.0
     if np.isneginf(likelihood):
         return np.inf, np.zeros_like(y)
-    back = log_chances(blank, states[::-1], each[::-1, ::-1])[::-1, ::-1]
+    back = log_chances(states[::-1], each[::-1, ::-1])[::-1, ::-1]
     # Shares of the alignments that are at a state; rounding may take them above 1, far if outputs are huge.
     shares = np.exp(np.minimum(ahead + back - each - likelihood, 0))
     return -likelihood, np.exp(logs) - shares @ (states[:, None] == np.arange(y.shape[1]))
 
 
-def log_chances(blank: int, states: np.ndarray, each: np.ndarray) -> np.ndarray:
+def log_chances(states: np.ndarray, each: np.ndarray) -> np.ndarray:
     """Logarithms (t, s) of the chances to be at each of the states after each step; each (t, s): of a step.
 
     One begins in one of the first two states, and stays, or goes on by one, or by two from a label to another
@@ -69,7 +69,7 @@ def log_chances(blank: int, states: np.ndarray, each: np.ndarray) -> np.ndarray:
         return chances
     chances[0, :2] = each[0, :2]
     skips = np.zeros(len(states), np.bool_)
-    skips[2:] = (states[2:] != blank) & (states[2:] != states[:-2])
+    skips[2:] = states[2:] != states[:-2]  # all blanks are equal
     for t in range(1, len(each)):
         before = chances[t - 1]
         one, two = np.full((2, len(states)), -np.inf)
