@@ -144,7 +144,7 @@ def labelling(dtype: type, b: int, t: int, u: int, o: int) -> None:
         losses, d_outputs = fastrec.ctc(y, labels, lengths, counts, backend=backend)
         scores = fastrec.ctc_decode(y, lengths, width=7, n_best=7, backend=backend)[2]
         possible = np.isfinite(losses)
-        assert np.array_equal(possible, np.isfinite(losses)) and not d_outputs[~possible].any()
+        assert not d_outputs[~possible].any(), "labels without alignments have a gradient"
         made.append({"losses": losses[possible], "d_outputs": d_outputs, "scores": scores})
     close(*made, 1e-10 if dtype == np.float64 else 1e-6)
 
@@ -278,7 +278,7 @@ def cases() -> Cases:
             yield f"{optimizer}, {loss} of {o} outputs, {product}", case
     for dtype in (np.float32, np.float64):
         yield f"noise, {np.dtype(dtype)}", partial(noise, dtype)
-    for dtype, sizes in pairs((np.float32, np.float64), ((3, 9, 4, 5), (40, 30, 12, 300), (2, 300, 140, 3))):
+    for dtype, sizes in pairs((np.float32, np.float64), ((3, 9, 4, 5), (5, 12, 5, 300), (2, 300, 140, 3))):
         b, t, u, o = sizes
         case = partial(labelling, dtype, *sizes)
         yield f"CTC, B = {b}, T = {t}, {u} labels of {o - 1}, {np.dtype(dtype)}", case

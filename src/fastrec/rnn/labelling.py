@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import backend_of, move, resolve
+from ..threads import get_threads
 from ..validation import as_int, require_memory
 from .config import MAX_SIZE, Array
 from .device import ComputeDevice, compute_device
@@ -83,6 +84,7 @@ def ctc(
     counts = None
     if label_lengths is not None:
         counts = move(read_lengths(label_lengths, b, given.shape[1], "label_lengths"), "cpu")
+    require_lattice_memory(device, b, t, given.shape[1])
     padded = device.take(read_labels("labels", given, o, blank, counts))
     xp = device.xp
     losses, d_outputs = xp.empty((1, b)), device.empty((1, b, t, o), y.dtype)
@@ -152,7 +154,8 @@ def ctc_decode(
     width = as_int("width", width, 1, MAX_SIZE)
     n = 1 if n_best is None else as_int("n_best", n_best, 1, width)
     xp, (b, t, _) = device.xp, y.shape
-    require_memory("the search", b * t * (n * 4 + width * 40), backend=device.backend)
+    nbytes = rows_at_once(device, b) * t * width * 40 + b * t * n * 4
+    require_memory("the search", nbytes, backend=device.backend)
     if width == 1:
         labels, counts, scores = (array[:, None] for array in best_path(device, blank, y, ends))
     else:
@@ -181,6 +184,18 @@ def best_path(
     counts = kept.sum(axis=1)
     labels[steps_before(counts, t)] = path[kept]
     return labels, counts, -move(losses[0], "cpu")
+
+
+def rows_at_once(device: ComputeDevice, b: int) -> int:
+    """How many of b rows kernels have memory for at a time."""
+    return min(b, get_threads()) if device.backend == "cpu" else b
+
+
+def require_lattice_memory(device: ComputeDevice, b: int, t: int, u: int) -> None:
+    """Raise ValueError unless the chances of all states of u labels at t steps fit."""
+    # The gpu takes rows in turns.
+    rows = 1 if device.backend == "gpu" else rows_at_once(device, b)
+    require_memory("the alignment of labels", rows * t * (6 * u + 20) * 8, backend=device.backend)
 
 
 def read_outputs(

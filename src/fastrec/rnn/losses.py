@@ -16,7 +16,7 @@ from ..messages import shown
 from ..validation import as_choice, one_of
 from .config import Array, Config
 from .device import ComputeDevice
-from .labelling import BLANK, read_labels, require_alignments
+from .labelling import BLANK, read_labels, require_alignments, require_lattice_memory
 from .validation import (
     Batch,
     as_array,
@@ -143,7 +143,7 @@ def check_targets(
             raise ValueError(
                 f'mask is given, and loss="{name_of(loss)}" takes all steps; say lengths instead'
             )
-        return check_labels(c, shape, valid, values, kind, weights)
+        return check_labels(c, device, shape, valid, values, kind, weights)
     shared = shape if kind.classes else (*shape, c.outputs_width)
     has_k = c.models is not None and values.shape == (*c.lead, *shared)
     if values.dtype.kind not in ("iu" if kind.classes else "fiub") or not (values.shape == shared or has_k):
@@ -169,6 +169,7 @@ def check_targets(
 
 def check_labels(
     c: Config,
+    device: ComputeDevice,
     shape: tuple[int, int],
     valid: Array | None,
     targets: Array,
@@ -187,6 +188,7 @@ def check_labels(
     labels = with_k(read_labels("targets", move(targets, "cpu"), c.outputs_width, BLANK), has_k)
     lengths = np.full(b, t) if valid is None else move(valid, "cpu").sum(axis=1)
     require_alignments("targets", labels, lengths)
+    require_lattice_memory(device, c.k * b, t, labels.shape[-1])
     counted: Array = np.zeros(shape, np.bool_)
     counted[:, 0] = True
     if weights is not None:
