@@ -191,6 +191,8 @@ def test_what_is_warmed_is_what_jobs_use(monkeypatch: pytest.MonkeyPatch) -> Non
             progress=False,
             seed=0,
         )
+    fastrec.fit(rnn, x, targets[:, :2] + 1, loss="ctc", epochs=1, progress=False, seed=0)
+    fastrec.ctc_decode(rnn.predict(x)[0], width=3, backend="cpu")
     fastrec.CharModel(8, backend="cpu", seed=0).fit("some text " * 30, epochs=1, progress=False)
     assert loaded == loaded[:1]
 

@@ -16,11 +16,12 @@ FILES = [
     "test_kernels_hopfield.py",
     "test_kernels_rnn.py",
     "test_capacity.py",
+    "test_ctc.py",
 ]
 # Every intrinsic, and of the kernels made of them those whose loops are as wide as the CPU's registers.
 CHOSEN = (
     "test_simd or test_functions or test_overlaps or (test_equals_reference and affine and float32) "
-    "or (test_scan_equals_definition and cpu)"
+    "or (test_scan_equals_definition and cpu) or test_closed_form or test_ten_thousand_steps"
 )
 PLAIN = "+ssse3,+sse4.1,+sse4.2,+popcnt"
 AVX2 = PLAIN + ",+avx,+avx2,+fma,+bmi,+bmi2"
