@@ -66,7 +66,7 @@ def ctc(
 
     Examples
     --------
-    Two of three steps may be the label, which has 1 + 2 + 3 alignments:
+    A label has 3 + 2 + 1 alignments with three steps, in which it lasts one, two or three of them:
 
     >>> losses, d_outputs = fastrec.ctc(np.zeros((1, 3, 2)), [[1]])
     >>> bool(np.isclose(losses[0], -np.log(6 / 2**3)))
@@ -239,7 +239,7 @@ def read_labels(
 def require_alignments(name: str, labels: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
     """Raise ValueError naming a row of labels (m, b, u) that takes more steps than lengths (b,) says."""
     repeats = (labels[..., 1:] == labels[..., :-1]) & (labels[..., 1:] >= 0)
-    counts, repeated = ((part.sum(axis=-1)) for part in (labels >= 0, repeats))
+    counts, repeated = (part.sum(axis=-1) for part in (labels >= 0, repeats))
     bad = counts + repeated > lengths
     if bad.any():
         at: Any = np.unravel_index(int(bad.argmax()), bad.shape)
