@@ -113,6 +113,8 @@ def warm_attention(backend: str) -> None:
     for kind in kinds:
         model = EncoderDecoder(2, 2, 4, attention=kind, backend=backend)
         model.fit([[0]], [[1]], epochs=1, dropout=0.1, progress=False)
+
+
 def warm_labelling(backend: str) -> None:
     """Labels that are searched for."""
     ctc_decode(np.zeros((1, 2, 3), np.float32), width=2, backend=backend)

@@ -23,7 +23,7 @@ def ctc(
     end before the first that is negative.  Without an alignment the loss is infinite and the gradient 0.
     d_outputs (k, b, t, o) gets the gradient of the losses times scale (k,) float64, 0 after the end of a row,
     and may be outputs itself or (k, b, t, 0): not wanted.  Rows of weight 0 have a loss of 0 and may hold
-    anything.  All is reckoned in float64.
+    anything.  All is computed in float64.
     """
     wanted = d_outputs.shape[3] > 0
     for net, row in np.ndindex(*losses.shape):

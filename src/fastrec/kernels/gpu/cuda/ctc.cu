@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(THREADS)
     for (int j = threadIdx.x; j < count; j += blockDim.x) {
       if (next[j] < 0) continue;
       double sum = 0;
-      for (int same = j; same < count; same = next[same] < 0 ? -1 - next[same] : next[same]) sum += shares[2 * same + 1];
+      for (int at = j; at < count; at = next[at] < 0 ? -1 - next[at] : next[at]) sum += shares[2 * at + 1];
       posterior[given[j]] = sum;
     }
     if (threadIdx.x / WARP == warps - 1) {
