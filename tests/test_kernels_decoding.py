@@ -104,3 +104,103 @@ def test_equals_reference(
     expected = case.run("reference")
     assert (expected[1] >= 0).all()
     agree(case.run(compiled), expected, dtype)
+
+
+@pytest.mark.parametrize("cell", DESCRIPTIONS)
+@pytest.mark.parametrize("way", [(2.0, 70, ALL), (0.0, 70, ALL), (1.0, 5, 2**63)], ids=str)
+def test_draws_equal_reference(compiled: str, cell: str, way: tuple[float, int, int]) -> None:
+    for size in SIZES[:2]:
+        case = Decoder(cell, TANH, size, np.float64)
+        chosen = (way[0], min(way[1], size[1]), way[2])
+        assert np.array_equal(case.draw(compiled, chosen), case.draw("reference", chosen))
+
+
+def test_draws_are_those_of_generate(backend: str) -> None:
+    case, way = Decoder("gru", TANH, SIZES[3], np.float64), (1.5, 3, ALL)
+    n, stop = case.made[0], case.arrays[1].shape[2] - 1
+    drawn, last = np.empty(case.made[::2], np.int32), np.empty_like(case.state)
+    prompts = (np.full((n, 1), stop, np.int32), np.ones(n, np.int64), case.state)
+    host_kernels("generation", backend).generate(
+        case.cell, *to(backend, (*prompts, *case.arrays)), TANH, False, *way, stop, KEY, 0, drawn, last
+    )
+    assert np.array_equal(case.draw(backend, way), drawn)
+    assert len(np.unique(drawn)) > 1
+
+
+@pytest.mark.parametrize(("penalty", "attention"), [(0.0, (0, False)), (1.0, (4, True)), (3.0, (5, False))])
+def test_as_wide_as_the_space_equals_brute_force(
+    backend: str, penalty: float, attention: tuple[int, bool]
+) -> None:
+    """Of all sequences, those that the last symbol ends, and those of all steps."""
+    o, steps, n_best = 4, 4, 6
+    case = Decoder("gru", TANH, (2, o, 5, 1, attention, (o - 1) ** steps, penalty, n_best, steps), np.float64)
+    symbols, lengths, scores = case.run(backend)
+    for source in range(2):
+        hypotheses = []
+        for length in range(steps + 1):
+            for written in product(range(o - 1), repeat=length):
+                whole = written if length == steps else (*written, o - 1)
+                score = case.score(source, whole) / case.penalties[len(whole) - 1]
+                hypotheses.append((score, written))
+        best = sorted(hypotheses, reverse=True)[:n_best]
+        np.testing.assert_allclose(scores[source], [score for score, _ in best], rtol=1e-10)
+        found = [tuple(row[:length]) for row, length in zip(symbols[source], lengths[source], strict=True)]
+        assert found == [written for _, written in best]
+        assert all((row[length:] == o - 1).all() for row, length in zip(symbols[source], lengths[source], strict=True))
+
+
+def test_equal_candidates_are_taken_in_order(backend: str) -> None:
+    """All symbols are equally likely: beams by index, and the end only where the width leaves room for it."""
+    case = Decoder("elman", TANH, (1, 4, 3, 1, (0, False), 3, 0.0, 9, 2), np.float32)
+    case.arrays[1][...] = case.arrays[2][...] = 0
+    symbols, lengths, scores = case.run(backend)
+    assert np.allclose(scores[0, :3], -2 * np.log(4)) and np.isneginf(scores[0, 3:]).all()
+    assert symbols[0, :3].tolist() == [[0, 0], [0, 1], [0, 2]] and lengths[0].tolist() == [2] * 3 + [0] * 6
+    case.width = 4  # three beams go on, and so the end of each is taken
+    symbols, lengths, scores = case.run(backend)
+    assert lengths[0].tolist() == [0, 1, 2, 2, 2, 2, 0, 0, 0]
+    assert symbols[0, 1:6].tolist() == [[0, 3], [0, 0], [0, 1], [0, 2], [1, 0]]
+
+
+def test_one_beam_takes_the_likeliest_symbol(backend: str) -> None:
+    case = Decoder("lstm", TANH, (20, 6, 9, 1, (5, False), 1, 0.0, 1, 7), np.float32, scale=6)
+    symbols, lengths, _ = case.run(backend)
+    drawn = case.draw(backend, (0, 6, ALL))
+    assert np.array_equal(symbols[:, 0], drawn) and len(np.unique(lengths)) > 2
+
+
+@pytest.mark.parametrize("cell", DESCRIPTIONS)
+def test_sources_do_not_depend_on_those_beside_them(compiled: str, cell: str) -> None:
+    case = Decoder(cell, TANH, (7, 20, 33, 1, (4, True), 5, 1.0, 3, 6), np.float32)
+    whole = case.run(compiled)
+    for name in ("keys", "values", "lengths"):
+        setattr(case, name, getattr(case, name)[3:4].copy())
+    case.state, case.made = case.state[:, :, 3:4].copy(), (1, *case.made[1:])
+    for array, alone in zip(whole, case.run(compiled), strict=True):
+        assert np.array_equal(array[3:4], alone)
+
+
+def test_threads_do_not_change_a_bit(threads: Callable[[int], int]) -> None:
+    case, found = Decoder("gru", TANH, (70, 20, 33, 1, (4, True), 5, 1.0, 3, 6), np.float32), []
+    for number in (1, 2, 5):
+        threads(number)
+        found.append((*case.run("cpu"), case.draw("cpu", (1.0, 20, ALL))))
+    for arrays in found:
+        assert all(np.array_equal(array, first) for array, first in zip(arrays, found[0], strict=True))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite(backend: str, bad: float) -> None:
+    """Of one source; the others are as without it."""
+    case = Decoder("gru", TANH, (4, 40, 5, 1, (3, False), 3, 0.0, 2, 4), np.float32)
+    expected = case.run(backend)
+    if np.isnan(bad):
+        case.values[2, : case.lengths[2]], case.lengths[2] = bad, case.keys.shape[1]
+        symbols, lengths, scores = case.run(backend)
+        assert (lengths[2] == -1).all()
+        assert (case.draw(backend, (1.0, 40, ALL))[2] == -1).all()
+        for found, before in zip((symbols, lengths, scores), expected, strict=True):
+            assert np.array_equal(np.delete(found, 2, 0), np.delete(before, 2, 0))
+    else:
+        case.arrays[2][0, 33] = bad
+        assert (case.run(backend)[1] == -1).all()
