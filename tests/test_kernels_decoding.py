@@ -12,11 +12,11 @@ from devices import host_kernels
 from test_kernels_generation import ALL, CELLS, DESCRIPTIONS, DTYPES, KEY, to
 from test_kernels_stepping import Case
 
-from fastrec.kernels import TANH
+from fastrec.kernels import RELU, TANH
 from fastrec.kernels.reference.decoding import advance, log_softmax
 
-# Sources, symbols, hidden units, layers, attention (width of the queries, 0: none; whether scores are additive),
-# width, length penalty, hypotheses, steps.
+# Sources, symbols, hidden units, layers, attention (width of the queries, 0: none; whether scores are
+# additive), width, length penalty, hypotheses, steps.
 SIZES = [
     (3, 7, 13, 2, (13, False), 4, 0.0, 2, 5),
     (5, 70, 33, 1, (9, True), 5, 1.0, 7, 6),
@@ -31,7 +31,9 @@ TOLERANCE = {np.float32: 2e-5, np.float64: 1e-12}
 class Decoder(Case):
     """A decoder of random numbers, what it attends to, and how it searches."""
 
-    def __init__(self, cell: str, activation: int, size: tuple[Any, ...], dtype: type, scale: float = 3) -> None:
+    def __init__(
+        self, cell: str, activation: int, size: tuple[Any, ...], dtype: type, scale: float = 3
+    ) -> None:
         n, o, h, layers, (d, additive), self.width, penalty, n_best, steps = size
         super().__init__(cell, activation, (1, n, o, h, o, layers, 1, True), dtype)
         d = 0 if cell == "jordan" else d
@@ -84,7 +86,10 @@ class Decoder(Case):
         return total
 
 
-all_cells = pytest.mark.parametrize(("cell", "activation"), CELLS)
+# Without ("jordan", RELU), whose units may all stay 0: then sums of the same numbers, in any order, compete.
+all_cells = pytest.mark.parametrize(
+    ("cell", "activation"), [each for each in CELLS if each != ("jordan", RELU)]
+)
 pytestmark = pytest.mark.each_value("backend", "compiled")
 
 
@@ -131,9 +136,11 @@ def test_draws_are_those_of_generate(backend: str) -> None:
 def test_as_wide_as_the_space_equals_brute_force(
     backend: str, penalty: float, attention: tuple[int, bool]
 ) -> None:
-    """Of all sequences, those that the last symbol ends, and those of all steps."""
+    """Of all sequences, those that the last symbol ends, and those of all steps; no end is past the width."""
     o, steps, n_best = 4, 4, 6
-    case = Decoder("gru", TANH, (2, o, 5, 1, attention, (o - 1) ** steps, penalty, n_best, steps), np.float64)
+    case = Decoder(
+        "gru", TANH, (2, o, 5, 1, attention, (o - 1) ** steps + 1, penalty, n_best, steps), np.float64
+    )
     symbols, lengths, scores = case.run(backend)
     for source in range(2):
         hypotheses = []
@@ -146,7 +153,10 @@ def test_as_wide_as_the_space_equals_brute_force(
         np.testing.assert_allclose(scores[source], [score for score, _ in best], rtol=1e-10)
         found = [tuple(row[:length]) for row, length in zip(symbols[source], lengths[source], strict=True)]
         assert found == [written for _, written in best]
-        assert all((row[length:] == o - 1).all() for row, length in zip(symbols[source], lengths[source], strict=True))
+        assert all(
+            (row[length:] == o - 1).all()
+            for row, length in zip(symbols[source], lengths[source], strict=True)
+        )
 
 
 def test_equal_candidates_are_taken_in_order(backend: str) -> None:
@@ -163,7 +173,7 @@ def test_equal_candidates_are_taken_in_order(backend: str) -> None:
 
 
 def test_one_beam_takes_the_likeliest_symbol(backend: str) -> None:
-    case = Decoder("lstm", TANH, (20, 6, 9, 1, (5, False), 1, 0.0, 1, 7), np.float32, scale=6)
+    case = Decoder("lstm", TANH, (20, 6, 9, 1, (9, False), 1, 0.0, 1, 7), np.float32, scale=6)
     symbols, lengths, _ = case.run(backend)
     drawn = case.draw(backend, (0, 6, ALL))
     assert np.array_equal(symbols[:, 0], drawn) and len(np.unique(lengths)) > 2
@@ -192,7 +202,7 @@ def test_threads_do_not_change_a_bit(threads: Callable[[int], int]) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_logits_that_are_not_finite(backend: str, bad: float) -> None:
     """Of one source; the others are as without it."""
-    case = Decoder("gru", TANH, (4, 40, 5, 1, (3, False), 3, 0.0, 2, 4), np.float32)
+    case = Decoder("gru", TANH, (4, 40, 5, 1, (5, False), 3, 0.0, 2, 4), np.float32)
     expected = case.run(backend)
     if np.isnan(bad):
         case.values[2, : case.lengths[2]], case.lengths[2] = bad, case.keys.shape[1]

@@ -13,24 +13,23 @@ import numpy as np
 
 from .. import SAMPLE
 from .arrays import borrow, copy, empty, fill, keep
+from .attention import additive_score, in_place_tanh, softmax
 from .elementwise import elementwise, summed
-from .functions import exp, exp_negative, tanh
+from .functions import exp_negative
 from .generation import draw
 from .jit import jit
-from .matrix import RATE, multiply_rounded, pack_below, padded, room_for
+from .matrix import RATE, multiply_rounded, pack_below, padded
 from .normalised import dot
 from .parallel import parallel
 from .random import ONE, U64, block
 from .stepping import layers_of, pack_network
 from .threads import get_threads
-from .time_loop import tanh_twice
 from .values import where
 
 __all__ = ["beam_search", "generate_attending"]
 
 ROWS = 64  # of a task, where there are enough: they share what it takes to read the weights
 
-additive_score = summed(lambda query, key, v: v * tanh(query + key))
 larger = elementwise(lambda a, b: where(a, ">", b, a, b))
 nothing = summed(lambda a: a - a)  # but NaN if a number is not finite
 exp_sum = summed(exp_negative)  # of whole vectors
@@ -40,32 +39,30 @@ exp_sum = summed(exp_negative)  # of whole vectors
 def attend(rows, sources, left, attention, room, scratch):
     """left (rows, h) = tanh([c | h] W_combine), of h = left."""
     keys, values, lengths, W_query, v, W_combine = attention
-    queries, weights, both, made = scratch
+    queries, scores, weights, both, made = scratch
     h, d = left.shape[1], keys.shape[2]
-    if len(v):
+    if W_query.size:
         for r in range(rows):
             fill(queries[r], 0, 0)
         multiply_rounded(left, 0, h, rows, W_query, h, queries, room)
     for r in range(rows):
-        source, total, top = sources[r], 0.0, -math.inf
-        query, context = queries[r, :d] if len(v) else left[r], both[r, :h]
-        for j in range(lengths[source]):
+        source = sources[r]
+        steps, query, context = lengths[source], queries[r, :d] if W_query.size else left[r], both[r, :h]
+        for j in range(steps):
             key = keys[source, j]
-            weights[j] = additive_score((query, key, v)) if len(v) else dot((query, key))
-            top = max(top, weights[j])
+            scores[j] = additive_score((query, key, v)) if len(v) else dot((query, key))
         fill(context, 0, 0)
-        for j in range(lengths[source]):
-            weights[j] = exp(weights[j] - top)
-            total += weights[j]
-        for j in range(lengths[source]):
-            part, value = left.dtype.type(weights[j] / total), values[source, j]
+        if steps:
+            softmax(scores[:steps], weights[:steps])
+        for j in range(steps):
+            part, value = weights[j], values[source, j]
             for i in range(h):
                 context[i] += part * value[i]
         copy(left[r], both[r, h:])
         fill(made[r], 0, 0)
     multiply_rounded(both, 0, 2 * h, rows, W_combine, 2 * h, made, room)
     for r in range(rows):
-        tanh_twice((made[r, :h],), (left[r], made[r, :h]))
+        in_place_tanh((made[r, :h],), (left[r],))
 
 
 @functools.cache
@@ -99,7 +96,8 @@ def decoder_of(cell, choose):
             layer_scratch(most, 0, o if feeds_back else 0, h, W_in, biases, panels),
             (
                 empty((most, padded(d, biases)), biases),
-                empty((attention[0].shape[1],), np.float64),
+                empty((attention[0].shape[1],), biases),
+                empty((attention[0].shape[1],), biases),
                 empty((most * attends, 2 * h), biases),
                 empty((most * attends, padded(h, biases)), biases),
             ),
@@ -203,7 +201,9 @@ def take_best(live, y, o, spare, sums, best, picks, stops):
                 best[place], picks[place, 0], picks[place, 1] = score, beam, symbol
                 floor = best[width - 1] if held == width else floor
     for beam in range(live):
-        if held == width and not (stops[beam] > floor or (stops[beam] == floor and beam < picks[width - 1, 0])):
+        if held == width and not (
+            stops[beam] > floor or (stops[beam] == floor and beam < picks[width - 1, 0])
+        ):
             stops[beam] = math.nan
     return held
 
@@ -270,7 +270,8 @@ def decode(choose, cell, state, layers, W_out, b_out, activation, feeds_back, at
     del net[5]  # there is an output layer
     keys, values, lengths, W_query, v, W_combine = attention
     query, combine = (
-        pack_below("float32", 0, W.shape[1], W[None])[0] if W.size else W.reshape(-1) for W in (W_query, W_combine)
+        pack_below("float32", 0, W.shape[1], W[None])[0] if W.size else W.reshape(-1)
+        for W in (W_query, W_combine)
     )
     n, each = state.shape[2], max(1, min(-(-state.shape[2] // get_threads()), ROWS // width))
     operations += W_query.size + W_combine.size + 2 * keys.shape[1] * values.shape[2]

@@ -75,10 +75,10 @@ def layers_of(cell):
         )
 
     def step_layers(net, first, rows, shape, W_in, bias, weights, reading, last, scratch):
-        """Read inputs, the numbers in `left`, or with i = 0 the tokens `reading`: left gets the top hidden units.
+        """Read the numbers in `left`, or with i = 0 the tokens `reading`: left gets the top hidden units.
 
-        last (layers, k, b, s): states, of rows from `first` on, but those that are outputs.  Returns where the
-        biases and weights of outputs begin.
+        last (layers, k, b, s): states, of rows from `first` on, but for outputs that are states.  Returns
+        where the weights and biases of the output layer begin.
         """
         (layers, h, units, activation, feeds_back, i), at, bias_at = shape, 0, 0
         left, before, z, p, scaled, q, room = scratch

@@ -1,7 +1,7 @@
 """Sequences that a decoder writes, symbol by symbol, in plain NumPy: by beam search, or drawn.
 
-The last of the o symbols is read first by every sequence, and ends it.  A decoder may attend to its source: the
-outputs are then those of tanh([c | h] W_combine) in place of its top hidden units h, see `attend`.
+The last of the o symbols is read first by every sequence, and ends it.  A decoder may attend to its source:
+its output layer then reads tanh([c | h] W_combine) in place of the top hidden units h, see `attend`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from .. import SAMPLE
 from ..interruption import uninterrupted
 from .affine import affine_forward
+from .attention import attention_forward
 from .generation import draw
 from .random import draws
 from .stepping import step
@@ -48,10 +49,10 @@ def beam_search(
     A hypothesis is a sequence that the last symbol ended, or one of `steps` symbols.  Its score is the sum of
     the log probabilities of its symbols, that end included, divided by penalties (steps,) float64 [L - 1] for
     the L of them; penalties do not fall.  In a step the beams, at first one without a symbol, are extended by
-    every symbol, and these candidates taken by falling sum, equal ones by beam and then symbol, until `width` of
-    them go on; those among them that have ended are hypotheses.  Of hypotheses with equal scores the first one
-    stays, by step and then beam.  A source is done when no sum divided by the last penalty is above the score
-    of the last of its n_best hypotheses.
+    every symbol, and these candidates taken by falling sum, equal ones by beam and then symbol, until `width`
+    of them go on; those among them that have ended are hypotheses.  Of hypotheses with equal scores the first
+    one stays, by step and then beam.  A source is done when no sum divided by the last penalty is above the
+    score of the last of its n_best hypotheses.
 
     Of fewer hypotheses the rest have length 0 and score -inf.  symbols end with o - 1.  Where a logit is not
     finite all symbol_lengths of the source are -1, and the rest may hold anything.
@@ -61,7 +62,8 @@ def beam_search(
     symbols[...], symbol_lengths[...], scores[...] = stop, 0, -np.inf
     for source in range(len(symbols)):
         beams: list[tuple[int, ...]] = [()]
-        sums, now, finished = np.zeros(1), state[:, :, source : source + 1], []
+        finished: list[tuple[float, tuple[int, ...]]] = []
+        sums, now = np.zeros(1), state[:, :, source : source + 1]
         for t in range(steps):
             attention = (keys, values, lengths, W_query, v, W_combine, np.full(len(beams), source))
             reading = np.array([beam[-1] if beam else stop for beam in beams])
@@ -70,7 +72,8 @@ def beam_search(
                 finished, symbol_lengths[source] = [], -1
                 break
             candidates = log_softmax(y) + sums[:, None]
-            taken, ended = [], []
+            taken: list[tuple[int, int]] = []
+            ended: list[int] = []
             for candidate in np.argsort(-candidates, axis=None, kind="stable"):
                 if len(taken) == width:
                     break
@@ -81,7 +84,10 @@ def beam_search(
                     taken.append((beam, symbol))
             finished += [(candidates[beam, stop] / penalties[t], beams[beam]) for beam in sorted(ended)]
             beams, parents = [(*beams[beam], symbol) for beam, symbol in taken], [beam for beam, _ in taken]
-            sums, now = candidates[tuple(zip(*taken, strict=True))] if taken else np.empty(0), now[:, :, parents]
+            sums, now = (
+                candidates[tuple(zip(*taken, strict=True))] if taken else np.empty(0),
+                now[:, :, parents],
+            )
             if t == steps - 1:
                 finished += zip(sums / penalties[t], beams, strict=True)
             finished = sorted(finished, key=lambda each: -each[0])[:n_best]
@@ -140,7 +146,9 @@ def advance(
     b, attends, no_numbers = len(reading), len(attention[-2]) > 0, np.empty((1, len(reading), 0), W_out.dtype)
     outward = (W_out[:, :, :0], b_out[:, :0]) if attends else (W_out, b_out)
     with uninterrupted(), np.errstate(over="ignore", invalid="ignore"):
-        (y,), after = step(no_numbers, reading[None], state, cell, layers, *outward, activation, feeds_back, "float32")
+        (y,), after = step(
+            no_numbers, reading[None], state, cell, layers, *outward, activation, feeds_back, "float32"
+        )
         if attends:
             made = attend(y, *attention)
             logits = np.empty((1, b, 1, W_out.shape[2]), W_out.dtype)
@@ -161,20 +169,15 @@ def attend(
 ) -> np.ndarray:
     """tanh([c | h] W_combine) (b, h), W_combine (2 h, h), of hidden units h (b, h) of these sources (b,).
 
-    c = sum over the first lengths (n,) int64 steps j of softmax(score)_j values_j, 0 where there is none; keys
-    (n, t, d), values (n, t, h).  score_j = h . key_j, or, if v (d,) is not empty, v . tanh(h W_query + key_j).
+    c: contexts that `attention_forward` makes of keys (n, t, d), values (n, t, h), lengths (n,) int64 and v,
+    and of queries h W_query, or, with W_query (h, 0), h.
     """
-    contexts = np.zeros_like(h)
-    for row, source in enumerate(sources):
-        steps = slice(lengths[source])
-        if len(v):
-            scores = np.tanh(h[row] @ W_query + keys[source, steps]) @ v
-        else:
-            scores = keys[source, steps] @ h[row]
-        if len(scores):
-            weights = np.exp(scores - scores.max())
-            contexts[row] = weights / weights.sum() @ values[source, steps]
-    return np.tanh(np.concatenate([contexts, h], axis=1) @ W_combine)
+    b, t = len(h), keys.shape[1]
+    queries = h @ W_query if W_query.size else h
+    weights, contexts = np.empty((b, 1, t), h.dtype), np.empty((b, 1, h.shape[1]), h.dtype)
+    attended = (keys[sources], values[sources], lengths[sources])
+    attention_forward(queries[:, None], np.ones(b, np.int64), *attended, v, weights, contexts)
+    return np.tanh(np.concatenate([contexts[:, 0], h], axis=1) @ W_combine)
 
 
 def log_softmax(y: np.ndarray) -> np.ndarray:
