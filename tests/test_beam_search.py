@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import fastrec
 from fastrec.text.encoder_decoder import EncoderDecoder
 
 pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
