@@ -53,25 +53,25 @@ class Decoder(Case):
         self.penalties = ((5 + np.arange(1, steps + 1)) / 6) ** penalty
         self.made = (n, n_best, steps)
 
-    @property
-    def network(self) -> tuple[Any, ...]:
-        activation, feeds_back, _ = self.flags
+    def network(self, backend: str) -> tuple[Any, ...]:
+        """What kernels of a backend take first; they are called with arrays of the host, but in tuples."""
+        (layers, *outward), (activation, feeds_back, _) = self.arrays, self.flags
         attended = (self.keys, self.values, self.lengths, *self.attention)
-        return (self.cell, self.state, *self.arrays, activation, feeds_back, *attended)
+        return (self.cell, self.state, to(backend, layers), *outward, activation, feeds_back, *attended)
 
     def run(self, backend: str, **options: Any) -> tuple[np.ndarray, ...]:
         """Symbols, lengths and scores of hypotheses."""
         shape = self.made
         found = np.full(shape, -9, np.int32), np.full(shape[:2], -9, np.int64), np.full(shape[:2], np.nan)
         host_kernels("decoding", backend).beam_search(
-            *to(backend, self.network), self.width, to(backend, self.penalties), *found
+            *self.network(backend), self.width, self.penalties, *found
         )
         return found
 
     def draw(self, backend: str, way: tuple[float, int, int]) -> np.ndarray:
         """Symbols drawn."""
         drawn = np.full(self.made[::2], -9, np.int32)
-        host_kernels("decoding", backend).generate_attending(*to(backend, self.network), *way, KEY, drawn)
+        host_kernels("decoding", backend).generate_attending(*self.network(backend), *way, KEY, drawn)
         return drawn
 
     def score(self, source: int, symbols: tuple[int, ...]) -> float:
@@ -125,8 +125,9 @@ def test_draws_are_those_of_generate(backend: str) -> None:
     n, stop = case.made[0], case.arrays[1].shape[2] - 1
     drawn, last = np.empty(case.made[::2], np.int32), np.empty_like(case.state)
     prompts = (np.full((n, 1), stop, np.int32), np.ones(n, np.int64), case.state)
+    network = case.network(backend)[2:7]
     host_kernels("generation", backend).generate(
-        case.cell, *to(backend, (*prompts, *case.arrays)), TANH, False, *way, stop, KEY, 0, drawn, last
+        case.cell, *prompts, *network, *way, stop, KEY, 0, drawn, last
     )
     assert np.array_equal(case.draw(backend, way), drawn)
     assert len(np.unique(drawn)) > 1
