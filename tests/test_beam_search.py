@@ -38,7 +38,7 @@ def model_and_sources(options: dict[str, Any], backend: str) -> tuple[EncoderDec
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_as_wide_as_the_space_finds_all(backend: str, options: dict[str, Any]) -> None:
-    """Sequences that end have the probabilities of `loss`, and together with the others a probability of 1."""
+    """Sequences that end have the probabilities of `loss`, and with the others a probability of 1."""
     model, sources, lengths = model_and_sources(options, backend)
     every = [written for length in range(STEPS + 1) for written in product(range(3), repeat=length)]
     found = model.beam_search(sources, STEPS, lengths, width=28, n_best=len(every))

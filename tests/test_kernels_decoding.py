@@ -215,3 +215,24 @@ def test_logits_that_are_not_finite(backend: str, bad: float) -> None:
     else:
         case.arrays[2][0, 33] = bad
         assert (case.run(backend)[1] == -1).all()
+
+
+@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", DESCRIPTIONS)
+def test_every_instance(gpu: str, cell: str, dtype: type) -> None:
+    """More beams than a block has rows at a time, in every order of threads."""
+    case = Decoder(cell, TANH, (3, 40, 5, 2, (5, True), 11, 0.5, 4, 3), dtype)
+    agree(case.run(gpu), case.run("reference"), dtype)
+    case = Decoder(cell, TANH, (19, 5, 6, 1, (6, False), 1, 0.0, 1, 4), np.float64)
+    assert np.array_equal(case.draw(gpu, (2.0, 4, ALL)), case.draw("reference", (2.0, 4, ALL)))
+
+
+def test_blocks_without_room_in_shared_memory(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastrec.kernels.gpu import decoding, recurrent
+
+    case = Decoder("gru", TANH, SIZES[1], np.float32)
+    expected = case.run(gpu)
+    monkeypatch.setattr(decoding, "this_card", lambda: recurrent.Card(4, 64, False))
+    for array, other in zip(case.run(gpu), expected, strict=True):
+        assert np.array_equal(array, other)

@@ -305,7 +305,7 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       int chosen = choose(group, own + i64(r) * o, o, T(inverse), top_k, top_p, random);
       bool ended = chosen < 0 || chosen == o - 1;
       for (i64 j = now + group.lane(); j < (ended ? steps : now + 1); j += group.size()) drawn[row * steps + j] = chosen;
-      if (!ended && group.lane() == 0) over = 0;
+      if (!ended && group.lane() == 0) atomicAnd(&over, 0);
     }
     __syncthreads();
     if (over) return;
