@@ -19,7 +19,7 @@ from ..validation import as_int, number, require_memory
 class BeamResult(NamedTuple):
     """The n_best sequences that `EncoderDecoder.beam_search` found for each of n sources, the best first.
 
-    Attributes
+    Parameters
     ----------
     symbols : ndarray of shape (n, n_best, steps)
         int32, each sequence followed by target_size.

@@ -39,14 +39,6 @@ template <class T> __device__ __forceinline__ T warp_sum(T value) {
   return value;
 }
 
-template <class T> __device__ __forceinline__ T warp_largest(T value) {
-  for (int distance = WARP / 2; distance; distance /= 2) {
-    T other = __shfl_xor_sync(ALL, value, distance);
-    value = other > value ? other : value;
-  }
-  return value;
-}
-
 // The sum of value over the block, in every thread.  partial: 32 values of shared memory, free at the call;
 // they may be used again after the next barrier.
 template <class T> __device__ __forceinline__ T block_sum(T value, T* partial) {

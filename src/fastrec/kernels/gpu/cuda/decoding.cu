@@ -1,12 +1,21 @@
-// Sequences that a decoder writes, all steps in one launch: by beam search, where a block takes a source, or drawn, where
-// it takes up to ROWS sources.  The rows of a step, beams or sources, are taken up to ROWS at a time; weights come from
-// L2.  States are in two places, from one of which a step reads those of the rows that its rows go on from.
+// Sequences that a decoder writes, all steps in one launch: by beam search, where a block takes a source, or drawn,
+// where it takes up to ROWS sources.  The rows of a step, beams or sources, are taken up to ROWS at a time; weights come
+// from L2.  States are in two places, from one of which a step reads those of the rows that its rows go on from.
 #include "choose.cuh"
 #include "layers.cuh"
 #include "philox.cuh"
 
-// What a decoder attends to: keys (n, t, d), values (n, t, h) and lengths (n) of the sources; v (d), or null where scores
-// are products; the weights W_query (h, d), or null, and W_combine (2 h, h), as pack_weights of cells.cu deals them.
+template <class T> __device__ __forceinline__ T warp_largest(T value) {
+  for (int distance = WARP / 2; distance; distance /= 2) {
+    T other = __shfl_xor_sync(ALL, value, distance);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
+// What a decoder attends to: keys (n, t, d), values (n, t, h) and lengths (n) of the sources; v (d), or null where
+// scores are products; the weights W_query (h, d), or null, and W_combine (2 h, h), as pack_weights of cells.cu deals
+// them.
 template <class P, class T = typename P::Real> struct Attended {
   const T *keys, *values;
   const i64* lengths;
@@ -68,8 +77,8 @@ template <class P, class T = typename P::Real> struct Attended {
   }
 };
 
-// A candidate: its sum of log probabilities, and its beam and symbol in the upper and the lower half of `place`, below 0
-// for none.
+// A candidate: its sum of log probabilities, and its beam and symbol in the upper and the lower half of `place`, which is
+// negative for none.
 struct Candidate {
   double sum;
   i64 place;
@@ -123,7 +132,8 @@ struct Search {
 
   // Extends `live` beams by their logits (live, o), as step number `now`; how many go on, the same for each thread.
   // partial: as first_of_block takes it; over: a value of shared memory.
-  template <class T> __device__ int extend(int now, int live, const T* logits, int o, Candidate* partial, int* over) const {
+  template <class T>
+  __device__ int extend(int now, int live, const T* logits, int o, Candidate* partial, int* over) const {
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     for (int r = warp; r < live; r += WARPS) {
       const T* y = logits + i64(r) * o;
@@ -199,8 +209,8 @@ struct Search {
   }
 };
 
-// state (layers, n, s); W_in, bias, of_units and packed as in layers.cuh, with W_out behind, b_out (o); what is attended
-// to as above, W_combine null if nothing is.  feeds_back: whether the outputs are the state of the next step.  Of the
+// state (layers, n, s); W_in, bias, of_units and packed as in layers.cuh, with W_out behind, b_out (o); what is
+// attended to as above, W_combine null if nothing is.  feeds_back: whether the outputs are the state of the next step.  Of the
 // search as above, for n sources, with `beams` at most; or, if drawn (n, steps) is not null, as in generation.cu.
 // states (2, layers, rows, s), logits (rows, o) and out_sums, for the product of each block, scores (ROWS, t) of each
 // block; scratch: `bytes` of each block where shared memory is too small, else null.
@@ -208,8 +218,8 @@ template <class P, template <class> class Cell, int ROWS, class T = typename P::
 __global__ void __launch_bounds__(CELL_THREADS, 1)
     decode(const T* state, const T* W_in, const T* bias, const T* of_units, const typename P::Entry* packed,
            const T* b_out, const T* keys, const T* values, const i64* lengths, const T* v,
-           const typename P::Entry* W_query, const typename P::Entry* W_combine, i64 n, i64 steps, i64 t, i64 query_width,
-           i64 width, i64 outs, i64 layer_count, i64 feeds_back, i64 activation, i64 recurrent_parts, i64 out_parts,
+           const typename P::Entry* W_query, const typename P::Entry* W_combine, i64 n, i64 steps, i64 t,
+           i64 query_width, i64 width, i64 outs, i64 layer_count, i64 feeds_back, i64 activation, i64 recurrent_parts, i64 out_parts,
            i64 query_parts, i64 combine_parts, i64 beams, i64 n_best, const double* penalties, double* sums,
            double* bases, int* history, int* ends, int* symbols, i64* symbol_lengths, double* symbol_scores,
            double inverse, i64 top_k, u64 top_p, u64 key, int* drawn, T* states, T* logits, T* out_sums, T* scores,
@@ -304,7 +314,8 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
       u64 random = draw(key, now, row, 0, tag(SAMPLE, 0));
       int chosen = choose(group, own + i64(r) * o, o, T(inverse), top_k, top_p, random);
       bool ended = chosen < 0 || chosen == o - 1;
-      for (i64 j = now + group.lane(); j < (ended ? steps : now + 1); j += group.size()) drawn[row * steps + j] = chosen;
+      i64 end = ended ? steps : now + 1;
+      for (i64 j = now + group.lane(); j < end; j += group.size()) drawn[row * steps + j] = chosen;
       if (!ended && group.lane() == 0) atomicAnd(&over, 0);
     }
     __syncthreads();
