@@ -27,6 +27,13 @@ class BeamResult(NamedTuple):
         Symbols of each sequence, int64; 0 where fewer than n_best were found.
     scores : ndarray of shape (n, n_best)
         float64, log probabilities divided by the length penalty; -inf where fewer than n_best were found.
+
+    Examples
+    --------
+    >>> model = fastrec.EncoderDecoder(3, 3, 8, seed=1)
+    >>> found = model.beam_search([[0, 1]], steps=2, n_best=4)
+    >>> found.symbols.shape, found.lengths.shape, found.scores.shape
+    ((1, 4, 2), (1, 4), (1, 4))
     """
 
     symbols: NDArray[np.int32]

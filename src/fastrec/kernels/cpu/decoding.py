@@ -28,6 +28,7 @@ from .values import where
 
 __all__ = ["beam_search", "generate_attending"]
 
+FOLDED = 4  # logits whose greatest one tells whether any of them is looked at; divides whole vectors
 ROWS = 64  # of a task, where there are enough: they share what it takes to read the weights
 
 larger = elementwise(lambda a, b: where(a, ">", b, a, b))
@@ -102,7 +103,7 @@ def decoder_of(cell, choose):
                 empty((most * attends, padded(h, biases)), biases),
             ),
             empty((most, padded(o, biases)), biases),
-            empty((padded(o, biases),), biases),
+            empty((2 * padded(o, biases),), biases),
             empty((layers, 1, most, s), biases),
             empty((layers, 1, most, s), biases),
             empty((most,), np.int64),
@@ -141,21 +142,28 @@ def decoder_of(cell, choose):
 
 
 @jit
-def log_total(y, o, spare):
-    """log sum exp of the first o of y, of whole vectors; NaN if one is not finite.  spare: as long as y."""
+def log_total(y, o, spare, tops):
+    """log sum exp of the first o of y, of whole vectors; NaN if one is not finite.
+
+    spare: as long as y.  tops[j]: the greatest of y[j], y[j + len(tops)], ..; y is -inf behind the first o.
+    """
     fault = nothing((y[:o],))
     if fault != 0:
         return fault
-    copy(y[:o], spare)
-    size = o
-    while size > 1:  # the greater ones of two halves
+    fill(y, o, -math.inf)
+    size = len(y) // 2
+    larger((y[:size], y[size:]), (spare[:size],))
+    while size > len(tops):
+        size //= 2
+        larger((spare[:size], spare[size : 2 * size]), (spare[:size],))
+    copy(spare[:size], tops)
+    while size > 1:
         half = size // 2
         larger((spare[:half], spare[size - half : size]), (spare[:half],))
         size -= half
     top = spare[0]
-    for j in range(o):
+    for j in range(len(y)):
         spare[j] = y[j] - top
-    fill(spare, o, -math.inf)
     return np.float64(top) + math.log(exp_sum((spare,)))
 
 
@@ -179,33 +187,38 @@ def take_best(live, y, o, spare, sums, best, picks, stops):
     y: logits of its live beams, with these sums.  stops gets the sums of those that end, NaN if not taken.
     Returns how many go on, -1 where a logit is not finite.
     """
-    held, width, floor = 0, len(best), -math.inf
+    held, width, floor, size = 0, len(best), -math.inf, y.shape[1]
+    tops = spare[size : size + size // FOLDED]
     for beam in range(live):
-        total = log_total(y[beam], o, spare)
+        total = log_total(y[beam], o, spare[:size], tops)
         if total != total:
             return -1
         base = sums[beam] - total
         stops[beam] = base + np.float64(y[beam, o - 1])
-        for symbol in range(o - 1):
-            score = base + np.float64(y[beam, symbol])
-            if score > floor or held < width:
-                place = min(held, width - 1)
-                held = max(held, place + 1)
-                while place and score > best[place - 1]:
-                    best[place], picks[place, 0], picks[place, 1] = (
-                        best[place - 1],
-                        picks[place - 1, 0],
-                        picks[place - 1, 1],
-                    )
+        for first in range(len(tops)):
+            if held == width and base + np.float64(tops[first]) < floor:
+                continue
+            for symbol in range(first, o - 1, len(tops)):
+                score, place = base + np.float64(y[beam, symbol]), held
+                while place and goes_before(score, beam, symbol, best[place - 1], picks[place - 1]):
+                    if place < width:
+                        best[place] = best[place - 1]
+                        copy(picks[place - 1], picks[place])
                     place -= 1
-                best[place], picks[place, 0], picks[place, 1] = score, beam, symbol
-                floor = best[width - 1] if held == width else floor
+                if place < width:
+                    best[place], picks[place, 0], picks[place, 1] = score, beam, symbol
+                    held = min(held + 1, width)
+                    floor = best[width - 1] if held == width else floor
     for beam in range(live):
-        if held == width and not (
-            stops[beam] > floor or (stops[beam] == floor and beam < picks[width - 1, 0])
-        ):
+        if held == width and not goes_before(stops[beam], beam, o - 1, floor, picks[width - 1]):
             stops[beam] = math.nan
     return held
+
+
+@jit
+def goes_before(score, beam, symbol, other, pick):
+    """Whether a candidate is taken before another one: by falling score, then by beam, then by symbol."""
+    return score > other or (score == other and (beam < pick[0] or (beam == pick[0] and symbol < pick[1])))
 
 
 @jit

@@ -1,6 +1,6 @@
 // Sequences that a decoder writes, all steps in one launch: by beam search, where a block takes a source, or drawn,
-// where it takes up to ROWS sources.  The rows of a step, beams or sources, are taken up to ROWS at a time; weights come
-// from L2.  States are in two places, from one of which a step reads those of the rows that its rows go on from.
+// where it takes up to ROWS sources.  The rows of a step, beams or sources, are taken up to ROWS at a time; weights
+// come from L2.  States are in two places, from one of which a step reads those of the rows that its rows go on from.
 #include "choose.cuh"
 #include "layers.cuh"
 #include "philox.cuh"
@@ -77,8 +77,8 @@ template <class P, class T = typename P::Real> struct Attended {
   }
 };
 
-// A candidate: its sum of log probabilities, and its beam and symbol in the upper and the lower half of `place`, which is
-// negative for none.
+// A candidate: its sum of log probabilities, and its beam and symbol in the upper and the lower half of `place`, which
+// is negative for none.
 struct Candidate {
   double sum;
   i64 place;
@@ -210,8 +210,8 @@ struct Search {
 };
 
 // state (layers, n, s); W_in, bias, of_units and packed as in layers.cuh, with W_out behind, b_out (o); what is
-// attended to as above, W_combine null if nothing is.  feeds_back: whether the outputs are the state of the next step.  Of the
-// search as above, for n sources, with `beams` at most; or, if drawn (n, steps) is not null, as in generation.cu.
+// attended to as above, W_combine null if nothing is.  feeds_back: whether the outputs are the state of the next step.
+// For n sources a search as above, of `beams` at most; or, if drawn (n, steps) is not null, draws as in generation.cu.
 // states (2, layers, rows, s), logits (rows, o) and out_sums, for the product of each block, scores (ROWS, t) of each
 // block; scratch: `bytes` of each block where shared memory is too small, else null.
 template <class P, template <class> class Cell, int ROWS, class T = typename P::Real>
@@ -219,8 +219,8 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
     decode(const T* state, const T* W_in, const T* bias, const T* of_units, const typename P::Entry* packed,
            const T* b_out, const T* keys, const T* values, const i64* lengths, const T* v,
            const typename P::Entry* W_query, const typename P::Entry* W_combine, i64 n, i64 steps, i64 t,
-           i64 query_width, i64 width, i64 outs, i64 layer_count, i64 feeds_back, i64 activation, i64 recurrent_parts, i64 out_parts,
-           i64 query_parts, i64 combine_parts, i64 beams, i64 n_best, const double* penalties, double* sums,
+           i64 query_width, i64 width, i64 outs, i64 layer_count, i64 feeds_back, i64 activation, i64 recurrent_parts,
+           i64 out_parts, i64 query_parts, i64 combine_parts, i64 beams, i64 n_best, const double* penalties, double* sums,
            double* bases, int* history, int* ends, int* symbols, i64* symbol_lengths, double* symbol_scores,
            double inverse, i64 top_k, u64 top_p, u64 key, int* drawn, T* states, T* logits, T* out_sums, T* scores,
            unsigned char* scratch, i64 bytes) {
