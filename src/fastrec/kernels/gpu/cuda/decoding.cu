@@ -229,17 +229,33 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   __shared__ i64 parent[ROWS];
   __shared__ u64 partial[WARP];
   __shared__ Candidate candidates[WARPS];
+  __shared__ Search search;  // here, as registers are few
+  __shared__ Attended<P> attended;
   int h = int(width), o = int(outs), layers = int(layer_count), d = int(query_width), fed = feeds_back ? o : h;
   i64 s = feeds_back ? o : Cell<T>::STATES * h, block = blockIdx.x, rows_of_all = drawn ? n : n * beams;
   i64 first = block * (drawn ? ROWS : beams);
   int live = drawn ? int(min(i64(ROWS), n - first)) : 1;
 
   Shape out = P::shape(whole_pieces<Operand>(h), o, int(out_parts));
-  Attended<P> attended = {keys, values, lengths, v, W_query, W_combine, t, d, h, out, out};
-  if (W_query) attended.query = P::shape(whole_pieces<Operand>(h), d, int(query_parts));
-  if (W_combine) attended.combine = P::shape(whole_pieces<Operand>(2 * h), h, int(combine_parts));
-  int pitch = max(out.pitch, attended.query.pitch), joined_pitch = W_combine ? attended.combine.pitch : 0;
-  out.pitch = attended.query.pitch = pitch;
+  Shape query = out, combine = out;
+  if (W_query) query = P::shape(whole_pieces<Operand>(h), d, int(query_parts));
+  if (W_combine) combine = P::shape(whole_pieces<Operand>(2 * h), h, int(combine_parts));
+  int pitch = max(out.pitch, query.pitch), joined_pitch = W_combine ? combine.pitch : 0;
+  out.pitch = query.pitch = pitch;
+  if (threadIdx.x == 0) {
+    attended = {keys, values, lengths, v, W_query, W_combine, t, d, h, query, combine};
+    search = {penalties,
+              sums + block * beams,
+              bases + block * beams,
+              symbol_scores + block * n_best,
+              history + block * steps * beams * 2,
+              ends + block * n_best * 2,
+              symbols + block * n_best * steps,
+              symbol_lengths + block * n_best,
+              steps,
+              beams,
+              n_best};
+  }
   unsigned char* memory = own_memory(scratch, bytes);
   Operand *joined = reinterpret_cast<Operand*>(memory), *queries = joined + ROWS * joined_pitch;
   for (Operand* place = joined + threadIdx.x; place < queries; place += CELL_THREADS) *place = 0;
@@ -249,18 +265,6 @@ __global__ void __launch_bounds__(CELL_THREADS, 1)
   auto outward = network.weights_of(out, network.after_layers());
   out_sums += block * out.parts * ROWS * out.width;
   scores += block * ROWS * t;
-  Search search = {penalties,
-                   sums + block * beams,
-                   bases + block * beams,
-                   symbol_scores + block * n_best,
-                   history + block * steps * beams * 2,
-                   ends + block * n_best * 2,
-                   symbols + block * n_best * steps,
-                   symbol_lengths + block * n_best,
-                   steps,
-                   beams,
-                   n_best};
-
   for (i64 now = 0; now < steps; now++) {
     for (int begin = 0; begin < live; begin += ROWS) {
       int rows = min(ROWS, live - begin);
