@@ -90,6 +90,11 @@ class Decoder(Case):
 all_cells = pytest.mark.parametrize(
     ("cell", "activation"), [each for each in CELLS if each != ("jordan", RELU)]
 )
+# Each cell is compiled for each of the two kernels: a short run has all cells in one of them.
+some_cells = pytest.mark.parametrize(
+    "cell",
+    [pytest.param(cell, marks=[] if cell in ("gru", "lstm") else pytest.mark.slow) for cell in DESCRIPTIONS],
+)
 pytestmark = pytest.mark.each_value("backend", "compiled")
 
 
@@ -111,7 +116,7 @@ def test_equals_reference(
     agree(case.run(compiled), expected, dtype)
 
 
-@pytest.mark.parametrize("cell", DESCRIPTIONS)
+@some_cells
 @pytest.mark.parametrize("way", [(2.0, 70, ALL), (0.0, 70, ALL), (1.0, 5, 2**63)], ids=str)
 def test_draws_equal_reference(compiled: str, cell: str, way: tuple[float, int, int]) -> None:
     for size in SIZES[:2]:
@@ -180,7 +185,7 @@ def test_one_beam_takes_the_likeliest_symbol(backend: str) -> None:
     assert np.array_equal(symbols[:, 0], drawn) and len(np.unique(lengths)) > 2
 
 
-@pytest.mark.parametrize("cell", DESCRIPTIONS)
+@some_cells
 def test_sources_do_not_depend_on_those_beside_them(compiled: str, cell: str) -> None:
     case = Decoder(cell, TANH, (7, 20, 33, 1, (4, True), 5, 1.0, 3, 6), np.float32)
     whole = case.run(compiled)
