@@ -34,6 +34,8 @@ ON_GPU = {  # what has gpu kernels
         "test_kernels_generation",
         "test_kernels_rnn",
         "test_kernels_stepping",
+        "test_kernels_decoding",
+        "test_beam_search",
         "test_noise",
     ),
     *("test_attention", "test_ctc", "test_normalised"),

@@ -18,7 +18,7 @@ from emulator import raw
 from fastrec.backend import kernels, move, unavailable_reason
 from fastrec.rnn.cells import CELLS
 
-DOMAINS = ("hopfield", "capacity", "rnn", "generation", "stepping", "reservoir")
+DOMAINS = ("hopfield", "capacity", "rnn", "generation", "stepping", "decoding", "reservoir")
 CALLED: set[str] = set()
 
 # Whether memory is checked, the order of threads and blocks, its seed.  Short runs mostly use the first.

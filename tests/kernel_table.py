@@ -39,6 +39,7 @@ RECURRENCES = (
     "normalised",
     "generation",
     "stepping",
+    "decoding",
 )  # each of so many instances is compiled alone
 
 

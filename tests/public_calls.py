@@ -475,6 +475,17 @@ CALLS: dict[str, Callable[[str], Call]] = {
         encoder_decoder(b).generate,
         {"sources": PAIRS["sources"], "steps": 4, "lengths": PAIRS["lengths"], "seed": 1},
     ),
+    "EncoderDecoder.beam_search": lambda b: (
+        encoder_decoder(b).beam_search,
+        {
+            "sources": PAIRS["sources"],
+            "steps": 4,
+            "lengths": PAIRS["lengths"],
+            "width": 3,
+            "length_penalty": 0.5,
+            "n_best": 2,
+        },
+    ),
     "EncoderDecoder.fit": learn_pairs,
     "EncoderDecoder.save": lambda b: written(encoder_decoder(b).save, ".npz"),
     "EncoderDecoder.load": lambda b: saved(encoder_decoder(b), ".npz"),

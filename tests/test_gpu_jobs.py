@@ -87,7 +87,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def without_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fails a test that uses kernels of the CPU."""
-    for domain in ("capacity", "generation", "hopfield", "reservoir", "rnn", "stepping"):
+    for domain in ("capacity", "decoding", "generation", "hopfield", "reservoir", "rnn", "stepping"):
         name = f"fastrec.kernels.cpu.{domain}"
         module = Forbidden(name)
         module.__spec__ = ModuleSpec(name, None)

@@ -33,6 +33,7 @@ EXEMPT = {
             "Stepper",
             "TextHistory",
             "Trace",
+            "BeamResult",
             "Trials",
             "TrainingUpdate",
             "Vocabulary",

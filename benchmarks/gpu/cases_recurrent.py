@@ -247,6 +247,22 @@ def attending(dtype: Any, kind: Any, b: int, t: int, h: int) -> None:
     close(*made, 1e-12 if dtype == np.float64 else 2e-5)
 
 
+def searching(dtype: Any, cell: Any, width: int) -> None:
+    """Compare scores of beams, and what is drawn, of sources of different lengths."""
+    attention: Any = None if CELLS[cell].feeds_back_output else "additive" if width > 1 else "dot"
+    sources, lengths = np.random.default_rng(width).integers(7, size=(3, 9)), np.array([9, 0, 4])
+    found: list[dict[str, Any]] = []
+    options: dict[str, Any] = {"attention": attention, "dtype": dtype, "seed": 1}
+    for backend in ("gpu", "reference"):
+        model = fastrec.EncoderDecoder(7, 70, 33, cell, backend=backend, **options)
+        made = model.beam_search(sources, 6, lengths, width=width, n_best=4)
+        found.append({"scores": np.maximum(made.scores, -1e9)})
+        if dtype == np.float64:
+            drawn, _ = model.generate(np.ones((11, 4), int), 6, temperature=1, top_k=9, seed=1)
+            found[-1] |= {"symbols": made.symbols, "drawn": drawn}
+    close(*found, 1e-12 if dtype == np.float64 else 2e-5)
+
+
 def sharings(kinds: tuple[Any, ...], products: tuple[str, ...], turns: int | None = None) -> Cases:
     for cell, product, kind in pairs([cell for cell in CELLS if cell not in LINKED], products, kinds):
         members, clustered, times, resident = kind
@@ -298,6 +314,9 @@ def cases() -> Cases:
     ):
         case = partial(attending, dtype, kind, b, t, h)
         yield f"attention, {kind}, T = {t}, H = {h}, {np.dtype(dtype)}", case
+    for dtype, cell, width in pairs((np.float32, np.float64), CELLS, (1, 11)):
+        case = partial(searching, dtype, cell, width)
+        yield f"beams, {cell}, width {width}, {np.dtype(dtype)}", case
     yield from sharings(ALONE, tuple(PRODUCTS))
     yield from texts(TEXT_ALONE)
     if int(device().capability.partition(".")[0]) >= 9:

@@ -26,7 +26,7 @@ FILES = {  # of which a step launches every kernel
     "hopfield": ("random", "packing", "product", "fields", "recall", "glauber", "dense", "capacity"),
     "recurrent": (
         *("cells", "jordan", "gru_before", "normalised", "generation", "reservoir", "stepping"),
-        *("attention", "ctc", "time_loop", "training"),
+        *("attention", "ctc", "decoding", "time_loop", "training"),
     ),
     "teams": ("sweep", "learning"),
 }

@@ -127,6 +127,16 @@ def warm_text(backend: str) -> None:
         RNN(3, 4, 3, kind, backend=backend).generate(np.zeros((1, 1), np.int64), 2, 0.8, 2, 0.9)
 
 
+def warm_decoding(backend: str) -> None:
+    """Beam search, and sequences drawn with attention."""
+    for cell in CELLS:
+        kind: Any = cell
+        attention: Attention | None = None if CELLS[cell].feeds_back_output else "general"
+        model = EncoderDecoder(2, 2, 4, kind, attention=attention, backend=backend)
+        model.generate([[0]], 2)
+        model.beam_search([[0]], 2)
+
+
 def warm_steps(backend: str) -> None:
     """Single steps of a network, and outputs that it reads."""
     for cell in CELLS:
@@ -148,6 +158,7 @@ PARTS: dict[str, Callable[[str], None]] = {
     "normalised": warm_normalised,
     "attention": warm_attention,
     "labelling": warm_labelling,
+    "decoding": warm_decoding,
     "text": warm_text,
     "steps": warm_steps,
     "reservoir": warm_reservoir,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,26 @@ from .stepping import NOT_FINITE, kernel_network
 from .validation import Batch, require_steps
 
 COLDEST, HOTTEST = 1e-6, 1e6  # temperatures besides 0, which float32 can divide by
+
+
+class Sampling(NamedTuple):
+    """How tokens are drawn, as kernels take it."""
+
+    temperature: float
+    top_k: int
+    top_p: int
+
+
+def read_sampling(i: int, temperature: Any, top_k: Any, top_p: Any) -> Sampling:
+    """Check how to draw one of i tokens; see `RNN.generate`."""
+    temperature = number("temperature", temperature, 0, closed=True)
+    if not (temperature == 0 or COLDEST <= temperature <= HOTTEST):
+        raise ValueError(f"temperature is {temperature:g}; it must be 0, or from {COLDEST:g} to {HOTTEST:g}")
+    most = i if top_k is None else min(i, as_int("top_k", top_k, 1, MAX_SIZE))
+    share = 1.0 if top_p is None else number("top_p", top_p, 0)
+    if share > 1:
+        raise ValueError(f"top_p is {share:g}; it must be at most 1")
+    return Sampling(temperature, most, min(int(share * 2**64), 2**64 - 1))
 
 
 def generate(
@@ -47,13 +68,7 @@ def generate(
     first = as_int("first", first, 0, MAX_SIZE)
     seed = read_seed(seed)
     stop = -1 if stop is None else as_int("stop", stop, 0, i - 1)
-    temperature = number("temperature", temperature, 0, closed=True)
-    if not (temperature == 0 or COLDEST <= temperature <= HOTTEST):
-        raise ValueError(f"temperature is {temperature:g}; it must be 0, or from {COLDEST:g} to {HOTTEST:g}")
-    most = i if top_k is None else min(i, as_int("top_k", top_k, 1, MAX_SIZE))
-    share = 1.0 if top_p is None else number("top_p", top_p, 0)
-    if share > 1:
-        raise ValueError(f"top_p is {share:g}; it must be at most 1")
+    sampling = read_sampling(i, temperature, top_k, top_p)
     try:
         batch = read()
     except ValueError as error:
@@ -70,9 +85,8 @@ def generate(
     drawn, last = device.xp.empty((b, steps), np.int32), device.xp.empty_like(batch.start)
     prompts = (batch.tokens[0], batch.lengths, batch.start)
     network = kernel_network(c, batch.weights, device.xp)
-    sampling = (temperature, most, min(int(share * 2**64), 2**64 - 1), stop, seed, first)
     module = multiplying(precision, kernels("generation", device.backend))
-    module.generate(c.cell, *prompts, *network, *sampling, drawn, last)
+    module.generate(c.cell, *prompts, *network, *sampling, stop, seed, first, drawn, last)
     if int(drawn.min()) < 0:
         raise FloatingPointError(NOT_FINITE)
     return batch, drawn, last

@@ -1,3 +1,4 @@
+from .decoding import BeamResult as BeamResult
 from .encoder_decoder import EncoderDecoder as EncoderDecoder
 from .example import example_text as example_text
 from .language_model import CharModel as CharModel

@@ -90,6 +90,24 @@ def attend(
     return Attended(given, steps, lengths, queries, keys, values, weights, joined, combined, read)
 
 
+def as_decoded(
+    sizes: Sizes, at: ComputeDevice, parameters: dict[str, Array], values: Array, lengths: Array
+) -> tuple[Array, ...]:
+    """Keys, values, lengths, W_query, v and W_combine as kernels that decode take them.
+
+    values (1, n, t, h): hidden units of the encoder; t is 0 if the decoder does not attend.
+    """
+    _, n, t, h = values.shape
+    require_memory("the attention", 2 * n * t * h * sizes.dtype.itemsize, backend=at.backend)
+    given = on_device(sizes, at, parameters)
+    keys = projected(at, values, lengths, given["W_key"]) if "W_key" in given else values
+    W_query, W_combine = (
+        given[key][0] if key in given else at.empty(shape, sizes.dtype)
+        for key, shape in (("W_query", (h, 0)), ("W_combine", (0, h)))
+    )
+    return keys[0], values[0], lengths, W_query, score_weights(at, given, sizes), W_combine
+
+
 def attend_back(
     sizes: Sizes, at: ComputeDevice, made: Attended, dropout: Dropout | None, d_read: Array
 ) -> tuple[Array, Array, dict[str, Array]]:

@@ -18,7 +18,7 @@ from ..files import require_suffix
 from ..rnn import passes
 from ..rnn.cells import CellName
 from ..rnn.checkpoint import Checkpoint, describe, read_changes, shorten
-from ..rnn.config import MAX_SIZE, Activation, Array
+from ..rnn.config import MAX_SIZE, Activation, Array, Config
 from ..rnn.device import ComputeDevice, compute_device
 from ..rnn.fitting import (
     begin_checkpoint,
@@ -29,6 +29,7 @@ from ..rnn.fitting import (
     read_validation,
     update_draws,
 )
+from ..rnn.generation import read_sampling
 from ..rnn.history import History
 from ..rnn.loop import Keep, train
 from ..rnn.losses import LossSpec, Reduction, divisor, make_loss_spec
@@ -47,8 +48,9 @@ from ..rnn.trace import Trace
 from ..rnn.validation import Batch, Purpose
 from ..streams import MAX_SEED, Seed, derive, read_seed
 from ..validation import as_bool, as_int
-from .attention import Attended, attend, attend_back, draw_attention
+from .attention import Attended, as_decoded, attend, attend_back, draw_attention
 from .context import context_gradients, context_states, draw_context
+from .decoding import BeamResult, beam_search, draw, read_search
 from .pairs import PairLearner, Pairs, read_pairs, read_sources
 from .sizes import Attention, Sizes, Sources
 from .states import parted, side_by_side
@@ -449,15 +451,84 @@ class EncoderDecoder:
         FloatingPointError
             If outputs are not finite.
         """
-        if self._sizes.attention is not None:
-            raise ValueError("generate is not for models with attention yet")
-        state, stop = self.encode(sources, lengths), self.target_size
-        start = np.full((state.shape[1], 1), stop, np.int32)
-        drawn, _ = self.decoder.generate(
-            start, steps, temperature, top_k, top_p, seed, state=state, stop=stop
-        )
+        stop = self.target_size
+        if self._sizes.attention is None:
+            state = self.encode(sources, lengths)
+            start = np.full((state.shape[1], 1), stop, np.int32)
+            drawn, _ = self.decoder.generate(
+                start, steps, temperature, top_k, top_p, seed, state=state, stop=stop
+            )
+        else:
+            steps, used = as_int("steps", steps, 1, MAX_SIZE), read_seed(seed)
+            sampling = read_sampling(stop + 1, temperature, top_k, top_p)
+            drawn = draw(*self._decoded(sources, lengths), steps, sampling, used)
         ended = drawn == stop
         return drawn, np.where(ended.any(axis=1), ended.argmax(axis=1), drawn.shape[1])
+
+    def beam_search(
+        self,
+        sources: ArrayLike,
+        steps: int,
+        lengths: ArrayLike | None = None,
+        *,
+        width: int = 5,
+        length_penalty: float = 0.0,
+        n_best: int = 1,
+    ) -> BeamResult:
+        """Search for the most probable sequences for each source, a few of them side by side.
+
+        In each step every sequence that goes on, at first the empty one, is extended by each symbol. Of these
+        candidates the most probable ones are taken, equal ones by sequence and then symbol, until `width` of
+        them go on; those among them that have ended are found. A sequence of `steps` symbols is found as it
+        is. The score of a sequence is its log probability divided by ((5 + L) / 6)^length_penalty, where L
+        counts its symbols and the one that ends it (Wu et al. 2016, arXiv:1609.08144). The search is over
+        when no sequence that goes on can still have a higher score than the last of the n_best found.
+
+        With width=1 and length_penalty=0 the sequence found is that of `generate` with temperature=0.
+
+        Parameters
+        ----------
+        sources : array_like
+            As in `encode`.
+        steps : int
+            Largest number of symbols of a sequence.
+        lengths : array_like of shape (n,), optional
+            As in `encode`.
+        width : int, default 5
+            Number of sequences that go on, at most.
+        length_penalty : float, default 0.0
+            0 or more; the larger, the longer are the sequences that win. 0 compares log probabilities.
+        n_best : int, default 1
+            Number of sequences to return of each source.
+
+        Returns
+        -------
+        BeamResult
+            Symbols (n, n_best, steps), lengths (n, n_best) and scores (n, n_best), best first.
+
+        Raises
+        ------
+        ValueError
+            For invalid arguments, before any work.
+        FloatingPointError
+            If outputs are not finite.
+
+        Examples
+        --------
+        >>> model = fastrec.EncoderDecoder(3, 3, 16, seed=1)
+        >>> sources = np.array([[0, 1], [1, 2], [2, 0]])
+        >>> options = {"optimizer": fastrec.Adam(0.05), "epochs": 60, "seed": 1, "progress": False}
+        >>> history = model.fit(sources, sources[:, ::-1], **options)
+        >>> symbols, lengths, scores = model.beam_search(sources, steps=2, n_best=2)
+        >>> symbols[:, 0]
+        array([[1, 0],
+               [2, 1],
+               [0, 2]], dtype=int32)
+        >>> bool((scores[:, 0] > scores[:, 1]).all())
+        True
+        """
+        search = read_search(steps, width, length_penalty, n_best)
+        return beam_search(*self._decoded(sources, lengths), search)
 
     def fit(
         self,
@@ -609,6 +680,20 @@ class EncoderDecoder:
         made = passes.run_layers(self.decoder._config, batch)
         rest = (source._made.hidden, source._batch.lengths, batch.drawn.dropout)
         return made, attend(self._sizes, at, self._attention, made.hidden, batch.lengths, *rest)
+
+    def _decoded(
+        self, sources: ArrayLike, lengths: ArrayLike | None
+    ) -> tuple[Config, Batch, tuple[Array, ...]]:
+        """Return the decoder, a batch in whose states it starts, and what it attends to, for sources."""
+        at = compute_device(self.backend)
+        state, source = self._encode(at, *read_sources(self._sizes, at, sources, lengths), Purpose.OUTPUTS)
+        config, n = self.decoder._config, state.shape[2]
+        nothing = at.xp.empty((1, n, 0), np.int32)
+        batch = self.decoder._batch(at, nothing, None, state, Purpose.OUTPUTS)
+        values, ends = at.empty((1, n, 0, config.hidden_size), config.dtype), batch.lengths
+        if self._sizes.attention is not None and source is not None:
+            values, ends = source._made.hidden, source._batch.lengths
+        return config, batch, as_decoded(self._sizes, at, self._attention, values, ends)
 
     def _evaluate(self, at: ComputeDevice, pairs: Pairs, reduction: Reduction) -> tuple[Array, Trace]:
         """Return the loss (1,) and the trace of the decoder, as `RNN._evaluate`."""

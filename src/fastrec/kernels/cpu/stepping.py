@@ -53,9 +53,79 @@ def are_finite(values):
 
 
 @functools.cache
-def rows_of(cell):
-    """The kernel for a cell, into which the step of its file is compiled."""
+def layers_of(cell):
+    """A step of the layers of some rows of a network, into which the step of the file of a cell is compiled,
+    and a function that allocates what it works in."""
     step, reset, late = step_of(cell)
+
+    def layer_scratch(rows, inputs, outputs, h, W_in, biases, panels):
+        """Inputs of a layer, states, sums and products, for `step_layers`, and the factors of products.
+
+        inputs: of the first layer.  outputs: those that are the state, 0 if the hidden units are.
+        """
+        wide, most = W_in.shape[2] // h * padded(h, biases), max(inputs, h)
+        return (
+            empty((rows, most), biases),
+            empty((rows, outputs if outputs else h), biases),
+            empty((rows, wide), biases),
+            empty((rows, wide - late * padded(h, biases)), biases),
+            empty((rows, late * h), biases),
+            empty((rows, late * padded(h, biases)), biases),
+            room_for(rows, max(most, outputs), panels),
+        )
+
+    def step_layers(net, first, rows, shape, W_in, bias, weights, reading, last, scratch):
+        """Read the numbers in `left`, or with i = 0 the tokens `reading`: left gets the top hidden units.
+
+        last (layers, k, b, s): states, of rows from `first` on, but for outputs that are states.  Returns
+        where the weights and biases of the output layer begin.
+        """
+        (layers, h, units, activation, feeds_back, i), at, bias_at = shape, 0, 0
+        left, before, z, p, scaled, q, room = scratch
+        most, depth, wide, early = left.shape[1], before.shape[1], z.shape[1], p.shape[1]
+        gates, apart = W_in.shape[2] // h, units * padded(h, z)
+        for layer in range(layers):
+            for s in range(rows):
+                copy(bias[bias_at : bias_at + wide], z[s])
+                fill(p[s], 0, 0)
+                copy(last[layer, net, first + s, :depth], before[s])
+                if layer == 0 and i == 0:
+                    for gate in range(gates):
+                        column = gate * (wide // gates)
+                        add(W_in[net, reading[s], gate * h : gate * h + h], z[s, column : column + h])
+            inputs = h if layer else i
+            size = elements(inputs, weights) * wide
+            multiply_rounded(left, 0, most, rows, weights[at : at + size], inputs, z, room)
+            at, bias_at = at + size, bias_at + wide
+            size = elements(depth, weights) * early
+            multiply_rounded(before, 0, depth, rows, weights[at : at + size], depth, p, room)
+            at += size
+            if late:
+                for s in range(rows):
+                    reset(z[s], p[s], before[s], scaled[s])
+                    fill(q[s], 0, 0)
+                size = elements(depth, weights) * (wide - early)
+                multiply_rounded(scaled, 0, depth, rows, weights[at : at + size], depth, q, room)
+                at += size
+            own = bias[bias_at : bias_at + apart]
+            bias_at += apart
+            for s in range(rows):
+                now = last[layer, net, first + s]
+                products = q[s] if late else p[s]
+                step(activation, z[s], products, own, before[s], now[h:], left[s, :h])
+                if not feeds_back:
+                    copy(left[s, :h], now)
+        return at, bias_at
+
+    # Code of two kernels read from disk may be linked by these names.
+    layer_scratch.__qualname__, step_layers.__qualname__ = f"layer_scratch_{cell}", f"step_layers_{cell}"
+    return jit(step_layers), jit(layer_scratch)
+
+
+@functools.cache
+def rows_of(cell):
+    """The kernel for a cell."""
+    step_layers, layer_scratch = layers_of(cell)
 
     def take(
         task,
@@ -80,76 +150,43 @@ def rows_of(cell):
         _, b, n, o = outputs.shape
         net, part, i = task // parts, task % parts, x.shape[2]
         first, end = part * b // parts, (part + 1) * b // parts
-        rows, given, gates = end - first, min(net, len(x) - 1), W_in.shape[2] // h
-        wide, apart, most = gates * padded(h, biases), units * padded(h, biases), max(i, h)
-        bias, weights, early = biases[net], panels[net], wide - late * padded(h, biases)
+        rows, given = end - first, min(net, len(x) - 1)
         scratch = (
-            empty((rows, most), biases),
-            empty((rows, o if feeds_back else h), biases),
-            empty((rows, wide), biases),
-            empty((rows, early), biases),
-            empty((rows, late * h), biases),
-            empty((rows, late * padded(h, biases)), biases),
+            layer_scratch(rows, i, o if feeds_back else 0, h, W_in, biases, panels),
             empty((rows, padded(o, biases)), biases),
-            room_for(rows, max(most, o), panels),
+            empty((rows,), np.int64),
         )
-        left, before, z, p, scaled, q, y, room = borrow(scratch)
-        depth, finite = before.shape[1], True
+        of_layers, y, reading = borrow(scratch)
+        left, room, finite = of_layers[0], of_layers[6], True
         for layer in range(layers):
             for row in range(first, end):
                 copy(state[layer, net, row], last[layer, net, row])
+        for s in range(rows):
+            if i:
+                copy(x[given, first + s], left[s])
+                finite &= are_finite(left[s, :i])
+            else:
+                token = tokens[given, first + s]
+                known = token >= 0 and token < W_in.shape[1]
+                finite &= known
+                reading[s] = token if known else 0
+        shape = (layers, h, units, activation, feeds_back, i)
         for t in range(n):
-            at = bias_at = 0
-            for layer in range(layers):
-                for s in range(rows):
-                    row = first + s
-                    copy(bias[bias_at : bias_at + wide], z[s])
-                    fill(p[s], 0, 0)
-                    copy(last[layer, net, row, :depth], before[s])
-                    if layer == 0 and t:
-                        copy(outputs[net, row, t - 1], left[s])
-                    elif layer == 0 and i:
-                        copy(x[given, row], left[s])
-                        finite &= are_finite(left[s, :i])
-                    elif layer == 0:
-                        token = tokens[given, row]
-                        if token < 0 or token >= W_in.shape[1]:
-                            finite, token = False, 0
-                        for gate in range(gates):
-                            column = gate * (wide // gates)
-                            add(W_in[net, token, gate * h : gate * h + h], z[s, column : column + h])
-                inputs = h if layer else i
-                size = elements(inputs, panels) * wide
-                multiply_rounded(left, 0, most, rows, weights[at : at + size], inputs, z, room)
-                at, bias_at = at + size, bias_at + wide
-                size = elements(depth, panels) * early
-                multiply_rounded(before, 0, depth, rows, weights[at : at + size], depth, p, room)
-                at += size
-                if late:
-                    for s in range(rows):
-                        reset(z[s], p[s], before[s], scaled[s])
-                        fill(q[s], 0, 0)
-                    size = elements(depth, panels) * (wide - early)
-                    multiply_rounded(scaled, 0, depth, rows, weights[at : at + size], depth, q, room)
-                    at += size
-                own = bias[bias_at : bias_at + apart]
-                bias_at += apart
-                for s in range(rows):
-                    now = last[layer, net, first + s]
-                    products = q[s] if late else p[s]
-                    step(activation, z[s], products, own, before[s], now[h:], left[s, :h])
-                    if not feeds_back:
-                        copy(left[s, :h], now)
+            at, bias_at = step_layers(
+                net, first, rows, shape, W_in, biases[net], panels[net], reading, last, of_layers
+            )
             if has_output_layer:
                 for s in range(rows):
-                    copy(bias[bias_at:], y[s])
-                multiply_rounded(left, 0, most, rows, weights[at:], h, y, room)
+                    copy(biases[net, bias_at:], y[s])
+                multiply_rounded(left, 0, left.shape[1], rows, panels[net, at:], h, y, room)
             for s in range(rows):
                 made = outputs[net, first + s, t]
                 copy(y[s, :o] if has_output_layer else left[s, :o], made)
                 finite &= are_finite(made)
                 if feeds_back:
                     copy(made, last[0, net, first + s])
+                if i:
+                    copy(made[:i], left[s])
         if not finite:
             fault[0] = 1
         keep(scratch)

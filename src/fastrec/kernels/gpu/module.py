@@ -74,6 +74,7 @@ ROWS = {"Float": (1, 4, 16), "Double": (1, 4), "Tf32": (8,), "Bf16": (8, 16)}  #
 CLUSTERED = ("Float", "Tf32", "Bf16")  # products that clusters are compiled for
 BLOCK_ROWS = {"Float": (1, 4), "Double": (1, 4), "Tf32": (8,), "Bf16": (8,)}  # of a block without a team
 TEXT_ROWS = {"Float": (1, 4, 16), "Double": (4,), "Tf32": (8,), "Bf16": (8,)}  # of a team that draws texts
+DECODED_ROWS = {"Float": 8, "Double": 4}  # of a block that decodes, at a time
 LINKED = ("jordan", "gru_before")  # cells whose steps are two products, each in a file of its own
 FIELDS = (INTEGERS[4], INTEGERS[8])
 WEIGHTS = tuple(INTEGERS.values())
@@ -162,6 +163,9 @@ KERNELS: dict[str, tuple[str, ...]] = {
         for name in ("attend", "attend_back", "attend_back_keys")
         for dtype in FLOATS.values()
         for additive in ("false", "true")
+    ),
+    "decoding": tuple(
+        f"decode<{product}, {cell}, {rows}>" for product, rows in DECODED_ROWS.items() for cell in CELLS
     ),
     "reservoir": tuple(instances("run_reservoir", FLOATS.values())),
     "time_loop": (
