@@ -112,7 +112,7 @@ class Points:
 
     def strokes(self) -> list[Stroke]:
         """The strokes that have been read."""
-        return np.split(np.array(self.values).reshape(-1, 3), self.begins[1:])
+        return np.split(np.frombuffer(self.values).reshape(-1, 3), self.begins[1:])
 
 
 def read_csv(path: Path, points: Points) -> None:
@@ -144,7 +144,7 @@ def read_csv(path: Path, points: Points) -> None:
         except UnicodeDecodeError:
             raise DamagedFile(f"{printable(path)} is not UTF-8 text; save it as such") from None
         except csv.Error as error:
-            raise points.fault(rows.line_num, f"the table cannot be read: {error}") from None
+            raise points.fault(rows.line_num, f"the table cannot be read: {printable(error)}") from None
 
 
 class Channel:
@@ -187,7 +187,7 @@ class InkML:
         except DamagedFile:
             raise
         except (expat.ExpatError, LookupError, ValueError) as error:  # also of an encoding that is not known
-            raise self.fault(f"the file is not XML: {error}") from None
+            raise self.fault(f"the file is not XML: {printable(error)}") from None
 
     def fault(self, text: str) -> DamagedFile:
         """The error of what is being read."""
