@@ -176,6 +176,7 @@ def test_pen_steps() -> None:
         [0, 1, 1],
     ]
     assert fastrec.pen_steps([[[3, 4, 5]]], 1).tolist() == [[0, 0, 0]]
+    assert fastrec.pen_steps([[[0, 0, 0], [1, 0, 1]], [[3, 0, 1]]], 1).tolist() == [[3, 0, 1]]
     assert len(fastrec.pen_steps([[[0, 0, 0], [1, 0, 0.3]]], 0.1)) == 3
     frozen = strokes[0].astype(">f4")[::-1][::-1]
     frozen.flags.writeable = False
@@ -197,6 +198,8 @@ def test_pen_steps() -> None:
         ([[[0, 0, 0]]], {"interval": 0}, "interval is 0; it must be a number above 0"),
         ([[[0, 0, 0]]], {"scale": -1.0}, "scale is -1.0; it must be a number above 0"),
         ([[[0, 0, 0], [0, 0, 1e300]]], {}, "interval is 1, and the strokes take 1e.300; give a longer one"),
+        ([[[0, 0, 0], [0, 0, 9]]], {"interval": 1e-308}, "interval is 1e-308, and the strokes take 9; give"),
+        ([[[0, 0, -1e308], [0, 0, 1e308]]], {}, "interval is 1, and the strokes take inf; give a longer one"),
         ([[[0, 0, 0], [1e300, 0, 1]]], {}, "scale is 1, with which movements are too large for float32"),
         ([[[-1e308, 0, 0], [1e308, 0, 1]]], {}, "scale is 1, with which movements are too large for float32"),
     ],

@@ -296,11 +296,10 @@ def pen_steps(strokes: Sequence[ArrayLike], interval: float, *, scale: float = 1
     ink = check_strokes(strokes)
     points = np.concatenate(ink)
     t = points[:, 2]
-    count = max(1.0, np.ceil((t[-1] - t[0]) / interval * (1 - 1e-12)))
+    span = float(t[-1]) - float(t[0])
+    count = max(1.0, np.ceil(span / interval * (1 - 1e-12)))
     if not count < MAX_SIZE:
-        raise ValueError(
-            f"interval is {interval:g}, and the strokes take {t[-1] - t[0]:g}; give a longer one"
-        )
+        raise ValueError(f"interval is {interval:g}, and the strokes take {span:g}; give a longer one")
     require_memory("the steps", int(80 * count))
     at = t[0] + interval * np.arange(int(count) + 1)
     steps = np.zeros((len(at) - 1, 3), np.float32)
@@ -312,7 +311,7 @@ def pen_steps(strokes: Sequence[ArrayLike], interval: float, *, scale: float = 1
             f"scale is {scale:g}, with which movements are too large for float32; give a larger one"
         )
     for before, after in pairwise(ink):
-        first = np.searchsorted(at, before[-1, 2], "right") - 1
+        first = min(np.searchsorted(at, before[-1, 2], "right"), len(steps)) - 1
         last = np.searchsorted(at, after[0, 2], "left")
         steps[first : max(first + 1, last), 2] = 1
     return steps
@@ -333,7 +332,7 @@ def check_strokes(strokes: Sequence[ArrayLike]) -> list[Stroke]:
         if not np.isfinite(points).all():
             raise ValueError(f"strokes[{j}] is not finite everywhere; leave such points out")
         t = np.append(last, points[:, 2])
-        if (np.diff(t) < 0).any():
+        if (t[1:] < t[:-1]).any():
             raise ValueError(f"strokes[{j}] has times that go back; sort the points, or number them instead")
         last = t[-1]
         checked.append(points)
