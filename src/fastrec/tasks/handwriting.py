@@ -44,7 +44,7 @@ def synthetic_handwriting(
     """Write words with a made-up hand: synthetic strokes, in the letters of a font, that vary as a hand does.
 
     The letters are those that A. V. Hershey digitised in 1967, from the package Hershey-Fonts (extra
-    `examples`). Strokes that run beside others, with which fonts draw thick lines, are left out. Each word
+    `examples`). Where strokes run beside others, with which fonts draw thick lines, they are left out. Each word
     has its own slant, size, slope and speed, each letter its own form and place, each stroke its own speed,
     and each point its own error. Words of no real hand vary so evenly: what reads them well may read people
     badly.
@@ -136,8 +136,12 @@ def read_letters(font: str) -> dict[str, Letter]:
             line = densely(np.array(stroke, np.float64) - [glyph.left_offset, BASELINE])
             drawn = np.concatenate([*lines, np.full((1, 2), np.inf)])
             distance = np.linalg.norm(line[:, None] - drawn, axis=-1).min(axis=1)
-            if np.mean(distance > BESIDE) > 0.34:
-                lines.append(line)
+            apart = distance > BESIDE
+            if apart.mean() > 0.34:  # a new line, and not the other side of one
+                apart[:] = True
+            for run in np.split(np.arange(len(line)), np.flatnonzero(np.diff(apart)) + 1):
+                if apart[run[0]] and len(run) > 1:
+                    lines.append(line[max(0, run[0] - 1) : run[-1] + 2])
         letters[character] = Letter([line / height for line in lines], glyph.char_width / height)
     return letters
 
