@@ -87,24 +87,23 @@ def draw(axes, rnn, steps, strokes, cells=24):
     states = np.array([rnn.split_state(trace.state_at(step + 1))[1][top, 0] for step in range(len(steps))])
     quickest = np.argsort(np.abs(np.diff(states, axis=0)).mean(axis=0) / states.std(axis=0))[-cells:]
     shown = (states - states.mean(axis=0))[:, quickest] / states[:, quickest].std(axis=0)
-    options = {"cmap": "cividis", "aspect": "auto", "interpolation": "nearest", "vmin": -2, "vmax": 2}
-    axes[1].imshow(shown.T, extent=(t[0] - INTERVAL, t[-1], 0, cells), **options)
-    axes[1].set(ylabel="memory cells", yticks=[])
+    extent = (0, t[-1], 0, shown.shape[1])
+    axes[1].imshow(shown.T, cmap="cividis", vmin=-2, vmax=2, interpolation="nearest", extent=extent)
+    axes[1].set(ylabel="memory cells", yticks=[], aspect="auto")
 
-    chosen = begins[len(begins) // 2]
+    chosen = begins[len(begins) // 2] if len(begins) else chances[:, 1:].max(axis=1).argmax()
+    letter = 1 + chances[chosen, 1:].argmax()
     now = strokes[0][0, 2] + t[chosen]
     for stroke in strokes:
         past = stroke[:, 2] <= now
         axes[2].plot(stroke[:, 0], -stroke[:, 1], color="0.8", linewidth=1)
         axes[2].plot(stroke[past, 0], -stroke[past, 1], color="black", linewidth=1.6)
     axes[2].set(aspect="equal", xticks=[], yticks=[], ylabel="the pen")
-    axes[2].set_title(
-        f"so far at {t[chosen]:.2f} s, when '{LETTERS[said[chosen] - 1]}' is recognised", fontsize=9
-    )
+    axes[2].set_title(f"so far at {t[chosen]:.2f} s, when '{LETTERS[letter - 1]}' is recognised", fontsize=9)
 
     d_outputs = np.zeros_like(trace.outputs)
     d_outputs[0, chosen] = -chances[chosen]
-    d_outputs[0, chosen, said[chosen]] += 1  # the gradient of the logarithm of its probability
+    d_outputs[0, chosen, letter] += 1  # the gradient of the logarithm of its probability
     d_steps = rnn.backward(trace, d_outputs)["x"][0, :, :2]
     d_place = d_steps - np.vstack([d_steps[1:], np.zeros((1, 2))])  # a point ends a step and begins the next
     for values, name, colour in zip(d_place.T, "xy", ("#0072B2", "#D55E00"), strict=True):

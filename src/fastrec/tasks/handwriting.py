@@ -44,10 +44,9 @@ def synthetic_handwriting(
     """Write words with a made-up hand: synthetic strokes, in the letters of a font, that vary as a hand does.
 
     The letters are those that A. V. Hershey digitised in 1967, from the package Hershey-Fonts (extra
-    `examples`). Where strokes run beside others, with which fonts draw thick lines, they are left out. Each word
-    has its own slant, size, slope and speed, each letter its own form and place, each stroke its own speed,
-    and each point its own error. Words of no real hand vary so evenly: what reads them well may read people
-    badly.
+    `examples`). Fonts draw thick lines by several strokes side by side, of which one is kept. Each word has
+    its own slant, size, slope and speed, each letter its own form and place, each stroke its own speed, and
+    each point its own error. Real hands vary less evenly: a network that reads these may read people badly.
 
     Parameters
     ----------
