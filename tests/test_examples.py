@@ -51,7 +51,7 @@ def test_handwriting(request: pytest.FixtureRequest) -> None:
     pytest.importorskip("HersheyFonts")
     options = {"trained": 1500, "tested": 60, "epochs": 12, "hidden_size": 40, "letters": "aenost"}
     errors = request.getfixturevalue("main")(**options)
-    assert errors["both directions"] < 0.1 < errors["causal"] < 0.5
+    assert errors["both directions"] < 0.1 and errors["causal"] < 0.25
 
 
 def test_predict(main: Any) -> None:
