@@ -62,7 +62,7 @@ def synthetic_handwriting(
 
     Returns
     -------
-    list of list of ndarray of shape (points, 3)
+    list of list of ndarray of shape (m, 3)
         The strokes of each word, as `read_ink` returns them: x to the right, y downwards from the baseline,
         both in heights of the letter x, and times in seconds.
 

@@ -47,8 +47,8 @@ def read_ink(path: str | os.PathLike[str], *, timed: bool = True) -> list[Stroke
 
     Returns
     -------
-    list of ndarray of shape (points, 3)
-        For each stroke x, y and time of its points, float64, in the units of the file. With most devices y
+    list of ndarray of shape (m, 3)
+        For each stroke x, y and time of its m points, float64, in the units of the file. With most devices y
         grows downwards.
 
     Raises
@@ -265,8 +265,8 @@ def pen_steps(strokes: Sequence[ArrayLike], interval: float, *, scale: float = 1
 
     Parameters
     ----------
-    strokes : sequence of array_like of shape (points, 3)
-        For each stroke x, y and time of its points, with times that do not go back, as `read_ink` returns
+    strokes : sequence of array_like of shape (m, 3)
+        For each stroke x, y and time of its m points, with times that do not go back, as `read_ink` returns
         them.
     interval : float
         Time of a step, in the unit of the times.
