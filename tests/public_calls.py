@@ -170,6 +170,12 @@ def saved(owner: Any, suffix: str) -> Call:
     return type(owner).load, {"path": path}
 
 
+def strokes_file() -> Path:
+    path = Path(tempfile.mkdtemp(), "strokes.csv")
+    path.write_text("stroke,x,y\n1,0,0\n1,3,4\n2,5,5\n")
+    return path
+
+
 def of_network(method: str, **arguments: Any) -> Callable[[str], Call]:
     def call(backend: str) -> Call:
         network = hopfield(backend)
@@ -553,6 +559,11 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "Trials.chosen": lambda b: (
         fastrec.perceptual_decision(2, seed=1).chosen,
         {"outputs": np.ones((2, 65, 2))},
+    ),
+    "read_ink": lambda b: (fastrec.read_ink, {"path": strokes_file(), "timed": True}),
+    "pen_steps": lambda b: (
+        fastrec.pen_steps,
+        {"strokes": [np.arange(9.0).reshape(3, 3), np.full((1, 3), 9.0)], "interval": 2, "scale": 0.5},
     ),
     "dale_signs": lambda b: (fastrec.dale_signs, {"units": 5, "excitatory": 0.6}),
     "RNN.constrain": lambda b: (rnn(backend=b).constrain, {}),

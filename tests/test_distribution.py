@@ -24,6 +24,7 @@ SOURCES = {
     for path in ROOT.glob("src/fastrec/**/*.*")
     if path.suffix in (".py", ".pyi", ".cu", ".cuh", ".txt", ".md")
 }
+NOTICES = {"LICENSE", "THIRD-PARTY-NOTICES.md"}
 USE = """
 import numpy as np, fastrec
 patterns = fastrec.random_patterns(5, 100, seed=1, backend="reference")
@@ -52,7 +53,8 @@ def test_wheel_is_small_and_whole(built: Path) -> None:
     assert wheel.name == f"fastrec-{fastrec.__version__}-py3-none-any.whl" and wheel.stat().st_size < 10**6
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if name.startswith("fastrec/")} == SOURCES | {"fastrec/py.typed"}
-    assert any(name.endswith(".cu") for name in names) and any(name.endswith("LICENSE") for name in names)
+    assert any(name.endswith(".cu") for name in names)
+    assert {f"fastrec-{fastrec.__version__}.dist-info/licenses/{name}" for name in NOTICES} <= names
 
 
 @pytest.mark.slow
@@ -65,7 +67,7 @@ def test_sdist_is_whole(built: Path) -> None:
         "README.md",
         "CHANGELOG.md",
         "CITATION.cff",
-        "LICENSE",
+        *NOTICES,
         "pyproject.toml",
         "tests/conftest.py",
     }
@@ -148,6 +150,14 @@ def test_type_checkers_know_the_public_names(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     found = {int(line): code for line, code in re.findall(r"^page\.py:(\d+):.*\[(.*)\]$", done.stdout, re.M)}
     assert found == {i: code for i, code in enumerate(lines.values(), 2) if code}, done.stdout + done.stderr
+
+
+def test_what_ships_and_is_not_ours_has_a_notice() -> None:
+    assert {*PROJECT["license-files"]} == NOTICES
+    text = (ROOT / "THIRD-PARTY-NOTICES.md").read_text(encoding="utf-8")
+    data = [path for path in ROOT.glob("src/fastrec/**/data/*") if path.is_file()]
+    assert data and all(str(path.relative_to(ROOT)) in text for path in data)
+    assert all(Path(ROOT, name).exists() for name in re.findall(r"`((?:src|docs)/[^`]+)`", text))
 
 
 def test_version_is_told_once() -> None:

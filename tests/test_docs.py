@@ -91,6 +91,8 @@ def test_code_prints_what_the_page_says(page, request, tmp_path, monkeypatch, ca
         r"^(?:import|from) (torch|onnxruntime|pandas|sklearn)\b", PAGES[page], re.MULTILINE
     ):
         pytest.importorskip(library)
+    if "synthetic_handwriting" in PAGES[page] and page.startswith("docs/how-to/"):
+        pytest.importorskip("HersheyFonts")
     if "dask_" in PAGES[page]:
         request.getfixturevalue("clusters")
     if page == "docs/how-to/gpu.md":

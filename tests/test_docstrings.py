@@ -26,6 +26,7 @@ RETURNS_NOTHING = ("None", "NoReturn")
 OPTIONAL_LIBRARIES = {
     "torch": "torch",
     "onnx": "onnx",
+    "HersheyFonts": "synthetic_handwriting",
     "pandas": "to_frame",
     "pyarrow": r"\.parquet",
 }  # by what needs them

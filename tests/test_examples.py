@@ -47,6 +47,13 @@ def test_max_cut(main: Any) -> None:
     assert best > 0 and len(found) == 300 and found.max() <= bound < 1.2 * found.max()
 
 
+def test_handwriting(request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("HersheyFonts")
+    options = {"trained": 1500, "tested": 60, "epochs": 12, "hidden_size": 40, "letters": "aenost"}
+    errors = request.getfixturevalue("main")(**options)
+    assert errors["both directions"] < 0.1 and errors["causal"] < 0.25
+
+
 def test_predict(main: Any) -> None:
     errors = main(train=3000, test=600, epochs=40, hidden_size=24)
     network, linear = errors["network"], errors["linear, 50 values"]

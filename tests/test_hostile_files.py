@@ -32,7 +32,11 @@ from fastrec.jobs.store import RunFile
 
 MB = 10**6
 DATA = Path(__file__).parent / "data/0.1.0"
-ARCHIVE, TABLE = (2, 16 * MB), (20, 64 * MB)  # bytes of memory for each byte of a file, and for any file
+ARCHIVE, TABLE, STROKES = (
+    (2, 16 * MB),
+    (20, 64 * MB),
+    (40, 64 * MB),
+)  # bytes of memory for each byte of a file, and for any file
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured with the tools of Linux")
 
 
@@ -224,6 +228,29 @@ def test_archives_of_more_than_four_gigabytes(tmp_path: Path) -> None:
         loaded = fastrec.RNN.load(path)
         for key, array in fastrec.RNN(2, 3, seed=1).parameters.items():
             assert np.array_equal(loaded.parameters[key], array)
+
+
+POINTS = {  # what makes most of a few bytes
+    "traces.inkml": "<ink>" + "<trace>1 1</trace>" * (MB // 4) + "</ink>",
+    "points.inkml": "<ink><trace>" + "1 1," * MB + "1 1</trace></ink>",
+    "text.inkml": "<ink>" + "<a>" * MB,
+    "wide.inkml": "<ink><trace>" + "\U0001f58b" * MB + "</trace></ink>",
+    "entities.inkml": "<!DOCTYPE ink [<!ENTITY a '" + "1 1," * 1000 + "'>]><ink><trace>" + "&a;" * MB,
+    "attributes.inkml": "<ink " + " ".join(f"a{i}=''" for i in range(MB // 4)) + "/>",
+    "strokes.csv": "stroke,x,y\n" + "1,1,1\n2,1,1\n" * (MB // 4),
+    "columns.csv": "stroke,x,y," + "," * MB,
+    "text.csv": "stroke,x,y\n" + "1" * MB,
+}
+
+
+@linux
+@pytest.mark.parametrize("name", POINTS)
+def test_strokes_take_no_more_than_their_size(
+    tmp_path: Path, measured: Callable[..., str], name: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(POINTS[name], encoding="utf-8")
+    measured("strokes", path, STROKES)
 
 
 DEFINITION = fastrec.capacity(12, 1, backend="reference").definition

@@ -191,7 +191,25 @@ def make_report(path: Path) -> None:
     )
 
 
+def make_ink(path: Path) -> None:
+    path.write_text(
+        "<?xml version='1.0' encoding='UTF-8'?>\n<ink xmlns='http://www.w3.org/2003/InkML'>\n"
+        "<traceFormat><channel name='X'/><channel name='Y'/><channel name='T'/></traceFormat>\n"
+        "<trace id='a'>10 0 5, 9 14 '2, '1'-5*, \"2 3 *</trace>\n"
+        "<trace type='penDown'>7.5 -1e1 !99</trace>\n</ink>\n"
+    )
+
+
+def make_ink_table(path: Path) -> None:
+    path.write_text('stroke,x,y,t,"and, more"\na,0,1.5,3,\na,-2e1,2,5,"x"\n"b ""c""",1,2,9,\n')
+
+
+def read_ink(path: Path) -> Any:
+    fastrec.read_ink(path)
+
+
 ARCHIVE, TABLE = (2, 16 * MB), (20, 64 * MB)
+STROKES = (40, 64 * MB)
 FORMATS = {
     "text model": Format("npz", make_model, read_model, ARCHIVE),
     "network": Format("npz", make_network, read_network, ARCHIVE),
@@ -205,6 +223,8 @@ FORMATS = {
     "capacity table": Format("csv", make_table, read_table, TABLE),
     "retrieval table": Format("csv", make_retrieval, read_retrieval, TABLE),
     "report": Format("json", make_report, Report.load, TABLE),
+    "InkML": Format("inkml", make_ink, read_ink, STROKES),
+    "table of strokes": Format("csv", make_ink_table, read_ink, STROKES),
 }
 
 

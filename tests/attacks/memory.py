@@ -29,6 +29,7 @@ READERS: dict[str, Any] = {
     "text model": fastrec.CharModel.load,
     "encoder-decoder": fastrec.EncoderDecoder.load,
     "results": ScalingResult.load,
+    "strokes": fastrec.read_ink,
     "resume": resume,
 }
 
