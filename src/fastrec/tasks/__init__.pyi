@@ -4,5 +4,6 @@ from .addition import addition_task as addition_task
 from .cognitive import Trials as Trials
 from .cognitive import delayed_comparison as delayed_comparison
 from .cognitive import perceptual_decision as perceptual_decision
+from .numerals import number_words as number_words
 from .series import mackey_glass as mackey_glass
 from .series import narma as narma
