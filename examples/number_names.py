@@ -11,39 +11,6 @@ from matplotlib.figure import Figure
 
 import fastrec
 
-ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-
-
-def name(number):
-    """The name of a number from 0 to 999."""
-    if number < 20:
-        return ONES[number]
-    if number < 100:
-        return TENS[number // 10 - 2] + (f"-{ONES[number % 10]}" if number % 10 else "")
-    return f"{ONES[number // 100]} hundred" + (f" {name(number % 100)}" if number % 100 else "")
-
 
 def one_hot(numbers):
     """The three digits of each number, ten inputs a digit."""
@@ -56,7 +23,7 @@ def main(trained=800, epochs=100, hidden_size=96, path="number_names.png"):
     short = (numbers < 100) | (numbers % 100 == 0)
     others = np.random.default_rng(0).permutation(numbers[~short])
     seen, unseen = np.split(np.append(numbers[short], others), [trained])
-    names = [name(number) for number in range(1000)]
+    names = [fastrec.number_words(number).replace(" and ", " ") for number in range(1000)]
     vocabulary = fastrec.Vocabulary.of("".join(names))
     targets, lengths = fastrec.pad_sequences([vocabulary.encode(text) for text in names])
 

@@ -115,6 +115,21 @@ def echo_state(backend: str = "cpu") -> fastrec.EchoState:
     return esn.fit(floats(0, 3, 6, 2), floats(1, 3, 6, 2), ridge=1.0, washout=1)
 
 
+SENTENCES = [("a b", "x y"), ("c", "z"), ("b c a", "y z x")]
+
+
+def translator(backend: str = "cpu") -> fastrec.Translator:
+    made = fastrec.Translator(4, embedding_size=3, min_count=1, seed=1, backend=backend)
+    made.fit(SENTENCES, epochs=1, batch_size=2, progress=False)
+    return made
+
+
+def saved_text(text: str) -> Call:
+    path = Path(tempfile.mkdtemp(), "pairs.tsv")
+    path.write_text(text, encoding="utf-8")
+    return fastrec.read_sentence_pairs, {"path": path}
+
+
 def ngrams() -> fastrec.NGramModel:
     return fastrec.NGramModel(3, 5).fit(tokens(0, 5, 60))
 
@@ -546,6 +561,20 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "EchoState.save": lambda b: written(echo_state(b).save, ".npz"),
     "EchoState.load": lambda b: saved(echo_state(b), ".npz"),
     "mackey_glass": lambda b: (fastrec.mackey_glass, {"steps": 20, "tau": 17, "seed": 1}),
+    "number_words": lambda b: (fastrec.number_words, {"n": 21_000, "language": "es"}),
+    "read_sentence_pairs": lambda b: saved_text("the house\tla casa\n"),
+    "Translator": lambda b: (
+        fastrec.Translator,
+        {"hidden_size": 4, "cell": "lstm", "embedding_size": 3, "min_count": 1, "seed": 0, "backend": b},
+    ),
+    "Translator.fit": lambda b: (
+        fastrec.Translator(4, embedding_size=3, seed=1, backend=b).fit,
+        {"pairs": SENTENCES, "validation": SENTENCES[:1], "epochs": 1, "batch_size": 2, "progress": False},
+    ),
+    "Translator.translate": lambda b: (translator(b).translate, {"sentences": ["a b", "c"], "width": 2}),
+    "Translator.attention": lambda b: (translator(b).attention, {"sentence": "a b", "translation": "x y"}),
+    "Translator.save": lambda b: written(translator(b).save, ".npz"),
+    "Translator.load": lambda b: saved(translator(b), ".npz"),
     "narma": lambda b: (fastrec.narma, {"steps": 20, "order": 3, "seed": 1}),
     "addition_task": lambda b: (fastrec.addition_task, {"pairs": 2, "columns": 3, "delay": 1, "seed": 1}),
     "perceptual_decision": lambda b: (

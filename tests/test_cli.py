@@ -1,7 +1,9 @@
 """The `fastrec` command: what it writes, its exit codes, one line for an error and never a traceback."""
 
 import errno
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import fastrec
 from fastrec import cli
 from fastrec.cli.options import parse_sizes
 from fastrec.cli.pictures import read_pictures
+from fastrec.cli.translate import bleu
 from fastrec.hopfield.storage_capacity import ScalingResult
 
 PNG = b"\x89PNG"
@@ -667,6 +670,72 @@ def test_text_refuses(run, folder, poem, arguments, word):
         (poem.parent / name).write_bytes(content)
     given = [str(poem) if a == "POEM" else str(poem.parent / a) if a.isupper() else a for a in arguments]
     refused(run("text", *given), folder, word)
+
+
+PAIRS = "".join(f"{fastrec.number_words(n)}\t{fastrec.number_words(n, 'es')}\n" for n in range(40))
+SMALL = ("--hidden", "6", "--embedding", "5", "--batch", "8", "--epochs", "2")
+
+
+def test_translate_train_and_run(run, folder, monkeypatch):
+    Path("pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    code, out, err = run("translate", "train", "pairs.tsv", *SMALL, "--held-out", "0.1", "--attention", "dot")
+    assert code == 0 and err == ""
+    assert out.startswith("pairs.tsv: 36 pairs, ") and "    thirty-nine\n" in out and "held out" in out
+    assert "BLEU of 4 held-out pairs: not computed, as sacrebleu is not installed" in out
+    assert out.endswith("\nwritten to translator.npz\n")
+    assert files(folder) == ["pairs.tsv", "translator.npz"]
+    code, out, err = run("translate", "run", "translator.npz", "one", "Two", "--width", "2")
+    assert code == 0 and err == "" and out.count("\n") == 2
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\n\nTwo\n")))
+    lines = run("translate", "run", "translator.npz", "--width", "2")[1].split("\n")
+    assert [lines[0], *lines[2:]] == out.split("\n") and lines[1] == ""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\n\xff\n")))
+    assert run("translate", "run", "translator.npz")[2].endswith(
+        "standard input: line 2 is not UTF-8 text; convert it\n"
+    )
+
+
+def test_bleu_of_translations(run, folder):
+    pytest.importorskip("sacrebleu")
+    for name in ("pairs.tsv", "others.tsv"):
+        Path(name).write_text(PAIRS, encoding="utf-8")
+    options = (*SMALL, "--validation", "others.tsv", "--attention", "none", "--out", "a.npz")
+    code, out, err = run("translate", "train", "pairs.tsv", *options)
+    assert code == 0 and err == "" and re.search(r"BLEU of 40 held-out pairs: \d+\.\d\n", out)
+    assert fastrec.Translator.load("a.npz")._sizes.attention is None
+    assert bleu(["uno dos tres cuatro"], ["uno dos tres cuatro"]) == "100.0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("train", "none.tsv"), "none.tsv"),
+        (("train", "PAIRS", "--out", "model.txt"), "suffix"),
+        (("train", "PAIRS", "--epochs", "1", "--minutes", "1"), "epochs and minutes"),
+        (("train", "PAIRS", "--hidden", "5"), "hidden_size is 5"),
+        (("train", "BYTES"), "BYTES: line 2 is not UTF-8 text; convert it"),
+        (("train", "EMPTY"), "EMPTY: the file is empty"),
+        (
+            ("train", "TEXT"),
+            "TEXT: line 1, 'the word was short', has 1 columns; give a sentence, a tab",
+        ),
+        (("train", "PAIRS", "--validation", "TEXT"), "TEXT: line 1"),
+        (("run", "PAIRS", "one"), "PAIRS: not a fastrec translator"),
+    ],
+)
+def test_translate_refuses(run, folder, tmp_path_factory, arguments, word):
+    contents = {
+        "BYTES": b"a\tb\n\xff",
+        "EMPTY": b"",
+        "TEXT": b"the word was short\n",
+        "PAIRS": PAIRS.encode(),
+    }
+    other = tmp_path_factory.mktemp("pairs")
+    for name, content in contents.items():
+        (other / name).write_bytes(content)
+    given = [str(other / a) if a in contents else a for a in arguments]
+    refused(run("translate", *given), folder, word)
 
 
 def test_text_of_a_terminal_that_lacks_characters(folder, poem):

@@ -65,6 +65,10 @@ def test_number_names(main: Any) -> None:
     assert exact.keys() == {"seen", "unseen"} and 0 <= exact["unseen"] <= 1
 
 
+def test_translate(main: Any) -> None:
+    assert main(trained=1500, tested=100, epochs=4, hidden_size=64) > 0.3
+
+
 def test_reverse(main: Any) -> None:
     exact = main(rounds=8, pairs=1000, tested=60, hidden_size=48)
     assert exact[1] > 0.9 and exact[1] >= exact[12] and sorted(exact) == list(range(1, 13))

@@ -140,6 +140,11 @@ def test_texts_in_archives(tmp_path: Path, measured: Callable[..., str], name: s
     settings = f'{{"format": 1, "unit": "character", "unknown": null, "seed": 1, "symbols": {symbols}}}'
     np.savez(path, **(arrays | {"fastrec_beside": np.array(settings)}))
     assert "a.npz: " in measured("text model", path, ARCHIVE)
+    settings = (
+        f'{{"format": 1, "vocabulary_size": 9, "min_count": 1, "seed": 1, "source": {symbols}, "target": []}}'
+    )
+    np.savez(path, **(arrays | {"fastrec_beside": np.array(settings)}))
+    assert "a.npz: " in measured("translator", path, ARCHIVE)
     np.savez(path, **(arrays | {"fastrec_rnn": np.array(TEXTS[name])}))
     assert "a.npz: " in measured("network", path, ARCHIVE)
 

@@ -40,6 +40,7 @@ EXEMPT = {
             "BackendError",
             "PhaseResult",
             "LawsResult",
+            "Alignment",
         ),
         "made by functions",
     ),

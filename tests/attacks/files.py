@@ -69,6 +69,12 @@ def make_encoder_decoder(path: Path) -> None:
     fastrec.EncoderDecoder(2, 2, 3, seed=1).save(path)
 
 
+def make_translator(path: Path) -> None:
+    translator = fastrec.Translator(4, embedding_size=2, min_count=1, seed=1, backend="reference")
+    translator.fit([("a b", "x, y"), ("b", "y")], epochs=1, dropout=0, progress=False)
+    translator.save(path)
+
+
 def make_hopfield(path: Path) -> None:
     net = fastrec.HopfieldNetwork(9, rule="projection", thresholds=0.25, shape=(3, 3))
     net.store(fastrec.random_patterns(3, 9, seed=2))
@@ -109,6 +115,12 @@ def read_network(path: Path) -> Any:
 def read_encoder_decoder(path: Path) -> Any:
     model = fastrec.EncoderDecoder.load(path)
     return repr(model), arrays(model.parameters)
+
+
+def read_translator(path: Path) -> Any:
+    made = fastrec.Translator.load(path, backend="reference")
+    assert made.model is not None
+    return repr(made), made.source, made.target, made.seed, arrays(made.model.parameters)
 
 
 def train(path: Path) -> Any:
@@ -217,6 +229,7 @@ FORMATS = {
     "dense memory": Format("npz", make_dense, read_dense, ARCHIVE),
     "echo state network": Format("npz", make_echo_state, read_echo_state, ARCHIVE),
     "encoder-decoder": Format("npz", make_encoder_decoder, read_encoder_decoder, ARCHIVE),
+    "translator": Format("npz", make_translator, read_translator, ARCHIVE),
     "checkpoint": Format("npz", train, train, ARCHIVE),
     "run file": Format("db", make_run, resume, TABLE),
     BITS: Format("db", make_run, resume, TABLE),

@@ -28,6 +28,7 @@ READERS: dict[str, Any] = {
     "dense memory": fastrec.DenseMemory.load,
     "text model": fastrec.CharModel.load,
     "encoder-decoder": fastrec.EncoderDecoder.load,
+    "translator": fastrec.Translator.load,
     "results": ScalingResult.load,
     "strokes": fastrec.read_ink,
     "resume": resume,

@@ -203,8 +203,7 @@ def fit(
     shuffle, progress = as_bool("shuffle", shuffle), as_bool("progress", progress)
     seed = begin_checkpoint(checkpoint, seed)
     options = read_options(epochs, batch_size, seed, patience, callback, keep)
-    if on_update is not None and not callable(on_update):
-        raise ValueError(f"on_update is {shown(on_update)}; it must be a function of a TrainingUpdate")
+    check_on_update(on_update)
     keys, masks = read_trainable(c, at, trainable)
     every = as_int("checkpoint_every", checkpoint_every, 1, MAX_SIZE)
     if k1 is None and k2 is not None:
@@ -318,6 +317,12 @@ def read_options(
         "callback": callback,
         "keep": as_choice("keep", keep, get_args(Keep)),
     }
+
+
+def check_on_update(on_update: Any) -> None:
+    """Check the argument `on_update` of `fastrec.fit`."""
+    if on_update is not None and not callable(on_update):
+        raise ValueError(f"on_update is {shown(on_update)}; it must be a function of a TrainingUpdate")
 
 
 def check_optimizer(optimizer: Any) -> Optimizer:

@@ -285,13 +285,18 @@ class BatchLearner(Learner):
         return self.log.epochs >= self.epochs or out_of_patience or self.stopped
 
     def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
-        epoch, n = self.log.epochs, len(self.data.counted)
+        epoch = self.log.epochs
         draw = np.random.Generator(np.random.Philox(key=np.array([self.seed, epoch], np.uint64)))
-        for number, rows in enumerate(self.split(draw.permutation(n) if self.shuffle else np.arange(n))):
+        for number, rows in enumerate(self.batches(draw)):
             for losses, gradients, count, *_ in self.learn(self.data.rows(rows)):
                 if count:
                     yield Step(number, losses, gradients, count)
             advance(len(rows), f"epoch {epoch}, loss {np.nanmean(means.losses):.4g}")
+
+    def batches(self, draw: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+        """Yield the rows of each batch of an epoch."""
+        n = len(self.data.counted)
+        return self.split(draw.permutation(n) if self.shuffle else np.arange(n))
 
     def validate(self) -> Array:
         counted, total = self.validation.counted, self.device.xp.zeros(self.models or 1)

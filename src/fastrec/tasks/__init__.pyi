@@ -7,5 +7,6 @@ from .cognitive import perceptual_decision as perceptual_decision
 from .handwriting import synthetic_handwriting as synthetic_handwriting
 from .ink import pen_steps as pen_steps
 from .ink import read_ink as read_ink
+from .numerals import number_words as number_words
 from .series import mackey_glass as mackey_glass
 from .series import narma as narma

@@ -4,4 +4,7 @@ from .example import example_text as example_text
 from .language_model import CharModel as CharModel
 from .ngrams import NGramModel as NGramModel
 from .ngrams import ngram_table as ngram_table
+from .sentences import read_sentence_pairs as read_sentence_pairs
+from .translation import Alignment as Alignment
+from .translation import Translator as Translator
 from .vocabulary import Vocabulary as Vocabulary

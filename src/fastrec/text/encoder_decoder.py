@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..archives import open_archive, read_text, settings_of, sizes_of, write_archive
+from ..archives import Archive, open_archive, read_text, settings_of, sizes_of, write_archive
 from ..backend import backend_of, move
 from ..files import require_suffix
 from ..rnn import passes
@@ -22,6 +22,7 @@ from ..rnn.config import MAX_SIZE, Activation, Array, Config
 from ..rnn.device import ComputeDevice, compute_device
 from ..rnn.fitting import (
     begin_checkpoint,
+    check_on_update,
     check_optimizer,
     check_schedule,
     describe_options,
@@ -31,7 +32,7 @@ from ..rnn.fitting import (
 )
 from ..rnn.generation import read_sampling
 from ..rnn.history import History
-from ..rnn.loop import Keep, train
+from ..rnn.loop import Keep, TrainingUpdate, train
 from ..rnn.losses import LossSpec, Reduction, divisor, make_loss_spec
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam, Optimizer
@@ -224,9 +225,14 @@ class EncoderDecoder:
         OSError
             If the file cannot be written.
         """
+        self._save(path, {})
+
+    def _save(self, path: str | os.PathLike[str], beside: dict[str, Any]) -> None:
+        """Write the file of `save`, and settings of an object that holds this one."""
         require_suffix(path, ".npz")
         texts = {TEXT: settings_of(self._sizes) | {"dtype": self._sizes.dtype.name}}
-        texts |= {} if self._seed is None else {EXTRA_TEXT: {"seed": self._seed}}
+        beside = beside | ({} if self._seed is None else {"seed": self._seed})
+        texts |= {EXTRA_TEXT: beside} if beside else {}
         write_archive(path, texts, {key: move(a, "cpu") for key, a in self.parameters.items()})
 
     @classmethod
@@ -253,12 +259,17 @@ class EncoderDecoder:
             If it cannot be read.
         """
         with open_archive(path, "encoder-decoder") as archive:
-            if TRAINING_TEXT in archive.members:
-                sizes, stored = read_checkpoint(archive, Sizes)
-            else:
-                sizes = sizes_of(Sizes, read_text(archive, TEXT, "encoder-decoder file"))
-                stored = read_parameters(archive, TEXT, sizes.shapes, sizes.dtype)
-            seed: Any = read_stored_seed(archive, None)
+            return cls._read(archive, backend)
+
+    @classmethod
+    def _read(cls, archive: Archive, backend: str | None) -> EncoderDecoder:
+        """Read the model in an archive."""
+        if TRAINING_TEXT in archive.members:
+            sizes, stored = read_checkpoint(archive, Sizes)
+        else:
+            sizes = sizes_of(Sizes, read_text(archive, TEXT, "encoder-decoder file"))
+            stored = read_parameters(archive, TEXT, sizes.shapes, sizes.dtype)
+        seed: Any = read_stored_seed(archive, None)
         arguments = {field.name: getattr(sizes, field.name) for field in fields(sizes)}
         model = cls(**arguments, seed=0, backend=backend)
         model._seed = seed
@@ -550,6 +561,8 @@ class EncoderDecoder:
         checkpoint_every: int = 1,
         schedule: Schedule | None = None,
         keep: Keep = "last",
+        on_update: Callable[[TrainingUpdate], object] | None = None,
+        similar_lengths: bool = False,
         changed: str | Sequence[str] = (),
     ) -> History:
         """Train in place on n pairs of a source and a target, in shuffled batches.
@@ -572,8 +585,11 @@ class EncoderDecoder:
             As in `loss_and_gradients`, with other units in each update.
         checkpoint, checkpoint_every : optional
             As in `fastrec.fit`. `EncoderDecoder.load` reads the model of the last epoch from the file.
-        schedule, keep : optional
+        schedule, keep, on_update : optional
             As in `fastrec.fit`.
+        similar_lengths : bool, default False
+            Sort the pairs of every 50 batches by length before they are divided into batches, which then come
+            in random order: less time goes to what is behind the ends of short ones.
         changed : str or sequence of str, default ()
             As in `fastrec.fit`: of "optimizer", "batch_size", "seed", "dropout", "data", "validation" and
             "schedule".
@@ -594,12 +610,14 @@ class EncoderDecoder:
             If the checkpoint cannot be written.
         """
         as_bool("progress", progress)
+        similar_lengths = as_bool("similar_lengths", similar_lengths)
         changes = read_changes(changed, CHANGEABLE, checkpoint)
         seed = begin_checkpoint(checkpoint, seed)
         options = read_options(epochs, batch_size, seed, patience, callback, keep)
         every = as_int("checkpoint_every", checkpoint_every, 1, MAX_SIZE)
         optimizer = check_optimizer(Adam(clip=1.0) if optimizer is None else optimizer)
         check_schedule(schedule, optimizer)
+        check_on_update(on_update)
         read_dropout(self.decoder._config, dropout, 0)
         at = compute_device(self.backend)
         data = read_pairs(self._sizes, at, sources, targets, lengths, target_lengths)
@@ -619,6 +637,8 @@ class EncoderDecoder:
             learn=learn,
             summed_loss=lambda batch: self._evaluate(at, batch, "sum")[0],
             schedule=schedule,
+            on_update=on_update,
+            similar_lengths=similar_lengths,
             keys=tuple(key for key in self.parameters if key.partition(".")[2] not in constants),
             **options,
         )
@@ -628,6 +648,7 @@ class EncoderDecoder:
                 settings_of(self._sizes)
                 | describe_options(optimizer, options, dropout, schedule)
                 | {"data": describe(data.arrays)}
+                | ({"similar_lengths": True} if similar_lengths else {})
                 | {"validation": describe(None if validation_data is None else validation_data.arrays)}
             )
             about = (changes, CHANGEABLE, {"seed": self.seed})
@@ -748,6 +769,12 @@ class EncoderDecoder:
         d_last = at.xp.zeros_like(batch.start)
         decoder = passes.backward(made, None, d_hidden, d_last, ()) | read_out
         return losses, self.decoder._public_gradients(decoder), decoded, d_values[0], attention
+
+    def _check(self) -> None:
+        """Raise ValueError unless the parameters are arrays as at the beginning."""
+        for network in (self.encoder, self.decoder):
+            if network is not None:
+                network._check()
 
     def _require_finite(self, at: ComputeDevice, what: str, array: Array) -> None:
         if not at.all_finite(at.xp.ascontiguousarray(array)):

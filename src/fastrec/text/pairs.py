@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
 from ..rnn.config import Array
@@ -23,6 +25,8 @@ from ..rnn.validation import (
     steps_before,
 )
 from .sizes import Sizes
+
+POOL = 50
 
 
 class Pairs(NamedTuple):
@@ -100,8 +104,24 @@ def read_sources(
         raise ValueError(f"sources: {error}") from None
 
 
+@dataclass
 class PairLearner(BatchLearner):
-    """The learner of `EncoderDecoder.fit`."""
+    """The learner of `EncoderDecoder.fit`.
+
+    similar_lengths: whether the pairs of a batch have similar lengths, of POOL batches that are drawn.
+    """
+
+    similar_lengths: bool = False
+
+    def batches(self, draw: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+        if not self.similar_lengths:
+            return super().batches(draw)
+        ends = self.data.targets.lengths
+        by_length = np.lexsort((ends,) if self.data.lengths is None else (self.data.lengths, ends))
+        places, pool = draw.permutation(len(ends)), POOL * self.batch_size
+        pools = [np.sort(places[first : first + pool]) for first in range(0, len(ends), pool)]
+        batches = list(self.split(by_length[np.concatenate(pools)]))
+        return (batches[j] for j in draw.permutation(len(batches)))
 
     def mean_norm(self, norms: list[Array]) -> Array:
         # NumPy sums pairwise, to other bits than one by one: those of version 0.1.0.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Literal, get_args
@@ -122,7 +123,12 @@ class Vocabulary:
             if not text:
                 raise ValueError("text is empty and has no symbols; give one, or a size")
             return cls(tuple(sorted(counts)), unit)
-        size, unknown = as_int("size", size, 1, MAX_SIZE), UNKNOWN[unit]
+        return cls._most_frequent(counts, unit, as_int("size", size, 1, MAX_SIZE))
+
+    @classmethod
+    def _most_frequent(cls, counts: Counter[str], unit: Unit, size: int) -> Vocabulary:
+        """Make a vocabulary of pieces that are counted, with a symbol for those that are not kept."""
+        unknown = UNKNOWN[unit]
         counts.pop(unknown, None)
         kept = sorted(sorted(counts), key=lambda piece: -counts[piece])[: size - 1]
         return cls((*sorted(kept), unknown), unit, len(kept))
@@ -146,12 +152,10 @@ class Vocabulary:
             If a piece is not among the symbols and there is no unknown symbol; the message names five of
             them.
         """
-        unknown = -1 if self.unknown is None else self.unknown
         if self.unit == "character":
             tokens = self._tokens.take(points(read_text(text)), mode="clip")
         else:
-            numbers = (self._numbers.get(piece, unknown) for piece in split(read_text(text), self.words))
-            tokens = np.fromiter(numbers, np.int32)
+            tokens = self._tokens_of(split(read_text(text), self.words))
         if self.unknown is None and tokens.size and tokens.min() < 0:
             pieces = text if self.unit == "character" else split(text, self.words)
             unknown_pieces = sorted(set(pieces) - set(self.symbols))
@@ -192,6 +196,11 @@ class Vocabulary:
         if self.unit == "character":
             return self._points[array.astype(np.int64)].tobytes().decode(*CODES)
         return "".join(self.symbols[token] for token in array.tolist())
+
+    def _tokens_of(self, pieces: Iterable[str]) -> NDArray[np.int32]:
+        """Return the tokens of pieces, -1 for those that have none."""
+        unknown = -1 if self.unknown is None else self.unknown
+        return np.fromiter((self._numbers.get(piece, unknown) for piece in pieces), np.int32)
 
     def __len__(self) -> int:
         return len(self.symbols)

@@ -1,0 +1,151 @@
+"""`fastrec translate train` and `translate run`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..backend import resolve
+from .options import BackendOption, SeedOption, TextCellOption, ThreadsOption, use_threads
+from .outputs import require_file_for, show, written_to
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..rnn.history import History
+    from ..text.translation import Translator
+
+
+class Attention(StrEnum):
+    general = "general"
+    dot = "dot"
+    additive = "additive"
+    none = "none"
+
+
+WidthOption = Annotated[int, typer.Option(min=1, help="Beams of the search; 1 takes the likeliest words.")]
+PenaltyOption = Annotated[float, typer.Option(min=0, help="Larger ones favour longer translations.")]
+
+app = typer.Typer(help="Translation: train on pairs of sentences, translate others.", no_args_is_help=True)
+
+
+@app.command()
+def train(
+    file: Annotated[Path, typer.Argument(help="Lines of a sentence, a tab and its translation, UTF-8.")],
+    out: Annotated[Path, typer.Option(help="File for the model (.npz).")] = Path("translator.npz"),
+    validation: Annotated[
+        Path | None, typer.Option(help="File of held-out pairs.", show_default="part of the first")
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Fraction held out, at the end of the file.")
+    ] = 0.05,
+    hidden: Annotated[int, typer.Option(min=1, help="Number of hidden units of each layer.")] = 256,
+    layers: Annotated[int, typer.Option(min=1, help="Number of layers.")] = 1,
+    cell: TextCellOption = "gru",
+    embedding: Annotated[int, typer.Option(min=1, help="Embedding size.")] = 256,
+    attention: Annotated[Attention, typer.Option(help="Scores of the attention.")] = Attention.general,
+    bidirectional: Annotated[bool, typer.Option(help="Read sentences in both directions.")] = True,
+    vocabulary: Annotated[
+        int, typer.Option(min=2, help="Number of words of each language to keep.")
+    ] = 10_000,
+    min_count: Annotated[int, typer.Option(min=1, help="How often a word must be there to be kept.")] = 2,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the pairs.", show_default="10")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Training time, instead of --epochs.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs per update.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 2e-3,
+    decay: Annotated[
+        float, typer.Option(min=0, max=1, help="Last fraction of the training, in which the rate falls to 0.")
+    ] = 0.6,
+    clip: Annotated[float, typer.Option(help="Maximum norm of a gradient.")] = 1.0,
+    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Probability to drop a hidden unit.")] = 0.2,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Weight decay of Adam.")] = 0.0,
+    width: WidthOption = 5,
+    length_penalty: PenaltyOption = 1.0,
+    seed: SeedOption = 0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Train a network to translate; write the model, and print BLEU on held-out pairs (needs sacrebleu)."""
+    use_threads(threads)
+    from ..text.sentences import read_sentence_pairs
+    from ..text.translation import Translator
+
+    require_file_for(out, ".npz")
+    pairs = read_sentence_pairs(file)
+    if validation is not None:
+        held = read_sentence_pairs(validation)
+    else:
+        kept = len(pairs) - round(held_out * len(pairs))
+        pairs, held = pairs[:kept], pairs[kept:]
+    name = resolve(backend and backend.value, domain="rnn")
+    scores: Any = None if attention is Attention.none else attention.value
+    sizes = (hidden, cell, layers, embedding, scores, bidirectional, vocabulary, min_count)
+    translator = Translator(*sizes, seed=seed, backend=name)
+    head = f"{'epoch':>5} {'seconds':>8} {'train':>7} {'held out':>9}"
+
+    def tell(translator: Translator, history: History) -> None:
+        epoch = len(history.train) - 1
+        if history.best_epoch == epoch:  # so that whatever ends the training leaves a model
+            translator.save(out)
+        if epoch == 0:
+            assert translator.source is not None and translator.target is not None
+            assert translator.model is not None
+            words = f"{len(translator.source)} and {len(translator.target)} words"
+            show(f"{file}: {len(pairs)} pairs, {words}; {translator.model.n_parameters} parameters\n\n{head}")
+        loss = "" if history.validation is None else f"{history.validation[-1]:9.4f}"
+        show(f"{epoch:5} {sum(history.seconds):8.0f} {history.train[-1]:7.4f} {loss}", flush=True)
+
+    translator.fit(
+        pairs,
+        held or None,
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch,
+        learning_rate=learning_rate,
+        decay=decay,
+        clip=clip,
+        dropout=dropout,
+        weight_decay=weight_decay,
+        callback=tell,
+    )
+    translator.save(out)
+    if held:
+        translations = translator.translate([sentence for sentence, _ in held], width, length_penalty)
+        for (sentence, _), translation in list(zip(held, translations, strict=True))[:5]:
+            show(f"\n    {sentence}\n    {translation}")
+        show(f"\nBLEU of {len(held)} held-out pairs: {bleu(translations, [right for _, right in held])}")
+    show(f"\n{written_to(out)}")
+
+
+@app.command()
+def run(
+    model: Annotated[Path, typer.Argument(help="Model written by `fastrec translate train`.")],
+    sentences: Annotated[
+        list[str] | None, typer.Argument(help="Sentences.", show_default="lines of standard input")
+    ] = None,
+    width: WidthOption = 5,
+    length_penalty: PenaltyOption = 1.0,
+    backend: BackendOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Translate sentences with a trained model, one a line."""
+    use_threads(threads)
+    from ..text.sentences import decode_lines
+    from ..text.translation import Translator
+
+    translator = Translator.load(model, resolve(backend and backend.value, domain="rnn"))
+    given = sentences or decode_lines(sys.stdin.buffer.read(), "standard input")
+    show("\n".join(translator.translate(given, width, length_penalty)))
+
+
+def bleu(translations: Sequence[str], references: Sequence[str]) -> str:
+    """BLEU of a corpus, or what to install for it."""
+    try:
+        from sacrebleu import corpus_bleu
+    except ImportError:
+        return "not computed, as sacrebleu is not installed; pip install sacrebleu"
+    return f"{corpus_bleu(translations, [references]).score:.1f}"
