@@ -50,6 +50,9 @@ class Decoder(Case):
         combine = numbers(2 * h if d else 0, h)
         self.attention = [numbers(h, d if additive else 0), numbers(d if additive else 0), combine]
         self.arrays[1][...] *= scale
+        if cell == "leaky":  # beyond 1, states grow until tanh is 1, and symbols in any order have one sum
+            for *_, leak in self.arrays[0]:
+                leak[...] = rng.random(leak.shape)
         self.penalties = ((5 + np.arange(1, steps + 1)) / 6) ** penalty
         self.made = (n, n_best, steps)
 

@@ -1,7 +1,7 @@
 // Attention of the steps of one network over those of another.  A block takes a few queries, or keys, of a row: warps
 // multiply rows of numbers, threads add up columns.  b rows of u queries and t keys, of which steps (b) and lengths (b)
 // count; queries (b, u, d), keys (b, t, d), values (b, t, h), weights (b, u, t), v (d) or null.
-#include "common.cuh"
+#include "softmax.cuh"
 
 inline constexpr int TOGETHER = 8;  // queries or keys of a block, one for each of its warps
 
@@ -54,19 +54,8 @@ __global__ void __launch_bounds__(TOGETHER* WARP, 2)
   if (query < part.held) {
     T* own = of_queries + query * t;
     i64 live = query < part.count ? n : 0;
-    T top = sizeof(T) == 4 ? T(-3.402823466e38f) : T(-1.7976931348623157e308), total = 0;
-    for (int j = lane; j < live; j += WARP) top = own[j] > top ? own[j] : top;
-    for (int distance = WARP / 2; distance; distance /= 2) {
-      T other = __shfl_xor_sync(ALL, top, distance);
-      top = other > top ? other : top;
-    }
-    for (int j = lane; j < live; j += WARP) {
-      T e = exp(own[j] - top);
-      own[j] = e;
-      total += e;
-    }
-    T share = 1 / warp_sum(total);
-    for (int j = lane; j < t; j += WARP) own[j] = j < live ? own[j] * share : T(0);
+    warp_softmax(own, live);
+    for (i64 j = live + lane; j < t; j += WARP) own[j] = 0;
   }
   __syncthreads();
   for (int c = threadIdx.x; c < h; c += blockDim.x) {

@@ -4,14 +4,7 @@
 #include "choose.cuh"
 #include "layers.cuh"
 #include "philox.cuh"
-
-template <class T> __device__ __forceinline__ T warp_largest(T value) {
-  for (int distance = WARP / 2; distance; distance /= 2) {
-    T other = __shfl_xor_sync(ALL, value, distance);
-    value = other > value ? other : value;
-  }
-  return value;
-}
+#include "softmax.cuh"
 
 // What a decoder attends to: keys (n, t, d), values (n, t, h) and lengths (n) of the sources; v (d), or null where
 // scores are products; the weights W_query (h, d), or null, and W_combine (2 h, h), as pack_weights of cells.cu deals
@@ -50,15 +43,7 @@ template <class P, class T = typename P::Real> struct Attended {
       }
     }
     __syncthreads();
-    for (int r = warp; r < rows; r += WARPS) {
-      i64 n = lengths[source(r)];
-      T *own = scores + r * t, highest = n ? own[0] : T(0), total = 0;
-      for (i64 j = lane; j < n; j += WARP) highest = own[j] > highest ? own[j] : highest;
-      highest = warp_largest(highest);
-      for (i64 j = lane; j < n; j += WARP) total += own[j] = exponential(own[j] - highest);
-      T share = 1 / warp_sum(total);
-      for (i64 j = lane; j < n; j += WARP) own[j] *= share;
-    }
+    for (int r = warp; r < rows; r += WARPS) warp_softmax(scores + r * t, lengths[source(r)]);
     __syncthreads();
     each_element(rows, h, [&](int r, int i) {
       i64 n = lengths[source(r)];
