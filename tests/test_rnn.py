@@ -691,7 +691,7 @@ class TestInputs:
         [
             (
                 {"loss": "l1"},
-                'loss is \'l1\'; it must be "cross_entropy", "mse", "mean_squared_error" or "bce"',
+                'loss is \'l1\'; it must be "cross_entropy", "mse", "mean_squared_error", "bce" or "ctc"',
             ),
             ({"reduction": "none"}, 'reduction is \'none\'; it must be "mean" or "sum"'),
             (
