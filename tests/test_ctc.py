@@ -171,6 +171,13 @@ def test_any_array(backend: str) -> None:
     assert np.array_equal(ctc(np.round(y).astype(int), [[]] * 4, backend=backend)[0] > 0, [True] * 4)
 
 
+def test_unsigned_labels(backend: str) -> None:
+    y, labels = random(6, 2, 6, 5), np.array([[1, 200], [3, 2]], np.uint8)
+    expected = ctc(y, [[1, -1], [3, 2]], backend=backend)
+    for found, wanted in zip(ctc(y, labels, None, [1, 2], backend=backend), expected, strict=True):
+        assert np.array_equal(found, wanted)
+
+
 def test_torch_agrees(backend: str) -> None:
     torch = pytest.importorskip("torch")
     y, lengths, counts = random(7, 4, 25, 8), [25, 20, 13, 25], [7, 7, 0, 3]
@@ -314,8 +321,9 @@ def test_memory_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(ValueError, match="the alignment of labels needs 173 MB of memory, 1 MB are"):
             call()
-    with pytest.raises(ValueError, match="the search needs"):
-        fastrec.ctc_decode(random(13, 1, 4000, 4), width=900)
+    for t, width in ((4000, 900), (0, 20_000)):
+        with pytest.raises(ValueError, match="the search needs"):
+            fastrec.ctc_decode(random(13, 1, t, 4), width=width)
 
 
 LENGTHS = [7, 3, 5]
@@ -427,6 +435,7 @@ def test_errors(call: Callable[[], Any], message: str) -> None:
             'mask is given, and loss="ctc" takes all steps; say lengths instead',
         ),
         ({"weights": {"steps": np.ones((3, 7))}}, 'give a dict with "rows"'),
+        ({"weights": {"rows": np.zeros(3)}}, "weights leave no row that counts; let at least one count"),
     ],
 )
 def test_errors_of_networks(change: dict[str, Any], message: str) -> None:

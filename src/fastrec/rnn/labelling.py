@@ -154,7 +154,7 @@ def ctc_decode(
     width = as_int("width", width, 1, MAX_SIZE)
     n = 1 if n_best is None else as_int("n_best", n_best, 1, width)
     xp, (b, t, _) = device.xp, y.shape
-    nbytes = rows_at_once(device, b) * t * width * 40 + b * t * n * 4
+    nbytes = rows_at_once(device, b) * width * (40 * t + 88) + b * n * (4 * t + 16)
     require_memory("the search", nbytes, backend=device.backend)
     if width == 1:
         labels, counts, scores = (array[:, None] for array in best_path(device, blank, y, ends))
@@ -233,7 +233,8 @@ def read_labels(
             f"{name} holds {value} at {position}; labels are from 0 to {classes - 1}, but not the "
             f"blank {blank}"
         )
-    return np.where(inside, labels, END).astype(np.int32)
+    # Unsigned labels know no -1: as a number of theirs it would be an index behind the classes.
+    return np.where(inside, labels.astype(np.int32), np.int32(END))
 
 
 def require_alignments(name: str, labels: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:

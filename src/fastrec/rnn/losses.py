@@ -193,6 +193,8 @@ def check_labels(
     counted[:, 0] = True
     if weights is not None:
         counted, _ = read_weights(c, weights, kind, labels, shape, counted)
+        if not counted.any():
+            raise ValueError("weights leave no row that counts; let at least one count")
     return Targets(labels, counted, float(counted.sum()), lengths=lengths)
 
 
