@@ -198,6 +198,17 @@ def test_gradients(
     check_slopes(model, lambda: learn()[0], gradients)
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_one_hidden_unit_for_each_direction(backend: str, cell: Any) -> None:
+    options: dict[str, Any] = {"attention": "general", "bidirectional": True, "dtype": np.float64, "seed": 1}
+    found, expected = (
+        EncoderDecoder(4, 3, 2, cell, backend=each, **options).loss_and_gradients(*DATA)[1]
+        for each in (backend, "reference")
+    )
+    for key, gradient in expected.items():
+        np.testing.assert_allclose(found[key], gradient, rtol=1e-9, atol=1e-12, err_msg=key)
+
+
 def test_numbers_as_sources(backend: str) -> None:
     model = model_of("general", bidirectional=True, backend=backend)
     x = np.random.default_rng(3).normal(size=(4, 5, 4))
