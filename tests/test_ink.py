@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,22 @@ def test_csv_that_is_refused(read: Any, tmp_path: Path, text: str | bytes, said:
     assert str(tmp_path / "strokes.csv") in str(error.value) and said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        (ink(f"<trace>1 2{' ' * 30_000}x</trace>"), ".inkml"),
+        (ink(f"<trace>{'1' * 30_000}x 2</trace>"), ".inkml"),
+        (f"stroke,x,y\n1,2,{'1' * 30_000}x\n", ".csv"),
+    ],
+    ids=["spaces", "digits", "csv"],
+)
+def test_long_texts_take_the_time_of_a_look_at_each_character(read: Any, text: str, suffix: str) -> None:
+    begin = perf_counter()
+    with pytest.raises(DamagedFile, match="number"):
+        read(text, suffix)
+    assert perf_counter() - begin < 3
+
+
 def test_what_is_no_file_of_strokes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the suffix must be \.inkml or \.csv, got '\.txt'"):
         fastrec.read_ink(tmp_path / "strokes.txt")
@@ -202,6 +219,7 @@ def test_pen_steps() -> None:
         ([[[0, 0, -1e308], [0, 0, 1e308]]], {}, "interval is 1, and the strokes take inf; give a longer one"),
         ([[[0, 0, 0], [1e300, 0, 1]]], {}, "scale is 1, with which movements are too large for float32"),
         ([[[-1e308, 0, 0], [1e308, 0, 1]]], {}, "scale is 1, with which movements are too large for float32"),
+        ([[[-1e308, 0, 0], [1e308, 0, 1]]], {"interval": 0.3}, "scale is 1, with which movements are too"),
     ],
 )
 def test_pen_steps_refuses(strokes: Any, options: dict[str, float], said: str) -> None:

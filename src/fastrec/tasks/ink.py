@@ -24,9 +24,10 @@ from ..rnn.validation import as_array
 from ..validation import as_bool, as_path, number, require_memory
 
 Stroke = NDArray[np.float64]
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# In both each character can be matched in one way, as others take time that grows as the square of a file.
+NUMBER = re.compile(r"[+-]?(\d+(?:\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # A value of InkML: what it is a difference of, and the number, or one of the signs for no number.
-VALUE = re.compile(rf"\s*([!'\"]?)\s*({NUMBER.pattern}|[*?TF])|\s*(,)|\s*(\S)", re.ASCII)
+VALUE = re.compile(rf"\s*(?:(?:([!'\"])\s*)?({NUMBER.pattern}|[*?TF])|(,)|(\S))", re.ASCII)
 
 
 def read_ink(path: str | os.PathLike[str], *, timed: bool = True) -> list[Stroke]:
@@ -153,7 +154,7 @@ class Channel:
     def __init__(self) -> None:
         self.order, self.given, self.change, self.value = 0, math.nan, math.nan, math.nan
 
-    def read(self, prefix: str, text: str) -> None:
+    def read(self, prefix: str | None, text: str) -> None:
         """Read the next value; "*" repeats the number before, "?" is one that is not known."""
         if prefix:
             self.order = "!'\"".index(prefix)
@@ -303,7 +304,7 @@ def pen_steps(strokes: Sequence[ArrayLike], interval: float, *, scale: float = 1
     require_memory("the steps", int(80 * count))
     at = t[0] + interval * np.arange(int(count) + 1)
     steps = np.zeros((len(at) - 1, 3), np.float32)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         for i in range(2):
             steps[:, i] = np.diff(np.interp(at, t, points[:, i])) / scale
     if not np.isfinite(steps).all():
