@@ -690,6 +690,8 @@ def test_translate_train_and_run(run, folder, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\n\nTwo\n")))
     lines = run("translate", "run", "translator.npz", "--width", "2")[1].split("\n")
     assert [lines[0], *lines[2:]] == out.split("\n") and lines[1] == ""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert run("translate", "run", "translator.npz") == (0, "", "")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\n\xff\n")))
     assert run("translate", "run", "translator.npz")[2].endswith(
         "standard input: line 2 is not UTF-8 text; convert it\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastrec
+from fastrec.rnn.config import MAX_SIZE
 from fastrec.rnn.device import compute_device
 from fastrec.text import translation
 from fastrec.text.pairs import POOL, PairLearner, read_pairs
@@ -205,6 +207,9 @@ def test_trainings_that_are_refused(pairs: Any, options: dict[str, Any], message
         (lambda made: made.translate("text"), r"sentences is 'text'; give a list of str"),
         (lambda made: made.translate(["a", None]), r"sentences holds None"),
         (lambda made: made.translate(["a"], width=0), r"width is 0"),
+        (lambda made: made.translate([""], width=0), r"width is 0"),
+        (lambda made: made.translate([], length_penalty=-1), r"length_penalty is -1"),
+        (lambda made: fastrec.Translator(4).translate([]), r"has not seen pairs yet"),
         (lambda made: made.attention(" "), r"sentence is ' ', which has no words"),
         (lambda made: fastrec.Translator(4).translate(["a"]), r"has not seen pairs yet"),
         (lambda made: fastrec.Translator(4).save("a.npz"), r"has not seen pairs yet"),
@@ -242,6 +247,7 @@ def test_plans(monkeypatch: pytest.MonkeyPatch) -> None:
         assert factors == [pytest.approx(max(0.0, min(1.0, (12 - updates) / 6))), updates == 12]
     now = 1000.0
     assert plan.total(1) == 1
+    assert translation.Plan(math.inf, 10, 4, 0.5, begin=0.0).total(1) == MAX_SIZE
     plan = translation.Plan(None, 2, 4, 0.0)
     assert [plan.factor(7), plan.total(7), plan.is_over(update_of(7))] == [1, 2, True]
 

@@ -139,7 +139,8 @@ def run(
 
     translator = Translator.load(model, resolve(backend and backend.value, domain="rnn"))
     given = sentences or decode_lines(sys.stdin.buffer.read(), "standard input")
-    show("\n".join(translator.translate(given, width, length_penalty)))
+    for translation in translator.translate(given, width, length_penalty):
+        show(translation)
 
 
 def bleu(translations: Sequence[str], references: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from ..rnn.randomness import read_dropout
 from ..rnn.serialization import EXTRA_TEXT, LONGEST_BESIDE
 from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import as_bool, as_choice, as_int, as_number, number
+from .decoding import read_search
 from .encoder_decoder import EncoderDecoder
 from .sentences import JOINER, join_words, split_sentence, starts_with_capital
 from .sizes import Attention, Sizes
@@ -54,7 +55,7 @@ class Plan:
         if self.budget is None or not updates:
             return self.epochs
         seconds = (clock() - self.begin) / updates * self.per_epoch
-        return max(1, int(self.budget / seconds))
+        return max(1, int(min(self.budget / seconds, MAX_SIZE)))
 
     def factor(self, updates: int) -> float:
         """Return the factor of the learning rate in the next update."""
@@ -323,6 +324,8 @@ class Translator:
         FloatingPointError
             If the outputs of the network are not finite.
         """
+        self._fitted()
+        read_search(1, width, length_penalty, 1)
         texts = read_sentences("sentences", sentences)
         words = [split_sentence(text) for text in texts]
         translations = [""] * len(texts)
