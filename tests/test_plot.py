@@ -507,7 +507,8 @@ def test_attention():
     assert darkness[0, 1] > darkness[1, 0] > darkness[1, 1]
     assert overflow(ax.figure) <= 0
     panel = Figure().subplots()
-    assert plot.attention([[1.0]], [3], [5], ax=panel) is panel
+    assert plot.attention([[1]], [r"$\none$"], [5], ax=panel) is panel
+    overflow(panel.figure)  # draws the text as it is
 
 
 @pytest.mark.parametrize(

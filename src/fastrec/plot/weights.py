@@ -50,7 +50,7 @@ def attention(
     'source'
     """
     shares, n, m = as_array("weights", weights), len(source), len(target)
-    if shares.ndim != 2 or shares.dtype.kind != "f" or not ((shares >= 0) & (shares <= 1 + 1e-5)).all():
+    if shares.ndim != 2 or shares.dtype.kind not in "fiu" or not ((shares >= 0) & (shares <= 1 + 1e-5)).all():
         form = f"shape {shares.shape} and dtype {shares.dtype}"
         raise ValueError(f"weights has {form}; it must be numbers (u, t) from 0 to 1")
     for name, count, most in (("source", n, shares.shape[1]), ("target", m, shares.shape[0])):
@@ -60,8 +60,8 @@ def attention(
         widest = max(len(str(symbol)) for symbol in target)
         ax = new_figure(1.2 + 0.3 * n + 0.08 * widest, 1.2 + 0.25 * m).subplots()
     ax.imshow(shares[:m, :n], cmap="gray_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    ax.set_xticks(np.arange(n), [str(symbol) for symbol in source])
-    ax.set_yticks(np.arange(m), [str(symbol) for symbol in target])
+    ax.set_xticks(np.arange(n), [str(symbol) for symbol in source], parse_math=False)
+    ax.set_yticks(np.arange(m), [str(symbol) for symbol in target], parse_math=False)
     if max(len(str(symbol)) for symbol in source) > 2:
         ax.tick_params(axis="x", labelrotation=60)
     ax.set_xlabel("source")
