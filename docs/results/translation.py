@@ -6,8 +6,8 @@ The two files are packages of Debian (`apt-get download libreoffice-help-en-us l
 texts are under the licence MPL-2.0. A paragraph has the same identifier in both languages. Those with equally
 many sentences give a pair for each sentence, and pairs of 3 to 20 words are kept. Whole pages are held out: a
 twentieth to choose the best epoch by, and a twentieth for the test, without sentences of the training.
-Words that are not among the 6000 most frequent are copied from the sentence where attention says which; without
-attention they are left out.
+Words that are not among the 6000 most frequent are copied from the sentence where attention says which;
+without attention they are left out.
 
 A run writes the pairs (.tsv), its model (.npz) and its results (.json) into a folder, and there the page
 translation.md of all runs so far. The run without attention has --attention none.

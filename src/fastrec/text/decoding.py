@@ -56,7 +56,7 @@ def read_search(steps: Any, width: Any, length_penalty: Any, n_best: Any) -> Sea
         for name, value in (("steps", steps), ("width", width), ("n_best", n_best))
     )
     power = number("length_penalty", length_penalty, 0, closed=True)
-    require_memory("the length penalties", 16 * steps)
+    require_memory("a table of length penalties", 16 * steps)
     with np.errstate(over="ignore"):
         penalties = ((5 + np.arange(1, steps + 1)) / 6) ** power
     if not np.isfinite(penalties[-1]):
@@ -72,7 +72,7 @@ def beam_search(c: Config, batch: Batch, attended: tuple[Array, ...], search: Se
     device, (penalties, width, n_best), n = batch.device, search, batch.start.shape[2]
     shape = (n, n_best, len(penalties))
     beam = (c.outputs_width + 2 * c.num_layers * c.state) * c.dtype.itemsize + 8 * len(penalties) + 40
-    require_memory("the beams", n * width * beam + 4 * prod(shape), backend=device.backend)
+    require_memory("the beam search", n * width * beam + 4 * prod(shape), backend=device.backend)
     made = [
         device.xp.empty(shape[:axes], dtype)
         for axes, dtype in ((3, np.int32), (2, np.int64), (2, np.float64))
