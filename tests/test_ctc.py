@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from devices import to_host
+from devices import host_kernels, to_host
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +49,34 @@ def all_alignments(
 
 def pad(rows: Any) -> np.ndarray:
     return fastrec.pad_sequences(list(rows), -1)[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shared", [False, True])
+def test_kernels_equal_reference(compiled: str, dtype: type, shared: bool) -> None:
+    """Two networks, and labels that they share or not; results go into arrays that were full of NaN."""
+    k, b, t, u, o, blank = 2, 4, 9, 4, 5, 3
+    y, rng = random(3, k, b, t, o).astype(dtype), np.random.default_rng(4)
+    labels = rng.choice([0, 1, 2, 4], (1 if shared else k, b, u)).astype(np.int32)
+    labels[:, 1, 2:] = labels[:, 3] = -1
+    lengths, weights = np.array([9, 6, 0, 3]), np.array([1.0, 0.5, 0.0, 2.0])
+    for row, length in enumerate(lengths):
+        y[:, row, length:] = np.nan
+    scale = np.array([1.0, 0.3])
+    searched = np.where(np.isnan(y[0]), 0, y[0])
+
+    def run(backend: str, width: int) -> list[np.ndarray]:
+        module, losses = host_kernels("rnn", backend), np.full((k, b), np.nan)
+        d = np.full((k, b, t, width), np.nan, dtype)
+        module.ctc(blank, y, labels, lengths, weights, scale, losses, d)
+        read = [np.full((b, 2, t), 9, np.int32), np.full((b, 2), -9), np.full((b, 2), np.nan)]
+        module.ctc_prefix_search(3, blank, searched, lengths, *read)
+        return [losses, d, *read]
+
+    tolerance = 1e-6 if dtype is np.float32 else 1e-12
+    for width in (0, o):
+        for found, expected in zip(run(compiled, width), run("reference", width), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("blank", [0, 2])
