@@ -15,7 +15,7 @@ import numpy as np
 
 from .arrays import borrow, clear, empty, fill, keep
 from .elementwise import elementwise, summed
-from .functions import exp_negative, expm1_reduced, power_of, remainder, words_of
+from .functions import expm1_reduced, power_of, remainder, words_of
 from .jit import jit
 from .parallel import tasks
 from .values import Value, constant, fma, magnitude, where
@@ -94,8 +94,13 @@ def into_blank(
     return *times(*parts, chance, chance_n), *parts
 
 
-chance_parts = elementwise(lambda t: (*exp_parts(t), exp_negative(t)))
-exponentials = elementwise(lambda t: exp_negative(t))
+@elementwise
+def chance_parts(t: Value) -> tuple[Value, ...]:
+    """The chance e^t, t <= 0, as m and n, and in the format itself."""
+    m, n = exp_parts(t)
+    return m, n, scaled(m, n)
+
+
 total = summed(lambda a: a)
 label_ahead = elementwise(lambda *args: into_label(*args)[:2])
 blank_ahead = elementwise(lambda *args: into_blank(*args)[:2])
@@ -140,11 +145,11 @@ def below(y, top, shifted):
 
 
 @jit
-def to_gradient(values, posterior, norm, factor, d):
-    """d = factor times the difference of values / norm, which are chances, and posterior ones."""
+def to_gradient(posterior, norm, factor, d):
+    """d = factor times the difference of d / norm, which are chances, and posterior ones."""
     part = factor / norm
     for j in range(len(d)):
-        d[j] = part * values[j] - factor * posterior[j]
+        d[j] = part * d[j] - factor * posterior[j]
 
 
 @jit
@@ -168,12 +173,13 @@ def spread(values, chances):
 
 
 @jit
-def go_ahead(y, labels, blank, skips, lattice, chances, norms):
-    """Fill lattice, chances and norms by the steps y (t, o); return the sum of the logarithms of norms[1].
+def go_ahead(y, labels, blank, skips, lattice, chances, norms, d):
+    """Fill lattice, chances and norms by the steps y (t, o); return the sum of the logarithms of norms.
 
     lattice (t + 1 or 2, 4, .): m and n of labels, then of blanks, before each step and after the last; of two
     rows those of step t are t & 1.  chances (t or 1, 2, u + 1): m and n of e^y of each label and of blank.
-    norms (2, t): the maximum of y, and the sum of e^y less that, which e^y is less in chances too.
+    norms (t,): the sum of e^y less its maximum, which e^y is less in chances too.  d (t, o), unless its width
+    is 0, gets the terms of this sum; it may be y.
     """
     (steps, o), u = y.shape, len(labels)
     memory = empty((4, o), np.float64), empty((2, u + 1), np.float64), empty((16,), y)
@@ -185,11 +191,12 @@ def go_ahead(y, labels, blank, skips, lattice, chances, norms):
     first[2, 1], first[3, 1] = 1.0, 0.0
     logs = 0.0
     for t in range(steps):
-        norms[0, t] = largest(y[t], tops)
-        below(y[t], norms[0, t], shifted)
+        below(y[t], largest(y[t], tops), shifted)
         chance_parts((shifted,), (m, n, values))
-        norms[1, t] = total((values,))
-        logs += math.log(norms[1, t])
+        norms[t] = total((values,))
+        logs += math.log(norms[t])
+        for j in range(d.shape[1]):
+            d[t, j] = values[j]
         chance = chances[t % len(chances)]
         for j in range(u):
             chance[0, j], chance[1, j] = m[labels[j]], n[labels[j]]
@@ -231,12 +238,14 @@ def go_ahead(y, labels, blank, skips, lattice, chances, norms):
 
 
 @jit
-def go_back(y, labels, blank, skips, lattice, chances, norms, m, n, factor, d):
-    """Fill d (t, o) with factor times the gradient; the inverse of the chance of all alignments is m 2^n."""
-    (steps, o), u = y.shape, len(labels)
-    memory = empty((3, o), np.float64), empty((4, u + 1), np.float64), empty((2, 4, u + 3), np.float64)
-    work, beside, back = borrow(memory)
-    shifted, values, posterior = work[0], work[1], work[2]
+def go_back(labels, blank, skips, lattice, chances, norms, m, n, factor, d):
+    """Fill d (t, o), as `go_ahead` left it, with factor times the gradient.
+
+    The inverse of the chance of all alignments is m 2^n.
+    """
+    steps, o, u = len(norms), d.shape[1], len(labels)
+    memory = empty((o,), np.float64), empty((4, u + 1), np.float64), empty((2, 4, u + 3), np.float64)
+    posterior, beside, back = borrow(memory)
     shares, of_blanks = beside[:2], beside[2:]
     last = back[steps & 1]
     set_never(last[:2], u)
@@ -285,9 +294,7 @@ def go_back(y, labels, blank, skips, lattice, chances, norms, m, n, factor, d):
         )
         set_never(before[2:], begin)
         posterior[blank] = total((shares[1, begin:end],))
-        below(y[t], norms[0, t], shifted)
-        exponentials((shifted,), (values,))
-        to_gradient(values, posterior, norms[1, t], factor, d[t])
+        to_gradient(posterior, norms[t], factor, d[t])
     keep(memory)
 
 
@@ -329,10 +336,10 @@ def ctc(task, blank, outputs, labels, lengths, weights, scale, losses, d_outputs
         memory = (
             empty((held, 4, u + 3), np.float64),
             empty((max(held - 1, 1), 2, u + 1), np.float64),
-            empty((2, steps), np.float64),
+            empty((steps,), np.float64),
         )
         lattice, chances, norms = borrow(memory)
-        logs = go_ahead(y, given[:u], blank, borrow(skips), lattice, chances, norms)
+        logs = go_ahead(y, given[:u], blank, borrow(skips), lattice, chances, norms, d)
         end = lattice[steps % held]
         # The last state is the last label, or the blank after it.
         label_n, blank_n = end[1, u], end[3, 1 + u]
@@ -342,7 +349,7 @@ def ctc(task, blank, outputs, labels, lengths, weights, scale, losses, d_outputs
             loss = logs - (math.log(m) + n * math.log(2))
             if wanted:
                 factor = scale[net] * weight
-                go_back(y, given[:u], blank, borrow(skips), lattice, chances, norms, 1 / m, -n, factor, d)
+                go_back(given[:u], blank, borrow(skips), lattice, chances, norms, 1 / m, -n, factor, d)
         keep(memory)
     losses[net, row] = weight * loss if weight != 0 else 0.0
     if wanted:

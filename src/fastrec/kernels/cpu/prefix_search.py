@@ -10,11 +10,15 @@ import math
 import numpy as np
 
 from .arrays import borrow, empty, fill, keep
-from .ctc import below, exponentials, largest, total
+from .ctc import below, largest, total
+from .elementwise import elementwise
+from .functions import exp_negative
 from .jit import jit
 from .parallel import tasks
 
 ROOT, NONE = 0, -1
+
+exponentials = elementwise(lambda t: exp_negative(t))
 
 
 @jit
