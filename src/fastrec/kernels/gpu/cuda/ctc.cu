@@ -1,6 +1,6 @@
 // Connectionist temporal classification, and prefix beam search: a block takes the steps of a row.  b rows of t steps,
 // o outputs, u labels.
-#include "common.cuh"
+#include "softmax.cuh"
 
 inline constexpr int THREADS = 256;
 inline constexpr double NEVER = -1e300;  // the exponent of 0
@@ -44,10 +44,7 @@ template <class T> __device__ __forceinline__ Chance top_and_norm(const T* y, i6
   double top = y[0], sum = 0;
   for (i64 j = lane; j < o; j += WARP)
     if (y[j] > top) top = y[j];
-  for (int distance = WARP / 2; distance; distance /= 2) {
-    double other = __shfl_xor_sync(ALL, top, distance);
-    if (other > top) top = other;
-  }
+  top = warp_largest(top);
   for (i64 j = lane; j < o; j += WARP) sum += exp(double(y[j]) - top);
   return {top, log(warp_sum(sum))};
 }
