@@ -382,6 +382,10 @@ CALLS: dict[str, Callable[[str], Call]] = {
         changed_network,
         {"input_size": 3, "hidden_size": 4, "output_size": 2, "seed": 1, "backend": b},
     ),
+    "RNN of vectors": lambda b: (
+        changed_network,
+        {"input_size": 3, "hidden_size": 4, "embedding": floats(0, 3, 2), "seed": 1, "backend": b},
+    ),
     **{
         f"RNN.forward of {cell}": (lambda b, cell=cell: forward(cell, b))
         for cell in ("elman", "jordan", "lstm")
@@ -521,6 +525,10 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "Vocabulary.of": lambda b: (fastrec.Vocabulary.of, {"text": WORDS}),
     "Vocabulary.encode": lambda b: (fastrec.Vocabulary.of(WORDS).encode, {"text": "the word"}),
     "Vocabulary.decode": lambda b: (fastrec.Vocabulary.of(WORDS).decode, {"tokens": tokens(0, 5, 9)}),
+    "Vocabulary.embedding": lambda b: (
+        fastrec.Vocabulary.of(WORDS).embedding,
+        {"vectors": {"e": floats(0, 3), "t": floats(1, 3)}, "seed": 1},
+    ),
     "EchoState": lambda b: (
         fastrec.EchoState,
         {"input_size": 2, "hidden_size": 8, "leak": np.full(8, 0.5), "seed": 0, "backend": b},

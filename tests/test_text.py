@@ -68,7 +68,7 @@ def test_state_is_carried_from_update_to_update() -> None:
     tokens = model.vocabulary.encode(TEXT)[: -int(0.1 * len(TEXT))]
     reader = TextReader.fitting(tokens, 4, 10)
     first = CharModel(12, seed=3)
-    first.vocabulary, first.rnn = model.vocabulary, first._network(len(model.vocabulary), 3)
+    first.vocabulary, first.rnn = model.vocabulary, first._network(model.vocabulary, 3)
     optimizer, state, losses = fastrec.Adam(2e-3, clip=1.0), None, []
     total = max(1, round(0.05 * reader.updates_per_pass))
     falls = round(0.4 * total)

@@ -251,9 +251,8 @@ def fit(
             }
             | describe_options(optimizer, options, dropout, schedule)
             | ({"noise": noise} if noise else {})
-            | ({"trained": ", ".join(keys)} if len(keys) < len(c.shapes) else {})
+            | describe_trained(c, keys, masks)
             | ({"constraints": checksum(*limits.values())} if (limits := rnn._constraints.allowed) else {})
-            | {f"trained of {key}": checksum(mask) for key, mask in masks.items()}
         )
         about = (changes, CHANGEABLE, {"seed": rnn.seed})
         file = Checkpoint(checkpoint, shorten(settings), every, options["epochs"], *about)
@@ -360,6 +359,12 @@ def read_trainable(
             f"trainable is {shown(given)}, which leaves nothing to train; let a parameter be True"
         )
     return tuple(keys), masks
+
+
+def describe_trained(c: Config, keys: tuple[str, ...], masks: Mapping[str, Array]) -> dict[str, str]:
+    """The settings of a checkpoint that say what is trained, as `read_trainable` returns it."""
+    whole = {"trained": ", ".join(keys)} if len(keys) < len(c.shapes) else {}
+    return whole | {f"trained of {key}": checksum(mask) for key, mask in masks.items()}
 
 
 def read_validation(validation: Any, names: str, read: Callable[..., Examples]) -> Examples:

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..backend import move
 from ..messages import shown
 from ..streams import MAX_SEED, Seed, read_seed
 from ..validation import as_choice, as_int, one_of, require_memory
@@ -28,10 +29,12 @@ def draw(
     seed: Seed | Sequence[int],
     forget_bias: float | None = None,
     constants: Mapping[str, ArrayLike] = MappingProxyType({}),
+    embedding: Array | None = None,
 ) -> tuple[dict[str, Array], int | tuple[int, ...]]:
     """Return initial parameters as `fastrec.RNN` describes them, and the seed, or the k of a sequence.
 
     constants: values in place of those in the description of the cell, for all units or for each.
+    embedding: what `read_embedding` returns, in place of what is drawn.
     Raises ValueError for invalid arguments.
     """
     as_choice("initial", initial, get_args(Initial))
@@ -57,6 +60,10 @@ def draw(
         )
     values: dict[str, ArrayLike] = {**dict.fromkeys(cell.gains, 1), **cell.constants}
     values |= {name: read_constant(config, name, value) for name, value in constants.items()}
+    if embedding is not None and embedding.shape not in (config.shapes["E"], config.shapes["E"][-2:]):
+        raise ValueError(
+            f"embedding has shape {embedding.shape}; give {config.input_size} rows, one for each input"
+        )
     used = read_seeds(config.models, seed)
     # Drawn in float64, one array at a time; `orthogonal` holds four matrices.
     gate = config.shapes["W_rec"][-2] * h if initial == "orthogonal" else 0
@@ -76,7 +83,27 @@ def draw(
     for name, value in values.items():
         for layer in range(config.num_layers):
             parameters[name + suffix(layer)][...] = value
+    if embedding is not None:
+        parameters["E"][...] = embedding
     return parameters, used
+
+
+def read_embedding(value: ArrayLike, embedding_size: int | None) -> Array:
+    """Check an argument `embedding`, vectors (i, e) or those of k networks (k, i, e), which it returns."""
+    array = move(as_array("embedding", value), "cpu")
+    if array.ndim not in (2, 3) or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"embedding has shape {array.shape} and dtype {array.dtype}; give an array of numbers (i, e), "
+            "with a row for each input"
+        )
+    if embedding_size not in (None, array.shape[-1]):
+        raise ValueError(
+            f"embedding has vectors of {array.shape[-1]} numbers, and embedding_size is "
+            f"{shown(embedding_size)}; leave it out"
+        )
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise ValueError("embedding holds numbers that are not finite, or not in float32; give others")
+    return array
 
 
 def read_constant(config: Config, name: str, value: ArrayLike) -> Array:

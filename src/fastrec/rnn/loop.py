@@ -104,7 +104,7 @@ class Learner:
     An epoch is what lies between two evaluations.  device: where losses and gradients are computed.
     model: an `RNN` or `EncoderDecoder`, whose `parameters` are updated.  models: k, if all parameters have a
     leading axis of k independent networks.  validation: checked data to take the loss of after each epoch, or
-    None.
+    None.  keys: of the parameters that are trained, None for all.  masks: as `Update.trained`.
     """
 
     device: ComputeDevice
@@ -113,6 +113,8 @@ class Learner:
     loss: str
     optimizer: Optimizer
     validation: Any
+    keys: tuple[str, ...] | None = field(default=None, kw_only=True)
+    masks: Mapping[str, Array] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         self.optimizer._require_known(self.model.parameters)
@@ -143,7 +145,10 @@ class Learner:
 
     def trained(self) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
         """Return the parameters that updates change, and which numbers of some: see `Update.trained`."""
-        return self.model.parameters, {}
+        parameters = self.model.parameters
+        if self.keys is not None:
+            parameters = {key: parameters[key] for key in self.keys}
+        return parameters, self.masks
 
     def factor(self) -> float:
         """Return the factor of the learning rate in the next update."""
@@ -192,8 +197,7 @@ class BatchLearner(Learner):
     data: `Sequences` or `Pairs`, as validation is.  learn: yields losses (k,), gradients and the number of
     steps that count, perhaps more, of each update that a batch is for.  summed_loss: the losses (k,) of a
     batch.  Both take batches as `data.rows` selects them.  keep: which parameters are those in the end.
-    keys: of the parameters that are trained, None for all.  masks: as `Update.trained`.  constraints: of the
-    parameters.
+    constraints: of the parameters.
     """
 
     data: Any
@@ -208,8 +212,6 @@ class BatchLearner(Learner):
     on_update: Callable[[TrainingUpdate], object] | None = None
     keep: Keep = "last"
     schedule: Schedule | None = None
-    keys: tuple[str, ...] | None = None
-    masks: Mapping[str, Array] = field(default_factory=dict)
     constraints: Constraints = UNCONSTRAINED
     stopped: bool = False
 
@@ -219,12 +221,6 @@ class BatchLearner(Learner):
         # epoch with the least training loss, for which `first` has those at the beginning of this one.
         self.best = {key: array.copy() for key, array in self.model.parameters.items()}
         self.first = {} if self.keep == "best" else {key: array.copy() for key, array in self.best.items()}
-
-    def trained(self) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
-        parameters = self.model.parameters
-        if self.keys is not None:
-            parameters = {key: parameters[key] for key in self.keys}
-        return parameters, self.masks
 
     def factor(self) -> float:
         return 1.0 if self.schedule is None else read_factor(self.schedule, self.optimizer._step)

@@ -23,7 +23,7 @@ from .config import MAX_SIZE, Activation, Array, Config, Direction
 from .constraints import UNCONSTRAINED, Constraints, read_constraints
 from .device import ComputeDevice, Precision, choose_backend, compute_device
 from .generation import generate
-from .initialization import Initial, draw, seed_of
+from .initialization import Initial, draw, read_embedding, seed_of
 from .losses import Loss, LossSpec, Reduction, Weights, read_targets
 from .randomness import NOTHING, Drawn, draw_noise, read_dropout
 from .serialization import EXTRA_TEXT, load, save
@@ -120,6 +120,10 @@ class RNN:
     embedding_size : int, optional
         Number e that makes W_in (e, g h) and puts a matrix "E" (i, e) before it, at first standard normal:
         x E W_in takes the place of x W_in.
+    embedding : array_like (i, e), optional
+        First value of "E", vectors that were learnt elsewhere, such as those of words; e is then the size of
+        the embedding.  Networks can have different ones (k, i, e).  All other weights are those that are
+        drawn without it; ``trainable={"E": False}`` of `fit` keeps it as it is.
     reverse : bool
         Whether sequences are read from the last step to the first, each row from its own last step.
     bidirectional : bool
@@ -199,6 +203,7 @@ class RNN:
         forget_bias: float | None = None,
         precision: Precision = "float32",
         embedding_size: int | None = None,
+        embedding: ArrayLike | None = None,
         reverse: bool = False,
         bidirectional: bool = False,
         reset: Literal["after", "before"] | None = None,
@@ -211,12 +216,14 @@ class RNN:
         sizes = (input_size, hidden_size, output_size)
         direction = read_direction(reverse, bidirectional)
         kind = choose(cell, reset=reset, peepholes=peepholes)
+        vectors = None if embedding is None else read_embedding(embedding, embedding_size)
+        embedding_size = embedding_size if vectors is None else vectors.shape[-1]
         rest = (kind, activation, num_layers, models, dtype, embedding_size, direction, layer_norm)
         config = Config(*sizes, *rest)  # type: ignore[arg-type]
         name = choose_backend(backend, precision, config.dtype)
         constants = {} if leak is None else {"leak": leak}
         constraints = read_constraints(config, connections, signs)
-        parameters, used = draw(config, initial, seed, forget_bias, constants)
+        parameters, used = draw(config, initial, seed, forget_bias, constants, vectors)
         constraints.begin(config, parameters)
         self._set(config, parameters, used, backend, precision, constraints)
         self._weights(name)
@@ -237,10 +244,18 @@ class RNN:
         return network
 
     @classmethod
-    def _drawn(cls, config: Config, seed: int, backend: str | None, precision: Precision = "float32") -> RNN:
+    def _drawn(
+        cls,
+        config: Config,
+        seed: int,
+        backend: str | None,
+        precision: Precision = "float32",
+        embedding: Array | None = None,
+    ) -> RNN:
         """A network with the first values that the constructor draws by default."""
         choose_backend(backend, precision, config.dtype)  # before the work of drawing
-        return cls._of(config, *draw(config, "orthogonal", seed), backend, precision)._sent()
+        drawn = draw(config, "orthogonal", seed, embedding=embedding)
+        return cls._of(config, *drawn, backend, precision)._sent()
 
     def _sent(self) -> RNN:
         """This network, with its parameters where its backend computes."""

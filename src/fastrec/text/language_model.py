@@ -20,16 +20,18 @@ from ..rnn.cells import STACKABLE, CellName
 from ..rnn.checkpoint import Checkpoint, checksum, read_changes, shorten, stored_seed
 from ..rnn.config import MAX_SIZE, Config
 from ..rnn.device import Precision, choose_backend
+from ..rnn.fitting import Trainable, describe_trained, read_trainable
 from ..rnn.history import TextHistory
+from ..rnn.initialization import read_embedding
 from ..rnn.loop import train
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..rnn.randomness import read_dropout
 from ..rnn.stepping import NOT_FINITE
-from ..streams import Seed, read_seed
+from ..streams import Seed, derive, read_seed
 from ..validation import as_bool, as_choice, as_int, as_path, number, one_of
 from .training import TextLearner, TextReader, hold_out, score
-from .vocabulary import UNITS, Unit, Vocabulary
+from .vocabulary import UNITS, Unit, Vocabulary, require_vectors
 
 CHANGEABLE = ("optimizer", "epochs", "minutes", "decay", "dropout")  # settings, as those of `fastrec.fit`
 FIRST_PIECE, PIECE = 8, 256  # symbols of the first and of the other pieces that `stream` yields
@@ -60,6 +62,9 @@ class CharModel:
         As in `RNN`.
     precision : {"float32", "tf32", "bf16"}, default "float32"
         As in `RNN`.
+    embedding : mapping of str to array_like of shape (e,), optional
+        First vectors of symbols in an embedding, whose size is theirs, as in `Vocabulary.embedding`: those of
+        words, perhaps, that were learnt from more text. Symbols that have none get random ones.
 
     Attributes
     ----------
@@ -83,7 +88,8 @@ class CharModel:
 
     vocabulary: Vocabulary | None
     rnn: RNN | None
-    _seed_given = True  # also to pickles of version 0.1.0
+    _seed_given = True  # also to pickles of version 0.1.0, and so the next
+    _embedding: Any = None
 
     def __init__(
         self,
@@ -97,6 +103,8 @@ class CharModel:
         seed: Seed = None,
         backend: str | None = None,
         precision: Precision = "float32",
+        *,
+        embedding: Any = None,
     ) -> None:
         if cell not in STACKABLE:
             raise ValueError(f"cell is {shown(cell)}; a model of text has {one_of(STACKABLE)}")
@@ -105,10 +113,12 @@ class CharModel:
         if vocabulary_size is not None:
             vocabulary_size = as_int("vocabulary_size", vocabulary_size, 2, MAX_SIZE)
         as_choice("unit", unit, UNITS)
+        if embedding is not None:
+            require_vectors("embedding", embedding)
         self._config, self._unit, self._size = config, unit, vocabulary_size
         self._seed, self._seed_given = read_seed(seed), seed is not None
         self._backend, self._precision = backend, precision
-        self.vocabulary, self.rnn = None, None
+        self.vocabulary, self.rnn, self._embedding = None, None, embedding
 
     @property
     def seed(self) -> int:
@@ -140,6 +150,7 @@ class CharModel:
         progress: bool = True,
         callback: Callable[[CharModel, TextHistory], object] | None = None,
         changed: str | Sequence[str] = (),
+        trainable: Trainable | None = None,
     ) -> TextHistory:
         """Train on a text by truncated backpropagation through time, with `Adam`.
 
@@ -187,6 +198,8 @@ class CharModel:
             Settings that may differ from those of the training in the checkpoint, which goes on with the new
             ones: "optimizer" (learning_rate, clip and weight_decay), "epochs", "minutes", "decay", "dropout".
             For another text, load the checkpoint as a model, and train that.
+        trainable : mapping of str to bool or array_like of bool, optional
+            As in `fastrec.fit`; ``{"E": False}`` keeps the embedding as it is.
 
         Returns
         -------
@@ -240,18 +253,21 @@ class CharModel:
             )
         stored = None if checkpoint is None or self._seed_given else stored_seed(checkpoint)
         seed = self._seed if stored is None else stored
-        rnn = self.rnn or self._network(len(vocabulary), seed)
+        rnn = self.rnn or self._network(vocabulary, seed)
         read_dropout(rnn._config, dropout, 0)
+        keys, masks = read_trainable(rnn._config, rnn._device(), trainable)
         notify = None if callback is None else partial(callback, self)
         validation = held if len(held) > 1 else None
         learner = TextLearner(
             *(rnn._device(), rnn, None, "cross_entropy", optimizer, validation, reader),
             *(seed, dropout, decay, total, budget, notify),
             bool(changes & {"epochs", "minutes", "decay"}),
+            keys=keys,
+            masks=masks,
         )
         file = None
         if checkpoint is not None:
-            sizes = rnn._config.settings | {"embedding_size": self._config.embedding_size}
+            sizes = rnn._config.settings | {"embedding_size": rnn._config.embedding_size}
             settings = sizes | {
                 "vocabulary": vocabulary,
                 "optimizer": optimizer,
@@ -264,6 +280,7 @@ class CharModel:
                 "text": checksum(tokens),
                 "held out": checksum(held),
             }
+            settings |= describe_trained(rnn._config, keys, masks)
             beside = asdict(vocabulary) | {"seed": seed}
             file = Checkpoint(checkpoint, shorten(settings), changed=changes, known=CHANGEABLE, beside=beside)
         with uninterrupted() as block:
@@ -283,9 +300,13 @@ class CharModel:
         learner.require_success()
         return learner.history()
 
-    def _network(self, size: int, seed: int) -> RNN:
-        config = replace(self._config, input_size=size, output_size=size)
-        return RNN._drawn(config, seed, self._backend, self._precision)
+    def _network(self, vocabulary: Vocabulary, seed: int) -> RNN:
+        size, e, vectors = len(vocabulary), self._config.embedding_size, None
+        if self._embedding is not None:
+            vectors = read_embedding(vocabulary.embedding(self._embedding, int(derive(seed, 0))), e)
+            e = vectors.shape[1]
+        config = replace(self._config, input_size=size, output_size=size, embedding_size=e)
+        return RNN._drawn(config, seed, self._backend, self._precision, vectors)
 
     def _fitted(self) -> tuple[Vocabulary, RNN]:
         rnn = self.rnn  # before the vocabulary, as `fit` sets it last

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Literal, get_args
@@ -16,6 +16,7 @@ from ..backend import move
 from ..messages import shown
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.validation import as_array, first
+from ..streams import Seed, read_seed
 from ..validation import as_choice, as_int
 
 Unit = Literal["character", "word"]
@@ -197,6 +198,57 @@ class Vocabulary:
             return self._points[array.astype(np.int64)].tobytes().decode(*CODES)
         return "".join(self.symbols[token] for token in array.tolist())
 
+    def embedding(self, vectors: Any, seed: Seed = None) -> NDArray[np.float64]:
+        """Return a vector for each symbol, as `RNN` takes them for its embedding.
+
+        Parameters
+        ----------
+        vectors : mapping of str to array_like of shape (e,)
+            Vectors of symbols and perhaps of others: a dict, or another object with ``in`` and ``[]``, such
+            as the KeyedVectors of gensim. Symbols that have none get normal numbers, with the mean square of
+            those that are found.
+        seed : int, numpy.random.Generator or None
+            Of these numbers, as in `RNN`.
+
+        Returns
+        -------
+        ndarray of shape (n, e)
+            float64.
+
+        Raises
+        ------
+        ValueError
+            Unless some symbols have vectors, all of the same size and of finite numbers.
+
+        Examples
+        --------
+        >>> vocabulary = fastrec.Vocabulary(("cat", "dog", "of"), "word")
+        >>> vocabulary.embedding({"cat": [1, 2], "dog": [1, 3]}, seed=1)[:2]
+        array([[1., 2.],
+               [1., 3.]])
+        """
+        require_vectors("vectors", vectors)
+        found = {
+            token: as_array(f"vectors[{symbol!r}]", vectors[symbol])
+            for token, symbol in enumerate(self.symbols)
+            if symbol in vectors
+        }
+        if not found:
+            raise ValueError(f"vectors has none of the {len(self)} symbols; give vectors of symbols")
+        shape = next(iter(found.values())).shape
+        for token, vector in found.items():
+            usable = vector.shape == shape and vector.ndim == 1 and vector.dtype.kind in "fiu"
+            if not (usable and vector.size and np.isfinite(vector).all()):
+                raise ValueError(
+                    f"vectors[{self.symbols[token]!r}] is {shown(vectors[self.symbols[token]])}; all vectors "
+                    "must be of the same size, and their numbers finite"
+                )
+        known = np.array(list(found.values()), np.float64)
+        random = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+        table = random.standard_normal((len(self), *shape)) * np.sqrt(np.mean(known**2))
+        table[list(found)] = known
+        return table
+
     def _tokens_of(self, pieces: Iterable[str]) -> NDArray[np.int32]:
         """Return the tokens of pieces, -1 for those that have none."""
         unknown = -1 if self.unknown is None else self.unknown
@@ -230,6 +282,13 @@ class Vocabulary:
     def _numbers(self) -> dict[str, int]:
         """The token of every symbol."""
         return {symbol: token for token, symbol in enumerate(self.symbols)}
+
+
+def require_vectors(name: str, vectors: Any) -> None:
+    """Raise ValueError unless an argument maps symbols to vectors."""
+    mapping = hasattr(vectors, "__contains__") and hasattr(vectors, "__getitem__")
+    if not mapping or isinstance(vectors, (str, Sequence, np.ndarray)):
+        raise ValueError(f"{name} is {shown(vectors)}; give a mapping of symbols to vectors, such as a dict")
 
 
 def split(text: str, words: Words = "uax29") -> list[str]:
