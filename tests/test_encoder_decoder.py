@@ -322,3 +322,16 @@ def test_refuses_contexts_and_options() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             model.fit([[0]], [[0]], progress=False, **options)
+
+
+def test_checkpoints_of_another_model_are_named(tmp_path: Path) -> None:
+    path, options = tmp_path / "c.npz", {"epochs": 1, "seed": 0, "progress": False}
+    EncoderDecoder(2, 2, 3, seed=0).fit([[0, 1]], [[1, 0]], **options, checkpoint=path)
+    with pytest.raises(
+        ValueError, match=r"c\.npz: this is a checkpoint of another .*; EncoderDecoder\.load reads"
+    ):
+        fastrec.RNN.load(path)
+    path.unlink()
+    fastrec.fit(fastrec.RNN(2, 3, 2, seed=0), [[0, 1]], [[1, 0]], **options, checkpoint=path)
+    with pytest.raises(ValueError, match=r"c\.npz: this is a checkpoint of another .*; RNN\.load reads it"):
+        EncoderDecoder.load(path)

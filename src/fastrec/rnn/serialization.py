@@ -67,7 +67,11 @@ def read_checkpoint(archive: Archive, kind: type[Sizes]) -> tuple[Sizes, dict[st
     """Read the model of a training, whose sizes are of that kind; of a text that with the best parameters, as
     the training leaves it."""
     texts = read_text(archive, TRAINING_TEXT, "checkpoint")["settings"]
-    sizes = texts.keys() & {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    for size, model in (("input_size", "RNN"), ("source_size", "EncoderDecoder")):
+        if size in texts.keys() - known:
+            raise ValueError(f"this is a checkpoint of another kind of model; {model}.load reads it")
+    sizes = texts.keys() & known
     config: Any = sizes_of(kind, {key: plain(texts[key]) for key in sizes})
     prefix = "best." if "plan" in archive.members else "parameters."
     stored = read_arrays(
