@@ -74,8 +74,14 @@ def test_options_choose_among_a_cell_and_its_variants(name: str) -> None:
         with pytest.raises(ValueError, match=rf'^{option} is 1; cell="{name}" has no such choice, only'):
             RNN(2, 3, 2, cell=cell.name, **{option: 1})  # type: ignore[arg-type]
     for option in options:
-        with pytest.raises(ValueError, match=rf"^{option} is 'no'; for cell="):
+        with pytest.raises(ValueError, match=rf"^{option} is 'no'; (for cell=|it must be True or)"):
             RNN(2, 3, 2, cell=cell.name, **{option: "no"})  # type: ignore[arg-type]
+
+
+def test_one_is_no_truth() -> None:
+    assert RNN(2, 3, cell="lstm", peepholes=True).cell == "lstm_peepholes"
+    with pytest.raises(ValueError, match="peepholes is 1; it must be True or False"):
+        RNN(2, 3, cell="lstm", peepholes=1)  # type: ignore[arg-type]
 
 
 def words(path: Path) -> Iterator[str]:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Literal, get_args
 
 from ...messages import shown
-from ...validation import as_choice, listed
+from ...validation import as_bool, as_choice, listed
 from .cell import Cell
 
 CellName = Literal[
@@ -47,7 +47,9 @@ def choose(name: str, **options: object) -> str:
             having = listed([f'"{other}"' for other in CELLS if option in CELLS[other].options])
             raise ValueError(f'{option} is {shown(value)}; cell="{name}" has no such choice, only {having}')
         choices = [other.options[option] for other in relatives]
-        if value not in choices:
+        if isinstance(choices[0], bool):
+            given[option] = as_bool(option, value)
+        elif value not in choices:
             known = listed([repr(choice) for choice in choices])
             raise ValueError(f'{option} is {shown(value)}; for cell="{name}" it is {known}')
     chosen: Cell = next(other for other in relatives if given.items() <= other.options.items())
