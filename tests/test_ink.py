@@ -61,6 +61,8 @@ def test_inkml_with_differences(read: Any) -> None:
     assert np.array_equal(stroke, np.stack([X, Y, np.arange(11)], axis=1))
     (stroke,) = read(ink("<trace>1 10, '2 *, * !20, !5 *</trace>"))
     assert stroke == [[1, 10, 0], [3, 10, 1], [5, 20, 2], [5, 20, 3]]
+    written = ink("<trace/>", "<trace>1 2, 3 4,</trace>", "<trace> </trace>", "<trace>5 6 , </trace>")
+    assert read(written) == [[[1, 2, 0], [3, 4, 1]], [[5, 6, 3]]]
 
 
 def test_csv(read: Any) -> None:
@@ -80,7 +82,8 @@ def test_csv(read: Any) -> None:
         (b"<?xml version='1.0' encoding='nothing'?><ink/>", "line 1: the file is not XML: unknown encoding"),
         ("<svg/>", "line 1: the root of the document is 'svg'; in InkML it is ink"),
         (ink(), "holds no points; give a file with strokes"),
-        (ink("<trace/>"), "line 3: a point has 0 values for ['X', 'Y']"),
+        (ink("<trace/>", "<trace> \n</trace>", "<trace>,</trace>"), "holds no points; give a file with"),
+        (ink("<trace>1 2,,</trace>"), "line 3: a point has 0 values for ['X', 'Y']"),
         (ink("<trace>1 2, 3</trace>"), "line 3: a point has 1 values for ['X', 'Y']"),
         (ink("<trace>1 2,, 3 4</trace>"), "line 3: a point has 0 values"),
         (
@@ -126,6 +129,7 @@ def test_inkml_that_is_refused(read: Any, tmp_path: Path, text: str | bytes, sai
         ("x,y\n1,2\n", "line 1: the columns are ['x', 'y']"),
         ("stroke;x;y\n1;2;3\n", "line 1: the columns are ['stroke;x;y']"),
         ("stroke,x,y\n", "holds no points; give a file with strokes"),
+        ("stroke,x,x,y\n1,2,3,4\n", "line 1: the column x is there 2 times; leave one"),
         ("stroke,x,y\n1,2,3\n1,2\n", "line 3: there are 2 values for 3 columns"),
         ("stroke,x,y\n\n1,2,three\n", "line 3: y is 'three'; it must be a number"),
         ("stroke,x,y\n1,nan,3\n", "line 2: x is 'nan'; it must be a number"),

@@ -34,9 +34,10 @@ def read_ink(path: str | os.PathLike[str], *, timed: bool = True) -> list[Stroke
     r"""Read the strokes of a pen from a file of InkML or CSV.
 
     Of InkML (W3C, 2011) the traces of a pen that is down are read, with the channels X, Y and T, also where
-    they are differences; without a trace format, points are X and Y. A file of CSV has a line with the names
-    of its columns, of which "stroke", "x", "y" and perhaps "t" are read, and a line for each point; a stroke
-    ends where the next line has another value in the column "stroke".
+    they are differences; without a trace format, points are X and Y. Traces without points are left out. A
+    file of CSV has a line with the names of its columns, of which "stroke", "x", "y" and perhaps "t" are
+    read, and a line for each point; a stroke ends where the next line has another value in the column
+    "stroke".
 
     Parameters
     ----------
@@ -132,6 +133,9 @@ def read_csv(path: Path, points: Points) -> None:
             column = {name: j for j, name in enumerate(names)}
             if not column.keys() >= {"stroke", "x", "y"}:
                 raise points.fault(1, f"the columns are {shown(names)}; they must have stroke, x and y")
+            for name in ("stroke", "x", "y", "t"):
+                if names.count(name) > 1:
+                    raise points.fault(1, f"the column {name} is there {names.count(name)} times; leave one")
             last, timed = None, points.timed and "t" in column
             for row in rows:
                 if not row:
@@ -239,6 +243,9 @@ class InkML:
         channels = {name: Channel() for name in self.format or ()}
         needed = [name for name in ("X", "Y", "T") if name in channels and (name != "T" or self.points.timed)]
         names, count = [*channels], 0
+        text = text.strip().removesuffix(",")
+        if not text:
+            return
         self.points.begin()
         # A comma at the end, so that each point has one.
         for found in VALUE.finditer(f"{text.rstrip()},"):
