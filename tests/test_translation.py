@@ -211,6 +211,7 @@ def test_trainings_that_are_refused(pairs: Any, options: dict[str, Any], message
         (lambda made: made.translate([], length_penalty=-1), r"length_penalty is -1"),
         (lambda made: fastrec.Translator(4).translate([]), r"has not seen pairs yet"),
         (lambda made: made.attention(" "), r"sentence is ' ', which has no words"),
+        (lambda made: made.attention("one", ""), r"translation is '', which has no words"),
         (lambda made: fastrec.Translator(4).translate(["a"]), r"has not seen pairs yet"),
         (lambda made: fastrec.Translator(4).save("a.npz"), r"has not seen pairs yet"),
         (lambda made: fastrec.Translator(4, "jordan"), r"cell is 'jordan'"),

@@ -44,8 +44,8 @@ class CharModel:
     ----------
     hidden_size : int, default 512
         Hidden units of each layer.
-    cell : {"gru", "elman", "lstm"}, default "gru"
-        As in `RNN`.
+    cell : str, default "gru"
+        As in `RNN`, but not "jordan".
     num_layers : int, default 1
         Number of layers.
     embedding_size : int, optional

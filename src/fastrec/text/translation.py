@@ -104,8 +104,8 @@ class Translator:
     ----------
     hidden_size : int, default 256
         Hidden units of each layer of both networks.
-    cell : {"gru", "elman", "lstm"}, default "gru"
-        As in `RNN`.
+    cell : str, default "gru"
+        As in `RNN`, but not "jordan".
     num_layers : int, default 1
         Layers of both networks.
     embedding_size : int, default 256
@@ -373,6 +373,10 @@ class Translator:
             (written,), weights = self._translate([words], width, length_penalty)
         else:
             (written,) = map(split_sentence, read_sentences("translation", [translation]))
+            if not written:
+                raise ValueError(
+                    f"translation is {shown(translation)}, which has no words; give another, or leave it out"
+                )
             sources, targets, *lengths = padded(source, target, [words], [written])
             weights = model.attention(sources, targets, *lengths)
         sides = ([word.replace(JOINER, "") for word in side] for side in (words, written))
