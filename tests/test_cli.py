@@ -698,6 +698,14 @@ def test_translate_train_and_run(run, folder, monkeypatch):
     )
 
 
+def test_translate_needs_pairs_to_train_on(run, folder):
+    file = folder.parent / "single pair.tsv"
+    file.write_text("one\tuno\n", encoding="utf-8")
+    refused(
+        run("translate", "train", str(file), "--held-out", "0.9"), folder, "leaves none of the 1 pairs in"
+    )
+
+
 def test_bleu_of_translations(run, folder):
     pytest.importorskip("sacrebleu")
     for name in ("pairs.tsv", "others.tsv"):

@@ -81,6 +81,11 @@ def train(
     else:
         kept = len(pairs) - round(held_out * len(pairs))
         pairs, held = pairs[:kept], pairs[kept:]
+        if not pairs:
+            raise ValueError(
+                f"--held-out {held_out:g} leaves none of the {len(held)} pairs in {file} to train on; give a "
+                "smaller fraction"
+            )
     name = resolve(backend and backend.value, domain="rnn")
     scores: Any = None if attention is Attention.none else attention.value
     sizes = (hidden, cell, layers, embedding, scores, bidirectional, vocabulary, min_count)
