@@ -225,6 +225,17 @@ def test_weights_that_are_inputs_are_read_in_each_run(backend: str, path: Path) 
     assert not np.allclose(before, after)
 
 
+def test_nodes_of_one_name_have_networks_of_their_own(path: Path) -> None:
+    model = node_model("GRU", gru(np.random.default_rng(0)), ["Y"], ["X"])
+    second = onnx.NodeProto()
+    second.CopyFrom(model.graph.node[0])
+    second.output[0] = "Y2"
+    model.graph.node.append(second)
+    onnx.save(model, path)
+    networks = fastrec.onnx.load(path).networks
+    assert [*networks] == ["cell", "Y2"] and networks["cell"][0] is not networks["Y2"][0]
+
+
 def test_a_run_computes_with_the_networks(path: Path) -> None:
     arrays = gru(np.random.default_rng(0))
     onnx.save(node_model("GRU", arrays, ["Y"], ["X"]), path)

@@ -33,9 +33,10 @@ class Model:
     outputs : dict of str to tuple
         The same for the outputs.
     networks : dict of str to list of RNN
-        By the name of each recurrent node with constant weights, the networks that compute it: one, or two
-        where its directions have different activations.  They hold copies of its weights and have no output
-        layer.  `run` computes with them: what they learn changes its results.
+        By the name of each recurrent node with constant weights, or of its first output where it has no name
+        or that of a node before it, the networks that compute it: one, or two where its directions have
+        different activations.  They hold copies of its weights and have no output layer.  `run` computes with
+        them: what they learn changes its results.
 
     Examples
     --------
@@ -157,7 +158,8 @@ def load(path: str | os.PathLike[str], backend: str | None = None, precision: Pr
                 names = [(*node.input, *[""] * 8)[place] for place in (1, 2, 3, 7)]
                 weights = [evaluator.rt_inits_.get(name) for name in names]
                 if all(name in evaluator.rt_inits_ for name in filter(None, names)):
-                    networks[node.label] = node.networks = node.prepare(weights)
+                    label = node.first_output if node.label in networks else node.label
+                    networks[label] = node.networks = node.prepare(weights)
     except ValueError as error:
         raise ValueError(f"{path}: {first_line(error)}") from None
     except Exception as error:
@@ -210,7 +212,8 @@ def recurrent_operators(onnx: Any, backend: str | None, precision: Precision) ->
 
         def __init__(self, node: Any, settings: Any) -> None:
             super().__init__(node, settings)
-            self.label = node.name or next(filter(None, node.output))
+            self.first_output = next(filter(None, node.output), node.name)
+            self.label = node.name or self.first_output
             attributes = {name: getattr(self, name) for name in self.attributes_names_}
             self.operator = Operator.read(
                 f'{node.op_type} "{printable(self.label)}"', node.op_type, attributes
