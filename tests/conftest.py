@@ -25,25 +25,17 @@ from fastrec.backend import BACKENDS, array_module, unavailable_reason
 CHOSEN = tuple(filter(None, os.environ.get("FASTREC_TEST_BACKENDS", "").split(","))) or BACKENDS
 if unknown := set(CHOSEN) - set(BACKENDS):
     raise pytest.UsageError(f"FASTREC_TEST_BACKENDS names {', '.join(sorted(unknown))}; there are {BACKENDS}")
-ON_GPU = {  # what has gpu kernels
-    *("test_capacity", "test_dense", "test_dynamics", "test_hopfield", "test_kernels_hopfield", "test_rules"),
-    *("test_seeds_hopfield", "test_sequence", "test_studies", "test_temperature"),
-    *("test_addition", "test_diagnostics", "test_directions", "test_dropout", "test_encoder_decoder"),
-    *(
-        "test_generation",
-        "test_kernels_generation",
-        "test_kernels_rnn",
-        "test_kernels_stepping",
-        "test_kernels_decoding",
-        "test_beam_search",
-        "test_noise",
-    ),
-    *("test_attention", "test_ctc", "test_normalised", "test_translation"),
-    "test_embedding",
-    *("test_fit_options", "test_hessian_free", "test_losses", "test_optim", "test_padding", "test_stepping"),
-    *("test_kernels_reservoir", "test_reservoir"),
-    *("test_rnn", "test_rnn_torch", "test_torch_modules", "test_training"),
-}
+ON_GPU = frozenset(  # what has gpu kernels
+    """
+    test_addition test_attention test_beam_search test_capacity test_ctc test_delays test_dense
+    test_diagnostics test_directions test_dropout test_dynamics test_embedding test_encoder_decoder
+    test_fit_options test_generation test_hessian_free test_hopfield test_kernels_decoding
+    test_kernels_generation test_kernels_hopfield test_kernels_reservoir test_kernels_rnn
+    test_kernels_stepping test_losses test_noise test_normalised test_optim test_padding test_reservoir
+    test_rnn test_rnn_torch test_rules test_seeds_hopfield test_sequence test_stepping test_studies
+    test_temperature test_torch_modules test_training test_translation
+    """.split()
+)
 
 # Files that take minutes.  Most compile nothing for the CPU: workers should not begin by compiling the same
 # kernels.

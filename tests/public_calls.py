@@ -470,6 +470,11 @@ CALLS: dict[str, Callable[[str], Call]] = {
         fastrec.label_targets,
         {"labels": tokens(0, 5, 3), "lengths": np.array([6, 4, 1]), "steps": 7},
     ),
+    "delayed": lambda b: (fastrec.delayed, {"x": floats(0, 3, 6, 2), "taps": 3}),
+    "delay_targets": lambda b: (
+        fastrec.delay_targets,
+        {"targets": floats(0, 3, 6, 2), "steps": 2, "mask": tokens(0, 2, 3, 6).astype(bool)},
+    ),
     "pad_sequences": lambda b: (fastrec.pad_sequences, {"sequences": [[1, 2, 3], [], [4]]}),
     "unpad": lambda b: (fastrec.unpad, {"array": tokens(0, 5, 3, 6), "lengths": np.array([6, 4, 0])}),
     "CharModel": lambda b: (fastrec.CharModel, {"hidden_size": 8, "seed": 1, "backend": b}),

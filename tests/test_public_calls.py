@@ -196,6 +196,8 @@ FINE = {
     ("EchoState", "leak"): {"a scalar"},
     ("unpad", "array"): set(BAD) - {"masked", "objects", "a scalar"},
     ("label_targets", "labels"): {"empty"},
+    ("delayed", "x"): {"empty", "infinity"},
+    ("delay_targets", "targets"): {"infinity"},
     ("Vocabulary.decode", "tokens"): {"empty"},
     ("NGramModel.log_chances", "tokens"): {"empty"},
     ("NGramModel.predict", "context"): {"empty"},

@@ -1,6 +1,8 @@
 from .classification import classify as classify
 from .classification import label_targets as label_targets
 from .constraints import dale_signs as dale_signs
+from .delays import delay_targets as delay_targets
+from .delays import delayed as delayed
 from .diagnostics import GradientFlow as GradientFlow
 from .diagnostics import gradient_flow as gradient_flow
 from .diagnostics import spectral_radius as spectral_radius
