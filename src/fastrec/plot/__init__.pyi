@@ -1,3 +1,5 @@
+from .automata import automaton_figure as automaton_figure
+from .automata import draw_automaton as draw_automaton
 from .bench import bench_figure as bench_figure
 from .capacity import capacity_figure as capacity_figure
 from .capacity import capacity_scaling_figure as capacity_scaling_figure

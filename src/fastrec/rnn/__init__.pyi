@@ -1,3 +1,5 @@
+from .automata import Automaton as Automaton
+from .automata import automaton as automaton
 from .classification import classify as classify
 from .classification import label_targets as label_targets
 from .constraints import dale_signs as dale_signs
