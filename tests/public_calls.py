@@ -430,6 +430,7 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "AdamW": lambda b: (fastrec.AdamW, {}),
     "RMSprop": lambda b: (fastrec.RMSprop, {}),
     "CosineDecay": lambda b: (fastrec.CosineDecay, {"updates": 9}),
+    "MomentumSchedule": lambda b: (fastrec.MomentumSchedule, {"most": 0.9}),
     "StepDecay": lambda b: (fastrec.StepDecay, {"every": 9}),
     "SGD": lambda b: (fastrec.SGD, {"learning_rate": 0.1}),
     "Adam.step": lambda b: step(fastrec.Adam(0.1), b),

@@ -93,5 +93,5 @@ def test_wrong_arguments(call: Any, message: str) -> None:
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
     for make in (fastrec.adding_problem, fastrec.random_permutation, fastrec.noiseless_memory):
-        with pytest.raises(ValueError, match="^x of .* needs .* of memory"):
+        with pytest.raises(ValueError, match=r"^x of .* needs .* of memory"):
             make(2**31 - 1, 10**6)
