@@ -23,7 +23,6 @@ RULES: list[Callable[..., SGD | Adam]] = [
     lambda **more: SGD(0.1, 0.9, weight_decay=0.2, clip_value=0.3, **more),
     lambda **more: RMSprop(0.1, **more),
     lambda **more: RMSprop(0.1, 0.8, 1e-3, momentum=0.9, weight_decay=0.2, **more),
-    lambda **more: SGD(0.1, MomentumSchedule(every=2), nesterov=True, **more),
 ]
 
 
