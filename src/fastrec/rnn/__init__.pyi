@@ -5,6 +5,7 @@ from .diagnostics import GradientFlow as GradientFlow
 from .diagnostics import gradient_flow as gradient_flow
 from .diagnostics import spectral_radius as spectral_radius
 from .fitting import fit as fit
+from .hessian_free import HessianFree as HessianFree
 from .history import History as History
 from .history import TextHistory as TextHistory
 from .labelling import ctc as ctc

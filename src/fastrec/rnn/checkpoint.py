@@ -23,6 +23,7 @@ from .serialization import EXTRA_TEXT, TRAINING_TEXT, read_stored_seed
 
 LONGEST = 400  # characters of a setting
 OPTIMIZER = "optimizer."  # what the names of the arrays of an optimiser begin with
+PER_NETWORK = tuple(f"{OPTIMIZER}{name}" for name in ("learning_rate", "damping"))  # one, or one for each
 
 
 def describe(data: Iterable[Array | None] | None) -> str:
@@ -178,7 +179,7 @@ class Checkpoint:
                     stored[name] = stored[name.replace("best.", "parameters.", 1)]
                     continue
             shapes, nbytes = [array.shape], array.nbytes
-            if name == f"{OPTIMIZER}learning_rate":  # callbacks may set one for all networks, or one for each
+            if name in PER_NETWORK:  # callbacks may set one for all networks, or one for each
                 shapes = [()] if state.models is None else [(), (state.models,)]
                 nbytes = min(8 * (state.models or 1), archive.members[name].size)
             stored[name] = read_array(archive, name, nbytes)

@@ -14,15 +14,16 @@ from ..backend import move
 from ..files import require_suffix, require_writable
 from ..messages import shown
 from ..streams import Seed, derive, read_seed
-from ..validation import as_bool, as_choice, as_int, as_path
+from ..validation import as_bool, as_choice, as_int, as_path, one_of
 from .checkpoint import Checkpoint, checksum, describe, read_changes, shorten, stored_seed
 from .config import MAX_SIZE, Array, Config
 from .dataset import read_sequences
 from .device import ComputeDevice
 from .history import History
 from .loop import BatchLearner, Callback, Keep, TrainingUpdate, train
-from .losses import Loss, Weights, name_of
+from .losses import LOSSES, Loss, Weights, find_loss, name_of
 from .network import RNN, require_network
+from .objective import Objective
 from .optimizers import Adam, Optimizer
 from .randomness import NOTHING, Drawn, read_dropout, read_noise
 from .schedules import Schedule, read_factor
@@ -100,7 +101,7 @@ def fit(
         the epoch as steps count in the batch. It gets the targets of the sequences in the batch, for any
         array with n rows; a second axis of t steps is cut as x is, to windows and the longest of the batch.
         Checkpoints know it by its module and name.
-    optimizer : SGD, RMSprop, Adam or AdamW, optional
+    optimizer : SGD, RMSprop, Adam, AdamW or HessianFree, optional
         It goes on from its state; the default is a new `Adam`. With learning rates (k,) the networks are a
         sweep over learning rates.
     epochs : int, default 10
@@ -209,7 +210,9 @@ def fit(
     if k1 is None and k2 is not None:
         raise ValueError(f"k2 is {shown(k2)} without k1; give both, or k1 alone")
     truncation = (MAX_SIZE, MAX_SIZE) if k1 is None else read_truncation(k1, k2)
-    optimizer = check_optimizer(Adam() if optimizer is None else optimizer)
+    optimizer = check_optimizer(Adam() if optimizer is None else optimizer, searches=True)
+    if optimizer._searches:
+        require_objective(loss, k1)
     optimizer._slots({key: rnn.parameters[key] for key in keys}, c.models, at.backend)
     check_schedule(schedule, optimizer)
     read_dropout(c, dropout, 0)
@@ -237,6 +240,9 @@ def fit(
         keys=keys,
         masks=masks,
         constraints=rnn._constraints,
+        objective=lambda batch: (
+            Objective(rnn, at, batch, loss, keys, draw()) if optimizer._searches else None
+        ),
     )
     file = None
     if checkpoint is not None:
@@ -325,11 +331,21 @@ def check_on_update(on_update: Any) -> None:
         raise ValueError(f"on_update is {shown(on_update)}; it must be a function of a TrainingUpdate")
 
 
-def check_optimizer(optimizer: Any) -> Optimizer:
-    """Return the optimiser; ValueError if it is none."""
-    if not isinstance(optimizer, Optimizer):
-        raise ValueError(f"optimizer is {shown(optimizer)}; it must be an SGD, RMSprop, Adam or AdamW")
+def check_optimizer(optimizer: Any, searches: bool = False) -> Optimizer:
+    """Return the optimiser; ValueError if it is none.  searches: whether it may be a `HessianFree`."""
+    if not isinstance(optimizer, Optimizer) or (optimizer._searches and not searches):
+        rules = "SGD, RMSprop, Adam, AdamW or HessianFree" if searches else "SGD, RMSprop, Adam or AdamW"
+        raise ValueError(f"optimizer is {shown(optimizer)}; it must be an {rules}")
     return optimizer
+
+
+def require_objective(loss: Loss, k1: int | None) -> None:
+    """Raise ValueError unless the loss is a convex function of the outputs of whole sequences."""
+    if callable(loss) or find_loss(loss).labels:
+        known = one_of([name for name, kind in LOSSES.items() if not kind.labels])
+        raise ValueError(f'loss is "{name_of(loss)}"; HessianFree takes {known}')
+    if k1 is not None:
+        raise ValueError(f"k1 is {shown(k1)}; HessianFree takes whole sequences, leave it out")
 
 
 def read_trainable(

@@ -45,7 +45,7 @@ class TrainingUpdate:
         With the factor of the schedule, float64.
     parameters : dict of str to ndarray
         `RNN.parameters`, after the update; their values may be changed in place.
-    optimizer : SGD, RMSprop, Adam or AdamW
+    optimizer : SGD, RMSprop, Adam, AdamW or HessianFree
         Whose `learning_rate` may be set.
 
     Examples
@@ -76,6 +76,7 @@ class Step(NamedTuple):
     losses: Array  # (k,) float64, where the learner computes
     gradients: Mapping[str, Array]
     weight: float  # of the losses in the mean over the epoch
+    objective: Any = None  # the loss as a function of the parameters, for optimisers that search
 
 
 class EpochMeans:
@@ -193,7 +194,7 @@ class BatchLearner(Learner):
     steps that count, perhaps more, of each update that a batch is for.  summed_loss: the losses (k,) of a
     batch.  Both take batches as `data.rows` selects them.  keep: which parameters are those in the end.
     keys: of the parameters that are trained, None for all.  masks: as `Update.trained`.  constraints: of the
-    parameters.
+    parameters.  objective: makes the `Step.objective` of a batch.
     """
 
     data: Any
@@ -211,6 +212,7 @@ class BatchLearner(Learner):
     keys: tuple[str, ...] | None = None
     masks: Mapping[str, Array] = field(default_factory=dict)
     constraints: Constraints = UNCONSTRAINED
+    objective: Callable[[Any], Any] = lambda batch: None
     stopped: bool = False
 
     def __post_init__(self) -> None:
@@ -288,9 +290,10 @@ class BatchLearner(Learner):
         epoch = self.log.epochs
         draw = np.random.Generator(np.random.Philox(key=np.array([self.seed, epoch], np.uint64)))
         for number, rows in enumerate(self.batches(draw)):
-            for losses, gradients, count, *_ in self.learn(self.data.rows(rows)):
+            batch = self.data.rows(rows)
+            for losses, gradients, count, *_ in self.learn(batch):
                 if count:
-                    yield Step(number, losses, gradients, count)
+                    yield Step(number, losses, gradients, count, self.objective(batch))
             advance(len(rows), f"epoch {epoch}, loss {np.nanmean(means.losses):.4g}")
 
     def batches(self, draw: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -379,6 +382,8 @@ def update(learner: Learner, step: Step) -> tuple[Array, Array]:
                     f"training diverged in epoch {epoch}, batch {step.batch}: the loss is {losses[j]:.4g}, "
                     f"the gradient norm {norms[j]:.4g}{which}; use a smaller learning_rate or clip"
                 )
+    prepared = learner.optimizer._plan(prepared, log.active, factor, step.objective)
+    with uninterrupted():
         learner.optimizer._apply(prepared, log.active, factor)
         learner.constrain()
     if epoch == 0:

@@ -32,6 +32,7 @@ class Update(NamedTuple):
     norms: Array  # (k,) float64, norm of all gradients of a network together
     state: State  # the slots, which the step makes those of the optimiser
     trained: Mapping[str, Array]  # by key (k, n) bool on the device, which numbers change; other keys: all
+    damping: NDArray[np.float64] | None = None  # (k,), that of `HessianFree` after the step
 
     def fault(self, network: int) -> str:
         """Describe the gradient because of which the norm of a network is not finite."""
@@ -43,12 +44,13 @@ class Update(NamedTuple):
 
 
 class Optimizer:
-    """Base class of `SGD`, `RMSprop`, `Adam` and `AdamW`."""
+    """Base class of `SGD`, `RMSprop`, `Adam`, `AdamW` and `HessianFree`."""
 
     clip_value: float | None = None  # which optimisers pickled by version 0.1.0 do not have
     weight_decay: float | dict[str, float] = 0.0
     _slot_names: ClassVar[tuple[str, ...]]  # arrays kept for each parameter, in the order of the kernel
     _decoupled: ClassVar[bool] = False  # whether weight decay is a part of the rule, not of the gradient
+    _searches: ClassVar[bool] = False  # whether `_plan` takes losses and curvature at other parameters
     _unsaid: ClassVar[dict[str, Any]] = {"clip_value": None, "weight_decay": 0.0}  # not in 0.1.0, by default
     _first_rate: NDArray[np.float64]  # tells trainings apart, also after a callback set others
 
@@ -275,6 +277,14 @@ class Optimizer:
             slots = [of_slot[key].reshape(k, -1) for of_slot in state.values()]
             arrays[key] = (at.take(parameter).reshape(k, -1), rows, *slots)
         return Update(at, parameters, arrays, squares, at.xp.sqrt(squares.sum(axis=0)), state, trained)
+
+    def _plan(self, update: Update, active: NDArray[np.bool_], factor: float, objective: Any) -> Update:
+        """Do what takes long before `_apply`, and change nothing.
+
+        objective: the loss as a function of the parameters, an `Objective`, or None for rules that do not
+        search.
+        """
+        return update
 
     def _apply(self, update: Update, active: NDArray[np.bool_], factor: float = 1.0) -> None:
         """Make the step in the active ones of k networks (k,); the gradients of the others become 0.
