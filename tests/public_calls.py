@@ -434,6 +434,7 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "AdamW": lambda b: (fastrec.AdamW, {}),
     "RMSprop": lambda b: (fastrec.RMSprop, {}),
     "CosineDecay": lambda b: (fastrec.CosineDecay, {"updates": 9}),
+    "MomentumSchedule": lambda b: (fastrec.MomentumSchedule, {"most": 0.9}),
     "StepDecay": lambda b: (fastrec.StepDecay, {"every": 9}),
     "SGD": lambda b: (fastrec.SGD, {"learning_rate": 0.1}),
     "Adam.step": lambda b: step(fastrec.Adam(0.1), b),
@@ -590,6 +591,17 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "Translator.load": lambda b: saved(translator(b), ".npz"),
     "narma": lambda b: (fastrec.narma, {"steps": 20, "order": 3, "seed": 1}),
     "addition_task": lambda b: (fastrec.addition_task, {"pairs": 2, "columns": 3, "delay": 1, "seed": 1}),
+    "adding_problem": lambda b: (fastrec.adding_problem, {"n": 2, "steps": 20, "seed": 1}),
+    "multiplication_problem": lambda b: (fastrec.multiplication_problem, {"n": 2, "steps": 20, "seed": 1}),
+    "temporal_order": lambda b: (fastrec.temporal_order, {"n": 2, "steps": 20, "symbols": 3, "seed": 1}),
+    "random_permutation": lambda b: (
+        fastrec.random_permutation,
+        {"n": 2, "steps": 5, "symbols": 4, "seed": 1},
+    ),
+    "noiseless_memory": lambda b: (
+        fastrec.noiseless_memory,
+        {"n": 2, "delay": 3, "bits": 4, "values": 3, "seed": 1},
+    ),
     "perceptual_decision": lambda b: (
         fastrec.perceptual_decision,
         {"trials": 2, "coherences": [0.5], "noise": 0.1, "stimulus": 3, "seed": 1},

@@ -11,7 +11,19 @@ import pytest
 from devices import to_host
 from test_training import copied, echo, equal, same, small
 
-from fastrec import RNN, SGD, Adam, AdamW, CosineDecay, History, RMSprop, StepDecay, TrainingUpdate, fit
+from fastrec import (
+    RNN,
+    SGD,
+    Adam,
+    AdamW,
+    CosineDecay,
+    History,
+    MomentumSchedule,
+    RMSprop,
+    StepDecay,
+    TrainingUpdate,
+    fit,
+)
 
 PART = np.arange(12) % 3 > 0  # of the 12 columns
 
@@ -282,3 +294,17 @@ def test_resumed_is_unbroken(tmp_path: Path, backend: str, models: int | None) -
         with pytest.raises(ValueError, match="this is the checkpoint of another training"):
             go(checkpoint=path, **change)
     go(checkpoint=path, epochs=4, schedule=StepDecay(5), changed="schedule")
+
+
+def test_momentum_goes_on(tmp_path: Path, backend: str) -> None:
+    def go(epochs: int, most: float = 0.9, **more: Any) -> tuple[History, RNN]:
+        rnn = small(None, backend)
+        optimizer = SGD(0.01, MomentumSchedule(most, every=2), nesterov=True)
+        return run(rnn, optimizer=optimizer, epochs=epochs, **more), rnn
+
+    path = tmp_path / "run.npz"
+    go(1, checkpoint=path)
+    assert same(go(3, checkpoint=path), go(3))
+    with pytest.raises(ValueError, match=r"momentum=MomentumSchedule\(most=0.9, every=2\)"):
+        go(4, most=0.8, checkpoint=path)
+    go(4, most=0.8, checkpoint=path, changed="optimizer")

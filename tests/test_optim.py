@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fastrec import SGD, Adam, AdamW, RMSprop
+from fastrec import SGD, Adam, AdamW, MomentumSchedule, RMSprop
 
 pytestmark = pytest.mark.each_value  # on each backend kernels have tests of their own
 
@@ -63,6 +63,36 @@ def test_sgd_is_its_formula(backend: str) -> None:
                 expected[key] -= 0.1 * (g[key] + 0.9 * v[key] if nesterov else v[key])
         for key in p:
             np.testing.assert_allclose(p[key], expected[key], rtol=1e-12)
+
+
+def test_momentum_that_changes(backend: str) -> None:
+    """As if the momentum were another one before each step."""
+    schedule, p, q = MomentumSchedule(0.8, every=2), arrays(9), arrays(9)
+    one, other = SGD(0.1, 0.5), SGD(0.1, schedule)
+    for step, momentum in enumerate((0.5, 0.5, 0.75, 0.75, 0.8)):
+        assert schedule(step) == momentum
+        one.momentum = momentum
+        for optimizer, parameters in ((one, p), (other, q)):
+            optimizer.step(parameters, arrays(step), backend=backend)
+    assert equal(p, q) and equal(one.state_dict(), other.state_dict())
+    assert repr(SGD(0.1, schedule)).endswith("momentum=MomentumSchedule(most=0.8, every=2), nesterov=False)")
+    assert f"momentum={__name__}.sinking," in repr(SGD(0.1, sinking))
+    assert MomentumSchedule(0.999)(49_999) == 1 - 1 / 400
+
+
+def sinking(update: int) -> float:
+    return 0.9 - update
+
+
+def test_a_momentum_that_is_none_changes_nothing(backend: str) -> None:
+    optimizer, p = SGD(0.1, sinking), arrays(9)
+    optimizer.step(p, arrays(0), backend=backend)
+    before, state = copied(p), optimizer.state_dict()
+    with pytest.raises(
+        ValueError, match=r"^momentum\(1\) is -0.09.*; it must be a number at least 0 and below 1"
+    ):
+        optimizer.step(p, arrays(1), backend=backend)
+    assert equal(p, before) and equal(state, optimizer.state_dict())
 
 
 def test_adam_is_its_formula(backend: str) -> None:
@@ -296,6 +326,10 @@ def test_steps_that_fail_do_not_bind() -> None:
         (lambda: SGD(True), "learning_rate is True"),
         (lambda: SGD(0.1, momentum=1), "momentum is 1; it must be a number at least 0 and below 1"),
         (lambda: SGD(0.1, 0.9, nesterov="no"), "nesterov is 'no'; it must be True or False"),
+        (lambda: SGD(0.1, lambda update: 1.0), "momentum(0) is 1.0; it must be a number at least 0 and"),
+        (lambda: SGD(0.1, "fast"), "momentum is 'fast'; it must be a number"),
+        (lambda: MomentumSchedule(1), "most is 1; it must be a number at least 0 and below 1"),
+        (lambda: MomentumSchedule(every=0), "every is 0; it must be an integer from 1"),
         (lambda: SGD(0.1, nesterov=True), "nesterov is True and momentum 0"),
         (lambda: SGD(0.1, clip=0), "clip is 0; it must be a number above 0"),
         (lambda: Adam(betas=(0.9, 1.0)), "betas[1] is 1.0"),

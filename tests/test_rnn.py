@@ -123,7 +123,7 @@ class TestConstruction:
             ({"cell": "gru", "activation": "relu"}, 'activation is "relu"; cell="gru" has tanh and logistic'),
             ({"cell": "jordan"}, 'output_size is None; cell="jordan" feeds its output back, give its size'),
             ({"cell": "jordan", "output_size": 2, "num_layers": 2}, 'num_layers is 2; cell="jordan" has one'),
-            ({"initial": "zeros"}, 'initial is \'zeros\'; it must be "orthogonal", "uniform" or "identity"'),
+            ({"initial": "zeros"}, 'initial is \'zeros\'; it must be "orthogonal", "uniform", "identity" or'),
             (
                 {"initial": "identity", "cell": "lstm"},
                 'initial is "identity", which is for cell="elman" or "l',
@@ -208,6 +208,15 @@ class TestInitial:
         p = RNN(100, 50, activation="relu", initial="identity", num_layers=2, seed=0).parameters
         assert np.array_equal(p["W_rec"], np.eye(50)) and np.array_equal(p["W_rec_l1"], np.eye(50))
         assert 0.9e-3 < p["W_in"].std() < 1.1e-3 and not p["b"].any()
+
+    @pytest.mark.parametrize(("h", "read"), [(60, 15), (4, 4)])
+    def test_sparse(self, h: int, read: int) -> None:
+        shape = {"num_layers": 2, "bidirectional": True}
+        p = RNN(200, h, 100, initial="sparse", dtype=np.float64, seed=0, **shape).parameters
+        for W in (*p["W_rec"], *p["W_rec_l1"]):
+            assert (np.count_nonzero(W, axis=0) == read).all()
+            assert abs(np.abs(np.linalg.eigvals(W)).max() - 1.1) < 1e-9
+        assert 0.095 < p["W_in"].std() < 0.105 and 0.09 < p["W_out"].std() < 0.11 and not p["b"].any()
 
     def test_forget_bias(self) -> None:
         b = RNN(3, 5, 2, "lstm", num_layers=2, forget_bias=-0.5, seed=0).parameters["b_l1"]

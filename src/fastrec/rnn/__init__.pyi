@@ -23,6 +23,7 @@ from .optimizers import RMSprop as RMSprop
 from .padding import pad_sequences as pad_sequences
 from .padding import unpad as unpad
 from .schedules import CosineDecay as CosineDecay
+from .schedules import MomentumSchedule as MomentumSchedule
 from .schedules import StepDecay as StepDecay
 from .stepping import Stepper as Stepper
 from .trace import Trace as Trace

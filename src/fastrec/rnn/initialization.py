@@ -20,7 +20,9 @@ from .validation import as_array
 
 MOST_BIAS = 1e6  # where the logistic function has long been 1
 
-Initial = Literal["orthogonal", "uniform", "identity"]
+INCOMING, RADIUS = 15, 1.1  # of "sparse": weights by which a unit reads others, and their spectral radius
+
+Initial = Literal["orthogonal", "uniform", "identity", "sparse"]
 
 
 def draw(
@@ -65,8 +67,8 @@ def draw(
             f"embedding has shape {embedding.shape}; give {config.input_size} rows, one for each input"
         )
     used = read_seeds(config.models, seed)
-    # Drawn in float64, one array at a time; `orthogonal` holds four matrices.
-    gate = config.shapes["W_rec"][-2] * h if initial == "orthogonal" else 0
+    # Drawn in float64, one array at a time; what is orthogonal or has a radius holds four matrices.
+    gate = config.shapes["W_rec"][-2] * h if initial in ("orthogonal", "sparse") else 0
     drawn = max(8 * max(map(prod, config.shapes.values())) // config.k, 32 * gate)
     require_memory("the network", config.k * config.n_parameters * config.dtype.itemsize + drawn)
     parameters = {key: np.zeros(shape, config.dtype) for key, shape in config.shapes.items()}
@@ -150,13 +152,24 @@ def fill(rng: np.random.Generator, config: Config, initial: Initial, key: str, a
     elif key.startswith("W_rec"):
         for column in range(0, config.kind.gates * h, h):
             block = array[:, column : column + h]
-            block[...] = orthogonal(rng, *block.shape) if initial == "orthogonal" else np.eye(h)
-    elif key.startswith("W") and initial == "identity":
-        array[...] = 0.001 * rng.standard_normal(array.shape)
+            block[...] = recurrent(rng, initial, *block.shape)
+    elif key.startswith("W") and initial in ("identity", "sparse"):
+        array[...] = (0.001 if initial == "identity" else 0.1) * rng.standard_normal(array.shape)
     elif key.startswith("W"):
         # Each gate is a matrix of its own: its outputs are h, not those of all gates together.
         limit = (6 / (len(array) + (h if key.startswith("W_in") else array.shape[1]))) ** 0.5
         array[...] = rng.uniform(-limit, limit, array.shape)
+
+
+def recurrent(rng: np.random.Generator, initial: Initial, rows: int, columns: int) -> Array:
+    """Return the recurrent weights of a gate; only those that are orthogonal need not be square."""
+    if initial == "orthogonal":
+        return orthogonal(rng, rows, columns)
+    if initial == "identity":
+        return np.eye(rows)
+    read = rng.random((rows, columns)).argsort(axis=0) < INCOMING
+    weights = np.where(read, rng.standard_normal(read.shape), 0.0)
+    return weights * (RADIUS / spectral_radii(weights, 1))
 
 
 def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> Array:

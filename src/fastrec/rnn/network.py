@@ -94,12 +94,15 @@ class RNN:
     models : int, optional
         Number k of independent networks computed in one call.  All arrays then have a leading axis k, but
         inputs and targets without it are shared.
-    initial : {"orthogonal", "uniform", "identity"}
+    initial : {"orthogonal", "uniform", "identity", "sparse"}
         How weights are drawn.  "orthogonal": W_rec of each gate (Saxe et al., ICLR 2014), W_in and W_out
         uniform within +-sqrt(6 / (in + out)) (Glorot & Bengio, AISTATS 2010), b 0.  "uniform": all within
         +-1/sqrt(h), as in PyTorch.  "identity", for "elman" or "leaky" with "relu": W_rec; the others are
-        normal with deviation 0.001, b 0 (Le, Jaitly & Hinton, arXiv:1504.00941).  The initial state is 0, and
-        so are peepholes unless they are "uniform".
+        normal with deviation 0.001, b 0 (Le, Jaitly & Hinton, arXiv:1504.00941).  "sparse", for "elman" or
+        "leaky" and training with momentum: each unit reads 15 others by normal W_rec with spectral radius
+        1.1, the others are normal with deviation 0.1, b 0 (Sutskever et al., ICML 2013, who take W_in a
+        hundredth of that where inputs are numbers).  The initial state is 0, and so are peepholes unless they
+        are "uniform".
     dtype : dtype
         np.float32 or np.float64, of all arrays.
     seed : int, numpy.random.Generator, None or sequence of int

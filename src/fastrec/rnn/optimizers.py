@@ -14,6 +14,8 @@ from ..messages import shown
 from ..validation import as_bool, as_int, number
 from .config import Array
 from .device import ComputeDevice, compute_device
+from .losses import name_of
+from .schedules import Schedule, read_momentum
 from .validation import as_array, contiguous, fits_kernels
 
 WeightDecay = float | Mapping[str, float]
@@ -94,7 +96,8 @@ class Optimizer:
     def _text(self, rate: NDArray[np.float64]) -> str:
         """Return the rule and its arguments, with that learning rate, as a call."""
         rule, *arguments = (self.settings | {"learning_rate": rate.tolist()}).items()
-        return f"{rule[1]}({', '.join(f'{key}={value!r}' for key, value in arguments)})"
+        texts = (f"{key}={name_of(value) if callable(value) else repr(value)}" for key, value in arguments)
+        return f"{rule[1]}({', '.join(texts)})"
 
     def step(
         self,
@@ -336,8 +339,9 @@ class SGD(Optimizer):
     ----------
     learning_rate : float or array_like of shape (k,)
         Positive step size, or one for each of k networks.
-    momentum : float, default 0.0
-        From 0 to below 1.
+    momentum : float or callable, default 0.0
+        From 0 to below 1, or a function of the number of updates made, from 0, that returns it for the next
+        one, such as `MomentumSchedule`. Checkpoints know a function by its module and name.
     nesterov : bool, default False
         Step along g + momentum v instead of v (Sutskever et al., ICML 2013).
     clip : float, optional
@@ -352,7 +356,7 @@ class SGD(Optimizer):
     Raises
     ------
     ValueError
-        If an argument is out of range, or if nesterov is True without momentum.
+        If an argument is out of range, or what momentum returns is, or if nesterov is True without momentum.
 
     Examples
     --------
@@ -369,7 +373,7 @@ class SGD(Optimizer):
     def __init__(
         self,
         learning_rate: ArrayLike,
-        momentum: float = 0.0,
+        momentum: float | Schedule = 0.0,
         nesterov: bool = False,
         clip: float | None = None,
         clip_value: float | None = None,
@@ -377,15 +381,20 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(learning_rate, clip, clip_value)
         self.weight_decay = read_decay(weight_decay)
-        self.momentum = number("momentum", momentum, 0, 1, closed=True)
+        first = read_momentum(momentum, 0)
+        self.momentum = momentum if callable(momentum) else first
         self.nesterov = as_bool("nesterov", nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov is True and momentum 0; give a momentum, or leave it out")
 
+    def _apply(self, update: Update, active: NDArray[np.bool_], factor: float = 1.0) -> None:
+        self._momentum = read_momentum(self.momentum, self._step)  # before anything is changed
+        super()._apply(update, active, factor)
+
     def _run(
         self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array, decay: float
     ) -> None:
-        at.kernels.sgd(*arrays, scale, rate, self.momentum, self.nesterov)
+        at.kernels.sgd(*arrays, scale, rate, self._momentum, self.nesterov)
 
 
 class RMSprop(Optimizer):

@@ -1,10 +1,11 @@
-"""Schedules of the learning rate: functions of the number of the update, so that resuming changes nothing."""
+"""Schedules of learning rate and momentum: functions of the number of the update, so that resuming changes
+nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, log2, pi
 
 from ..messages import shown
 from ..validation import as_int, as_number, number
@@ -94,6 +95,51 @@ class StepDecay:
         return float(self.factor ** (update // self.every))
 
 
+@dataclass(frozen=True)
+class MomentumSchedule:
+    """Momentum of `SGD` that rises in steps, 1/2, 3/4, 5/6 and so on (Sutskever et al., ICML 2013).
+
+    Update u, from 0, has min(1 - 2^(-1 - log2(u // every + 1)), most).
+
+    Parameters
+    ----------
+    most : float, default 0.99
+        From 0 to below 1.
+    every : int, default 250
+        Number of updates of a step.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> momentum = fastrec.MomentumSchedule(most=0.9)
+    >>> momentum(0), momentum(250), momentum(5000)
+    (0.5, 0.75, 0.9)
+    >>> optimizer = fastrec.SGD(1e-3, momentum, nesterov=True)
+    """
+
+    most: float = 0.99
+    every: int = 250
+
+    def __post_init__(self) -> None:
+        number("most", self.most, 0, 1, closed=True)
+        as_int("every", self.every, 1, MAX_SIZE)
+
+    def __call__(self, update: int) -> float:
+        """Return the momentum of an update."""
+        return min(1 - 2 ** (-1 - log2(update // self.every + 1)), self.most)
+
+
 def read_factor(schedule: Schedule, update: int) -> float:
     """Return the factor that a schedule gives an update; ValueError unless it is a number from 0."""
     return number(f"schedule({update})", schedule(update), 0, closed=True)
+
+
+def read_momentum(momentum: float | Schedule, update: int) -> float:
+    """Return the momentum of an update; ValueError unless it is a number from 0 to below 1."""
+    if not callable(momentum):
+        return number("momentum", momentum, 0, 1, closed=True)
+    return number(f"momentum({update})", momentum(update), 0, 1, closed=True)

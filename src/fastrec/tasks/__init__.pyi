@@ -8,5 +8,10 @@ from .handwriting import synthetic_handwriting as synthetic_handwriting
 from .ink import pen_steps as pen_steps
 from .ink import read_ink as read_ink
 from .numerals import number_words as number_words
+from .pathological import adding_problem as adding_problem
+from .pathological import multiplication_problem as multiplication_problem
+from .pathological import noiseless_memory as noiseless_memory
+from .pathological import random_permutation as random_permutation
+from .pathological import temporal_order as temporal_order
 from .series import mackey_glass as mackey_glass
 from .series import narma as narma

@@ -10,7 +10,7 @@ CELL = Cell(
     saved=("h",),
     state=slice(0, 1),
     has_activation=True,
-    weights=("orthogonal", "uniform", "identity"),
+    weights=("orthogonal", "uniform", "identity", "sparse"),
     torch="RNN",
     onnx=OnnxOperator("RNN", (0,)),
 )

@@ -15,6 +15,6 @@ CELL = Cell(
     read_back=("leak",),
     has_activation=True,
     takes_noise=True,
-    weights=("orthogonal", "uniform", "identity"),
+    weights=("orthogonal", "uniform", "identity", "sparse"),
     constants={"leak": 0.2},
 )
