@@ -25,16 +25,10 @@ from fastrec.backend import BACKENDS, array_module, unavailable_reason
 CHOSEN = tuple(filter(None, os.environ.get("FASTREC_TEST_BACKENDS", "").split(","))) or BACKENDS
 if unknown := set(CHOSEN) - set(BACKENDS):
     raise pytest.UsageError(f"FASTREC_TEST_BACKENDS names {', '.join(sorted(unknown))}; there are {BACKENDS}")
-ON_GPU = frozenset(  # what has gpu kernels
-    """
-    test_addition test_attention test_beam_search test_capacity test_ctc test_delays test_dense
-    test_diagnostics test_directions test_dropout test_dynamics test_embedding test_encoder_decoder
-    test_fit_options test_generation test_hessian_free test_hopfield test_kernels_decoding
-    test_kernels_generation test_kernels_hopfield test_kernels_reservoir test_kernels_rnn
-    test_kernels_stepping test_losses test_noise test_normalised test_optim test_padding test_reservoir
-    test_rnn test_rnn_torch test_rules test_seeds_hopfield test_sequence test_stepping test_studies
-    test_temperature test_torch_modules test_training test_translation
-    """.split()
+# Files that are not run on "gpu": emulated CUDA would take minutes, and other files run the same kernels.
+WITHOUT_GPU = (
+    *("test_constraints", "test_laws", "test_onnx", "test_phase", "test_retrieval", "test_runs"),
+    "test_text",
 )
 
 # Files that take minutes.  Most compile nothing for the CPU: workers should not begin by compiling the same
@@ -66,8 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without the tests of kernels that "gpu" does not have; long files first."""
-    items[:] = [item for item in items if item.path.stem in ON_GPU or "gpu" not in parameters(item)]
+    """Without what a short run leaves out; long files first."""
+    items[:] = [item for item in items if item.path.stem not in WITHOUT_GPU or "gpu" not in parameters(item)]
     if not config.option.all:
         items[:], left_out = choice.short(items)
         config.hook.pytest_deselected(items=left_out)
