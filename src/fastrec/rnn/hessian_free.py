@@ -114,7 +114,7 @@ class HessianFree(Optimizer):
         gradients: Mapping[str, Array],
         models: int | None = None,
         backend: str | None = None,
-    ) -> Any:
+    ) -> None:
         """Raise ValueError: gradients do not suffice.
 
         Parameters
