@@ -60,6 +60,24 @@ def test_predict(main: Any) -> None:
     assert linear[0] < 0.1 and (network[2:] < linear[2:]).all()
 
 
+def test_memoryless(request: pytest.FixtureRequest) -> None:
+    for library in ("hmmlearn", "statsmodels"):
+        pytest.importorskip(library)
+    losses = request.getfixturevalue("main")(steps=1800, epochs=(10, 60), states=(3,), restarts=1)
+    best = {name: min(found, key=found.get) for name, found in losses.items()}
+    assert best["oscillation"] == "linear dynamical system" and best["jumps"] == "hidden Markov model"
+    chaos = losses["Mackey-Glass"]
+    assert chaos["recurrent network (GRU)"] < chaos["linear autoregression"] < chaos["mean and spread"] - 0.5
+
+
+def test_convolution(request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("torch")
+    found = request.getfixturevalue("main")(layers=(1, 4), n=48, steps=64, epochs=40)
+    for task in ("chaos", "marks"):
+        assert found[task, 2][0] > 1.3 * max(found[task, 16][0], found[task, "gru"][0]) > 0
+    assert found["marks", "gru"][0] < found["marks", 16][0]
+
+
 def test_number_names(main: Any) -> None:
     exact = main(trained=900, epochs=5, hidden_size=32)
     assert exact.keys() == {"seen", "unseen"} and 0 <= exact["unseen"] <= 1

@@ -169,6 +169,20 @@ def test_addition(main: Any) -> None:
     assert solved.keys() == {"elman", "gru", "lstm"} and all(0 <= share <= 1 for share in solved.values())
 
 
+def test_adders(main: Any) -> None:
+    found, elsewhere = main(tested=200, models=3, epochs=(8, 40), sizes=(4, 8, 16))
+    (carries, numbers), (recurrent, sums) = found["window of 2"], found["recurrent"]
+    assert carries[0] == max(recurrent[:8]) == max(sums) == 0 and min(carries[1:]) > 0.9 < numbers[-1]
+    assert elsewhere["all at once"][0] < 0.05 < 0.7 < elsewhere["all at once"][-1]
+
+
+def test_hmm_bound(request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("hmmlearn")
+    found = request.getfixturevalue("main")(b=4, fits=(1, 2), made=(4,), units=(8,), epochs=150)
+    assert np.allclose(found["fitted"], [4, 3], atol=0.05) and np.allclose(found["constructed"], 2)
+    assert found["recurrent"][0] < 0.5
+
+
 def test_temperature(main: Any) -> None:
     most, nucleus = main(count=5000)
     assert most < 0.03 and np.count_nonzero(nucleus) == 5 and np.isclose(nucleus.sum(), 1)
