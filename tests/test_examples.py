@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,16 @@ def test_speed_up(request: pytest.FixtureRequest) -> None:
     for runs in found.values():
         (before, _), (after, seconds) = runs.values()
         assert np.allclose(before, after, rtol=1e-3) and (np.diff(seconds) > 0).all()
+
+
+@pytest.mark.parametrize("speech", ["generated", "espeak"])
+def test_speech_quiz(main: Any, speech: str) -> None:
+    if speech == "espeak" and not find_library("espeak-ng"):
+        pytest.skip("the library espeak-ng is not installed")
+    right = main(speech, trained=60, tested=10, hidden_size=48)
+    blind = right.pop("feed-forward, 30 ms")
+    assert right["feed-forward, 200 ms"] > blind + 0.3
+    assert speech == "espeak" or min(right.values()) > blind + 0.2
 
 
 def test_decisions(main: Any) -> None:
