@@ -338,8 +338,9 @@ def four_ways(
 
     What follows gradients learns from sequences that no update sees twice. Their length doubles, from ten
     or more, each time that a tenth of the answers is wrong at most, or a share of the updates is used up.
-    Learning rates fall along half a cosine over all updates. It ends when all answers to 1000 validation sequences are right, numbers with half the tolerance, and what
-    had the least loss on these is tested.
+    Learning rates fall along half a cosine over all updates. Learning ends when all answers to 1000
+    validation sequences are right, numbers with half the tolerance, and the weights with the least loss on
+    these are tested.
 
     Parameters
     ----------
