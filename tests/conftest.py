@@ -39,7 +39,7 @@ ON_GPU = {  # what has gpu kernels
         "test_noise",
     ),
     *("test_attention", "test_ctc", "test_normalised", "test_translation"),
-    *("test_fit_options", "test_losses", "test_optim", "test_padding", "test_stepping"),
+    *("test_fit_options", "test_hessian_free", "test_losses", "test_optim", "test_padding", "test_stepping"),
     *("test_kernels_reservoir", "test_reservoir"),
     *("test_rnn", "test_rnn_torch", "test_torch_modules", "test_training"),
 }

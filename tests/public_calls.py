@@ -229,6 +229,11 @@ def fits_a_part(backend: str) -> Call:
     return run, given | {"weights": weights, "trainable": trainable, "keep": "best"}
 
 
+def fits_by_newton_steps(backend: str) -> Call:
+    run, given = fits(backend)
+    return run, given | {"optimizer": fastrec.HessianFree(iterations=3)}
+
+
 def truncated(backend: str) -> Call:
     given = {"rnn": rnn(backend=backend), "x": floats(0, 3, 8, 5), "targets": tokens(1, 5, 3, 8)}
     given |= {"k1": 3, "k2": 5, "lengths": np.array([8, 5, 2]), "state": floats(2, 1, 3, 8)}
@@ -430,8 +435,14 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "fit": fits,
     "truncated_bptt": truncated,
     "fit of a part": fits_a_part,
+    "fit by Newton steps": fits_by_newton_steps,
     "Adam": lambda b: (fastrec.Adam, {}),
     "AdamW": lambda b: (fastrec.AdamW, {}),
+    "HessianFree": lambda b: (fastrec.HessianFree, {}),
+    "HessianFree.load_state_dict": lambda b: (
+        (optimizer := fastrec.HessianFree()).load_state_dict,
+        {"state": optimizer.state_dict()},
+    ),
     "RMSprop": lambda b: (fastrec.RMSprop, {}),
     "CosineDecay": lambda b: (fastrec.CosineDecay, {"updates": 9}),
     "MomentumSchedule": lambda b: (fastrec.MomentumSchedule, {"most": 0.9}),

@@ -62,6 +62,7 @@ EXEMPT = {
     **dict.fromkeys(("set_threads", "get_threads"), "a setting of the process"),
     **dict.fromkeys(("example_text", "ngram_table", "addition"), "data and long runs"),
     "RNN.from_torch": "needs PyTorch",
+    "HessianFree.step": "refuses all calls",
     "synthetic_handwriting": "needs Hershey-Fonts",
     **dict.fromkeys(
         ("TextHistory.save", "LawsResult.save", "FourWaysResult.save"), "the writer of the other results"

@@ -1,4 +1,4 @@
-"""Hessian-free optimisation: Newton steps by conjugate gradients, on products with the Gauss-Newton matrix."""
+"""Hessian-free optimisation: Newton steps by conjugate gradients on Gauss-Newton products."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class HessianFree(Optimizer):
     An update starts from the last solution times `decay`, and ends when q has fallen by less than 0.0005 k of
     itself in k = max(10, i / 10) of i iterations. Of some of the iterates the last one is taken before which
     the loss is greater, and halved until the loss falls. The damping of the next update is 3/2 of this one's
-    if the loss has fallen by less than a quarter of what q without damping says, and 2/3 of it if by more than
-    three quarters.
+    if the loss has fallen by less than a quarter of what q without damping says, and 2/3 of it if by more
+    than three quarters.
 
     `fit` takes it, with the losses "cross_entropy", "mse", "mean_squared_error" and "bce". All is computed in
     float64, on a copy of the parameters where these are float32. k networks have one search each, at once.
@@ -114,7 +114,7 @@ class HessianFree(Optimizer):
         gradients: Mapping[str, Array],
         models: int | None = None,
         backend: str | None = None,
-    ) -> Any:
+    ) -> None:
         """Raise ValueError: gradients do not suffice.
 
         Parameters
@@ -251,7 +251,7 @@ def conjugate_gradients(
         values.append(-dot(x, residual + b) / 2)
         if i >= kept:
             iterates.append(x)
-            kept *= GROWTH
+            kept = i * GROWTH
         k = max(10, i // 10)
         if i > k:
             fallen = values[i - k] - values[i]

@@ -20,7 +20,7 @@ from .randomness import NOTHING, Drawn
 from .validation import Purpose
 
 FLOAT64 = np.dtype(np.float64)
-STEP = np.finfo(FLOAT64).eps ** (1 / 3)  # of central differences, of the size of the parameters
+STEP = 1e-6  # of central differences; below eps^(1/3), as third derivatives through many steps are large
 
 
 class Objective:
@@ -87,9 +87,9 @@ class Objective:
 class Curvature:
     """Products with the Gauss-Newton matrix J' H J of an objective at a point.
 
-    J is the Jacobian of the outputs, H the Hessian of the loss as a function of them.  H J v is the derivative
-    along v of the gradient with respect to the outputs: a central difference of two forward passes, which a
-    backward pass multiplies by J'.
+    J is the Jacobian of the outputs, H the Hessian of the loss as a function of them.  H J v is the
+    derivative along v of the gradient with respect to the outputs: a central difference of two forward
+    passes, which a backward pass multiplies by J'.
     """
 
     def __init__(self, objective: Objective, point: Array, data: Sequences) -> None:

@@ -32,7 +32,7 @@ class Update(NamedTuple):
     norms: Array  # (k,) float64, norm of all gradients of a network together
     state: State  # the slots, which the step makes those of the optimiser
     trained: Mapping[str, Array]  # by key (k, n) bool on the device, which numbers change; other keys: all
-    damping: NDArray[np.float64] | None = None  # (k,), that of `HessianFree` after the step
+    damping: Any = None  # (k,) float64, that of `HessianFree` after the step
 
     def fault(self, network: int) -> str:
         """Describe the gradient because of which the norm of a network is not finite."""
