@@ -63,10 +63,10 @@ def test_judgements() -> None:
     )
 
 
-def test_lengths_double() -> None:
-    assert learners.lengths_up_to(80) == [10, 20, 40, 80]
-    assert learners.lengths_up_to(400) == [12, 25, 50, 100, 200, 400]
-    assert learners.lengths_up_to(19) == [19]
+def test_lengths_grow() -> None:
+    assert learners.lengths_up_to(80) == [10, 14, 20, 28, 40, 57, 80]
+    assert learners.lengths_up_to(400)[::2] == [12, 25, 50, 100, 200, 400]
+    assert learners.lengths_up_to(13) == [13]
 
 
 @pytest.mark.usefixtures("tiny")

@@ -51,7 +51,7 @@ def sparse(inputs: int, outputs: int, numeric: bool, **options: Any) -> RNN:
 
 def momentum(update: int) -> float:
     """Return the momentum of an update: less while the first gradients are large."""
-    return 0.9 if update < 1000 else 0.98
+    return 0.9 if update < 1000 else 0.99
 
 
 TASKS: dict[str, Task] = {
@@ -75,8 +75,8 @@ TASKS: dict[str, Task] = {
 
 METHODS: dict[str, Constant | Descent | Echoes] = {
     "constant": Constant(),
-    "lstm": Descent(lstm, lambda numeric: Adam(0.01, clip=1.0), 8000, 1500, 50, 50),
-    "hessian-free": Descent(sparse, lambda numeric: HessianFree(curvature=0.25), 60, 20, 1000, 1, False),
+    "lstm": Descent(lstm, lambda numeric: Adam(0.01, clip=1.0), 8000, 2500, 50, 50),
+    "hessian-free": Descent(sparse, lambda numeric: HessianFree(0.1, 0, 0.25, 50), 150, 30, 1000, 1, False),
     "echo-state": Echoes(
         (
             lambda steps: {"hidden_size": 100, "spectral_radius": 0.95, "bias_scaling": 0.5},
@@ -95,7 +95,7 @@ METHODS: dict[str, Constant | Descent | Echoes] = {
         )
     ),
     "momentum": Descent(
-        sparse, lambda numeric: SGD(0.01, momentum, nesterov=True, clip=1.0), 20_000, 2000, 100, 100
+        sparse, lambda numeric: SGD(0.003, momentum, nesterov=True, clip=1.0), 20_000, 5000, 100, 100
     ),
 }
 
@@ -336,8 +336,8 @@ def four_ways(
     cycle longer than the sequences. "momentum": 100 units from `initial="sparse"`, and `SGD` with Nesterov's
     momentum. "constant" is the best answer that does not look at the inputs.
 
-    What follows gradients learns from sequences that no update sees twice. Their length doubles, from ten
-    or more, each time that a tenth of the answers is wrong at most, or a share of the updates is used up.
+    What follows gradients learns from sequences that no update sees twice. Their length grows by sqrt(2), from
+    ten or more, each time that at most a tenth of the answers is wrong, or half of the updates left are made.
     Learning rates fall along half a cosine over all updates. Learning ends when all answers to 1000
     validation sequences are right, numbers with half the tolerance, and the weights with the least loss on
     these are tested.

@@ -20,7 +20,8 @@ from ..streams import derive
 
 TOLERANCE = 0.04  # how far off a number may be
 SHORTEST = 10  # steps that networks begin with
-KNOWN = 0.1  # share of wrong answers with which they go on to sequences twice as long
+KNOWN = 0.1  # share of wrong answers with which they go on to longer ones
+GROWTH = 2**0.5  # from one length to the next
 ROUND = 2500  # sequences that are generated at a time
 TESTED, VALIDATED, FITTED = 5000, 1000, 2000  # sequences to test, to choose by, and to fit a readout to
 TRAINING, VALIDATION, TEST = range(3)  # where `derive` makes keys for them
@@ -181,7 +182,7 @@ class Descent:
         schedule = CosineDecay(most) if self.decays else None
         for number, length in enumerate(stages):
             last = number == len(stages) - 1
-            until = most if last else made + (most - made) // (len(stages) - number)
+            until = most if last else (made + most) // 2
             held_out = first if last else task.draw(VALIDATED, length, seed, VALIDATION)
             least, best = np.full(networks, np.inf), {k: a.copy() for k, a in rnn.parameters.items()}
             while made < until:
@@ -305,10 +306,10 @@ class Constant:
 
 
 def lengths_up_to(steps: int) -> list[int]:
-    """Lengths that double up to the last, the first from `SHORTEST` on."""
+    """Lengths that grow up to the last, the first from `SHORTEST` on."""
     lengths = [steps]
-    while lengths[0] >= 2 * SHORTEST:
-        lengths.insert(0, lengths[0] // 2)
+    while (shorter := round(steps / GROWTH ** len(lengths))) >= SHORTEST:
+        lengths.insert(0, shorter)
     return lengths
 
 
