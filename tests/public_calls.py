@@ -118,6 +118,10 @@ def echo_state(backend: str = "cpu") -> fastrec.EchoState:
 SENTENCES = [("a b", "x y"), ("c", "z"), ("b c a", "y z x")]
 
 
+def constants() -> fastrec.FourWaysResult:
+    return fastrec.four_ways(["order-2"], ["constant"], quick=True, seed=1)
+
+
 def translator(backend: str = "cpu") -> fastrec.Translator:
     made = fastrec.Translator(4, embedding_size=3, min_count=1, seed=1, backend=backend)
     made.fit(SENTENCES, epochs=1, batch_size=2, progress=False)
@@ -601,6 +605,11 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "Translator.save": lambda b: written(translator(b).save, ".npz"),
     "Translator.load": lambda b: saved(translator(b), ".npz"),
     "narma": lambda b: (fastrec.narma, {"steps": 20, "order": 3, "seed": 1}),
+    "four_ways": lambda b: (
+        fastrec.four_ways,
+        {"tasks": ["order-2"], "methods": ["constant"], "quick": True, "seed": 1, "backend": b},
+    ),
+    "FourWaysResult.load": lambda b: saved(constants(), ".csv"),
     "addition_task": lambda b: (fastrec.addition_task, {"pairs": 2, "columns": 3, "delay": 1, "seed": 1}),
     "adding_problem": lambda b: (fastrec.adding_problem, {"n": 2, "steps": 20, "seed": 1}),
     "multiplication_problem": lambda b: (fastrec.multiplication_problem, {"n": 2, "steps": 20, "seed": 1}),

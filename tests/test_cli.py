@@ -592,6 +592,38 @@ def test_addition_that_fails_says_so(run, folder, arguments):
     refused(run("addition", *arguments), folder)
 
 
+def test_four_ways(run, folder):
+    arguments = ("course", "four-ways", "--quick", "--tasks", "order-2,addition-80")
+    code, out, err = run(*arguments, "--methods", "constant,echo-state", "--networks", "2")
+    assert code == 0 and not err
+    rows = [line.split() for line in out.splitlines()[2:10]]
+    assert [(row[0], row[2], row[3]) for row in rows] == [
+        (task, method, network)
+        for task in ("addition-80", "order-2")
+        for method in ("constant", "echo-state")
+        for network in "01"
+    ]
+    assert out.endswith(" s, written to four-ways.csv and four-ways.png\n")
+    assert (folder / "four-ways.png").read_bytes().startswith(PNG)
+    again = run(*arguments, "--methods", "constant,echo-state", "--networks", "2")
+    assert again[1].splitlines()[:10] == out.splitlines()[:10]
+    refused(run(*arguments, "--seed", "1"), folder, "four-ways.csv", "four-ways.png")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--out", "a.txt"),
+        ("--plot", "a.txt"),
+        ("--tasks", "addition"),
+        ("--methods", ""),
+        ("--out", "none/a.csv"),
+    ],
+)
+def test_four_ways_refuses_before_work(run, folder, arguments):
+    refused(run("course", "four-ways", "--quick", *arguments), folder)
+
+
 TINY = ("--hidden", "6", "--layers", "1", "--batch", "4", "--steps", "10", "--epochs", "2")
 
 

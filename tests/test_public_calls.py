@@ -40,6 +40,7 @@ EXEMPT = {
             "BackendError",
             "PhaseResult",
             "LawsResult",
+            "FourWaysResult",
             "Alignment",
         ),
         "made by functions",
@@ -63,8 +64,13 @@ EXEMPT = {
     "RNN.from_torch": "needs PyTorch",
     "HessianFree.step": "refuses all calls",
     "synthetic_handwriting": "needs Hershey-Fonts",
-    **dict.fromkeys(("TextHistory.save", "LawsResult.save"), "the writer of the other results"),
-    "LawsResult.of": "what the result holds",
+    **dict.fromkeys(
+        ("TextHistory.save", "LawsResult.save", "FourWaysResult.save"), "the writer of the other results"
+    ),
+    **dict.fromkeys(
+        ("LawsResult.of", *(f"FourWaysResult.{name}" for name in ("of", "wrong", "steps", "title"))),
+        "what the result holds",
+    ),
 }
 QUICK = [name for name in CALLS if name not in ("CharModel.stream", "CharModel.score", "CharModel.save")]
 

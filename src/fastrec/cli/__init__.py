@@ -15,7 +15,7 @@ from .process import ENDS, Interrupted, fail, flush_output, hear_interrupts, pre
 try:
     import typer
 
-    from . import addition, hopfield, laws, machine, runs, text, translate
+    from . import addition, course, hopfield, laws, machine, runs, text, translate
     from .outputs import show
     from .usage import Commands
 except KeyboardInterrupt:  # before `hear_interrupts`
@@ -36,6 +36,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(course.app, name="course")
 app.add_typer(text.app, name="text")
 app.add_typer(translate.app, name="translate")
 

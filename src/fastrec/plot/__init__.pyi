@@ -7,6 +7,8 @@ from .capacity import draw_capacity as draw_capacity
 from .capacity import draw_capacity_scaling as draw_capacity_scaling
 from .figures import require_format as require_format
 from .figures import save_figure as save_figure
+from .four_ways import draw_four_ways as draw_four_ways
+from .four_ways import four_ways_figure as four_ways_figure
 from .laws import draw_laws as draw_laws
 from .laws import laws_figure as laws_figure
 from .phase import draw_phase as draw_phase

@@ -4,6 +4,8 @@ from .addition import addition_task as addition_task
 from .cognitive import Trials as Trials
 from .cognitive import delayed_comparison as delayed_comparison
 from .cognitive import perceptual_decision as perceptual_decision
+from .four_ways import FourWaysResult as FourWaysResult
+from .four_ways import four_ways as four_ways
 from .handwriting import synthetic_handwriting as synthetic_handwriting
 from .ink import pen_steps as pen_steps
 from .ink import read_ink as read_ink
