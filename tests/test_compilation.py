@@ -150,9 +150,8 @@ for part in sys.argv[1:]:
 """
 
 
-@pytest.mark.parametrize(
-    "parts", [["capacity"], pytest.param([*PARTS], marks=pytest.mark.slow)], ids=["capacity", "all"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", [["capacity"], [*PARTS]], ids=["capacity", "all"])
 def test_a_first_call_compiles_no_helpers_of_numba(parts: list[str], tmp_path: Path) -> None:
     """Those of slice assignment, of reductions and of messages take longer than the kernels themselves."""
     environment = {**os.environ, "FASTREC_CACHE_DIR": str(tmp_path), "FASTREC_QUIET": "1"}
@@ -162,6 +161,7 @@ def test_a_first_call_compiles_no_helpers_of_numba(parts: list[str], tmp_path: P
     assert set(done.stdout.split("\n")) - {""} <= ALLOWED
 
 
+@pytest.mark.slow
 def test_what_is_warmed_is_what_jobs_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """After `fastrec compile` usual jobs compile nothing and read nothing."""
     for warm in PARTS.values():

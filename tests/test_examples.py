@@ -48,6 +48,7 @@ def test_max_cut(main: Any) -> None:
     assert best > 0 and len(found) == 300 and found.max() <= bound < 1.2 * found.max()
 
 
+@pytest.mark.slow
 def test_handwriting(request: pytest.FixtureRequest) -> None:
     pytest.importorskip("HersheyFonts")
     options = {"trained": 1500, "tested": 60, "epochs": 12, "hidden_size": 40, "letters": "aenost"}

@@ -562,6 +562,7 @@ def test_no_journal_leads_to_other_files(tmp_path: Path) -> None:
         ScalingResult.load(path)
 
 
+@pytest.mark.slow
 def test_a_killed_run_that_cannot_be_undone_is_told_with_a_cure(tmp_path: Path) -> None:
     path, place = tmp_path / "run" / "a.db", tmp_path / "fixed"
     path.parent.mkdir()
