@@ -464,6 +464,23 @@ CALLS: dict[str, Callable[[str], Call]] = {
         fastrec.gradient_flow,
         {"rnn": rnn(backend=b), "x": floats(0, 3, 6, 5), "targets": tokens(1, 5, 3, 6)},
     ),
+    "automaton": lambda b: (
+        fastrec.automaton,
+        {"rnn": rnn(backend=b), "x": np.ones((2, 3, 5)), "lengths": np.array([3, 2]), "max_states": 9},
+    ),
+    "Automaton": lambda b: (
+        fastrec.Automaton,
+        {"symbols": np.array([0, 1]), "transitions": np.array([[0, 1], [1, 0]]), "outputs": np.array([0, 1])},
+    ),
+    "Automaton.run": lambda b: (
+        fastrec.addition_automaton().run,
+        {"x": np.ones((2, 3, 2), np.int64), "lengths": np.array([3, 2])},
+    ),
+    "Automaton.is_equivalent": lambda b: (
+        fastrec.addition_automaton(1).is_equivalent,
+        {"other": fastrec.addition_automaton(), "after": 1},
+    ),
+    "addition_automaton": lambda b: (fastrec.addition_automaton, {"delay": 1}),
     "spectral_radius": lambda b: (fastrec.spectral_radius, {"rnn": rnn(backend=b)}),
     "classify": lambda b: (
         fastrec.classify,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from devices import to_host
@@ -73,11 +75,24 @@ def test_networks_learn_to_add() -> None:
     )
     assert result.solved.any() and result.solved[result.best_model]
     assert result.test_errors == 0
-    assert result.history.train.shape == (12, 8)
+    assert result.history.train.shape[1] == 8
     x, targets, mask = addition_task(20, 3000, delay=0, seed=99)
     assert result.best.models is None
     assert count_errors(result.best, (x, targets, mask)) == 0
     assert f"{result.solved.sum()} of 8 networks" in str(result) and "0 wrong digits of 25050" in str(result)
+
+
+def test_ends_when_enough_networks_add(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    task = {"hidden_size": 5, "columns": 3, "delay": 0, "test_pairs": 9, "test_columns": 50, "epochs": 12}
+    monkeypatch.delenv("FASTREC_QUIET")
+    one, three = (fastrec.addition(6, "elman", **task, until=until) for until in (1, 3))
+    err = capsys.readouterr().err
+    assert "training 6 networks to add, at most 12 epochs in about" in err
+    assert "less if 1 of them adds without" in err and "less if 3 of them add without" in err
+    assert 1 <= one.history.epochs < three.history.epochs < 12 and three.solved.sum() >= 3
+    every = fastrec.addition(6, "elman", **task, until=None, progress=False)
+    assert every.history.epochs == 12
+    np.testing.assert_array_equal(every.history.train[: three.history.epochs], three.history.train)
 
 
 def test_says_when_none_learns() -> None:
@@ -87,7 +102,10 @@ def test_says_when_none_learns() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("models", 0), ("cell", "rnn"), ("hidden_size", 0), ("test_columns", 0), ("seed", -1)],
+    [
+        *(("models", 0), ("cell", "rnn"), ("hidden_size", 0), ("test_columns", 0), ("seed", -1)),
+        *(("until", 65), ("until", 0)),
+    ],
 )
 def test_refuses(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"{name} is .*{value}"):

@@ -61,6 +61,7 @@ def measured() -> dict[str, Any]:
             "point": curve.points[0],
             "trace": rnn.forward(np.zeros((1, 2, 2), np.float32)),
             "gradients": fastrec.gradient_flow(rnn, np.ones((1, 2, 2)), np.ones((1, 2, 3)), "mse"),
+            "automaton": fastrec.addition_automaton(),
             "history": FITTED,
             "histories": SEVERAL,
             "text": READ,
@@ -98,6 +99,7 @@ def test_lines(measured: dict[str, Any]) -> None:
     assert repr(measured["scaling"]) == "ScalingResult(sizes=2, n=10..20, trials=10)"
     assert repr(measured["retrieval"]) == "RetrievalResult(n=30, p=3..6, start=1, points=2, trials=4)"
     assert repr(measured["phase"]) == "PhaseResult(n=30, p=3, temperature=0.5..0.9, points=2, trials=4)"
+    assert repr(measured["automaton"]) == "Automaton(states=4, symbols=4, kind=Moore)"
     assert repr(FITTED) == "History(epochs=40, train=0.5, validation=0.6, best_epoch=39)"
     assert repr(SEVERAL) == "History(epochs=2, networks=2, diverged=1)"
     assert repr(REPORT) == "Report(jobs=1, machine=a machine, version=1.0, date=2026-11-28)"

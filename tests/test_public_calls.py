@@ -47,6 +47,7 @@ EXEMPT = {
     ),
     **dict.fromkeys(
         (
+            "Automaton.plot",
             "History.plot",
             "GradientFlow.plot",
             "OscillationResult.plot",

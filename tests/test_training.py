@@ -395,6 +395,8 @@ class TestFit:
         assert seen == [(0, 1), (1, 2), (2, 3)]
         assert optimizer.learning_rate == 0.1
         assert history.train[2] != fit(small(), **echo(8), epochs=3, optimizer=SGD(0.3), seed=0).train[2]
+        history = fit(small(), **echo(8), epochs=9, callback=lambda epoch, history: epoch == 3)
+        assert history.epochs == 4
 
     def test_patience(self) -> None:
         data, test = echo(8), echo(8, seed=5)

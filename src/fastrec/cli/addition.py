@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from .options import BackendOption, CellOption, SeedOption, ThreadsOption, use_t
 from .outputs import require_file_for, require_picture, show, written_to
 from .process import fail
 
+if TYPE_CHECKING:
+    from ..tasks.addition import AdditionResult
+
 
 def addition(
     networks: Annotated[int, typer.Option(min=1, help="Number of networks, each with its own seed.")] = 64,
@@ -19,7 +22,10 @@ def addition(
     hidden: Annotated[int, typer.Option(min=1, help="Number of hidden units.")] = 3,
     columns: Annotated[int, typer.Option(help="Binary digits of the training numbers.")] = 8,
     delay: Annotated[int, typer.Option(help="Steps from two digits to the digit of their sum.")] = 2,
-    epochs: Annotated[int, typer.Option(help="Passes over the 2048 training pairs.")] = 40,
+    epochs: Annotated[int, typer.Option(help="Passes over the 2048 training pairs, at most.")] = 40,
+    until: Annotated[
+        int, typer.Option(min=0, help="Stop when this many networks add without an error; 0: never.")
+    ] = 1,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 0.03,
     test_pairs: Annotated[int, typer.Option(help="Number of pairs to test the best network.")] = 1000,
     test_columns: Annotated[int, typer.Option(help="Binary digits of the test numbers.")] = 1000,
@@ -50,6 +56,7 @@ def addition(
             test_pairs=test_pairs,
             test_columns=test_columns,
             seed=seed,
+            until=until or None,
             backend=resolve(backend and backend.value, domain="rnn"),
         )
     except RuntimeError as error:  # none of the networks has learnt it
@@ -59,5 +66,20 @@ def addition(
     if save is not None:
         result.best.save(save)
     show(result)
+    show(learnt(result))
     if plot or save:
         show(written_to(plot, save))
+
+
+def learnt(result: AdditionResult) -> str:
+    """A line that says whether the best network has learnt the automaton of binary addition."""
+    from ..tasks.addition import addition_automaton
+
+    try:
+        found = result.automaton()
+    except RuntimeError as error:
+        return f"it is no automaton: {error}"
+    expected = addition_automaton(result.delay)
+    if found.is_equivalent(expected, after=result.delay):
+        return f"it computes as an automaton of {found.states} states, which is that of binary addition"
+    return f"it computes as an automaton of {found.states} states, not that of binary addition"

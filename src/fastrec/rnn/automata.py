@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..backend import move
 from ..display import Displayed, Table
 from ..messages import shown
-from ..validation import as_choice, as_int
+from ..validation import as_int
 from .config import MAX_SIZE, Array
 from .network import RNN, require_network
 from .validation import as_array, read_lengths, require_forward, steps_before
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_SYMBOLS = 1000
+MOST_SEQUENCES = 100  # that are read from every state
 NOTHING = -1  # what the start of a Moore automaton prints, before it has read a symbol
 
 Word = tuple[int, ...]
@@ -62,29 +64,34 @@ class Automaton(Displayed):
     outputs: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        symbols = np.array(move(as_array("symbols", self.symbols), "cpu"))
-        if symbols.ndim not in (1, 2) or symbols.dtype.kind not in "fiub" or not len(symbols):
+        names = ("symbols", "transitions", "outputs")
+        arrays = {name: move(as_array(name, getattr(self, name)), "cpu") for name in names}
+        symbols, transitions, outputs = arrays.values()
+        if symbols.ndim not in (1, 2) or symbols.dtype.kind not in "fiub" or not symbols.size:
             raise ValueError(
                 f"symbols has shape {symbols.shape}, dtype {symbols.dtype}; give rows of numbers, or tokens"
             )
-        if len(np.unique(symbols, axis=0)) < len(symbols):
-            raise ValueError("symbols has equal ones; give each symbol once")
-        arrays = {"symbols": symbols}
-        for name in ("transitions", "outputs"):
-            array = move(as_array(name, getattr(self, name)), "cpu")
-            if array.dtype.kind not in "iub":
-                raise ValueError(f"{name} has dtype {array.dtype}; give integers")
-            arrays[name] = array.astype(np.int64)
-        s, a = len(arrays["transitions"]), len(symbols)
-        if arrays["transitions"].shape != (s, a) or not s:
-            shape = arrays["transitions"].shape
-            raise ValueError(f"transitions has shape {shape}; give states (s, {a}), a column for each symbol")
-        if arrays["outputs"].shape not in ((s,), (s, a)):
-            raise ValueError(f"outputs has shape {arrays['outputs'].shape}; give ({s},) or ({s}, {a})")
-        if (low := arrays["transitions"].min()) < 0 or arrays["transitions"].max() >= s:
-            wrong = low if low < 0 else arrays["transitions"].max()
-            raise ValueError(f"transitions holds {wrong}; states are 0 to {s - 1}")
+        a, s = len(symbols), len(transitions) if transitions.ndim else 0
+        if not np.isfinite(symbols).all() or len(np.unique(symbols, axis=0)) < a:
+            raise ValueError("symbols has equal ones, or numbers that are not finite; give each symbol once")
+        if not s or transitions.shape != (s, a) or transitions.dtype.kind not in "iu":
+            raise ValueError(
+                f"transitions has shape {transitions.shape} and dtype {transitions.dtype}; it must be "
+                f"integers (s, {a}), a row for each state and a column for each symbol"
+            )
+        for extreme in (transitions.min(), transitions.max()):
+            if not 0 <= extreme < s:
+                raise ValueError(f"transitions holds {extreme}; states are 0 to {s - 1}")
+        if outputs.shape not in ((s,), (s, a)) or outputs.dtype.kind not in "iub":
+            raise ValueError(
+                f"outputs has shape {outputs.shape} and dtype {outputs.dtype}; it must be integers ({s},) or "
+                f"({s}, {a})"
+            )
+        for extreme in (outputs.min(), outputs.max()):
+            if not NOTHING <= extreme < 2**31:
+                raise ValueError(f"outputs holds {extreme}; it must be from -1 to 2^31 - 1")
         for name, array in arrays.items():
+            array = array.astype(array.dtype.newbyteorder("=") if name == "symbols" else np.int64)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 
@@ -201,9 +208,12 @@ class Automaton(Displayed):
             If x has another shape, or a step is none of the symbols.
         """
         array = move(as_array("x", x), "cpu")
-        if array.ndim != 1 + self.symbols.ndim or array.shape[2:] != self.symbols.shape[1:]:
+        fits = array.ndim == 1 + self.symbols.ndim and array.shape[2:] == self.symbols.shape[1:]
+        if not fits or not len(array) or array.dtype.kind not in "fiub":
             shape = ", ".join(["b", "t", *map(str, self.symbols.shape[1:])])
-            raise ValueError(f"x has shape {array.shape}; this automaton reads ({shape})")
+            raise ValueError(
+                f"x has shape {array.shape} and dtype {array.dtype}; this automaton reads numbers ({shape})"
+            )
         b, t = array.shape[:2]
         valid = steps_before(np.full(b, t) if lengths is None else read_lengths(lengths, b, t), t)
         read = self._number(array, valid)
@@ -263,6 +273,23 @@ class Automaton(Displayed):
         arrays = select(reachable(transitions, start), transitions, outputs)
         return Automaton(self.symbols, arrays[0], arrays[1].reshape(-1, *self.outputs.shape[1:]))
 
+    def mealy(self) -> Automaton:
+        """Return the automaton with the fewest states that prints the same on reading, not on arriving.
+
+        Returns
+        -------
+        Automaton
+            Mealy's, as `minimal` numbers it.
+
+        Examples
+        --------
+        Binary addition needs no more than the carry:
+
+        >>> fastrec.addition_automaton(), fastrec.addition_automaton().mealy()
+        (Automaton(states=4, symbols=4, kind=Moore), Automaton(states=2, symbols=4, kind=Mealy))
+        """
+        return Automaton(self.symbols, self.transitions, self._printed()).minimal()
+
     def is_equivalent(self, other: Automaton, after: int = 0) -> bool:
         """Return whether two automata print the same, whatever they read.
 
@@ -317,7 +344,6 @@ def automaton(
     x: ArrayLike,
     lengths: ArrayLike | None = None,
     *,
-    kind: Literal["moore", "mealy"] = "moore",
     decide: Callable[[Array], ArrayLike] | None = None,
     max_states: int = 64,
     tokens: bool | None = None,
@@ -329,8 +355,9 @@ def automaton(
     with: first by what is printed, then by words that grow by a symbol at their beginning wherever that tells
     more of them apart, until none does (Angluin, Information and Computation 75, 87, 1987, with hidden states
     in place of prefixes). Hidden states that such words lead to, and that behave like none before, are added.
-    On x the automaton prints what the network does; whether it does so on other sequences can be tried with
-    `Automaton.run`.
+    At last 100 sequences of x are read from every state; where the network does not print what the automaton
+    does, a word is found that tells more of them apart. Whether it prints the same on other sequences can be
+    tried with `Automaton.run`.
 
     Parameters
     ----------
@@ -340,21 +367,19 @@ def automaton(
         Sequences; steps that are equal are the same symbol.
     lengths : array_like of int, optional
         (b,), from 0 to t, the steps of each row.
-    kind : {"moore", "mealy"}, default "moore"
-        Whether what is printed belongs to the state that is reached, as the outputs of a network belong to
-        its hidden state, or to the step from one state to the next, which takes fewer states.
     decide : callable, optional
         Function of outputs (n, o) that returns the n integers which they stand for; by default the number of
         the largest.
     max_states : int, default 64
-        Give up when there are more.
+        Give up when there are more, the first one not counted.
     tokens : bool, optional
         Whether x is tokens, as in `RNN.forward`.
 
     Returns
     -------
     Automaton
-        As `Automaton.minimal` numbers it, with the symbols of x in ascending order.
+        Moore's, because the outputs of a network belong to its hidden state; `Automaton.mealy` has fewer
+        states. Numbered as by `Automaton.minimal`, with the symbols of x in ascending order.
 
     Raises
     ------
@@ -383,7 +408,6 @@ def automaton(
     if c.models is not None:
         raise ValueError(f"rnn holds {c.models} networks; give one of them, such as rnn.copy(model=0)")
     require_forward(c, "an automaton reads one step after the other")
-    as_choice("kind", kind, ("moore", "mealy"))
     most = as_int("max_states", max_states, 1, MAX_SIZE)
     if decide is None and (c.output_size or c.hidden_size) == 1:
         raise ValueError("decide is None, and one output is always the largest; give lambda y: y[:, 0] > 0.5")
@@ -400,14 +424,14 @@ def automaton(
         )
     asked = Questions(rnn, symbols, decide)
     states = np.stack([move(trace.state_at(step), "cpu") for step in range(t + 1)])  # (t + 1, layers, b, s)
-    begin = flat(states[0])[:1]
-    reached, some = np.unique(
-        flat(states[1:].swapaxes(1, 2)[valid.T].swapaxes(0, 1)), axis=0, return_index=True
-    )
+    after = flat(states[1:].swapaxes(1, 2)[valid.T].swapaxes(0, 1))
+    reached, some = np.unique(after, axis=0, return_index=True)
     printed = asked.decide(move(trace.outputs, "cpu").swapaxes(0, 1)[valid.T])[some]
-    transitions, outputs = told_apart(
-        asked, np.concatenate([begin, reached]), np.append(NOTHING, printed), kind == "moore", most
-    )
+    numbers = np.zeros((b, t), np.int64)
+    numbers[valid] = np.unique(array[valid], axis=0, return_inverse=True)[1].ravel()
+    sequences = numbers[:MOST_SEQUENCES], valid[:MOST_SEQUENCES]
+    states = np.concatenate([flat(states[0])[:1], reached])
+    transitions, outputs = told_apart(asked, states, np.append(NOTHING, printed), sequences, most)
     return Automaton(symbols, transitions, outputs).minimal()
 
 
@@ -434,60 +458,100 @@ class Questions:
             )
         return printed.astype(np.int64)
 
-    def answers(self, states: Array, words: Array) -> tuple[Array, NDArray[np.int64]]:
-        """Return the hidden states and what is printed after words (n, length) of numbers of symbols."""
-        layers = self.rnn._config.num_layers * self.rnn._config.directions
-        state = states.reshape(len(states), layers, -1).swapaxes(0, 1)
-        tokens = self.symbols.ndim == 1
-        outputs, last = self.rnn.predict(self.symbols[words], state, tokens=tokens)
-        return flat(last), self.decide(outputs[:, -1])
+    def outputs(self, states: Array, words: Array) -> tuple[NDArray[np.int64], Array]:
+        """Return what is printed along words (n, t) of numbers of symbols, and the last hidden states."""
+        layers, (n, t) = self.rnn.num_layers, words.shape
+        state = states.reshape(n, layers, -1).swapaxes(0, 1)
+        outputs, last = self.rnn.predict(self.symbols[words], state, tokens=self.symbols.ndim == 1)
+        return self.decide(outputs.reshape(n * t, -1)).reshape(n, t), flat(last)
+
+    def answers(self, states: Array, word: Word) -> NDArray[np.int64]:
+        """Return what is printed (n,) after a word."""
+        return self.outputs(states, np.tile(word, (len(states), 1)))[0][:, -1]
 
 
 def told_apart(
-    asked: Questions, states: Array, printed: NDArray[np.int64], moore: bool, most: int
+    asked: Questions,
+    states: Array,
+    printed: NDArray[np.int64],
+    sequences: tuple[NDArray[np.int64], NDArray[np.bool_]],
+    most: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return transitions and outputs of the classes of hidden states, that of the first hidden state first.
 
-    printed: (n,) before the first word is read.
+    printed: (n,) on the way to the hidden states.  sequences: see `contradiction`.
     """
     a = len(asked.symbols)
-    words: list[Word] = [()] if moore else [(symbol,) for symbol in range(a)]
+    words: list[Word] = [()]
     while True:
         n = len(states)
-        following, soon = asked.answers(np.repeat(states, a, axis=0), np.tile(np.arange(a), n)[:, None])
-        columns = {
-            word: soon.reshape(n, a)[:, word[0]] if word else printed for word in words[: 1 if moore else a]
-        }
-        later, classes = [], distinct(np.column_stack([*columns.values()]))
+        soon, following = asked.outputs(np.repeat(states, a, axis=0), np.tile(np.arange(a), n)[:, None])
+        columns: dict[Word, NDArray[np.int64]] = {(): printed}
+        later, classes = [], distinct(printed)
         for word in words:  # which grow
-            answer = asked.answers(following, np.tile(word, (n * a, 1)))[1] if word else soon
-            later.append(answer)
-            for symbol, column in enumerate(answer.reshape(n, a).T):
+            if word not in columns:
+                columns[word] = asked.answers(states, word)
+                classes = distinct(np.column_stack([classes, columns[word]]))
+            later.append(asked.answers(following, word) if word else soon[:, 0])
+            for symbol, column in enumerate(later[-1].reshape(n, a).T):
                 finer = distinct(np.column_stack([classes, column]))
                 longer = (symbol, *word)
                 if finer.max() > classes.max() or longer in words:
                     columns[longer], classes = column, finer
                     words += [longer] * (longer not in words)
-            if classes.max() >= most:
+            if len(np.unique(classes[1:])) > most:
                 raise RuntimeError(
                     f"the hidden states behave in more than max_states = {most} ways, which words of up to "
-                    f"{len(words[-1])} symbols tell apart; train the network further, or allow more "
-                    "states"
+                    f"{max(map(len, words))} symbols tell apart; train the network further, or allow more"
                 )
-        both = distinct(
-            np.concatenate([np.column_stack([columns[w] for w in words]), np.column_stack(later)])
-        )
-        own, after = both[:n], both[n:]
-        unknown = np.flatnonzero(~np.isin(after, own))
-        if not len(unknown):
-            break
-        _, first = np.unique(after[unknown], return_index=True)
-        states = np.concatenate([states, following[unknown[first]]])
-        printed = np.append(printed, soon[unknown[first]])
-    known, some = np.unique(own, return_index=True)
-    order = np.argsort(some)  # the first hidden state is in class 0
-    transitions = np.argsort(order)[np.searchsorted(known, after.reshape(n, a)[some[order]])]
-    return transitions, (printed if moore else soon.reshape(n, a))[some[order]]
+        own = np.column_stack([columns[word] for word in words])
+        both = distinct(np.concatenate([own, np.column_stack(later)]))
+        unknown = np.flatnonzero(~np.isin(both[n:], both[:n]))
+        if len(unknown):
+            some = unknown[np.unique(both[n:][unknown], return_index=True)[1]]
+            states, printed = np.concatenate([states, following[some]]), np.append(printed, soon[some, 0])
+            continue
+        some = np.sort(np.unique(both[:n], return_index=True)[1])  # one of each class, the first one first
+        number = np.zeros(both.max() + 1, np.int64)
+        number[both[some]] = np.arange(len(some))
+        transitions = number[both[n:].reshape(n, a)[some]]
+        longer = contradiction(asked, states[some], transitions, printed[some], *sequences)
+        if longer in words:
+            return transitions, printed[some]
+        words.append(longer)
+
+
+def contradiction(
+    asked: Questions,
+    states: Array,
+    transitions: NDArray[np.int64],
+    printed: NDArray[np.int64],
+    sequences: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+) -> Word:
+    """Return a word that tells apart hidden states of one class, () if none is found.
+
+    The sequences (b, t), of which not all steps are valid, are read from one hidden state of each class.
+    Where the network does not print what the automaton does, a part of the sequence is such a word: somewhere
+    the hidden state that the network reaches behaves unlike the one that stands for its class (Rivest &
+    Schapire, Information and Computation 103, 299, 1993).
+    """
+    s, (b, t) = len(states), sequences.shape
+    outputs, _ = asked.outputs(np.repeat(states, b, axis=0), np.tile(sequences, (s, 1)))
+    path = np.empty((t + 1, s, b), np.int64)
+    path[0] = np.arange(s)[:, None]
+    for step in range(t):
+        path[step + 1] = transitions[path[step], sequences[:, step]]
+    wrong = np.argwhere((printed[path[1:]] != outputs.reshape(s, b, t).transpose(2, 0, 1)) & valid.T[:, None])
+    if not len(wrong):
+        return ()
+    last, begin, row = wrong[0]  # the earliest
+    word = sequences[row, : last + 1].tolist()
+    answers = [
+        int(asked.answers(states[[path[i, begin, row]]], tuple(word[i:]))[0]) for i in range(len(word))
+    ]
+    changes = [i for i, (one, other) in enumerate(pairwise(answers)) if one != other]
+    return tuple(word[changes[0] + 1 :]) if changes else ()
 
 
 def flat(states: Array) -> Array:

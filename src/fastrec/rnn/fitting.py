@@ -139,7 +139,8 @@ def fit(
         Show a bar with the time left, in a terminal or a notebook.
     callback : callable, optional
         Called after each epoch, before its checkpoint, with the number of the epoch, from 0, and the
-        `History` so far. It may set `optimizer.learning_rate`, which checkpoints keep.
+        `History` so far. It may set `optimizer.learning_rate`, which checkpoints keep. If it returns True,
+        training ends.
     weights : dict, optional
         As in `RNN.loss_and_gradients`, with n for b. Batches weigh as much as their steps do. Those of
         "classes" hold for validation too, those of "steps" and "rows" do not.

@@ -237,8 +237,7 @@ class BatchLearner(Learner):
         loss, norm = (losses, norms) if self.models else (float(losses[0]), float(norms[0]))
         of_model = (self.model.parameters, self.optimizer)
         update = TrainingUpdate(number, self.log.epochs, loss, norm, rate, *of_model)
-        made = self.on_update(update)
-        self.stopped |= isinstance(made, (bool, np.bool_)) and bool(made)
+        self.stopped |= is_true(self.on_update(update))
         self.model._check()
         self.constrain()
 
@@ -315,11 +314,16 @@ class BatchLearner(Learner):
         with uninterrupted():
             self.assign(self.best, self.model.parameters if kept else self.first, better)
         if self.callback is not None:
-            self.callback(self.log.epochs - 1, self.history())
+            self.stopped |= is_true(self.callback(self.log.epochs - 1, self.history()))
 
     def history(self) -> History:
         """Return the curves so far."""
         return replace(self.log.history(), seed=self.seed)
+
+
+def is_true(returned: object) -> bool:
+    """Whether a user's function has returned True: it may return anything else."""
+    return isinstance(returned, (bool, np.bool_)) and bool(returned)
 
 
 def train(learner: Learner, checkpoint: Checkpoint | None, progress: bool) -> None:

@@ -1,5 +1,6 @@
 from .addition import AdditionResult as AdditionResult
 from .addition import addition as addition
+from .addition import addition_automaton as addition_automaton
 from .addition import addition_task as addition_task
 from .cognitive import Trials as Trials
 from .cognitive import delayed_comparison as delayed_comparison

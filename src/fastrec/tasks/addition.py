@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compilation import clock
+from ..compilation import clock, write
 from ..display import Displayed
+from ..progress import is_quiet
+from ..rnn.automata import Automaton, automaton
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array
 from ..rnn.fitting import fit
@@ -17,13 +19,13 @@ from ..rnn.history import History
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..streams import MAX_SEED, Seed, read_seed
-from ..validation import as_int, require_memory
+from ..validation import as_bool, as_int, require_memory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAINED, UNSEEN = 2048, 256  # pairs to train on, and to test on
-LONG, LENGTHENING = 64, 10  # longer pairs to choose the best network by, and how much longer
+LONG, LONGEST = 64, 1000  # longer pairs to choose the best network by, and their columns at most
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,8 +39,8 @@ class AdditionResult(Displayed):
     solved : ndarray of shape (k,)
         Which networks add those pairs without an error, bool.
     best : RNN
-        Of the networks that do, a copy of the one with the fewest errors, then the least loss, on pairs ten
-        times as long.
+        Of the networks that do, a copy of the one with the fewest errors on 64 longer pairs, then the least
+        loss on the unseen ones.
     best_model : int
         Its number, 0..k-1.
     columns : int
@@ -103,6 +105,23 @@ class AdditionResult(Displayed):
 
         return learning_curve_figure(self.history)
 
+    def automaton(self) -> Automaton:
+        """Find the automaton that `best` computes as, from the pairs that were not trained on.
+
+        Returns
+        -------
+        Automaton
+            As `fastrec.automaton` finds it. A network that adds has that of `addition_automaton`, but may
+            print other digits before the first one of a sum.
+
+        Raises
+        ------
+        RuntimeError
+            If it has more than 64 states.
+        """
+        seed = self.history.seed or 0  # pickles of version 0.1.0 do not hold it
+        return automaton(self.best, addition_task(UNSEEN, self.columns, self.delay, seed + 1)[0])
+
 
 def addition_task(
     pairs: int, columns: int, delay: int = 2, seed: Seed = 0
@@ -159,12 +178,61 @@ def addition_task(
     return x, targets, np.broadcast_to(np.arange(steps) >= delay, (pairs, steps)).copy()
 
 
+def addition_automaton(delay: int = 0) -> Automaton:
+    """Return the finite automaton of binary addition.
+
+    Its states know the carry and the digits that are still to be printed, of which the first are 0.
+
+    Parameters
+    ----------
+    delay : int, default 0
+        Steps from a column to its digit, at most 12.
+
+    Returns
+    -------
+    Automaton
+        Moore's, with 4 states for a delay of 0, and twice as many for each step more.
+
+    Raises
+    ------
+    ValueError
+        If the delay is out of range.
+
+    Examples
+    --------
+    The four states: no carry or a carry, each after a 0 or a 1 has been printed.
+
+    >>> print(fastrec.addition_automaton().table().text())
+    4 states: the next one by what is read
+    state  prints  00  01  10  11
+        0       0   0   1   1   2
+        1       1   0   1   1   2
+        2       0   1   2   2   3
+        3       1   1   2   2   3
+    """
+    delay = as_int("delay", delay, 0, 12)
+    columns = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    # The carry is the lowest bit of a state, then come the digits, the latest one first.
+    states = np.arange(2 ** (delay + 2))
+    total = (states & 1)[:, None] + columns.sum(axis=1)
+    digits = (states >> 1 << 1)[:, None] % 2 ** (delay + 1) | total & 1
+    return Automaton(columns, digits << 1 | total >> 1, states >> (delay + 1)).minimal()
+
+
 def count_errors(rnn: RNN, task: tuple[Array, Array, Array]) -> NDArray[np.int64]:
     """Return the number of wrong digits of each network; the greater of two outputs is the digit."""
     x, targets, mask = task
     outputs, _ = rnn.predict(x)
     wrong = ((outputs[..., 1] > outputs[..., 0]) != targets) & mask
     return np.count_nonzero(wrong, axis=(-2, -1))
+
+
+def errors_of(rnn: RNN, chosen: NDArray[np.bool_], task: tuple[Array, Array, Array]) -> NDArray[np.int64]:
+    """Return `count_errors` of the chosen of k networks, and the largest int64 for the others."""
+    errors = np.full(len(chosen), np.iinfo(np.int64).max)
+    for j in np.flatnonzero(chosen):
+        errors[j] = count_errors(rnn.copy(model=int(j)), task)
+    return errors
 
 
 def addition(
@@ -181,10 +249,13 @@ def addition(
     seed: Seed = 0,
     backend: str | None = None,
     progress: bool = True,
+    *,
+    until: int | None = 1,
 ) -> AdditionResult:
     """Train k networks at once to add binary numbers, and test the best on far longer ones.
 
-    They learn from 2048 pairs, in batches of 32, and are tested on 256 others. Elman networks of 3 hidden
+    They learn from 2048 pairs, in batches of 32, and are tested on 256 others. Training ends when one of them
+    adds those without an error, and 64 longer ones, of test_columns up to 1000. Elman networks of 3 hidden
     units add with a delay of 0 or 1; besides the carry they cannot remember a digit for two steps, as gated
     ones can.
 
@@ -201,7 +272,7 @@ def addition(
     delay : int, default 2
         Steps from a column to the digit of its sum.
     epochs : int, default 40
-        Passes over the pairs.
+        Passes over the pairs, at most.
     learning_rate : float, default 0.03
         Step size of `Adam`; the gradient norm is clipped at 1.
     test_pairs, test_columns : int, default 1000
@@ -211,7 +282,10 @@ def addition(
     backend : str, optional
         As in `RNN`.
     progress : bool, default True
-        As in `fit`.
+        As in `fit`, and say after the first epoch how long all of them take.
+    until : int, optional
+        End the training after the first epoch with this many networks, by default 1, that add the unseen
+        pairs and the longer ones without an error; None makes all epochs.
 
     Returns
     -------
@@ -235,16 +309,26 @@ def addition(
     seed = read_seed(seed, most=MAX_SEED - 3)
     test_pairs = as_int("test_pairs", test_pairs, 1, 2**31 - 1)
     test_columns = as_int("test_columns", test_columns, 1, 2**31 - 1)
+    progress = as_bool("progress", progress)
     rnn = RNN(
         2, hidden_size, 2, cell, activation, models=models, initial="uniform", seed=seed, backend=backend
     )
-    training, validation = (
-        addition_task(pairs, columns, delay, seed + i) for i, pairs in enumerate((TRAINED, UNSEEN))
-    )
-    digits = max(test_pairs * (test_columns + 1 + delay), models * LONG * LENGTHENING * (columns + 1 + delay))
+    wanted = None if until is None else as_int("until", until, 1, models)
+    sizes = (TRAINED, columns), (UNSEEN, columns), (LONG, min(test_columns, LONGEST))
+    training, validation, longer = (addition_task(*size, delay, seed + i) for i, size in enumerate(sizes))
+    digits = test_pairs * (test_columns + 1 + delay)
     for where in {"cpu", rnn.backend}:
         require_memory("the last test", digits * (24 + 4 * rnn.hidden_size), backend=where)
     begin = clock()
+
+    def is_enough(epoch: int, history: History) -> bool:
+        if epoch == 0 and progress and not is_quiet():
+            write(plan(models, epochs, wanted, float(history.seconds[0])))
+        solved = count_errors(rnn, validation) == 0
+        if wanted is None or np.count_nonzero(solved) < wanted:
+            return False
+        return bool(np.count_nonzero(errors_of(rnn, solved, longer) == 0) >= wanted)
+
     history = fit(
         rnn,
         *training[:2],
@@ -254,6 +338,7 @@ def addition(
         mask=training[2],
         seed=seed,
         progress=progress,
+        callback=is_enough,
     )
     training_seconds = clock() - begin
     solved = count_errors(rnn, validation) == 0
@@ -264,11 +349,19 @@ def addition(
             "give more networks, epochs or hidden units, or a shorter delay"
         )
     begin = clock()
-    x, targets, mask = longer = addition_task(LONG, LENGTHENING * columns, delay, seed + 2)
-    order = np.lexsort((rnn.loss(x, targets, mask=mask)[0], count_errors(rnn, longer), ~solved))
-    best = rnn.copy(model=int(order[0]))
+    number = int(np.lexsort((history.validation[-1], errors_of(rnn, solved, longer)))[0])  # type: ignore[index]
+    best = rnn.copy(model=number)
     errors = count_errors(best, addition_task(test_pairs, test_columns, delay, seed + 3))
     seconds = training_seconds, clock() - begin
     return AdditionResult(
-        history, solved, best, int(order[0]), columns, delay, test_pairs, test_columns, int(errors), seconds
+        history, solved, best, number, columns, delay, test_pairs, test_columns, int(errors), seconds
+    )
+
+
+def plan(models: int, epochs: int, until: int | None, seconds: float) -> str:
+    """Return a line that says what will be done, and for how long, from the seconds of an epoch."""
+    sooner = "" if until is None else f", less if {until} of them add{'s' * (until == 1)} without an error"
+    return (
+        f"fastrec: training {models} networks to add, at most {epochs} epochs in about "
+        f"{epochs * seconds:.0f} s{sooner}\n"
     )
