@@ -83,7 +83,7 @@ def hidden_markov_model(series, train, states, restarts):
     """The number of states and the restart are chosen on the last fifth of the training part."""
     column, fitted = series[:, None], train * 4 // 5
     models = [
-        GaussianHMM(n, "diag", n_iter=50, tol=1, random_state=seed).fit(column[:fitted])
+        GaussianHMM(n, "diag", n_iter=50, tol=0.1, random_state=seed).fit(column[:fitted])
         for n in states
         for seed in range(restarts)
     ]
@@ -121,10 +121,11 @@ SEQUENCES = {"oscillation": oscillation, "jumps": jumps, "Mackey-Glass": chaos}
 
 
 def main(steps=9000, epochs=(30, 100), states=(3, 6, 12, 24), restarts=3, path="memoryless.png"):
-    train, losses = steps * 2 // 3, {}
+    train, losses, shown = steps * 2 // 3, {}, {}
     for name, make in SEQUENCES.items():
         series = make(steps, np.random.default_rng(0))
         series = (series - series[:train].mean()) / series[:train].std()
+        shown[name] = series[train : train + 150]
         losses[name] = {
             "mean and spread": normal(series, train),
             "linear autoregression": linear_autoregression(series, train),
@@ -141,15 +142,14 @@ def main(steps=9000, epochs=(30, 100), states=(3, 6, 12, 24), restarts=3, path="
     figure = Figure(figsize=(9, 5), layout="constrained")
     above, below = figure.subplots(2, 3, height_ratios=[1, 2], sharey="row")
     for series_ax, ax, (name, found) in zip(above, below, losses.items(), strict=True):
-        series = SEQUENCES[name](min(steps, 150), np.random.default_rng(0))
-        series_ax.plot((series - series.mean()) / series.std(), "k.-", linewidth=0.6, markersize=3)
-        series_ax.set(title=name, xlabel="step")
+        series_ax.plot(shown[name], "k.-", linewidth=0.6, markersize=3)
+        series_ax.set(title=name, xlabel="step of the held-out part")
         best = min(found, key=found.get)
         for model, loss in found.items():
             colour = "#D55E00" if model == best else "#0072B2"
             ax.plot(loss, models.index(model), "o", color=colour)
             ax.annotate(
-                f"{loss:.2f}", (loss, models.index(model)), (0, 6), textcoords="offset points", ha="center"
+                f"{loss:.3f}", (loss, models.index(model)), (0, 6), textcoords="offset points", ha="center"
             )
         ax.set(xlabel="held-out loss (nats a step)", yticks=range(len(models)), yticklabels=models)
         ax.margins(x=0.15, y=0.12)

@@ -65,7 +65,7 @@ def test_predict(main: Any) -> None:
 def test_memoryless(request: pytest.FixtureRequest) -> None:
     for library in ("hmmlearn", "statsmodels"):
         pytest.importorskip(library)
-    losses = request.getfixturevalue("main")(steps=1800, epochs=(10, 60), states=(3,), restarts=1)
+    losses = request.getfixturevalue("main")(steps=1800, epochs=(10, 60), states=(3,))
     best = {name: min(found, key=found.get) for name, found in losses.items()}
     assert best["oscillation"] == "linear dynamical system" and best["jumps"] == "hidden Markov model"
     chaos = losses["Mackey-Glass"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pytest
 
 import fastrec
 from fastrec.plot.figures import COLOURS
@@ -170,7 +171,7 @@ def test_addition(main: Any) -> None:
 
 
 def test_adders(main: Any) -> None:
-    found, elsewhere = main(tested=200, models=3, epochs=(8, 40), sizes=(4, 8, 16))
+    found, elsewhere = main(tested=200, models=2, epochs=(3, 30), sizes=(4, 8, 16))
     (carries, numbers), (recurrent, sums) = found["window of 2"], found["recurrent"]
     assert carries[0] == max(recurrent[:8]) == max(sums) == 0 and min(carries[1:]) > 0.9 < numbers[-1]
     assert elsewhere["all at once"][0] < 0.05 < 0.7 < elsewhere["all at once"][-1]

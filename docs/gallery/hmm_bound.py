@@ -2,9 +2,9 @@
 
 Eight random bits come, and then the same eight again. To know the second half, a model must remember the
 first. All that a hidden Markov model carries over the middle is the state that it is in there: with N states
-it needs at least b - log2 N bits to code the second half of b bits (line). Models reach this bound. Dots are
-those that hmmlearn has fitted by expectation maximisation, the best of three starts; they have N states for
-each of the 16 places, so that they need not count too, and begin with states that mostly stay as they are.
+it needs at least b - log2 N bits to code the second half of b bits (line). Dots are models that
+hmmlearn has fitted by expectation maximisation, the best of three starts; they have N states for each of the
+16 places, so that they need not count too, and begin with states that mostly stay as they are.
 Crosses are models made by hand, whose states are the first log2 N bits. A GRU (squares, the better of two)
 has real numbers for its state, and with eight units it is far below the bound. All are trained on all 256
 strings: what counts here is what they can hold, not what they have seen.
