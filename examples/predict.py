@@ -16,17 +16,6 @@ HORIZONS = np.array([1, 5, 10, 20, 40])
 LAGS = 50  # values that the linear predictor sees, and steps that no predictor is judged on
 
 
-def mackey_glass(steps, noise, random, delay=17, substeps=10):
-    """The series by Euler's method, a value a unit of time, mean 0 and deviation 1; the same with noise."""
-    x = list(1.2 + 0.2 * random.random(delay * substeps))
-    for _ in range((steps + 300) * substeps):
-        late = x[-delay * substeps]
-        x.append(x[-1] + (0.2 * late / (1 + late**10) - 0.1 * x[-1]) / substeps)
-    series = np.array(x[-steps * substeps :: substeps])
-    series = (series - series.mean()) / series.std()
-    return series, series + noise * random.standard_normal(steps)
-
-
 def linear(seen, wanted, train):
     """Predictions from the last values by least squares, fitted to the first `train` steps."""
     last = np.lib.stride_tricks.sliding_window_view(seen, LAGS)[: len(wanted) - LAGS + 1]
@@ -36,8 +25,9 @@ def linear(seen, wanted, train):
 
 
 def main(train=8000, test=2000, window=200, epochs=200, hidden_size=48, path="predict.png"):
-    random = np.random.default_rng(0)
-    clean, seen = mackey_glass(train + test + HORIZONS[-1], 0.02, random)
+    series = fastrec.mackey_glass(train + test + HORIZONS[-1])
+    clean = (series - series.mean()) / series.std()
+    seen = clean + 0.02 * np.random.default_rng(0).standard_normal(len(clean))
     steps = train + test
     wanted = np.stack([clean[h : h + steps] for h in HORIZONS], axis=1)  # (steps, 5)
 
@@ -47,13 +37,9 @@ def main(train=8000, test=2000, window=200, epochs=200, hidden_size=48, path="pr
     targets = np.stack([wanted[b : b + window] for b in begins])
     mask = np.broadcast_to(np.arange(window) >= LAGS, x.shape[:2])
     rnn = fastrec.RNN(1, hidden_size, len(HORIZONS), "gru", seed=1)
-    optimizer = fastrec.Adam(0.005, clip=1.0)
-
-    def slower(epoch, history):
-        optimizer.learning_rate = 0.005 * 0.5 * (1 + np.cos(np.pi * min(1, (epoch + 1) / (epochs + 1))))
-
-    options = {"loss": "mse", "mask": mask, "optimizer": optimizer, "epochs": epochs, "batch_size": 16}
-    fastrec.fit(rnn, x, targets, seed=0, progress=False, callback=slower, **options)
+    decay = fastrec.CosineDecay(epochs * -(-len(x) // 16))
+    options = {"optimizer": fastrec.Adam(0.005, clip=1.0), "schedule": decay, "batch_size": 16, "seed": 0}
+    fastrec.fit(rnn, x, targets, loss="mse", mask=mask, epochs=epochs, progress=False, **options)
 
     outputs, _ = rnn.predict(seen[None, :steps, None])  # in one go, from the beginning to the end
     found = {"network": outputs[0], f"linear, {LAGS} values": linear(seen, wanted, train)}

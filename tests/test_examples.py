@@ -138,6 +138,11 @@ def test_speech_quiz(main: Any, speech: str) -> None:
     assert speech == "espeak" or min(right.values()) > blind + 0.2
 
 
+def test_captions(request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("sklearn")
+    assert request.getfixturevalue("main")(trained=3000, tested=80, epochs=3, hidden_size=64) > 0.1
+
+
 def test_decisions(main: Any) -> None:
     motion, vibrations = main(units=40, trials=400, epochs=(12, 3), tested=200)
     assert motion > 0.6 and 0 <= vibrations <= 1
