@@ -144,10 +144,9 @@ class Descent:
     Parameters
     ----------
     build : callable
-        Function of the numbers of inputs and outputs, of `numeric` (whether answers are numbers) and further
-        arguments of `RNN` that returns the networks.
+        Function of the numbers of inputs and outputs, and further arguments of `RNN`, that returns networks.
     optimizer : callable
-        Function of `numeric` that returns the optimiser.
+        Function that returns the optimiser.
     updates, quick : int
         Most updates, in a long and in a short run.
     batch, every : int
@@ -157,7 +156,7 @@ class Descent:
     """
 
     build: Callable[..., RNN]
-    optimizer: Callable[[bool], Optimizer]
+    optimizer: Callable[[], Optimizer]
     updates: int
     quick: int
     batch: int
@@ -175,10 +174,10 @@ class Descent:
         mean = first.mean
         outputs = 1 if first.are_numbers else int(first.targets.max()) + 1
         options = {"models": networks, "seed": seed, "backend": backend}
-        rnn = self.build(first.x.shape[2], outputs, first.are_numbers, **options)
+        rnn = self.build(first.x.shape[2], outputs, **options)
         if first.are_numbers:
             rnn.parameters["b_out"][...] = first.right.mean()
-        optimizer, made = self.optimizer(first.are_numbers), 0
+        optimizer, made = self.optimizer(), 0
         schedule = CosineDecay(most) if self.decays else None
         for number, length in enumerate(stages):
             last = number == len(stages) - 1
