@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -399,23 +399,38 @@ def four_ways(
         if Path(out).exists():
             done = read_run(out, seed, quick, networks)
     left = [pair for pair in pairs if not done.of(*pair)]
-    with progress_bar("four ways", len(pairs), progress, len(pairs) - len(left)) as advance:
+    total, rest = (sum(METHODS[method].cost for _, method in some) for some in (pairs, left))
+    with progress_bar("four ways", total, progress, total - rest) as advance:
         for task, method in left:
-            begin = clock()
-            learned = METHODS[method].learn(
-                *(TASKS[task], quick, networks, seed, backend),
-                lambda share, title=f"{task}, {method}": advance(share, title),  # type: ignore[misc]
-            )
-            seconds = (clock() - begin) / networks
-            judged = learned.judgement
-            points = tuple(
-                FourWaysPoint(task, method, j, float(wrong), float(loss), learned.updates, seconds)
-                for j, (wrong, loss) in enumerate(zip(judged.wrong, judged.loss, strict=True))
-            )
+            points = learn(task, method, quick, networks, seed, backend, advance)
             done = FourWaysResult(done.points + points, seed, quick)
             if out is not None:
                 done.save(out)
     return FourWaysResult(tuple(point for pair in pairs for point in done.of(*pair)), seed, quick)
+
+
+def learn(
+    task: str,
+    method: str,
+    quick: bool,
+    networks: int,
+    seed: int,
+    backend: str | None,
+    advance: Callable[[float, str], None],
+) -> tuple[FourWaysPoint, ...]:
+    """What k networks learn of a task by a method; advance moves the progress bar."""
+
+    def tell(share: float) -> None:
+        advance(share * METHODS[method].cost, f"{task}, {method}")
+
+    begin = clock()
+    learned = METHODS[method].learn(TASKS[task], quick, networks, seed, backend, tell)
+    seconds = (clock() - begin) / networks
+    judged = zip(learned.judgement.wrong.tolist(), learned.judgement.loss.tolist(), strict=True)
+    return tuple(
+        FourWaysPoint(task, method, j, wrong, loss, learned.updates, seconds)
+        for j, (wrong, loss) in enumerate(judged)
+    )
 
 
 def chosen(name: str, names: Iterable[str] | None, known: dict[str, Any]) -> list[str]:

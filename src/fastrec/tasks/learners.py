@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,6 +162,7 @@ class Descent:
     batch: int
     every: int
     decays: bool = True
+    cost: ClassVar[float] = 1.0  # time that it takes beside those of other methods, for bars
 
     def learn(
         self, task: Task, quick: bool, networks: int, seed: int, backend: str | None, advance: Advance
@@ -247,6 +248,7 @@ class Echoes:
     """
 
     candidates: tuple[Callable[[int], dict[str, Any]], ...]
+    cost: ClassVar[float] = 0.05
 
     def learn(
         self, task: Task, quick: bool, networks: int, seed: int, backend: str | None, advance: Advance
@@ -285,6 +287,8 @@ class Echoes:
 @dataclass(frozen=True)
 class Constant:
     """The one answer that is best without looking: the mean, or the most frequent class."""
+
+    cost: ClassVar[float] = 0.001
 
     def learn(
         self, task: Task, quick: bool, networks: int, seed: int, backend: str | None, advance: Advance
