@@ -344,8 +344,7 @@ def four_ways(
     What follows gradients learns from sequences that no update sees twice. Their length grows by sqrt(2),
     from ten on, each time that at most a tenth of the answers is wrong, or half of the updates left are made.
     Learning rates fall along half a cosine over all updates. Learning ends when all answers to 1000
-    validation sequences are right, numbers with half the tolerance, and the weights with the least loss on
-    these are tested.
+    validation sequences are right, numbers to 0.03, and the weights with the least loss on these are tested.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from ..rnn.optimizers import Optimizer
 from ..rnn.schedules import CosineDecay, Schedule
 from ..streams import derive
 
-TOLERANCE = 0.04  # how far off a number may be
+TOLERANCE, SAFE = 0.04, 0.03  # how far off a number may be, and may be where learning ends
 SHORTEST = 10  # steps that networks begin with
 KNOWN = 0.1  # share of wrong answers with which they go on to longer ones
 GROWTH = 2**0.5  # from one length to the next
@@ -113,7 +113,7 @@ class Sequences(NamedTuple):
         if self.are_numbers:
             off = np.abs(answers[..., 0] - right)
             return Judgement(
-                *(np.mean(values, axis=(1, 2)) for values in (off > TOLERANCE, off > TOLERANCE / 2, off**2))
+                *(np.mean(values, axis=(1, 2)) for values in (off > TOLERANCE, off > SAFE, off**2))
             )
         wrong = np.mean(answers.argmax(axis=-1) != right, axis=(1, 2))
         shifted = answers - answers.max(axis=-1, keepdims=True)
@@ -126,7 +126,7 @@ class Judgement(NamedTuple):
     """Of the answers of k networks, all (k,) float64."""
 
     wrong: Array  # share that is wrong: numbers more than `TOLERANCE` off
-    doubtful: Array  # share that would be wrong with half the tolerance
+    doubtful: Array  # share that is wrong or nearly: numbers more than `SAFE` off
     loss: Array  # mean of the squared error, or of the cross entropy in nats
 
 
