@@ -607,7 +607,8 @@ def test_four_ways(run, folder):
     assert (folder / "four-ways.png").read_bytes().startswith(PNG)
     again = run(*arguments, "--methods", "constant,echo-state", "--networks", "2")
     assert again[1].splitlines()[:10] == out.splitlines()[:10]
-    refused(run(*arguments, "--seed", "1"), folder, "four-ways.csv", "four-ways.png")
+    code, out, err = run(*arguments, "--seed", "1")
+    assert code == 1 and not out and "is of a run with seed=0, and seed is 1" in err
 
 
 @pytest.mark.parametrize(

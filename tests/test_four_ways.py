@@ -52,10 +52,10 @@ def test_sequences(name: str) -> None:
 
 def test_judgements() -> None:
     drawn = TASKS["addition-80"].draw(4, 20, 3, 0)
-    answers = drawn.right + np.array([[0.01], [-0.03], [0.05], [-0.07]], np.float32)
+    answers = drawn.right + np.array([[0.01], [-0.035], [0.05], [-0.07]], np.float32)
     judged = drawn.judge(np.stack([answers, drawn.right])[..., None])
     assert judged.wrong.tolist() == [0.5, 0] and judged.doubtful.tolist() == [0.75, 0]
-    assert judged.loss == pytest.approx([0.0021, 0], abs=1e-6)
+    assert judged.loss == pytest.approx([0.00218125, 0], abs=1e-6)
     drawn = TASKS["order-2"].draw(4, 20, 3, 0)
     judged = drawn.judge(np.zeros((2, 4, 1, 4), np.float32))
     assert judged.loss == pytest.approx(np.log([4, 4])) and np.array_equal(

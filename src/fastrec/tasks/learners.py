@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from ..rnn.optimizers import Optimizer
 from ..rnn.schedules import CosineDecay, Schedule
 from ..streams import derive
 
-TOLERANCE = 0.04  # how far off a number may be
+TOLERANCE, SAFE = 0.04, 0.03  # how far off a number may be, and may be where learning ends
 SHORTEST = 10  # steps that networks begin with
 KNOWN = 0.1  # share of wrong answers with which they go on to longer ones
 GROWTH = 2**0.5  # from one length to the next
@@ -113,7 +113,7 @@ class Sequences(NamedTuple):
         if self.are_numbers:
             off = np.abs(answers[..., 0] - right)
             return Judgement(
-                *(np.mean(values, axis=(1, 2)) for values in (off > TOLERANCE, off > TOLERANCE / 2, off**2))
+                *(np.mean(values, axis=(1, 2)) for values in (off > TOLERANCE, off > SAFE, off**2))
             )
         wrong = np.mean(answers.argmax(axis=-1) != right, axis=(1, 2))
         shifted = answers - answers.max(axis=-1, keepdims=True)
@@ -126,7 +126,7 @@ class Judgement(NamedTuple):
     """Of the answers of k networks, all (k,) float64."""
 
     wrong: Array  # share that is wrong: numbers more than `TOLERANCE` off
-    doubtful: Array  # share that would be wrong with half the tolerance
+    doubtful: Array  # share that is wrong or nearly: numbers more than `SAFE` off
     loss: Array  # mean of the squared error, or of the cross entropy in nats
 
 
@@ -144,10 +144,9 @@ class Descent:
     Parameters
     ----------
     build : callable
-        Function of the numbers of inputs and outputs, of `numeric` (whether answers are numbers) and further
-        arguments of `RNN` that returns the networks.
+        Function of the numbers of inputs and outputs, and further arguments of `RNN`, that returns networks.
     optimizer : callable
-        Function of `numeric` that returns the optimiser.
+        Function that returns the optimiser.
     updates, quick : int
         Most updates, in a long and in a short run.
     batch, every : int
@@ -157,12 +156,13 @@ class Descent:
     """
 
     build: Callable[..., RNN]
-    optimizer: Callable[[bool], Optimizer]
+    optimizer: Callable[[], Optimizer]
     updates: int
     quick: int
     batch: int
     every: int
     decays: bool = True
+    cost: ClassVar[float] = 1.0  # time that it takes beside those of other methods, for bars
 
     def learn(
         self, task: Task, quick: bool, networks: int, seed: int, backend: str | None, advance: Advance
@@ -175,10 +175,10 @@ class Descent:
         mean = first.mean
         outputs = 1 if first.are_numbers else int(first.targets.max()) + 1
         options = {"models": networks, "seed": seed, "backend": backend}
-        rnn = self.build(first.x.shape[2], outputs, first.are_numbers, **options)
+        rnn = self.build(first.x.shape[2], outputs, **options)
         if first.are_numbers:
             rnn.parameters["b_out"][...] = first.right.mean()
-        optimizer, made = self.optimizer(first.are_numbers), 0
+        optimizer, made = self.optimizer(), 0
         schedule = CosineDecay(most) if self.decays else None
         for number, length in enumerate(stages):
             last = number == len(stages) - 1
@@ -248,6 +248,7 @@ class Echoes:
     """
 
     candidates: tuple[Callable[[int], dict[str, Any]], ...]
+    cost: ClassVar[float] = 0.05
 
     def learn(
         self, task: Task, quick: bool, networks: int, seed: int, backend: str | None, advance: Advance
@@ -286,6 +287,8 @@ class Echoes:
 @dataclass(frozen=True)
 class Constant:
     """The one answer that is best without looking: the mean, or the most frequent class."""
+
+    cost: ClassVar[float] = 0.001
 
     def learn(
         self, task: Task, quick: bool, networks: int, seed: int, backend: str | None, advance: Advance
