@@ -17,7 +17,7 @@ from fastrec import RNN, EncoderDecoder, HessianFree, History, fit
 from fastrec.backend import move
 from fastrec.rnn.cells import CELLS
 from fastrec.rnn.dataset import read_sequences
-from fastrec.rnn.hessian_free import conjugate_gradients
+from fastrec.rnn.hessian_free import conjugate_gradients, go_back, search_line
 from fastrec.rnn.objective import Curvature, Objective
 from fastrec.rnn.validation import Purpose
 
@@ -217,6 +217,50 @@ def test_conjugate_gradients_stop() -> None:
         assert least <= len(count) <= most, tolerance
 
 
+def test_the_best_of_the_last_iterates_is_taken(backend: str) -> None:
+    """Of two networks: back while the loss falls, but over no hill; those that are off stay at the last."""
+    values = np.array([[0.0, 5.0], [3.0, 2.0], [1.0, 3.0], [2.0, 4.0]])  # of iterates 0 to 3
+    iterates = [move(np.full((2, 3), float(j)), backend) for j in range(4)]
+
+    def value(step: Any) -> Any:
+        return move(values[int(move(step, "cpu").max()), [0, 1]], backend)
+
+    for on, chosen in (([True, True], [2, 1]), ([False, True], [3, 1])):
+        step, losses = go_back(value, iterates, move(np.array(on), backend))
+        assert move(step, "cpu")[:, 0].tolist() == chosen
+        assert move(losses, "cpu").tolist() == [values[chosen[0], 0], values[chosen[1], 1]]
+
+
+def test_steps_are_halved_until_the_loss_falls(backend: str) -> None:
+    """The loss of a network falls for rates below its own limit, one of which is never reached."""
+    limits, slope = np.array([2.0, 0.3, 1e-9]), np.full(3, -1.0)
+
+    def value(step: Any) -> Any:
+        rate = move(step, "cpu")[:, 0]
+        return move(np.where(rate < limits, -rate, 1), backend)
+
+    rates = search_line(
+        value,
+        *(move(np.ones((3, 2)), backend), move(np.zeros(3), backend), move(slope, backend)),
+        move(np.ones(3), backend),
+    )
+    assert move(rates, "cpu").tolist() == [1, 0.25, 0]
+
+
+def test_structural_damping_is_in_units_of_the_damping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all products but the last of an update, which says what the loss should have fallen by."""
+    weights = []
+
+    def product(self: Curvature, vector: Any, structural: Any = None) -> Any:
+        weights.append(structural)
+        return vector
+
+    monkeypatch.setattr(Curvature, "product", product)
+    run(small(), HessianFree(0.1, 0.3), epochs=1, batch_size=12)
+    *others, last = weights
+    assert last is None and [float(weight[0]) for weight in others] == pytest.approx([0.03] * len(others))
+
+
 def run(rnn: RNN, optimizer: HessianFree | None = None, **more: Any) -> History:
     """Three updates an epoch."""
     optimizer = HessianFree(0.1, 0.1, 0.8, 20) if optimizer is None else optimizer
@@ -237,6 +281,25 @@ def test_a_quadratic_problem_takes_one_update(backend: str) -> None:
         expected = np.linalg.solve(normal, hidden.T @ targets.reshape(-1) / 30)
         np.testing.assert_allclose(to_host(rnn.parameters)["W_out"][:, 0], expected, rtol=1e-5)
         assert optimizer.damping == pytest.approx(1e-9 * 2 / 3) and optimizer.damping.shape == ()
+
+
+def test_a_search_starts_from_a_share_of_the_last_solution() -> None:
+    """One iteration each, of a linear regression: the second from half the solution of the first."""
+    rnn = RNN(2, 4, 1, dtype=np.float64, seed=0)
+    x, targets = random(0, 6, 5, 2), random(1, 6, 5, 1)
+    hidden = rnn.forward(x).hidden.reshape(-1, 4)
+    trainable = dict.fromkeys(rnn.parameters, False) | {"W_out": True}
+    optimizer = HessianFree(0.2, iterations=1, decay=0.5)
+    last: Any = 0
+    for _ in range(2):
+        residual = hidden @ rnn.parameters["W_out"] - targets.reshape(-1, 1)
+        matrix = hidden.T @ hidden / 30 + optimizer.damping * np.eye(4)
+        start = 0.5 * last * np.ones((4, 1))
+        r = -hidden.T @ residual / 30 - matrix @ start
+        expected = start + (r * r).sum() / (r.T @ matrix @ r) * r
+        fit(rnn, x, targets, loss="mse", optimizer=optimizer, epochs=1, trainable=trainable, progress=False)
+        last = optimizer.state_dict()["solution.W_out"]
+        np.testing.assert_allclose(last, expected, rtol=1e-6)
 
 
 def test_steps_that_go_too_far_are_halved_and_damped() -> None:
