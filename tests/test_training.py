@@ -421,7 +421,10 @@ class TestFit:
             ({"checkpoint_every": 0}, "checkpoint_every is 0"),
             ({"k2": 3}, "k2 is 3 without k1; give both, or k1 alone"),
             ({"k1": 3, "k2": 2}, "k2 is 2"),
-            ({"optimizer": "adam"}, "optimizer is 'adam'; it must be an SGD, RMSprop, Adam or AdamW"),
+            (
+                {"optimizer": "adam"},
+                "optimizer is 'adam'; it must be an SGD, RMSprop, Adam, AdamW or",
+            ),
             ({"optimizer": SGD([0.1, 0.2])}, "learning_rate has 2 values"),
             ({"loss": "mae"}, "loss is 'mae'"),
             ({"targets": np.ones((8, 6))}, "targets has shape (8, 6) and dtype float64"),
