@@ -133,9 +133,11 @@ def main(layers=(1, 2, 3, 4, 5, 6, 7, 8), n=128, steps=256, epochs=60, path="con
         (f"error {AHEAD} steps ahead (deviations)", "wrong last marks", "training (µs a step)"),
         strict=True,
     ):
-        ax.plot(fields, [found[task, r][column] for r in fields], "o-", color="#0072B2", label="convolutions")
+        values = [found[task, r][column] for r in fields]
+        ax.plot(fields, values, "o-", color="#0072B2", label="convolutions")
         ax.axhline(found[task, "gru"][column], color="#D55E00", label="recurrent (GRU)")
-        ax.set(xlabel="receptive field (steps)", ylabel=label, xscale="log", ylim=(0, None))
+        ax.set(xlabel="receptive field (steps)", ylabel=label, xscale="log")
+        ax.set_ylim(bottom=-0.03 * max(values))
         ax.set_xticks(fields, fields)
         ax.minorticks_off()
     axes[1].plot(fields, (1 - RARE) ** np.array(fields) / 2, "k:", label=r"$(1-p)^r/2$")
