@@ -264,6 +264,24 @@ def test_what_ends_a_training_leaves_the_best() -> None:
     assert kept and all(np.array_equal(kept[key], array) for key, array in parameters(best).items())
 
 
+def test_patience_and_functions_end_a_training() -> None:
+    random = np.random.default_rng(0)
+    text, other = ("".join(random.choice(["ab", "bc", "ca", "cb"], n)) for n in (60, 200))
+    options = {"epochs": 60, "batch_size": 2, "steps": 10, "learning_rate": 0.03, "progress": False}
+    curves = CharModel(24, seed=1).fit(text, other, **options, patience=2)
+    assert len(curves.train) == curves.held_out.argmin() + 3 < 10
+    updates: list[Any] = []
+
+    def stop(update: Any) -> bool:
+        updates.append((update.number, update.epoch, float(update.learning_rate)))
+        return update.number == 25
+
+    curves = CharModel(24, seed=1).fit(text, other, **options, on_update=stop)
+    assert len(curves.train) == 2 and updates == [(i, i // 20, 0.03) for i in range(40)]  # to the evaluation
+    curves = CharModel(24, seed=1).fit(text, other, **options, callback=lambda model, curves: True)
+    assert len(curves.train) == 1
+
+
 def test_minutes_end_in_time_and_let_the_rate_fall() -> None:
     model, rates = CharModel(8, seed=0), []
 
@@ -356,6 +374,8 @@ def test_second_fit_goes_on() -> None:
         (lambda m: CharModel(seed=0).fit(TEXT, learning_rate=[1, 2]), "learning_rate is"),
         (lambda m: CharModel(seed=0).fit(TEXT, checkpoint="a.txt"), "suffix"),
         (lambda m: CharModel(seed=0).fit(TEXT, callback=3), "callback is 3"),
+        (lambda m: CharModel(seed=0).fit(TEXT, on_update=3), "on_update is 3"),
+        (lambda m: CharModel(seed=0).fit(TEXT, patience=0), "patience is 0"),
         (lambda m: m.fit("Ünknown"), "text holds 'k', 'Ü'"),
         (lambda m: m.sample("Z", seed=0), "prompt: text holds 'Z'"),
         (lambda m: m.sample("", seed=0), "prompt is empty"),

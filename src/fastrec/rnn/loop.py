@@ -105,7 +105,9 @@ class Learner:
     An epoch is what lies between two evaluations.  device: where losses and gradients are computed.
     model: an `RNN` or `EncoderDecoder`, whose `parameters` are updated.  models: k, if all parameters have a
     leading axis of k independent networks.  validation: checked data to take the loss of after each epoch, or
-    None.  keys: of the parameters that are trained, None for all.  masks: as `Update.trained`.
+    None.  keys: of the parameters that are trained, None for all.  masks: as `Update.trained`.  patience:
+    epochs without a new best one after which training ends, None for any number.  stopped: whether a function
+    of the user has ended it.
     """
 
     device: ComputeDevice
@@ -116,6 +118,9 @@ class Learner:
     validation: Any
     keys: tuple[str, ...] | None = field(default=None, kw_only=True)
     masks: Mapping[str, Array] = field(default_factory=dict, kw_only=True)
+    patience: int | None = field(default=None, kw_only=True)
+    on_update: Callable[[TrainingUpdate], object] | None = field(default=None, kw_only=True)
+    stopped: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         self.optimizer._require_known(self.model.parameters)
@@ -127,7 +132,7 @@ class Learner:
 
     def is_finished(self) -> bool:
         """Return whether the training is over."""
-        raise NotImplementedError
+        return self.stopped or (self.patience is not None and self.log.epochs_since_best() >= self.patience)
 
     def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
         """Yield the steps of the next epoch, each computed after the update that the one before led to.
@@ -160,6 +165,15 @@ class Learner:
 
     def after_update(self, losses: Array, norms: Array, factor: float) -> None:
         """Called when an update is made, with losses and gradient norms (k,) on the host, and `factor`."""
+        if self.on_update is None:
+            return
+        number, rate = self.optimizer._step - 1, factor * self.optimizer.learning_rate
+        loss, norm = (losses, norms) if self.models else (float(losses[0]), float(norms[0]))
+        of_model = (self.model.parameters, self.optimizer)
+        update = TrainingUpdate(number, self.log.epochs, loss, norm, rate, *of_model)
+        self.stopped |= is_true(self.on_update(update))
+        self.model._check()
+        self.constrain()
 
     def finish(self) -> None:
         """Called when the training ends, also by an exception."""
@@ -207,15 +221,12 @@ class BatchLearner(Learner):
     epochs: int
     batch_size: int
     seed: int
-    patience: int | None
     callback: Callback | None
     shuffle: bool = True
-    on_update: Callable[[TrainingUpdate], object] | None = None
     keep: Keep = "last"
     schedule: Schedule | None = None
     constraints: Constraints = UNCONSTRAINED
     objective: Callable[[Any], Any] = lambda batch: None
-    stopped: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -229,17 +240,6 @@ class BatchLearner(Learner):
 
     def constrain(self) -> None:
         self.constraints.apply(self.model.parameters)
-
-    def after_update(self, losses: Array, norms: Array, factor: float) -> None:
-        if self.on_update is None:
-            return
-        number, rate = self.optimizer._step - 1, factor * self.optimizer.learning_rate
-        loss, norm = (losses, norms) if self.models else (float(losses[0]), float(norms[0]))
-        of_model = (self.model.parameters, self.optimizer)
-        update = TrainingUpdate(number, self.log.epochs, loss, norm, rate, *of_model)
-        self.stopped |= is_true(self.on_update(update))
-        self.model._check()
-        self.constrain()
 
     def finish(self) -> None:
         if self.keep == "best":
@@ -278,8 +278,7 @@ class BatchLearner(Learner):
         return len(self.data.counted) * (self.epochs - self.log.epochs), 0
 
     def is_finished(self) -> bool:
-        out_of_patience = self.patience is not None and self.log.epochs_since_best() >= self.patience
-        return self.log.epochs >= self.epochs or out_of_patience or self.stopped
+        return self.log.epochs >= self.epochs or super().is_finished()
 
     def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
         epoch = self.log.epochs

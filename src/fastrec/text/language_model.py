@@ -20,10 +20,10 @@ from ..rnn.cells import STACKABLE, CellName
 from ..rnn.checkpoint import Checkpoint, checksum, read_changes, shorten, stored_seed
 from ..rnn.config import MAX_SIZE, Config
 from ..rnn.device import Precision, choose_backend
-from ..rnn.fitting import Trainable, describe_trained, read_trainable
+from ..rnn.fitting import Trainable, check_on_update, describe_trained, read_trainable
 from ..rnn.history import TextHistory
 from ..rnn.initialization import read_embedding
-from ..rnn.loop import train
+from ..rnn.loop import TrainingUpdate, train
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..rnn.randomness import read_dropout
@@ -151,6 +151,8 @@ class CharModel:
         callback: Callable[[CharModel, TextHistory], object] | None = None,
         changed: str | Sequence[str] = (),
         trainable: Trainable | None = None,
+        patience: int | None = None,
+        on_update: Callable[[TrainingUpdate], object] | None = None,
     ) -> TextHistory:
         """Train on a text by truncated backpropagation through time, with `Adam`.
 
@@ -193,13 +195,19 @@ class CharModel:
             Show a bar with the time left, in a terminal or a notebook.
         callback : callable, optional
             Called after every evaluation and its checkpoint, with the model and the curves so far. There is
-            an evaluation after each pass through the text, but at least 20 and at most 250 updates apart.
+            an evaluation after each pass through the text, but at least 20 and at most 250 updates apart. If
+            it returns True, training ends.
         changed : str or sequence of str, default ()
             Settings that may differ from those of the training in the checkpoint, which goes on with the new
             ones: "optimizer" (learning_rate, clip and weight_decay), "epochs", "minutes", "decay", "dropout".
             For another text, load the checkpoint as a model, and train that.
         trainable : mapping of str to bool or array_like of bool, optional
             As in `fastrec.fit`; ``{"E": False}`` keeps the embedding as it is.
+        patience : int, optional
+            Stop after this many evaluations without a better one.
+        on_update : callable, optional
+            As in `fastrec.fit`, with evaluations for epochs; the learning rate follows `decay` whatever it
+            sets.
 
         Returns
         -------
@@ -251,6 +259,7 @@ class CharModel:
             raise ValueError(
                 f"callback is {shown(callback)}; it must be a function of a model and a TextHistory"
             )
+        check_on_update(on_update)
         stored = None if checkpoint is None or self._seed_given else stored_seed(checkpoint)
         seed = self._seed if stored is None else stored
         rnn = self.rnn or self._network(vocabulary, seed)
@@ -264,6 +273,8 @@ class CharModel:
             bool(changes & {"epochs", "minutes", "decay"}),
             keys=keys,
             masks=masks,
+            patience=None if patience is None else as_int("patience", patience, 1, MAX_SIZE),
+            on_update=on_update,
         )
         file = None
         if checkpoint is not None:

@@ -16,7 +16,7 @@ from ..rnn.config import MAX_SIZE, Array
 from ..rnn.dataset import Sequences
 from ..rnn.fitting import update_draws
 from ..rnn.history import MUCH, TextHistory
-from ..rnn.loop import SLACK, EpochMeans, Learner, Step
+from ..rnn.loop import SLACK, EpochMeans, Learner, Step, is_true
 from ..rnn.network import RNN
 from ..rnn.truncation import evaluate, windows
 
@@ -137,7 +137,7 @@ class TextLearner(Learner):
         return float(self.plan[2]), float(self.plan[0])
 
     def is_finished(self) -> bool:
-        return bool(self.plan[0] >= self.plan[2])
+        return bool(self.plan[0] >= self.plan[2]) or super().is_finished()
 
     def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
         at, reader, plan = self.device, self.reader, self.plan
@@ -193,7 +193,7 @@ class TextLearner(Learner):
     def after_checkpoint(self) -> None:
         # Later than the callback of `fit`, so that what a callback raises loses nothing.
         if self.callback is not None:
-            self.callback(self.history())
+            self.stopped |= is_true(self.callback(self.history()))
 
     def restore(self, networks: NDArray[np.bool_]) -> str:
         """Give the network the parameters of the best evaluation, or those before the training."""
