@@ -4,8 +4,8 @@ Logistic units are between 0 and 1, and 0.5 is where they start if nobody says o
 start: the task is the parity of the ones so far, which a state near one end stands for when it is even, and
 near the other end when it is odd, and 0.5 is neither. `trainable={"h0": False}` keeps the initial state as it
 is; without it, the gradient of the loss reaches the initial state like every other parameter. With sequences
-of five steps every step is near the start. Networks with a learnt initial state, which moves away from 0.5
-to both sides, learn in two thirds of the epochs what the others learn.
+of five steps every step is near the start. Learnt initial states move away from 0.5 to both sides, and the
+median network has the loss after 16 epochs that those with a fixed one have after 30.
 """
 
 import numpy as np
@@ -63,7 +63,7 @@ def main(steps=5, hidden_size=4, models=64, epochs=30, trained=1024, path="initi
     left.set(xlabel="epoch", ylabel="loss (nats per step)", title="median and quartiles of networks")
     middle.set(xlabel="time step", ylabel="loss (nats)", title="after the last epoch, mean of networks")
     right.hist(starts["learnt"].ravel(), np.linspace(-1.5, 2.5, 33), color=CASES["learnt"], label="h0 learnt")
-    right.axvline(0.5, color=CASES["fixed at 0.5"], linewidth=2, label="h0 fixed at 0.5")
+    right.axvline(0.5, 0, 0.7, color=CASES["fixed at 0.5"], linewidth=2, label="h0 fixed at 0.5")
     right.set(xlabel="initial value of a unit", ylabel="units of all networks", title="initial states")
     right.set_ylim(0, 1.4 * right.get_ylim()[1])  # room for the legend
     right.legend(frameon=False)

@@ -2,10 +2,10 @@
 
 One, two and three pairs of binary numbers are added at the same time. The automaton of two adders must tell
 apart all combinations of what the two remember, 16 states where one adder has 4, and that of three has 64.
-Elman networks add two pairs with twice as many hidden units as one pair, and three with three times as many:
-each carry has units of its own, and all of them are there at once. On the left is the share of 24 networks of
-each size that add 256 unseen columns of pairs without an error; on the right are the states of the automata,
-which `fastrec.automaton` finds in the networks, and the fewest units with which a network succeeds.
+The units of a network grow in proportion: each adder has some of its own, and all of them are there at once.
+On the left is the share of 24 Elman networks of each size that add 256 unseen pairs without an error; on the
+right are the states of the automata, which `fastrec.automaton` finds in the networks, and the fewest units
+with which one of them has learnt it.
 """
 
 import numpy as np
@@ -49,6 +49,8 @@ def main(most=3, sizes=range(1, 13), models=24, epochs=30, pairs=2048, path="two
                 if automaton.states == 4**adders:
                     found[adders] = size, automaton
                     break
+        if adders not in found:
+            raise RuntimeError(f"no network has learnt {adders} adders; give more networks, units or epochs")
         size, automaton = found[adders]
         states = f"{automaton.states} states ({automaton.mealy().states} of carries)"
         print(f"{adders} at once: {states}, {size} units")
@@ -59,7 +61,7 @@ def main(most=3, sizes=range(1, 13), models=24, epochs=30, pairs=2048, path="two
         label = f"{adders} adder" + "s at once" * (adders > 1)
         left.plot(list(by_size), list(by_size.values()), style, color=colour, label=label)
     left.set(xlabel="hidden units", ylabel="networks that add without an error", ylim=(-0.04, 1.04))
-    left.legend(frameon=False)
+    left.legend(frameon=False, fontsize=8, ncols=most, loc="lower center", bbox_to_anchor=(0.5, 1))
     at_once = list(found)
     right.plot(
         at_once, [a.states for _, a in found.values()], "o-", color="0.4", label="states of the automaton"
