@@ -43,6 +43,18 @@ def test_dreaming(main: Any) -> None:
     assert done[-1] == 1400 and back[-1] == ended[-1] == 0
 
 
+def test_unrolled(main: Any) -> None:
+    error, apart, errors = main(updates=400, hidden_size=8, steps=6, tested=100, rate=0.005)
+    assert error < 1e-12 and not any(apart["summed gradients"]) and apart["their own"][-1] > 0.1
+    assert errors["summed gradients"].max() < 0.01 < errors["their own"][6:].mean()
+
+
+def test_initial_state(main: Any) -> None:
+    curves, by_step = main(models=12, epochs=16, trained=512)
+    assert np.median(curves["learnt"][-1]) < np.median(curves["fixed at 0.5"][-1])
+    assert by_step["learnt"].shape == (12, 5)
+
+
 def test_max_cut(main: Any) -> None:
     best, found, bound = main(small=10, large=60, starts=300)
     assert best > 0 and len(found) == 300 and found.max() <= bound < 1.2 * found.max()

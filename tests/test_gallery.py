@@ -184,6 +184,16 @@ def test_hmm_bound(request: pytest.FixtureRequest) -> None:
     assert found["recurrent"][0] < 0.5
 
 
+def test_automaton(main: Any) -> None:
+    same, nearest = main(models=4, pairs=4)
+    assert same and nearest > 0.9
+
+
+def test_two_adders(main: Any) -> None:
+    shares, found = main(most=2, sizes=(5, 8), models=4, epochs=25, pairs=1024)
+    assert [automaton.states for _, automaton in found.values()] == [4, 16] and shares[2].keys() == {5, 8}
+
+
 def test_temperature(main: Any) -> None:
     most, nucleus = main(count=5000)
     assert most < 0.03 and np.count_nonzero(nucleus) == 5 and np.isclose(nucleus.sum(), 1)
