@@ -60,7 +60,7 @@ def draw(pictures, written, captions, weights, path):
         ax.set(xticks=[], yticks=[])
         ax.set_title(text, fontsize=10, color="black" if text == truth else "#D55E00")
         if text != truth:
-            ax.set_xlabel(f"wrong: {truth}", fontsize=10, color="#D55E00")
+            ax.set_xlabel(f"in truth: {truth}", fontsize=10, color="#D55E00")
     below.suptitle(f'Where it looks as it writes the words of "{written[0]}"', fontsize=10)
     for ax, word, row in zip(below.subplots(1, len(words), squeeze=False)[0], words, weights, strict=False):
         ax.imshow(pictures[0], cmap="gray_r")
@@ -105,8 +105,10 @@ def main(trained=30_000, tested=1000, epochs=8, hidden_size=128, path="captions.
     print(f"{right.mean():.1%} of {tested} captions of digits never seen are right to the word")
 
     longest = max(np.flatnonzero(right), default=0, key=lambda j: len(truth[j]))
-    order = [*np.flatnonzero(~right)[:2], *np.flatnonzero(right), *np.flatnonzero(~right)[2:]]
-    shown = [longest, *(j for j in order if j != longest)][:8]
+    above = np.array([" above " in caption for caption in truth])
+    groups = [(~right, 2), (right & above, 3), (right, 8), (~right, 8)]
+    order = [j for chosen, most in groups for j in np.flatnonzero(chosen)[:most]]
+    shown = [*dict.fromkeys([longest, *order])][:8]
     weights = model.attention(regions(others[[longest]]), symbols[[longest], : ends[longest]])
     draw(others[shown], [written[j] for j in shown], [truth[j] for j in shown], weights[0], path)
     print(f"wrote {path}")
