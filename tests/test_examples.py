@@ -97,6 +97,14 @@ def test_number_names(main: Any) -> None:
     assert exact.keys() == {"seen", "unseen"} and 0 <= exact["unseen"] <= 1
 
 
+def test_words(request: pytest.FixtureRequest) -> None:
+    pytest.importorskip("gensim")
+    pytest.importorskip("simplemma")
+    options = {"articles": 80, "words": 400, "size": 16, "hidden_size": 24, "epochs": 6}
+    losses = request.getfixturevalue("main")(shares=(1,), **options)
+    assert losses[1, "CBOW"] < losses[1, "random, one a word"] and losses[1, "n-grams"] > 2
+
+
 def test_translate(main: Any) -> None:
     assert main(trained=1500, tested=100, epochs=4, hidden_size=64) > 0.3
 
