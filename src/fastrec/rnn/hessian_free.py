@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -114,7 +114,7 @@ class HessianFree(Optimizer):
         gradients: Mapping[str, Array],
         models: int | None = None,
         backend: str | None = None,
-    ) -> None:
+    ) -> NoReturn:
         """Raise ValueError: gradients do not suffice.
 
         Parameters
@@ -147,26 +147,31 @@ class HessianFree(Optimizer):
     def _state_dict(self, state: State) -> dict[str, Array]:
         return super()._state_dict(state) | {"damping": self.damping}
 
+    def _slots(self, parameters: Mapping[str, Array], models: int | None, backend: str) -> State:
+        if self._damping.ndim and self._damping.shape != (models,):
+            raise ValueError(
+                f"damping has {self._damping.size} values, one each for as many networks, but models is "
+                f"{models}; use a new HessianFree"
+            )
+        return super()._slots(parameters, models, backend)
+
     def _plan(self, update: Update, active: NDArray[np.bool_], factor: float, objective: Objective) -> Update:
         xp, backend = update.device.xp, update.device.backend
-        on = move(active, backend)
+
+        def joined(*of_keys: Array) -> Array:
+            return xp.concatenate(of_keys, axis=1)
+
         point, gradient, last = (
-            xp.concatenate([arrays[i].astype(FLOAT64) for arrays in update.arrays.values()], axis=1)
-            for i in range(3)
+            joined(*(arrays[i].astype(FLOAT64) for arrays in update.arrays.values())) for i in range(3)
         )
-        gradient, last = (xp.where(on[:, None], array, 0) for array in (gradient, last))
-        weight = xp.concatenate(
-            [xp.full(arrays[0].shape, self._decay(key)) for key, arrays in update.arrays.items()], axis=1
-        )
-        free = None
-        if update.trained:
-            every = [xp.ones(arrays[0].shape, np.bool_) for arrays in update.arrays.values()]
-            free = xp.concatenate(
-                [update.trained.get(key, one) for key, one in zip(update.arrays, every, strict=True)], axis=1
-            )
-            weight = xp.where(free, weight, 0)
-        gradient = gradient + weight * point
+        shapes = {key: arrays[0].shape for key, arrays in update.arrays.items()}
+        free = joined(*(update.trained.get(key, xp.ones(shape, np.bool_)) for key, shape in shapes.items()))
+        decay = joined(*(xp.full(shape, self._decay(key)) for key, shape in shapes.items()))
+        weight = xp.where(free, decay, 0)
+        on = move(active, backend)
+        gradient, last = (xp.where(on[:, None], array, 0) for array in (gradient + weight * point, last))
         damping = xp.zeros(len(active)) + move(self._damping, backend)
+        structural = self.structural * damping if self.structural else None
         curvature = objective.curvature(point, self.curvature)
 
         def value(step: Array) -> Array:
@@ -175,33 +180,19 @@ class HessianFree(Optimizer):
             return xp.where(xp.isfinite(losses), losses, np.inf)
 
         def product(vector: Array, structural: Array | None = None) -> Array:
-            image = curvature.product(vector, structural)
-            return (image if free is None else xp.where(free, image, 0)) + weight * vector
+            return xp.where(free, curvature.product(vector, structural), 0) + weight * vector
 
-        structural = self.structural * damping if self.structural else None
-        iterates = conjugate_gradients(
-            lambda vector: product(vector, structural) + damping[:, None] * vector,
-            *(-gradient, self.decay * last, self.iterations),
-        )
-        step, losses, before = iterates[-1], value(iterates[-1]), value(0 * point)
-        searching = on
-        for earlier in reversed(iterates[:-1]):
-            values = value(earlier)
-            searching = searching & (values < losses)
-            if not searching.any():
-                break
-            step, losses = xp.where(searching[:, None], earlier, step), xp.where(searching, values, losses)
-        slope = dot(gradient, step)
-        ratio = (losses - before) / xp.minimum(slope + dot(step, product(step)) / 2, -np.finfo(float).tiny)
-        damping = damping * xp.where(ratio > 0.75, 2 / 3, xp.where(ratio >= 0.25, 1, 3 / 2))
-        rate = self._rate(active, backend) * factor
-        for _ in range(HALVINGS):
-            losses = value(rate[:, None] * step)
-            short = losses > before + SUFFICIENT * rate * xp.minimum(slope, 0)
-            if not short.any():
-                break
-            rate = xp.where(short, rate / 2, rate)
-        step = xp.where(short, 0, rate)[:, None] * step
+        def damped(vector: Array) -> Array:
+            return product(vector, structural) + damping[:, None] * vector
+
+        iterates = conjugate_gradients(damped, -gradient, self.decay * last, self.iterations)
+        step, losses = go_back(value, iterates, on)
+        before, slope = value(xp.zeros_like(point)), dot(gradient, step)
+        promised = xp.minimum(slope + dot(step, product(step)) / 2, -np.finfo(float).tiny)
+        ratio = (losses - before) / promised
+        damping = damping * xp.where(ratio > 3 / 4, 2 / 3, xp.where(ratio >= 1 / 4, 1, 3 / 2))
+        rate = search_line(value, step, before, slope, self._rate(active, backend) * factor)
+        step = rate[:, None] * step
         arrays = {
             key: (*update.arrays[key], step[:, part], iterates[-1][:, part])
             for key, part in zip(update.arrays, objective.parts, strict=True)
@@ -219,6 +210,31 @@ class HessianFree(Optimizer):
         parameter, _, last, step, solution = arrays
         parameter += step.astype(parameter.dtype)
         last[...] = solution.astype(last.dtype)
+
+
+def go_back(value: Callable[[Array], Array], iterates: list[Array], on: Array) -> tuple[Array, Array]:
+    """The last iterate (k, n) before which the loss is greater, and its losses (k,).  on: networks (k,)."""
+    xp, step, losses = array_module(backend_of(on)), iterates[-1], value(iterates[-1])
+    for earlier in reversed(iterates[:-1]):
+        values = value(earlier)
+        on = on & (values < losses)
+        if not on.any():
+            break
+        step, losses = xp.where(on[:, None], earlier, step), xp.where(on, values, losses)
+    return step, losses
+
+
+def search_line(
+    value: Callable[[Array], Array], step: Array, before: Array, slope: Array, rate: Array
+) -> Array:
+    """Halve rates (k,) until the loss is enough below that before; 0 if that takes too many halvings."""
+    xp = array_module(backend_of(rate))
+    for _ in range(HALVINGS):
+        short = value(rate[:, None] * step) > before + SUFFICIENT * rate * xp.minimum(slope, 0)
+        if not short.any():
+            return rate
+        rate = xp.where(short, rate / 2, rate)
+    return xp.where(short, 0, rate)
 
 
 def conjugate_gradients(
