@@ -56,7 +56,7 @@ def sparse(inputs: int, outputs: int, **options: Any) -> RNN:
 
 def momentum(update: int) -> float:
     """Return the momentum of an update: less while the first gradients are large."""
-    return 0.9 if update < 1000 else 0.99
+    return 0.9 if update < 1000 else 0.995
 
 
 TASKS: dict[str, Task] = {
