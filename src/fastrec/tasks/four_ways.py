@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MOST_NETWORKS = 100
 SLOWEST = 1e-5  # leak of units that add up what they see
+RIDGES = (1e-4, 1e-2, 1.0, 100.0)  # of which validation data choose
 FORGET_BIAS = 3.0  # with which an LSTM keeps what it has for some twenty steps
 
 
@@ -52,6 +53,24 @@ def orthogonal(inputs: int, outputs: int, **options: Any) -> RNN:
 def sparse(inputs: int, outputs: int, **options: Any) -> RNN:
     """Return Elman networks of 100 units with the initialisation of Sutskever et al. (ICML 2013)."""
     return RNN(inputs, 100, outputs, initial="sparse", **options)
+
+
+def coupled(steps: int) -> dict[str, Any]:
+    """Return arguments of a reservoir as they are usual."""
+    return {"hidden_size": 100, "spectral_radius": 0.95, "bias_scaling": 0.5, "ridge": RIDGES}
+
+
+def uncoupled(steps: int) -> dict[str, Any]:
+    """Return arguments of units that forget at once, hardly at all, and all that is between."""
+    leak = np.geomspace(SLOWEST, 1, 100)
+    small = tuple(SLOWEST * ridge for ridge in RIDGES)  # as the states of slow units
+    return {"hidden_size": 100, "spectral_radius": 0.0, "leak": leak, "bias_scaling": 1.0, "ridge": small}
+
+
+def delay_line(steps: int) -> dict[str, Any]:
+    """Return arguments of a linear reservoir that holds whole sequences."""
+    linear = {"topology": "cycle", "activation": "linear", "spectral_radius": 1.0}
+    return linear | {"hidden_size": steps + 100, "ridge": RIDGES}
 
 
 def momentum(update: int) -> float:
@@ -82,23 +101,7 @@ METHODS: dict[str, Constant | Descent | Echoes] = {
     "constant": Constant(),
     "lstm": Descent(lstm, lambda: Adam(0.01, clip=1.0), 8000, 2500, 50, 50),
     "hessian-free": Descent(orthogonal, lambda: HessianFree(0.1, 0, 0.25, 50), 150, 40, 1000, 1, False),
-    "echo-state": Echoes(
-        (
-            lambda steps: {"hidden_size": 100, "spectral_radius": 0.95, "bias_scaling": 0.5},
-            lambda steps: {
-                "hidden_size": 100,
-                "spectral_radius": 0.0,
-                "leak": np.geomspace(SLOWEST, 1, 100),
-                "bias_scaling": 1.0,
-            },
-            lambda steps: {
-                "hidden_size": steps + 100,
-                "topology": "cycle",
-                "spectral_radius": 1.0,
-                "activation": "linear",
-            },
-        )
-    ),
+    "echo-state": Echoes((coupled, uncoupled, delay_line)),
     "momentum": Descent(
         sparse, lambda: SGD(0.005, momentum, nesterov=True, clip=1.0), 20_000, 8000, 100, 100
     ),
