@@ -150,7 +150,9 @@ def test_results(tmp_path: Path) -> None:
     result.save(tmp_path / "a.csv")
     assert fastrec.FourWaysResult.load(tmp_path / "a.csv") == result
     axes = result.figure().axes[0]
-    assert [text.get_text() for text in axes.texts] == ["0.05 %", "80 s", "75 %", "80 s", "0.05 %", "80 s"]
+    assert [text.get_text() for text in axes.texts] == [
+        *("0.05 %", "80 s", "75 %", "80 s", "0.05 %", "80 s", "–")
+    ]
     assert {text.get_text(): text.get_color() for text in axes.texts}["75 %"] == "white"
     assert "<img" in result._repr_html_()
 

@@ -100,7 +100,7 @@ TASKS: dict[str, Task] = {
 METHODS: dict[str, Constant | Descent | Echoes] = {
     "constant": Constant(),
     "lstm": Descent(lstm, lambda: Adam(0.01, clip=1.0), 8000, 2500, 50, 50),
-    "hessian-free": Descent(orthogonal, lambda: HessianFree(0.1, 0, 0.25, 50), 150, 40, 1000, 1, False),
+    "hessian-free": Descent(orthogonal, lambda: HessianFree(0.1, 0, 0.25, 50), 150, 80, 1000, 1, False),
     "echo-state": Echoes((coupled, uncoupled, delay_line)),
     "momentum": Descent(
         sparse, lambda: SGD(0.005, momentum, nesterov=True, clip=1.0), 20_000, 8000, 100, 100

@@ -243,7 +243,8 @@ class Echoes:
     Parameters
     ----------
     candidates : tuple of callable
-        Functions of the length of the sequences that return arguments of `EchoState`, and of its `fit` "ridge".
+        Functions of the length of the sequences that return arguments of `EchoState`, and "ridge", that of
+        its `fit`.
     """
 
     candidates: tuple[Callable[[int], dict[str, Any]], ...]
