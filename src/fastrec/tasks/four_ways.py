@@ -16,6 +16,7 @@ from ..display import Displayed, Table
 from ..files import require_file, require_suffix, require_writable
 from ..messages import shown
 from ..progress import progress_bar
+from ..rnn.config import MAX_SIZE
 from ..rnn.hessian_free import HessianFree
 from ..rnn.network import RNN
 from ..rnn.optimizers import SGD, Adam
@@ -320,6 +321,8 @@ class FourWaysResult(Displayed):
                 raise ValueError("damaged, the rows are not those of one run")
             if not all(point.task in TASKS and point.method in METHODS for point in points):
                 raise ValueError("damaged, or of a later version, which has other tasks or methods")
+            if not all(map(possible, points)) or len({point[:3] for point in points}) < len(points):
+                raise ValueError("damaged, with numbers that no run has")
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         return cls(points, rows[0][-2], bool(rows[0][-1]))
@@ -409,6 +412,12 @@ def four_ways(
             if out is not None:
                 done.save(out)
     return FourWaysResult(tuple(point for pair in pairs for point in done.of(*pair)), seed, quick)
+
+
+def possible(point: FourWaysPoint) -> bool:
+    """Whether numbers are such as a run gives them; the loss of a network that has failed may be none."""
+    counts = 0 <= point.network < MOST_NETWORKS and 0 <= point.updates <= MAX_SIZE
+    return counts and 0 <= point.wrong <= 1 and 0 <= point.seconds < np.inf
 
 
 def learn(
