@@ -201,7 +201,7 @@ def make_four_ways(path: Path) -> None:
 
 
 def read_four_ways(path: Path) -> Any:
-    fastrec.FourWaysResult.load(path).table()
+    fastrec.FourWaysResult.load(path)
 
 
 def make_report(path: Path) -> None:
