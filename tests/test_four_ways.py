@@ -150,7 +150,9 @@ def test_results(tmp_path: Path) -> None:
     result.save(tmp_path / "a.csv")
     assert fastrec.FourWaysResult.load(tmp_path / "a.csv") == result
     axes = result.figure().axes[0]
-    assert [text.get_text() for text in axes.texts] == ["0.05 %", "80 s", "75 %", "80 s", "0.05 %", "80 s"]
+    assert [text.get_text() for text in axes.texts] == [
+        *("0.05 %", "80 s", "75 %", "80 s", "0.05 %", "80 s", "–")
+    ]
     assert {text.get_text(): text.get_color() for text in axes.texts}["75 %"] == "white"
     assert "<img" in result._repr_html_()
 
@@ -162,6 +164,8 @@ def test_results(tmp_path: Path) -> None:
         ("# fastrec four-ways 1\na\n# end 0\n", "damaged, line 2"),
         ("ROWS:lstm:1:0", "damaged, the rows are not those of one run"),
         ("ROWS:none:0:0", "damaged, or of a later version"),
+        ("ROWS:lstm,1,7:0:0", "damaged, line 4"),
+        ("WRONG", "damaged, with numbers that no run has"),
         ("ROWS:lstm:0:5", "damaged, the rows are not those of one run"),
     ],
 )
@@ -171,7 +175,10 @@ def test_files_that_are_none(tmp_path: Path, text: str, message: str) -> None:
         _, method, seed, quick = text.split(":")
         rows = [f"order-2,lstm,0,0.5,1.0,3,1.0,0,{quick}", f"order-2,{method},1,0.5,1.0,3,1.0,{seed},{quick}"]
         text = "\n".join(["# fastrec four-ways 1", ",".join(module.COLUMNS), *rows, "# end 2", ""])
-    path.write_text(text)
+    if text == "WRONG":
+        module.FourWaysResult((module.FourWaysPoint("order-2", "lstm", 0, 1.5, 1, 3, 1),), 0, True).save(path)
+    else:
+        path.write_text(text)
     with pytest.raises(ValueError, match=f"^{path}: {message}"):
         fastrec.FourWaysResult.load(path)
     with pytest.raises(ValueError, match=f"^{path}: {message}"):

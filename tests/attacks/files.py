@@ -196,6 +196,14 @@ def read_retrieval(path: Path) -> Any:
     RetrievalResult.load(path)
 
 
+def make_four_ways(path: Path) -> None:
+    fastrec.four_ways(["order-2"], ["constant"], quick=True, networks=9).save(path)
+
+
+def read_four_ways(path: Path) -> Any:
+    fastrec.FourWaysResult.load(path)
+
+
 def make_report(path: Path) -> None:
     row = Timing("recall", 0.5, 1.5, 3.0, "NumPy", "SGEMM", 0.25, {"a": 0.1, "b": 0.2}, {"SGEMM": 1e9}, 1e6)
     Report("a processor", "0.2", "2026-01-02T03:04:05", 2, {"SGEMM": 1e11, "int8": 2e11}, [row, row]).save(
@@ -235,6 +243,7 @@ FORMATS = {
     BITS: Format("db", make_run, resume, TABLE),
     "capacity table": Format("csv", make_table, read_table, TABLE),
     "retrieval table": Format("csv", make_retrieval, read_retrieval, TABLE),
+    "table of four ways": Format("csv", make_four_ways, read_four_ways, TABLE),
     "report": Format("json", make_report, Report.load, TABLE),
     "InkML": Format("inkml", make_ink, read_ink, STROKES),
     "table of strokes": Format("csv", make_ink_table, read_ink, STROKES),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..tasks.four_ways import FourWaysResult
 
 COLOURS = "Blues"
-DARK = 0.6  # share of wrong answers above which text is white
+DARK = 0.7  # share of wrong answers above which text is white
 NAMES = {
     "constant": "constant\nanswer",
     "lstm": "LSTM",
@@ -81,6 +81,7 @@ def draw_four_ways(ax: Axes, result: FourWaysResult) -> Axes:
         for column, method in enumerate(methods):
             points, share = result.of(task, method), shares[row, column]
             if not points:
+                ax.text(column, row, "–", ha="center", va="center")
                 continue
             seconds = np.median([point.seconds for point in points])
             colour = "white" if share > DARK else "black"

@@ -25,7 +25,6 @@ GROWTH = 2**0.5  # from one length to the next
 ROUND = 2500  # sequences that are generated at a time
 TESTED, VALIDATED, FITTED = 5000, 1000, 2000  # sequences to test, to choose by, and to fit a readout to
 TRAINING, VALIDATION, TEST = range(3)  # where `derive` makes keys for them
-RIDGES = tuple(10.0**power for power in range(-9, 3, 3))
 
 Advance = Callable[[float], None]  # moves a bar by a share of the work
 
@@ -244,7 +243,8 @@ class Echoes:
     Parameters
     ----------
     candidates : tuple of callable
-        Functions of the length of the sequences that return arguments of `EchoState`.
+        Functions of the length of the sequences that return arguments of `EchoState`, and "ridge", that of
+        its `fit`.
     """
 
     candidates: tuple[Callable[[int], dict[str, Any]], ...]
@@ -259,7 +259,9 @@ class Echoes:
         x, targets = task.draw(FITTED, steps, seed, TRAINING).ending_together()
         washout = x.shape[1] - task.answers
         best, least = None, np.inf
-        for options in self.candidates:
+        for candidate in self.candidates:
+            options = candidate(x.shape[1])
+            ridges = options.pop("ridge")
             esn = EchoState(
                 x.shape[2],
                 output_size=targets.shape[2],
@@ -267,10 +269,10 @@ class Echoes:
                 seed=seed,
                 dtype=np.float64,
                 backend=backend,
-                **options(x.shape[1]),
+                **options,
             )
             validation = held_out.ending_together()
-            esn.fit(x, targets, washout=washout, ridge=RIDGES, validation=validation)
+            esn.fit(x, targets, washout=washout, ridge=ridges, validation=validation)
             found = held_out.judge(esn.predict(validation[0])[0][:, :, washout:])
             advance(1 / len(self.candidates))
             if (error := float(found.wrong.mean() + found.loss.mean() * 1e-6)) < least:
