@@ -1,6 +1,7 @@
 """Pages generated from the code: command line, gallery, kernels by backend, machine code of GPU kernels.
 
-`python docs/generated.py` writes the table of kernels into README.md; a test fails if the table is stale.
+`python docs/generated.py` writes the table of kernels into README.md and the tables of topics into
+docs/course.md; a test fails if one is stale.
 """
 
 import ast
@@ -11,6 +12,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+from fastrec.cli.topics import COURSE
 
 ROOT = Path(__file__).parents[1]
 KERNELS = ROOT / "src/fastrec/kernels"
@@ -46,10 +49,46 @@ def kernel_table():
     return "\n".join(lines) + "\n"
 
 
-def with_table(page):
-    """Return a page with the table between its marks."""
-    before, _, after = re.split(r"(?<=<!-- kernels -->\n)(.*)(?=<!-- end -->)", page, flags=re.DOTALL)
-    return before + kernel_table() + after
+def course_tables():
+    """Return a table of the topics of each part of the course."""
+    sections = []
+    for part, topics in COURSE.items():
+        rows = ["| topic | run | read | picture |", "|---" * 4 + "|"]
+        for topic in topics:
+            read = ", ".join(f"[{title_of(target)}]({target})" for target in topic.read)
+            pictures = ", ".join(f"[{name}](gallery/{picture(name).name})" for name in topic.scripts)
+            rows.append(f"| {topic.title} | {f'`{topic.run}`' if topic.run else ''} | {read} | {pictures} |")
+        sections.append(f"## {part}\n\n" + "\n".join(rows) + "\n")
+    return "\n" + "\n".join(sections) + "\n"
+
+
+def title_of(target):
+    """Return the heading that a link leads to."""
+    name, _, section = target.partition("#")
+    headings = re.findall(r"^#+ (.*)", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.MULTILINE)
+    return next(h for h in headings if not section or slug(h) == section)
+
+
+def slug(heading):
+    """Return the anchor of a heading, as MyST makes it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def picture(script):
+    """Return the figure of a script."""
+    (path,) = ROOT.glob(f"docs/gallery/{script}.[ps][nv]g")
+    return path
+
+
+TABLES = {"README.md": ("kernels", kernel_table), "docs/course.md": ("topics", course_tables)}
+
+
+def with_table(name):
+    """Return a page with its table, between its marks."""
+    mark, table = TABLES[name]
+    page = (ROOT / name).read_text(encoding="utf-8")
+    before, _, after = re.split(rf"(?<=<!-- {mark} -->\n)(.*)(?=<!-- end -->)", page, flags=re.DOTALL)
+    return before + table() + after
 
 
 def kernels_page():
@@ -74,10 +113,9 @@ def gallery_page():
     scripts = [*sorted(ROOT.glob("docs/gallery/*.py")), *sorted(ROOT.glob("examples/*.py"))]
     for script in sorted(scripts, key=lambda script: script.stem != "overview"):
         title, _, rest = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))).partition("\n")
-        (picture,) = ROOT.glob(f"docs/gallery/{script.stem}.[ps][nv]g")
         source = os.path.relpath(script, ROOT / "docs")
         page.append(
-            f"## {title.rstrip('.')}\n{rest}\n\n![{title}](gallery/{picture.name})\n\n"
+            f"## {title.rstrip('.')}\n{rest}\n\n![{title}](gallery/{picture(script.stem).name})\n\n"
             f"`./scripts/gallery {script.stem}` runs "
             f"{{download}}`{script.relative_to(ROOT)} <{source}>`.\n"
         )
@@ -160,5 +198,5 @@ PAGES = {
 }
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(with_table(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in TABLES:
+        (ROOT / name).write_text(with_table(name), encoding="utf-8")

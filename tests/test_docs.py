@@ -24,6 +24,7 @@ import typer
 
 import fastrec
 from fastrec import cli
+from fastrec.cli.topics import COURSE
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = [f"docs/{name}" for name in generated.PAGES]  # when the site is built
@@ -196,9 +197,20 @@ def test_site_builds_without_a_warning(tmp_path):
         assert "TypeAliasForwardRef" not in path.read_text(encoding="utf-8"), path
 
 
-def test_table_of_kernels_is_fresh():
-    page = PAGES["README.md"]
-    assert generated.with_table(page) == page, "run python docs/generated.py"
+@pytest.mark.parametrize("name", generated.TABLES)
+def test_tables_are_fresh(name):
+    assert generated.with_table(name) == PAGES[name], "run python docs/generated.py"
+
+
+def test_topics_of_the_course_can_be_run():
+    topics = [topic for part in COURSE.values() for topic in part]
+    assert all(topic.run or topic.read or topic.scripts for topic in topics)
+    for topic in topics:
+        for words in commands(topic.run):
+            parse(typer.main.get_command(cli.app), words)
+
+
+def test_table_of_kernels_is_complete():
     rows = generated.kernel_table().splitlines()[2:]
     assert sum(row.count("`") // 2 for row in rows) == len(generated.read("reference"))
 

@@ -1,4 +1,4 @@
-"""`fastrec course`: experiments of a course on recurrent networks."""
+"""`fastrec course`: the topics of a course on recurrent networks, and its longest experiment."""
 
 from __future__ import annotations
 
@@ -10,13 +10,31 @@ import typer
 from ..compilation import clock
 from .options import BackendOption, SeedOption, ThreadsOption, use_threads
 from .outputs import require_file_for, require_picture, show, written_to
+from .topics import COURSE
 
-app = typer.Typer(help="Experiments of a course on recurrent networks.", no_args_is_help=True)
+app = typer.Typer()
 
 
-@app.callback()
-def course() -> None:
-    pass
+@app.callback(invoke_without_command=True)
+def course(context: typer.Context) -> None:
+    """A course on recurrent networks: its topics, and what to run and read for each."""
+    if context.invoked_subcommand is None:
+        show(list_of_topics())
+
+
+def list_of_topics() -> str:
+    """The topics with their commands, pages and scripts, as docs/course.md has them in tables."""
+    lines = ["docs/course.md has links; ./scripts/gallery NAME draws a picture."]
+    for part, topics in COURSE.items():
+        lines += ["", part]
+        for topic in topics:
+            scripts = [f"./scripts/gallery {name}" for name in topic.scripts]
+            pages = dict.fromkeys(f"docs/{page.partition('#')[0]}" for page in topic.read)
+            lines += [
+                f"  {topic.title}",
+                *(f"      {line}" for line in (topic.run, *scripts, *pages) if line),
+            ]
+    return "\n".join(lines)
 
 
 @app.command("four-ways")
