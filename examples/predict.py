@@ -59,7 +59,7 @@ def main(train=8000, test=2000, window=200, epochs=200, hidden_size=48, path="pr
     for (name, values), style in zip(found.items(), ("-", "--"), strict=True):
         left.plot(values[shown, far], style, label=name)
         right.plot(HORIZONS, errors[name], f"o{style}", label=name)
-    left.set(xlabel="step", ylabel=f"value {HORIZONS[far]} steps ahead")
+    left.set(ylim=(-3.2, 2), xlabel="step", ylabel=f"value {HORIZONS[far]} steps ahead")
     left.legend(frameon=False, ncols=3, loc="lower left", fontsize=8)
     right.set(xlabel="steps ahead", ylabel="error (deviations)", xscale="log", yscale="log")
     right.legend(frameon=False, fontsize=8)
