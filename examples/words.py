@@ -32,10 +32,10 @@ KINDS = {
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "black")
 MAP = {
     "numbers": "two three five six seven nine",
-    "Middle East": "israeli sharon gaza jerusalem",
-    "Afghanistan": "afghanistan taliban kandahar qaeda cave bora",
-    "cricket": "cricket wicket inning test captain warne",
-    "economy": "economy rate cent market tax company",
+    "Middle East": "israeli sharon jerusalem gaza arafat",
+    "Afghanistan": "afghanistan taliban kandahar cave",
+    "cricket": "cricket wicket test warne",
+    "economy": "economy rate cent market tax",
 }
 
 
@@ -115,14 +115,17 @@ def main(shares=(0.25, 1), articles=300, words=2000, size=50, hidden_size=64, ep
     points = [vectors["skip-gram"].get_vector(word, norm=True) for row in shown.values() for word in row]
     points -= np.mean(points, axis=0)
     left, values, _ = np.linalg.svd(points, full_matrices=False)
-    places = iter((left * values)[:, :2])
+    places = (left * values)[:, :2]
+    apart = np.linalg.norm(places[:, None] - places, axis=2) + np.diag(np.full(len(places), np.inf))
+    sides = np.where(places[:, 0] >= places[apart.argmin(axis=1), 0], 1, -1)  # away from the nearest word
+    marks = iter(zip(places, sides, strict=True))
     for (name, row), colour in zip(shown.items(), COLOURS, strict=True):
         axes[-1].plot([], [], ".", color=colour, label=name)
-        for word in row:
-            place = next(places)
+        for word, (place, side) in zip(row, marks, strict=False):
+            style = {"color": colour, "fontsize": 7, "ha": "left" if side > 0 else "right", "va": "center"}
             axes[-1].plot(*place, ".", color=colour)
-            axes[-1].annotate(word, place, (3, 2), textcoords="offset points", color=colour, fontsize=7)
-    axes[-1].set(title="skip-gram: two principal components", xticks=[], yticks=[], xmargin=0.15)
+            axes[-1].annotate(word, place, (4 * side, 0), textcoords="offset points", **style)
+    axes[-1].set(title="skip-gram: two principal components", xticks=[], yticks=[], xmargin=0.25)
     axes[-1].legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3)
     figure.savefig(path, dpi=150)
     print(f"wrote {path}")
