@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from ..tasks.four_ways import FourWaysResult
 
-COLOURS = "Blues"
 DARK = 0.7  # share of wrong answers above which text is white
 NAMES = {
     "constant": "constant\nanswer",
@@ -76,7 +75,7 @@ def draw_four_ways(ax: Axes, result: FourWaysResult) -> Axes:
     """
     tasks, methods = result.tasks, result.methods
     shares = np.array([[result.wrong(task, method) for method in methods] for task in tasks])
-    ax.imshow(np.ma.masked_invalid(shares), cmap=COLOURS, vmin=0, vmax=1, aspect="auto")
+    ax.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, task in enumerate(tasks):
         for column, method in enumerate(methods):
             points, share = result.of(task, method), shares[row, column]
