@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..tasks.four_ways import FourWaysResult
 
-DARK = 0.7  # share of wrong answers above which text is white
+DARK = 0.45  # share of wrong answers above which text is white
 NAMES = {
     "constant": "constant\nanswer",
     "lstm": "LSTM",
@@ -75,7 +75,7 @@ def draw_four_ways(ax: Axes, result: FourWaysResult) -> Axes:
     """
     tasks, methods = result.tasks, result.methods
     shares = np.array([[result.wrong(task, method) for method in methods] for task in tasks])
-    ax.imshow(np.ma.masked_invalid(shares), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    ax.imshow(np.ma.masked_invalid(shares), cmap="gray_r", vmin=0, vmax=1, aspect="auto")
     for row, task in enumerate(tasks):
         for column, method in enumerate(methods):
             points, share = result.of(task, method), shares[row, column]
@@ -99,7 +99,7 @@ def draw_four_ways(ax: Axes, result: FourWaysResult) -> Axes:
     ax.set_yticks(range(len(tasks)), [result.title(task) for task in tasks], fontsize=9)
     ax.set_xticks(np.arange(1, len(methods)) - 0.5, minor=True)
     ax.set_yticks(np.arange(1, len(tasks)) - 0.5, minor=True)
-    ax.grid(which="minor", color="white", linewidth=2)
+    ax.grid(which="minor", color="0.8", linewidth=1)
     ax.tick_params(which="both", length=0)
     ax.spines[:].set_visible(False)
     ax.set_title("Wrong answers to unseen sequences", fontsize=10, loc="left")
