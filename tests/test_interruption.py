@@ -446,7 +446,7 @@ def test_a_model_of_text_has_the_parameters_of_an_evaluation(place: str) -> None
     fit()
     best = state()
     models.append(CharModel(2, seed=1, backend="reference"))
-    models[-1].rnn = models[-1]._network(len(fastrec.Vocabulary.of(TEXT)), 1)
+    models[-1].rnn = models[-1]._network(fastrec.Vocabulary.of(TEXT), 1)
     allowed = [best, state()] if place == "end_epoch" else [best]
     places = []
     for at in at_each_call(fit, (TextLearner, place)):
