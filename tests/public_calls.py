@@ -763,6 +763,8 @@ def arrays_of(value: Any) -> list[np.ndarray]:
         return [value]
     if isinstance(value, Mapping):
         return [array for one in value.values() for array in arrays_of(one)]
+    if hasattr(value, "_asdict"):
+        return arrays_of({key: one for key, one in value._asdict().items() if key != "seconds"})
     if isinstance(value, (list, tuple)):
         return [array for one in value for array in arrays_of(one)]
     if isinstance(value, (fastrec.RNN, fastrec.EncoderDecoder, fastrec.EchoState)):

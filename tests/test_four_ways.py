@@ -69,7 +69,7 @@ def test_lengths_grow() -> None:
     assert learners.lengths_up_to(13) == [13]
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny", "quick")
 def test_a_run_goes_on(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the results of one that was not interrupted, but for the seconds."""
     options = {"quick": True, "networks": 2, "seed": 5, "backend": backend}

@@ -267,7 +267,7 @@ def put_text(thing: Writer, found: dict[str, Any]) -> None:
     model = thing.model
     if found["fitted"]:
         model.vocabulary = found["vocabulary"]
-        model.rnn = model.rnn or model._network(len(model.vocabulary), found["seed"])
+        model.rnn = model.rnn or model._network(model.vocabulary, found["seed"])
         for key, array in model.rnn.parameters.items():
             array[...] = found[key]
 

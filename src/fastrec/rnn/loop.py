@@ -370,20 +370,21 @@ def update(learner: Learner, step: Step) -> tuple[Array, Array]:
     good = np.isfinite(losses) & np.isfinite(norms)
     if epoch:
         good &= losses <= FACTOR * log.highest + SLACK
+    failed, active = log.active & ~good, log.active & good
+    if active.any():
+        prepared = learner.optimizer._plan(prepared, active, factor, step.objective)
     with uninterrupted():
-        if (failed := log.active & ~good).any():
+        if failed.any():
             log.diverged[failed] = epoch
             learner.restore(failed)
-            if not log.active.any():
+            if not active.any():
                 j = int(failed.argmax())
                 which = f" (network {j}, the last of {learner.models})" if learner.models else ""
                 raise FloatingPointError(
                     f"training diverged in epoch {epoch}, batch {step.batch}: the loss is {losses[j]:.4g}, "
                     f"the gradient norm {norms[j]:.4g}{which}; use a smaller learning_rate or clip"
                 )
-    prepared = learner.optimizer._plan(prepared, log.active, factor, step.objective)
-    with uninterrupted():
-        learner.optimizer._apply(prepared, log.active, factor)
+        learner.optimizer._apply(prepared, active, factor)
         learner.constrain()
     if epoch == 0:
         np.maximum(log.highest, losses, out=log.highest, where=log.active)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend import backend_of, move
 from ..reservoir import EchoState
 from ..rnn.config import Array
 from ..rnn.fitting import fit
@@ -192,7 +193,8 @@ class Descent:
                 found = held_out.judge(answers_of(rnn, held_out, mean))
                 better = found.loss < least
                 for key, array in rnn.parameters.items():
-                    best[key][better] = array[better]
+                    rows = move(better, backend_of(array))
+                    best[key][rows] = array[rows]
                 least = np.where(better, found.loss, least)
                 if (found.doubtful == 0).all() if last else (found.wrong <= KNOWN).all():
                     break
