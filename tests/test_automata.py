@@ -128,10 +128,24 @@ def test_minimal_and_equivalent() -> None:
             assert one.is_equivalent(other) == np.array_equal(printed(one, 10), printed(other, 10))
 
 
+def test_minimal_does_not_depend_on_what_the_first_state_prints() -> None:
+    """Nobody sees that before the state is returned to: starts that go on alike are one."""
+    first = fastrec.addition_automaton()
+    order = np.array([1, 0, 2, 3])  # states 0 and 1 have the same transitions
+    other = Automaton(first.symbols, order[first.transitions[order]], first.outputs[order])
+    assert other.is_equivalent(first)
+    for one in (first, other):
+        np.testing.assert_array_equal(one.minimal().transitions, first.transitions)
+        np.testing.assert_array_equal(one.minimal().outputs, first.outputs)
+
+
 def test_equivalence_after_some_steps() -> None:
     """A first digit that is not asked for may be anything."""
     one, other = (Automaton([0], [[1], [1]], [[first], [5]]) for first in (3, 4))
     assert not one.is_equivalent(other) and one.is_equivalent(other, after=1)
+    assert one.is_equivalent(other, after=2**31 - 1)  # at once
+    late = [Automaton([0], [[1], [2], [1]], [[0], [last], [1]]) for last in (1, 0)]
+    assert not late[0].is_equivalent(late[1], after=2**31 - 1)
     assert not one.is_equivalent(Automaton([1], [[1], [1]], [[3], [5]]))
     assert not one.is_equivalent(Automaton([0, 1], [[0, 0]], [3]))
     swapped = Automaton([1, 0], [[1, 0], [0, 1]], [0, 1])

@@ -243,9 +243,10 @@ class Automaton(Displayed):
         """Return the automaton with the fewest states that prints the same, numbered in the order of symbols.
 
         States that print the same from then on become one (Moore 1956), and those that are never reached are
-        left out. A first state that is never returned to becomes the state that has its transitions, if one
-        has. The states are numbered as they are first reached, by shorter sequences first: two automata that
-        print the same become equal, number for number.
+        left out. What the first state prints is not seen before it is returned to: the first state that is
+        arrived in and has the same transitions takes its place, if one has. The states are numbered as they
+        are first reached, by shorter sequences first: two automata that print the same become equal, number
+        for number.
 
         Returns
         -------
@@ -267,9 +268,10 @@ class Automaton(Displayed):
             block = distinct(np.column_stack([block, block[transitions]]))
         _, some = np.unique(block, return_index=True)
         transitions, outputs, start = block[transitions[some]], outputs[some], block[0]
-        if self.prints_on_arrival and (transitions != start).all():
+        if self.prints_on_arrival:  # the first state that is arrived in and goes on like the start
             same = (transitions == transitions[start]).all(axis=1)
-            start = next((q for q in reachable(transitions, start)[1:] if same[q]), start)
+            arrived = transitions[reachable(transitions, start)].ravel().tolist()
+            start = next((q for q in arrived if same[q]), start)
         arrays = select(reachable(transitions, start), transitions, outputs)
         return Automaton(self.symbols, arrays[0], arrays[1].reshape(-1, *self.outputs.shape[1:]))
 
@@ -327,6 +329,8 @@ class Automaton(Displayed):
             return False
         ours = self.transitions[:, order[1]], self._printed()[:, order[1]]
         others = other.transitions[:, theirs[1]], other._printed()[:, theirs[1]]
+        # A path of more steps than there are pairs has a loop, and so there are longer ones to its end.
+        after = min(after, self.states * other.states)
         pairs = [(0, 0, 0)]
         known = {*pairs}
         for mine, its, step in pairs:
