@@ -158,6 +158,35 @@ def test_products_of_a_part_and_of_weighted_steps() -> None:
     np.testing.assert_allclose(products(weighted.curvature(point, 1.0)), expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("more", [{"dropout": 0.5}, {"noise": 0.5}])
+def test_a_part_meets_the_same_dropout_and_noise(more: dict[str, float], monkeypatch: Any) -> None:
+    """Also where the sequences of the part are shorter than others."""
+    found, lengths, x = [], np.array([2, 3, T, 4]), random(1, 4, T, 2)
+    curvature = Objective.curvature
+
+    def note(self: Objective, point: np.ndarray, share: float) -> Any:
+        for of in (share, 1.0):
+            found.append(curvature(self, point, of).made.outputs[0, :2, :3])
+        return curvature(self, point, share)
+
+    monkeypatch.setattr(Objective, "curvature", note)
+    rnn = RNN(2, 3, 2, "leaky", dtype=np.float64, seed=1, backend="reference")
+    options = {"optimizer": HessianFree(curvature=0.5, iterations=1), "shuffle": False, "lengths": lengths}
+    fit(rnn, x, random(2, 4, T, 2), loss="mse", epochs=1, seed=2, progress=False, **options, **more)
+    within = np.arange(3) < lengths[:2, None]
+    np.testing.assert_array_equal(found[0][within], found[1][within])
+
+
+def test_damping_stays_a_number() -> None:
+    """Where there is nothing to gain it grows with every update, and checkpoints must hold it."""
+    rnn = RNN(2, 3, 2, activation="relu", seed=0, backend="reference")
+    for array in rnn.parameters.values():
+        array[...] = 0
+    optimizer = loaded(np.array(1e100))
+    fit(rnn, np.zeros((2, T, 2)), np.zeros((2, T, 2)), loss="mse", optimizer=optimizer, progress=False)
+    assert optimizer.damping == 1e100
+
+
 @given(st.integers(0, 2**32), st.sampled_from(LOSSES), st.sampled_from(list(CELLS)))
 @settings(max_examples=20, deadline=None)
 def test_the_matrix_is_symmetric_and_positive(seed: int, loss: str, cell: str) -> None:

@@ -19,6 +19,7 @@ from .validation import as_array
 
 GROWTH = 1.3  # from the number of one iterate that is kept to that of the next
 HALVINGS = 12  # of a step that makes the loss no smaller, before there is none
+MOST_DAMPING = 1e100  # where steps have long been 0
 SUFFICIENT = 0.01  # share of the decrease along the gradient that a step must make
 
 
@@ -191,6 +192,7 @@ class HessianFree(Optimizer):
         promised = xp.minimum(slope + dot(step, product(step)) / 2, -np.finfo(float).tiny)
         ratio = (losses - before) / promised
         damping = damping * xp.where(ratio > 3 / 4, 2 / 3, xp.where(ratio >= 1 / 4, 1, 3 / 2))
+        damping = xp.minimum(damping, MOST_DAMPING)
         rate = search_line(value, step, before, slope, self._rate(active, backend) * factor)
         step = rate[:, None] * step
         arrays = {

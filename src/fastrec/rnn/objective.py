@@ -80,8 +80,12 @@ class Objective:
 
     def curvature(self, point: Array, share: float) -> Curvature:
         """The curvature at a point, of a share of the sequences, the first of them."""
-        n = len(self.data.counted)
-        return Curvature(self, point, self.data.rows(np.arange(ceil(share * n))))
+        rows, whole = np.arange(ceil(share * len(self.data.counted))), self.data
+        if whole.lengths is None or self.drawn == NOTHING:
+            return Curvature(self, point, whole.rows(rows))
+        # What is drawn depends on the number of steps, which stays that of all sequences.
+        part = whole._replace(lengths=None).rows(rows)
+        return Curvature(self, point, part._replace(lengths=whole.lengths[rows]))
 
 
 class Curvature:
