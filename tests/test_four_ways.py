@@ -96,6 +96,7 @@ def test_a_run_goes_on(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyP
         assert repr(one._replace(seconds=0)) == repr(other._replace(seconds=0))
     part = fastrec.four_ways(["memory-5"], ["lstm"], **options, out=out)
     assert part.points == resumed.of("memory-5", "lstm")
+    assert fastrec.four_ways(["memory-5"], ["lstm"], **options | {"seed": None}, out=out) == part
     for change in ({"seed": 6}, {"networks": 3}, {"quick": False}):
         with pytest.raises(ValueError, match=f"is of a run with {next(iter(change))}="):
             fastrec.four_ways(["memory-5"], ["lstm"], **options | change, out=out)
@@ -202,3 +203,8 @@ def test_files_that_are_none(tmp_path: Path, text: str, message: str) -> None:
 def test_wrong_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fastrec.four_ways(**{"tasks": ["order-2"], "methods": ["constant"]} | options)
+
+
+def test_unknown_backends_are_refused_before_any_work() -> None:
+    with pytest.raises(fastrec.BackendError, match=r"^backend is 'tpu'"):
+        fastrec.four_ways(["order-2"], ["constant"], quick=True, backend="tpu")

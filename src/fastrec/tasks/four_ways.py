@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 import numpy as np
 
+from ..backend import resolve
 from ..compilation import clock
 from ..display import Displayed, Table
 from ..files import require_file, require_suffix, require_writable
@@ -361,7 +362,8 @@ def four_ways(
     networks : int, default 1
         Networks of each method, which learn at once from the same sequences; their first weights differ.
     seed : int, numpy.random.Generator or None, default 0
-        Of sequences and networks; network j has the seed seed + j.
+        Of sequences and networks; network j has the seed seed + j. A run that goes on takes for None the seed
+        of its file.
     backend : str, optional
         As in `RNN`.
     out : path-like, optional
@@ -395,14 +397,16 @@ def four_ways(
     ]
     quick, progress = as_bool("quick", quick), as_bool("progress", progress)
     networks = as_int("networks", networks, 1, MOST_NETWORKS)
-    seed = read_seed(seed, most=MAX_SEED + 1 - networks)
+    is_fresh, seed = seed is None, read_seed(seed, most=MAX_SEED + 1 - networks)
+    resolve(backend, domain="rnn")
     done = FourWaysResult((), seed, quick)
     if out is not None:
         as_path("out", out)
         require_suffix(out, ".csv")
         require_writable(out)
         if Path(out).exists():
-            done = read_run(out, seed, quick, networks)
+            done = read_run(out, None if is_fresh else seed, quick, networks)
+            seed = done.seed
     left = [pair for pair in pairs if not done.of(*pair)]
     total, rest = (sum(METHODS[method].cost for _, method in some) for some in (pairs, left))
     with progress_bar("four ways", total, progress, total - rest) as advance:
@@ -456,12 +460,12 @@ def chosen(name: str, names: Iterable[str] | None, known: dict[str, Any]) -> lis
     return [each for each in known if each in asked]
 
 
-def read_run(path: str | os.PathLike[str], seed: int, quick: bool, networks: int) -> FourWaysResult:
-    """What a run has written to a file; ValueError if it is one with other arguments."""
+def read_run(path: str | os.PathLike[str], seed: int | None, quick: bool, networks: int) -> FourWaysResult:
+    """What a run has written to a file; ValueError if it is one with other arguments.  seed: None for any."""
     found = FourWaysResult.load(path)
     there = (found.seed, found.quick, max(point.network for point in found.points) + 1)
     for name, other, here in zip(("seed", "quick", "networks"), there, (seed, quick, networks), strict=True):
-        if other != here:
+        if here not in (other, None):
             raise ValueError(
                 f"{path} is of a run with {name}={other}, and {name} is {here}; use the same, or another file"
             )
