@@ -64,7 +64,8 @@ def draw(
     values |= {name: read_constant(config, name, value) for name, value in constants.items()}
     if embedding is not None and embedding.shape not in (config.shapes["E"], config.shapes["E"][-2:]):
         raise ValueError(
-            f"embedding has shape {embedding.shape}; give {config.input_size} rows, one for each input"
+            f"embedding has shape {embedding.shape}; give {config.shapes['E'][-2:]}, a row for each input"
+            + (f", or {config.shapes['E']}, one for each network" if config.models else "")
         )
     used = read_seeds(config.models, seed)
     # Drawn in float64, one array at a time; what is orthogonal or has a radius holds four matrices.

@@ -25,6 +25,7 @@ Words = Literal["uax29", "plain"]
 UNITS = ("character", "word")
 UNKNOWN = {"character": "\N{REPLACEMENT CHARACTER}", "word": "<unk>"}  # no piece of a text is "<unk>"
 PLAIN = re.compile(r"\w+|\s|[^\w\s]")  # every character is in one of the three
+LARGEST = np.finfo(np.float32).max  # of the numbers of a vector
 CODES = ("utf-32-le", "surrogatepass")  # four bytes a character, lone surrogates as they are
 
 
@@ -238,10 +239,10 @@ class Vocabulary:
         shape = next(iter(found.values())).shape
         for token, vector in found.items():
             usable = vector.shape == shape and vector.ndim == 1 and vector.dtype.kind in "fiu"
-            if not (usable and vector.size and np.isfinite(vector).all()):
+            if not (usable and vector.size and (np.abs(vector) <= LARGEST).all()):
                 raise ValueError(
                     f"vectors[{self.symbols[token]!r}] is {shown(vectors[self.symbols[token]])}; all vectors "
-                    "must be of the same size, and their numbers finite"
+                    "must be of the same size, and their numbers finite in float32"
                 )
         known = np.array(list(found.values()), np.float64)
         random = np.random.Generator(np.random.Philox(key=read_seed(seed)))
