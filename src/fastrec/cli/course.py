@@ -66,8 +66,10 @@ def four_ways(
     require_picture(plot)
     begin = clock()
     result = run(
-        None if tasks is None else tasks.split(","),
-        None if methods is None else methods.split(","),
+        *(
+            None if names is None else [name.strip() for name in names.split(",")]
+            for names in (tasks, methods)
+        ),
         quick=quick,
         networks=networks,
         seed=seed,

@@ -362,6 +362,6 @@ def plan(models: int, epochs: int, until: int | None, seconds: float) -> str:
     """Return a line that says what will be done, and for how long, from the seconds of an epoch."""
     sooner = "" if until is None else f", less if {until} of them add{'s' * (until == 1)} without an error"
     return (
-        f"fastrec: training {models} networks to add, at most {epochs} epochs in about "
+        f"fastrec: training {models} network{'s' * (models > 1)} to add, at most {epochs} epochs in about "
         f"{epochs * seconds:.0f} s{sooner}\n"
     )
