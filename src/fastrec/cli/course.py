@@ -46,7 +46,7 @@ def four_ways(
         str | None, typer.Option(help="Names of methods, as lstm,momentum.", show_default="all")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Shorter sequences, minutes in place of most of an hour.")
+        bool, typer.Option("--quick", help="Shorter sequences, minutes in place of about an hour.")
     ] = False,
     networks: Annotated[int, typer.Option(min=1, help="Networks of each method, which learn at once.")] = 1,
     seed: SeedOption = 0,
