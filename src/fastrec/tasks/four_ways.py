@@ -105,7 +105,7 @@ METHODS: dict[str, Constant | Descent | Echoes] = {
     "hessian-free": Descent(orthogonal, lambda: HessianFree(0.1, 0, 0.25, 50), 150, 80, 1000, 1, False),
     "echo-state": Echoes((coupled, uncoupled, delay_line)),
     "momentum": Descent(
-        sparse, lambda: SGD(0.005, momentum, nesterov=True, clip=1.0), 20_000, 8000, 100, 100
+        sparse, lambda: SGD(0.005, momentum, nesterov=True, clip=1.0), 20_000, 6000, 100, 100
     ),
 }
 
