@@ -30,7 +30,6 @@ OTHERS = {
     "torch/replacement.py": "names the classes of torch.nn that these replace",
     "cli/topics.py": "names what the topics of a course are about",
     "cli/course.py": "says which four ways to learn are compared, of which LSTMs are one",
-    "plot/four_ways.py": "says the same",
     "tasks/four_ways.py": "compares them",
     "bench/peers.py": "holds the equations of the baseline in JAX",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,6 @@ if TYPE_CHECKING:
     from ..tasks.four_ways import FourWaysResult
 
 DARK = 0.45  # share of wrong answers above which text is white
-NAMES = {
-    "constant": "constant\nanswer",
-    "lstm": "LSTM",
-    "hessian-free": "Hessian-\nfree",
-    "echo-state": "echo\nstates",
-    "momentum": "sparse weights,\nmomentum",
-}
 
 
 def four_ways_figure(result: FourWaysResult) -> Figure:
@@ -95,7 +89,7 @@ def draw_four_ways(ax: Axes, result: FourWaysResult) -> Axes:
                     fontsize=8,
                     **place,
                 )
-    ax.set_xticks(range(len(methods)), [NAMES[method] for method in methods], fontsize=9)
+    ax.set_xticks(range(len(methods)), [fill(result.title(method), 15) for method in methods], fontsize=9)
     ax.set_yticks(range(len(tasks)), [result.title(task) for task in tasks], fontsize=9)
     ax.set_xticks(np.arange(1, len(methods)) - 0.5, minor=True)
     ax.set_yticks(np.arange(1, len(tasks)) - 0.5, minor=True)

@@ -100,12 +100,17 @@ TASKS: dict[str, Task] = {
 }
 
 METHODS: dict[str, Constant | Descent | Echoes] = {
-    "constant": Constant(),
-    "lstm": Descent(lstm, lambda: Adam(0.01, clip=1.0), 8000, 2500, 50, 50),
-    "hessian-free": Descent(orthogonal, lambda: HessianFree(0.1, 0, 0.25, 50), 150, 80, 1000, 1, False),
-    "echo-state": Echoes((coupled, uncoupled, delay_line)),
+    "constant": Constant("constant answer"),
+    "lstm": Descent("LSTM", lstm, lambda: Adam(0.01, clip=1.0), 8000, 2500, 50, 50),
+    "hessian-free": Descent(
+        "Hessian-free", orthogonal, lambda: HessianFree(0.1, 0, 0.25, 50), 150, 80, 1000, 1, False
+    ),
+    "echo-state": Echoes("echo states", (coupled, uncoupled, delay_line)),
     "momentum": Descent(
-        sparse, lambda: SGD(0.005, momentum, nesterov=True, clip=1.0), 20_000, 6000, 100, 100
+        "sparse weights, momentum",
+        sparse,
+        lambda: SGD(0.005, momentum, nesterov=True, clip=1.0),
+        *(20_000, 6000, 100, 100),
     ),
 }
 
@@ -221,20 +226,20 @@ class FourWaysResult(Displayed):
         """
         return TASKS[task].quick if self.quick else TASKS[task].steps
 
-    def title(self, task: str) -> str:
-        """Return what figures call a task.
+    def title(self, name: str) -> str:
+        """Return what figures call a task or a method.
 
         Parameters
         ----------
-        task : str
+        name : str
             Its name.
 
         Returns
         -------
         str
-            With the number of steps.
+            For a task with the number of steps.
         """
-        return f"{TASKS[task].title}, T = {self.steps(task)}"
+        return METHODS[name].title if name in METHODS else f"{TASKS[name].title}, T = {self.steps(name)}"
 
     def _summary(self) -> dict[str, Any]:
         return {"tasks": len(self.tasks), "methods": len(self.methods), "points": len(self.points)}

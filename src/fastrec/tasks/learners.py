@@ -143,6 +143,8 @@ class Descent:
 
     Parameters
     ----------
+    title : str
+        What figures call it.
     build : callable
         Function of the numbers of inputs and outputs, and further arguments of `RNN`, that returns networks.
     optimizer : callable
@@ -155,6 +157,7 @@ class Descent:
         Whether the learning rate falls along half a cosine over all updates.
     """
 
+    title: str
     build: Callable[..., RNN]
     optimizer: Callable[[], Optimizer]
     updates: int
@@ -244,11 +247,14 @@ class Echoes:
 
     Parameters
     ----------
+    title : str
+        What figures call it.
     candidates : tuple of callable
         Functions of the length of the sequences that return arguments of `EchoState`, and "ridge", that of
         its `fit`.
     """
 
+    title: str
     candidates: tuple[Callable[[int], dict[str, Any]], ...]
     cost: ClassVar[float] = 0.05
 
@@ -290,8 +296,15 @@ class Echoes:
 
 @dataclass(frozen=True)
 class Constant:
-    """The one answer that is best without looking: the mean, or the most frequent class."""
+    """The one answer that is best without looking: the mean, or the most frequent class.
 
+    Parameters
+    ----------
+    title : str
+        What figures call it.
+    """
+
+    title: str
     cost: ClassVar[float] = 0.001
 
     def learn(
