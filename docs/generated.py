@@ -1,7 +1,6 @@
 """Pages generated from the code: command line, gallery, kernels by backend, machine code of GPU kernels.
 
-`python docs/generated.py` writes the table of kernels into README.md and the tables of topics into
-docs/course.md; a test fails if one is stale.
+`python docs/generated.py` writes the tables of topics into docs/course.md; a test fails if they are stale.
 """
 
 import ast
@@ -80,7 +79,7 @@ def picture(script):
     return path
 
 
-TABLES = {"README.md": ("kernels", kernel_table), "docs/course.md": ("topics", course_tables)}
+TABLES = {"docs/course.md": ("topics", course_tables)}
 
 
 def with_table(name):
