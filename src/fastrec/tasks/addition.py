@@ -18,7 +18,7 @@ from ..rnn.fitting import fit
 from ..rnn.history import History
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
-from ..streams import MAX_SEED, Seed, read_seed
+from ..streams import MAX_SEED, Seed, generator, read_seed
 from ..validation import as_bool, as_int, require_memory
 
 if TYPE_CHECKING:
@@ -165,12 +165,12 @@ def addition_task(
     array([0, 0, 1, 1, 0], dtype=int32)
     """
     pairs, columns = as_int("pairs", pairs, 1, 2**31 - 1), as_int("columns", columns, 1, 2**31 - 1)
-    delay, seed = as_int("delay", delay, 0, 2**16), read_seed(seed)
-    generator = np.random.Generator(np.random.Philox(key=seed))
+    delay = as_int("delay", delay, 0, 2**16)
+    rng = generator(seed)
     steps = columns + 1 + delay
     require_memory(f"{pairs} pairs of {columns} columns", pairs * steps * 15)
     x = np.zeros((pairs, steps, 2), np.float32)
-    x[:, :columns] = generator.integers(0, 2, (pairs, columns, 2), np.int8)
+    x[:, :columns] = rng.integers(0, 2, (pairs, columns, 2), np.int8)
     targets, carry = np.zeros((pairs, steps), np.int32), np.zeros(pairs, np.int32)
     for step in range(columns + 1):
         total = x[:, step].sum(axis=1).astype(np.int32) + carry
