@@ -181,7 +181,11 @@ def test_pictures_say_what_they_show():
         f"```{{image}} a\n:width: 3\n:alt: {good}\n```\n",
     ):
         assert not poor_pictures(page) and poor_pictures(page.replace(good, "Losses")) == ["Losses"]
-    for name, page in {**PAGES, "gallery.md": generated.gallery_page()}.items():
+    for name, page in {
+        **PAGES,
+        "gallery": generated.gallery_page(),
+        "examples": generated.examples_page(),
+    }.items():
         assert not poor_pictures(page), name
 
 
@@ -230,5 +234,5 @@ def test_every_picture_has_a_script_and_a_page():
     pictures = {path.stem for path in ROOT.glob("docs/gallery/*.[ps][nv]g")}
     scripts = {path.stem for folder in ("docs/gallery", "examples") for path in ROOT.glob(f"{folder}/*.py")}
     assert pictures == scripts
-    page = generated.gallery_page()
-    assert all(f"./scripts/gallery {name}`" in page for name in pictures)
+    pages = generated.gallery_page() + generated.examples_page()
+    assert all(f"./scripts/gallery {name}`" in pages for name in pictures)
