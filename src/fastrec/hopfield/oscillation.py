@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import move, resolve
-from ..display import Displayed
+from ..display import Column, Displayed
 from ..kernels import words
 from ..streams import Seed, read_seed, stream_key
 from ..validation import as_int, require_memory
@@ -58,6 +58,12 @@ class OscillationResult(Displayed):
             "sync_steps": int(self.sync.sweeps),
             "async_sweeps": int(self.async_.sweeps),
         }
+
+    def _columns(self) -> list[Column]:
+        runs = {"sync": self.sync.energies, "async": self.async_.energies}
+        names = [Column("update", [name for name, run in runs.items() for _ in run])]
+        sweeps = np.concatenate([np.arange(len(run)) for run in runs.values()])
+        return [*names, Column("sweep", sweeps), Column("energy", np.concatenate(list(runs.values())))]
 
     def _figure(self) -> Figure:
         from fastrec import plot
