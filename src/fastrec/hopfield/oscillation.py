@@ -87,7 +87,7 @@ class OscillationResult(Displayed):
         --------
         >>> import fastrec
         >>> fastrec.find_oscillation(n=50, p=10).plot().get_xlabel()
-        'sweep, or synchronous step'
+        'time (sweeps, or synchronous steps)'
         """
         from fastrec import plot
 
