@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..display import Displayed
+from ..display import Column, Displayed, by_index
 from ..rnn.config import MAX_SIZE
 from ..streams import generator
 from ..validation import as_int, require_memory
@@ -58,6 +58,12 @@ class MemoryCapacity(Displayed):
 
     def _summary(self) -> dict[str, Any]:
         return {"total": self.total, "delays": f"1..{len(self.delays)}", "bias": self.bias}
+
+    def _columns(self) -> list[Column]:
+        axes = (*["network"] * (self.capacities.ndim - 1), "delay")
+        columns = by_index(axes, capacity=self.capacities, uncorrected=self.uncorrected)
+        delays = np.broadcast_to(self.delays, self.capacities.shape).ravel()
+        return [Column("delay", delays) if column.name == "delay" else column for column in columns]
 
     def _figure(self) -> Figure:
         from .. import plot

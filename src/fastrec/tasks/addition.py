@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compilation import clock, write
-from ..display import Displayed
+from ..display import Column, Displayed, by_index
 from ..progress import is_quiet
 from ..rnn.automata import Automaton, automaton
 from ..rnn.cells import CellName
@@ -89,6 +89,10 @@ class AdditionResult(Displayed):
             name: getattr(self, name)
             for name in ("columns", "delay", "best_model", "test_columns", "test_errors")
         }
+
+    def _columns(self) -> list[Column]:
+        last = {name: curve[-1] for name, curve in self.history._losses().items()}
+        return by_index(("network",), solved=self.solved, **last)
 
     def _figure(self) -> Figure:
         return self.figure()
@@ -304,7 +308,7 @@ def addition(
     >>> task = {"hidden_size": 5, "columns": 3, "delay": 0, "test_pairs": 10, "test_columns": 50}
     >>> result = fastrec.addition(4, "elman", epochs=10, progress=False, **task)
     >>> result.solved.shape, result.best
-    ((4,), RNN(input_size=2, hidden_size=5, ...))
+    ((4,), RNN(2, 5, 2, ...))
     """
     seed = read_seed(seed, most=MAX_SEED - 3)
     test_pairs = as_int("test_pairs", test_pairs, 1, 2**31 - 1)

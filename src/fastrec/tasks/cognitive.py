@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..display import Displayed
+from ..display import Column, Displayed, by_index
 from ..rnn.config import MAX_SIZE
 from ..rnn.randomness import MOST_NOISE
 from ..rnn.validation import as_array, as_numbers
@@ -68,6 +68,9 @@ class Trials(Displayed):
     def _summary(self) -> dict[str, Any]:
         n, t, i = self.x.shape
         return {"trials": n, "steps": t, "inputs": i, "periods": ", ".join(self.periods)}
+
+    def _columns(self) -> list[Column]:
+        return by_index(("trial",), choice=self.choices, condition=self.conditions)
 
     def chosen(self, outputs: ArrayLike) -> NDArray[np.int64]:
         """Return the choices that outputs make: the larger one on average while the choice may be told.

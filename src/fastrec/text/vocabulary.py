@@ -260,7 +260,9 @@ class Vocabulary:
 
     def __repr__(self) -> str:
         shown = repr("".join(self.symbols) if self.unit == "character" else list(self.symbols[:8]))
-        if self.unit == "word" and len(self) > 8:
+        if len(shown) > 60:
+            shown = f"{shown[:57]}..."
+        elif self.unit == "word" and len(self) > 8:
             shown = f"{shown[:-1]}, ...]"
         unknown = "" if self.unknown is None else f", unknown={self.unknown}"
         unknown += ', words="plain"' * (self.words == "plain")
