@@ -79,5 +79,5 @@ def four_ways(
     )
     if plot is not None:
         save_figure(result.figure(), plot)
-    show(result.table())
+    show(result._table())
     show(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))

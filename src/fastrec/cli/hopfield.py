@@ -11,6 +11,7 @@ import typer
 
 from ..backend import resolve
 from ..compilation import clock
+from ..display import Table
 from ..hopfield.storage_capacity.definition import Criterion
 from ..messages import printable
 from .machine import describe_devices
@@ -140,7 +141,7 @@ def capacity(
         )
     if plot is not None:  # before the table, as `| head` may end the program
         save_figure(capacity_scaling_figure(scaling), plot)
-    show(scaling.table())
+    show(scaling._table())
     if len(scaling) > 2:
         try:
             show(f"\n{scaling.fit()}")
@@ -215,7 +216,7 @@ def retrieval(
         )
     if plot is not None:
         save_figure(retrieval_figure(result), plot)
-    show(result.table())
+    show(result._table())
     if out or plot:
         show(f"\n{written_to(out, plot)}")
 
@@ -280,7 +281,7 @@ def phase(
         )
     if plot is not None:
         save_figure(phase_figure(result), plot)
-    show(result.table())
+    show(result._table())
     if out or plot:
         show(f"\n{written_to(out, plot)}")
 
@@ -333,17 +334,20 @@ def recall(
         shape = pictures.shape
         save_figure(recall_figure(pictures, probes.reshape(shape), result.states.reshape(shape)), out)
     share = np.count_nonzero(probes[0] != memories[0]) / network.n
-    show(f"{len(names)} memories of {side} x {side} = {network.n} units, {share:.0%} flipped, {update}")
+    caption = f"{len(names)} memories of {side} x {side} = {network.n} units, {share:.0%} flipped, {update}"
     if paths:
-        show(f"files in grey, resized to {side} x {side}: +1 where a picture is darker than its median grey")
-    width = max(6, *map(len, names))
-    show(f"{'memory':>{width}} {'overlap before':>15} {'after':>7} {'sweeps':>7} {'flips':>7}  stops at")
+        caption += (
+            f"\nfiles in grey, resized to {side} x {side}: +1 where a picture is darker than its median grey"
+        )
+    rows = []
     before, after = (np.diagonal(network.overlaps(states)) for states in (probes, result.states))
     for i, name in enumerate(names):
         kind = {0: "nothing yet", 1: "a fixed point", 2: "a two-cycle"}[int(result.period[i])]
         if np.array_equal(result.states[i], memories[i]):
             kind = "the memory"
-        row = f"{name:>{width}} {before[i]:15.3f} {after[i]:7.3f} {result.sweeps[i]:7d} {result.flips[i]:7d}"
-        show(f"{row}  {kind}")
+        counts = (str(result.sweeps[i]), str(result.flips[i]))
+        rows.append([name, f"{before[i]:.3f}", f"{after[i]:.3f}", *counts, kind])
+    heads = ("memory", "overlap before", "after", "sweeps", "flips", "stops at")
+    show(Table(caption, heads, rows, spare=("flips", "sweeps")))
     if out is not None:
         show(f"written to {out}")

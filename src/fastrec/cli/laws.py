@@ -53,5 +53,5 @@ def laws(
         result.save(out)
     if plot is not None:
         save_figure(laws_figure(result), plot)
-    show(result.table())
+    show(result._table())
     show(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))

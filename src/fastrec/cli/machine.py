@@ -90,21 +90,21 @@ def info() -> None:
 
     use_threads(None)
     default = resolve(None)
-    show(f"fastrec   {__version__} (Python {platform.python_version()}, NumPy {np.__version__})")
+    show(f"fastrec    {__version__} (Python {platform.python_version()}, NumPy {np.__version__})")
     for name in BACKENDS:
-        show(f"{name:<10}{unavailable_reason(name) or 'available'}")
-    show(f"default   {default}")
+        show(f"{name:<11}{unavailable_reason(name) or 'available'}")
+    show(f"default    {default}")
     if unavailable_reason("cpu") is None:
         for key, value in describe_cpu().items():
-            show(f"{key:<10}{value}")
+            show(f"{key:<11}{value}")
     if unavailable_reason("gpu") is None:
         from ..hopfield.storage_capacity.memory import largest_that_fits
 
         scan, recall = largest_that_fits(device_memory()[0], device().multiprocessors)
-        show(f"device    {describe_device()}")
+        show(f"device     {describe_device()}")
         if (number := len(visible_devices())) > 1:
-            show(f"devices   {number}, all of which --workers all takes")
-        show(f"room      for a capacity trial with n = {scan}, async recall at load 0.1 with n = {recall}")
+            show(f"devices    {number}, all of which --workers all takes")
+        show(f"room       for a capacity trial with n = {scan}, async recall at load 0.1 with n = {recall}")
 
 
 def describe_cpu() -> dict[str, str]:

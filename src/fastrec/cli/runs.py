@@ -48,7 +48,8 @@ def plot(
     result_type, draw = kinds[kind]
     result = result_type.load(run)
     save_figure(draw(result), picture)
-    show(f"{result.table()}\n\nwritten to {picture}{unchecked(run)}")
+    show(result._table())
+    show(f"\nwritten to {picture}{unchecked(run)}")
 
 
 def unchecked(run: Path) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import typer
 
 from ..backend import resolve
+from ..display import Table
 from .options import BackendOption, SeedOption, TextCellOption, ThreadsOption, Unit, use_threads
-from .outputs import require_file_for, require_picture, show, written_to
+from .outputs import Rows, require_file_for, require_picture, show, written_to
 
 app = typer.Typer(help="Language models: train one on a text, generate text with it.", no_args_is_help=True)
 
@@ -83,22 +84,22 @@ def train(
     name = resolve(backend and backend.value, domain="rnn")
     model = CharModel(hidden, cell, layers, embedding, unit.value, vocabulary, seed=seed, backend=name)
     begin = shown = time.monotonic()
-    headed = False
+    rows: Rows | None = None
 
     def tell(model: CharModel, curves: TextHistory) -> None:
-        nonlocal shown, headed
+        nonlocal shown, rows
         assert model.rnn is not None and model.vocabulary is not None
         if curves.best == len(curves.passes) - 1:  # so that whatever ends the training leaves a model
             model.save(out)
-        if not headed:
-            headed = True
+        held = curves.held_out
+        if rows is None:
             size = f"{len(read)} characters, {len(model.vocabulary)} symbols"
             show(f"{title}: {size}; {layers} x {hidden} {cell!s}, {model.rnn.n_parameters} parameters\n")
-            head = f"{'passes':>7} {'seconds':>8} {'symbols/s':>10} {'train':>7}"
-            show(head if curves.held_out is None else f"{head} {'held out':>9} {'bits':>6}")
-        held, rate = curves.held_out, curves.symbols[-1] / curves.seconds[-1]
-        row = f"{curves.passes[-1]:7.2f} {curves.seconds[-1]:8.0f} {rate:10.0f} {curves.train[-1]:7.4f}"
-        show(row if held is None else f"{row} {held[-1]:9.4f} {held[-1] / np.log(2):6.3f}", flush=True)
+            heads = {"passes": 7, "seconds": 8, "symbols/s": 10, "train": 7}
+            rows = Rows(heads if held is None else heads | {"held out": 9, "bits": 6})
+        rate, seconds = curves.symbols[-1] / curves.seconds[-1], f"{curves.seconds[-1]:.0f}"
+        losses = () if held is None else (f"{held[-1]:.4f}", f"{held[-1] / np.log(2):.3f}")
+        rows.add(f"{curves.passes[-1]:.2f}", seconds, f"{rate:.0f}", f"{curves.train[-1]:.4f}", *losses)
         if time.monotonic() - shown > 20:
             shown = time.monotonic()
             lines = model.sample(prompt, 160, 0.8, seed=seed).splitlines()
@@ -130,12 +131,11 @@ def train(
         save_figure(text_curve_figure(curves, {}), plot)
     if len(held) > 1:
         if baselines:
-            table = ngram_table(known, held, len(model.vocabulary))
-            losses = {f"{n}-gram": value for n, value in table.items()}
+            grams = ngram_table(known, held, len(model.vocabulary))
+            losses = {f"{n}-gram": value for n, value in grams.items()}
         losses["this model"] = score(model.rnn, held, 1 + len(held) // 2**20)
-        show(f"\n{'held out':>12} {'nats/symbol':>12} {'bits/symbol':>12}")
-        for key, value in losses.items():
-            show(f"{key:>12} {value:12.4f} {value / np.log(2):12.4f}")
+        table = [[key, f"{value:.4f}", f"{value / np.log(2):.4f}"] for key, value in losses.items()]
+        show(Table("", ("held out", "nats/symbol", "bits/symbol"), table))
     if plot is not None:
         save_figure(text_curve_figure(curves, {key: losses[key] for key in losses if "gram" in key}), plot)
     show(f"\ntrained in {trained:.0f} s, {written_to(out, curve, plot)}")

@@ -11,7 +11,7 @@ import typer
 
 from ..backend import resolve
 from .options import BackendOption, SeedOption, TextCellOption, ThreadsOption, use_threads
-from .outputs import require_file_for, show, written_to
+from .outputs import Rows, require_file_for, show, written_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,19 +90,21 @@ def train(
     scores: Any = None if attention is Attention.none else attention.value
     sizes = (hidden, cell, layers, embedding, scores, bidirectional, vocabulary, min_count)
     translator = Translator(*sizes, seed=seed, backend=name)
-    head = f"{'epoch':>5} {'seconds':>8} {'train':>7} {'held out':>9}"
+    rows: Rows | None = None
 
     def tell(translator: Translator, history: History) -> None:
+        nonlocal rows
         epoch = len(history.train) - 1
         if history.best_epoch == epoch:  # so that whatever ends the training leaves a model
             translator.save(out)
-        if epoch == 0:
+        if rows is None:
             assert translator.source is not None and translator.target is not None
             assert translator.model is not None
             words = f"{len(translator.source)} and {len(translator.target)} words"
-            show(f"{file}: {len(pairs)} pairs, {words}; {translator.model.n_parameters} parameters\n\n{head}")
-        loss = "" if history.validation is None else f"{history.validation[-1]:9.4f}"
-        show(f"{epoch:5} {sum(history.seconds):8.0f} {history.train[-1]:7.4f} {loss}", flush=True)
+            show(f"{file}: {len(pairs)} pairs, {words}; {translator.model.n_parameters} parameters\n")
+            rows = Rows({"epoch": 5, "seconds": 8, "train": 7, "held out": 9})
+        loss = "" if history.validation is None else f"{history.validation[-1]:.4f}"
+        rows.add(str(epoch), f"{sum(history.seconds):.0f}", f"{history.train[-1]:.4f}", loss)
 
     translator.fit(
         pairs,

@@ -342,7 +342,8 @@ class LawsResult(Displayed):
             ]
             for q in self.points
         ]
-        return Table("storage capacities in patterns, measured and by their laws", heads, rows)
+        spare = ("networks", "law at n", "from", "to", "measured/law")
+        return Table("storage capacities in patterns, measured and by their laws", heads, rows, spare)
 
     def table(self) -> str:
         """Return the table as text: a row for each law and size, capacities in patterns.

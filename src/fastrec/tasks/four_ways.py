@@ -255,7 +255,9 @@ class FourWaysResult(Displayed):
             for point in self.points
         ]
         heads = ["task", "T", "method", "network", "wrong", "loss", "updates", "seconds"]
-        return Table("wrong answers to unseen sequences", heads, rows)
+        return Table(
+            "wrong answers to unseen sequences", heads, rows, ("loss", "updates", "network", "seconds", "T")
+        )
 
     def table(self) -> str:
         """Return the table as text, a row for each task, method and network.

@@ -202,4 +202,4 @@ class PhaseResult(OutcomesResult):
             ]
             for point in self.points
         ]
-        return Table(f"phases: {self.definition}", heads, rows)
+        return Table(f"phases: {self.definition}", heads, rows, ("q", "p", "trials", "errors apart"))

@@ -207,4 +207,5 @@ class RetrievalResult(OutcomesResult):
             ]
             for q in self.points
         ]
-        return Table(f"retrieval: {d}", heads, rows)
+        spare = ("probes", "sweeps", *reversed(shares), "p", "trials", "m0")
+        return Table(f"retrieval: {d}", heads, rows, spare)
