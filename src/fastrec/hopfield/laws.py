@@ -341,7 +341,8 @@ class LawsResult(Displayed):
         ]
 
     def _table(self) -> Table:
-        return tabulate("storage capacities in memories, measured and by their laws", self._columns())
+        spare = ("networks", "law at n", "from", "to", "measured/law")
+        return tabulate("storage capacities in memories, measured and by their laws", self._columns(), spare)
 
     def table(self) -> str:
         """Return the table as text: a row for each law and size, capacities in patterns.

@@ -258,7 +258,8 @@ class FourWaysResult(Displayed):
         ]
 
     def _table(self) -> Table:
-        return tabulate("wrong answers to unseen sequences", self._columns())
+        spare = ("loss", "updates", "network", "seconds", "T")
+        return tabulate("wrong answers to unseen sequences", self._columns(), spare)
 
     def table(self) -> str:
         """Return the table as text, a row for each task, method and network.

@@ -309,7 +309,8 @@ class ScalingResult(JobResult):
             heads.append("censored")
             for row, r in zip(rows, self, strict=True):
                 row.append(str(r.censored.sum()))
-        return Table(f"capacity = {self.definition}", heads, rows)
+        spare = ("median/n", "n/(4 ln n)", "trials", "10-90 %", "median", "theory")
+        return Table(f"capacity = {self.definition}", heads, rows, spare)
 
     def _rows(self) -> list[tuple[Any, ...]]:
         return [row for result in self for row in result._rows()]
