@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import Formatter, LogLocator, MaxNLocator
 
 MOST_LABELS = 8
-PLAIN = 1e-4, 1e7  # between which numbers are written out
+PLAIN = 1e-4, 1e6  # between which numbers are written out
 
 
 class LogTicks(LogLocator):
