@@ -223,7 +223,9 @@ class Displayed:
 
 
 def short(value: Any) -> str:
-    """Return a value as text, with floats to four digits."""
+    """Return a value as text: floats to four digits, of an array its range."""
+    if isinstance(value, np.ndarray) and value.size:
+        return span(value.ravel().tolist())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

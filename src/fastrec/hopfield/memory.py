@@ -56,7 +56,7 @@ class PatternMemory(Generic[Held]):
 
     @property
     def n_patterns(self) -> int:
-        """Number of stored patterns, of each network."""
+        """Number of memories, of each network."""
         return self._stored.p
 
     @property

@@ -105,7 +105,7 @@ def find_oscillation(n: int, p: int, seed: Seed = 0, backend: str | None = None)
     n : int
         Number of units.
     p : int
-        Number of stored patterns.
+        Number of memories.
     seed : int, numpy.random.Generator or None, default 0
         Seed of patterns, start states and asynchronous orders: 0 to 2^64 - 1, a generator to draw it from, or
         None for a fresh one.  The first network stores ``random_patterns(p, n, seed)``.  The result holds it

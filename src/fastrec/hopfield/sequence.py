@@ -142,7 +142,7 @@ class SequenceMemory:
 
     @property
     def n_patterns(self) -> int:
-        """Number of stored patterns: the length of the sequence, of each network."""
+        """Number of memories: the length of the sequence, of each network."""
         return self._network.n_patterns
 
     @property

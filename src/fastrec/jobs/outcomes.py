@@ -96,7 +96,7 @@ class LoadPoint(Displayed):
 
     @property
     def p(self) -> int:
-        """Number of stored patterns."""
+        """Number of memories."""
         return int(self.outcomes[0].p)
 
     @property

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..backend import backend_of, move
 from ..compilation import clock
+from ..display import Displayed
 from ..kernels.interruption import heard, uninterrupted
 from ..progress import progress_bar
 from ..streams import generator
@@ -28,8 +29,8 @@ Keep = Literal["last", "best"]
 FACTOR, SLACK = 1e3, 10.0  # a loss that is above FACTOR times that of epoch 0 plus SLACK has diverged
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingUpdate:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingUpdate(Displayed):
     """What `on_update` of `fastrec.fit` is told of an update that has been made.
 
     Attributes
@@ -68,6 +69,10 @@ class TrainingUpdate:
     learning_rate: NDArray[np.float64]
     parameters: dict[str, Array]
     optimizer: Optimizer
+
+    def _summary(self) -> dict[str, Any]:
+        names = ("number", "epoch", "loss", "gradient_norm", "learning_rate")
+        return {name: getattr(self, name) for name in names}
 
 
 class Step(NamedTuple):
