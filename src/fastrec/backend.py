@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .compilation import announcement
 from .kernels.compilation import listeners
-from .messages import shown
+from .messages import install_command, shown
 
 BACKENDS = ("reference", "cpu", "gpu")
 
@@ -269,15 +269,18 @@ def unavailable_reason(backend: str, domain: str | None = None) -> str | None:
         return f'the kernels of backend "{backend}" are not part of this version of fastrec'
     if backend == "cpu":
         spec = importlib.util.find_spec("numba")
-        return None if spec else 'backend "cpu" needs Numba, which is not installed: pip install numba'
+        if spec is None:
+            return f'backend "cpu" needs Numba, which is not installed: {install_command("numba")}'
+        return None
     return gpu_unavailable_reason()
 
 
 def gpu_unavailable_reason() -> str | None:
     """Why CuPy cannot compile and run the kernels here, as a sentence, or None if it can."""
-    extras = 'pip install "fastrec[cuda13]" (CUDA 12: "fastrec[cuda12]")'
+    cuda13, cuda12 = (install_command(f"cupy-cuda{version}x[ctk]") for version in (13, 12))
+    install = f"{cuda13} (CUDA 12: {cuda12})"
     if importlib.util.find_spec("cupy") is None:
-        return f'backend "gpu" needs CuPy, which is not installed: {extras}'
+        return f'backend "gpu" needs CuPy, which is not installed: {install}'
     try:
         import cupy
 
@@ -303,14 +306,14 @@ def gpu_unavailable_reason() -> str | None:
         compiler = cupy.cuda.nvrtc.getVersion()
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        return f'backend "gpu" needs the compiler NVRTC, which CuPy cannot load ({reason}): {extras}'
+        return f'backend "gpu" needs the compiler NVRTC, which CuPy cannot load ({reason}): {install}'
     if compiler < (12, 3):  # the first that knows stores of 128 bits, as in cuda/mail.cuh
         found = ".".join(map(str, compiler))
-        return f'backend "gpu" needs the compiler NVRTC of CUDA 12.3 or later, CuPy loads {found}: {extras}'
+        return f'backend "gpu" needs the compiler NVRTC of CUDA 12.3 or later, CuPy loads {found}: {install}'
     try:
         cupy._core.core.assemble_cupy_compiler_options(())
     except AttributeError:  # it is CuPy's own and may move; the first kernel then says what is missing
         pass
     except Exception:
-        return f'backend "gpu" needs the headers of CUDA, which CuPy cannot find: {extras}, or set CUDA_PATH'
+        return f'backend "gpu" needs the headers of CUDA, which CuPy cannot find: {install}, or set CUDA_PATH'
     return None

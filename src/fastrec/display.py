@@ -9,6 +9,8 @@ from html import escape
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .messages import install_command
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -124,5 +126,7 @@ def import_pandas() -> ModuleType:
     try:
         import pandas
     except ImportError:
-        raise ImportError("to_frame needs pandas, which is not installed: pip install pandas") from None
+        raise ImportError(
+            f"to_frame needs pandas, which is not installed: {install_command('pandas')}"
+        ) from None
     return pandas

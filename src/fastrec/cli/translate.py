@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..backend import resolve
+from ..messages import install_command
 from .options import BackendOption, SeedOption, TextCellOption, ThreadsOption, use_threads
 from .outputs import require_file_for, show, written_to
 
@@ -153,5 +154,5 @@ def bleu(translations: Sequence[str], references: Sequence[str]) -> str:
     try:
         from sacrebleu import corpus_bleu
     except ImportError:
-        return "not computed, as sacrebleu is not installed; pip install sacrebleu"
+        return f"not computed, as sacrebleu is not installed; {install_command('sacrebleu')}"
     return f"{corpus_bleu(translations, [references]).score:.1f}"
