@@ -10,16 +10,20 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from .compilation import announcement
 from .kernels.compilation import listeners
 from .messages import install_command, shown
 
-BACKENDS = ("reference", "cpu", "gpu")
+Backend = Literal["reference", "cpu", "gpu"]
+BackendChoice = Literal["auto", Backend]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
-_default: str | None = None
-_scoped: contextvars.ContextVar[str | None] = contextvars.ContextVar("fastrec_backend", default=None)
+_default: BackendChoice | None = None
+_scoped: contextvars.ContextVar[BackendChoice | None] = contextvars.ContextVar(
+    "fastrec_backend", default=None
+)
 
 listeners.append(announcement)  # before any kernel is compiled: public code reaches them through this module
 
@@ -37,7 +41,7 @@ class BackendError(RuntimeError):
     """
 
 
-def set_backend(name: str) -> str:
+def set_backend(name: BackendChoice) -> Backend:
     """Set the default backend of this process.
 
     It holds in every thread, except inside `use_backend` and where an object or a call names a backend.
@@ -70,7 +74,7 @@ def set_backend(name: str) -> str:
 
 
 @contextlib.contextmanager
-def use_backend(name: str) -> Iterator[str]:
+def use_backend(name: BackendChoice) -> Iterator[Backend]:
     """Use a backend inside a ``with`` block, in this thread or asyncio task only.
 
     Parameters
@@ -103,7 +107,7 @@ def use_backend(name: str) -> Iterator[str]:
         _scoped.reset(token)
 
 
-def get_backend() -> str:
+def get_backend() -> Backend:
     """Return the backend in force.
 
     Returns
@@ -126,7 +130,7 @@ def get_backend() -> str:
     return resolve(None)
 
 
-def available_backends() -> tuple[str, ...]:
+def available_backends() -> tuple[Backend, ...]:
     """Return the backends that can run here.
 
     Returns
@@ -143,7 +147,7 @@ def available_backends() -> tuple[str, ...]:
     return tuple(name for name in BACKENDS if unavailable_reason(name) is None)
 
 
-def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> str:
+def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> Backend:
     """The name of the backend to run on: `backend`, or the one in force if that is None.
 
     "auto" is "gpu" where that can run, and has kernels of the domain if one is named, else "cpu"; CuPy arrays
@@ -165,7 +169,7 @@ def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> 
         raise BackendError(fault)
     if device_arrays and name != "gpu":
         raise BackendError(f'a CuPy array was given to backend "{name}"; use "gpu" or cupy.asnumpy(array)')
-    return name
+    return cast(Backend, name)
 
 
 def kernels(domain: str, backend: str) -> ModuleType:
@@ -197,7 +201,7 @@ def is_cupy(kind: type) -> bool:
     return kind.__module__.partition(".")[0] == "cupy"
 
 
-def backend_of(array: object) -> str:
+def backend_of(array: object) -> Backend:
     """A backend that computes where an array is: "gpu" for a CuPy array, else "cpu"."""
     return "gpu" if on_device(array) else "cpu"
 

@@ -44,7 +44,7 @@ def laws(
         None if only is None else only.split(","),
         quick=quick,
         seed=seed,
-        backend=backend and backend.value,
+        backend=backend,
         folder=folder,
         progress=True,
         workers=parse_workers(workers, None),

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from ..backend import BackendChoice
 from ..files import require_file
 from ..hopfield.arguments import RuleName
 from ..hopfield.interaction import EXPONENTIAL, Degree
@@ -28,13 +29,6 @@ else:
     Cell, TextCell = StrEnum("Cell", list(CELLS)), StrEnum("TextCell", STACKABLE)
 
 
-class Backend(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    gpu = "gpu"
-    reference = "reference"
-
-
 class Unit(StrEnum):
     character = "character"
     word = "word"
@@ -43,7 +37,7 @@ class Unit(StrEnum):
 CellOption = Annotated[Cell, typer.Option(help="Type of recurrent cell.")]
 TextCellOption = Annotated[TextCell, typer.Option(help="Type of recurrent cell.")]
 BackendOption = Annotated[
-    Backend | None, typer.Option(help="Where kernels run.", show_default="FASTREC_BACKEND, else auto")
+    BackendChoice | None, typer.Option(help="Where kernels run.", show_default="FASTREC_BACKEND, else auto")
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers, from 0 to 2^64-1.")]
 UpdateOption = Annotated[Update, typer.Option(help="Update units one after another or all at once.")]

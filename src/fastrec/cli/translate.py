@@ -87,7 +87,7 @@ def train(
                 f"--held-out {held_out:g} leaves none of the {len(held)} pairs in {file} to train on; give a "
                 "smaller fraction"
             )
-    name = resolve(backend and backend.value, domain="rnn")
+    name = resolve(backend, domain="rnn")
     scores: Any = None if attention is Attention.none else attention.value
     sizes = (hidden, cell, layers, embedding, scores, bidirectional, vocabulary, min_count)
     translator = Translator(*sizes, seed=seed, backend=name)
@@ -143,7 +143,7 @@ def run(
     from ..text.sentences import decode_lines
     from ..text.translation import Translator
 
-    translator = Translator.load(model, resolve(backend and backend.value, domain="rnn"))
+    translator = Translator.load(model, resolve(backend, domain="rnn"))
     given = sentences or decode_lines(sys.stdin.buffer.read(), "standard input")
     for translation in translator.translate(given, width, length_penalty):
         show(translation)
