@@ -41,7 +41,9 @@ def complete(text):
 
     def cell(found):
         others = found[1].split()
-        return INSTALL.format(modules=", ".join(["fastrec", *others]), packages=" ".join(["{SOURCE}", *others]))
+        return INSTALL.format(
+            modules=", ".join(["fastrec", *others]), packages=" ".join(["{SOURCE}", *others])
+        )
 
     return re.sub(r"<!-- install(.*) -->\n", cell, text)
 
@@ -98,7 +100,9 @@ def shown(cell):
         if "image/png" in data:
             width = output["metadata"]["image/png"]["width"]
             source = f"data:image/png;base64,{data['image/png'].strip()}"
-            blocks.append(html(f'<img src="{source}" width="{width}" alt="{escape(cell["metadata"]["alt"])}">'))
+            blocks.append(
+                html(f'<img src="{source}" width="{width}" alt="{escape(cell["metadata"]["alt"])}">')
+            )
         elif "text/html" in data:
             table = data["text/html"].replace("<table>", '<table class="docutils">')
             blocks.append(html(table.replace('class="dataframe"', 'class="dataframe docutils"')))
@@ -116,7 +120,9 @@ def write(folder, names=tuple(SOURCES), change=lambda made: made):
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         made = change(notebook(SOURCES[name].read_text(encoding="utf-8")))
-        (folder / f"{name}.ipynb").write_text(json.dumps(made, ensure_ascii=False, indent=1), encoding="utf-8")
+        (folder / f"{name}.ipynb").write_text(
+            json.dumps(made, ensure_ascii=False, indent=1), encoding="utf-8"
+        )
 
 
 def show(app, name, text):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .messages import install_command
 from .terminal import wrapped
 
 if TYPE_CHECKING:
@@ -257,5 +258,7 @@ def import_pandas() -> ModuleType:
     try:
         import pandas
     except ImportError:
-        raise ImportError("to_frame needs pandas, which is not installed: pip install pandas") from None
+        raise ImportError(
+            f"to_frame needs pandas, which is not installed: {install_command('pandas')}"
+        ) from None
     return pandas

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..backend import BackendChoice
 from ..display import Column, Displayed, Table, tabulate
 from ..messages import shown
 from ..streams import Seed, read_seed
@@ -403,7 +404,7 @@ def capacity_laws(
     *,
     quick: bool = False,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     folder: str | os.PathLike[str] | None = None,
     progress: bool = False,
     workers: WorkerCount = None,
