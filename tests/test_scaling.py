@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from fastrec.hopfield import theory
 from fastrec.hopfield.storage_capacity import CapacityDefinition, CapacityResult, ScalingFit, ScalingResult
-from fastrec.hopfield.storage_capacity.statistics import SizeMean, chi2_probability, fit_scaling
+from fastrec.hopfield.storage_capacity.statistics import (
+    LocalExponent,
+    SizeMean,
+    chi2_probability,
+    fit_scaling,
+)
 
 DEFINITION = CapacityDefinition("all", "first_failure", 1, "async", 100, 10**9, 7)
 SIZES = (10, 30, 100, 300, 1000, 3000, 10_000)
@@ -77,6 +82,7 @@ def test_errors_of_local_exponents_are_those_of_the_scatter():
 
 
 def test_local_exponents_as_a_table():
+    pytest.importorskip("pandas")
     exponents = fit_of(lambda n: 0.4 * n**0.7, expected=True).local_exponents()
     lines = str(exponents).splitlines()
     assert lines[1].split() == ["n", "exponent", "+-", "n/ln", "n", "theory"]
@@ -84,6 +90,9 @@ def test_local_exponents_as_a_table():
     assert lines[-1].split()[0] == "5,480" and len(lines) == 2 + 6
     assert repr(exponents) == "LocalExponents(sizes=7, n=17.32..5477, exponent=0.7..0.7)"
     assert exponents._repr_html_().count("<tr>") == 7
+    frame = exponents.to_frame()
+    assert list(frame.columns) == list(LocalExponent._fields)
+    np.testing.assert_array_equal(frame.to_numpy(), exponents.points)
 
 
 def test_a_power_law_is_told():

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import backend_of, move
-from ..display import Displayed, span
+from ..display import Column, Displayed, span
 from ..validation import number
+from .states import by_row
 
 KINDS = np.array(["memory", "inverse", "mixture", "other"])
 
@@ -70,6 +71,9 @@ class Identification(Displayed):
             "others": others,
             "distance": span([np.min(self.distance), np.max(self.distance)]),
         }
+
+    def _columns(self) -> list[Column]:
+        return by_row(**{field.name: getattr(self, field.name) for field in fields(self)})
 
 
 def identify_states(

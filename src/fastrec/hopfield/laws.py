@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..display import Displayed, Table
+from ..display import Column, Displayed, Table, tabulate
 from ..messages import shown
 from ..streams import Seed, read_seed
 from ..tables import write_table
@@ -327,22 +327,22 @@ class LawsResult(Displayed):
     def _summary(self) -> dict[str, Any]:
         return {"laws": len(self.laws), "points": len(self.points)}
 
-    def _table(self) -> Table:
-        heads = ["law", "n", "networks", "measured", "from", "to", "expected", "law at n", "measured/law"]
-        rows = [
-            [
-                f"{q.law}: {LAWS[q.law].formula}",
-                str(q.n),
-                str(q.networks),
-                *(
-                    "-" if math.isnan(value) else f"{value:.1f}"
-                    for value in (q.measured, q.low, q.high, q.expected, q.asymptotic)
-                ),
-                "-" if math.isnan(q.measured) else f"{q.measured / q.asymptotic:.3f}",
-            ]
-            for q in self.points
+    def _columns(self) -> list[Column]:
+        points, numbers = self.points, {"low": "from", "high": "to", "asymptotic": "law at n"}
+        return [
+            Column("law", [q.law for q in points], lambda law: f"{law}: {LAWS[law].formula}"),
+            Column("n", [q.n for q in points]),
+            Column("networks", [q.networks for q in points]),
+            *(
+                Column(name, [getattr(q, name) for q in points], ".1f", numbers.get(name))
+                for name in ("measured", "low", "high", "expected", "asymptotic")
+            ),
+            Column("ratio", [q.measured / q.asymptotic for q in points], ".3f", "measured/law"),
         ]
-        return Table("storage capacities in patterns, measured and by their laws", heads, rows)
+
+    def _table(self) -> Table:
+        spare = ("networks", "law at n", "from", "to", "measured/law")
+        return tabulate("storage capacities in memories, measured and by their laws", self._columns(), spare)
 
     def table(self) -> str:
         """Return the table as text: a row for each law and size, capacities in patterns.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import move, resolve
-from ..display import Displayed
+from ..display import Column, Displayed
 from ..kernels import words
 from ..streams import Seed, read_seed, stream_key
 from ..validation import as_int, require_memory
@@ -59,6 +59,12 @@ class OscillationResult(Displayed):
             "async_sweeps": int(self.async_.sweeps),
         }
 
+    def _columns(self) -> list[Column]:
+        runs = {"sync": self.sync.energies, "async": self.async_.energies}
+        names = [Column("update", [name for name, run in runs.items() for _ in run])]
+        sweeps = np.concatenate([np.arange(len(run)) for run in runs.values()])
+        return [*names, Column("sweep", sweeps), Column("energy", np.concatenate(list(runs.values())))]
+
     def _figure(self) -> Figure:
         from fastrec import plot
 
@@ -81,7 +87,7 @@ class OscillationResult(Displayed):
         --------
         >>> import fastrec
         >>> fastrec.find_oscillation(n=50, p=10).plot().get_xlabel()
-        'sweep, or synchronous step'
+        'time (sweeps, or synchronous steps)'
         """
         from fastrec import plot
 

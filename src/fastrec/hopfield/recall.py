@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import array_module, backend_of, kernels, move, resolve
-from ..display import Displayed, span
+from ..display import Column, Displayed, span
 from ..messages import shown
 from ..streams import Seed, read_seed, stream_key
 from ..validation import as_array, as_int, available_memory, require_memory
-from .states import MAX_UNITS
+from .states import MAX_UNITS, by_row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,6 +69,9 @@ class Averages(Displayed):
             "energy": span([energy.min(), energy.max()]),
             "edwards_anderson": span([order.min(), order.max()]),
         }
+
+    def _columns(self) -> list[Column]:
+        return by_row(energy=self.energy, edwards_anderson=self.edwards_anderson)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -145,6 +148,10 @@ class RecallResult(Displayed):
             "sweeps": span([sweeps.min(), sweeps.max()]),
             "flips": span([flips.min(), flips.max()]),
         }
+
+    def _columns(self) -> list[Column]:
+        names = ("converged", "period", "sweeps", "flips")
+        return by_row(**{name: getattr(self, name) for name in names})
 
     def _figure(self) -> Figure | None:
         from fastrec import plot

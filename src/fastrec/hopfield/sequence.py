@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import array_module, backend_of, kernels, move, resolve
-from ..display import Displayed
+from ..display import Column, Displayed
 from ..kernels import words
 from ..validation import as_int, require_memory
 from .dynamics import BREATH
 from .memory import in_shape
 from .network import HopfieldNetwork
 from .rules.sequence import SEQUENCE
-from .states import Coding, PackedStates, States, array_of, states_like
+from .states import Coding, PackedStates, States, array_of, by_row, states_like
 from .stored import StoredPatterns
 
 
@@ -63,6 +63,9 @@ class SequenceResult(Displayed):
             "in_order": np.count_nonzero(steps.all(axis=-1)),
             "overlap": float(move(self.overlaps[..., -1, :], "cpu").max(axis=-1).mean()),
         }
+
+    def _columns(self) -> list[Column]:
+        return by_row("step", nearest=self.nearest, overlap=self.overlaps.max(axis=-1))
 
 
 class SequenceMemory:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import array_module, backend_of, kernels, move, on_device, resolve
-from ..display import Displayed
+from ..display import Column, Displayed, by_index
 from ..kernels import words
 from ..messages import printable, shown
 from ..streams import Seed, read_seed, stream_key
@@ -111,6 +111,10 @@ class PackedStates(Displayed):
     def _summary(self) -> dict[str, Any]:
         return {"shape": self.shape, "size": format_bytes(self.words.nbytes)}
 
+    def _columns(self) -> list[Column]:
+        ups = np.bitwise_count(np.asarray(move(self.words, "cpu"))).sum(axis=-1, dtype=np.int64)
+        return by_row(mean=2 * ups / self.n - 1)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the states, (..., n)."""
@@ -145,6 +149,13 @@ class PackedStates(Displayed):
 
 
 States = ArrayLike | PackedStates
+
+
+def by_row(*last: str, **arrays: Any) -> list[Column]:
+    """Columns of what is counted of states: arrays (..., b) or (..., b, *last), with a row for each value."""
+    lead = np.ndim(next(iter(arrays.values()))) - len(last)
+    axes = (*(f"axis_{i}" for i in range(lead - 1)), *["row"] * bool(lead), *last)
+    return by_index(axes, **{name: np.asarray(move(array, "cpu")) for name, array in arrays.items()})
 
 
 def array_of(states: States) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..hopfield import theory
 from ..hopfield.storage_capacity import CapacityResult, ScalingFit, ScalingResult
-from .figures import COLOURS, DASHES, MEASURED, THEORY, new_figure, one_panel, set_axes_title
+from .figures import COLOURS, DASHES, MEASURED, THEORY, log_scale, new_figure, one_panel, set_axes_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -209,19 +209,13 @@ def draw_sizes(ax: Axes, scaling: ScalingResult, fit: ScalingFit | None, ratio: 
     n = np.array([r.n for r in results])
     measured = np.array([(r.mean, r.low, r.high) for r in results]).reshape(-1, 3).T
     if not ratio:  # the other panels share the n axis, formats included
-        ax.set_xscale("log")
-        ax.set_yscale("log")
+        log_scale(ax)
         # Autoscaling warns about a single size and about means of 0.
         least, most = measured.min(), max(measured.max(), 1)
         if laws:
             least = min(least, theory.mceliece_all(max(n[0], 2)))
         ax.set_xlim(n[0] / 1.3, n[-1] * 1.3)
         ax.set_ylim(max(0.5, least) / 1.4, 1.4 * most)
-        for axis in (ax.xaxis, ax.yaxis):
-            low, high = axis.get_view_interval()
-            if high < 10 * low:  # powers of ten are too few, and their multiples unreadable in that form
-                axis.set_major_formatter("{x:,.10g}")
-                axis.set_minor_formatter("{x:,.10g}")
 
     def draw(sizes: ArrayLike, values: ArrayLike, *style: str, **options: Any) -> None:
         ax.plot(sizes, scaled(sizes, values), *style, **options)

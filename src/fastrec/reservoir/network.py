@@ -235,14 +235,11 @@ class EchoState:
 
     def __repr__(self) -> str:
         c = self._config
-        parts = [f"input_size={c.input_size}", f"hidden_size={c.hidden_size}", f"output_size={c.output_size}"]
-        parts += [f'topology="{c.topology}"', f'activation="{c.activation}"']
+        parts = [f'{c.input_size}, {c.hidden_size}, {c.output_size}, topology="{c.topology}"']
+        parts += [f'activation="{c.activation}"'] * (c.activation != "tanh")
         parts += ["feedback"] * c.feedback + [f"models={c.models}"] * (c.models is not None)
-        parts += [
-            f"dtype={c.dtype}",
-            f'backend="{self.backend}"',
-            "fitted" if self._is_fitted() else "not fitted",
-        ]
+        parts += [f"dtype={c.dtype}"] * (c.dtype != np.float32)
+        parts += [f'backend="{self.backend}"', "fitted" if self._is_fitted() else "not fitted"]
         return f"EchoState({', '.join(parts)})"
 
     def fit(

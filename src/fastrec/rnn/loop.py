@@ -13,6 +13,7 @@ from ..backend import backend_of, move
 from ..compilation import clock
 from ..kernels.interruption import heard, uninterrupted
 from ..progress import progress_bar
+from ..streams import generator
 from .checkpoint import Checkpoint, TrainingState
 from .config import Array
 from .constraints import UNCONSTRAINED, Constraints
@@ -282,7 +283,7 @@ class BatchLearner(Learner):
 
     def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
         epoch = self.log.epochs
-        draw = np.random.Generator(np.random.Philox(key=np.array([self.seed, epoch], np.uint64)))
+        draw = generator(self.seed, epoch)
         for number, rows in enumerate(self.batches(draw)):
             batch = self.data.rows(rows)
             for losses, gradients, count, *_ in self.learn(batch):

@@ -367,16 +367,16 @@ class RNN:
 
     def __repr__(self) -> str:
         c = self._config
-        parts = [f"input_size={c.input_size}", f"hidden_size={c.hidden_size}", f"output_size={c.output_size}"]
-        parts.append(f'cell="{c.cell}"')
-        parts += [f'activation="{c.activation}"'] * c.kind.has_activation
+        parts = [f'{c.input_size}, {c.hidden_size}, {c.output_size}, "{c.cell}"']
+        parts += [f'activation="{c.activation}"'] * (c.kind.has_activation and c.activation != "tanh")
         parts += [f"num_layers={c.num_layers}"] * (c.num_layers > 1)
         parts += [f"models={c.models}"] * (c.models is not None)
         parts += [f"embedding_size={c.embedding_size}"] * (c.embedding_size is not None)
         parts += [f"layer_norm={shown(c.layer_norm)}".replace("'", '"')] * bool(c.layer_norm)
         named = {"forward": "", "reverse": "reverse=True", "bidirectional": "bidirectional=True"}
         parts += [named[c.direction]] * (c.direction != "forward")
-        parts += [f"dtype={c.dtype}", f'backend="{self.backend}"']
+        parts += [f"dtype={c.dtype}"] * (c.dtype != np.float32)
+        parts.append(f'backend="{self.backend}"')
         parts += [f'precision="{self.precision}"'] * (self.precision != "float32")
         parts.append(f"n_parameters={c.n_parameters}")
         return f"RNN({', '.join(parts)})"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import array_module, move, on_device, resolve
+from ..display import span
 from ..kernels.interruption import uninterrupted
 from ..messages import shown
 from ..validation import as_bool, as_int, number
@@ -91,7 +92,11 @@ class Optimizer:
         return self.__dict__ | {"_state": moved(self._state, "cpu"), "_sent": (None, None)}
 
     def __repr__(self) -> str:
-        return self._text(self._learning_rate)
+        rates = self._learning_rate.tolist()
+        text = self._text(self._learning_rate)
+        if self._learning_rate.size <= 4:
+            return text
+        return text.replace(str(rates), f"{span(rates)} of {len(rates)} networks", 1)
 
     def _text(self, rate: NDArray[np.float64]) -> str:
         """Return the rule and its arguments, with that learning rate, as a call."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..messages import shown
-from ..streams import Seed, read_seed
+from ..streams import Seed, generator
 from ..validation import as_choice, number
 from .ink import Stroke
 
@@ -90,7 +90,7 @@ def synthetic_handwriting(
             )
     variation = number("variation", variation, 0, 10, closed=True)
     letters = read_letters(FONTS[as_choice("font", font, [*FONTS])])
-    rng = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+    rng = generator(seed)
 
     def around(spread: float, *shape: int) -> Any:
         return spread * variation * rng.standard_normal(shape)

@@ -202,13 +202,16 @@ class EncoderDecoder:
         return self.decoder.backend
 
     def __repr__(self) -> str:
-        parts = [f"{key}={value!r}" for key, value in settings_of(self._sizes).items() if key != "dtype"]
-        parts += [
-            f"dtype={self._sizes.dtype}",
-            f"backend={self.backend!r}",
-            f"n_parameters={self.n_parameters}",
-        ]
-        return f"EncoderDecoder({', '.join(parts)})"
+        s = self._sizes
+        return f"EncoderDecoder({s.source_size}, {s.target_size}, {self._line()})"
+
+    def _line(self) -> str:
+        """What matters of both networks, as a part of a line."""
+        s = self._sizes
+        parts = [f'{s.hidden_size}, "{s.cell}"']
+        parts += [f"num_layers={s.num_layers}"] * (s.num_layers > 1)
+        parts += [f'attention="{s.attention}"'] * (s.attention is not None)
+        return ", ".join([*parts, f'backend="{self.backend}"', f"n_parameters={self.n_parameters}"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write sizes, parameters and seed to a NumPy .npz file, replacing it in one step.

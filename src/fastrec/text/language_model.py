@@ -126,11 +126,9 @@ class CharModel:
         return self._seed
 
     def __repr__(self) -> str:
-        if self.rnn is None:
-            return (
-                f"CharModel(hidden_size={self._config.hidden_size}, cell={self._config.cell!r}, not fitted)"
-            )
-        return f"CharModel({self.vocabulary!r}, {self.rnn!r})"
+        if self.rnn is None or self.vocabulary is None:
+            return f'CharModel({self._config.hidden_size}, "{self._config.cell}", not fitted)'
+        return f"CharModel(symbols={len(self.vocabulary)}, {self.rnn!r})"
 
     def fit(
         self,

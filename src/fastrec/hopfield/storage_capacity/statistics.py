@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...display import Displayed, Table, span
+from ...display import Column, Displayed, Table, span, tabulate
 
 Floats = NDArray[np.float64]
 
@@ -92,12 +92,14 @@ class LocalExponents(Displayed):
         sizes, exponents = ([q.n for q in self.points], [q.exponent for q in self.points])
         return {"sizes": len(sizes) + 1, "n": span(sizes), "exponent": span(exponents)}
 
+    def _columns(self) -> list[Column]:
+        n, *others = zip(*self.points, strict=True)
+        heads = ("exponent", "+-", "n/ln n", "theory")
+        named = zip(LocalExponent._fields[1:], others, heads, strict=True)
+        return [Column("n", n, significant), *(Column(name, x, ".3f", head) for name, x, head in named)]
+
     def _table(self) -> Table:
-        rows = [
-            [significant(q.n), *("-" if math.isnan(x) else f"{x:.3f}" for x in q[1:])] for q in self.points
-        ]
-        heads = ["n", "exponent", "+-", "n/ln n", "theory"]
-        return Table("local exponents d ln p / d ln n of the mean capacity p", heads, rows)
+        return tabulate("local exponents d ln p / d ln n of the mean capacity p", self._columns())
 
     def __str__(self) -> str:
         return self._table().text()
