@@ -228,3 +228,27 @@ def test_probability_of_chi2():
         assert chi2_probability(chi2, freedom) == pytest.approx(0.05, abs=2e-5)
         assert chi2_probability(0.0, freedom) == 1
         assert chi2_probability(1e6, freedom) == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "power", "log"),
+    [(100, 1000, 2.5, 10), (1000, 10_000, 1.1, 5.1), (10_000, 100_000, 0.6, 3.1), (100, 100_000, 13, 21)]
+    + [(100, 10**8, 28, 30)],
+)
+def test_how_far_both_laws_are_from_theory(first, last, power, log):
+    """Per cent at most, of the best fit to logarithms at sizes spaced evenly: the table of the tutorial."""
+    n = 2 * np.geomspace(first / 2, last / 2, 12).round().astype(np.int64)
+    x, y = np.log(n), np.log([theory.capacity_mean(size) for size in n.tolist()])
+    off_power = y - np.polyval(np.polyfit(x, y, 1), x)
+    off_log = y - x + np.log(x) - np.mean(y - x + np.log(x))
+    for off, expected in ((off_power, power), (off_log, log)):
+        assert 100 * np.abs(off).max() == pytest.approx(expected, rel=0.04)
+
+
+@pytest.mark.parametrize("n", [1000, 10**4, 10**5, 10**6])
+def test_the_equation_of_the_tutorial(n):
+    """x = 4 ln n - 3 ln x - 1.1 of x = n/p, and its exponent 1 - 4 / (x + 3), are those of theory."""
+    x = n / theory.capacity_quantile(n)
+    assert 4 * math.log(n) - 3 * math.log(x) - 1.1 == pytest.approx(x, rel=0.005)
+    slope = math.log(theory.capacity_mean(n + n // 10) / theory.capacity_mean(n - n // 10)) / math.log(11 / 9)
+    assert 1 - 4 / (x + 3) == pytest.approx(slope, abs=0.004)

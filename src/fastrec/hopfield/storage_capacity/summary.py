@@ -155,7 +155,7 @@ def why_power_looks_better(fit: ScalingFit, power: Fitted) -> Iterator[str]:
     )
     if power.holds:
         yield f"A power law cannot hold for all n: {ratio}. Over this range {power.law} stands in for it."
-    elif significant_change(fit) > 0:
+    elif significant_change(fit) >= 0:
         points = fit.local_exponents().points
         below = np.average([q.log_law - q.exponent for q in points], weights=[q.error**-2.0 for q in points])
         yield (
