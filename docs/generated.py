@@ -1,7 +1,6 @@
 """Pages generated from the code: command line, gallery, examples, kernels and their machine code.
 
-`python docs/generated.py` writes the table of kernels into README.md and the tables of topics into
-docs/course.md; a test fails if one is stale.
+`python docs/generated.py` writes the tables of topics into docs/course.md; a test fails if they are stale.
 """
 
 import ast
@@ -9,10 +8,12 @@ import csv
 import itertools
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import typer
+
+from fastrec.cli import app
+from fastrec.cli.help import help_text
 from fastrec.cli.topics import COURSE
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +81,7 @@ def picture(script):
     return path
 
 
-TABLES = {"README.md": ("kernels", kernel_table), "docs/course.md": ("topics", course_tables)}
+TABLES = {"docs/course.md": ("topics", course_tables)}
 
 
 def with_table(name):
@@ -102,9 +103,20 @@ def kernels_page():
 
 
 def command_line_page():
-    command = [sys.executable, "-m", "typer", "fastrec.cli", "utils", "docs", "--name", "fastrec"]
-    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return page.replace("# `fastrec`", "# Command line", 1).replace("```console\n$ ", "```\n")
+    """Return a section for each command, with its help."""
+    page = ["# Command line\n"]
+    command = typer.main.get_command(app)
+    waiting = [(command, command.make_context("fastrec", [], resilient_parsing=True))]
+    while waiting:
+        command, context = waiting.pop(0)
+        text = re.sub(r"\x1b\[\d*m", "", help_text(command, context, 100))
+        page.append(f"## {context.command_path}\n\n```text\n{text}\n```\n")
+        inner = getattr(command, "commands", {}).items()
+        waiting[:0] = [
+            (each, each.make_context(name, [], parent=context, resilient_parsing=True))
+            for name, each in inner
+        ]
+    return "\n".join(page)
 
 
 def gallery_page():

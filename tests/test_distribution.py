@@ -10,11 +10,14 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 import fastrec
+from fastrec.messages import install_command
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -165,3 +168,25 @@ def test_version_is_told_once() -> None:
         (ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff")
     )
     assert f"## [{fastrec.__version__}]" in changes and f"version: {fastrec.__version__}\n" in citation
+
+
+def test_messages_name_the_requirements_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert install_command("torch") == 'pip install "torch>=2.7"'
+    assert install_command("cupy-cuda12x[ctk]") == 'pip install "cupy-cuda12x[ctk]>=14.2"'
+    assert install_command("onnx", "onnxruntime") == 'pip install "onnx>=1.16" "onnxruntime>=1.18"'
+    assert install_command("pandas") == "pip install pandas"
+
+    def not_installed(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", not_installed)
+    assert install_command("torch") == "pip install torch"
+
+
+def test_nothing_assumes_that_an_index_has_fastrec() -> None:
+    """In a clone it is pip install ".[extra]"; a message names the packages of the extra instead."""
+    pages = [*ROOT.glob("src/**/*.py"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.py")]
+    pages += ROOT.glob("*.md")
+    advice = re.compile(r"""install\s+["']?fastrec\b(?!-)""")
+    found = [str(page) for page in pages if advice.search(page.read_text(encoding="utf-8"))]
+    assert not found

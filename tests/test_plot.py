@@ -8,14 +8,19 @@ import pytest
 from matplotlib.collections import FillBetweenPolyCollection, QuadMesh
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator
 
 import fastrec
 from fastrec import plot
+from fastrec.bench.report import Report, Row
 from fastrec.hopfield import theory
+from fastrec.hopfield.laws import LAWS, LawPoint, LawsResult
 from fastrec.hopfield.storage_capacity import CapacityDefinition, CapacityResult, ScalingResult
 from fastrec.plot.recall import UNIT_COLOURS
+from fastrec.reservoir.memory_capacity import MemoryCapacity
 from fastrec.rnn.diagnostics import GradientFlow
-from fastrec.rnn.history import History
+from fastrec.rnn.history import History, TextHistory
 
 DEFINITION = CapacityDefinition("all", "first_failure", 1, "async", 100, 30_000, 0)
 
@@ -55,8 +60,8 @@ def test_scaling_figure_holds_data_and_theory(scaling):
         "linear",
     )
     assert title(top) == f"Capacity: {DEFINITION}"
-    assert top.get_ylabel() == "capacity p (patterns)"
-    assert bottom.get_xlabel() == "network size n (neurons)"
+    assert top.get_ylabel() == "capacity p (memories)"
+    assert bottom.get_xlabel() == "network size n (units)"
     names = ["measured: median, 10-90 %", "binomial: half of networks stable", "n / (4 ln n)", "n / (2 ln n)"]
     for ax in (top, bottom):
         assert list(lines(ax)) == names
@@ -158,8 +163,8 @@ def test_capacity_figure_holds_every_trial(n, trials, criterion):
     assert measured.get_label().startswith(f"{trials} trials: median {r.median:g}, 10-90 %")
     assert f"median {theory.capacity_quantile(n, 0.5, criterion)}," in expected.get_label()
     assert expected.get_edgecolor() == to_rgba("0.4")
-    assert title(ax) == f"Capacity of n = {n:,} neurons: {r.definition}"
-    assert ax.get_xlabel() == "capacity p (patterns)"
+    assert title(ax) == f"Capacity of n = {n:,} units: {r.definition}"
+    assert ax.get_xlabel() == "capacity p (memories)"
     assert ax.get_ylabel().startswith("trials")
     assert overflow(figure) <= 0
 
@@ -170,7 +175,7 @@ def test_capacity_figure_marks_the_limit():
     (ax,) = plot.capacity_figure(CapacityResult(400, counts, counts == 60, definition, "cpu", 1.0)).axes
     assert len(ax.patches) == 1
     (limit,) = ax.lines
-    assert limit.get_label() == "2 trials reached the limit of 60 patterns"
+    assert limit.get_label() == "2 trials reached the limit of 60 memories"
     assert set(limit.get_xdata()) == {60}
 
 
@@ -183,7 +188,7 @@ def test_results_plot_into_given_axes_or_a_new_figure(scaling):
     assert len(right.patches) == 2
     assert len(figure.axes) == 2
     assert len(scaling.plot().figure.axes) == 2
-    assert scaling.plot().get_ylabel() == "capacity p (patterns)"
+    assert scaling.plot().get_ylabel() == "capacity p (memories)"
     assert len(scaling[0].plot().figure.axes) == 1
 
 
@@ -252,7 +257,7 @@ def test_retrieval_figure_holds_means_intervals_and_ags():
     assert (top.get_yscale(), bottom.get_yscale()) == ("linear", "log")
     assert title(top) == f"Retrieval: {result.definition}"
     assert top.get_ylabel() == "overlap m with the memory, after recall"
-    assert bottom.get_xlabel() == "load α = p / n (patterns per neuron)"
+    assert bottom.get_xlabel() == "load α = p / n (memories per unit)"
     looks = {
         (c.lines[0].get_color(), c.lines[0].get_linestyle(), c.lines[0].get_marker()) for c in top.containers
     }
@@ -319,7 +324,7 @@ def test_energy_figure():
     assert median.get_ydata()[-1] == pytest.approx(np.median(final))
     assert median.get_label() == "median of 8 recalls"
     assert memory.get_color() == "0.4" and set(memory.get_ydata()) == {-0.5}
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("sweep", "energy per neuron, E / n")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (sweeps)", "energy per unit, E / n")
     assert overflow(figure) <= 0
 
     one = net.recall(fastrec.pack(patterns[0]), record_energy=True, seed=0)
@@ -352,7 +357,7 @@ def test_learning_curve_of_one_network():
     top, bottom = figure.axes
     assert (top.get_yscale(), bottom.get_yscale()) == ("log", "log")
     assert top.get_ylabel() == "cross entropy (nats per step)"
-    assert (bottom.get_ylabel(), bottom.get_xlabel()) == ("gradient norm", "epoch")
+    assert (bottom.get_ylabel(), bottom.get_xlabel()) == ("gradient norm", "time (epochs)")
     names = ["training", "validation", "least: 0.4 in epoch 2"]
     assert [text.get_text() for text in top.get_legend().get_texts()] == list(lines(top)) == names
     np.testing.assert_array_equal(lines(top)["training"].get_xydata(), [[0, 9], [1, 1], [2, 0.1], [3, 0.05]])
@@ -407,7 +412,7 @@ def test_gradient_flow_figure():
     assert list(lines(ax)) == list(flows)
     np.testing.assert_array_equal(lines(ax)["fades"].get_xydata(), np.column_stack([t, 2.0**t]))
     assert np.isnan(lines(ax)["stays"].get_ydata()).tolist() == [False] * 19 + [True]
-    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "time step t")
+    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "time t (steps)")
     assert "gradient norm" in ax.get_ylabel()
     assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 3
     assert overflow(figure) <= 0
@@ -524,3 +529,83 @@ def test_attention():
 def test_attention_refuses(weights, source, target, message):
     with pytest.raises(ValueError, match=message):
         plot.attention(weights, source, target)
+
+
+RANGES = {"small": (20, 24), "one decade": (100, 800), "many decades": (10, 100, 1000, 10_000)}
+
+
+def figures_of_range(sizes):
+    """Every figure with numbers on its axes, with what it draws against or over these numbers."""
+    law, several = LAWS["projection"], np.geomspace(*sizes[:: len(sizes) - 1], 9)
+    results = [around_theory(n, 9) for n in sizes]
+    rows = [Row(f"job {n}", 0.01, n, float(n), "NumPy", "bit products", 0.8, {"a": 0.01}) for n in sizes]
+    curve = fastrec.retrieval_curve(60, [0.1, 0.2], 2, 4)
+    loads, heats = np.array(sizes) / 1e5 + 0.01, [0.1, 0.5]
+    phases = fastrec.phase_diagram(60, loads[[0, -1]], heats, trials=1, sweeps=2, burn_in=0, progress=False)
+    text = TextHistory(np.array(sizes), np.array(sizes) / 7, *[1 / np.array(sizes)] * 4)
+    memory = MemoryCapacity(np.arange(1, sizes[-1]), *[np.ones(sizes[-1] - 1)] * 2, 0.0)
+    net = fastrec.HopfieldNetwork(60)
+    net.store(patterns := fastrec.random_patterns(9, 60, seed=1))
+    recall = net.recall(fastrec.corrupt(patterns, 0.3, seed=2), seed=1, record_energy=True)
+    return {
+        "capacity_scaling": plot.capacity_scaling_figure(ScalingResult(results)),
+        "capacity": plot.capacity_figure(results[-1]),
+        "laws": plot.laws_figure(
+            LawsResult(tuple(LawPoint(law.name, n, 9, n, n, n, n, n) for n in sizes), 0)
+        ),
+        "bench": plot.bench_figure(Report("a machine", "1.0", "2026-11-21", 2, {"SGEMM": 1e11}, rows)),
+        "learning_curve": plot.learning_curve_figure(history(1 / several, several)),
+        "text_curve": plot.text_curve_figure(text, {}),
+        "gradient_flow": plot.gradient_flow_figure({"": GradientFlow(several[None] / 1e9)}),
+        "memory_capacity": plot.memory_capacity_figure({"": memory}),
+        "retrieval": plot.retrieval_figure(curve),
+        "success": plot.success_figure(curve),
+        "basin": plot.basin_figure(fastrec.basin_map(60, [0.1, 0.2], [0.5, 0.9], 2, 4)),
+        "phase": plot.phase_figure(phases),
+        "energy": plot.energy_figure(recall),
+        "oscillation": plot.oscillation_figure(fastrec.find_oscillation(40, 8)),
+    }
+
+
+def test_every_axis_has_a_label_and_ticks_that_can_be_read():
+    names = {name.removesuffix("_figure") for name in plot.__all__ if name.endswith("_figure")}
+    for range_name, sizes in RANGES.items():
+        figures = figures_of_range(sizes)
+        assert names - figures.keys() == {"recall", "automaton", "four_ways", "save"}  # pictures and tables
+        for name, figure in figures.items():
+            figure.canvas.draw()
+            for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+                low, high = sorted(axis.get_view_interval())
+                ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+                texts = [
+                    t.get_text() for tick in ticks for t in (tick.label1, tick.label2) if t.get_visible()
+                ]
+                if isinstance(axis.get_major_locator(), FixedLocator) or not any(texts):
+                    continue  # names, and axes whose labels stand at another panel
+                place = f"{name}, {range_name}: {texts}"
+                assert axis.label.get_text(), place
+                assert len(set(filter(None, texts))) >= 2, place
+                assert not any("times" in text or "neuron" in text for text in texts), place
+            words = " ".join(text.get_text() for text in figure.findobj(Text)).lower()
+            assert "neuron" not in words, name
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (15, 26, "15 20 25"),
+        (77, 1040, "100 200 500 1,000"),
+        (8, 130_000, "10 100 1,000 10,000 100,000"),
+        (3, 2e8, "10^{1} 10^{2} 10^{3} 10^{4} 10^{5} 10^{6} 10^{7} 10^{8}"),
+        (2e-7, 9e-7, "2e-07 4e-07 6e-07 8e-07"),
+        (1e-16, 3, "10^{-16} 10^{-13} 10^{-10} 10^{-7} 10^{-4} 10^{-1}"),
+    ],
+)
+def test_logarithmic_ticks(low, high, labels):
+    ax = Figure().subplots()
+    plot.figures.log_scale(ax, "x")
+    ax.set_xlim(low, high)
+    ax.figure.canvas.draw()
+    texts = [text.get_text().strip("$") for text in ax.get_xticklabels()]
+    assert " ".join(texts) == labels
+    assert not any(text.get_text() for text in ax.get_xticklabels(minor=True))

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from ..messages import printable, visible
 from ..progress import on_terminal
+from ..terminal import terminal_width, wrapped
 
 ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
@@ -23,7 +24,8 @@ ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 def fail(message: str, status: int = 1) -> NoReturn:
     if sys.stderr is not None:
         try:
-            print(f"fastrec: {printable(message)}", file=sys.stderr)  # file names may contain any character
+            # File names may contain any character.
+            print(wrapped(f"fastrec: {printable(message)}", terminal_width(sys.stderr)), file=sys.stderr)
         except OSError:  # the reader has exited, and Python would try again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.exit(status)
@@ -33,7 +35,7 @@ class Visible(logging.Formatter):
     """Messages without what a terminal would obey."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
+        return wrapped(visible(super().format(record)), terminal_width(sys.stderr))
 
 
 class Interrupted(BaseException):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..hopfield import theory
 from ..hopfield.storage_capacity import CapacityResult, ScalingResult
-from .figures import MEASURED, THEORY, new_figure, one_panel, set_axes_title
+from .figures import MEASURED, THEORY, log_scale, new_figure, one_panel, set_axes_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
     top.label_outer()
     draw_sizes(bottom, scaling, ratio=True)
     bottom.set_ylabel("ratio of p to n / (4 ln n)" if scaling.definition.is_scanned else "load p / n")
-    bottom.set_xlabel("network size n (neurons)")
+    bottom.set_xlabel("network size n (units)")
     return figure
 
 
@@ -72,11 +72,11 @@ def draw_capacity_scaling(ax: Axes, scaling: ScalingResult) -> Axes:
     >>> scaling = fastrec.capacity_scaling([20, 40], trials=5, backend="reference")
     >>> ax = fastrec.plot.draw_capacity_scaling(Figure().subplots(), scaling)
     >>> ax.get_xlabel()
-    'network size n (neurons)'
+    'network size n (units)'
     """
     draw_sizes(ax, scaling, ratio=False)
-    ax.set_xlabel("network size n (neurons)")
-    ax.set_ylabel("capacity p (patterns)")
+    ax.set_xlabel("network size n (units)")
+    ax.set_ylabel("capacity p (memories)")
     ax.legend(frameon=False, fontsize=9)
     set_axes_title(ax, f"Capacity: {scaling.definition}")
     return ax
@@ -100,7 +100,7 @@ def capacity_figure(result: CapacityResult) -> Figure:
     >>> import fastrec
     >>> figure = fastrec.plot.capacity_figure(fastrec.capacity(20, trials=5, backend="reference"))
     >>> figure.axes[0].get_xlabel()
-    'capacity p (patterns)'
+    'capacity p (memories)'
     """
     return one_panel(draw_capacity, result)
 
@@ -129,7 +129,7 @@ def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
     >>> result = fastrec.capacity(20, trials=5, backend="reference")
     >>> ax = fastrec.plot.draw_capacity(Figure().subplots(), result)
     >>> ax.get_xlabel()
-    'capacity p (patterns)'
+    'capacity p (memories)'
     """
     low, high = int(result.counts.min()), int(result.counts.max())
     cumulative = None
@@ -162,14 +162,14 @@ def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
         )
     if result.censored.any():
         limit = result.definition.max_patterns
-        label = f"{result.censored.sum()} trials reached the limit of {limit} patterns"
+        label = f"{result.censored.sum()} trials reached the limit of {limit} memories"
         ax.axvline(limit, color="black", linestyle=":", label=label)
-    ax.set_xlabel("capacity p (patterns)")
-    ax.set_ylabel("trials" if width == 1 else f"trials per {width} patterns")
+    ax.set_xlabel("capacity p (memories)")
+    ax.set_ylabel("trials" if width == 1 else f"trials per {width} memories")
     ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the legend
     ax.locator_params(axis="both", integer=True, min_n_ticks=1)
     ax.legend(frameon=False, fontsize=9, loc="upper left")
-    set_axes_title(ax, f"Capacity of n = {result.n:,} neurons: {result.definition}")
+    set_axes_title(ax, f"Capacity of n = {result.n:,} units: {result.definition}")
     return ax
 
 
@@ -180,8 +180,7 @@ def draw_sizes(ax: Axes, scaling: ScalingResult, ratio: bool) -> None:
     n = np.array([r.n for r in results])
     measured = np.array([(r.median, r.low, r.high) for r in results]).reshape(-1, 3).T
     if not ratio:  # the ratio panel shares the n axis of the other, formats included
-        ax.set_xscale("log")
-        ax.set_yscale("log")
+        log_scale(ax)
         # Autoscaling warns about a single size and about medians of 0.
         least, most = measured.min(), max(measured.max(), 1)
         if laws:
@@ -189,11 +188,6 @@ def draw_sizes(ax: Axes, scaling: ScalingResult, ratio: bool) -> None:
             most = max(most, theory.mceliece_most(max(n[-1], 2)))
         ax.set_xlim(n[0] / 1.3, n[-1] * 1.3)
         ax.set_ylim(max(0.5, least) / 1.4, 1.4 * most)
-        for axis in (ax.xaxis, ax.yaxis):
-            low, high = axis.get_view_interval()
-            if high < 10 * low:  # powers of ten are too few, and their multiples unreadable in that form
-                axis.set_major_formatter("{x:,.10g}")
-                axis.set_minor_formatter("{x:,.10g}")
 
     def scaled(sizes: NDArray[np.int64], values: ArrayLike) -> NDArray[np.float64]:
         return np.asarray(values) / (1.0 if not ratio else theory.mceliece_all(sizes) if laws else sizes)

@@ -24,7 +24,7 @@ WORDS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CapacityDefinition(EnsembleDefinition):
     """Which number is called the capacity: part of every result.  Two results compare only if it agrees.
 

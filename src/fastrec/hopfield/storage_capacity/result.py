@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...display import Table, span
+from ...display import Column, Table, span
 from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from ...messages import shown
@@ -167,11 +167,14 @@ class CapacityResult(JobResult):
 
     @property
     def alpha(self) -> float:
-        """Load at the median capacity, patterns per neuron."""
+        """Load at the median capacity, memories per unit."""
         return self.median / self.n
 
     def _summary(self) -> dict[str, Any]:
         return {"n": self.n, "trials": self.trials, "median": self.median, "low": self.low, "high": self.high}
+
+    def _columns(self) -> list[Column]:
+        return ScalingResult((self,))._columns()
 
     def _table(self) -> Table:
         return ScalingResult((self,))._table()
@@ -250,7 +253,7 @@ class ScalingResult(JobResult):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Neurons n of each result."""
+        """Units n of each result."""
         return tuple(result.n for result in self.results)
 
     @property
@@ -266,6 +269,19 @@ class ScalingResult(JobResult):
         from fastrec import plot
 
         return plot.capacity_scaling_figure, plot.draw_capacity_scaling
+
+    def _columns(self) -> list[Column]:
+        names = ("n", "trials", "median", "mean", "standard_error", "low", "high", "alpha")
+        columns = [Column(name, [getattr(r, name) for r in self]) for name in names]
+        d = self.definition
+        if d.is_scanned:
+            columns.append(
+                Column("mceliece", [theory.mceliece_all(r.n) if r.n > 1 else np.nan for r in self])
+            )
+        if d.has_theory:
+            theories = [r.definition.theory_quantile(r.n) or np.nan for r in self]
+            columns.append(Column("theory", theories))
+        return [*columns, Column("censored", [int(r.censored.sum()) for r in self])]
 
     def _table(self) -> Table:
         heads = ["n", "trials", "median", "mean", "s.e.", "10-90 %", "median/n"]
@@ -293,7 +309,8 @@ class ScalingResult(JobResult):
             heads.append("censored")
             for row, r in zip(rows, self, strict=True):
                 row.append(str(r.censored.sum()))
-        return Table(f"capacity = {self.definition}", heads, rows)
+        spare = ("median/n", "n/(4 ln n)", "trials", "10-90 %", "median", "theory")
+        return Table(f"capacity = {self.definition}", heads, rows, spare)
 
     def _rows(self) -> list[tuple[Any, ...]]:
         return [row for result in self for row in result._rows()]

@@ -46,7 +46,7 @@ def mceliece_most(n: ArrayLike) -> Floats:
     """
     sizes = np.asarray(n, np.float64)
     if not (sizes >= 2).all():
-        raise ValueError(f"n must be at least 2, got {shown(n)}: n / ln n needs more than one neuron")
+        raise ValueError(f"n must be at least 2, got {shown(n)}: n / ln n needs more than one unit")
     return sizes / (2 * np.log(sizes))
 
 
@@ -140,7 +140,7 @@ def unstable_bit_probability(n: int, p: ArrayLike, *, degree: Degree = 2) -> Flo
     flat = patterns.ravel()
     q = np.zeros(flat.size)
     if read_degree(degree) != 2:
-        _neurons(n, least=2)
+        _units(n, least=2)
         return crosstalk_tail(n, flat, degree).reshape(patterns.shape)
     for start in range(0, q.size, 4096):  # bounds the memory of the quadrature, 64 nodes a value
         q[start : start + 4096] = binomial_tail((n - 1) * (flat[start : start + 4096] - 1), n - 1)
@@ -240,7 +240,7 @@ def capacity_quantile(
     >>> fastrec.theory.capacity_quantile(1000), fastrec.theory.capacity_quantile(1000, criterion="newest")
     (56, 71)
     """
-    _neurons(n, least=2)
+    _units(n, least=2)
     _check_probability(probability)
     curve = _survival(criterion, degree)
     if criterion != "newest":
@@ -281,7 +281,7 @@ def each_pattern_load(n: int, probability: float = 0.5, *, degree: Degree = 2) -
     >>> fastrec.theory.each_pattern_load(1000)
     98
     """
-    _neurons(n, least=2)
+    _units(n, least=2)
     _check_probability(probability)
     if probability <= math.exp(-n / 2):
         raise ValueError(f"probability must exceed exp(-n/2), {math.exp(-n / 2):.3g} here, got {probability}")
@@ -363,7 +363,7 @@ def capacity_bound(n: int, tiny: float = 1e-9, criterion: Criterion = "all", *, 
     85
     """
     _check_probability(tiny)
-    if _neurons(n, least=1) == 1:
+    if _units(n, least=1) == 1:
         return 8
     return max(8, capacity_quantile(n, tiny, criterion, degree=degree) + 2)
 
@@ -447,7 +447,7 @@ def _last_holding(holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> in
     return low
 
 
-def _neurons(n: int, least: int) -> int:
+def _units(n: int, least: int) -> int:
     if n != int(n) or n < least:
         raise ValueError(f"n must be an integer of at least {least}, got {n}")
     return int(n)
@@ -457,7 +457,7 @@ def _patterns(n: int, p: ArrayLike) -> NDArray[np.int64]:
     patterns = np.asarray(p)
     if patterns.dtype.kind not in "iu" or (patterns < 1).any():
         raise ValueError(f"p must be integers of at least 1, got {shown(p)}")
-    if _neurons(n, least=1) * int(patterns.max(initial=1)) >= 2**62:
+    if _units(n, least=1) * int(patterns.max(initial=1)) >= 2**62:
         raise ValueError(f"n * p must stay below 2^62, got n = {n} and p up to {patterns.max()}")
     return patterns.astype(np.int64)
 
