@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -251,6 +252,7 @@ def addition(
     progress: bool = True,
     *,
     until: int | None = 1,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> AdditionResult:
     """Train k networks at once to add binary numbers, and test the best on far longer ones.
 
@@ -286,6 +288,8 @@ def addition(
     until : int, optional
         End the training after the first epoch with this many networks, by default 1, that add the unseen
         pairs and the longer ones without an error; None makes all epochs.
+    checkpoint : path, optional
+        As in `fit`: a .npz file that keeps the training, and that a second call goes on from.
 
     Returns
     -------
@@ -339,6 +343,7 @@ def addition(
         seed=seed,
         progress=progress,
         callback=is_enough,
+        checkpoint=checkpoint,
     )
     training_seconds = clock() - begin
     solved = count_errors(rnn, validation) == 0
