@@ -505,10 +505,7 @@ def test_interrupt(folder, size):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and time.monotonic() - begin < 5
-    assert out == "" and err.startswith(
-        "fastrec: interrupted; nothing is kept of so short a run; --out run.db"
-    )
-    assert err.count("\n") == 1 and files(folder) == []
+    assert out == "" and err.startswith("fastrec: interrupted") and files(folder) == []
 
 
 def test_interrupt_inside_a_callback_of_c(folder):
@@ -674,7 +671,9 @@ def test_text_train_and_sample(run, folder, poem):
     assert len(run("text", "sample", "model.npz", "--rounded", "--top-p", "0.9", "--length", "20")[1]) == 21
     code, out, err = run("text", "sample", "model.npz", "--prompt", "Zebra")
     assert code == 1 and out == ""
-    assert err.startswith("fastrec: --prompt: text holds 'Z', 'b', not in this vocabulary of 14 symbols")
+    assert err.startswith(
+        "fastrec: --prompt holds 'Z', 'b', not among the 14 symbols of this model; give --prompt era"
+    )
 
 
 def test_text_by_word(run, folder, poem):
@@ -695,7 +694,10 @@ def test_text_by_word(run, folder, poem):
         (("train", "POEM", "--learning-rate", "0"), "--learning-rate is 0"),
         (("train", "BYTES"), "is not UTF-8 text: byte 3"),
         (("train", "EMPTY"), "text is empty"),
-        (("train", "POEM", "--prompt", "xyz"), "--prompt: text holds 'x', 'y', 'z'"),
+        (
+            ("train", "POEM", "--prompt", "xyz"),
+            "--prompt holds 'x', 'y', 'z', not among the 14 symbols",
+        ),
         (("train", "POEM", "--checkpoint", "model.npz"), "--checkpoint and --out are both model.npz"),
         (("sample", "POEM"), "poem.txt: not a fastrec text model"),
         (("sample", "none.npz"), "none.npz"),

@@ -103,6 +103,7 @@ def train(
     from ..text.example import example_text
     from ..text.language_model import CharModel, read_prompt
     from ..text.ngrams import ORDERS, ngram_table, require_counts
+    from ..text.reading import read_file
     from ..text.training import hold_out, score
     from ..text.vocabulary import Vocabulary
 
@@ -110,7 +111,7 @@ def train(
     require_picture(plot)
     require_file_for(curve, ".csv")
     require_two_files(checkpoint, out)
-    title, read = ("Romeo and Juliet", example_text()) if file is None else (str(file), read_text(file))
+    title, read = ("Romeo and Juliet", example_text()) if file is None else (str(file), read_file(file))
     symbols = Vocabulary.of(read, unit.value, vocabulary_size)
     if prompt is not None:
         read_prompt(symbols, prompt)
@@ -227,14 +228,3 @@ def sample(
         return
     for i, drawn in enumerate(writer.sample(*options, samples=samples)):
         show(f"{'' if i == 0 else chr(10)}--- {i} ---\n{prompt or ''}{drawn}")
-
-
-def read_text(file: Path) -> str:
-    """The text of a file without its byte order mark; line ends of all kinds become "\\n"."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 text: byte {error.start} cannot be read") from None
-    if not text:
-        raise ValueError(f"{file}: the text is empty; give one to learn from")
-    return text
