@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..compilation import write
 from ..jobs.keeping import LONG, keep_long_jobs
-from ..progress import is_quiet
+from ..progress import duration, is_quiet, write
 from ..terminal import terminal_width, wrapped
 
 Advice = Callable[[], tuple[str, str]]
@@ -84,8 +83,8 @@ class Training:
         """Say once where a training is kept that takes so long."""
         if seconds > LONG and not self.told:
             self.told = True
-            about = f"about {seconds / 60:.0f} minutes in all"
-            notify(f"{about}; until they are over, the training is kept in {self.path}")
+            about = f"about {duration(seconds)} in all"
+            notify(f"{about}; until then, the training is kept in {self.path}")
 
 
 @contextmanager

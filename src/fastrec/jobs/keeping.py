@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..compilation import clock
+from ..progress import duration
 from .schema import Schema
 from .store import RunFile
 
@@ -104,8 +105,7 @@ class LateRunFile:
                 self.keeper.tell(f"trials are not kept, as {self.path} cannot be written: {error}")
                 return
             self.waiting.clear()
-            about = f"{rest / 60:.0f} minutes" if rest < 7200 else f"{rest / 3600:.0f} hours"
-            self.keeper.tell(f"about {about} left; until they are over, trials are kept in {self.path}")
+            self.keeper.tell(f"about {duration(rest)} left; until then, trials are kept in {self.path}")
 
     def rows(self) -> list[tuple[Any, ...]]:
         """As of `RunFile`."""

@@ -192,7 +192,8 @@ class Execution:
                 resume(job, file.rows())
             tasks = job.missing()
             total, left = (sum(task.cost for task in some) for some in (job.tasks, tasks))
-            bar = progress_bar(schema.name, total, self.progress, total - left)
+            what = schema.name if self.out is None else f"{schema.name}, to {self.out}"
+            bar = progress_bar(what, total, self.progress, total - left)
             with uninterrupted() as block, bar as move, heard(block):
 
                 def advance(work: float, label: str) -> None:

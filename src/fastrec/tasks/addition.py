@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compilation import clock, write
+from ..compilation import clock
 from ..display import Displayed
-from ..progress import is_quiet
+from ..progress import is_quiet, write
 from ..rnn.automata import Automaton, automaton
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array
@@ -20,6 +21,7 @@ from ..rnn.history import History
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..streams import MAX_SEED, Seed, read_seed
+from ..terminal import terminal_width, wrapped
 from ..validation import as_bool, as_int, require_memory
 
 if TYPE_CHECKING:
@@ -327,7 +329,8 @@ def addition(
 
     def is_enough(epoch: int, history: History) -> bool:
         if epoch == 0 and progress and not is_quiet():
-            write(plan(models, epochs, wanted, float(history.seconds[0])))
+            line = plan(models, epochs, wanted, float(history.seconds[0]))
+            write(wrapped(line, terminal_width(sys.stderr)))
         solved = count_errors(rnn, validation) == 0
         if wanted is None or np.count_nonzero(solved) < wanted:
             return False

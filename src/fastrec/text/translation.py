@@ -16,6 +16,7 @@ from ..archives import open_archive, read_text
 from ..compilation import clock
 from ..kernels.interruption import uninterrupted
 from ..messages import shown
+from ..progress import progress_bar
 from ..rnn.cells import STACKABLE, CellName
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.history import History
@@ -278,19 +279,28 @@ class Translator:
 
         with uninterrupted():
             self.source, self.target, self.model = source, target, model  # the network last, see `_fitted`
-        return model.fit(
-            *(sources, targets, None if held is None else padded(source, target, *held), optimizer),
-            *(total if budget is None else MAX_SIZE, batch_size, lengths, target_lengths),
-            seed=self._seed,
-            progress=progress and budget is None,
-            callback=notify,
-            dropout=dropout,
-            checkpoint=checkpoint,
-            schedule=plan.factor,
-            keep="best",
-            on_update=plan.is_over,
-            similar_lengths=True,
-        )
+        with progress_bar("training", budget or 0, progress and budget is not None) as advance:
+            before = clock()
+
+            def is_over(update: TrainingUpdate) -> bool:
+                nonlocal before
+                advance(clock() - before, f"epoch {update.epoch}, loss {update.loss:.4g}")
+                before = clock()
+                return plan.is_over(update)
+
+            return model.fit(
+                *(sources, targets, None if held is None else padded(source, target, *held), optimizer),
+                *(total if budget is None else MAX_SIZE, batch_size, lengths, target_lengths),
+                seed=self._seed,
+                progress=progress and budget is None,
+                callback=notify,
+                dropout=dropout,
+                checkpoint=checkpoint,
+                schedule=plan.factor,
+                keep="best",
+                on_update=is_over,
+                similar_lengths=True,
+            )
 
     def _vocabulary(self, sentences: Sequence[Sequence[str]]) -> Vocabulary:
         counts = Counter(chain.from_iterable(sentences))
@@ -337,11 +347,13 @@ class Translator:
         words = [split_sentence(text) for text in texts]
         translations = [""] * len(texts)
         rows = sorted((j for j in range(len(words)) if words[j]), key=lambda j: len(words[j]))
-        for first in range(0, len(rows), AT_ONCE):
-            some = rows[first : first + AT_ONCE]
-            written, _ = self._translate([words[j] for j in some], width, length_penalty)
-            for j, of_one in zip(some, written, strict=True):
-                translations[j] = join_words(of_one, starts_with_capital(texts[j]))
+        with progress_bar("translating", len(rows)) as advance:
+            for first in range(0, len(rows), AT_ONCE):
+                some = rows[first : first + AT_ONCE]
+                written, _ = self._translate([words[j] for j in some], width, length_penalty)
+                for j, of_one in zip(some, written, strict=True):
+                    translations[j] = join_words(of_one, starts_with_capital(texts[j]))
+                advance(len(some), "translating")
         return translations
 
     def attention(

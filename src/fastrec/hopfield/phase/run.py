@@ -36,7 +36,7 @@ def phase_diagram(
     backend: str | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> PhaseResult:

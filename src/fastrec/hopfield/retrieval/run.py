@@ -64,7 +64,7 @@ def retrieval_curve(
     degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> RetrievalResult:
@@ -169,7 +169,7 @@ def retrieval_scaling(
     degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> RetrievalResult:
@@ -233,7 +233,7 @@ def basin_map(
     degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> RetrievalResult:

@@ -71,7 +71,7 @@ def capacity(
     max_passes: int | None = None,
     degree: Degree = 2,
     tolerance: float = 0.0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> CapacityResult:
     """Capacity of a Hopfield network of n units, by default with zero self-coupling and random patterns.
 
