@@ -80,7 +80,7 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=[pytest.mark.slow] * page.startswith("docs/how-to"))
+        pytest.param(page, marks=[pytest.mark.slow] * page.startswith(("docs/how-to", "docs/quick")))
         for page in PAGES
         if blocks(page, "python", "console")
     ],
@@ -88,7 +88,9 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning:distributed", "ignore::UserWarning:distributed")
 def test_code_prints_what_the_page_says(page, request, tmp_path, monkeypatch, capsys):
     for library in re.findall(
-        r"^(?:import|from) (gensim|onnxruntime|pandas|simplemma|sklearn|torch)\b", PAGES[page], re.MULTILINE
+        r"^(?:import|from) (duckdb|gensim|onnxruntime|pandas|simplemma|sklearn|torch)\b",
+        PAGES[page],
+        re.MULTILINE,
     ):
         pytest.importorskip(library)
     if "synthetic_handwriting" in PAGES[page] and page.startswith("docs/how-to/"):

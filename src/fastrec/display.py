@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .messages import install_command
 from .terminal import wrapped
 
 if TYPE_CHECKING:
@@ -223,7 +224,9 @@ class Displayed:
 
 
 def short(value: Any) -> str:
-    """Return a value as text, with floats to four digits."""
+    """Return a value as text: floats to four digits, of an array its range."""
+    if isinstance(value, np.ndarray) and value.size:
+        return span(value.ravel().tolist())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -255,5 +258,7 @@ def import_pandas() -> ModuleType:
     try:
         import pandas
     except ImportError:
-        raise ImportError("to_frame needs pandas, which is not installed: pip install pandas") from None
+        raise ImportError(
+            f"to_frame needs pandas, which is not installed: {install_command('pandas')}"
+        ) from None
     return pandas

@@ -71,7 +71,7 @@ def addition(
             test_columns=test_columns,
             seed=seed,
             until=until or None,
-            backend=resolve(backend and backend.value, domain="rnn"),
+            backend=resolve(backend, domain="rnn"),
         )
     except RuntimeError as error:  # none of the networks has learnt it
         fail(str(error))

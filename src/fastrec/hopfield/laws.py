@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..backend import BackendChoice
 from ..display import Column, Displayed, Table, tabulate
 from ..messages import shown
 from ..streams import Seed, read_seed
@@ -43,12 +44,12 @@ class LawPoint(NamedTuple):
     networks : int
         Number of independent networks.
     measured, low, high : float
-        Patterns: the median of the networks and the 10 % and 90 % quantiles; or the load at which half of the
+        Memories: the median of the networks and the 10 % and 90 % quantiles; or the load at which half of the
         recalls succeed, by linear interpolation, and the loads at which the 95 % intervals of that share do.
     expected : float
-        Patterns by a theory for this n, nan where there is none.
+        Memories by a theory for this n, nan where there is none.
     asymptotic : float
-        Patterns by the law, for n to infinity.
+        Memories by the law, for n to infinity.
     """
 
     law: str
@@ -74,13 +75,13 @@ class Law:
     formula : str
         The law as text.
     asymptotic : callable
-        Patterns by the law as a function of n.
+        Memories by the law as a function of n.
     sizes, quick : mapping of int to int
         Sizes and the number of networks of each, of a long and of a short run.
     options : mapping
         Arguments of the study.
     expected : callable, optional
-        Patterns by a theory for finite n.
+        Memories by a theory for finite n.
     loads : tuple of float
         Where the study is retrieval, the shares of `expected`, or else of the law, at which it is measured.
     success : str
@@ -98,8 +99,11 @@ class Law:
     loads: tuple[float, ...] = ()
     success: str = "exact"
 
+    def __repr__(self) -> str:
+        return f'Law("{self.name}", {self.formula})'
+
     def guess(self, n: int) -> float:
-        """Patterns by the theory for this n, or by the law."""
+        """Memories by the theory for this n, or by the law."""
         return float((self.expected or self.asymptotic)(n))
 
     def studies(self, networks: Mapping[int, int]) -> dict[str, Callable[..., list[LawPoint]]]:
@@ -345,7 +349,7 @@ class LawsResult(Displayed):
         return tabulate("storage capacities in memories, measured and by their laws", self._columns(), spare)
 
     def table(self) -> str:
-        """Return the table as text: a row for each law and size, capacities in patterns.
+        """Return the table as text: a row for each law and size, capacities in memories.
 
         Returns
         -------
@@ -400,7 +404,7 @@ def capacity_laws(
     *,
     quick: bool = False,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     folder: str | os.PathLike[str] | None = None,
     progress: bool = False,
     workers: WorkerCount = None,

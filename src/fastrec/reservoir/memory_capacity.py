@@ -48,10 +48,10 @@ class MemoryCapacity(Displayed):
     delays: NDArray[np.int64]
     capacities: NDArray[np.float64]
     uncorrected: NDArray[np.float64]
-    bias: Any
+    bias: float | Any
 
     @property
-    def total(self) -> Any:
+    def total(self) -> float | Any:
         """The sum of the capacities of all delays, a float, or (k,)."""
         total = self.capacities.sum(axis=-1)
         return float(total) if self.capacities.ndim == 1 else total

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend import BackendChoice
 from ..compilation import clock, write
 from ..display import Column, Displayed, by_index
 from ..progress import is_quiet
@@ -251,7 +252,7 @@ def addition(
     test_pairs: int = 1000,
     test_columns: int = 1000,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     progress: bool = True,
     *,
     until: int | None = 1,

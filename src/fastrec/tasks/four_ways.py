@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from ..backend import resolve
+from ..backend import BackendChoice, resolve
 from ..compilation import clock
 from ..display import Column, Displayed, Table, tabulate
 from ..files import require_file, require_suffix, require_writable
@@ -345,7 +345,7 @@ def four_ways(
     quick: bool = False,
     networks: int = 1,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> FourWaysResult:
@@ -439,7 +439,7 @@ def learn(
     quick: bool,
     networks: int,
     seed: int,
-    backend: str | None,
+    backend: BackendChoice | None,
     advance: Callable[[float, str], None],
 ) -> tuple[FourWaysPoint, ...]:
     """What k networks learn of a task by a method; advance moves the progress bar."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..archives import open_archive, read_text
+from ..backend import BackendChoice
 from ..compilation import clock
 from ..display import Column, Displayed
 from ..kernels.interruption import uninterrupted
@@ -185,7 +186,7 @@ class Translator:
         min_count: int = 2,
         dtype: DTypeLike = np.float32,
         seed: Seed = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
     ) -> None:
         as_choice("cell", cell, STACKABLE)
         networks = (hidden_size, cell, "tanh", num_layers, "sequences", dtype)  # of a vocabulary to come
@@ -443,7 +444,7 @@ class Translator:
         model._save(path, words | {"vocabulary_size": self._size, "min_count": self._least})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> Translator:
+    def load(cls, path: str | os.PathLike[str], backend: BackendChoice | None = None) -> Translator:
         """Read a file that `save` wrote. Nothing in the file is executed.
 
         Parameters

@@ -30,7 +30,7 @@ class PhaseOutcome(NamedTuple):
     n : int
         Number of units.
     p : int
-        Number of stored patterns.
+        Number of memories.
     temperature : float
         Temperature T, in units of the energy.
     trial : int
