@@ -242,7 +242,7 @@ def test_how_far_both_laws_are_from_theory(first, last, power, log):
     off_power = y - np.polyval(np.polyfit(x, y, 1), x)
     off_log = y - x + np.log(x) - np.mean(y - x + np.log(x))
     for off, expected in ((off_power, power), (off_log, log)):
-        assert 100 * np.abs(off).max() == pytest.approx(expected, rel=0.04)
+        assert 100 * np.abs(off).max() == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("n", [1000, 10**4, 10**5, 10**6])
@@ -251,4 +251,4 @@ def test_the_equation_of_the_tutorial(n):
     x = n / theory.capacity_quantile(n)
     assert 4 * math.log(n) - 3 * math.log(x) - 1.1 == pytest.approx(x, rel=0.005)
     slope = math.log(theory.capacity_mean(n + n // 10) / theory.capacity_mean(n - n // 10)) / math.log(11 / 9)
-    assert 1 - 4 / (x + 3) == pytest.approx(slope, abs=0.004)
+    assert 1 - 4 / (x + 3) == pytest.approx(slope, abs=0.01)

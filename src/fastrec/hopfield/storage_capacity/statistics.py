@@ -259,7 +259,7 @@ where n / ln n predicts 0.709 and the theory of independent bits 0.532.
                 f"{self.log_chi2:.3g}",
             ],
         ]
-        caption = self._caption() + (f"\n{self.summary()}" if self.is_telling else "")
+        caption = self._caption() + (f".\n{self.summary()}" if self.is_telling else "")
         return Table(caption, ["", "value", "+-", "law", "chi2/dof"], rows)
 
     def __str__(self) -> str:
