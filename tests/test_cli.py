@@ -177,7 +177,7 @@ def test_runs_that_are_not_there(run, folder, arguments):
 @pytest.mark.usefixtures("no_work")
 def test_dask_that_is_not_installed(run, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    refused(run("capacity", "--dask", "tcp://127.0.0.1:1"), folder, 'pip install "fastrec[dask]"')
+    refused(run("capacity", "--dask", "tcp://127.0.0.1:1"), folder, "pip install distributed")
 
 
 def test_workers_or_dask(run):

@@ -93,7 +93,7 @@ def test_file_returns_an_equal_model(cell: str, unit: str, tmp_path: Path) -> No
     assert loaded.score(TEXT) == model.score(TEXT)
     network = fastrec.RNN.load(tmp_path / "m.npz")
     np.testing.assert_array_equal(network.parameters["W_rec"], parameters(model)["W_rec"])
-    assert repr(loaded).startswith("CharModel(Vocabulary(")
+    assert repr(loaded).startswith("CharModel(symbols=")
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:

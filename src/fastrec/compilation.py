@@ -42,14 +42,17 @@ class Announcement:
     """Shows the compilations of this process, which come one at a time."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self.current: Compilation | None = None
-        self.watching = False
+        self.watching: bool = False
         self.forget()
 
     def forget(self) -> None:
         """Reset the counts."""
-        self.seconds, self.kernels, self.ended, self.said = 0.0, 0, 0.0, False
+        self.seconds: float = 0.0
+        self.kernels: int = 0
+        self.ended: float = 0.0
+        self.said: bool = False
         self.parts: dict[str, None] = {}
 
     def start(self, compilation: Compilation) -> None:
@@ -115,7 +118,7 @@ def is_live() -> bool:
     return on_terminal() or in_notebook()
 
 
-announcement = Announcement()
+announcement: Announcement = Announcement()
 atexit.register(announcement.end)
 if hasattr(os, "register_at_fork"):  # in a child nobody watches, and the lock may be held
     os.register_at_fork(after_in_child=announcement.__init__)  # type: ignore[misc]

@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 
 from .. import __version__
-from ..display import Displayed, Table, import_pandas
+from ..display import Column, Displayed, Table
 from ..files import DamagedFile, new_file, require_file
 from ..kernels.compilation import compiling_seconds
 from ..progress import progress_bar
@@ -25,7 +25,6 @@ from .timing import best, format_count, format_seconds, format_share, in_turn, k
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 KIND = "fastrec bench 1"
 LARGEST = 2**24  # bytes of a report
@@ -219,12 +218,9 @@ class Report(Displayed):
     def _figure(self) -> Figure | None:
         return self.figure() if self.rows else None
 
-    def to_frame(self) -> DataFrame:
-        """Return a pandas DataFrame with a row for each job, without the time spent in each kernel.
-
-        Raises ImportError if pandas is not installed.
-        """
-        return import_pandas().DataFrame([row._summary() for row in self.rows])
+    def _columns(self) -> list[Column]:
+        names = self.rows[0]._summary() if self.rows else ()
+        return [Column(name, [getattr(row, name) for row in self.rows]) for name in names]
 
     def figure(self) -> Figure:
         """Return `fastrec.plot.bench_figure` of this report."""

@@ -76,7 +76,7 @@ def addition(
                 seed=seed,
                 until=until or None,
                 checkpoint=checkpoint,
-                backend=resolve(backend and backend.value, domain="rnn"),
+                backend=resolve(backend, domain="rnn"),
             )
         except RuntimeError as error:  # none of the networks has learnt it
             fail(str(error))

@@ -122,7 +122,7 @@ def four_ways(
             quick=quick,
             networks=networks,
             seed=seed,
-            backend=backend and backend.value,
+            backend=backend,
             out=out,
             progress=True,
         )

@@ -127,7 +127,7 @@ def capacity(
     numbers, states = parse_sizes(sizes), read_patterns(patterns)
     require_picture(plot)
     begin = clock()
-    name = backend and backend.value
+    name = backend
     if dask is None and (name := resolve(name, domain="capacity")) == "gpu":
         show(f"on {describe_devices(number)}\n")
     with kept(out, keep), nullcontext() if dask is None else dask_executor(dask) as executor:
@@ -217,7 +217,7 @@ def retrieval(
             probes,
             update=update,
             seed=seed,
-            backend=backend and backend.value,
+            backend=backend,
             flips=parse_flips(flips) if noise is None else noise,
             tolerance=tolerance,
             max_sweeps=max_sweeps,
@@ -299,7 +299,7 @@ def phase(
             sweeps,
             burn_in,
             seed=seed,
-            backend=backend and backend.value,
+            backend=backend,
             out=out,
             progress=True,
             executor=executor,
@@ -369,7 +369,7 @@ def recall(
     names = letters + [printable(path.name) for path in paths]
     pictures = np.concatenate([glyphs(letters, side), read_pictures(paths, side)])
     memories = pictures.reshape(len(names), -1)
-    network = HopfieldNetwork(side * side, backend=resolve(backend and backend.value))
+    network = HopfieldNetwork(side * side, backend=resolve(backend))
     network.store(memories)
     probes = corrupt(memories, parse_flips(flips) if noise is None else noise, seed, network.backend)
     result = network.recall(probes, update=update, seed=seed)

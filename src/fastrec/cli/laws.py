@@ -80,7 +80,7 @@ def laws(
             None if laws is None else laws.split(","),
             quick=quick,
             seed=seed,
-            backend=backend and backend.value,
+            backend=backend,
             folder=folder,
             progress=True,
             workers=parse_workers(workers, None),

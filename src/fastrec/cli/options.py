@@ -13,6 +13,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from ..backend import BackendChoice
 from ..files import require_file
 from ..hopfield.arguments import RuleName
 from ..hopfield.interaction import EXPONENTIAL, Degree
@@ -68,13 +69,6 @@ def listed(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     return complete
 
 
-class Backend(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    gpu = "gpu"
-    reference = "reference"
-
-
 class Unit(StrEnum):
     character = "character"
     word = "word"
@@ -83,7 +77,7 @@ class Unit(StrEnum):
 CellOption = Annotated[Cell, learned(help="Type of recurrent cell.")]
 TextCellOption = Annotated[TextCell, learned(help="Type of recurrent cell.")]
 BackendOption = Annotated[
-    Backend | None, runs(help="Where kernels run.", show_default="FASTREC_BACKEND, else auto")
+    BackendChoice | None, runs(help="Where kernels run.", show_default="FASTREC_BACKEND, else auto")
 ]
 SeedOption = Annotated[int, runs(help="Seed of all random numbers, from 0 to 2^64-1.")]
 UpdateOption = Annotated[Update, measured(help="Update units one after another or all at once.")]

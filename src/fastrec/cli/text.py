@@ -118,7 +118,7 @@ def train(
     if baselines and held_out:
         known, _ = hold_out(symbols.encode(read), held_out)
         require_counts(max(ORDERS), len(known), "; give --no-baselines, or a shorter text")
-    name = resolve(backend and backend.value, domain="rnn")
+    name = resolve(backend, domain="rnn")
     model = CharModel(
         hidden_size, cell, num_layers, embedding_size, unit.value, vocabulary_size, seed=seed, backend=name
     )
@@ -214,7 +214,7 @@ def sample(
     use_threads(threads)
     from ..text.language_model import CharModel
 
-    name = resolve(backend and backend.value, domain="rnn")
+    name = resolve(backend, domain="rnn")
     writer = CharModel.load(model, name)
     if rounded and writer.rnn is not None:
         writer.rnn = writer.rnn.rounded()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..backend import resolve
+from ..messages import install_command
 from .options import (
     BackendOption,
     CheckpointOption,
@@ -119,7 +120,7 @@ def train(
                 f"--held-out {held_out:g} leaves none of the {len(held)} pairs in {file} to train on; give a "
                 "smaller fraction"
             )
-    name = resolve(backend and backend.value, domain="rnn")
+    name = resolve(backend, domain="rnn")
     scores: Any = None if attention is Attention.none else attention.value
     sizes = (hidden_size, cell, num_layers, embedding_size, scores, bidirectional, vocabulary_size, min_count)
     translator = Translator(*sizes, seed=seed, backend=name)
@@ -186,7 +187,7 @@ def run(
     from ..text.sentences import decode_lines
     from ..text.translation import Translator
 
-    translator = Translator.load(model, resolve(backend and backend.value, domain="rnn"))
+    translator = Translator.load(model, resolve(backend, domain="rnn"))
     given = sentences or decode_lines(sys.stdin.buffer.read(), "standard input")
     for translation in translator.translate(given, width, length_penalty):
         show(translation)
@@ -197,5 +198,5 @@ def bleu(translations: Sequence[str], references: Sequence[str]) -> str:
     try:
         from sacrebleu import corpus_bleu
     except ImportError:
-        return "not computed, as sacrebleu is not installed; pip install sacrebleu"
+        return f"not computed, as sacrebleu is not installed; {install_command('sacrebleu')}"
     return f"{corpus_bleu(translations, [references]).score:.1f}"

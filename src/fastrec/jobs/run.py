@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ..backend import BackendError, is_device_error, resolve, visible_devices
+from ..backend import Backend, BackendChoice, BackendError, is_device_error, resolve, visible_devices
 from ..compilation import clock
 from ..files import require_suffix, require_writable
 from ..kernels.cpu.threads import get_threads, limit_threads
@@ -68,7 +68,7 @@ class Task(Protocol):
         """Definition of the job."""
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> Backend:
         """Where it runs."""
 
     @property
@@ -148,7 +148,7 @@ class Execution:
             require_suffix(self.out, ".csv", *SUFFIXES)
             require_writable(self.out)
 
-    def resolve(self, backend: str | None, domain: str) -> str:
+    def resolve(self, backend: BackendChoice | None, domain: str) -> Backend:
         """The backend of the tasks; an executor may have devices where this process has none.
 
         Raises BackendError if it cannot run here, ValueError if there are more workers than devices.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend import BackendChoice
 from ..compilation import clock
-from ..display import Displayed
+from ..display import Column, Displayed, by_index
 from ..progress import is_quiet, write
 from ..rnn.automata import Automaton, automaton
 from ..rnn.cells import CellName
@@ -20,7 +21,7 @@ from ..rnn.fitting import fit
 from ..rnn.history import History
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
-from ..streams import MAX_SEED, Seed, read_seed
+from ..streams import MAX_SEED, Seed, generator, read_seed
 from ..terminal import terminal_width, wrapped
 from ..validation import as_bool, as_int, require_memory
 
@@ -92,6 +93,10 @@ class AdditionResult(Displayed):
             name: getattr(self, name)
             for name in ("columns", "delay", "best_model", "test_columns", "test_errors")
         }
+
+    def _columns(self) -> list[Column]:
+        last = {name: curve[-1] for name, curve in self.history._losses().items()}
+        return by_index(("network",), solved=self.solved, **last)
 
     def _figure(self) -> Figure:
         return self.figure()
@@ -168,12 +173,12 @@ def addition_task(
     array([0, 0, 1, 1, 0], dtype=int32)
     """
     pairs, columns = as_int("pairs", pairs, 1, 2**31 - 1), as_int("columns", columns, 1, 2**31 - 1)
-    delay, seed = as_int("delay", delay, 0, 2**16), read_seed(seed)
-    generator = np.random.Generator(np.random.Philox(key=seed))
+    delay = as_int("delay", delay, 0, 2**16)
+    rng = generator(seed)
     steps = columns + 1 + delay
     require_memory(f"{pairs} pairs of {columns} columns", pairs * steps * 15)
     x = np.zeros((pairs, steps, 2), np.float32)
-    x[:, :columns] = generator.integers(0, 2, (pairs, columns, 2), np.int8)
+    x[:, :columns] = rng.integers(0, 2, (pairs, columns, 2), np.int8)
     targets, carry = np.zeros((pairs, steps), np.int32), np.zeros(pairs, np.int32)
     for step in range(columns + 1):
         total = x[:, step].sum(axis=1).astype(np.int32) + carry
@@ -250,7 +255,7 @@ def addition(
     test_pairs: int = 1000,
     test_columns: int = 1000,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     progress: bool = True,
     *,
     until: int | None = 1,
@@ -310,7 +315,7 @@ def addition(
     >>> task = {"hidden_size": 5, "columns": 3, "delay": 0, "test_pairs": 10, "test_columns": 50}
     >>> result = fastrec.addition(4, "elman", epochs=10, progress=False, **task)
     >>> result.solved.shape, result.best
-    ((4,), RNN(input_size=2, hidden_size=5, ...))
+    ((4,), RNN(2, 5, 2, ...))
     """
     seed = read_seed(seed, most=MAX_SEED - 3)
     test_pairs = as_int("test_pairs", test_pairs, 1, 2**31 - 1)

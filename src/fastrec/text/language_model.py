@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..archives import open_archive, read_text
+from ..backend import BackendChoice
 from ..files import require_suffix, require_writable
 from ..kernels.interruption import heard, uninterrupted
 from ..messages import shown
@@ -102,7 +103,7 @@ class CharModel:
         vocabulary_size: int | None = None,
         dtype: DTypeLike = np.float32,
         seed: Seed = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
         precision: Precision = "float32",
         *,
         embedding: Any = None,
@@ -127,11 +128,9 @@ class CharModel:
         return self._seed
 
     def __repr__(self) -> str:
-        if self.rnn is None:
-            return (
-                f"CharModel(hidden_size={self._config.hidden_size}, cell={self._config.cell!r}, not fitted)"
-            )
-        return f"CharModel({self.vocabulary!r}, {self.rnn!r})"
+        if self.rnn is None or self.vocabulary is None:
+            return f'CharModel({self._config.hidden_size}, "{self._config.cell}", not fitted)'
+        return f"CharModel(symbols={len(self.vocabulary)}, {self.rnn!r})"
 
     def fit(
         self,
@@ -334,7 +333,7 @@ class CharModel:
         top_p: float | None = None,
         seed: Seed = None,
         samples: int | None = None,
-    ) -> Any:
+    ) -> str | Any:
         """Continue a prompt by drawing symbols one after the other.
 
         Parameters
@@ -462,7 +461,10 @@ class CharModel:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], backend: str | None = None, precision: Precision = "float32"
+        cls,
+        path: str | os.PathLike[str],
+        backend: BackendChoice | None = None,
+        precision: Precision = "float32",
     ) -> CharModel:
         """Read a file that `save` wrote, or a checkpoint. Nothing in the file is executed.
 

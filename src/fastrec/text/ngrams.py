@@ -68,7 +68,8 @@ class NGramModel:
     """
 
     def __init__(self, order: int, size: int) -> None:
-        self.order, self.size = as_int("order", order, 1, MAX_ORDER), as_int("size", size, 1, MAX_SIZE)
+        self.order: int = as_int("order", order, 1, MAX_ORDER)
+        self.size: int = as_int("size", size, 1, MAX_SIZE)
         self._levels: list[Level] = []
 
     def __repr__(self) -> str:

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..archives import open_archive, read_text
+from ..backend import BackendChoice
 from ..compilation import clock
+from ..display import Column, Displayed
 from ..kernels.interruption import uninterrupted
 from ..messages import shown
 from ..progress import progress_bar
@@ -32,6 +34,9 @@ from .encoder_decoder import EncoderDecoder
 from .sentences import JOINER, join_words, split_sentence, starts_with_capital
 from .sizes import Attention, Sizes
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 AT_ONCE = 256  # sentences of one beam search
 NETWORKS = ("hidden_size", "cell", "num_layers", "embedding_size", "attention", "bidirectional", "dtype")
@@ -69,7 +74,15 @@ class Plan:
         return rest == 0 and epoch >= self.total(update.number + 1)
 
 
-class Alignment(NamedTuple):
+class Weights(NamedTuple):
+    """The fields of `Alignment`, which its docstring describes."""
+
+    weights: Array
+    source: list[str]
+    target: list[str]
+
+
+class Alignment(Displayed, Weights):
     """Which words of a sentence a translation attends to, as `fastrec.plot.attention` draws it.
 
     Parameters
@@ -88,9 +101,18 @@ class Alignment(NamedTuple):
     'source'
     """
 
-    weights: Array
-    source: list[str]
-    target: list[str]
+    def _summary(self) -> dict[str, Any]:
+        return {"source": len(self.source), "target": len(self.target)}
+
+    def _columns(self) -> list[Column]:
+        words = [(y, x) for y in self.target for x in self.source]
+        target, source = zip(*words, strict=True)
+        return [Column("target", target), Column("source", source), Column("weight", self.weights.ravel())]
+
+    def _figure(self) -> Figure:
+        from .. import plot
+
+        return cast("Figure", plot.attention(*self).figure)
 
 
 class Translator:
@@ -165,7 +187,7 @@ class Translator:
         min_count: int = 2,
         dtype: DTypeLike = np.float32,
         seed: Seed = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
     ) -> None:
         as_choice("cell", cell, STACKABLE)
         networks = (hidden_size, cell, "tanh", num_layers, "sequences", dtype)  # of a vocabulary to come
@@ -182,9 +204,9 @@ class Translator:
 
     def __repr__(self) -> str:
         if self.model is None:
-            sizes = self._sizes
-            return f"Translator(hidden_size={sizes.hidden_size}, cell={sizes.cell!r}, not fitted)"
-        return f"Translator({self.model!r})"
+            return f'Translator({self._sizes.hidden_size}, "{self._sizes.cell}", not fitted)'
+        source, target, model = self._fitted()
+        return f"Translator({model._line()}, words={len(source)} to {len(target)})"
 
     def fit(
         self,
@@ -441,7 +463,7 @@ class Translator:
         model._save(path, words | {"vocabulary_size": self._size, "min_count": self._least})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> Translator:
+    def load(cls, path: str | os.PathLike[str], backend: BackendChoice | None = None) -> Translator:
         """Read a file that `save` wrote. Nothing in the file is executed.
 
         Parameters

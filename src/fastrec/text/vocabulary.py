@@ -17,7 +17,7 @@ from ..backend import move
 from ..messages import shown
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.validation import as_array, first
-from ..streams import Seed, read_seed
+from ..streams import Seed, generator
 from ..validation import as_choice, as_int
 from .reading import Text, text_of
 
@@ -267,7 +267,7 @@ class Vocabulary:
                     "must be of the same size, and their numbers finite in float32"
                 )
         known = np.array(list(found.values()), np.float64)
-        random = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+        random = generator(seed)
         table = random.standard_normal((len(self), *shape)) * np.sqrt(np.mean(known**2))
         table[list(found)] = known
         return table
@@ -282,7 +282,9 @@ class Vocabulary:
 
     def __repr__(self) -> str:
         shown = repr("".join(self.symbols) if self.unit == "character" else list(self.symbols[:8]))
-        if self.unit == "word" and len(self) > 8:
+        if len(shown) > 60:
+            shown = f"{shown[:57]}..."
+        elif self.unit == "word" and len(self) > 8:
             shown = f"{shown[:-1]}, ...]"
         unknown = "" if self.unknown is None else f", unknown={self.unknown}"
         unknown += ', words="plain"' * (self.words == "plain")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...backend import array_module
+from ...backend import Backend, BackendChoice, array_module
 from ...jobs.keeping import TrialFile
 from ...jobs.outcomes import OutcomesJob
 from ...jobs.run import Advance, Execution, Part, WorkerCount, measured
@@ -33,7 +33,7 @@ def phase_diagram(
     sweeps: int = 200,
     burn_in: int = 100,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
     progress: bool = True,
@@ -137,7 +137,7 @@ class Task(NamedTuple):
     temperature: float
     trial: int
     definition: PhaseDefinition
-    backend: str
+    backend: Backend
 
     @property
     def cost(self) -> float:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...backend import move
+from ...backend import Backend, BackendChoice, move
 from ...jobs.keeping import TrialFile
 from ...jobs.outcomes import OutcomesJob
 from ...jobs.run import Advance, Execution, Part, WorkerCount, measured
@@ -49,7 +49,7 @@ def retrieval_curve(
     noise: float | None = None,
     update: Update = "async",
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     flips: float | None = None,
     tolerance: float = 0.0,
@@ -154,7 +154,7 @@ def retrieval_scaling(
     noise: float | None = None,
     update: Update = "async",
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     flips: float | None = None,
     tolerance: float = 0.0,
@@ -219,7 +219,7 @@ def basin_map(
     probes: int = 100,
     update: Update = "async",
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     tolerance: float = 0.0,
     max_sweeps: int = 100,
@@ -329,7 +329,7 @@ class Task(NamedTuple):
     flips: int
     trial: int
     definition: RetrievalDefinition
-    backend: str
+    backend: Backend
     given: Given = Given()
 
     @property
@@ -370,7 +370,7 @@ def retrieve(task: Task) -> Outcome:
         due = (due + d.max_sweeps) % p
     if d.is_sequence and not d.temperature and isinstance(network, HopfieldNetwork):
         states, _ = run_steps(network._stored, backend, probes.words[None], d.max_sweeps)
-        final = PackedStates._of(states[0], n)
+        final: Any = PackedStates._of(states[0], n)
     else:
         heat: dict[str, Any] = {"temperature": d.temperature} if d.temperature else {}
         recalled = network.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed, **heat)
@@ -398,7 +398,7 @@ def measure(
     trials: int,
     definition: RetrievalDefinition,
     given: Given,
-    backend: str | None,
+    backend: BackendChoice | None,
     execution: Execution,
 ) -> RetrievalResult:
     """Check the arguments that all jobs share, and run all trials of the cases (n, p, flips), each once."""

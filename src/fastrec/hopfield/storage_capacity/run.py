@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...backend import array_module, kernels, move
+from ...backend import Backend, BackendChoice, array_module, kernels, move
 from ...compilation import clock
 from ...jobs.keeping import TrialFile
 from ...jobs.run import Advance, Execution, Part, WorkerCount
@@ -57,7 +57,7 @@ def capacity(
     corruption: int | None = None,
     update: Update = "async",
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     flips: float | None = None,
     max_sweeps: int = 100,
@@ -194,7 +194,7 @@ def capacity_scaling(
     corruption: int | None = None,
     update: Update = "async",
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     flips: float | None = None,
     max_sweeps: int = 100,
@@ -326,10 +326,12 @@ class CapacityJob:
 
     def __init__(self, tasks: list[Task]) -> None:
         self.tasks = tasks
-        self.counts = {task.n: np.full(len(task.trials), -1) for task in tasks}
-        self.censored = {task.n: np.zeros(len(task.trials), dtype=np.bool_) for task in tasks}
+        self.counts: dict[int, NDArray[np.int64]] = {task.n: np.full(len(task.trials), -1) for task in tasks}
+        self.censored: dict[int, NDArray[np.bool_]] = {
+            task.n: np.zeros(len(task.trials), dtype=np.bool_) for task in tasks
+        }
         self.backends: dict[int, set[str]] = {task.n: set() for task in tasks}
-        self.seconds = {task.n: 0.0 for task in tasks}
+        self.seconds: dict[int, float] = {task.n: 0.0 for task in tasks}
 
     def is_asked(self, key: Sequence[int]) -> bool:
         n, trial = key
@@ -380,7 +382,7 @@ class Task(NamedTuple):
     n: int
     trials: NDArray[np.int64]
     definition: CapacityDefinition
-    backend: str
+    backend: Backend
     given: Given = Given()
 
     @property
