@@ -334,7 +334,7 @@ def addition(
 
     def is_enough(epoch: int, history: History) -> bool:
         if epoch == 0 and progress and not is_quiet():
-            line = plan(models, epochs, wanted, float(history.seconds[0]))
+            line = plan(models, epochs, wanted, float(history.seconds[0]), checkpoint)
             write(wrapped(line, terminal_width(sys.stderr)))
         solved = count_errors(rnn, validation) == 0
         if wanted is None or np.count_nonzero(solved) < wanted:
@@ -371,10 +371,16 @@ def addition(
     )
 
 
-def plan(models: int, epochs: int, until: int | None, seconds: float) -> str:
+def plan(
+    models: int,
+    epochs: int,
+    until: int | None,
+    seconds: float,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> str:
     """Return a line that says what will be done, and for how long, from the seconds of an epoch."""
     sooner = "" if until is None else f", less if {until} of them add{'s' * (until == 1)} without an error"
     return (
         f"fastrec: training {models} network{'s' * (models > 1)} to add, at most {epochs} epochs in about "
-        f"{epochs * seconds:.0f} s{sooner}\n"
+        f"{epochs * seconds:.0f} s{sooner}{'' if checkpoint is None else f', kept in {checkpoint}'}\n"
     )
