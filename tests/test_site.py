@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from test_docs import poor_pictures
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
@@ -74,9 +75,8 @@ def test_every_page_is_built(site):
     for path in pages(site):
         text = path.read_text(encoding="utf-8")
         assert "TypeAliasForwardRef" not in text, path
-        assert not re.search(r'<(script|link|img)[^>]* (src|href)="(https?:)?//', text), (
-            "read without a network"
-        )
+        assert not re.search(r'<(script|link|img)[^>]* (src|href)="(https?:)?//', text), "needs a network"
+        assert not poor_pictures(text), path
 
 
 def test_formulas_are_mathml(site):
