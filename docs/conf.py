@@ -33,7 +33,9 @@ copybutton_exclude = ".linenos, .gp, .go"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 68
-autodoc_type_aliases = {name: name for name in ("Array", "ArrayLike", "Floats", "NDArray", "States")}
+autodoc_type_aliases = {
+    name: name for name in ("Array", "ArrayLike", "Backend", "BackendChoice", "Floats", "NDArray", "States")
+}
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # as in signatures, also inside of unions
 nitpicky = True
 nitpick_ignore_regex = [("py:(class|obj|exc)", ".*")]  # types in signatures, names in docstrings

@@ -15,19 +15,20 @@ PLAIN = 1e-4, 1e6  # between which numbers are written out
 class LogTicks(LogLocator):
     """Powers of ten; within few decades their multiples by 2 and 5, within a part of one round numbers."""
 
-    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        """Return the places between vmin and vmax, at most `MOST_LABELS`."""
         low, high = sorted((vmin, vmax))
         if low <= 0 and self.axis is not None:
             low = self.axis.get_minpos()
-        if not (0 < low < high < math.inf):
+        if not 0 < low < high < math.inf:
             return []
-        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-        powers = 10.0 ** np.arange(first, last + 1)
-        for places in (powers, np.outer(powers, (1, 2, 5)).ravel()):
-            inside = places[(places >= low) & (places <= high)]
+        powers = 10.0 ** np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        parts = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
+        for places in (powers, np.outer(powers, (1, 2, 5)).ravel(), parts):
+            inside = [place for place in np.asarray(places).tolist() if low <= place <= high]
             if len(inside) >= 3:
-                return inside[:: 1 + (len(inside) - 1) // MOST_LABELS].tolist()
-        return [x for x in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= x <= high]
+                break
+        return inside[:: 1 + (len(inside) - 1) // MOST_LABELS]
 
 
 class LogLabels(Formatter):
