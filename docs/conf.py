@@ -17,7 +17,7 @@ generated = importlib.import_module("generated")
 project = "fastrec"
 author = copyright = "fastrec developers"
 version = release = fastrec.__version__
-extensions = ["myst_parser", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx_copybutton", "notebook_pages"]
 extensions += [f"sphinx.ext.{name}" for name in ("autodoc", "napoleon", "viewcode")]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -25,6 +25,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"fastrec {version}"
 html_copy_source = False
+html_domain_indices = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"

@@ -15,7 +15,8 @@ import time
 from contextlib import suppress
 
 from .kernels.compilation import Compilation, compiling_seconds
-from .progress import describe, in_notebook, is_quiet, on_terminal
+from .progress import describe, in_notebook, is_quiet, on_terminal, write
+from .terminal import terminal_width
 
 PATIENCE = 2.0  # seconds of compilation in silence
 REFRESH = 0.25  # seconds between two states of the line
@@ -95,7 +96,9 @@ class Announcement:
         if describe(f"compiling {compilation}, {seconds:.0f} s"):
             return
         if is_live():
-            line = f"fastrec: compiling {compilation}, {seconds:.0f} s"
+            line = f"fastrec: compiling {compilation}, {seconds:.0f} s"[
+                : (terminal_width(sys.stderr) or 80) - 1
+            ]
             write(f"\r{line}\x1b[K" if on_terminal() else f"\r{line:<79}")
         elif not self.said:
             write(f"fastrec: compiling {compilation.part} for this CPU, once: kernels are kept on disk\n")
@@ -113,13 +116,6 @@ class Announcement:
 def is_live() -> bool:
     """Whether standard error can show a line that changes."""
     return on_terminal() or in_notebook()
-
-
-def write(text: str) -> None:
-    """Write to standard error, also if it is missing or closed."""
-    with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
 
 
 announcement: Announcement = Announcement()

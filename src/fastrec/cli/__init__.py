@@ -10,7 +10,7 @@ from typing import Annotated
 
 from .. import __version__
 from ..backend import BackendError, is_device_error
-from .process import ENDS, Interrupted, fail, flush_output, hear_interrupts, prepare_streams
+from .process import Interrupted, ended, fail, flush_output, hear_interrupts, leave, prepare_streams
 
 try:
     import typer
@@ -94,10 +94,10 @@ def main() -> None:
     except (ValueError, BackendError, MemoryError, ArithmeticError) as error:
         fail(str(error) or type(error).__name__)
     except KeyboardInterrupt:
-        fail("interrupted", 130)
+        leave(ended(signal.SIGINT), 130)
     except Interrupted:
         Interrupted.told = True
-        fail(ENDS[signal.Signals(Interrupted.number)], 128 + Interrupted.number)
+        leave(ended(Interrupted.number), 128 + Interrupted.number)
     except Exception as error:
         if not is_device_error(error):
             raise

@@ -10,6 +10,7 @@ from .options import (
     BackendOption,
     CellOption,
     FigureOption,
+    KeepOption,
     SeedOption,
     ThreadsOption,
     files,
@@ -21,6 +22,7 @@ from .options import (
 )
 from .outputs import require_file_for, require_picture, show, written_to
 from .process import fail
+from .resuming import training_kept
 
 if TYPE_CHECKING:
     from ..tasks.addition import AdditionResult
@@ -42,6 +44,7 @@ def addition(
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
+    keep: KeepOption = True,
     plot: FigureOption = Path("addition.png"),
     save: Annotated[
         Path | None, written(help="File for the best network (.npz).", autocompletion=files(".npz"))
@@ -58,27 +61,29 @@ def addition(
 
     require_picture(plot)
     require_file_for(save, ".npz")
-    try:
-        result = train(
-            networks,
-            cell,
-            hidden_size=hidden_size,
-            columns=columns,
-            delay=delay,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            test_pairs=test_pairs,
-            test_columns=test_columns,
-            seed=seed,
-            until=until or None,
-            backend=resolve(backend, domain="rnn"),
-        )
-    except RuntimeError as error:  # none of the networks has learnt it
-        fail(str(error))
-    if plot is not None:
-        save_figure(result.figure(), plot)
-    if save is not None:
-        result.best.save(save)
+    with training_kept(None, keep) as (checkpoint, _):
+        try:
+            result = train(
+                networks,
+                cell,
+                hidden_size=hidden_size,
+                columns=columns,
+                delay=delay,
+                epochs=epochs,
+                learning_rate=learning_rate,
+                test_pairs=test_pairs,
+                test_columns=test_columns,
+                seed=seed,
+                until=until or None,
+                checkpoint=checkpoint,
+                backend=resolve(backend, domain="rnn"),
+            )
+        except RuntimeError as error:  # none of the networks has learnt it
+            fail(str(error))
+        if plot is not None:
+            save_figure(result.figure(), plot)
+        if save is not None:
+            result.best.save(save)
     show(result)
     show(learnt(result))
     if plot or save:

@@ -21,6 +21,7 @@ from .options import (
     written,
 )
 from .outputs import require_file_for, require_picture, show, written_to
+from .resuming import advised, kept_in
 from .topics import COURSE
 from .usage import Command, Commands
 
@@ -112,18 +113,19 @@ def four_ways(
     require_file_for(out, ".csv")
     require_picture(plot)
     begin = clock()
-    result = run(
-        *(
-            None if names is None else [name.strip() for name in names.split(",")]
-            for names in (tasks, methods)
-        ),
-        quick=quick,
-        networks=networks,
-        seed=seed,
-        backend=backend,
-        out=out,
-        progress=True,
-    )
+    with advised(lambda: ("nothing is kept without --out", "") if out is None else kept_in(out)):
+        result = run(
+            *(
+                None if names is None else [name.strip() for name in names.split(",")]
+                for names in (tasks, methods)
+            ),
+            quick=quick,
+            networks=networks,
+            seed=seed,
+            backend=backend,
+            out=out,
+            progress=True,
+        )
     if plot is not None:
         save_figure(result.figure(), plot)
     show(result._table())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from string import ascii_uppercase, digits
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from ..backend import resolve
 from ..compilation import clock
 from ..display import Table
 from ..hopfield.storage_capacity.definition import Criterion
+from ..jobs.store import SUFFIXES
 from ..messages import printable
 from .machine import describe_devices
 from .options import (
@@ -23,6 +24,7 @@ from .options import (
     DegreeOption,
     FigureOption,
     FlipsOption,
+    KeepOption,
     MarginOption,
     NoiseOption,
     OutOption,
@@ -51,6 +53,7 @@ from .options import (
 )
 from .outputs import require_picture, show, written_to
 from .pictures import read_pictures
+from .resuming import trials_kept
 
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 PHASE: dict[str, Any] = {
@@ -105,6 +108,7 @@ def capacity(
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
+    keep: KeepOption = True,
     out: OutOption = Path("capacity.csv"),
     plot: FigureOption = Path("capacity.png"),
 ) -> None:
@@ -126,7 +130,7 @@ def capacity(
     name = backend
     if dask is None and (name := resolve(name, domain="capacity")) == "gpu":
         show(f"on {describe_devices(number)}\n")
-    with nullcontext() if dask is None else dask_executor(dask) as executor:
+    with kept(out, keep), nullcontext() if dask is None else dask_executor(dask) as executor:
         scaling = capacity_scaling(
             numbers,
             trials,
@@ -151,9 +155,9 @@ def capacity(
             executor=executor,
             workers=number,
         )
-    if plot is not None:  # before the table, as `| head` may end the program
-        save_figure(capacity_scaling_figure(scaling), plot)
-    show(scaling._table())
+        if plot is not None:  # before the table, as `| head` may end the program
+            save_figure(capacity_scaling_figure(scaling), plot)
+        show(scaling._table())
     if len(scaling) > 2:
         try:
             show(f"\n{scaling.fit()}")
@@ -188,6 +192,7 @@ def retrieval(
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
+    keep: KeepOption = True,
     out: OutOption = Path("retrieval.csv"),
     plot: FigureOption = Path("retrieval.png"),
 ) -> None:
@@ -204,7 +209,7 @@ def retrieval(
     numbers, alphas, states = parse_sizes(sizes), parse_loads(loads), read_patterns(patterns)
     number = parse_workers(workers, dask)
     require_picture(plot)
-    with nullcontext() if dask is None else dask_executor(dask) as executor:
+    with kept(out, keep), nullcontext() if dask is None else dask_executor(dask) as executor:
         result = retrieval_scaling(
             numbers,
             alphas,
@@ -230,9 +235,9 @@ def retrieval(
             executor=executor,
             workers=number,
         )
-    if plot is not None:
-        save_figure(retrieval_figure(result), plot)
-    show(result._table())
+        if plot is not None:
+            save_figure(retrieval_figure(result), plot)
+        show(result._table())
     if out or plot:
         show(f"\n{written_to(out, plot)}")
 
@@ -264,6 +269,7 @@ def phase(
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
+    keep: KeepOption = True,
     out: OutOption = Path("phase.csv"),
     plot: FigureOption = Path("phase.png"),
 ) -> None:
@@ -283,7 +289,7 @@ def phase(
     alphas, heats = parse_loads(setting["loads"]), parse_loads(setting["temperatures"], "--temperatures")
     number = parse_workers(workers, dask)
     require_picture(plot)
-    with nullcontext() if dask is None else dask_executor(dask) as executor:
+    with kept(out, keep), nullcontext() if dask is None else dask_executor(dask) as executor:
         result = phase_diagram(
             setting["n"],
             alphas,
@@ -299,11 +305,16 @@ def phase(
             executor=executor,
             workers=number,
         )
-    if plot is not None:
-        save_figure(phase_figure(result), plot)
-    show(result._table())
+        if plot is not None:
+            save_figure(phase_figure(result), plot)
+        show(result._table())
     if out or plot:
         show(f"\n{written_to(out, plot)}")
+
+
+def kept(out: Path | None, keep: bool) -> AbstractContextManager[None]:
+    """Return a block of jobs whose trials are in out, if that is a run file, or kept until they are done."""
+    return trials_kept(out if out is not None and out.suffix.lower() in SUFFIXES else None, keep)
 
 
 def letters(incomplete: str) -> list[str]:

@@ -10,6 +10,7 @@ from ..compilation import clock
 from .options import (
     BackendOption,
     FigureOption,
+    KeepOption,
     SeedOption,
     ThreadsOption,
     WorkersOption,
@@ -22,6 +23,7 @@ from .options import (
     written,
 )
 from .outputs import require_file_for, require_picture, show, written_to
+from .resuming import trials_kept
 
 
 def names() -> Iterable[str]:
@@ -52,6 +54,7 @@ def laws(
     backend: BackendOption = None,
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
+    keep: KeepOption = True,
     out: Annotated[Path | None, written(help="CSV file of the table.", autocompletion=files(".csv"))] = Path(
         "laws.csv"
     ),
@@ -72,18 +75,19 @@ def laws(
     if folder is not None:
         folder.mkdir(exist_ok=True)
     begin = clock()
-    result = capacity_laws(
-        None if laws is None else laws.split(","),
-        quick=quick,
-        seed=seed,
-        backend=backend,
-        folder=folder,
-        progress=True,
-        workers=parse_workers(workers, None),
-    )
-    if out is not None:
-        result.save(out)
-    if plot is not None:
-        save_figure(laws_figure(result), plot)
-    show(result._table())
+    with trials_kept(folder, keep, "--folder runs"):
+        result = capacity_laws(
+            None if laws is None else laws.split(","),
+            quick=quick,
+            seed=seed,
+            backend=backend,
+            folder=folder,
+            progress=True,
+            workers=parse_workers(workers, None),
+        )
+        if out is not None:
+            result.save(out)
+        if plot is not None:
+            save_figure(laws_figure(result), plot)
+        show(result._table())
     show(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))

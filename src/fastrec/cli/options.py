@@ -138,6 +138,21 @@ OutOption = Annotated[
         autocompletion=files(".csv", ".db", ".sqlite"),
     ),
 ]
+CheckpointOption = Annotated[
+    Path | None,
+    written(
+        help="Resume from this file (.npz) if it exists, and keep it up to date.",
+        autocompletion=files(".npz"),
+    ),
+]
+KeepOption = Annotated[
+    bool,
+    written(
+        "--keep/--no-keep",
+        help="Keep unfinished work of more than a minute in a file of this folder, which a second start goes "
+        "on with.",
+    ),
+]
 FIGURES = (".png", ".pdf", ".svg")
 FigureOption = Annotated[
     Path | None, written(help=f"Figure ({', '.join(FIGURES)}).", autocompletion=files(*FIGURES))

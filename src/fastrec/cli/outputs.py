@@ -52,6 +52,12 @@ def require_file_for(path: Path | None, suffix: str) -> None:
         require_writable(path)
 
 
+def require_two_files(checkpoint: Path | None, out: Path) -> None:
+    """Raise ValueError if a model and the checkpoint of its training would be one file."""
+    if checkpoint is not None and checkpoint.resolve() == out.resolve():
+        raise ValueError(f"--checkpoint and --out are both {out}; give two files")
+
+
 def require_picture(path: Path | None) -> None:
     """Raise ValueError or OSError unless path is None, or names a figure format and can be written."""
     from ..files import require_writable

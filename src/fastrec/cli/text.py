@@ -14,6 +14,8 @@ from ..display import Table
 from .options import (
     FIGURES,
     BackendOption,
+    CheckpointOption,
+    KeepOption,
     SeedOption,
     TextCellOption,
     ThreadsOption,
@@ -24,7 +26,8 @@ from .options import (
     use_threads,
     written,
 )
-from .outputs import Rows, require_file_for, require_picture, show, written_to
+from .outputs import Rows, require_file_for, require_picture, require_two_files, show, written_to
+from .resuming import training_kept
 from .usage import Command, Commands
 
 app = typer.Typer(
@@ -75,13 +78,8 @@ def train(
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
-    checkpoint: Annotated[
-        Path | None,
-        written(
-            help="Resume from this file (.npz) if it exists, and keep it up to date.",
-            autocompletion=files(".npz"),
-        ),
-    ] = None,
+    checkpoint: CheckpointOption = None,
+    keep: KeepOption = True,
     curve: Annotated[
         Path | None, written(help="File for the losses (.csv).", autocompletion=files(".csv"))
     ] = None,
@@ -105,15 +103,15 @@ def train(
     from ..text.example import example_text
     from ..text.language_model import CharModel, read_prompt
     from ..text.ngrams import ORDERS, ngram_table, require_counts
+    from ..text.reading import read_file
     from ..text.training import hold_out, score
     from ..text.vocabulary import Vocabulary
 
     require_file_for(out, ".npz")
     require_picture(plot)
     require_file_for(curve, ".csv")
-    if checkpoint is not None and checkpoint.resolve() == out.resolve():
-        raise ValueError(f"--checkpoint and --out are both {out}; give two files")
-    title, read = ("Romeo and Juliet", example_text()) if file is None else (str(file), read_text(file))
+    require_two_files(checkpoint, out)
+    title, read = ("Romeo and Juliet", example_text()) if file is None else (str(file), read_file(file))
     symbols = Vocabulary.of(read, unit.value, vocabulary_size)
     if prompt is not None:
         read_prompt(symbols, prompt)
@@ -139,6 +137,7 @@ def train(
             show(f"{title}: {size}; {shape}, {model.rnn.n_parameters} parameters\n")
             heads = {"passes": 7, "seconds": 8, "symbols/s": 10, "train": 7}
             rows = Rows(heads if held is None else heads | {"held out": 9, "bits": 6})
+            expect(60 * minutes if minutes else curves.seconds[-1] / curves.passes[-1] * (epochs or 20))
         rate, seconds = curves.symbols[-1] / curves.seconds[-1], f"{curves.seconds[-1]:.0f}"
         losses = () if held is None else (f"{held[-1]:.4f}", f"{held[-1] / np.log(2):.3f}")
         rows.add(f"{curves.passes[-1]:.2f}", seconds, f"{rate:.0f}", f"{curves.train[-1]:.4f}", *losses)
@@ -147,22 +146,23 @@ def train(
             lines = model.sample(prompt, 160, 0.8, seed=seed).splitlines()
             show("\n".join(["", *(f"    {line}" for line in lines), ""]), flush=True)
 
-    curves = model.fit(
-        read,
-        held_out,
-        epochs=epochs,
-        minutes=minutes,
-        batch_size=batch_size,
-        steps=steps,
-        learning_rate=learning_rate,
-        decay=decay,
-        clip=clip,
-        dropout=dropout,
-        weight_decay=weight_decay,
-        checkpoint=checkpoint,
-        callback=tell,
-    )
-    model.save(out)
+    with training_kept(checkpoint, keep) as (checkpoint, expect):
+        curves = model.fit(
+            read,
+            held_out,
+            epochs=epochs,
+            minutes=minutes,
+            batch_size=batch_size,
+            steps=steps,
+            learning_rate=learning_rate,
+            decay=decay,
+            clip=clip,
+            dropout=dropout,
+            weight_decay=weight_decay,
+            checkpoint=checkpoint,
+            callback=tell,
+        )
+        model.save(out)
     if curve is not None:
         curves.save(curve)
     trained = time.monotonic() - begin
@@ -228,14 +228,3 @@ def sample(
         return
     for i, drawn in enumerate(writer.sample(*options, samples=samples)):
         show(f"{'' if i == 0 else chr(10)}--- {i} ---\n{prompt or ''}{drawn}")
-
-
-def read_text(file: Path) -> str:
-    """The text of a file without its byte order mark; line ends of all kinds become "\\n"."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 text: byte {error.start} cannot be read") from None
-    if not text:
-        raise ValueError(f"{file}: the text is empty; give one to learn from")
-    return text

@@ -13,6 +13,8 @@ from ..backend import resolve
 from ..messages import install_command
 from .options import (
     BackendOption,
+    CheckpointOption,
+    KeepOption,
     SeedOption,
     TextCellOption,
     ThreadsOption,
@@ -22,7 +24,8 @@ from .options import (
     use_threads,
     written,
 )
-from .outputs import Rows, require_file_for, show, written_to
+from .outputs import Rows, require_file_for, require_two_files, show, written_to
+from .resuming import training_kept
 from .usage import Command, Commands
 
 if TYPE_CHECKING:
@@ -92,6 +95,8 @@ def train(
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
+    checkpoint: CheckpointOption = None,
+    keep: KeepOption = True,
 ) -> None:
     """Train a network to translate; write the model, and print BLEU on held-out pairs (needs sacrebleu).
 
@@ -103,6 +108,7 @@ def train(
     from ..text.translation import Translator
 
     require_file_for(out, ".npz")
+    require_two_files(checkpoint, out)
     pairs = read_sentence_pairs(file)
     if validation is not None:
         held = read_sentence_pairs(validation)
@@ -131,23 +137,26 @@ def train(
             words = f"{len(translator.source)} and {len(translator.target)} words"
             show(f"{file}: {len(pairs)} pairs, {words}; {translator.model.n_parameters} parameters\n")
             rows = Rows({"epoch": 5, "seconds": 8, "train": 7, "held out": 9})
+            expect(history.seconds[0] * (epochs or 10))
         loss = "" if history.validation is None else f"{history.validation[-1]:.4f}"
         rows.add(str(epoch), f"{sum(history.seconds):.0f}", f"{history.train[-1]:.4f}", loss)
 
-    translator.fit(
-        pairs,
-        held or None,
-        epochs=epochs,
-        minutes=minutes,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        decay=decay,
-        clip=clip,
-        dropout=dropout,
-        weight_decay=weight_decay,
-        callback=tell,
-    )
-    translator.save(out)
+    with training_kept(checkpoint, keep and minutes is None) as (checkpoint, expect):
+        translator.fit(
+            pairs,
+            held or None,
+            epochs=epochs,
+            minutes=minutes,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            decay=decay,
+            clip=clip,
+            dropout=dropout,
+            weight_decay=weight_decay,
+            callback=tell,
+            checkpoint=checkpoint,
+        )
+        translator.save(out)
     if held:
         translations = translator.translate([sentence for sentence, _ in held], width, length_penalty)
         for (sentence, _), translation in list(zip(held, translations, strict=True))[:5]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -38,10 +39,10 @@ def in_options(message: str, params: Sequence[Any]) -> str:
 
     def option(found: re.Match[str]) -> str:
         value = found["value"]
-        return names[found["name"]] + (f" {value}" if value else "")
+        return names[found["name"]] + (f" {shlex.quote(value.strip(chr(34)))}" if value else "")
 
     name = f"(?P<name>{'|'.join(map(re.escape, names))})"
-    value = rf'(?<![\w.-]){name}="?(?P<value>[^\s",;)]+)"?'
+    value = rf'(?<![\w.-]){name}=(?P<value>"[^"]*"|[^\s",;)]+)'
     subject = rf"(?<![\w.'\"-])(?<!the ){name}(?P<value>)(?= (?:is|are|must|holds|has|names|leaves)\b|: )"
     first = rf"^{name}(?P<value>)(?= and \w+ (?:is|are)\b)"
     compound = rf"(?<![\w.'\"-])(?=\w+_){name}(?P<value>)(?![\w='\"-]|\.\w)"

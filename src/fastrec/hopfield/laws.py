@@ -406,7 +406,7 @@ def capacity_laws(
     seed: Seed = 0,
     backend: BackendChoice | None = None,
     folder: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     workers: WorkerCount = None,
 ) -> LawsResult:
     """Measure storage capacities beside the classical laws, of rules, dense memories and sequences.
@@ -424,7 +424,7 @@ def capacity_laws(
     folder : path-like, optional
         An existing folder for run files, one for each study.  Trials are committed to them as they finish,
         and only missing ones are run.
-    progress : bool, default False
+    progress : bool, default True
         Whether to show a bar with the time left for each study.
     workers : int or "all", optional
         Worker processes, as of `capacity_scaling`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import BackendChoice
-from ..compilation import clock, write
+from ..compilation import clock
 from ..display import Column, Displayed, by_index
-from ..progress import is_quiet
+from ..progress import is_quiet, write
 from ..rnn.automata import Automaton, automaton
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array
@@ -20,6 +22,7 @@ from ..rnn.history import History
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
 from ..streams import MAX_SEED, Seed, generator, read_seed
+from ..terminal import terminal_width, wrapped
 from ..validation import as_bool, as_int, require_memory
 
 if TYPE_CHECKING:
@@ -256,6 +259,7 @@ def addition(
     progress: bool = True,
     *,
     until: int | None = 1,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> AdditionResult:
     """Train k networks at once to add binary numbers, and test the best on far longer ones.
 
@@ -291,6 +295,8 @@ def addition(
     until : int, optional
         End the training after the first epoch with this many networks, by default 1, that add the unseen
         pairs and the longer ones without an error; None makes all epochs.
+    checkpoint : path, optional
+        As in `fit`: a .npz file that keeps the training, and that a second call goes on from.
 
     Returns
     -------
@@ -328,7 +334,8 @@ def addition(
 
     def is_enough(epoch: int, history: History) -> bool:
         if epoch == 0 and progress and not is_quiet():
-            write(plan(models, epochs, wanted, float(history.seconds[0])))
+            line = plan(models, epochs, wanted, float(history.seconds[0]), checkpoint)
+            write(wrapped(line, terminal_width(sys.stderr)))
         solved = count_errors(rnn, validation) == 0
         if wanted is None or np.count_nonzero(solved) < wanted:
             return False
@@ -344,6 +351,7 @@ def addition(
         seed=seed,
         progress=progress,
         callback=is_enough,
+        checkpoint=checkpoint,
     )
     training_seconds = clock() - begin
     solved = count_errors(rnn, validation) == 0
@@ -363,10 +371,16 @@ def addition(
     )
 
 
-def plan(models: int, epochs: int, until: int | None, seconds: float) -> str:
+def plan(
+    models: int,
+    epochs: int,
+    until: int | None,
+    seconds: float,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> str:
     """Return a line that says what will be done, and for how long, from the seconds of an epoch."""
     sooner = "" if until is None else f", less if {until} of them add{'s' * (until == 1)} without an error"
     return (
         f"fastrec: training {models} network{'s' * (models > 1)} to add, at most {epochs} epochs in about "
-        f"{epochs * seconds:.0f} s{sooner}\n"
+        f"{epochs * seconds:.0f} s{sooner}{'' if checkpoint is None else f', kept in {checkpoint}'}\n"
     )

@@ -347,7 +347,7 @@ def four_ways(
     seed: Seed = 0,
     backend: BackendChoice | None = None,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
 ) -> FourWaysResult:
     """Let networks learn the pathological tasks in four ways, all from the same sequences.
 
@@ -378,7 +378,7 @@ def four_ways(
     out : path-like, optional
         A .csv file, replaced in one step when a method has learnt a task. If it exists, only what is missing
         is run, with the same results.
-    progress : bool, default False
+    progress : bool, default True
         Show a bar with the time left.
 
     Returns

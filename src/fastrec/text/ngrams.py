@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
+from ..progress import progress_bar
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.validation import as_array, read_integers
 from ..validation import as_int, require_memory
@@ -268,4 +269,9 @@ def ngram_table(
     >>> bool(table[2] < table[1])
     True
     """
-    return {order: NGramModel(order, size).fit(train).score(held) for order in orders}
+    orders, losses = tuple(orders), dict[int, float]()
+    with progress_bar("comparing with n-grams", len(orders)) as advance:
+        for order in orders:
+            losses[order] = NGramModel(order, size).fit(train).score(held)
+            advance(1, f"comparing with {order}-grams")
+    return losses

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...backend import Backend, BackendChoice, move
+from ...jobs.keeping import TrialFile
 from ...jobs.outcomes import OutcomesJob
 from ...jobs.run import Advance, Execution, Part, WorkerCount, measured
-from ...jobs.store import RunFile
 from ...messages import shown
 from ...streams import Seed, derive, read_seed, stream_key
 from ...validation import as_int, as_number, require_memory
@@ -64,7 +64,7 @@ def retrieval_curve(
     degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> RetrievalResult:
@@ -169,7 +169,7 @@ def retrieval_scaling(
     degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> RetrievalResult:
@@ -233,7 +233,7 @@ def basin_map(
     degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> RetrievalResult:
@@ -343,7 +343,7 @@ class Task(NamedTuple):
         """What the progress bar says."""
         return f"n = {self.n}, p = {self.p}"
 
-    def run(self, file: RunFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
+    def run(self, file: TrialFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
         """Recall on all threads."""
         return measured(self, retrieve)
 

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...backend import Backend, BackendChoice, array_module, kernels, move
 from ...compilation import clock
+from ...jobs.keeping import TrialFile
 from ...jobs.run import Advance, Execution, Part, WorkerCount
 from ...jobs.schema import origin
-from ...jobs.store import RunFile
 from ...streams import Seed, read_seed, stream_key
 from ...threads import get_threads
 from ...validation import as_int
@@ -71,7 +71,7 @@ def capacity(
     max_passes: int | None = None,
     degree: Degree = 2,
     tolerance: float = 0.0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> CapacityResult:
     """Capacity of a Hopfield network of n units, by default with zero self-coupling and random patterns.
 
@@ -401,7 +401,7 @@ class Task(NamedTuple):
         """What the progress bar says."""
         return f"n = {self.n}"
 
-    def run(self, file: RunFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
+    def run(self, file: TrialFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
         """Run the trials on all threads; see `scan`."""
         return scan(self, file, advance)
 
@@ -411,7 +411,7 @@ class Task(NamedTuple):
         return [self._replace(trials=trials) for trials in np.array_split(self.trials, pieces)]
 
 
-def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[Part]:
+def scan(task: Task, file: TrialFile | None, advance: Advance | None) -> Iterator[Part]:
     """Run the trials of a task, some at a time, on all threads."""
     n, d = task.n, task.definition
     module, xp = kernels("capacity", task.backend), array_module(task.backend)
@@ -452,7 +452,7 @@ def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[
         chunk = fewest * max(1, int(rounds))
 
 
-def scan_network(task: Task, trial: int, file: RunFile | None, advance: Advance | None) -> Part:
+def scan_network(task: Task, trial: int, file: TrialFile | None, advance: Advance | None) -> Part:
     """Run one large trial on all threads, while a run file keeps its progress."""
     n, d, begin, shown = task.n, task.definition, clock(), 0.0
     definition = {"n": n, **asdict(d)}
