@@ -344,3 +344,24 @@ def test_without_pandas(measured: dict[str, Any], monkeypatch: pytest.MonkeyPatc
 def test_figures_can_be_pickled() -> None:
     figure = pickle.loads(pickle.dumps(FITTED.plot().figure))
     assert len(figure.axes) == 2 and figure.axes[0]._repr_png_()[1] == {"width": 512, "height": 480}
+
+
+TABLE = Table(
+    "a caption of several words", ["n", "median", "mean", "theory"], [["10", "5", "5.2", "4"]], ("mean",)
+)
+
+
+@pytest.mark.parametrize(
+    ("width", "heads", "last"),
+    [
+        (None, "n median mean theory", "10       5   5.2       4"),
+        (24, "n median mean theory", "10       5   5.2       4"),
+        (23, "n median theory", "without the column mean"),
+        (11, "n median", "theory"),
+        (8, "n", "theory"),
+    ],
+)
+def test_columns_are_left_out_where_there_is_no_room(width: int | None, heads: str, last: str) -> None:
+    lines = TABLE.text(width).splitlines()
+    assert any(line.split() == heads.split() for line in lines) and lines[-1] == last
+    assert width is None or max(map(len, lines)) <= width

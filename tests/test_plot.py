@@ -50,46 +50,79 @@ def overflow(figure):
     return max(ax.get_tightbbox().x1 for ax in figure.axes) - figure.bbox.x1
 
 
-def test_scaling_figure_holds_data_and_theory(scaling):
+MEASURED = "measured: mean, 10-90 % of trials"
+
+
+def test_scaling_figure_holds_data_fits_and_theory(scaling):
     figure = plot.capacity_scaling_figure(scaling)
-    top, bottom = figure.axes
-    assert (top.get_xscale(), top.get_yscale(), bottom.get_xscale(), bottom.get_yscale()) == (
-        "log",
-        "log",
-        "log",
-        "linear",
-    )
+    top, middle, bottom = figure.axes
+    assert [ax.get_xscale() for ax in figure.axes] == ["log"] * 3
+    assert [ax.get_yscale() for ax in figure.axes] == ["log", "linear", "linear"]
     assert title(top) == f"Capacity: {DEFINITION}"
     assert top.get_ylabel() == "capacity p (memories)"
-    assert bottom.get_xlabel() == "network size n (units)"
-    names = ["measured: median, 10-90 %", "binomial: half of networks stable", "n / (4 ln n)", "n / (2 ln n)"]
-    for ax in (top, bottom):
+    assert bottom.get_xlabel() == "network size n (units)" and not top.get_xlabel()
+    fit = scaling.fit()
+    power, log = f"fit {fit.a:.3g} n^{fit.b:.3f}", f"fit n / ({fit.c:.3f} ln n)"
+    names = [MEASURED, "binomial mean", "n / (4 ln n)", power, log]
+    for ax in (top, middle):
         assert list(lines(ax)) == names
-        assert {lines(ax)[name].get_color() for name in names[1:]} == {"0.4"}
+        assert {lines(ax)[name].get_color() for name in names[1:3]} == {"0.4"}
+        dashes = {lines(ax)[name].get_linestyle() for name in names[1:]}
+        assert len(dashes) == 4  # told apart without colours
     assert [text.get_text() for text in top.get_legend().get_texts()] == names
 
     ordered = sorted(scaling, key=lambda r: r.n)
     n = np.array([r.n for r in ordered])
-    medians = np.array([r.median for r in ordered])
-    np.testing.assert_array_equal(lines(top)[names[0]].get_xydata(), np.column_stack([n, medians]))
-    np.testing.assert_allclose(lines(bottom)[names[0]].get_ydata(), medians / theory.mceliece_all(n))
+    means = np.array([r.mean for r in ordered])
+    np.testing.assert_array_equal(lines(top)[MEASURED].get_xydata(), np.column_stack([n, means]))
+    np.testing.assert_allclose(lines(middle)[MEASURED].get_ydata(), means / theory.mceliece_all(n))
     (band,) = (c for c in top.collections if isinstance(c, FillBetweenPolyCollection))
     vertices = band.get_paths()[0].vertices
     for r in ordered:
         heights = vertices[vertices[:, 0] == r.n, 1]
         assert (heights.min(), heights.max()) == (r.low, r.high)
-    for size, median in lines(top)[names[1]].get_xydata()[::20]:
-        assert median == theory.capacity_quantile(int(size))
-    np.testing.assert_allclose(lines(bottom)[names[2]].get_ydata(), 1)
-    np.testing.assert_allclose(lines(bottom)[names[3]].get_ydata(), 2)
+    for size, mean in lines(top)["binomial mean"].get_xydata()[::20]:
+        assert size % 2 == 0 and mean == theory.capacity_mean(int(size))
+    np.testing.assert_allclose(lines(middle)["n / (4 ln n)"].get_ydata(), 1)
+    for name, law in ((power, lambda n: fit.a * n**fit.b), (log, lambda n: n / (fit.c * np.log(n)))):
+        sizes, values = lines(top)[name].get_data()
+        assert (sizes[0], sizes[-1]) == pytest.approx((100, 10_000))
+        np.testing.assert_allclose(values, law(sizes))
+        np.testing.assert_allclose(lines(middle)[name].get_ydata(), law(sizes) / theory.mceliece_all(sizes))
     assert overflow(figure) <= 0
+
+
+def test_scaling_figure_holds_local_exponents(scaling):
+    bottom = plot.capacity_scaling_figure(scaling).axes[2]
+    fit = scaling.fit()
+    (container,) = bottom.containers
+    points, _, (bars,) = container.lines
+    expected = fit.local_exponents().points
+    np.testing.assert_allclose(points.get_xydata(), [q[:2] for q in expected])
+    for bar, q in zip(bars.get_segments(), expected, strict=True):
+        np.testing.assert_allclose(bar[:, 1], [q.exponent - q.error, q.exponent + q.error])
+    drawn = lines(bottom)
+    assert set(drawn[f"power law: {fit.b:.3f}"].get_ydata()) == {fit.b}
+    sizes, slopes = drawn["n / ln n: 1 - 1 / ln n"].get_data()
+    np.testing.assert_allclose(slopes, 1 - 1 / np.log(sizes))
+    sizes, slopes = drawn["binomial mean"].get_data()
+    q = expected[-1]
+    assert np.interp(q.n, sizes, slopes) == pytest.approx(q.theory, abs=0.01)
+
+
+def test_theory_is_drawn_from_20_units_on_and_is_smooth():
+    small = ScalingResult([around_theory(n, 20) for n in (10, 15, 21, 43, 60)])
+    sizes, means = lines(plot.capacity_scaling_figure(small).axes[0])["binomial mean"].get_data()
+    assert sizes[0] == 20 and len(sizes) > 20
+    slopes = np.diff(means) / np.diff(sizes)
+    assert (slopes > 0).all() and (np.diff(slopes) < 1e-3).all()
 
 
 def test_scaling_without_theory_and_with_one_size():
     r = replace(around_theory(1000, 9), definition=replace(DEFINITION, stop="largest"))
     figure = plot.capacity_scaling_figure(ScalingResult((r,)))
     top, bottom = figure.axes
-    assert "binomial: half of networks stable" not in lines(top)
+    assert "binomial mean" not in lines(top)
     (bars,) = (container for container in top.containers)
     assert bars.has_yerr
     (segment,) = bars.lines[2][0].get_segments()
@@ -111,12 +144,13 @@ OTHERS = [{"rule": "storkey"}, {"activity": 0.1, "self_coupling": True}, {"patte
 @pytest.mark.parametrize("fields", [*OTHERS, {"tolerance": 0.05}])
 def test_theory_is_drawn_where_it_holds(scaling, fields):
     other = ScalingResult([replace(r, definition=replace(r.definition, **fields)) for r in scaling])
-    top, bottom = plot.capacity_scaling_figure(other).axes
-    for ax, unit in ((top, 1), (bottom, np.array([100, 1000, 10_000]))):
-        ((name, line),) = lines(ax).items()
-        assert name == "measured: median, 10-90 %"
-        np.testing.assert_allclose(line.get_ydata() * unit, [other[i].median for i in (1, 2, 0)])
-    assert bottom.get_ylabel() == "load p / n" and title(top) == f"Capacity: {other.definition}"
+    top, middle, bottom = plot.capacity_scaling_figure(other).axes
+    for ax, unit in ((top, 1), (middle, np.array([100, 1000, 10_000]))):
+        (name, line), *fits = lines(ax).items()
+        assert name == MEASURED and [label.split()[0] for label, _ in fits] == ["fit", "fit"]
+        np.testing.assert_allclose(line.get_ydata() * unit, [other[i].mean for i in (1, 2, 0)])
+    assert len(lines(bottom)) == 3
+    assert middle.get_ylabel() == "load p / n" and title(top) == f"Capacity: {other.definition}"
     assert overflow(top.figure) <= 0
     (ax,) = plot.capacity_figure(other[1]).axes
     assert len(ax.patches) == 1 and "n/(4 ln n)" not in other.table() and "theory" not in other.table()
@@ -184,10 +218,10 @@ def test_results_plot_into_given_axes_or_a_new_figure(scaling):
     left, right = figure.subplots(1, 2)
     assert scaling.plot(left) is left
     assert scaling[0].plot(ax=right) is right
-    assert len(left.lines) == 4
+    assert len(left.lines) == 5
     assert len(right.patches) == 2
     assert len(figure.axes) == 2
-    assert len(scaling.plot().figure.axes) == 2
+    assert len(scaling.plot().figure.axes) == 3
     assert scaling.plot().get_ylabel() == "capacity p (memories)"
     assert len(scaling[0].plot().figure.axes) == 1
 

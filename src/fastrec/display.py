@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .messages import install_command
+from .terminal import wrapped
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
@@ -32,6 +35,9 @@ class Table(NamedTuple):
         Heads of the columns.
     rows : sequence of sequences of str
         The cells, one string per column in each row.
+    spare : sequence of str, optional
+        Heads of the columns that are left out first where there is no room, in this order.  Others follow
+        from the right; the first column stays.
 
     Examples
     --------
@@ -46,12 +52,46 @@ class Table(NamedTuple):
     caption: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
+    spare: Sequence[str] = ()
 
-    def text(self) -> str:
-        """Return the caption and, below it, the columns aligned to the right."""
-        widths = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)]
-        lines = ["  ".join(map(str.rjust, cells, widths)) for cells in (self.heads, *self.rows)]
-        return "\n".join([self.caption, *lines])
+    def text(self, width: int | None = None) -> str:
+        """Return the caption and, below it, the columns aligned to the right.
+
+        Parameters
+        ----------
+        width : int, optional
+            Of a terminal.  The caption is wrapped to it, columns that find no room are left out, those of
+            `spare` first, and a last line names them.
+
+        Returns
+        -------
+        str
+            Lines, no longer than the width unless a word is.
+
+        Examples
+        --------
+        >>> table = Table("capacity", ["n", "median", "mean"], [["100", "10", "10.4"]], spare=["mean"])
+        >>> print(table.text(12))
+        capacity
+          n  median
+        100      10
+        without the
+        column mean
+        """
+        columns = list(zip(self.heads, *self.rows, strict=True))
+        widths = [max(map(len, column)) for column in columns]
+        kept = list(range(len(columns)))
+        spare = [i for head in self.spare for i in kept if self.heads[i] == head]
+        for i in [*spare, *(i for i in kept[:0:-1] if i not in spare)]:
+            if width is None or sum(widths[i] + 2 for i in kept) - 2 <= width:
+                break
+            kept.remove(i)
+        lines = ["  ".join(cells[i].rjust(widths[i]) for i in kept) for cells in (self.heads, *self.rows)]
+        left_out = [head for i, head in enumerate(self.heads) if i not in kept and head]
+        if left_out:
+            names = ", ".join(left_out)
+            lines.append(wrapped(f"without the column{'s' * (len(left_out) > 1)} {names}", width))
+        return "\n".join([wrapped(self.caption, width), *lines])
 
     def shortened(self) -> Table:
         """Return a table of at most `MOST_ROWS` rows, without those in the middle of a longer one."""
@@ -98,10 +138,10 @@ class Column(NamedTuple):
         return ["-" if value != value else write(value) for value in self.values]
 
 
-def tabulate(caption: str, columns: Sequence[Column]) -> Table:
-    """Return a table of columns, which are equally long."""
+def tabulate(caption: str, columns: Sequence[Column], spare: Sequence[str] = ()) -> Table:
+    """Return a table of columns, which are equally long; `spare` as of `Table`."""
     heads = [c.name.replace("_", " ") if c.head is None else c.head for c in columns]
-    return Table(caption, heads, list(map(list, zip(*(c.cells() for c in columns), strict=True))))
+    return Table(caption, heads, list(map(list, zip(*(c.cells() for c in columns), strict=True))), spare)
 
 
 def percent(digits: int) -> Callable[[float], str]:
@@ -218,5 +258,7 @@ def import_pandas() -> ModuleType:
     try:
         import pandas
     except ImportError:
-        raise ImportError("to_frame needs pandas, which is not installed: pip install pandas") from None
+        raise ImportError(
+            f"to_frame needs pandas, which is not installed: {install_command('pandas')}"
+        ) from None
     return pandas

@@ -17,6 +17,7 @@ from .. import __version__
 from ..display import Column, Displayed, Table
 from ..files import DamagedFile, new_file, require_file
 from ..kernels.compilation import compiling_seconds
+from ..progress import progress_bar
 from ..threads import get_threads
 from ..validation import format_bytes
 from .jobs import JOBS, Job
@@ -263,15 +264,16 @@ def run(
     date = datetime.now(UTC).isoformat(timespec="seconds")
     report = Report(machine(), __version__, date, get_threads(), rates)
     show(report.head() + "\n")
-    for job in (job for name in jobs for job in JOBS[name]()):
-        report = replace(
-            report,
-            rows=[*report.rows, timed(job, rates, rounds)],
-            compiling=compiling_seconds() - began,
-        )
-        show(replace(report, rows=report.rows[-1:]).table(before))
-        if out is not None:
-            report.save(out)
+    with progress_bar("bench", len(jobs)) as advance:
+        for name in jobs:
+            for job in JOBS[name]():
+                advance(0, f"measuring {job.name}")
+                row = timed(job, rates, rounds)
+                report = replace(report, rows=[*report.rows, row], compiling=compiling_seconds() - began)
+                show(replace(report, rows=report.rows[-1:]).table(before))
+                if out is not None:
+                    report.save(out)
+            advance(1, name)
     return report
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import kernels, move
+from ..backend import Backend, kernels, move
 from ..kernels.interruption import uninterrupted
 from ..messages import shown
 from ..streams import stream_key
@@ -189,7 +189,7 @@ class EnsembleDefinition:
         if self.is_dense:
             Interaction(n, self.power).require(p)
 
-    def network(self, n: int, given: Given, backend: str) -> HopfieldNetwork | DenseMemory:
+    def network(self, n: int, given: Given, backend: Backend) -> HopfieldNetwork | DenseMemory:
         """A network of n units that holds nothing."""
         if self.is_dense:
             return DenseMemory(n, self.power, backend=backend)

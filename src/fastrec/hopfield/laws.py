@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..backend import BackendChoice
 from ..display import Column, Displayed, Table, tabulate
 from ..messages import shown
 from ..streams import Seed, read_seed
@@ -344,7 +345,8 @@ class LawsResult(Displayed):
         ]
 
     def _table(self) -> Table:
-        return tabulate("storage capacities in memories, measured and by their laws", self._columns())
+        spare = ("networks", "law at n", "from", "to", "measured/law")
+        return tabulate("storage capacities in memories, measured and by their laws", self._columns(), spare)
 
     def table(self) -> str:
         """Return the table as text: a row for each law and size, capacities in memories.
@@ -402,9 +404,9 @@ def capacity_laws(
     *,
     quick: bool = False,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     folder: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     workers: WorkerCount = None,
 ) -> LawsResult:
     """Measure storage capacities beside the classical laws, of rules, dense memories and sequences.
@@ -422,7 +424,7 @@ def capacity_laws(
     folder : path-like, optional
         An existing folder for run files, one for each study.  Trials are committed to them as they finish,
         and only missing ones are run.
-    progress : bool, default False
+    progress : bool, default True
         Whether to show a bar with the time left for each study.
     workers : int or "all", optional
         Worker processes, as of `capacity_scaling`.

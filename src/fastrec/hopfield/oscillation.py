@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import move, resolve
+from ..backend import BackendChoice, move, resolve
 from ..display import Column, Displayed
 from ..kernels import words
 from ..streams import Seed, read_seed, stream_key
@@ -94,7 +94,9 @@ class OscillationResult(Displayed):
         return plot.draw_oscillation(ax, self) if ax is not None else self._figure().axes[0]
 
 
-def find_oscillation(n: int, p: int, seed: Seed = 0, backend: str | None = None) -> OscillationResult:
+def find_oscillation(
+    n: int, p: int, seed: Seed = 0, backend: BackendChoice | None = None
+) -> OscillationResult:
     """Search for a start state that cycles under synchronous and converges under asynchronous updates.
 
     Networks of random patterns are tried in turn, each from 64 random start states, 4096 in all.  Cycles are

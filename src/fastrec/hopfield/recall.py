@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import array_module, backend_of, kernels, move, resolve
+from ..backend import BackendChoice, array_module, backend_of, kernels, move, resolve
 from ..display import Column, Displayed, span
 from ..messages import shown
 from ..streams import Seed, read_seed, stream_key
@@ -123,16 +123,17 @@ class RecallResult(Displayed):
     RecallResult(states=(5, 100), fixed_points=5, two_cycles=0, unfinished=0, sweeps=2, flips=10)
     """
 
-    states: Any
-    converged: Any
-    period: Any
-    sweeps: Any
-    flips: Any
-    energies: Any = None
+    # Any stands for NumPy's scalars, for PackedStates and for arrays of CuPy.
+    states: NDArray[np.int8] | Any
+    converged: NDArray[np.bool_] | Any
+    period: NDArray[np.int32] | Any
+    sweeps: NDArray[np.int32] | Any
+    flips: NDArray[np.int64] | Any
+    energies: NDArray[np.float64] | Any = None
     seed: int | None = None
-    overlaps: Any = None
-    trajectory: Any = None
-    turns: Any = None
+    overlaps: NDArray[np.float64] | Any = None
+    trajectory: NDArray[np.int8] | Any = None
+    turns: NDArray[np.int32] | Any = None
     averages: Averages | None = None
 
     def _summary(self) -> dict[str, Any]:
@@ -194,7 +195,7 @@ def sweeps_left(orders: Any, first_sweep: int) -> int:
 
 
 def random_orders(
-    n: int, sweeps: int, seed: Seed = None, *, first_sweep: int = 0, backend: str | None = None
+    n: int, sweeps: int, seed: Seed = None, *, first_sweep: int = 0, backend: BackendChoice | None = None
 ) -> NDArray[np.int32]:
     """Return the random orders of asynchronous sweeps that `HopfieldNetwork.recall` draws.
 

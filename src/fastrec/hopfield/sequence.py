@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import array_module, backend_of, kernels, move, resolve
+from ..backend import Backend, BackendChoice, array_module, backend_of, kernels, move, resolve
 from ..display import Column, Displayed
 from ..kernels import words
 from ..validation import as_int, require_memory
@@ -49,10 +49,10 @@ class SequenceResult(Displayed):
     SequenceResult(states=(2, 100), steps=8, in_order=2, overlap=1)
     """
 
-    states: Any
-    trajectory: Any
-    overlaps: Any
-    nearest: Any
+    states: NDArray[np.int8] | Any
+    trajectory: NDArray[np.int8] | Any
+    overlaps: NDArray[np.float64] | Any
+    nearest: NDArray[np.int64] | Any
 
     def _summary(self) -> dict[str, Any]:
         *_, times, p = self.overlaps.shape
@@ -122,7 +122,7 @@ class SequenceMemory:
         *,
         cyclic: bool = True,
         self_coupling: bool = False,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
         coding: Coding = "+-1",
         shape: Sequence[int] | None = None,
     ) -> None:
@@ -152,7 +152,7 @@ class SequenceMemory:
         return cyclic
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> Backend:
         """Name of the backend on which the next call will run."""
         return self._network.backend
 
@@ -272,7 +272,7 @@ class SequenceMemory:
         self._network.save(path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> SequenceMemory:
+    def load(cls, path: str | os.PathLike[str], backend: BackendChoice | None = None) -> SequenceMemory:
         """Read what `save` wrote.  Nothing in the file is executed.
 
         Parameters

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from ..display import Displayed, import_pandas
 from ..files import new_file, require_suffix, require_writable
+from ..messages import install_command
 from ..tables import read_table, write_table
 from ..validation import as_bool
 from .database import is_run_file, require_run_file
@@ -202,7 +203,7 @@ def export(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
         import pyarrow.parquet
     except ImportError:
         raise ValueError(
-            f'{out}: Parquet needs pyarrow, which is not installed: pip install "fastrec[parquet]"'
+            f"{out}: Parquet needs pyarrow, which is not installed: {install_command('pyarrow')}"
         ) from None
     kind, columns, rows = read(path)
     arrays = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in columns]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..archives import open_archive, read_arrays, read_text, sizes_of, write_archive
-from ..backend import backend_of, kernels, move, resolve
+from ..backend import Backend, BackendChoice, backend_of, kernels, move, resolve
 from ..files import require_suffix
 from ..messages import shown
 from ..rnn.config import MAX_SIZE, Array
@@ -136,7 +136,7 @@ class EchoState:
         models: int | None = None,
         dtype: DTypeLike = np.float32,
         seed: Seed | Sequence[int] = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
     ) -> None:
         h = as_int("hidden_size", hidden_size, 1, MAX_SIZE)
         topology = cast(Topology, as_choice("topology", topology, get_args(Topology)))
@@ -215,7 +215,7 @@ class EchoState:
         return self._seed
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> Backend:
         """Name of the backend that the next call runs on."""
         return resolve(self._backend, domain="reservoir")
 
@@ -595,7 +595,7 @@ class EchoState:
         write_archive(path, {TEXT: {"sizes": text, "seed": self._seed}}, arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> EchoState:
+    def load(cls, path: str | os.PathLike[str], backend: BackendChoice | None = None) -> EchoState:
         """Read what `save` wrote.  Nothing in the file is executed.
 
         Parameters

@@ -75,7 +75,7 @@ class History(Displayed):
         return len(self.train)
 
     @property
-    def best_epoch(self) -> Any:
+    def best_epoch(self) -> int | Any:
         """The epoch with the least validation loss, or training loss if there is none; the first of several.
 
         An int, or int64 of shape (k,) for k networks; -1 if no loss was finite.
@@ -158,11 +158,13 @@ class TrainingLog:
 
     def __init__(self, models: int | None, loss: str, validated: bool) -> None:
         names = ("train", "gradient_norm", *["validation"] * validated)
-        self.models, self.loss, k = models, loss, models or 1
-        self.curves = {name: np.empty((0, k)) for name in names}
-        self.seconds = np.empty(0)
-        self.diverged = np.full(k, -1)
-        self.highest = np.zeros(k)  # loss of a batch of epoch 0
+        k = models or 1
+        self.models = models
+        self.loss = loss
+        self.curves: dict[str, NDArray[np.float64]] = {name: np.empty((0, k)) for name in names}
+        self.seconds: NDArray[np.float64] = np.empty(0)
+        self.diverged: NDArray[np.int64] = np.full(k, -1)
+        self.highest: NDArray[np.float64] = np.zeros(k)  # loss of a batch of epoch 0
 
     @property
     def epochs(self) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from ..backend import resolve
+from ..backend import BackendChoice, resolve
 from ..compilation import clock
 from ..display import Column, Displayed, Table, tabulate
 from ..files import require_file, require_suffix, require_writable
@@ -258,7 +258,8 @@ class FourWaysResult(Displayed):
         ]
 
     def _table(self) -> Table:
-        return tabulate("wrong answers to unseen sequences", self._columns())
+        spare = ("loss", "updates", "network", "seconds", "T")
+        return tabulate("wrong answers to unseen sequences", self._columns(), spare)
 
     def table(self) -> str:
         """Return the table as text, a row for each task, method and network.
@@ -344,9 +345,9 @@ def four_ways(
     quick: bool = False,
     networks: int = 1,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
 ) -> FourWaysResult:
     """Let networks learn the pathological tasks in four ways, all from the same sequences.
 
@@ -377,7 +378,7 @@ def four_ways(
     out : path-like, optional
         A .csv file, replaced in one step when a method has learnt a task. If it exists, only what is missing
         is run, with the same results.
-    progress : bool, default False
+    progress : bool, default True
         Show a bar with the time left.
 
     Returns
@@ -438,7 +439,7 @@ def learn(
     quick: bool,
     networks: int,
     seed: int,
-    backend: str | None,
+    backend: BackendChoice | None,
     advance: Callable[[float, str], None],
 ) -> tuple[FourWaysPoint, ...]:
     """What k networks learn of a task by a method; advance moves the progress bar."""

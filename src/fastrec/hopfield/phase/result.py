@@ -200,4 +200,5 @@ class PhaseResult(OutcomesResult):
         ]
 
     def _table(self) -> Table:
-        return tabulate(f"phases: {self.definition}", self._columns())
+        spare = ("q", "p", "trials", "errors apart")
+        return tabulate(f"phases: {self.definition}", self._columns(), spare)

@@ -208,4 +208,5 @@ class RetrievalResult(OutcomesResult):
         ]
 
     def _table(self) -> Table:
-        return tabulate(f"retrieval: {self.definition}", self._columns())
+        spare = ("probes", "sweeps", *reversed(ENDS), "converged", "within", "exact", "p", "trials", "m0")
+        return tabulate(f"retrieval: {self.definition}", self._columns(), spare)
