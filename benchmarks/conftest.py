@@ -118,5 +118,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         told.append(f"this machine has no record {path.name}; there are {others or 'none'}")
     if config.getoption("--record"):
         told.append(f"recorded in {records.add(run)}")
-        records.update_readme()
+        records.update_pages()
     terminalreporter.write_line("\n" + "\n".join(told))

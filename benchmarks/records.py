@@ -1,6 +1,7 @@
-"""Records of measurements, one file of results/ for each machine, and the tables made of them in README.md.
+"""Records of measurements, one file of results/ for each machine, and the tables made of them in README.md
+and in the README of the project.
 
-python benchmarks/records.py   updates README.md
+python benchmarks/records.py   updates both
 
 A record holds runs, each with the rows that no later run has replaced.
 """
@@ -17,8 +18,25 @@ from fastrec.validation import format_bytes
 
 HERE = Path(__file__).parent
 RESULTS, README = HERE / "results", HERE / "README.md"
+FRONT_PAGE = HERE.parent / "README.md"
 SCAN = re.compile(r"first-failure trial, n = (\d+)")
 JOB_COLUMNS = ("job", "fastrec", "baseline", "", "ratio", "noise", "goal", "of SGEMM", "first call")
+# What the front page and its picture show: jobs in words, and how the names of their rows begin.
+HEADLINES = {
+    "one trial of capacity, n = 1000": "first-failure trial, n = 1000",
+    "one trial of capacity, n = 10 000": "first-failure trial, n = 10000",
+    "recall of one probe, n = 10 000, p = 1000": (
+        "store and recall, n = 10000, p = 1000, 100 probes, 10 % flipped (per probe), fields kept"
+    ),
+    "overlaps of 2048 with 2048 patterns, n = 4096": "binary product",
+    "store 1000 patterns, n = 4096, with couplings": "store p = 1000",
+    "Elman, 32 x 100 steps, 256 units, forward and BPTT": "elman B=32 I=64 H=256, forward and backward",
+    "GRU, the same": "gru B=32 I=64 H=256, forward and backward",
+    "LSTM, the same": "lstm B=32 I=64 H=256, forward and backward",
+    "training step of a text model, GRU of 512 units": "training step, GRU H=512",
+    "generate one character, GRU of 512 units": "character of 1 sample, GRU H=512, weights float32",
+}
+RIVALS = {"NumPy": "NumPy", "Numba": "Numba", "torch": "PyTorch", "jax": "JAX"}
 
 Row = dict[str, Any]
 Run = dict[str, Any]
@@ -117,6 +135,27 @@ def ratio_table(machines: list[list[Run]]) -> list[str]:
     return lines_of(("job", *heads), rows)
 
 
+def headline(runs: list[Run], name: str) -> Row | None:
+    """Return the first row of a machine whose name begins so, unless it was not measured there."""
+    return next((row for run in runs for row in run["rows"] if row["name"].startswith(name)), None)
+
+
+def rival(row: Row) -> str:
+    """Return the package that a row is compared with."""
+    return RIVALS[row["against"].split()[0]]
+
+
+def front_table(machines: list[list[Run]]) -> list[str]:
+    """Return the table of the front page: times and ratios with a row for each headline."""
+    rows = []
+    for job, name in HEADLINES.items():
+        found = [headline(runs, name) for runs in machines]
+        rivals = dict.fromkeys(rival(row) for row in found if row)
+        cells = (f"{format_seconds(row['ours_s'])}, **{row['ratio']:.3g}** x" if row else "" for row in found)
+        rows.append((job, ", ".join(rivals), *cells))
+    return lines_of(("job", "beside", *(runs[-1]["machine"] for runs in machines)), rows)
+
+
 def scan_cell(row: Row) -> str:
     """Return the time of a trial, the fractions of the peak rates, and the ratio to the baseline, as text."""
     shares = ", ".join(format_share(share) for share in row.get("shares", {}).values())
@@ -148,23 +187,31 @@ def scan_table(machines: list[list[Run]]) -> list[str]:
 
 
 def with_tables(page: str, machines: list[list[Run]]) -> str:
-    """Return README.md with the tables of these records."""
+    """Return a page with those tables of these records for which it has marks."""
     jobs = []
     for run in (run for runs in machines for run in runs):
         rows = [row for row in run["rows"] if not SCAN.match(row["name"])]
         if rows:
             jobs += [f"{title(run)}; NumPy {run['numpy']}, Numba {run['numba']}", "", *job_table(rows), ""]
-    tables = (("ratios", ratio_table(machines)), ("jobs", jobs[:-1]), ("scan", scan_table(machines)))
-    for name, lines in tables:
+    tables = {
+        "speed": front_table(machines),
+        "ratios": ratio_table(machines),
+        "jobs": jobs[:-1],
+        "scan": scan_table(machines),
+    }
+    for name, lines in tables.items():
+        if f"<!-- {name} -->" not in page:
+            continue
         begin, end = f"<!-- {name} -->\n", f"<!-- {name} end -->"
         before, _, rest = page.partition(begin)
         page = "\n".join([before + begin + lines[0], *lines[1:], end + rest.partition(end)[2]])
     return page
 
 
-def update_readme() -> None:
-    README.write_text(with_tables(README.read_text(encoding="utf-8"), records()), encoding="utf-8")
+def update_pages() -> None:
+    for page in (README, FRONT_PAGE):
+        page.write_text(with_tables(page.read_text(encoding="utf-8"), records()), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    update_readme()
+    update_pages()

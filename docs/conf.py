@@ -1,9 +1,12 @@
 """Sphinx: `./scripts/docs` builds the site, offline, with warnings as errors."""
 
+import ast
 import importlib
 import sys
 from pathlib import Path
 
+from docutils.nodes import SkipNode
+from math_core import LatexToMathML
 from sphinx.util.inspect import TypeAliasForwardRef
 
 import fastrec
@@ -16,16 +19,23 @@ author = copyright = "fastrec developers"
 version = release = fastrec.__version__
 extensions = ["myst_parser", "sphinx_copybutton", "notebook_pages"]
 extensions += [f"sphinx.ext.{name}" for name in ("autodoc", "napoleon", "viewcode")]
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"fastrec {version}"
 html_copy_source = False
+html_domain_indices = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
 copybutton_exclude = ".linenos, .gp, .go"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-autodoc_type_aliases = {name: name for name in ("Array", "ArrayLike", "Floats", "NDArray", "States")}
+python_maximum_signature_line_length = 68
+autodoc_type_aliases = {
+    name: name for name in ("Array", "ArrayLike", "Backend", "BackendChoice", "Floats", "NDArray", "States")
+}
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # as in signatures, also inside of unions
 nitpicky = True
 nitpick_ignore_regex = [("py:(class|obj|exc)", ".*")]  # types in signatures, names in docstrings
@@ -42,5 +52,26 @@ def write_pages(app):
             path.write_text(page(), encoding="utf-8")
 
 
+def without_types(app, what, name, obj, options, arguments, returned):
+    """Return a signature without the types of its arguments, which the text about each argument gives."""
+    if arguments:
+        parsed = ast.parse(f"def f{arguments}: ...").body[0].args
+        for node in ast.walk(parsed):
+            if isinstance(node, ast.arg):
+                node.annotation = None
+        return f"({ast.unparse(parsed)})", returned
+    return None
+
+
+def write_formula(writer, node):
+    """Write MathML, which browsers show by themselves: no script is loaded, and nothing from the network."""
+    display = node.tagname == "math_block"
+    formula = LatexToMathML().convert_with_local_state(node.astext(), displaystyle=display)
+    writer.body.append(f'<div class="formula">{formula}</div>\n' if display else formula)
+    raise SkipNode
+
+
 def setup(app):
     app.connect("builder-inited", write_pages)
+    app.connect("autodoc-process-signature", without_types)
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))

@@ -1,7 +1,6 @@
-"""Pages generated from the code: command line, gallery, kernels by backend, machine code of GPU kernels.
+"""Pages generated from the code: command line, gallery, examples, kernels and their machine code.
 
-`python docs/generated.py` writes the table of kernels into README.md and the tables of topics into
-docs/course.md; a test fails if one is stale.
+`python docs/generated.py` writes the tables of topics into docs/course.md; a test fails if they are stale.
 """
 
 import ast
@@ -9,10 +8,12 @@ import csv
 import itertools
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import typer
+
+from fastrec.cli import app
+from fastrec.cli.help import help_text
 from fastrec.cli.topics import COURSE
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +81,7 @@ def picture(script):
     return path
 
 
-TABLES = {"README.md": ("kernels", kernel_table), "docs/course.md": ("topics", course_tables)}
+TABLES = {"docs/course.md": ("topics", course_tables)}
 
 
 def with_table(name):
@@ -102,24 +103,46 @@ def kernels_page():
 
 
 def command_line_page():
-    command = [sys.executable, "-m", "typer", "fastrec.cli", "utils", "docs", "--name", "fastrec"]
-    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return page.replace("# `fastrec`", "# Command line", 1).replace("```console\n$ ", "```\n")
+    """Return a section for each command, with its help."""
+    page = ["# Command line\n"]
+    command = typer.main.get_command(app)
+    waiting = [(command, command.make_context("fastrec", [], resilient_parsing=True))]
+    while waiting:
+        command, context = waiting.pop(0)
+        text = re.sub(r"\x1b\[\d*m", "", help_text(command, context, 100))
+        page.append(f"## {context.command_path}\n\n```text\n{text}\n```\n")
+        inner = getattr(command, "commands", {}).items()
+        waiting[:0] = [
+            (each, each.make_context(name, [], parent=context, resilient_parsing=True))
+            for name, each in inner
+        ]
+    return "\n".join(page)
 
 
 def gallery_page():
-    """Return a section for each script of docs/gallery and examples, with docstring, figure and command."""
-    page = ["# Gallery\n\nThe command `./scripts/gallery NAME` draws a figure in a clean checkout.\n"]
-    scripts = [*sorted(ROOT.glob("docs/gallery/*.py")), *sorted(ROOT.glob("examples/*.py"))]
-    for script in sorted(scripts, key=lambda script: script.stem != "overview"):
+    head = "Figures of the tutorials, the glossary and the course. [Examples](examples.md) are programs.\n\n"
+    return f"# Gallery\n\n{head}{sections_of_scripts('docs/gallery')}"
+
+
+def examples_page():
+    head = "Short programs to start from: each trains or measures something, and draws a figure of it.\n\n"
+    return f"# Examples\n\n{head}{sections_of_scripts('examples')}"
+
+
+def sections_of_scripts(folder):
+    """Return small pictures of the scripts in a folder, which lead to a section for each: docstring, figure
+    and command."""
+    small, sections = [], []
+    for script in sorted(ROOT.glob(f"{folder}/*.py"), key=lambda script: (script.stem != "overview", script)):
         title, _, rest = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))).partition("\n")
-        source = os.path.relpath(script, ROOT / "docs")
-        page.append(
-            f"## {title.rstrip('.')}\n{rest}\n\n![{title}](gallery/{picture(script.stem).name})\n\n"
-            f"`./scripts/gallery {script.stem}` runs "
+        title, source = title.rstrip("."), os.path.relpath(script, ROOT / "docs")
+        figure = f"![{title}](gallery/{picture(script.stem).name})"
+        small.append(f":::{{container}}\n[{figure}](#{slug(title)})\n\n[{title}](#{slug(title)})\n:::\n")
+        sections.append(
+            f"## {title}\n{rest}\n\n{figure}\n\n`./scripts/gallery {script.stem}`, in a clone, runs "
             f"{{download}}`{script.relative_to(ROOT)} <{source}>`.\n"
         )
-    return "\n".join(page)
+    return "\n".join(["::::{container} pictures", *small, "::::\n", *sections])
 
 
 COUNTS = """
@@ -195,6 +218,7 @@ PAGES = {
     "reference/gpu-kernels.md": gpu_kernels_page,
     "reference/command-line.md": command_line_page,
     "gallery.md": gallery_page,
+    "examples.md": examples_page,
 }
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ FENCE = re.compile(r'^```python(?: alt="([^"\n]*)")?\n(.*?)^```$', re.MULTILINE 
 INSTALLED = re.compile(r"<!-- install(.*) -->\n")
 INSTALL = """\
 The first cell installs what is missing and says where the kernels run. fastrec is in no package index yet:
-`SOURCE` is the folder of a clone, or the file of a wheel or an archive.
+let `SOURCE` be the folder of a clone, or the file of a wheel or an archive.
 
 ```python
 SOURCE = "."

@@ -168,13 +168,14 @@ def test_no_gpu_says_what_is_missing() -> None:
     )
     run = python(code)
     assert run.stdout == "cpu reference cpu\ncpu cpu\n"
-    assert 'backend "gpu" needs CuPy, which is not installed: pip install "fastrec[cuda13]"' in run.stderr
+    install = 'pip install "cupy-cuda13x[ctk]>=14.2" (CUDA 12: pip install "cupy-cuda12x[ctk]>=14.2")'
+    assert f'backend "gpu" needs CuPy, which is not installed: {install}' in run.stderr
 
 
 @pytest.mark.parametrize(
     ("cupy", "message"),
     [
-        ((None,), r'not installed: pip install "fastrec\[cuda13\]"'),
+        ((None,), r'not installed: pip install "cupy-cuda13x\[ctk\]>=14.2"'),
         ((0,), "no CUDA device"),
         ((RuntimeError("the driver is too old"),), "no usable CUDA device: the driver is too old"),
         ((1, "13.6.0"), "needs CuPy 14.2 or later; 13.6.0 is installed"),
@@ -183,15 +184,15 @@ def test_no_gpu_says_what_is_missing() -> None:
         ((1, "14.2.0", "9.0", 13000, 0), "needs a device that launches cooperatively; Card does not"),
         (
             (1, "14.2.0", "9.0", 13000, 1, RuntimeError('Failure finding "libnvrtc.so"\nNo such file')),
-            r'NVRTC, which CuPy cannot load \(Failure finding "libnvrtc.so"\): pip install "fastrec',
+            r'NVRTC, which CuPy cannot load \(Failure finding "libnvrtc.so"\): pip install "cupy',
         ),
         (
             (1, "14.2.0", "9.0", 13000, 1, (12, 2)),
-            r'NVRTC of CUDA 12\.3 or later, CuPy loads 12\.2: pip install "fastrec',
+            r'NVRTC of CUDA 12\.3 or later, CuPy loads 12\.2: pip install "cupy',
         ),
         (
             (1, "14.2.0", "9.0", 13000, 1, (13, 0), RuntimeError("Failed to find CUDA headers.")),
-            r'headers of CUDA, which CuPy cannot find: pip install "fastrec\[cuda13\]".*, or set CUDA_PATH',
+            r'headers of CUDA, which CuPy cannot find: pip install "cupy-cuda13x\[ctk\].*, or set CUDA_PATH',
         ),
     ],
 )

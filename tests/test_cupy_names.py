@@ -1,6 +1,6 @@
 """Every name of CuPy that fastrec uses, or that the emulator's stand-in offers, exists in the real CuPy.
 
-The real one can be imported where there is no card and no driver: pip install "fastrec[emulation]".
+The real one can be imported where there is no card and no driver: pip install ".[emulation]".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TESTS = Path(__file__).parent
 SOURCES = sorted(Path(fastrec.__file__).parent.rglob("*.py"))
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(find_spec("cupy") is None, reason='needs CuPy: pip install "fastrec[emulation]"'),
+    pytest.mark.skipif(find_spec("cupy") is None, reason='needs CuPy: pip install ".[emulation]"'),
 ]
 
 

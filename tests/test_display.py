@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import re
 import sys
-from dataclasses import is_dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import public_calls
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import fastrec
 from fastrec.bench.report import Report, Row
-from fastrec.display import MOST_PIXELS, MOST_ROWS, Displayed, Table, png, span
+from fastrec.display import MOST_PIXELS, MOST_ROWS, Displayed, Table, by_index, png, span
+from fastrec.hopfield.laws import LAWS, LawPoint, LawsResult
 from fastrec.hopfield.phase import PhasePoint
 from fastrec.hopfield.retrieval import RetrievalPoint
+from fastrec.hopfield.rules import RULES
 from fastrec.plot.figures import MOST_LINES, draw_curve, new_figure
+from fastrec.rnn.cells import CELLS
 from fastrec.rnn.history import History, TextHistory
 
 CURVE = np.linspace(1, 0.5, 40)
@@ -70,10 +77,7 @@ def measured() -> dict[str, Any]:
         }
 
 
-NOT_RESULTS = (
-    *(fastrec.Vocabulary, fastrec.CosineDecay, fastrec.StepDecay, fastrec.MomentumSchedule),
-    fastrec.TrainingUpdate,
-)
+NOT_RESULTS = (fastrec.Vocabulary, fastrec.CosineDecay, fastrec.StepDecay, fastrec.MomentumSchedule)
 
 
 def test_every_result_is_displayed() -> None:
@@ -82,6 +86,145 @@ def test_every_result_is_displayed() -> None:
     assert len(results) > 12
     for kind in results:
         assert issubclass(kind, Displayed) and kind.__repr__ is Displayed.__repr__, kind
+
+
+def parts(value: Any) -> Iterator[Any]:
+    """What is of fastrec in a value of a call, as a user can reach it."""
+    if type(value).__module__.startswith("fastrec") and not isinstance(value, np.ndarray):
+        yield value
+        if is_dataclass(value) or isinstance(value, Displayed):
+            value = [one for name, one in getattr(value, "__dict__", {}).items() if name[0] != "_"]
+    for one in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    ):
+        yield from parts(one)
+
+
+@pytest.fixture(scope="module")
+def public(measured: dict[str, Any]) -> dict[str, Any]:
+    """An object of each kind that public calls take, return or belong to, by the name of the kind."""
+    updates: list[Any] = []
+    rnn = public_calls.rnn(backend="reference")
+    tokens = public_calls.tokens(0, 5, 4, 6)
+    fastrec.fit(rnn, tokens, tokens, epochs=1, progress=False, on_update=updates.append)
+    task = {"hidden_size": 5, "columns": 3, "delay": 0, "test_pairs": 10, "test_columns": 50, "epochs": 10}
+    with fastrec.use_backend("reference"):
+        net = public_calls.hopfield("reference")
+        recall = net.recall(net.patterns, temperature=0.3, max_sweeps=4, average=2, seed=1)
+        added = fastrec.addition(4, "elman", progress=False, **task)
+    values = [*measured.values(), updates[0], recall, added, rnn.stepper(2)]
+    values.append(LawsResult((LawPoint("projection", 20, 9, 20.0, 19.0, 21.0, np.nan, 20.0),), 0))
+    values += [*LAWS.values(), *RULES.values(), *CELLS.values(), public_calls.hopfield("reference")]
+    for name in public_calls.CALLS:
+        run, arguments = public_calls.call(name, "reference")
+        if name == "capacity_laws":
+            continue  # which takes seconds
+        values += [getattr(run, "__self__", None), arguments, run(**arguments)]
+    return {type(part).__name__: part for value in values for part in parts(value)}
+
+
+def test_every_kind_of_public_object_is_there(public: dict[str, Any]) -> None:
+    kinds = {name for name in fastrec.__all__ if isinstance(getattr(fastrec, name), type)}
+    assert kinds - public.keys() == {"BackendError"}
+
+
+def test_reprs_are_short_lines(public: dict[str, Any]) -> None:
+    for name, value in public.items():
+        line = repr(value)
+        record = isinstance(value, tuple) and not isinstance(value, Displayed)  # all numbers of one trial
+        assert len(line) <= (170 if record else 120), f"{name}: {line}"
+        assert "\n" not in line and "array(" not in line and " at 0x" not in line, f"{name}: {line}"
+
+
+def test_printing_shows_tables_of_bounded_length(measured: dict[str, Any]) -> None:
+    assert str(FITTED).splitlines()[1].split() == [
+        "epoch",
+        "train",
+        "validation",
+        "gradient",
+        "norm",
+        "seconds",
+    ]
+    assert len(str(FITTED).splitlines()) == MOST_ROWS + 3 and "⋮" in str(FITTED)
+    assert str(measured["scaling"]) == measured["scaling"].table()
+    assert str(measured["recall"]) == repr(measured["recall"])
+
+
+def test_data_classes_become_dictionaries(public: dict[str, Any]) -> None:
+    results = {n: v for n, v in public.items() if isinstance(v, Displayed) and is_dataclass(v)}
+    assert len(results) > 20
+    for name, result in results.items():
+        given = asdict(result)
+        assert list(given) == [field.name for field in fields(result)], name
+        for key, value in given.items():
+            if isinstance(value, np.ndarray | np.generic | int | float | str | None):
+                np.testing.assert_array_equal(value, getattr(result, key), f"{name}.{key}")
+        copy.deepcopy(given)  # nothing of a network or a module is left that cannot be copied
+
+
+def test_every_result_is_a_frame(public: dict[str, Any]) -> None:
+    pytest.importorskip("pandas")
+    page = (Path(__file__).parents[1] / "docs/how-to/results.md").read_text(encoding="utf-8")
+    entries = dict(re.findall(r"^(`\w+`.*)\n: ((?:.+\n)+)", page, re.MULTILINE))
+    documented = {kind: text for head, text in entries.items() for kind in re.findall(r"`([A-Z]\w+)`", head)}
+    results = {name: value for name, value in public.items() if isinstance(value, Displayed)}
+    without_entry = {"RetrievalPoint", "PhasePoint", "Row", "TrainingUpdate"}  # what the others consist of
+    assert results.keys() - documented.keys() == without_entry
+    for name, result in results.items():
+        frame = result.to_frame()
+        assert len(frame) and frame.columns.is_unique, name
+        words = {column for column in frame if frame[column].dtype.kind not in "biuf"}
+        assert words <= {"law", "task", "method", "kind", "update", "symbol", "source", "target"} or (
+            name in ("Report", "Row") and words == {"name", "against", "limit"}
+        ), (name, words)
+        for column in () if name in without_entry or name == "ScalingFit" else frame:
+            column = re.sub(r"_\d+$", "_0", column)
+            assert f"`{column}`" in documented[name], f"docs/how-to/results.md: {name}, {column}"
+
+
+def test_frames_hold_the_numbers_of_the_tables(public: dict[str, Any]) -> None:
+    pytest.importorskip("pandas")
+    curve, phase, recall = (public[name] for name in ("RetrievalResult", "PhaseResult", "RecallResult"))
+    frame = curve.to_frame()
+    np.testing.assert_array_equal(frame["overlap"], [point.overlap for point in curve.points])
+    np.testing.assert_array_equal(frame["memory"], [point.share("memory") for point in curve.points])
+    np.testing.assert_array_equal(
+        phase.to_frame()["edwards_anderson"], [q.edwards_anderson for q in phase.points]
+    )
+    np.testing.assert_array_equal(recall.to_frame()["sweeps"], np.ravel(recall.sweeps))
+    found = public["OscillationResult"]
+    frame = found.to_frame().groupby("update")["energy"].last()
+    assert frame.to_dict() == {"sync": found.sync.energies[-1], "async": found.async_.energies[-1]}
+    automaton = fastrec.Automaton([0, 1], [[0, 1], [1, 0]], [0, 1]).to_frame()
+    assert automaton.to_dict("list") == {
+        "state": [0, 0, 1, 1],
+        "symbol": ["0", "1", "0", "1"],
+        "next": [0, 1, 1, 0],
+        "prints": [0, 1, 1, 0],
+    }
+
+
+def test_frames_of_several_axes() -> None:
+    pytest.importorskip("pandas")
+    net = fastrec.HopfieldNetwork(70, backend="reference")
+    net.store(fastrec.random_patterns(3, 70, seed=1))
+    frame = net.recall(net.patterns, seed=1, repeats=2).to_frame()
+    assert list(frame)[:3] == ["axis_0", "row", "converged"] and len(frame) == 6
+    columns = by_index(("a", "b"), value=np.arange(12).reshape(2, 3, 2))
+    assert [column.name for column in columns] == ["a", "b", "value_0", "value_1"]
+    assert [list(column.values) for column in columns] == [
+        [0, 0, 0, 1, 1, 1],
+        [0, 1, 2, 0, 1, 2],
+        [0, 2, 4, 6, 8, 10],
+        [1, 3, 5, 7, 9, 11],
+    ]
+
+
+def test_frames_become_latex(measured: dict[str, Any]) -> None:
+    pytest.importorskip("pandas")
+    pytest.importorskip("jinja2")
+    lines = measured["scaling"].to_frame()[["n", "median"]].to_latex(index=False).splitlines()
+    assert r"n & median \\" in lines and r"10 & 2.000000 \\" in lines
 
 
 def test_a_result_is_a_line_and_a_table(measured: dict[str, Any]) -> None:
@@ -166,7 +309,10 @@ def test_frames_hold_what_files_hold(measured: dict[str, Any], tmp_path: Path) -
         path = tmp_path / f"{name}.csv"
         measured[name].save(path)
         pandas.testing.assert_frame_equal(
-            measured[name].to_frame(), pandas.read_csv(path, comment="#"), check_dtype=False, check_exact=True
+            measured[name].to_frame(**{"trials": True} if name != "text" else {}),
+            pandas.read_csv(path, comment="#"),
+            check_dtype=False,
+            check_exact=True,
         )
 
 
@@ -198,3 +344,24 @@ def test_without_pandas(measured: dict[str, Any], monkeypatch: pytest.MonkeyPatc
 def test_figures_can_be_pickled() -> None:
     figure = pickle.loads(pickle.dumps(FITTED.plot().figure))
     assert len(figure.axes) == 2 and figure.axes[0]._repr_png_()[1] == {"width": 512, "height": 480}
+
+
+TABLE = Table(
+    "a caption of several words", ["n", "median", "mean", "theory"], [["10", "5", "5.2", "4"]], ("mean",)
+)
+
+
+@pytest.mark.parametrize(
+    ("width", "heads", "last"),
+    [
+        (None, "n median mean theory", "10       5   5.2       4"),
+        (24, "n median mean theory", "10       5   5.2       4"),
+        (23, "n median theory", "without the column mean"),
+        (11, "n median", "theory"),
+        (8, "n", "theory"),
+    ],
+)
+def test_columns_are_left_out_where_there_is_no_room(width: int | None, heads: str, last: str) -> None:
+    lines = TABLE.text(width).splitlines()
+    assert any(line.split() == heads.split() for line in lines) and lines[-1] == last
+    assert width is None or max(map(len, lines)) <= width

@@ -11,7 +11,6 @@ from __future__ import annotations
 import doctest
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,7 +80,7 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=[pytest.mark.slow] * page.startswith("docs/how-to"))
+        pytest.param(page, marks=[pytest.mark.slow] * page.startswith(("docs/how-to", "docs/quick")))
         for page in PAGES
         if blocks(page, "python", "console") and not page.startswith("docs/notebooks/")  # test_notebooks.py
     ],
@@ -89,7 +88,9 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning:distributed", "ignore::UserWarning:distributed")
 def test_code_prints_what_the_page_says(page, request, tmp_path, monkeypatch, capsys):
     for library in re.findall(
-        r"^(?:import|from) (gensim|onnxruntime|pandas|simplemma|sklearn|torch)\b", PAGES[page], re.MULTILINE
+        r"^(?:import|from) (duckdb|gensim|onnxruntime|pandas|simplemma|sklearn|torch)\b",
+        PAGES[page],
+        re.MULTILINE,
     ):
         pytest.importorskip(library)
     if "synthetic_handwriting" in PAGES[page] and page.startswith("docs/how-to/"):
@@ -181,23 +182,12 @@ def test_pictures_say_what_they_show():
         f"```{{image}} a\n:width: 3\n:alt: {good}\n```\n",
     ):
         assert not poor_pictures(page) and poor_pictures(page.replace(good, "Losses")) == ["Losses"]
-    for name, page in {**PAGES, "gallery.md": generated.gallery_page()}.items():
+    for name, page in {
+        **PAGES,
+        "gallery": generated.gallery_page(),
+        "examples": generated.examples_page(),
+    }.items():
         assert not poor_pictures(page), name
-
-
-@pytest.mark.slow
-def test_site_builds_without_a_warning(tmp_path):
-    pytest.importorskip("sphinx")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", ROOT / "docs", tmp_path / "site"]
-    options = ["-D", "execute_notebooks=0", "-d", tmp_path / "doctrees"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    pages = [path for path in tmp_path.glob("site/**/*.html") if "_modules" not in path.parts]
-    assert len(pages) > len(WRITTEN) + sum(page.startswith("docs/") for page in PAGES)
-    for path in pages:
-        assert "TypeAliasForwardRef" not in path.read_text(encoding="utf-8"), path
-    downloads = {path.name for path in tmp_path.glob("site/_downloads/*/*.ipynb")}
-    assert downloads == {f"{path.stem}.ipynb" for path in ROOT.glob("docs/notebooks/*.md")}
 
 
 @pytest.mark.parametrize("name", generated.TABLES)
@@ -233,5 +223,5 @@ def test_every_picture_has_a_script_and_a_page():
     pictures = {path.stem for path in ROOT.glob("docs/gallery/*.[ps][nv]g")}
     scripts = {path.stem for folder in ("docs/gallery", "examples") for path in ROOT.glob(f"{folder}/*.py")}
     assert pictures == scripts
-    page = generated.gallery_page()
-    assert all(f"./scripts/gallery {name}`" in page for name in pictures)
+    pages = generated.gallery_page() + generated.examples_page()
+    assert all(f"./scripts/gallery {name}`" in pages for name in pictures)

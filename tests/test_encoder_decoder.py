@@ -250,8 +250,7 @@ def test_attributes() -> None:
     assert model.parameters["context.W"].shape == (3, 16) and model.parameters["context.W"].any()
     assert model.decoder.input_size == model.decoder.output_size == 8
     assert repr(model).startswith(
-        "EncoderDecoder(source_size=3, target_size=7, hidden_size=4, cell='lstm', activation='tanh', "
-        "num_layers=2, sources='contexts', dtype=float32, backend='reference', n_parameters="
+        'EncoderDecoder(3, 7, 4, "lstm", num_layers=2, backend="reference", n_parameters='
     )
     seeds = [EncoderDecoder(3, 7, 4, seed=seed).parameters["encoder.W_in"] for seed in (0, 0, 1)]
     assert np.array_equal(seeds[0], seeds[1]) and not np.array_equal(seeds[0], seeds[2])

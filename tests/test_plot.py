@@ -8,14 +8,19 @@ import pytest
 from matplotlib.collections import FillBetweenPolyCollection, QuadMesh
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator
 
 import fastrec
 from fastrec import plot
+from fastrec.bench.report import Report, Row
 from fastrec.hopfield import theory
+from fastrec.hopfield.laws import LAWS, LawPoint, LawsResult
 from fastrec.hopfield.storage_capacity import CapacityDefinition, CapacityResult, ScalingResult
 from fastrec.plot.recall import UNIT_COLOURS
+from fastrec.reservoir.memory_capacity import MemoryCapacity
 from fastrec.rnn.diagnostics import GradientFlow
-from fastrec.rnn.history import History
+from fastrec.rnn.history import History, TextHistory
 
 DEFINITION = CapacityDefinition("all", "first_failure", 1, "async", 100, 30_000, 0)
 
@@ -45,46 +50,79 @@ def overflow(figure):
     return max(ax.get_tightbbox().x1 for ax in figure.axes) - figure.bbox.x1
 
 
-def test_scaling_figure_holds_data_and_theory(scaling):
+MEASURED = "measured: mean, 10-90 % of trials"
+
+
+def test_scaling_figure_holds_data_fits_and_theory(scaling):
     figure = plot.capacity_scaling_figure(scaling)
-    top, bottom = figure.axes
-    assert (top.get_xscale(), top.get_yscale(), bottom.get_xscale(), bottom.get_yscale()) == (
-        "log",
-        "log",
-        "log",
-        "linear",
-    )
+    top, middle, bottom = figure.axes
+    assert [ax.get_xscale() for ax in figure.axes] == ["log"] * 3
+    assert [ax.get_yscale() for ax in figure.axes] == ["log", "linear", "linear"]
     assert title(top) == f"Capacity: {DEFINITION}"
-    assert top.get_ylabel() == "capacity p (patterns)"
-    assert bottom.get_xlabel() == "network size n (neurons)"
-    names = ["measured: median, 10-90 %", "binomial: half of networks stable", "n / (4 ln n)", "n / (2 ln n)"]
-    for ax in (top, bottom):
+    assert top.get_ylabel() == "capacity p (memories)"
+    assert bottom.get_xlabel() == "network size n (units)" and not top.get_xlabel()
+    fit = scaling.fit()
+    power, log = f"fit {fit.a:.3g} n^{fit.b:.3f}", f"fit n / ({fit.c:.3f} ln n)"
+    names = [MEASURED, "binomial mean", "n / (4 ln n)", power, log]
+    for ax in (top, middle):
         assert list(lines(ax)) == names
-        assert {lines(ax)[name].get_color() for name in names[1:]} == {"0.4"}
+        assert {lines(ax)[name].get_color() for name in names[1:3]} == {"0.4"}
+        dashes = {lines(ax)[name].get_linestyle() for name in names[1:]}
+        assert len(dashes) == 4  # told apart without colours
     assert [text.get_text() for text in top.get_legend().get_texts()] == names
 
     ordered = sorted(scaling, key=lambda r: r.n)
     n = np.array([r.n for r in ordered])
-    medians = np.array([r.median for r in ordered])
-    np.testing.assert_array_equal(lines(top)[names[0]].get_xydata(), np.column_stack([n, medians]))
-    np.testing.assert_allclose(lines(bottom)[names[0]].get_ydata(), medians / theory.mceliece_all(n))
+    means = np.array([r.mean for r in ordered])
+    np.testing.assert_array_equal(lines(top)[MEASURED].get_xydata(), np.column_stack([n, means]))
+    np.testing.assert_allclose(lines(middle)[MEASURED].get_ydata(), means / theory.mceliece_all(n))
     (band,) = (c for c in top.collections if isinstance(c, FillBetweenPolyCollection))
     vertices = band.get_paths()[0].vertices
     for r in ordered:
         heights = vertices[vertices[:, 0] == r.n, 1]
         assert (heights.min(), heights.max()) == (r.low, r.high)
-    for size, median in lines(top)[names[1]].get_xydata()[::20]:
-        assert median == theory.capacity_quantile(int(size))
-    np.testing.assert_allclose(lines(bottom)[names[2]].get_ydata(), 1)
-    np.testing.assert_allclose(lines(bottom)[names[3]].get_ydata(), 2)
+    for size, mean in lines(top)["binomial mean"].get_xydata()[::20]:
+        assert size % 2 == 0 and mean == theory.capacity_mean(int(size))
+    np.testing.assert_allclose(lines(middle)["n / (4 ln n)"].get_ydata(), 1)
+    for name, law in ((power, lambda n: fit.a * n**fit.b), (log, lambda n: n / (fit.c * np.log(n)))):
+        sizes, values = lines(top)[name].get_data()
+        assert (sizes[0], sizes[-1]) == pytest.approx((100, 10_000))
+        np.testing.assert_allclose(values, law(sizes))
+        np.testing.assert_allclose(lines(middle)[name].get_ydata(), law(sizes) / theory.mceliece_all(sizes))
     assert overflow(figure) <= 0
+
+
+def test_scaling_figure_holds_local_exponents(scaling):
+    bottom = plot.capacity_scaling_figure(scaling).axes[2]
+    fit = scaling.fit()
+    (container,) = bottom.containers
+    points, _, (bars,) = container.lines
+    expected = fit.local_exponents().points
+    np.testing.assert_allclose(points.get_xydata(), [q[:2] for q in expected])
+    for bar, q in zip(bars.get_segments(), expected, strict=True):
+        np.testing.assert_allclose(bar[:, 1], [q.exponent - q.error, q.exponent + q.error])
+    drawn = lines(bottom)
+    assert set(drawn[f"power law: {fit.b:.3f}"].get_ydata()) == {fit.b}
+    sizes, slopes = drawn["n / ln n: 1 - 1 / ln n"].get_data()
+    np.testing.assert_allclose(slopes, 1 - 1 / np.log(sizes))
+    sizes, slopes = drawn["binomial mean"].get_data()
+    q = expected[-1]
+    assert np.interp(q.n, sizes, slopes) == pytest.approx(q.theory, abs=0.01)
+
+
+def test_theory_is_drawn_from_20_units_on_and_is_smooth():
+    small = ScalingResult([around_theory(n, 20) for n in (10, 15, 21, 43, 60)])
+    sizes, means = lines(plot.capacity_scaling_figure(small).axes[0])["binomial mean"].get_data()
+    assert sizes[0] == 20 and len(sizes) > 20
+    slopes = np.diff(means) / np.diff(sizes)
+    assert (slopes > 0).all() and (np.diff(slopes) < 1e-3).all()
 
 
 def test_scaling_without_theory_and_with_one_size():
     r = replace(around_theory(1000, 9), definition=replace(DEFINITION, stop="largest"))
     figure = plot.capacity_scaling_figure(ScalingResult((r,)))
     top, bottom = figure.axes
-    assert "binomial: half of networks stable" not in lines(top)
+    assert "binomial mean" not in lines(top)
     (bars,) = (container for container in top.containers)
     assert bars.has_yerr
     (segment,) = bars.lines[2][0].get_segments()
@@ -106,12 +144,13 @@ OTHERS = [{"rule": "storkey"}, {"activity": 0.1, "self_coupling": True}, {"patte
 @pytest.mark.parametrize("fields", [*OTHERS, {"tolerance": 0.05}])
 def test_theory_is_drawn_where_it_holds(scaling, fields):
     other = ScalingResult([replace(r, definition=replace(r.definition, **fields)) for r in scaling])
-    top, bottom = plot.capacity_scaling_figure(other).axes
-    for ax, unit in ((top, 1), (bottom, np.array([100, 1000, 10_000]))):
-        ((name, line),) = lines(ax).items()
-        assert name == "measured: median, 10-90 %"
-        np.testing.assert_allclose(line.get_ydata() * unit, [other[i].median for i in (1, 2, 0)])
-    assert bottom.get_ylabel() == "load p / n" and title(top) == f"Capacity: {other.definition}"
+    top, middle, bottom = plot.capacity_scaling_figure(other).axes
+    for ax, unit in ((top, 1), (middle, np.array([100, 1000, 10_000]))):
+        (name, line), *fits = lines(ax).items()
+        assert name == MEASURED and [label.split()[0] for label, _ in fits] == ["fit", "fit"]
+        np.testing.assert_allclose(line.get_ydata() * unit, [other[i].mean for i in (1, 2, 0)])
+    assert len(lines(bottom)) == 3
+    assert middle.get_ylabel() == "load p / n" and title(top) == f"Capacity: {other.definition}"
     assert overflow(top.figure) <= 0
     (ax,) = plot.capacity_figure(other[1]).axes
     assert len(ax.patches) == 1 and "n/(4 ln n)" not in other.table() and "theory" not in other.table()
@@ -158,8 +197,8 @@ def test_capacity_figure_holds_every_trial(n, trials, criterion):
     assert measured.get_label().startswith(f"{trials} trials: median {r.median:g}, 10-90 %")
     assert f"median {theory.capacity_quantile(n, 0.5, criterion)}," in expected.get_label()
     assert expected.get_edgecolor() == to_rgba("0.4")
-    assert title(ax) == f"Capacity of n = {n:,} neurons: {r.definition}"
-    assert ax.get_xlabel() == "capacity p (patterns)"
+    assert title(ax) == f"Capacity of n = {n:,} units: {r.definition}"
+    assert ax.get_xlabel() == "capacity p (memories)"
     assert ax.get_ylabel().startswith("trials")
     assert overflow(figure) <= 0
 
@@ -170,7 +209,7 @@ def test_capacity_figure_marks_the_limit():
     (ax,) = plot.capacity_figure(CapacityResult(400, counts, counts == 60, definition, "cpu", 1.0)).axes
     assert len(ax.patches) == 1
     (limit,) = ax.lines
-    assert limit.get_label() == "2 trials reached the limit of 60 patterns"
+    assert limit.get_label() == "2 trials reached the limit of 60 memories"
     assert set(limit.get_xdata()) == {60}
 
 
@@ -179,11 +218,11 @@ def test_results_plot_into_given_axes_or_a_new_figure(scaling):
     left, right = figure.subplots(1, 2)
     assert scaling.plot(left) is left
     assert scaling[0].plot(ax=right) is right
-    assert len(left.lines) == 4
+    assert len(left.lines) == 5
     assert len(right.patches) == 2
     assert len(figure.axes) == 2
-    assert len(scaling.plot().figure.axes) == 2
-    assert scaling.plot().get_ylabel() == "capacity p (patterns)"
+    assert len(scaling.plot().figure.axes) == 3
+    assert scaling.plot().get_ylabel() == "capacity p (memories)"
     assert len(scaling[0].plot().figure.axes) == 1
 
 
@@ -252,7 +291,7 @@ def test_retrieval_figure_holds_means_intervals_and_ags():
     assert (top.get_yscale(), bottom.get_yscale()) == ("linear", "log")
     assert title(top) == f"Retrieval: {result.definition}"
     assert top.get_ylabel() == "overlap m with the memory, after recall"
-    assert bottom.get_xlabel() == "load α = p / n (patterns per neuron)"
+    assert bottom.get_xlabel() == "load α = p / n (memories per unit)"
     looks = {
         (c.lines[0].get_color(), c.lines[0].get_linestyle(), c.lines[0].get_marker()) for c in top.containers
     }
@@ -319,7 +358,7 @@ def test_energy_figure():
     assert median.get_ydata()[-1] == pytest.approx(np.median(final))
     assert median.get_label() == "median of 8 recalls"
     assert memory.get_color() == "0.4" and set(memory.get_ydata()) == {-0.5}
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("sweep", "energy per neuron, E / n")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (sweeps)", "energy per unit, E / n")
     assert overflow(figure) <= 0
 
     one = net.recall(fastrec.pack(patterns[0]), record_energy=True, seed=0)
@@ -352,7 +391,7 @@ def test_learning_curve_of_one_network():
     top, bottom = figure.axes
     assert (top.get_yscale(), bottom.get_yscale()) == ("log", "log")
     assert top.get_ylabel() == "cross entropy (nats per step)"
-    assert (bottom.get_ylabel(), bottom.get_xlabel()) == ("gradient norm", "epoch")
+    assert (bottom.get_ylabel(), bottom.get_xlabel()) == ("gradient norm", "time (epochs)")
     names = ["training", "validation", "least: 0.4 in epoch 2"]
     assert [text.get_text() for text in top.get_legend().get_texts()] == list(lines(top)) == names
     np.testing.assert_array_equal(lines(top)["training"].get_xydata(), [[0, 9], [1, 1], [2, 0.1], [3, 0.05]])
@@ -407,7 +446,7 @@ def test_gradient_flow_figure():
     assert list(lines(ax)) == list(flows)
     np.testing.assert_array_equal(lines(ax)["fades"].get_xydata(), np.column_stack([t, 2.0**t]))
     assert np.isnan(lines(ax)["stays"].get_ydata()).tolist() == [False] * 19 + [True]
-    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "time step t")
+    assert (ax.get_yscale(), ax.get_xlabel()) == ("log", "time t (steps)")
     assert "gradient norm" in ax.get_ylabel()
     assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 3
     assert overflow(figure) <= 0
@@ -524,3 +563,91 @@ def test_attention():
 def test_attention_refuses(weights, source, target, message):
     with pytest.raises(ValueError, match=message):
         plot.attention(weights, source, target)
+
+
+RANGES = [(20, 24), (100, 800), (10, 100, 1000, 10_000)]
+
+
+def figures_of_range(sizes):
+    """Figures with numbers from a range on their axes."""
+    law, several = LAWS["projection"], np.geomspace(*sizes[:: len(sizes) - 1], 9)
+    results = [around_theory(n, 9) for n in sizes]
+    rows = [Row(f"job {n}", 0.01, n, float(n), "NumPy", "bit products", 0.8, {"a": 0.01}) for n in sizes]
+    text = TextHistory(np.array(sizes), np.array(sizes) / 7, *[1 / np.array(sizes)] * 4)
+    memory = MemoryCapacity(np.arange(1, sizes[-1]), *[np.ones(sizes[-1] - 1)] * 2, 0.0)
+    return {
+        "capacity_scaling": plot.capacity_scaling_figure(ScalingResult(results)),
+        "capacity": plot.capacity_figure(results[-1]),
+        "laws": plot.laws_figure(
+            LawsResult(tuple(LawPoint(law.name, n, 9, n, n, n, n, n) for n in sizes), 0)
+        ),
+        "bench": plot.bench_figure(Report("a machine", "1.0", "2026-11-21", 2, {"SGEMM": 1e11}, rows)),
+        "learning_curve": plot.learning_curve_figure(history(1 / several, several)),
+        "text_curve": plot.text_curve_figure(text, {}),
+        "gradient_flow": plot.gradient_flow_figure({"": GradientFlow(several[None] / 1e9)}),
+        "memory_capacity": plot.memory_capacity_figure({"": memory}),
+    }
+
+
+def figures_of_recalls():
+    """Figures of overlaps, temperatures and energies, whose ranges are always small."""
+    curve = fastrec.retrieval_curve(60, [0.1, 0.2], 2, 4)
+    phases = fastrec.phase_diagram(60, [0.1, 0.2], [0.1, 0.5], trials=1, sweeps=2, burn_in=0, progress=False)
+    found = fastrec.find_oscillation(40, 8)
+    return {
+        "retrieval": plot.retrieval_figure(curve),
+        "success": plot.success_figure(curve),
+        "basin": plot.basin_figure(fastrec.basin_map(60, [0.1, 0.2], [0.5, 0.9], 2, 4)),
+        "phase": plot.phase_figure(phases),
+        "energy": plot.energy_figure(found.sync),
+        "oscillation": plot.oscillation_figure(found),
+    }
+
+
+def require_readable_axes(name, figure):
+    figure.canvas.draw()
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+        texts = [t.get_text() for tick in ticks for t in (tick.label1, tick.label2) if t.get_visible()]
+        if isinstance(axis.get_major_locator(), FixedLocator) or not any(texts):
+            continue  # names, and axes whose labels stand at another panel
+        assert axis.label.get_text(), f"{name}: {texts}"
+        assert len(set(filter(None, texts))) >= 2 and "times" not in "".join(texts), f"{name}: {texts}"
+    assert "neuron" not in " ".join(text.get_text() for text in figure.findobj(Text)).lower(), name
+
+
+@pytest.mark.parametrize("sizes", RANGES)
+def test_every_axis_has_a_label_and_ticks_that_can_be_read(sizes):
+    for name, figure in figures_of_range(sizes).items():
+        require_readable_axes(name, figure)
+
+
+def test_axes_of_every_figure_can_be_read():
+    drawn = figures_of_recalls()
+    for name, figure in drawn.items():
+        require_readable_axes(name, figure)
+    names = {name.removesuffix("_figure") for name in plot.__all__ if name.endswith("_figure")}
+    pictures_and_tables = {"recall", "automaton", "four_ways", "save"}
+    assert names == drawn.keys() | figures_of_range(RANGES[0]).keys() | pictures_and_tables
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (15, 26, "15 20 25"),
+        (77, 1040, "100 200 500 1,000"),
+        (8, 130_000, "10 100 1,000 10,000 100,000"),
+        (3, 2e8, "10^{1} 10^{2} 10^{3} 10^{4} 10^{5} 10^{6} 10^{7} 10^{8}"),
+        (2e-7, 9e-7, "2e-07 4e-07 6e-07 8e-07"),
+        (1e-16, 3, "10^{-16} 10^{-13} 10^{-10} 10^{-7} 10^{-4} 10^{-1}"),
+    ],
+)
+def test_logarithmic_ticks(low, high, labels):
+    ax = Figure().subplots()
+    plot.figures.log_scale(ax, "x")
+    ax.set_xlim(low, high)
+    ax.figure.canvas.draw()
+    texts = [text.get_text().strip("$") for text in ax.get_xticklabels()]
+    assert " ".join(texts) == labels
+    assert not any(text.get_text() for text in ax.get_xticklabels(minor=True))

@@ -25,9 +25,11 @@ def test_machine_name(machine: str, name: str) -> None:
     assert records.machine_name(machine) == name
 
 
-def test_readme_has_the_records() -> None:
-    page = records.README.read_text(encoding="utf-8")
-    assert page == records.with_tables(page, records.records()), "run python benchmarks/records.py"
+def test_pages_have_the_records() -> None:
+    for path, names in ((records.README, ("ratios", "jobs", "scan")), (records.FRONT_PAGE, ("speed",))):
+        page = path.read_text(encoding="utf-8")
+        assert all(page.count(f"<!-- {name} -->") == 1 for name in names)
+        assert page == records.with_tables(page, records.records()), "run python benchmarks/records.py"
 
 
 def run_of(version: str, **seconds: float) -> records.Run:
@@ -76,6 +78,17 @@ def test_scan_table_has_a_column_for_each_machine() -> None:
         f"| 200 | {counts} | 1 s (32%, 4.5%), **2** x NumPy | 250 ms, **2** x NumPy |",
         f"| 1000 | {counts} | 4 ms (32%, 4.5%), **2** x NumPy |  |",
     ]
+
+
+def test_front_page_has_a_row_for_each_headline() -> None:
+    one, other = run_of("1", n1000=0.004), run_of("2", n100=1)
+    other["machine"] = "Other CPU, 4 cores"
+    head, _, trial, *empty = records.front_table([[one], [other]])
+    assert head == "| job | beside | Some CPU, 2 cores | Other CPU, 4 cores |"
+    assert trial == "| one trial of capacity, n = 1000 | NumPy | 4 ms, **2** x |  |"
+    assert len(empty) == len(records.HEADLINES) - 1 and all(line.endswith("|  |  |  |") for line in empty)
+    runs = [run for machine in records.records() for run in machine]
+    assert all(records.headline(runs, name) for name in records.HEADLINES.values())
 
 
 def test_ratios_have_a_column_for_each_machine() -> None:

@@ -278,7 +278,7 @@ def test_bias_of_capacities_is_taken_out() -> None:
 
 def test_a_result_shows_itself(tmp_path: Path) -> None:
     result = EchoState(1, 5, seed=0, models=2).memory_capacity(9, steps=300)
-    assert repr(result).startswith("MemoryCapacity(total=[") and "1..9" in result._repr_html_()
+    assert repr(result).startswith("MemoryCapacity(total=") and "1..9" in result._repr_html_()
     axes = result.plot(tmp_path / "capacity.png")
     assert (tmp_path / "capacity.png").stat().st_size > 5000
     assert list(axes.lines[0].get_xdata()) == list(range(1, 10))

@@ -133,18 +133,24 @@ def test_theory_only_where_it_applies():
     assert replace(DEFINITION, corruption=5).theory_quantile(1000) is None
     newest = replace(DEFINITION, criterion="newest")
     assert newest.theory_quantile(1000) == theory.capacity_quantile(1000, criterion="newest")
+    assert newest.theory_mean(1000) == theory.capacity_mean(1000, "newest")
+    assert DEFINITION.theory_mean(20) == theory.capacity_mean(20)
+    assert DEFINITION.theory_mean(19) is None is replace(DEFINITION, stop="largest").theory_mean(1000)
+    dense = replace(DEFINITION, corruption=0, degree=3)
+    assert dense.theory_mean(12) == theory.capacity_mean(12, degree=3)
+    assert (DEFINITION.theory_name, dense.theory_name) == ("binomial mean", "theory mean")
 
 
 def test_table(scaling):
     lines = scaling.table().splitlines()
-    assert lines[0] == f"capacity = {DEFINITION}"
-    assert lines[1].split("  ")[-1] == "theory"
+    assert lines[0] == f"capacity = {DEFINITION}; binomial mean: theory.capacity_mean"
+    assert lines[1].split("  ")[-1] == "binomial mean"
     assert len(lines) == 2 + len(scaling)
     assert len({len(line) for line in lines[1:]}) == 1
     for line, r in zip(lines[2:], scaling, strict=True):
         cells = line.split()
         assert cells[:4] == [str(r.n), str(r.trials), f"{r.median:g}", f"{r.mean:.2f}"]
-        assert cells[-2:] == [f"{theory.mceliece_all(r.n):.1f}", str(theory.capacity_quantile(r.n))]
+        assert cells[-2:] == [f"{theory.mceliece_all(r.n):.1f}", f"{theory.capacity_mean(r.n):.2f}"]
     assert scaling[0].table().splitlines()[2].split() == lines[2].split()
 
 
@@ -152,7 +158,7 @@ def test_table_shows_censoring_and_gaps():
     largest = replace(DEFINITION, stop="largest", max_patterns=9)
     text = ScalingResult((result(1, [0], largest), result(30, [9, 4], largest, [True, False]))).table()
     head, one, thirty = text.splitlines()[1:]
-    assert "theory" not in head
+    assert "binomial" not in head and "theory" not in text
     assert head.endswith("censored")
     assert one.split()[4] == one.split()[-2] == "-"
     assert thirty.split()[-1] == "1"

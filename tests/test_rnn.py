@@ -98,12 +98,10 @@ class TestConstruction:
 
     def test_repr(self) -> None:
         assert repr(RNN(4, 5, backend="reference", seed=0)) == (
-            'RNN(input_size=4, hidden_size=5, output_size=None, cell="elman", activation="tanh", '
-            'dtype=float32, backend="reference", n_parameters=55)'
+            'RNN(4, 5, None, "elman", backend="reference", n_parameters=55)'
         )
         assert repr(RNN(4, 5, 3, "lstm", num_layers=2, models=6, backend="reference", seed=0)) == (
-            'RNN(input_size=4, hidden_size=5, output_size=3, cell="lstm", num_layers=2, models=6, '
-            'dtype=float32, backend="reference", n_parameters=458)'
+            'RNN(4, 5, 3, "lstm", num_layers=2, models=6, backend="reference", n_parameters=458)'
         )
 
     @pytest.mark.parametrize(

@@ -289,7 +289,7 @@ def test_torch_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     module, _ = build("gru")
     monkeypatch.setitem(sys.modules, "torch", None)
     for call in (lambda: RNN.from_torch(module), RNN(4, 5, seed=0).to_torch):
-        with pytest.raises(ImportError, match=r'PyTorch is not installed: pip install "fastrec\[torch\]"'):
+        with pytest.raises(ImportError, match=r'PyTorch is not installed: pip install "torch>=2.7"'):
             call()
 
 

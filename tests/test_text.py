@@ -93,7 +93,7 @@ def test_file_returns_an_equal_model(cell: str, unit: str, tmp_path: Path) -> No
     assert loaded.score(TEXT) == model.score(TEXT)
     network = fastrec.RNN.load(tmp_path / "m.npz")
     np.testing.assert_array_equal(network.parameters["W_rec"], parameters(model)["W_rec"])
-    assert repr(loaded).startswith("CharModel(Vocabulary(")
+    assert repr(loaded).startswith("CharModel(symbols=")
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
@@ -332,7 +332,8 @@ def test_the_name_of_a_file_is_no_text(tmp_path: Path) -> None:
     path.write_text(TEXT)
     for arguments in ((str(path),), (TEXT, str(path))):
         with pytest.raises(
-            ValueError, match=r"is '.*shakespeare\.txt', the name of a file; .*read_text\(\)$"
+            ValueError,
+            match=r"is '.*shakespeare\.txt', the name of a file; for what it holds, give pathlib.Path",
         ):
             CharModel(8, seed=0).fit(*arguments)
     CharModel(8, seed=0).fit(path.read_text(), epochs=0.1, progress=False)
@@ -493,3 +494,37 @@ def test_curves_go_to_csv_files(tmp_path: Path) -> None:
         curves.save(tmp_path / "c.txt")
     with pytest.raises(OSError, match="none"):
         curves.save(tmp_path / "none" / "c.csv")
+
+
+def test_texts_are_read_from_paths(tmp_path):
+    file = tmp_path / "poem.txt"
+    file.write_bytes(b"\xef\xbb\xbf" + b"tick tock\r\n" * 40)
+    models = [CharModel(4, seed=1, backend="reference") for _ in range(2)]
+    for model, text in zip(models, (file, "tick tock\n" * 40), strict=True):
+        model.fit(text, epochs=0.5, batch_size=2, steps=10, progress=False)
+    assert models[0].vocabulary == models[1].vocabulary == Vocabulary.of(file)
+    assert models[0].score(file) == models[1].score("tick tock\n" * 40)
+    models[0].fit(file, file, epochs=0.1, batch_size=2, steps=10, progress=False)
+    for name, content in (("empty", b""), ("bytes", b"ab\xff")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}.*(is empty|byte 2 cannot be read)"):
+            models[0].fit(tmp_path / name)
+    with pytest.raises(OSError, match="none"):
+        models[0].fit(tmp_path / "none")
+    with pytest.raises(ValueError, match="the name of a file"):
+        models[0].fit(str(file))
+    with pytest.raises(ValueError, match="text is 3; give a str, or"):
+        models[0].fit(3)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cure"),
+    [("Zoë", 'give prompt="Zoe"'), ("ZOE!", 'give prompt="ZoE"'), ("日本", "give another")],
+)
+def test_a_prompt_of_unknown_symbols_says_what_to_do(prompt, cure):
+    model = CharModel(4, seed=1, backend="reference")
+    model.fit("ZoEe " * 40, epochs=0.1, batch_size=2, steps=10, progress=False)
+    with pytest.raises(ValueError, match=f"not among the 5 symbols of this model; {cure}"):
+        model.sample(prompt, 3)
+    words = Vocabulary.of("the end", "word")
+    assert words._nearest("The end of thé") == "the end  the"

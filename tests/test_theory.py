@@ -112,6 +112,25 @@ def test_first_failure_distribution(n, criterion):
         assert counts[mid <= 0.5].max() == theory.capacity_quantile(n, criterion=criterion)
 
 
+@pytest.mark.parametrize("criterion", ["all", "newest"])
+@pytest.mark.parametrize("degree", [2, 3, "exponential"])
+def test_mean_is_that_of_the_distribution(criterion, degree):
+    for n in (2, 3, 17, 18, 22):
+        _, cumulative = theory.first_failure_distribution(n, criterion, degree=degree)
+        expected = float((1 - cumulative).sum())
+        assert theory.capacity_mean(n, criterion, degree=degree) == pytest.approx(expected, rel=1e-6)
+
+
+def test_mean_of_many_patterns():
+    """Of more loads than the sum has terms, where straight lines join them."""
+    _, cumulative = theory.first_failure_distribution(40_000)
+    assert cumulative.size > 1000
+    assert theory.capacity_mean(40_000) == pytest.approx(float((1 - cumulative).sum()), rel=1e-6)
+    means = [theory.capacity_mean(n) for n in range(20, 60)]
+    assert (np.diff(means[::2]) > 0).all() and (np.diff(means[1::2]) > 0).all()  # ties depend on the parity
+    assert means[1] > means[2]
+
+
 def test_theory_describes_simulated_first_failures():
     n, trials, rng = 100, 300, np.random.default_rng(5)
     counts = []
@@ -527,6 +546,8 @@ def test_willshaw_patterns():
         (lambda: theory.capacity_quantile(100, 1.0), "probability"),
         (lambda: theory.capacity_quantile(100, 0.5, "oldest"), "criterion"),
         (lambda: theory.first_failure_distribution(100, "oldest"), "criterion"),
+        (lambda: theory.capacity_mean(100, "oldest"), "criterion"),
+        (lambda: theory.capacity_mean(1), "n must"),
         (lambda: theory.each_pattern_load(2, 0.1), "probability"),
         (lambda: theory.capacity_bound(0), "n must"),
         (lambda: theory.capacity_bound(1, 0.0), "probability"),

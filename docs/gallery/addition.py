@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 import fastrec
 import fastrec.plot
+from fastrec.plot.figures import log_scale
 
 
 def main(models=12, pairs=1024, columns=8, hidden_size=6, epochs=30, path="addition.svg"):
@@ -29,7 +30,7 @@ def main(models=12, pairs=1024, columns=8, hidden_size=6, epochs=30, path="addit
         wrong = ((outputs.argmax(axis=-1) != digits) & judged).sum(axis=(1, 2))
         solved[cell] = np.count_nonzero(wrong == 0) / models
         fastrec.plot.draw_learning_curve(ax, history)
-        ax.set_yscale("log")
+        log_scale(ax, "y")
         ax.set_title(f"{cell}: {np.count_nonzero(wrong == 0)} of {models} add unseen numbers", fontsize=10)
         ax.axhline(np.log(2), color="0.6", linestyle=":", label="ln 2, guessing")
         ax.legend(frameon=False, fontsize=8, loc="lower left")

@@ -1,9 +1,10 @@
 """Capacity against the number of units, from 10 to 10 000: nearly n / (4 ln n), and how it differs.
 
-Points are medians of 100 networks of each size; the band contains 80 % of them. The solid grey line is the
-load at which half of all networks are stable, by the binomial law of the crosstalk on a bit at finite n;
-broken lines are the limits of McEliece and others (1987) for large n. Below, the ratio to n / (4 ln n): the
-limit is approached slowly, and at n = 10 000 the networks still hold 1.37 times as much.
+Points are means of 100 networks of each size; the band contains 80 % of them. The solid grey line is the mean
+by the binomial law of the crosstalk on a bit at finite n; the dotted one is the limit of McEliece and others
+(1987) for large n, n / (4 ln n). In the middle, the ratio to it: the limit is approached slowly, and at
+n = 10 000 the networks still hold 1.36 times as much. Broken lines are the best power law and the best
+n / (c ln n); neither holds. Below, the exponent between neighbouring sizes, which no power law could change.
 """
 
 import numpy as np

@@ -35,7 +35,7 @@ def main(steps=50, hidden_size=64, sequences=16, path="gradient_flow.svg"):
     for name, share in kept.items():
         print(f"{name:27} {share:9.2g} of the gradient is left after {steps - 1} steps")
     figure = fastrec.plot.gradient_flow_figure(flows)
-    figure.axes[0].set_xlabel("time step t (the loss is that of the last)")
+    figure.axes[0].set_xlabel("time t (steps; the loss is that of the last)")
     fastrec.plot.save_figure(figure, path)
     print(f"wrote {path}")
     return kept

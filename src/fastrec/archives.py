@@ -74,8 +74,9 @@ class Archive:
     """
 
     def __init__(self, file: io.BufferedReader) -> None:
-        self.file, self.members = file, dict[str, Member]()
-        self.size = os.fstat(file.fileno()).st_size
+        self.file = file
+        self.members: dict[str, Member] = {}
+        self.size: int = os.fstat(file.fileno()).st_size
         begin, end, count = self._directory(self.size)
         file.seek(begin)
         entries = file.read(end - begin)

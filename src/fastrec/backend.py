@@ -10,16 +10,20 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from .compilation import announcement
 from .kernels.compilation import listeners
-from .messages import shown
+from .messages import install_command, shown
 
-BACKENDS = ("reference", "cpu", "gpu")
+Backend = Literal["reference", "cpu", "gpu"]
+BackendChoice = Literal["auto", Backend]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
-_default: str | None = None
-_scoped: contextvars.ContextVar[str | None] = contextvars.ContextVar("fastrec_backend", default=None)
+_default: BackendChoice | None = None
+_scoped: contextvars.ContextVar[BackendChoice | None] = contextvars.ContextVar(
+    "fastrec_backend", default=None
+)
 
 listeners.append(announcement)  # before any kernel is compiled: public code reaches them through this module
 
@@ -37,7 +41,7 @@ class BackendError(RuntimeError):
     """
 
 
-def set_backend(name: str) -> str:
+def set_backend(name: BackendChoice) -> Backend:
     """Set the default backend of this process.
 
     It holds in every thread, except inside `use_backend` and where an object or a call names a backend.
@@ -70,7 +74,7 @@ def set_backend(name: str) -> str:
 
 
 @contextlib.contextmanager
-def use_backend(name: str) -> Iterator[str]:
+def use_backend(name: BackendChoice) -> Iterator[Backend]:
     """Use a backend inside a ``with`` block, in this thread or asyncio task only.
 
     Parameters
@@ -103,7 +107,7 @@ def use_backend(name: str) -> Iterator[str]:
         _scoped.reset(token)
 
 
-def get_backend() -> str:
+def get_backend() -> Backend:
     """Return the backend in force.
 
     Returns
@@ -126,7 +130,7 @@ def get_backend() -> str:
     return resolve(None)
 
 
-def available_backends() -> tuple[str, ...]:
+def available_backends() -> tuple[Backend, ...]:
     """Return the backends that can run here.
 
     Returns
@@ -143,7 +147,7 @@ def available_backends() -> tuple[str, ...]:
     return tuple(name for name in BACKENDS if unavailable_reason(name) is None)
 
 
-def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> str:
+def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> Backend:
     """The name of the backend to run on: `backend`, or the one in force if that is None.
 
     "auto" is "gpu" where that can run, and has kernels of the domain if one is named, else "cpu"; CuPy arrays
@@ -165,7 +169,7 @@ def resolve(backend: str | None, *arrays: object, domain: str | None = None) -> 
         raise BackendError(fault)
     if device_arrays and name != "gpu":
         raise BackendError(f'a CuPy array was given to backend "{name}"; use "gpu" or cupy.asnumpy(array)')
-    return name
+    return cast(Backend, name)
 
 
 def kernels(domain: str, backend: str) -> ModuleType:
@@ -197,7 +201,7 @@ def is_cupy(kind: type) -> bool:
     return kind.__module__.partition(".")[0] == "cupy"
 
 
-def backend_of(array: object) -> str:
+def backend_of(array: object) -> Backend:
     """A backend that computes where an array is: "gpu" for a CuPy array, else "cpu"."""
     return "gpu" if on_device(array) else "cpu"
 
@@ -269,15 +273,18 @@ def unavailable_reason(backend: str, domain: str | None = None) -> str | None:
         return f'the kernels of backend "{backend}" are not part of this version of fastrec'
     if backend == "cpu":
         spec = importlib.util.find_spec("numba")
-        return None if spec else 'backend "cpu" needs Numba, which is not installed: pip install numba'
+        if spec is None:
+            return f'backend "cpu" needs Numba, which is not installed: {install_command("numba")}'
+        return None
     return gpu_unavailable_reason()
 
 
 def gpu_unavailable_reason() -> str | None:
     """Why CuPy cannot compile and run the kernels here, as a sentence, or None if it can."""
-    extras = 'pip install "fastrec[cuda13]" (CUDA 12: "fastrec[cuda12]")'
+    cuda13, cuda12 = (install_command(f"cupy-cuda{version}x[ctk]") for version in (13, 12))
+    install = f"{cuda13} (CUDA 12: {cuda12})"
     if importlib.util.find_spec("cupy") is None:
-        return f'backend "gpu" needs CuPy, which is not installed: {extras}'
+        return f'backend "gpu" needs CuPy, which is not installed: {install}'
     try:
         import cupy
 
@@ -303,14 +310,14 @@ def gpu_unavailable_reason() -> str | None:
         compiler = cupy.cuda.nvrtc.getVersion()
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        return f'backend "gpu" needs the compiler NVRTC, which CuPy cannot load ({reason}): {extras}'
+        return f'backend "gpu" needs the compiler NVRTC, which CuPy cannot load ({reason}): {install}'
     if compiler < (12, 3):  # the first that knows stores of 128 bits, as in cuda/mail.cuh
         found = ".".join(map(str, compiler))
-        return f'backend "gpu" needs the compiler NVRTC of CUDA 12.3 or later, CuPy loads {found}: {extras}'
+        return f'backend "gpu" needs the compiler NVRTC of CUDA 12.3 or later, CuPy loads {found}: {install}'
     try:
         cupy._core.core.assemble_cupy_compiler_options(())
     except AttributeError:  # it is CuPy's own and may move; the first kernel then says what is missing
         pass
     except Exception:
-        return f'backend "gpu" needs the headers of CUDA, which CuPy cannot find: {extras}, or set CUDA_PATH'
+        return f'backend "gpu" needs the headers of CUDA, which CuPy cannot find: {install}, or set CUDA_PATH'
     return None

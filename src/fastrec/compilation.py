@@ -15,7 +15,8 @@ import time
 from contextlib import suppress
 
 from .kernels.compilation import Compilation, compiling_seconds
-from .progress import describe, in_notebook, is_quiet, on_terminal
+from .progress import describe, in_notebook, is_quiet, on_terminal, write
+from .terminal import terminal_width
 
 PATIENCE = 2.0  # seconds of compilation in silence
 REFRESH = 0.25  # seconds between two states of the line
@@ -41,14 +42,17 @@ class Announcement:
     """Shows the compilations of this process, which come one at a time."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self.current: Compilation | None = None
-        self.watching = False
+        self.watching: bool = False
         self.forget()
 
     def forget(self) -> None:
         """Reset the counts."""
-        self.seconds, self.kernels, self.ended, self.said = 0.0, 0, 0.0, False
+        self.seconds: float = 0.0
+        self.kernels: int = 0
+        self.ended: float = 0.0
+        self.said: bool = False
         self.parts: dict[str, None] = {}
 
     def start(self, compilation: Compilation) -> None:
@@ -92,7 +96,9 @@ class Announcement:
         if describe(f"compiling {compilation}, {seconds:.0f} s"):
             return
         if is_live():
-            line = f"fastrec: compiling {compilation}, {seconds:.0f} s"
+            line = f"fastrec: compiling {compilation}, {seconds:.0f} s"[
+                : (terminal_width(sys.stderr) or 80) - 1
+            ]
             write(f"\r{line}\x1b[K" if on_terminal() else f"\r{line:<79}")
         elif not self.said:
             write(f"fastrec: compiling {compilation.part} for this CPU, once: kernels are kept on disk\n")
@@ -112,14 +118,7 @@ def is_live() -> bool:
     return on_terminal() or in_notebook()
 
 
-def write(text: str) -> None:
-    """Write to standard error, also if it is missing or closed."""
-    with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
-
-
-announcement = Announcement()
+announcement: Announcement = Announcement()
 atexit.register(announcement.end)
 if hasattr(os, "register_at_fork"):  # in a child nobody watches, and the lock may be held
     os.register_at_fork(after_in_child=announcement.__init__)  # type: ignore[misc]

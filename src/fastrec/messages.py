@@ -27,3 +27,24 @@ def printable(text: object, most: int | None = None) -> str:
 def visible(text: object) -> str:
     r"""Text as a terminal may get it: "\x1b" for an escape character; lines and tabs stay."""
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], str(text))
+
+
+def install_command(*packages: str) -> str:
+    """The command that installs packages, in the versions that the metadata of fastrec asks for.
+
+    Each name may have extras, as in "cupy-cuda13x[ctk]". The command works where no index has fastrec.
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        requirements = requires("fastrec") or []
+    except PackageNotFoundError:  # fastrec is on the path, but not installed
+        requirements = []
+    requirements.sort(key=lambda text: "extra == 'test" in text)  # what tests pin is the last choice
+    arguments = []
+    for package in packages:
+        named = re.compile(rf"{re.escape(package)}(?![\w.\[-])[^;]*", re.IGNORECASE)
+        matches = (match[0].strip() for text in requirements if (match := named.match(text)))
+        found = next(matches, package)
+        arguments.append(f'"{found}"' if re.search(r"[\[<>=!~]", found) else found)
+    return f"pip install {' '.join(arguments)}"

@@ -8,13 +8,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 PATIENCE = 1.0  # seconds of work before a bar appears
+LOGGED = 5.0  # seconds of work after which a log is told of it
 REFRESH = 0.25  # seconds between two states of a bar in a notebook: each is a message to the browser
 
 _bars: list[Callable[[float, str], None]] = []
@@ -52,32 +53,55 @@ def progress_bar(
     """A ``with`` block with a progress bar, which gets a function advance(amount, description) to move it.
 
     In a terminal the bar goes to standard error and leaves no trace, in a notebook its last state stays.
+    Elsewhere, work of more than a few seconds writes a line to standard error when it has begun and one when
+    it is done.  In the block of another bar, the description is shown on that.
 
     total, done and amounts: in any unit of which equal amounts take equal time.  done: the part of the total
-    that was done before; the time left is estimated from the rest.  Nothing is shown unless `shown` is true
-    and there is a terminal or a notebook, and nothing if `is_quiet`.
+    that was done before; the time left is estimated from the rest.  Nothing is shown unless `shown` is true,
+    and nothing if `is_quiet`.
     """
-    terminal = on_terminal()
-    if not shown or is_quiet() or not (terminal or in_notebook()):
+    if not shown or is_quiet():
         yield lambda amount, description: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
+    elif _bars:
+        yield lambda amount, description: _bars[-1](0, description)
+    elif on_terminal() or in_notebook():
+        with live_bar(description, total, done) as advance:
+            yield advance
+    else:
+        with lines_of_log(description, total - done) as advance:
+            yield advance
 
-    columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn(), TimeRemainingColumn())
+
+@contextmanager
+def live_bar(description: str, total: float, done: float) -> Iterator[Callable[[float, str], None]]:
+    """The bar of a terminal or of a notebook."""
+    terminal = on_terminal()
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
     if terminal:
         console = Console(stderr=True)
     else:  # text, because the bars that Rich has for notebooks need ipywidgets
         console = Console(file=io.StringIO(), width=80, force_terminal=False, force_jupyter=False)
-    bar = Progress(*columns, console=console, transient=True, speed_estimate_period=3600)
-    task = bar.add_task(description, total=total, completed=int(done))
+    elapsed = [TimeElapsedColumn()] * (console.width >= 70)
+    width = min(40, max(8, console.width - 60))
+    room = console.width - width - len(" 100% ") - 8 * (1 + len(elapsed)) - 1
+    bar = Progress(
+        *("{task.description}", BarColumn(width), "{task.percentage:>3.0f}%"),
+        *(*elapsed, TimeRemainingColumn()),
+        console=console,
+        transient=True,
+        speed_estimate_period=3600,
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+    )
+    task = bar.add_task(fitting(description, room), total=total, completed=int(done))
     show = bar.start if terminal else notebook_output(bar)
     begin = time.monotonic()
     due = begin + PATIENCE
 
     def advance(amount: float, description: str) -> None:
         nonlocal due
-        bar.update(task, advance=amount, description=description)
+        bar.update(task, advance=amount, description=fitting(description, room))
         if time.monotonic() >= due:
             due = time.monotonic() + REFRESH
             show()
@@ -90,6 +114,44 @@ def progress_bar(
         bar.stop()
         if not terminal and due > begin + PATIENCE:
             show()
+
+
+def fitting(text: str, width: int) -> str:
+    """Return a text as part of a line, cut where it is longer; Rich takes nothing of it for a style."""
+    return (text if len(text) <= width else f"{text[: width - 1]}…").replace("[", r"\[")
+
+
+@contextmanager
+def lines_of_log(description: str, left: float) -> Iterator[Callable[[float, str], None]]:
+    """What is written where no bar can be shown, if the work takes long."""
+    begin, done, told = time.monotonic(), 0.0, False
+
+    def advance(amount: float, _: str) -> None:
+        nonlocal done, told
+        done += amount
+        seconds = time.monotonic() - begin
+        if not told and done and seconds > LOGGED:
+            told = True
+            write(f"fastrec: {description}, about {duration(seconds / done * (left - done))} left\n")
+
+    yield advance
+    if told:
+        write(f"fastrec: {description}, done in {duration(time.monotonic() - begin)}\n")
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words."""
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def write(text: str) -> None:
+    """Write to standard error, also if it is missing or closed."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def notebook_output(bar: Progress) -> Callable[[], None]:

@@ -54,6 +54,11 @@ def read_seed(seed: Seed, name: str = "seed", most: int = MAX_SEED) -> int:
     raise ValueError(f"{name} is {shown(seed)}; it must be an integer, a numpy.random.Generator or None")
 
 
+def generator(seed: Seed, number: int = 0) -> np.random.Generator:
+    """Return NumPy's generator of the stream `number` of a seed, for what is drawn on the host."""
+    return np.random.Generator(np.random.Philox(key=np.array([read_seed(seed), number], np.uint64)))
+
+
 def derive(key: int, number: int, other: int = 0) -> np.uint64:
     """Return a key for another purpose: the first 64 bits of a Philox4x32-10 block.
 

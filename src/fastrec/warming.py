@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
-from .backend import kernels
+from .backend import Backend, kernels
 from .hopfield.arguments import RuleName
 from .hopfield.dense import DenseMemory
 from .hopfield.interaction import EXPONENTIAL
@@ -30,7 +30,7 @@ from .text.encoder_decoder import EncoderDecoder
 from .text.sizes import Attention
 
 
-def warm_hopfield(backend: str) -> None:
+def warm_hopfield(backend: Backend) -> None:
     """Store, recall, fields and energies, from patterns and from couplings of all widths, by every rule."""
     kinds: tuple[tuple[int, Representation], ...] = ((3, "patterns"), (3, "weights"), (200, "weights"))
     for p, representation in kinds:
@@ -71,7 +71,7 @@ def warm_couplings(net: HopfieldNetwork) -> None:
     net.local_fields(np.ones(net.n))
 
 
-def warm_capacity(backend: str) -> None:
+def warm_capacity(backend: Backend) -> None:
     """The scan of many networks, and of one on all threads, where memories are certified and where not."""
     capacity(20, 1, max_patterns=2, backend=backend)
     if backend == "cpu":
@@ -82,7 +82,7 @@ def warm_capacity(backend: str) -> None:
                 pass
 
 
-def warm_cell(cell: Any, backend: str) -> None:
+def warm_cell(cell: Any, backend: Backend) -> None:
     """Forward, backward and training of numbers and of tokens, in float32."""
     layers, dropout = (1, 0.0) if CELLS[cell].feeds_back_output else (2, 0.5)
     x, tokens = np.zeros((2, 3, 2), np.float32), np.zeros((2, 3), np.int64)
@@ -99,7 +99,7 @@ def warm_cell(cell: Any, backend: str) -> None:
     device.kernels.transpose_matrices(W, W.copy())
 
 
-def warm_normalised(backend: str) -> None:
+def warm_normalised(backend: Backend) -> None:
     """Training with layer normalisation, in float32."""
     for cell in (name for name in CELLS if CELLS[name].normalisable):
         kind: Any = cell
@@ -107,7 +107,7 @@ def warm_normalised(backend: str) -> None:
         fit(net, np.zeros((2, 3, 2), np.float32), np.zeros((2, 3), np.int64), epochs=1, progress=False)
 
 
-def warm_attention(backend: str) -> None:
+def warm_attention(backend: Backend) -> None:
     """Training with attention of both kinds of scores, in float32, and dropout."""
     kinds: tuple[Attention, ...] = ("general", "additive")
     for kind in kinds:
@@ -115,19 +115,19 @@ def warm_attention(backend: str) -> None:
         model.fit([[0]], [[1]], epochs=1, dropout=0.1, progress=False)
 
 
-def warm_labelling(backend: str) -> None:
+def warm_labelling(backend: Backend) -> None:
     """Labels that are searched for."""
     ctc_decode(np.zeros((1, 2, 3), np.float32), width=2, backend=backend)
 
 
-def warm_text(backend: str) -> None:
+def warm_text(backend: Backend) -> None:
     """Tokens drawn from a network."""
     for cell in CELLS:
         kind: Any = cell
         RNN(3, 4, 3, kind, backend=backend).generate(np.zeros((1, 1), np.int64), 2, 0.8, 2, 0.9)
 
 
-def warm_decoding(backend: str) -> None:
+def warm_decoding(backend: Backend) -> None:
     """Beam search, and sequences drawn with attention."""
     for cell in CELLS:
         kind: Any = cell
@@ -137,21 +137,21 @@ def warm_decoding(backend: str) -> None:
         model.beam_search([[0]], 2)
 
 
-def warm_steps(backend: str) -> None:
+def warm_steps(backend: Backend) -> None:
     """Single steps of a network, and outputs that it reads."""
     for cell in CELLS:
         kind: Any = cell
         RNN(3, 4, 3, kind, backend=backend).extend(np.zeros((1, 1, 3), np.float32), 2)
 
 
-def warm_reservoir(backend: str) -> None:
+def warm_reservoir(backend: Backend) -> None:
     """Fits and forecasts of reservoirs whose units read a few others, and all others."""
     for topology in get_args(Topology)[:2]:
         x = np.zeros((3, 1))
         EchoState(1, 4, topology=topology, backend=backend).fit(x, x, ridge=1.0, washout=0).extend(x, 2)
 
 
-PARTS: dict[str, Callable[[str], None]] = {
+PARTS: dict[str, Callable[[Backend], None]] = {
     "hopfield": warm_hopfield,
     "capacity": warm_capacity,
     **{cell: functools.partial(warm_cell, cell) for cell in CELLS},

@@ -136,13 +136,13 @@ def scan(n: int) -> Job:
     trials, sample, rounds = SCANS[n]
 
     def ours() -> CapacityResult:
-        return capacity(n, trials, backend="cpu")
+        return capacity(n, trials, backend="cpu", progress=False)
 
     counts = ours().counts
     if sample:
         limit = capacity_bound(n)
         patterns = random_patterns(limit, n, networks=sample, backend="cpu", seed=0).astype(np.float32)
-        exact = capacity(n, sample, flips=0, backend="cpu").counts.tolist()
+        exact = capacity(n, sample, flips=0, backend="cpu", progress=False).counts.tolist()
 
     # The baselines are slow, so they are checked during timing and not in a call of their own.
     def in_numpy() -> None:

@@ -14,9 +14,10 @@ from zlib import crc32
 import numpy as np
 
 from .. import __version__
-from ..display import Displayed, Table, import_pandas
+from ..display import Column, Displayed, Table
 from ..files import DamagedFile, new_file, require_file
 from ..kernels.compilation import compiling_seconds
+from ..progress import progress_bar
 from ..threads import get_threads
 from ..validation import format_bytes
 from .jobs import JOBS, Job
@@ -24,7 +25,6 @@ from .timing import best, format_count, format_seconds, format_share, in_turn, k
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 KIND = "fastrec bench 1"
 LARGEST = 2**24  # bytes of a report
@@ -218,12 +218,9 @@ class Report(Displayed):
     def _figure(self) -> Figure | None:
         return self.figure() if self.rows else None
 
-    def to_frame(self) -> DataFrame:
-        """Return a pandas DataFrame with a row for each job, without the time spent in each kernel.
-
-        Raises ImportError if pandas is not installed.
-        """
-        return import_pandas().DataFrame([row._summary() for row in self.rows])
+    def _columns(self) -> list[Column]:
+        names = self.rows[0]._summary() if self.rows else ()
+        return [Column(name, [getattr(row, name) for row in self.rows]) for name in names]
 
     def figure(self) -> Figure:
         """Return `fastrec.plot.bench_figure` of this report."""
@@ -267,15 +264,16 @@ def run(
     date = datetime.now(UTC).isoformat(timespec="seconds")
     report = Report(machine(), __version__, date, get_threads(), rates)
     show(report.head() + "\n")
-    for job in (job for name in jobs for job in JOBS[name]()):
-        report = replace(
-            report,
-            rows=[*report.rows, timed(job, rates, rounds)],
-            compiling=compiling_seconds() - began,
-        )
-        show(replace(report, rows=report.rows[-1:]).table(before))
-        if out is not None:
-            report.save(out)
+    with progress_bar("bench", len(jobs)) as advance:
+        for name in jobs:
+            for job in JOBS[name]():
+                advance(0, f"measuring {job.name}")
+                row = timed(job, rates, rounds)
+                report = replace(report, rows=[*report.rows, row], compiling=compiling_seconds() - began)
+                show(replace(report, rows=report.rows[-1:]).table(before))
+                if out is not None:
+                    report.save(out)
+            advance(1, name)
     return report
 
 

@@ -10,14 +10,14 @@ from typing import Annotated
 
 from .. import __version__
 from ..backend import BackendError, is_device_error
-from .process import ENDS, Interrupted, fail, flush_output, hear_interrupts, prepare_streams
+from .process import Interrupted, ended, fail, flush_output, hear_interrupts, leave, prepare_streams
 
 try:
     import typer
 
-    from . import addition, course, hopfield, laws, machine, runs, text, translate
+    from . import addition, completion, course, hopfield, laws, machine, runs, text, translate
     from .outputs import show
-    from .usage import Commands
+    from .usage import Command, Commands, UsageError, wrong_usage
 except KeyboardInterrupt:  # before `hear_interrupts`
     fail("interrupted", 130)
 
@@ -29,16 +29,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS: tuple[Callable[..., None], ...] = (
-    *(hopfield.capacity, hopfield.retrieval, laws.laws, hopfield.phase, hopfield.recall),
-    *(runs.export, runs.plot),
-    *(addition.addition, machine.bench, machine.compile, machine.info),
-)
-for command in COMMANDS:
-    app.command()(command)
-app.add_typer(course.app, name="course")
-app.add_typer(text.app, name="text")
-app.add_typer(translate.app, name="translate")
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Memories": (hopfield.capacity, hopfield.retrieval, laws.laws, hopfield.phase, hopfield.recall),
+    "Sequences": (addition.addition,),
+    "Results": (runs.export, runs.plot),
+    "Machine": (machine.bench, machine.compile, machine.info, completion.completion),
+}
+for title, commands in COMMANDS.items():
+    for command in commands:
+        app.command(cls=Command, rich_help_panel=title)(command)
+for name, group in {"course": course, "text": text, "translate": translate}.items():
+    app.add_typer(group.app, name=name, rich_help_panel="Sequences")
 
 
 def version(asked: bool) -> None:
@@ -67,7 +68,7 @@ def main() -> None:
         hear_interrupts()
         try:
             try:
-                app()
+                code = app(standalone_mode=False)
             except OSError as error:
                 if hasattr(error, "result"):  # the job is done, only its file could not be written
                     with suppress(OSError):
@@ -80,6 +81,12 @@ def main() -> None:
             if Interrupted.number:  # compilation swallowed the interrupt, see `tell`, and then failed
                 raise Interrupted from None
             raise
+        sys.exit(code if isinstance(code, int) else 0)
+    except UsageError as error:
+        if type(error).__name__ != "NoArgsIsHelpError":  # of a click that may be typer's own
+            fail(wrong_usage(error), error.exit_code)
+        typer.echo(error.ctx.get_help())
+        sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of the output has exited (`| head`)
         sys.exit(1)
     except OSError as error:
@@ -87,10 +94,10 @@ def main() -> None:
     except (ValueError, BackendError, MemoryError, ArithmeticError) as error:
         fail(str(error) or type(error).__name__)
     except KeyboardInterrupt:
-        fail("interrupted", 130)
+        leave(ended(signal.SIGINT), 130)
     except Interrupted:
         Interrupted.told = True
-        fail(ENDS[signal.Signals(Interrupted.number)], 128 + Interrupted.number)
+        leave(ended(Interrupted.number), 128 + Interrupted.number)
     except Exception as error:
         if not is_device_error(error):
             raise

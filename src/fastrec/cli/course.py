@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..compilation import clock
-from .options import BackendOption, SeedOption, ThreadsOption, use_threads
+from .options import (
+    BackendOption,
+    FigureOption,
+    SeedOption,
+    ThreadsOption,
+    files,
+    listed,
+    measured,
+    use_threads,
+    written,
+)
 from .outputs import require_file_for, require_picture, show, written_to
+from .resuming import advised, kept_in
 from .topics import COURSE
+from .usage import Command, Commands
 
-app = typer.Typer()
+app = typer.Typer(cls=Commands)
 
 
 @app.callback(invoke_without_command=True)
 def course(context: typer.Context) -> None:
-    """A course on recurrent networks: its topics, and what to run and read for each."""
+    """A course on recurrent networks: its topics, and what to run and read for each.
+
+    Examples::
+      fastrec course
+    """
     if context.invoked_subcommand is None:
         show(list_of_topics())
 
@@ -37,27 +54,58 @@ def list_of_topics() -> str:
     return "\n".join(lines)
 
 
-@app.command("four-ways")
+def task_names() -> Iterable[str]:
+    """Return the names of the tasks."""
+    from ..tasks.four_ways import TASKS
+
+    return TASKS
+
+
+def method_names() -> Iterable[str]:
+    """Return the names of the methods."""
+    from ..tasks.four_ways import METHODS
+
+    return METHODS
+
+
+@app.command("four-ways", cls=Command)
 def four_ways(
     tasks: Annotated[
-        str | None, typer.Option(help="Names of tasks, as addition-80,order-2.", show_default="all")
+        str | None,
+        measured(
+            help="Names of tasks, as addition-80,order-2.",
+            show_default="all",
+            autocompletion=listed(task_names),
+        ),
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="Names of methods, as lstm,momentum.", show_default="all")
+        str | None,
+        measured(
+            help="Names of methods, as lstm,momentum.",
+            show_default="all",
+            autocompletion=listed(method_names),
+        ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Shorter sequences, minutes in place of about an hour.")
+        bool, measured("--quick", help="Shorter sequences, minutes in place of about an hour.")
     ] = False,
-    networks: Annotated[int, typer.Option(min=1, help="Networks of each method, which learn at once.")] = 1,
+    networks: Annotated[int, measured(min=1, help="Networks of each method, which learn at once.")] = 1,
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="CSV file of the table, which a second start goes on from.")
+        Path | None,
+        written(
+            help="CSV file of the table, which a second start goes on from.", autocompletion=files(".csv")
+        ),
     ] = Path("four-ways.csv"),
-    plot: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("four-ways.png"),
+    plot: FigureOption = Path("four-ways.png"),
 ) -> None:
-    """Learn long-term dependencies by LSTMs, Hessian-free, echo states and momentum: a table and a figure."""
+    """Learn long-term dependencies by LSTMs, Hessian-free, echo states and momentum: a table and a figure.
+
+    Examples::
+      fastrec course four-ways --quick --tasks order-2
+    """
     use_threads(threads)
     from ..plot import save_figure
     from ..tasks.four_ways import four_ways as run
@@ -65,19 +113,20 @@ def four_ways(
     require_file_for(out, ".csv")
     require_picture(plot)
     begin = clock()
-    result = run(
-        *(
-            None if names is None else [name.strip() for name in names.split(",")]
-            for names in (tasks, methods)
-        ),
-        quick=quick,
-        networks=networks,
-        seed=seed,
-        backend=backend and backend.value,
-        out=out,
-        progress=True,
-    )
+    with advised(lambda: ("nothing is kept without --out", "") if out is None else kept_in(out)):
+        result = run(
+            *(
+                None if names is None else [name.strip() for name in names.split(",")]
+                for names in (tasks, methods)
+            ),
+            quick=quick,
+            networks=networks,
+            seed=seed,
+            backend=backend,
+            out=out,
+            progress=True,
+        )
     if plot is not None:
         save_figure(result.figure(), plot)
-    show(result.table())
+    show(result._table())
     show(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from string import ascii_uppercase, digits
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import typer
 
 from ..backend import resolve
 from ..compilation import clock
+from ..display import Table
 from ..hopfield.storage_capacity.definition import Criterion
+from ..jobs.store import SUFFIXES
 from ..messages import printable
 from .machine import describe_devices
 from .options import (
@@ -19,7 +22,9 @@ from .options import (
     BackendOption,
     DaskOption,
     DegreeOption,
+    FigureOption,
     FlipsOption,
+    KeepOption,
     MarginOption,
     NoiseOption,
     OutOption,
@@ -34,6 +39,8 @@ from .options import (
     ToleranceOption,
     UpdateOption,
     WorkersOption,
+    files,
+    measured,
     parse_degree,
     parse_flips,
     parse_loads,
@@ -41,11 +48,14 @@ from .options import (
     parse_stop,
     parse_workers,
     read_patterns,
+    runs,
     use_threads,
 )
 from .outputs import require_picture, show, written_to
 from .pictures import read_pictures
+from .resuming import trials_kept
 
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 PHASE: dict[str, Any] = {
     "n": 10_000,
     "loads": "0.01:0.16:lin16",
@@ -62,24 +72,25 @@ QUICK_PHASE: dict[str, Any] = {
 
 def capacity(
     sizes: Annotated[
-        str, typer.Option(help="Units: a list 200,400,800, or first:last:logK (:linK) for K sizes.")
+        str, measured(help="Units: a list 200,400,800, or first:last:logK (:linK) for K sizes.")
     ] = "10:10000:log13",
-    trials: Annotated[int, typer.Option(help="Number of independent networks of each size.")] = 100,
-    criterion: Annotated[Criterion, typer.Option(help="Memories that must be recalled.")] = "all",
+    trials: Annotated[int, measured(help="Number of independent networks of each size.")] = 100,
+    criterion: Annotated[Criterion, measured(help="Memories that must be recalled.")] = "all",
     stop: Annotated[
         str,
-        typer.Option(
-            metavar="<first-failure|largest>",
+        measured(
+            metavar="first-failure|largest",
+            autocompletion=lambda incomplete: ["first-failure", "largest"],
             help="Count up to the first load that fails, or to the largest that passes.",
         ),
     ] = "first-failure",
     flips: FlipsOption = "1",
-    corruption: Annotated[int | None, typer.Option("--corruption", hidden=True)] = None,
+    corruption: Annotated[int | None, measured("--corruption", hidden=True)] = None,
     update: UpdateOption = "async",
-    max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
+    max_sweeps: Annotated[int, measured(help="Maximum number of sweeps of a recall.")] = 100,
     max_patterns: Annotated[
         int | None,
-        typer.Option(
+        measured(
             help="Most memories to try.", show_default="until success is below 1e-9; about n for other rules"
         ),
     ] = None,
@@ -97,10 +108,16 @@ def capacity(
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
+    keep: KeepOption = True,
     out: OutOption = Path("capacity.csv"),
-    plot: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("capacity.png"),
+    plot: FigureOption = Path("capacity.png"),
 ) -> None:
-    """Measure how many memories Hopfield networks of several sizes hold: a table, a CSV file and a figure."""
+    """Measure how many memories Hopfield networks of several sizes hold: a table, a CSV file and a figure.
+
+    Examples::
+      fastrec capacity --sizes 100,200,400 --trials 50
+      fastrec capacity --sizes 100000 --trials 20 --out run.db --workers all
+    """
     number = parse_workers(workers, dask)
     use_threads(threads)
     from ..hopfield import capacity_scaling
@@ -110,10 +127,10 @@ def capacity(
     numbers, states = parse_sizes(sizes), read_patterns(patterns)
     require_picture(plot)
     begin = clock()
-    name = backend and backend.value
+    name = backend
     if dask is None and (name := resolve(name, domain="capacity")) == "gpu":
         show(f"on {describe_devices(number)}\n")
-    with nullcontext() if dask is None else dask_executor(dask) as executor:
+    with kept(out, keep), nullcontext() if dask is None else dask_executor(dask) as executor:
         scaling = capacity_scaling(
             numbers,
             trials,
@@ -138,9 +155,9 @@ def capacity(
             executor=executor,
             workers=number,
         )
-    if plot is not None:  # before the table, as `| head` may end the program
-        save_figure(capacity_scaling_figure(scaling), plot)
-    show(scaling.table())
+        if plot is not None:  # before the table, as `| head` may end the program
+            save_figure(capacity_scaling_figure(scaling), plot)
+        show(scaling._table())
     if len(scaling) > 2:
         try:
             show(f"\n{scaling.fit()}")
@@ -150,17 +167,17 @@ def capacity(
 
 
 def retrieval(
-    sizes: Annotated[str, typer.Option(help="Units, as in `fastrec capacity`.")] = "1000,2000,5000",
+    sizes: Annotated[str, measured(help="Units, as in `fastrec capacity`.")] = "1000,2000,5000",
     loads: Annotated[
-        str, typer.Option(help="p/n: a list 0.1,0.12, or first:last:linK for K loads.")
+        str, measured(help="p/n: a list 0.1,0.12, or first:last:linK for K loads.")
     ] = "0.08:0.16:lin17",
-    trials: Annotated[int, typer.Option(help="Independent networks of each size and load.")] = 10,
-    probes: Annotated[int, typer.Option(help="Number of memories probed in each network.")] = 100,
+    trials: Annotated[int, measured(help="Independent networks of each size and load.")] = 10,
+    probes: Annotated[int, measured(help="Number of memories probed in each network.")] = 100,
     flips: FlipsOption = "0",
     noise: NoiseOption = None,
     tolerance: ToleranceOption = 0.05,
     update: UpdateOption = "async",
-    max_sweeps: Annotated[int, typer.Option(help="Maximum number of sweeps of a recall.")] = 100,
+    max_sweeps: Annotated[int, measured(help="Maximum number of sweeps of a recall.")] = 100,
     rule: RuleOption = "hebb",
     patterns: PatternsOption = None,
     activity: ActivityOption = None,
@@ -175,10 +192,15 @@ def retrieval(
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
+    keep: KeepOption = True,
     out: OutOption = Path("retrieval.csv"),
-    plot: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("retrieval.png"),
+    plot: FigureOption = Path("retrieval.png"),
 ) -> None:
-    """Measure how close to a memory recall ends, against the load: a table, all trials and a figure."""
+    """Measure how close to a memory recall ends, against the load: a table, all trials and a figure.
+
+    Examples::
+      fastrec retrieval --sizes 1000 --loads 0.1:0.16:lin7
+    """
     use_threads(threads)
     from ..hopfield import retrieval_scaling
     from ..jobs.executors import dask_executor
@@ -187,7 +209,7 @@ def retrieval(
     numbers, alphas, states = parse_sizes(sizes), parse_loads(loads), read_patterns(patterns)
     number = parse_workers(workers, dask)
     require_picture(plot)
-    with nullcontext() if dask is None else dask_executor(dask) as executor:
+    with kept(out, keep), nullcontext() if dask is None else dask_executor(dask) as executor:
         result = retrieval_scaling(
             numbers,
             alphas,
@@ -195,7 +217,7 @@ def retrieval(
             probes,
             update=update,
             seed=seed,
-            backend=backend and backend.value,
+            backend=backend,
             flips=parse_flips(flips) if noise is None else noise,
             tolerance=tolerance,
             max_sweeps=max_sweeps,
@@ -213,44 +235,49 @@ def retrieval(
             executor=executor,
             workers=number,
         )
-    if plot is not None:
-        save_figure(retrieval_figure(result), plot)
-    show(result.table())
+        if plot is not None:
+            save_figure(retrieval_figure(result), plot)
+        show(result._table())
     if out or plot:
         show(f"\n{written_to(out, plot)}")
 
 
 def phase(
     n: Annotated[
-        int | None, typer.Option("--n", help="Number of units.", show_default="10000; --quick: 1000")
+        int | None, measured("--n", help="Number of units.", show_default="10000; --quick: 1000")
     ] = None,
     loads: Annotated[
         str | None,
-        typer.Option(
+        measured(
             help="p/n, as in `fastrec retrieval`.", show_default="0.01:0.16:lin16; --quick: 0.01:0.15:lin8"
         ),
     ] = None,
     temperatures: Annotated[
         str | None,
-        typer.Option(help="T, as the loads.", show_default="0.05:1.4:lin28; --quick: 0.1:1.4:lin14"),
+        measured(help="T, as the loads.", show_default="0.05:1.4:lin28; --quick: 0.1:1.4:lin14"),
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(help="Independent networks at each load.", show_default="10; --quick: 4"),
+        measured(help="Independent networks at each load.", show_default="10; --quick: 4"),
     ] = None,
-    probes: Annotated[int, typer.Option(help="Number of memories from which each network starts.")] = 5,
-    sweeps: Annotated[int, typer.Option(help="Number of sweeps over which states are averaged.")] = 200,
-    burn_in: Annotated[int, typer.Option("--burn-in", help="Number of sweeps before these.")] = 100,
-    quick: Annotated[bool, typer.Option("--quick", help="A smaller plane, in a minute.")] = False,
+    probes: Annotated[int, measured(help="Number of memories from which each network starts.")] = 5,
+    sweeps: Annotated[int, measured(help="Number of sweeps over which states are averaged.")] = 200,
+    burn_in: Annotated[int, measured("--burn-in", help="Number of sweeps before these.")] = 100,
+    quick: Annotated[bool, runs("--quick", help="A smaller plane, in a minute.")] = False,
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
     workers: WorkersOption = None,
     dask: DaskOption = None,
+    keep: KeepOption = True,
     out: OutOption = Path("phase.csv"),
-    plot: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("phase.png"),
+    plot: FigureOption = Path("phase.png"),
 ) -> None:
-    """Measure what networks hold of a memory at each load and temperature: a table, all trials and a map."""
+    """Measure what networks hold of a memory at each load and temperature: a table, all trials and a map.
+
+    Examples::
+      fastrec phase --quick
+    """
     use_threads(threads)
     from ..hopfield import phase_diagram
     from ..jobs.executors import dask_executor
@@ -259,10 +286,10 @@ def phase(
     usual = QUICK_PHASE if quick else PHASE
     asked = {"n": n, "loads": loads, "temperatures": temperatures, "trials": trials}
     setting = usual | {name: value for name, value in asked.items() if value is not None}
-    alphas, heats = parse_loads(setting["loads"]), parse_loads(setting["temperatures"])
+    alphas, heats = parse_loads(setting["loads"]), parse_loads(setting["temperatures"], "--temperatures")
     number = parse_workers(workers, dask)
     require_picture(plot)
-    with nullcontext() if dask is None else dask_executor(dask) as executor:
+    with kept(out, keep), nullcontext() if dask is None else dask_executor(dask) as executor:
         result = phase_diagram(
             setting["n"],
             alphas,
@@ -272,44 +299,61 @@ def phase(
             sweeps,
             burn_in,
             seed=seed,
-            backend=backend and backend.value,
+            backend=backend,
             out=out,
             progress=True,
             executor=executor,
             workers=number,
         )
-    if plot is not None:
-        save_figure(phase_figure(result), plot)
-    show(result.table())
+        if plot is not None:
+            save_figure(phase_figure(result), plot)
+        show(result._table())
     if out or plot:
         show(f"\n{written_to(out, plot)}")
+
+
+def kept(out: Path | None, keep: bool) -> AbstractContextManager[None]:
+    """Return a block of jobs whose trials are in out, if that is a run file, or kept until they are done."""
+    return trials_kept(out if out is not None and out.suffix.lower() in SUFFIXES else None, keep)
+
+
+def letters(incomplete: str) -> list[str]:
+    """Complete a text with each letter and digit that it does not have."""
+    return [incomplete + each for each in ascii_uppercase + digits if each not in incomplete]
 
 
 def recall(
     text: Annotated[
         str | None,
         typer.Argument(
-            help="Letters and digits, each one memory.", show_default="ATOM, or none with --image"
+            help="Letters and digits, each one memory.",
+            show_default="ATOM, or none with --image",
+            autocompletion=letters,
         ),
     ] = None,
     image: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="<path>",
+        measured(
             help="A picture (png, jpg, gif, bmp, tif, webp, ppm), one memory; may be repeated.  It is made "
             "grey, resized to side x side, and +1 where it is darker than its median grey.",
+            autocompletion=files(*PICTURES),
         ),
     ] = None,
-    side: Annotated[int, typer.Option(min=4, max=512, help="Pictures have side x side units.")] = 32,
+    side: Annotated[int, measured(min=4, max=512, help="Pictures have side x side units.")] = 32,
     flips: FlipsOption = "0.25",
     noise: NoiseOption = None,
     update: UpdateOption = "async",
     seed: SeedOption = 0,
     backend: BackendOption = None,
     threads: ThreadsOption = None,
-    out: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = Path("recall.png"),
+    out: FigureOption = Path("recall.png"),
 ) -> None:
-    """Store pictures of letters, or of files, corrupt and recall them; print overlaps and draw a figure."""
+    """Store pictures of letters, or of files, corrupt and recall them; print overlaps and draw a figure.
+
+    Examples::
+      fastrec recall ATOM --flips 0.25
+      fastrec recall --image cat.jpg --image dog.jpg --side 64
+    """
     use_threads(threads)
     from ..hopfield.network import HopfieldNetwork
     from ..hopfield.states import corrupt
@@ -325,7 +369,7 @@ def recall(
     names = letters + [printable(path.name) for path in paths]
     pictures = np.concatenate([glyphs(letters, side), read_pictures(paths, side)])
     memories = pictures.reshape(len(names), -1)
-    network = HopfieldNetwork(side * side, backend=resolve(backend and backend.value))
+    network = HopfieldNetwork(side * side, backend=resolve(backend))
     network.store(memories)
     probes = corrupt(memories, parse_flips(flips) if noise is None else noise, seed, network.backend)
     result = network.recall(probes, update=update, seed=seed)
@@ -333,17 +377,20 @@ def recall(
         shape = pictures.shape
         save_figure(recall_figure(pictures, probes.reshape(shape), result.states.reshape(shape)), out)
     share = np.count_nonzero(probes[0] != memories[0]) / network.n
-    show(f"{len(names)} memories of {side} x {side} = {network.n} units, {share:.0%} flipped, {update}")
+    caption = f"{len(names)} memories of {side} x {side} = {network.n} units, {share:.0%} flipped, {update}"
     if paths:
-        show(f"files in grey, resized to {side} x {side}: +1 where a picture is darker than its median grey")
-    width = max(6, *map(len, names))
-    show(f"{'memory':>{width}} {'overlap before':>15} {'after':>7} {'sweeps':>7} {'flips':>7}  stops at")
+        caption += (
+            f"\nfiles in grey, resized to {side} x {side}: +1 where a picture is darker than its median grey"
+        )
+    rows = []
     before, after = (np.diagonal(network.overlaps(states)) for states in (probes, result.states))
     for i, name in enumerate(names):
         kind = {0: "nothing yet", 1: "a fixed point", 2: "a two-cycle"}[int(result.period[i])]
         if np.array_equal(result.states[i], memories[i]):
             kind = "the memory"
-        row = f"{name:>{width}} {before[i]:15.3f} {after[i]:7.3f} {result.sweeps[i]:7d} {result.flips[i]:7d}"
-        show(f"{row}  {kind}")
+        counts = (str(result.sweeps[i]), str(result.flips[i]))
+        rows.append([name, f"{before[i]:.3f}", f"{after[i]:.3f}", *counts, kind])
+    heads = ("memory", "overlap before", "after", "sweeps", "flips", "stops at")
+    show(Table(caption, heads, rows, spare=("flips", "sweeps")))
     if out is not None:
         show(f"written to {out}")

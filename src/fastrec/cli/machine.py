@@ -15,26 +15,36 @@ from ..progress import progress_bar
 from ..rnn.cells import CELLS
 from ..threads import get_threads
 from ..validation import format_bytes
-from .options import BackendOption, use_threads
+from .options import BackendOption, FigureOption, files, listed, measured, use_threads, written
 from .outputs import require_file_for, require_picture, show, written_to
 
 if TYPE_CHECKING:
     from ..jobs.run import WorkerCount
 
-CELL_JOBS = ",".join(name for name, cell in CELLS.items() if cell.torch)
+BENCHED = ("overlaps", "store", "recall", "capacity", *(name for name, cell in CELLS.items() if cell.torch))
 
 
 def bench(
     only: Annotated[
         str | None,
-        typer.Option(help=f"Any of overlaps,store,recall,capacity,{CELL_JOBS}.", show_default="all"),
+        measured(
+            help=f"Any of {', '.join(BENCHED)}.", show_default="all", autocompletion=listed(lambda: BENCHED)
+        ),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Number of timings of each job.")] = 5,
-    out: Annotated[Path | None, typer.Option(help="Report (.json), updated after each job.")] = None,
-    against: Annotated[Path | None, typer.Option(help="Earlier report to compare with.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).")] = None,
+    rounds: Annotated[int, measured(min=1, help="Number of timings of each job.")] = 5,
+    out: Annotated[
+        Path | None, written(help="Report (.json), updated after each job.", autocompletion=files(".json"))
+    ] = None,
+    against: Annotated[
+        Path | None, measured(help="Earlier report (.json) to compare with.", autocompletion=files(".json"))
+    ] = None,
+    plot: FigureOption = None,
 ) -> None:
-    """Compare fastrec on this machine with NumPy, PyTorch and JAX, and with the limit of the hardware."""
+    """Compare fastrec on this machine with NumPy, PyTorch and JAX, and with the limit of the hardware.
+
+    Examples::
+      fastrec bench --only recall,capacity --out bench.json
+    """
     use_threads(None)
     from ..bench.jobs import JOBS
     from ..bench.report import Report, run
@@ -42,7 +52,7 @@ def bench(
 
     jobs = list(JOBS) if only is None else [name.strip() for name in only.split(",")]
     if unknown := [name for name in jobs if name not in JOBS]:
-        raise typer.BadParameter(f"--only names {unknown[0]!r}; there are {', '.join(JOBS)}")
+        raise typer.BadParameter(f"{unknown[0]!r} is not one of {', '.join(JOBS)}", param_hint="--only")
     before = None if against is None else Report.load(against)
     require_file_for(out, ".json")
     require_picture(plot)
@@ -57,14 +67,30 @@ def bench(
         show(f"\n{written_to(out, plot)}")
 
 
+def part_names(incomplete: str) -> list[str]:
+    """Return the parts that can be compiled."""
+    from ..warming import PARTS
+
+    return list(PARTS)
+
+
 def compile(
-    parts: Annotated[list[str] | None, typer.Argument(metavar="[PART]...")] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="hopfield, capacity, the name of a cell, or text.",
+            show_default="all",
+            autocompletion=part_names,
+        ),
+    ] = None,
     backend: BackendOption = None,
 ) -> None:
     """Compile kernels now and keep them on disk, so that later calls start at once.
 
-    PART is hopfield, capacity, the name of a cell, or text; by default all are compiled. Kernels of
-    recurrent networks are compiled for float32.
+    Kernels of recurrent networks are compiled for float32.
+
+    Examples::
+      fastrec compile capacity hopfield
     """
     use_threads(None)
     from ..warming import PARTS
@@ -85,26 +111,30 @@ def compile(
 
 
 def info() -> None:
-    """Show the version, the backends and devices, the threads and the cache of compiled kernels."""
+    """Show the version, the backends and devices, the threads and the cache of compiled kernels.
+
+    Examples::
+      fastrec info
+    """
     import platform
 
     use_threads(None)
     default = resolve(None)
-    show(f"fastrec   {__version__} (Python {platform.python_version()}, NumPy {np.__version__})")
+    show(f"fastrec    {__version__} (Python {platform.python_version()}, NumPy {np.__version__})")
     for name in BACKENDS:
-        show(f"{name:<10}{unavailable_reason(name) or 'available'}")
-    show(f"default   {default}")
+        show(f"{name:<11}{unavailable_reason(name) or 'available'}")
+    show(f"default    {default}")
     if unavailable_reason("cpu") is None:
         for key, value in describe_cpu().items():
-            show(f"{key:<10}{value}")
+            show(f"{key:<11}{value}")
     if unavailable_reason("gpu") is None:
         from ..hopfield.storage_capacity.memory import largest_that_fits
 
         scan, recall = largest_that_fits(device_memory()[0], device().multiprocessors)
-        show(f"device    {describe_device()}")
+        show(f"device     {describe_device()}")
         if (number := len(visible_devices())) > 1:
-            show(f"devices   {number}, all of which --workers all takes")
-        show(f"room      for a capacity trial with n = {scan}, async recall at load 0.1 with n = {recall}")
+            show(f"devices    {number}, all of which --workers all takes")
+        show(f"room       for a capacity trial with n = {scan}, async recall at load 0.1 with n = {recall}")
 
 
 def describe_cpu() -> dict[str, str]:

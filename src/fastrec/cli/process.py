@@ -16,24 +16,43 @@ from typing import NoReturn
 
 from ..messages import printable, visible
 from ..progress import on_terminal
+from ..terminal import terminal_width, wrapped
+from .resuming import advice
 
 ENDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
+    leave(said(message), status)
+
+
+def leave(text: str, status: int) -> NoReturn:
+    """Print a text to standard error, and exit."""
     if sys.stderr is not None:
         try:
-            print(f"fastrec: {printable(message)}", file=sys.stderr)  # file names may contain any character
+            print(text, file=sys.stderr)
         except OSError:  # the reader has exited, and Python would try again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.exit(status)
+
+
+def said(message: str) -> str:
+    """Return a message as it is printed: names of files may contain any character."""
+    return wrapped(f"fastrec: {printable(message)}", terminal_width(sys.stderr))
+
+
+def ended(number: int) -> str:
+    """Return what is said when a signal has ended the work, and the command that goes on, on its own line."""
+    kept, command = advice()
+    lines = [said(f"{ENDS[signal.Signals(number)]}; {kept}" if kept else ENDS[signal.Signals(number)])]
+    return "\n".join([*lines, f"  {printable(command)}"] if command else lines)
 
 
 class Visible(logging.Formatter):
     """Messages without what a terminal would obey."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
+        return wrapped(visible(super().format(record)), terminal_width(sys.stderr))
 
 
 class Interrupted(BaseException):
@@ -82,7 +101,7 @@ def hear_interrupts() -> None:
         if sys.stderr is not None and not Interrupted.told:
             end = "\r\x1b[K\x1b[?25h" if on_terminal() else ""  # clear the bar, show the cursor
             with suppress(OSError):
-                os.write(2, f"{end}fastrec: {ENDS[signal.Signals(number)]}\n".encode())
+                os.write(2, f"{end}{ended(number)}\n".encode())
         os._exit(128 + number)
 
     told_before, sys.unraisablehook = sys.unraisablehook, tell

@@ -8,19 +8,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..jobs.store import SUFFIXES
+from .options import FIGURES, files
 from .outputs import require_picture, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RunArgument = Annotated[Path, typer.Argument(help="Run file (.db, .sqlite).")]
+RunArgument = Annotated[
+    Path, typer.Argument(help="Run file (.db, .sqlite).", autocompletion=files(*SUFFIXES))
+]
 
 
 def export(
     run: RunArgument,
-    out: Annotated[Path, typer.Argument(help="CSV or Parquet file to write.")],
+    out: Annotated[
+        Path, typer.Argument(help="CSV or Parquet file to write.", autocompletion=files(".csv", ".parquet"))
+    ],
 ) -> None:
-    """Write every row of a run file, finished or not, to a CSV or Parquet file."""
+    """Write every row of a run file, finished or not, to a CSV or Parquet file.
+
+    Examples::
+      fastrec export run.db run.csv
+    """
     from ..jobs.export import export as write
 
     show(f"{write(run, out)} rows written to {out}{unchecked(run)}")
@@ -28,9 +38,20 @@ def export(
 
 def plot(
     run: RunArgument,
-    out: Annotated[Path | None, typer.Option(help="Figure (png, pdf, svg).", show_default="KIND.png")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Figure (.png, .pdf, .svg).",
+            show_default="KIND.png",
+            autocompletion=files(*FIGURES),
+        ),
+    ] = None,
 ) -> None:
-    """Print the table and draw the figure of a run file, finished or not."""
+    """Print the table and draw the figure of a run file, finished or not.
+
+    Examples::
+      fastrec plot run.db --out run.png
+    """
     from ..files import require_writable
     from ..hopfield import PhaseResult, RetrievalResult, ScalingResult
     from ..jobs.store import read
@@ -48,7 +69,8 @@ def plot(
     result_type, draw = kinds[kind]
     result = result_type.load(run)
     save_figure(draw(result), picture)
-    show(f"{result.table()}\n\nwritten to {picture}{unchecked(run)}")
+    show(result._table())
+    show(f"\nwritten to {picture}{unchecked(run)}")
 
 
 def unchecked(run: Path) -> str:

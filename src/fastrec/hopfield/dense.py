@@ -8,9 +8,9 @@ from math import prod
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from ..backend import array_module, backend_of, kernels, move, resolve
+from ..backend import BackendChoice, array_module, backend_of, kernels, move, resolve
 from ..kernels import words
 from ..messages import shown
 from ..streams import Seed, read_seed, stream_key
@@ -97,7 +97,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         n: int,
         degree: Degree = 3,
         *,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
         coding: Coding = "+-1",
         shape: Sequence[int] | None = None,
     ) -> None:
@@ -158,7 +158,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         save_dense(path, self._stored.moved("cpu"), self.degree, self._coding, self._shape)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> DenseMemory:
+    def load(cls, path: str | os.PathLike[str], backend: BackendChoice | None = None) -> DenseMemory:
         """Read what `save` wrote.  Nothing in the file is executed.
 
         Parameters
@@ -226,7 +226,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
                 stored = stored.moved(name)
             self._stored = PackedPatterns(self._n, stored.joined(packed, name), p, shape[:-2])
 
-    def energy(self, states: States) -> Any:
+    def energy(self, states: States) -> NDArray[np.float64] | Any:
         """Return the energy of states.
 
         It is -n^(1 - degree) sum_mu M_mu^degree, from exact integers, or -ln sum_mu exp(M_mu), which falls
@@ -256,7 +256,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
             lambda stored, name, s: self._interaction.energies(stored.overlaps(name, s), name),
         )
 
-    def is_stable(self, states: States) -> Any:
+    def is_stable(self, states: States) -> NDArray[np.bool_] | Any:
         """Return whether no unit of a state would flip.
 
         Parameters

@@ -7,13 +7,13 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import kernels, move
+from ..backend import Backend, kernels, move
 from ..kernels.interruption import uninterrupted
 from ..messages import shown
 from ..streams import stream_key
@@ -37,7 +37,7 @@ Draw: TypeAlias = "Callable[[np.random.Generator, int, int], States]"  # a text,
 """patterns(generator, p, n) returns p patterns of n units."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class EnsembleDefinition:
     """Which networks a study is of: a part of its definition.
 
@@ -109,6 +109,12 @@ class EnsembleDefinition:
             )
         if self.is_sequence and self.thresholds != OWN:
             raise ValueError(f'thresholds is {shown(self.thresholds)}; studies of rule="sequence" take none')
+
+    def __repr__(self) -> str:
+        values = [(field, getattr(self, field.name)) for field in fields(self)]
+        needed = [repr(value) for field, value in values if field.default is MISSING]
+        other = [f"{f.name}={v!r}" for f, v in values if f.default is not MISSING and v != f.default]
+        return f"{type(self).__name__}({', '.join(needed + other)})"
 
     @property
     def power(self) -> Degree:
@@ -183,7 +189,7 @@ class EnsembleDefinition:
         if self.is_dense:
             Interaction(n, self.power).require(p)
 
-    def network(self, n: int, given: Given, backend: str) -> HopfieldNetwork | DenseMemory:
+    def network(self, n: int, given: Given, backend: Backend) -> HopfieldNetwork | DenseMemory:
         """A network of n units that holds nothing."""
         if self.is_dense:
             return DenseMemory(n, self.power, backend=backend)

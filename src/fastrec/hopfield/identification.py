@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import backend_of, move
-from ..display import Displayed, span
+from ..display import Column, Displayed, span
 from ..validation import number
+from .states import by_row
 
 KINDS = np.array(["memory", "inverse", "mixture", "other"])
 
@@ -53,12 +54,12 @@ class Identification(Displayed):
     Identification(states=(1, 3), memories=1, inverses=1, mixtures=1, others=0, distance=0..25)
     """
 
-    kind: Any
-    index: Any
-    sign: Any
-    distance: Any
-    mixture: Any
-    mixture_signs: Any
+    kind: NDArray[np.str_] | Any
+    index: NDArray[np.int64] | Any
+    sign: NDArray[np.int8] | Any
+    distance: NDArray[np.int64] | Any
+    mixture: NDArray[np.int64]
+    mixture_signs: NDArray[np.int8]
 
     def _summary(self) -> dict[str, Any]:
         memories, inverses, mixtures, others = (np.count_nonzero(self.kind == kind) for kind in KINDS)
@@ -68,8 +69,11 @@ class Identification(Displayed):
             "inverses": inverses,
             "mixtures": mixtures,
             "others": others,
-            "distance": span([np.min(self.distance), np.max(self.distance)]),
+            "distance": span([int(np.min(self.distance)), int(np.max(self.distance))]),
         }
+
+    def _columns(self) -> list[Column]:
+        return by_row(**{field.name: getattr(self, field.name) for field in fields(self)})
 
 
 def identify_states(

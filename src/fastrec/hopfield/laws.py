@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..display import Displayed, Table
+from ..backend import BackendChoice
+from ..display import Column, Displayed, Table, tabulate
 from ..messages import shown
 from ..streams import Seed, read_seed
 from ..tables import write_table
@@ -43,12 +44,12 @@ class LawPoint(NamedTuple):
     networks : int
         Number of independent networks.
     measured, low, high : float
-        Patterns: the median of the networks and the 10 % and 90 % quantiles; or the load at which half of the
+        Memories: the median of the networks and the 10 % and 90 % quantiles; or the load at which half of the
         recalls succeed, by linear interpolation, and the loads at which the 95 % intervals of that share do.
     expected : float
-        Patterns by a theory for this n, nan where there is none.
+        Memories by a theory for this n, nan where there is none.
     asymptotic : float
-        Patterns by the law, for n to infinity.
+        Memories by the law, for n to infinity.
     """
 
     law: str
@@ -74,13 +75,13 @@ class Law:
     formula : str
         The law as text.
     asymptotic : callable
-        Patterns by the law as a function of n.
+        Memories by the law as a function of n.
     sizes, quick : mapping of int to int
         Sizes and the number of networks of each, of a long and of a short run.
     options : mapping
         Arguments of the study.
     expected : callable, optional
-        Patterns by a theory for finite n.
+        Memories by a theory for finite n.
     loads : tuple of float
         Where the study is retrieval, the shares of `expected`, or else of the law, at which it is measured.
     success : str
@@ -98,8 +99,11 @@ class Law:
     loads: tuple[float, ...] = ()
     success: str = "exact"
 
+    def __repr__(self) -> str:
+        return f'Law("{self.name}", {self.formula})'
+
     def guess(self, n: int) -> float:
-        """Patterns by the theory for this n, or by the law."""
+        """Memories by the theory for this n, or by the law."""
         return float((self.expected or self.asymptotic)(n))
 
     def studies(self, networks: Mapping[int, int]) -> dict[str, Callable[..., list[LawPoint]]]:
@@ -327,25 +331,25 @@ class LawsResult(Displayed):
     def _summary(self) -> dict[str, Any]:
         return {"laws": len(self.laws), "points": len(self.points)}
 
-    def _table(self) -> Table:
-        heads = ["law", "n", "networks", "measured", "from", "to", "expected", "law at n", "measured/law"]
-        rows = [
-            [
-                f"{q.law}: {LAWS[q.law].formula}",
-                str(q.n),
-                str(q.networks),
-                *(
-                    "-" if math.isnan(value) else f"{value:.1f}"
-                    for value in (q.measured, q.low, q.high, q.expected, q.asymptotic)
-                ),
-                "-" if math.isnan(q.measured) else f"{q.measured / q.asymptotic:.3f}",
-            ]
-            for q in self.points
+    def _columns(self) -> list[Column]:
+        points, numbers = self.points, {"low": "from", "high": "to", "asymptotic": "law at n"}
+        return [
+            Column("law", [q.law for q in points], lambda law: f"{law}: {LAWS[law].formula}"),
+            Column("n", [q.n for q in points]),
+            Column("networks", [q.networks for q in points]),
+            *(
+                Column(name, [getattr(q, name) for q in points], ".1f", numbers.get(name))
+                for name in ("measured", "low", "high", "expected", "asymptotic")
+            ),
+            Column("ratio", [q.measured / q.asymptotic for q in points], ".3f", "measured/law"),
         ]
-        return Table("storage capacities in patterns, measured and by their laws", heads, rows)
+
+    def _table(self) -> Table:
+        spare = ("networks", "law at n", "from", "to", "measured/law")
+        return tabulate("storage capacities in memories, measured and by their laws", self._columns(), spare)
 
     def table(self) -> str:
-        """Return the table as text: a row for each law and size, capacities in patterns.
+        """Return the table as text: a row for each law and size, capacities in memories.
 
         Returns
         -------
@@ -400,9 +404,9 @@ def capacity_laws(
     *,
     quick: bool = False,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     folder: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     workers: WorkerCount = None,
 ) -> LawsResult:
     """Measure storage capacities beside the classical laws, of rules, dense memories and sequences.
@@ -420,7 +424,7 @@ def capacity_laws(
     folder : path-like, optional
         An existing folder for run files, one for each study.  Trials are committed to them as they finish,
         and only missing ones are run.
-    progress : bool, default False
+    progress : bool, default True
         Whether to show a bar with the time left for each study.
     workers : int or "all", optional
         Worker processes, as of `capacity_scaling`.

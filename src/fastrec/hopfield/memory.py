@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import array_module, backend_of, move, resolve
+from ..backend import Backend, array_module, backend_of, move, resolve
 from ..validation import as_array, as_choice, move_checked, require_memory, writable
 from .arguments import read_shape
 from .identification import Identification, identify_states
@@ -56,7 +56,7 @@ class PatternMemory(Generic[Held]):
 
     @property
     def n_patterns(self) -> int:
-        """Number of stored patterns, of each network."""
+        """Number of memories, of each network."""
         return self._stored.p
 
     @property
@@ -66,7 +66,7 @@ class PatternMemory(Generic[Held]):
         return lead[0] if lead else None
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> Backend:
         """Name of the backend on which the next call will run."""
         return resolve(self._backend)
 

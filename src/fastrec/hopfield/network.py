@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import array_module, backend_of, kernels, move, resolve
+from ..backend import BackendChoice, array_module, backend_of, kernels, move, resolve
 from ..imports import names_from_new_places
 from ..kernels import words
 from ..messages import shown
@@ -166,7 +166,7 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
         self,
         n: int,
         self_coupling: bool = False,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
         representation: Representation = "auto",
         *,
         rule: RuleName = "hebb",
@@ -208,7 +208,7 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
         scale: float | None = None,
         coding: Coding = "+-1",
         shape: Sequence[int] | None = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
     ) -> HopfieldNetwork:
         """Make a network of given couplings W, which need be neither symmetric nor without diagonal.
 
@@ -372,7 +372,7 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
         save(path, stored if stored.is_on("cpu") else stored.moved("cpu"), self._coding, self._shape)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> HopfieldNetwork:
+    def load(cls, path: str | os.PathLike[str], backend: BackendChoice | None = None) -> HopfieldNetwork:
         """Read what `save` wrote.  Nothing in the file is executed.
 
         Parameters
@@ -795,7 +795,7 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
         overlaps = None if overlaps is None else in_shape(move(overlaps, where), lead)
         return Averages(sweeps, means, overlaps, energies, squares)
 
-    def local_fields(self, states: States) -> Any:
+    def local_fields(self, states: States) -> NDArray[np.int32] | NDArray[np.int64]:
         """Return the local fields h = W s of states s, from which thresholds are not taken off.
 
         Parameters
@@ -825,7 +825,7 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
             True,
         )
 
-    def energy(self, states: States) -> Any:
+    def energy(self, states: States) -> NDArray[np.float64] | Any:
         """Return the energy of states s, from exact integers.
 
         E = -(1/2n) sum_ij W_ij s_i s_j + (1/n) sum_i theta_i s_i, with couplings W and thresholds theta
@@ -857,7 +857,7 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
             lambda stored, name, s: self._energies(stored.forms("energy", name, s), stored, name),
         )
 
-    def is_stable(self, states: States) -> Any:
+    def is_stable(self, states: States) -> NDArray[np.bool_] | Any:
         """Return whether no unit of a state has a local field against it.
 
         Parameters

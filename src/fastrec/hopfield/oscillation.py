@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import move, resolve
-from ..display import Displayed
+from ..backend import BackendChoice, move, resolve
+from ..display import Column, Displayed
 from ..kernels import words
 from ..streams import Seed, read_seed, stream_key
 from ..validation import as_int, require_memory
@@ -59,6 +59,12 @@ class OscillationResult(Displayed):
             "async_sweeps": int(self.async_.sweeps),
         }
 
+    def _columns(self) -> list[Column]:
+        runs = {"sync": self.sync.energies, "async": self.async_.energies}
+        names = [Column("update", [name for name, run in runs.items() for _ in run])]
+        sweeps = np.concatenate([np.arange(len(run)) for run in runs.values()])
+        return [*names, Column("sweep", sweeps), Column("energy", np.concatenate(list(runs.values())))]
+
     def _figure(self) -> Figure:
         from fastrec import plot
 
@@ -81,14 +87,16 @@ class OscillationResult(Displayed):
         --------
         >>> import fastrec
         >>> fastrec.find_oscillation(n=50, p=10).plot().get_xlabel()
-        'sweep, or synchronous step'
+        'time (sweeps, or synchronous steps)'
         """
         from fastrec import plot
 
         return plot.draw_oscillation(ax, self) if ax is not None else self._figure().axes[0]
 
 
-def find_oscillation(n: int, p: int, seed: Seed = 0, backend: str | None = None) -> OscillationResult:
+def find_oscillation(
+    n: int, p: int, seed: Seed = 0, backend: BackendChoice | None = None
+) -> OscillationResult:
     """Search for a start state that cycles under synchronous and converges under asynchronous updates.
 
     Networks of random patterns are tried in turn, each from 64 random start states, 4096 in all.  Cycles are
@@ -99,7 +107,7 @@ def find_oscillation(n: int, p: int, seed: Seed = 0, backend: str | None = None)
     n : int
         Number of units.
     p : int
-        Number of stored patterns.
+        Number of memories.
     seed : int, numpy.random.Generator or None, default 0
         Seed of patterns, start states and asynchronous orders: 0 to 2^64 - 1, a generator to draw it from, or
         None for a fresh one.  The first network stores ``random_patterns(p, n, seed)``.  The result holds it

@@ -25,7 +25,10 @@ class PackedPatterns:
     """
 
     def __init__(self, n: int, buffer: Any, p: int, lead: tuple[int, ...] | None) -> None:
-        self.n, self.buffer, self.p, self.lead = n, buffer, p, lead
+        self.n = n
+        self.buffer: Any = buffer
+        self.p = p
+        self.lead = lead
         self.unit_words: Any = None
 
     def joined(self, packed: Any, backend: str) -> Any:

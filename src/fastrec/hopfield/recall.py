@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import array_module, backend_of, kernels, move, resolve
-from ..display import Displayed, span
+from ..backend import BackendChoice, array_module, backend_of, kernels, move, resolve
+from ..display import Column, Displayed, span
 from ..messages import shown
 from ..streams import Seed, read_seed, stream_key
 from ..validation import as_array, as_int, available_memory, require_memory
-from .states import MAX_UNITS
+from .states import MAX_UNITS, by_row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,6 +70,9 @@ class Averages(Displayed):
             "edwards_anderson": span([order.min(), order.max()]),
         }
 
+    def _columns(self) -> list[Column]:
+        return by_row(energy=self.energy, edwards_anderson=self.edwards_anderson)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RecallResult(Displayed):
@@ -120,16 +123,17 @@ class RecallResult(Displayed):
     RecallResult(states=(5, 100), fixed_points=5, two_cycles=0, unfinished=0, sweeps=2, flips=10)
     """
 
-    states: Any
-    converged: Any
-    period: Any
-    sweeps: Any
-    flips: Any
-    energies: Any = None
+    # Any stands for NumPy's scalars, for PackedStates and for arrays of CuPy.
+    states: NDArray[np.int8] | Any
+    converged: NDArray[np.bool_] | Any
+    period: NDArray[np.int32] | Any
+    sweeps: NDArray[np.int32] | Any
+    flips: NDArray[np.int64] | Any
+    energies: NDArray[np.float64] | Any = None
     seed: int | None = None
-    overlaps: Any = None
-    trajectory: Any = None
-    turns: Any = None
+    overlaps: NDArray[np.float64] | Any = None
+    trajectory: NDArray[np.int8] | Any = None
+    turns: NDArray[np.int32] | Any = None
     averages: Averages | None = None
 
     def _summary(self) -> dict[str, Any]:
@@ -145,6 +149,10 @@ class RecallResult(Displayed):
             "sweeps": span([sweeps.min(), sweeps.max()]),
             "flips": span([flips.min(), flips.max()]),
         }
+
+    def _columns(self) -> list[Column]:
+        names = ("converged", "period", "sweeps", "flips")
+        return by_row(**{name: getattr(self, name) for name in names})
 
     def _figure(self) -> Figure | None:
         from fastrec import plot
@@ -187,7 +195,7 @@ def sweeps_left(orders: Any, first_sweep: int) -> int:
 
 
 def random_orders(
-    n: int, sweeps: int, seed: Seed = None, *, first_sweep: int = 0, backend: str | None = None
+    n: int, sweeps: int, seed: Seed = None, *, first_sweep: int = 0, backend: BackendChoice | None = None
 ) -> NDArray[np.int32]:
     """Return the random orders of asynchronous sweeps that `HopfieldNetwork.recall` draws.
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import array_module, backend_of, kernels, move, resolve
-from ..display import Displayed
+from ..backend import Backend, BackendChoice, array_module, backend_of, kernels, move, resolve
+from ..display import Column, Displayed
 from ..kernels import words
 from ..validation import as_int, require_memory
 from .dynamics import BREATH
 from .memory import in_shape
 from .network import HopfieldNetwork
 from .rules.sequence import SEQUENCE
-from .states import Coding, PackedStates, States, array_of, states_like
+from .states import Coding, PackedStates, States, array_of, by_row, states_like
 from .stored import StoredPatterns
 
 
@@ -49,10 +49,10 @@ class SequenceResult(Displayed):
     SequenceResult(states=(2, 100), steps=8, in_order=2, overlap=1)
     """
 
-    states: Any
-    trajectory: Any
-    overlaps: Any
-    nearest: Any
+    states: NDArray[np.int8] | Any
+    trajectory: NDArray[np.int8] | Any
+    overlaps: NDArray[np.float64] | Any
+    nearest: NDArray[np.int64] | Any
 
     def _summary(self) -> dict[str, Any]:
         *_, times, p = self.overlaps.shape
@@ -63,6 +63,9 @@ class SequenceResult(Displayed):
             "in_order": np.count_nonzero(steps.all(axis=-1)),
             "overlap": float(move(self.overlaps[..., -1, :], "cpu").max(axis=-1).mean()),
         }
+
+    def _columns(self) -> list[Column]:
+        return by_row("step", nearest=self.nearest, overlap=self.overlaps.max(axis=-1))
 
 
 class SequenceMemory:
@@ -119,7 +122,7 @@ class SequenceMemory:
         *,
         cyclic: bool = True,
         self_coupling: bool = False,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
         coding: Coding = "+-1",
         shape: Sequence[int] | None = None,
     ) -> None:
@@ -139,7 +142,7 @@ class SequenceMemory:
 
     @property
     def n_patterns(self) -> int:
-        """Number of stored patterns: the length of the sequence, of each network."""
+        """Number of memories: the length of the sequence, of each network."""
         return self._network.n_patterns
 
     @property
@@ -149,7 +152,7 @@ class SequenceMemory:
         return cyclic
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> Backend:
         """Name of the backend on which the next call will run."""
         return self._network.backend
 
@@ -269,7 +272,7 @@ class SequenceMemory:
         self._network.save(path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> SequenceMemory:
+    def load(cls, path: str | os.PathLike[str], backend: BackendChoice | None = None) -> SequenceMemory:
         """Read what `save` wrote.  Nothing in the file is executed.
 
         Parameters

@@ -10,8 +10,8 @@ from typing import Any, Literal, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import array_module, backend_of, kernels, move, on_device, resolve
-from ..display import Displayed
+from ..backend import BackendChoice, array_module, backend_of, kernels, move, on_device, resolve
+from ..display import Column, Displayed, by_index
 from ..kernels import words
 from ..messages import printable, shown
 from ..streams import Seed, read_seed, stream_key
@@ -71,7 +71,7 @@ class PackedStates(Displayed):
     (2, 4)
     """
 
-    words: Any
+    words: NDArray[np.uint64] | Any
     n: int
 
     def __post_init__(self) -> None:
@@ -111,12 +111,16 @@ class PackedStates(Displayed):
     def _summary(self) -> dict[str, Any]:
         return {"shape": self.shape, "size": format_bytes(self.words.nbytes)}
 
+    def _columns(self) -> list[Column]:
+        ups = np.bitwise_count(np.asarray(move(self.words, "cpu"))).sum(axis=-1, dtype=np.int64)
+        return by_row(mean=2 * ups / self.n - 1)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the states, (..., n)."""
         return (*self.words.shape[:-1], self.n)
 
-    def unpack(self, coding: Coding = "+-1") -> Any:
+    def unpack(self, coding: Coding = "+-1") -> NDArray[np.int8] | Any:
         """Return the states as an array.
 
         Parameters
@@ -147,12 +151,19 @@ class PackedStates(Displayed):
 States = ArrayLike | PackedStates
 
 
+def by_row(*last: str, **arrays: Any) -> list[Column]:
+    """Columns of what is counted of states: arrays (..., b) or (..., b, *last), with a row for each value."""
+    lead = np.ndim(next(iter(arrays.values()))) - len(last)
+    axes = (*(f"axis_{i}" for i in range(lead - 1)), *["row"] * bool(lead), *last)
+    return by_index(axes, **{name: np.asarray(move(array, "cpu")) for name, array in arrays.items()})
+
+
 def array_of(states: States) -> Any:
     """The array that holds states: their words if they are packed."""
     return states.words if isinstance(states, PackedStates) else states
 
 
-def pack(states: ArrayLike, backend: str | None = None, *, coding: Coding = "+-1") -> PackedStates:
+def pack(states: ArrayLike, backend: BackendChoice | None = None, *, coding: Coding = "+-1") -> PackedStates:
     """Pack states to one bit a unit.
 
     Parameters
@@ -192,7 +203,7 @@ def random_patterns(
     n: int,
     seed: Seed = None,
     networks: int | None = None,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     packed: Literal[False] = False,
     coding: Coding = "+-1",
@@ -204,7 +215,7 @@ def random_patterns(
     n: int,
     seed: Seed = None,
     networks: int | None = None,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     packed: Literal[True],
     coding: Coding = "+-1",
@@ -215,7 +226,7 @@ def random_patterns(
     n: int,
     seed: Seed = None,
     networks: int | None = None,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     packed: bool = False,
     coding: Coding = "+-1",
@@ -287,7 +298,7 @@ def corrupt(
     states: PackedStates,
     flips: float,
     seed: Seed = None,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     first_row: int = 0,
     coding: Coding = "+-1",
@@ -297,7 +308,7 @@ def corrupt(
     states: ArrayLike,
     flips: float,
     seed: Seed = None,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     first_row: int = 0,
     coding: Coding = "+-1",
@@ -306,7 +317,7 @@ def corrupt(
     states: States,
     flips: float,
     seed: Seed = None,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     first_row: int = 0,
     coding: Coding = "+-1",
@@ -370,7 +381,9 @@ def corrupt(
     return to_coding(move(copy, backend_of(states)), coding)
 
 
-def overlaps(a: States, b: States, backend: str | None = None, *, coding: Coding = "+-1") -> Any:
+def overlaps(
+    a: States, b: States, backend: BackendChoice | None = None, *, coding: Coding = "+-1"
+) -> NDArray[np.float64] | Any:
     """Return the overlaps m = (1/n) sum_i a_i b_i of every state of a with every state of b.
 
     They are counted in wide integers and divided by n last, so that each is the float64 nearest to its exact

@@ -118,7 +118,9 @@ class StoredPatterns(PackedPatterns):
         memory_weights: NDArray[np.int64] | None = None,
     ) -> None:
         super().__init__(setting.n, buffer, p, lead)
-        self.setting, self.rule, self.memory_weights = setting, setting.rule, memory_weights
+        self.setting = setting
+        self.rule: Rule = setting.rule
+        self.memory_weights = memory_weights
         self.learnt: Couplings | None = None
 
     @property

@@ -22,6 +22,7 @@ from multiprocessing.queues import SimpleQueue
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from ..backend import array_module
+from ..messages import install_command
 from ..threads import set_threads
 
 
@@ -174,7 +175,7 @@ def dask_executor(address: str) -> Iterator[Executor]:
         from distributed import Client
     except ImportError:
         raise ValueError(
-            'a Dask cluster needs distributed, which is not installed: pip install "fastrec[dask]"'
+            f"a Dask cluster needs distributed, which is not installed: {install_command('distributed')}"
         ) from None
     logging.getLogger("distributed").setLevel(
         logging.CRITICAL

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from ..display import Displayed, import_pandas
 from ..files import new_file, require_suffix, require_writable
+from ..messages import install_command
 from ..tables import read_table, write_table
+from ..validation import as_bool
 from .database import is_run_file, require_run_file
 from .schema import Schema, Trials
 from .store import read
@@ -56,19 +58,29 @@ class JobResult(Displayed):
         """
         return self._table().text()
 
-    def to_frame(self) -> DataFrame:
-        """Return a pandas DataFrame with one row for each trial and the columns of `save`.
+    def to_frame(self, trials: bool = False) -> DataFrame:
+        """Return the numbers of `table`, or those of each trial, as a pandas DataFrame.
+
+        The page "How to take results into pandas, LaTeX and SQL" lists the columns and their units.
+
+        Parameters
+        ----------
+        trials : bool, default False
+            Whether to return a row for each trial, with the columns of `save`, in place of the rows of
+            `table`.
 
         Returns
         -------
         pandas.DataFrame
-            One row for each trial.
+            Columns of numbers, with names where a column says what something is.
 
         Raises
         ------
         ImportError
             If pandas is not installed.
         """
+        if not as_bool("trials", trials):
+            return super().to_frame()
         return import_pandas().DataFrame(self._rows(), columns=list(self._schema.columns))
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -191,7 +203,7 @@ def export(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
         import pyarrow.parquet
     except ImportError:
         raise ValueError(
-            f'{out}: Parquet needs pyarrow, which is not installed: pip install "fastrec[parquet]"'
+            f"{out}: Parquet needs pyarrow, which is not installed: {install_command('pyarrow')}"
         ) from None
     kind, columns, rows = read(path)
     arrays = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in columns]

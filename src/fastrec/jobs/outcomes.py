@@ -12,7 +12,7 @@ from typing import Any, Self
 from ..display import Displayed
 from ..messages import shown
 from .export import JobResult
-from .schema import Trials
+from .schema import Schema, Trials
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,7 +96,7 @@ class LoadPoint(Displayed):
 
     @property
     def p(self) -> int:
-        """Number of stored patterns."""
+        """Number of memories."""
         return int(self.outcomes[0].p)
 
     @property
@@ -114,9 +114,13 @@ class OutcomesJob:
     """Networks that are tasks of their own; see `jobs.run.Job`."""
 
     def __init__(self, tasks: list[Any], kind: type[OutcomesResult]) -> None:
-        self.tasks, self.kind, self.schema = tasks, kind, kind._schema
-        self.outcomes, self.keys = list[Any](), {self._key(task) for task in tasks}
-        self.backends, self.seconds = {tasks[0].backend}, 0.0
+        self.tasks = tasks
+        self.kind = kind
+        self.schema: Schema = kind._schema
+        self.outcomes: list[Any] = []
+        self.keys: set[tuple[Any, ...]] = {self._key(task) for task in tasks}
+        self.backends: set[str] = {tasks[0].backend}
+        self.seconds: float = 0.0
 
     def _key(self, task_or_outcome: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(task_or_outcome[: self.schema.key])

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ..backend import BackendError, is_device_error, resolve, visible_devices
+from ..backend import Backend, BackendChoice, BackendError, is_device_error, resolve, visible_devices
 from ..compilation import clock
 from ..files import require_suffix, require_writable
 from ..kernels.cpu.threads import get_threads, limit_threads
@@ -21,6 +21,7 @@ from ..messages import shown
 from ..progress import progress_bar
 from ..validation import as_bool, as_int
 from .executors import process_pool, run_tasks
+from .keeping import KEEPER, LateRunFile, TrialFile
 from .schema import Origin, Schema, origin
 from .store import SUFFIXES, RunFile
 
@@ -67,7 +68,7 @@ class Task(Protocol):
         """Definition of the job."""
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> Backend:
         """Where it runs."""
 
     @property
@@ -78,7 +79,7 @@ class Task(Protocol):
     def label(self) -> str:
         """What the progress bar says."""
 
-    def run(self, file: RunFile | None = None, advance: Advance | None = None) -> Iterable[Part]:
+    def run(self, file: TrialFile | None = None, advance: Advance | None = None) -> Iterable[Part]:
         """Compute on all threads; a file may keep the progress of a long trial, `advance` may be told it."""
 
 
@@ -147,7 +148,7 @@ class Execution:
             require_suffix(self.out, ".csv", *SUFFIXES)
             require_writable(self.out)
 
-    def resolve(self, backend: str | None, domain: str) -> str:
+    def resolve(self, backend: BackendChoice | None, domain: str) -> Backend:
         """The backend of the tasks; an executor may have devices where this process has none.
 
         Raises BackendError if it cannot run here, ValueError if there are more workers than devices.
@@ -177,17 +178,28 @@ class Execution:
         Raises ValueError, before any work, if `out` is a run of another definition; OSError if it cannot be
         written, with the result as its attribute `result` if that was complete.
         """
-        schema, executor, file = job.schema, self.executor, None
+        schema, executor, keeper = job.schema, self.executor, KEEPER.get()
         with ExitStack() as stack:
+            file: TrialFile | None = None
+            late: LateRunFile | None = None
             if self.out is not None and Path(self.out).suffix.lower() in SUFFIXES:
                 file = stack.enter_context(RunFile(self.out, schema))
+            elif keeper is not None:
+                file = late = stack.enter_context(keeper.file_of(schema, job.tasks))
+            if file is not None:
                 for n, definition in dict.fromkeys((task.n, task.definition) for task in job.tasks):
                     file.require({schema.keys[0]: n, **asdict(definition)})
                 resume(job, file.rows())
             tasks = job.missing()
             total, left = (sum(task.cost for task in some) for some in (job.tasks, tasks))
-            bar = progress_bar(schema.name, total, self.progress, total - left)
-            with uninterrupted() as block, bar as advance, heard(block):
+            what = schema.name if self.out is None else f"{schema.name}, to {self.out}"
+            bar = progress_bar(what, total, self.progress, total - left)
+            with uninterrupted() as block, bar as move, heard(block):
+
+                def advance(work: float, label: str) -> None:
+                    move(work, label)
+                    if late is not None:
+                        late.note(work, left)
 
                 def finish(task: Task, parts: Sequence[Part]) -> None:
                     if file is not None:
@@ -212,7 +224,7 @@ class Execution:
                         executor = stack.enter_context(process_pool(number, devices))
                     run_tasks(run_elsewhere, job.split(tasks, left), executor, finish)
         result = job.result()
-        if self.out is not None and file is None:
+        if self.out is not None and file is late:
             try:
                 result.save(self.out)
             except OSError as error:  # no work is lost

@@ -26,7 +26,7 @@ from .schema import Schema
 
 SUFFIXES = (".db", ".sqlite")
 
-log = logging.getLogger("fastrec")
+log: logging.Logger = logging.getLogger("fastrec")
 
 
 class RunFile:
@@ -52,7 +52,9 @@ class RunFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], schema: Schema, checked: bool = True) -> None:
-        self.path, self.schema, self._new = Path(path), schema, Form(schema.version, checked)
+        self.path: Path = Path(path)
+        self.schema = schema
+        self._new = Form(schema.version, checked)
 
     def __enter__(self) -> RunFile:
         require_writable(self.path)

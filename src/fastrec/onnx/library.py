@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from ..messages import install_command
+
 
 def import_onnx() -> ModuleType:
     """Return the package onnx; ImportError that says how to install it."""
@@ -14,5 +16,5 @@ def import_onnx() -> ModuleType:
         import onnx.numpy_helper
         import onnx.reference
     except ImportError:
-        raise ImportError('ONNX is not installed: pip install "fastrec[onnx]"') from None
+        raise ImportError(f"ONNX is not installed: {install_command('onnx')}") from None
     return onnx

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..backend import BackendChoice
 from ..messages import printable, shown
 from ..rnn.config import Array
 from ..rnn.device import Precision
@@ -102,7 +103,9 @@ class Model:
         return f"Model(inputs: {inputs}; outputs: {outputs})"
 
 
-def load(path: str | os.PathLike[str], backend: str | None = None, precision: Precision = "float32") -> Model:
+def load(
+    path: str | os.PathLike[str], backend: BackendChoice | None = None, precision: Precision = "float32"
+) -> Model:
     """Read a model from a file of ONNX, to run its recurrent operators on the kernels of fastrec.
 
     The operators are RNN, GRU and LSTM with all of their inputs, directions and layouts, both forms of the
@@ -204,7 +207,7 @@ def shapes(ends: Any) -> dict[str, tuple[int | str | None, ...]]:
     }
 
 
-def recurrent_operators(onnx: Any, backend: str | None, precision: Precision) -> list[type]:
+def recurrent_operators(onnx: Any, backend: BackendChoice | None, precision: Precision) -> list[type]:
     """Classes with which onnx's evaluator computes the recurrent operators."""
 
     class Recurrent(onnx.reference.op_run.OpRun):  # type: ignore[misc]

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..backend import BackendChoice
 from ..messages import shown
 from ..rnn.cells import CELLS, CellName
 from ..rnn.cells.cell import Cell
@@ -94,7 +95,7 @@ class Operator:
         raise ValueError(f"{self.where} is no operator that fastrec has")
 
     def networks(
-        self, weights: Sequence[Array | None], backend: str | None, precision: Precision
+        self, weights: Sequence[Array | None], backend: BackendChoice | None, precision: Precision
     ) -> list[RNN]:
         """Networks with copies of ONNX's W, R, B and P, one of all directions unless activations differ."""
         arrays = {key: array for key, array in zip("WRBP", weights, strict=True) if array is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .figures import MEASURED, THEORY, new_figure
+from .figures import MEASURED, THEORY, log_scale, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def bench_figure(report: Report) -> Figure:
         left.annotate(text, (at, place), va="center", fontsize=8)
         end = max(end, begin * (at / begin) ** (CHARACTERS / max(1, CHARACTERS - len(text))))
     left.axvline(1, color=THEORY, linewidth=0.8)
-    left.set_xscale("log")
+    log_scale(left, "x")
     left.set_xlim(begin, end)
     left.set_yticks(places, [row.name for row in report.rows], fontsize=8)
     left.set_xlabel("times faster than the baseline")

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..hopfield import theory
-from ..hopfield.storage_capacity import CapacityResult, ScalingResult
-from .figures import MEASURED, THEORY, new_figure, one_panel, set_axes_title
+from ..hopfield.storage_capacity import CapacityResult, ScalingFit, ScalingResult
+from .figures import COLOURS, DASHES, MEASURED, THEORY, log_scale, new_figure, one_panel, set_axes_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SIZE, CAPACITY = "network size n (units)", "capacity p (memories)"
+POWER: dict[str, Any] = {"color": COLOURS[1], "linestyle": DASHES[2], "linewidth": 1.5}
+LOGARITHMIC: dict[str, Any] = {"color": COLOURS[2], "linestyle": DASHES[1], "linewidth": 1.5}
+
 
 def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
-    """Capacity against n, and below it the ratio to n/(4 ln n), with the theory of exact recall in grey.
+    """Capacity against n, below it the ratio to n/(4 ln n), and the local exponents d ln p / d ln n.
 
-    Points are medians over trials, the band is their 10-90 % range.  The theory of finite n, the median by
-    `theory.capacity_quantile`, is drawn where the definition has one.  Of networks for which n/(4 ln n) is no
-    measure, because of their rule, degree, patterns or tolerance, the load p/n is below.
+    Points are means over trials, the band is the 10-90 % range of the trials.  Two laws are fitted to the
+    means and drawn over the sizes that were fitted (`ScalingResult.fit`).  In grey: the mean at finite n by
+    `theory.capacity_mean`, where the definition has one, from 20 units on; and n/(4 ln n), its limit for
+    large n.  Of networks for which n/(4 ln n) is no measure, because of their rule, degree, patterns or
+    tolerance, the load p/n is in the middle.
 
     Parameters
     ----------
@@ -32,22 +38,27 @@ def capacity_scaling_figure(scaling: ScalingResult) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        With two axes.
+        With three axes, or two where fewer than two sizes can be fitted.
 
     Examples
     --------
     >>> import fastrec
     >>> scaling = fastrec.capacity_scaling([20, 40], trials=5, backend="reference")
-    >>> len(fastrec.plot.capacity_scaling_figure(scaling).axes)
-    2
+    >>> [ax.get_ylabel() for ax in fastrec.plot.capacity_scaling_figure(scaling).axes]
+    ['capacity p (memories)', 'ratio of p to n / (4 ln n)', 'local exponent\\nd ln p / d ln n']
     """
-    figure = new_figure(6.4, 7.0)
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.6, 1])
-    draw_capacity_scaling(top, scaling)
-    top.label_outer()
-    draw_sizes(bottom, scaling, ratio=True)
-    bottom.set_ylabel("ratio of p to n / (4 ln n)" if scaling.definition.is_scanned else "load p / n")
-    bottom.set_xlabel("network size n (neurons)")
+    fit = fitted(scaling)
+    panels = 2 if fit is None else 3
+    figure = new_figure(6.4, 4.2 + 2.2 * (panels - 1))
+    axes = figure.subplots(panels, 1, sharex=True, height_ratios=[1.8, 1, 1][:panels])
+    draw_capacity_scaling(axes[0], scaling)
+    draw_sizes(axes[1], scaling, fit, ratio=True)
+    axes[1].set_ylabel("ratio of p to n / (4 ln n)" if scaling.definition.is_scanned else "load p / n")
+    if fit is not None:
+        draw_exponents(axes[2], scaling, fit)
+    for ax in axes:
+        ax.set_xlabel(SIZE)
+        ax.label_outer()
     return figure
 
 
@@ -72,11 +83,11 @@ def draw_capacity_scaling(ax: Axes, scaling: ScalingResult) -> Axes:
     >>> scaling = fastrec.capacity_scaling([20, 40], trials=5, backend="reference")
     >>> ax = fastrec.plot.draw_capacity_scaling(Figure().subplots(), scaling)
     >>> ax.get_xlabel()
-    'network size n (neurons)'
+    'network size n (units)'
     """
-    draw_sizes(ax, scaling, ratio=False)
-    ax.set_xlabel("network size n (neurons)")
-    ax.set_ylabel("capacity p (patterns)")
+    draw_sizes(ax, scaling, fitted(scaling), ratio=False)
+    ax.set_xlabel(SIZE)
+    ax.set_ylabel(CAPACITY)
     ax.legend(frameon=False, fontsize=9)
     set_axes_title(ax, f"Capacity: {scaling.definition}")
     return ax
@@ -100,7 +111,7 @@ def capacity_figure(result: CapacityResult) -> Figure:
     >>> import fastrec
     >>> figure = fastrec.plot.capacity_figure(fastrec.capacity(20, trials=5, backend="reference"))
     >>> figure.axes[0].get_xlabel()
-    'capacity p (patterns)'
+    'capacity p (memories)'
     """
     return one_panel(draw_capacity, result)
 
@@ -129,7 +140,7 @@ def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
     >>> result = fastrec.capacity(20, trials=5, backend="reference")
     >>> ax = fastrec.plot.draw_capacity(Figure().subplots(), result)
     >>> ax.get_xlabel()
-    'capacity p (patterns)'
+    'capacity p (memories)'
     """
     low, high = int(result.counts.min()), int(result.counts.max())
     cumulative = None
@@ -162,58 +173,91 @@ def draw_capacity(ax: Axes, result: CapacityResult) -> Axes:
         )
     if result.censored.any():
         limit = result.definition.max_patterns
-        label = f"{result.censored.sum()} trials reached the limit of {limit} patterns"
+        label = f"{result.censored.sum()} trials reached the limit of {limit} memories"
         ax.axvline(limit, color="black", linestyle=":", label=label)
-    ax.set_xlabel("capacity p (patterns)")
-    ax.set_ylabel("trials" if width == 1 else f"trials per {width} patterns")
+    ax.set_xlabel(CAPACITY)
+    ax.set_ylabel("trials" if width == 1 else f"trials per {width} memories")
     ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the legend
     ax.locator_params(axis="both", integer=True, min_n_ticks=1)
     ax.legend(frameon=False, fontsize=9, loc="upper left")
-    set_axes_title(ax, f"Capacity of n = {result.n:,} neurons: {result.definition}")
+    set_axes_title(ax, f"Capacity of n = {result.n:,} units: {result.definition}")
     return ax
 
 
-def draw_sizes(ax: Axes, scaling: ScalingResult, ratio: bool) -> None:
-    """Draw medians, their band and theory against n: capacities, or ratios to n/(4 ln n), or to n."""
+def fitted(scaling: ScalingResult) -> ScalingFit | None:
+    """The fit of the two laws, or None where fewer than two sizes can be fitted."""
+    try:
+        return scaling.fit()
+    except ValueError:
+        return None
+
+
+def expected(scaling: ScalingResult) -> NDArray[np.float64]:
+    """Sizes, and the mean by theory at each, (2, k), k = 0 where there is none."""
+    definition = scaling.definition
+    step = 1 if definition.is_dense else 2  # networks with couplings hold a little more where n is odd
+    ends = max(min(scaling.sizes) / 1.3, 2), max(max(scaling.sizes) * 1.3, 2)
+    sizes = np.unique(step * (np.geomspace(ends[0], ends[1], 60) / step).round().astype(np.int64))
+    means = [(n, mean) for n in sizes.tolist() if (mean := definition.theory_mean(n)) is not None]
+    return np.array(means, float).reshape(-1, 2).T
+
+
+def draw_sizes(ax: Axes, scaling: ScalingResult, fit: ScalingFit | None, ratio: bool) -> None:
+    """Draw means, their band, fits and theory against n: capacities, or ratios to n/(4 ln n), or to n."""
     laws = scaling.definition.is_scanned
     results = sorted((r for r in scaling if r.n >= 2 or not ratio), key=lambda r: r.n)
     n = np.array([r.n for r in results])
-    measured = np.array([(r.median, r.low, r.high) for r in results]).reshape(-1, 3).T
-    if not ratio:  # the ratio panel shares the n axis of the other, formats included
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        # Autoscaling warns about a single size and about medians of 0.
+    measured = np.array([(r.mean, r.low, r.high) for r in results]).reshape(-1, 3).T
+    if not ratio:  # the other panels share the n axis, formats included
+        log_scale(ax)
+        # Autoscaling warns about a single size and about means of 0.
         least, most = measured.min(), max(measured.max(), 1)
         if laws:
             least = min(least, theory.mceliece_all(max(n[0], 2)))
-            most = max(most, theory.mceliece_most(max(n[-1], 2)))
         ax.set_xlim(n[0] / 1.3, n[-1] * 1.3)
         ax.set_ylim(max(0.5, least) / 1.4, 1.4 * most)
-        for axis in (ax.xaxis, ax.yaxis):
-            low, high = axis.get_view_interval()
-            if high < 10 * low:  # powers of ten are too few, and their multiples unreadable in that form
-                axis.set_major_formatter("{x:,.10g}")
-                axis.set_minor_formatter("{x:,.10g}")
 
-    def scaled(sizes: NDArray[np.int64], values: ArrayLike) -> NDArray[np.float64]:
-        return np.asarray(values) / (1.0 if not ratio else theory.mceliece_all(sizes) if laws else sizes)
+    def draw(sizes: ArrayLike, values: ArrayLike, *style: str, **options: Any) -> None:
+        ax.plot(sizes, scaled(sizes, values), *style, **options)
 
-    median, low, high = scaled(n, measured)
+    def scaled(sizes: ArrayLike, values: ArrayLike) -> NDArray[np.float64]:
+        unit = 1.0 if not ratio else theory.mceliece_all(sizes) if laws else np.asarray(sizes)
+        return np.asarray(values) / unit
+
+    mean, low, high = scaled(n, measured)
     if n.size == 1:  # no band to see
-        ax.errorbar(n, median, (median - low, high - median), fmt="none", color=MEASURED, capsize=3)
+        ax.errorbar(n, mean, (mean - low, high - mean), fmt="none", color=MEASURED, capsize=3)
     ax.fill_between(n, low, high, color=MEASURED, alpha=0.25, linewidth=0)
-    ax.plot(n, median, "o", color=MEASURED, markersize=6, zorder=3, label="measured: median, 10-90 %")
-    if n.size == 0 or n[-1] < 2 or not (laws or scaling.definition.has_theory):
-        return
-    sizes = np.unique(np.geomspace(max(n[0] / 1.3, 2), n[-1] * 1.3, 100).round().astype(np.int64))
-    if scaling.definition.has_theory:
-        quantiles = [scaling.definition.theory_quantile(int(size)) or np.nan for size in sizes]
-        label = f"{'binomial' if laws else 'theory'}: half of networks stable"
-        ax.plot(sizes, scaled(sizes, quantiles), color=THEORY, linewidth=1.8, label=label)
-    if not laws:
-        return
-    for law, dashes, name in (
-        (theory.mceliece_all, "--", "n / (4 ln n)"),
-        (theory.mceliece_most, ":", "n / (2 ln n)"),
-    ):
-        ax.plot(sizes, scaled(sizes, law(sizes)), color=THEORY, linestyle=dashes, label=name)
+    ax.plot(n, mean, "o", color=MEASURED, markersize=5, zorder=4, label="measured: mean, 10-90 % of trials")
+    sizes, means = expected(scaling)
+    if sizes.size:
+        draw(sizes, means, color=THEORY, linewidth=1.8, label=scaling.definition.theory_name)
+    if laws and n.size and n[-1] >= 2:
+        sizes = np.geomspace(max(n[0] / 1.3, 2), n[-1] * 1.3, 100)
+        draw(sizes, theory.mceliece_all(sizes), ":", color=THEORY, label="n / (4 ln n)")
+    if fit is not None:
+        sizes = np.geomspace(fit.sizes[0], fit.sizes[-1], 100)
+        draw(sizes, fit.power_law(sizes), label=f"fit {fit.a:.3g} n^{fit.b:.3f}", **POWER)
+        label = f"fit {fit.log_law.replace('c ', f'{fit.c:.3f} ')}"
+        draw(sizes, fit.logarithmic_law(sizes), label=label, **LOGARITHMIC)
+
+
+def draw_exponents(ax: Axes, scaling: ScalingResult, fit: ScalingFit) -> None:
+    """Draw the local exponents with their standard errors, and those of both laws and of theory."""
+    points = fit.local_exponents().points
+    n, exponent, error, *_ = np.array(points).T
+    ax.errorbar(n, exponent, error, fmt="o", color=MEASURED, markersize=5, zorder=4, label="measured, s.e.")
+    sizes, means = expected(scaling)
+    if sizes.size:
+        middle = np.sqrt(sizes[:-1] * sizes[1:])
+        slopes = np.diff(np.log(means)) / np.diff(np.log(sizes))
+        ax.plot(middle, slopes, color=THEORY, linewidth=1.8, label=scaling.definition.theory_name)
+    ends = np.array([fit.sizes[0], fit.sizes[-1]])
+    ax.plot(ends, [fit.b, fit.b], label=f"power law: {fit.b:.3f}", **POWER)
+    sizes = np.geomspace(ends[0], ends[1], 100)
+    label = f"{fit.log_law.replace('(c ln n)', 'ln n')}: {fit.order} - 1 / ln n"
+    ax.plot(sizes, fit.order - 1 / np.log(sizes), label=label, **LOGARITHMIC)
+    ax.set_ylabel("local exponent\nd ln p / d ln n")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low - 0.45 * (high - low), high)  # room for the legend
+    ax.legend(frameon=False, fontsize=9, loc="lower right", ncols=2)

@@ -40,6 +40,24 @@ def one_panel(draw: Callable[..., Axes], *data: Any, height: float = 4.2) -> Fig
     return figure
 
 
+def log_scale(ax: Axes, axes: str = "xy", **options: Any) -> None:
+    """Make axes logarithmic, "x", "y" or both, with ticks that can be read at every range.
+
+    Options are those of matplotlib's logarithmic scale.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    from .ticks import LogLabels, LogTicks
+
+    for name in axes:
+        axis = getattr(ax, f"{name}axis")
+        getattr(ax, f"set_{name}scale")("log", **options)
+        axis.set_major_locator(LogTicks())
+        axis.set_major_formatter(LogLabels())
+        axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=100))
+        axis.set_minor_formatter(NullFormatter())
+
+
 def set_axes_title(ax: Axes, text: str) -> None:
     """Set the title of the axes, wrapped into lines of about equal length that fit their width."""
     size = 9

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .figures import COLOURS, MARKERS, THEORY, new_figure
+from .figures import COLOURS, MARKERS, THEORY, log_scale, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def laws_figure(result: LawsResult) -> Figure:
 
 
 def draw_laws(ax: Axes, result: LawsResult) -> Axes:
-    """Draw capacities in patterns against n: points are measured, lines are the laws for n to infinity.
+    """Draw capacities in memories against n: points are measured, lines are the laws for n to infinity.
 
     Bars reach from the 10 % to the 90 % quantile of the networks, or over the 95 % interval of the load at
     which half of the recalls succeed.
@@ -70,7 +70,7 @@ def draw_laws(ax: Axes, result: LawsResult) -> Axes:
     >>> from matplotlib.figure import Figure
     >>> result = fastrec.capacity_laws(["projection"], quick=True, backend="reference")
     >>> fastrec.plot.draw_laws(Figure().subplots(), result).get_ylabel()
-    'storage capacity p (patterns)'
+    'capacity p (memories)'
     """
     draw_points(ax, result)
     ax.legend(**LEGEND, loc="upper left")
@@ -81,8 +81,7 @@ def draw_points(ax: Axes, result: LawsResult) -> None:
     """Draw what `draw_laws` draws, without a legend."""
     sizes = [point.n for point in result.points]
     left, right = min(sizes) / 1.2, max(sizes) * 1.2
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    log_scale(ax)
     for style, law in enumerate(result.laws):
         points = result.of(law.name)
         n = np.geomspace(max(left, 3), min(right, 4 * points[-1].n), 100)
@@ -105,14 +104,14 @@ def draw_points(ax: Axes, result: LawsResult) -> None:
     top = max(point.measured for point in result.points if point.measured == point.measured)
     ax.set_xlim(left, right)
     ax.set_ylim(0.8, 2 * top)
-    ax.set_ylabel("storage capacity p (patterns)")
-    ax.set_xlabel("number of units n")
+    ax.set_ylabel("capacity p (memories)")
+    ax.set_xlabel("network size n (units)")
     ax.set_title("Storage capacity: measured (points) and laws for n → ∞ (lines)", fontsize=10, loc="left")
 
 
 def draw_ratios(ax: Axes, result: LawsResult) -> None:
     """Draw what was measured, and what a theory for this n gives (dotted), divided by the law, against n."""
-    ax.set_xscale("log")
+    log_scale(ax, "x")
     ax.axhline(1, color=THEORY, linewidth=1.8, zorder=1)
     for style, law in enumerate(result.laws):
         points = result.of(law.name)
@@ -132,5 +131,5 @@ def draw_ratios(ax: Axes, result: LawsResult) -> None:
     ax.plot([], [], "k:", linewidth=1.8, label="theory for this n")
     ax.plot([], [], color=THEORY, linewidth=1.8, label="the law")
     ax.legend(fontsize=8, frameon=False, loc="upper right")
-    ax.set_xlabel("number of units n")
+    ax.set_xlabel("network size n (units)")
     ax.set_ylabel("measured / law")

@@ -108,7 +108,7 @@ def draw_phase(ax: Axes, result: PhaseResult) -> Axes:
     >>> from matplotlib.figure import Figure
     >>> result = fastrec.phase_diagram(50, [0.02, 0.1], [0.2, 0.6], trials=2, sweeps=5, backend="reference")
     >>> fastrec.plot.draw_phase(Figure().subplots(), result).get_xlabel()
-    'load α = p / n (patterns per neuron)'
+    'load α = p / n (memories per unit)'
     """
     from matplotlib.patheffects import withStroke
 
@@ -132,7 +132,7 @@ def draw_phase(ax: Axes, result: PhaseResult) -> Axes:
     ax.set_xlim(left, right)
     ax.set_ylim(low, high)
     ax.legend(fontsize=9, loc="best")
-    ax.set_xlabel("load α = p / n (patterns per neuron)")
+    ax.set_xlabel("load α = p / n (memories per unit)")
     ax.set_ylabel("temperature T")
-    set_axes_title(ax, f"Phases of n = {result.points[0].n:,} neurons: {result.definition}")
+    set_axes_title(ax, f"Phases of n = {result.points[0].n:,} units: {result.definition}")
     return ax

@@ -79,7 +79,7 @@ def recall_figure(stored: ArrayLike, probes: ArrayLike, recalled: ArrayLike) -> 
 
 
 def energy_figure(recall: RecallResult) -> Figure:
-    """Draw the energy per neuron against the sweep.
+    """Draw the energy per unit against the sweep.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def draw_energy(ax: Axes, recall: RecallResult) -> Axes:
     """Draw the curves of `energy_figure` into axes.
 
     Each recall is a thin line (some of them, if there are more than 500).  The thick line is the median over
-    all recalls, where those that have stopped keep their energy.  The grey line is the energy per neuron of a
+    all recalls, where those that have stopped keep their energy.  The grey line is the energy per unit of a
     memory without crosstalk, -1/2.
 
     Parameters
@@ -137,7 +137,7 @@ def draw_energy(ax: Axes, recall: RecallResult) -> Axes:
     >>> from matplotlib.figure import Figure
     >>> recall = fastrec.find_oscillation(n=50, p=10).sync
     >>> fastrec.plot.draw_energy(Figure().subplots(), recall).get_ylabel()
-    'energy per neuron, E / n'
+    'energy per unit, E / n'
     """
     if recall.energies is None:
         raise ValueError("recall holds no energies; call recall(..., record_energy=True)")
@@ -148,15 +148,15 @@ def draw_energy(ax: Axes, recall: RecallResult) -> Axes:
     if rows.shape[1] > 1:
         ax.lines[-1].set_label(f"median of {rows.shape[1]} recalls")
     ax.axhline(-0.5, color=THEORY, linestyle="--", zorder=1, label="a memory without crosstalk")
-    ax.set_xlabel("sweep" if recall.turns is None else "flip")
-    ax.set_ylabel("energy per neuron, E / n")
+    ax.set_xlabel("time (sweeps)" if recall.turns is None else "time (flips)")
+    ax.set_ylabel("energy per unit, E / n")
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     ax.legend(frameon=False, fontsize=9)
     return ax
 
 
 def oscillation_figure(found: OscillationResult) -> Figure:
-    """Draw the energies per neuron of a recall that cycles and of one that converges from the same start.
+    """Draw the energies per unit of a recall that cycles and of one that converges from the same start.
 
     Parameters
     ----------
@@ -197,13 +197,13 @@ def draw_oscillation(ax: Axes, found: OscillationResult) -> Axes:
     >>> from matplotlib.figure import Figure
     >>> result = fastrec.find_oscillation(n=50, p=10)
     >>> fastrec.plot.draw_oscillation(Figure().subplots(), result).get_xlabel()
-    'sweep, or synchronous step'
+    'time (sweeps, or synchronous steps)'
     """
     units = np.count_nonzero(found.cycle[0] != found.cycle[1])
     draw_curve(ax, found.async_.energies / found.network.n, "async: converges", 0)
     draw_curve(ax, found.sync.energies / found.network.n, f"sync: {units} units go on flipping", 1)
-    ax.set_xlabel("sweep, or synchronous step")
-    ax.set_ylabel("energy per neuron, E / n")
+    ax.set_xlabel("time (sweeps, or synchronous steps)")
+    ax.set_ylabel("energy per unit, E / n")
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     ax.legend(frameon=False, fontsize=9)
     return ax

@@ -57,14 +57,14 @@ def draw_memory_capacity(ax: Axes, results: Mapping[str, MemoryCapacity]) -> Axe
     >>> results = {"tanh": fastrec.EchoState(1, 20, seed=0).memory_capacity(30)}
     >>> ax = fastrec.plot.memory_capacity_figure(results).axes[0]
     >>> fastrec.plot.draw_memory_capacity(ax, results).get_ylabel()
-    'memory capacity'
+    'memory capacity (share of the variance)'
     """
     for style, (name, result) in enumerate(results.items()):
         total = result.capacities.sum(axis=-1).mean()
         label = f"{name}: {total:.1f} in all" if name else f"{total:.1f} in all"
         draw_curve(ax, result.capacities.T, label, style, start=1)
     ax.set_xlabel("delay (steps)")
-    ax.set_ylabel("memory capacity")
+    ax.set_ylabel("memory capacity (share of the variance)")
     ax.set_ylim(-0.03, 1.03)
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     ax.legend(frameon=False, fontsize=9)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hopfield import theory
-from .figures import COLOURS, DASHES, MARKERS, THEORY, new_figure, one_panel, set_axes_title
+from .figures import COLOURS, DASHES, MARKERS, THEORY, log_scale, new_figure, one_panel, set_axes_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,7 +172,7 @@ def basin_figure(result: RetrievalResult) -> Figure:
     >>> import fastrec
     >>> result = fastrec.basin_map(50, [0.1, 0.2], [0.3, 0.7], trials=2, backend="reference")
     >>> fastrec.plot.basin_figure(result).axes[0].get_xlabel()
-    'load α = p / n (patterns per neuron)'
+    'load α = p / n (memories per unit)'
     """
     return one_panel(draw_basins, result, height=4.8)
 
@@ -206,7 +206,7 @@ def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
     >>> result = fastrec.basin_map(50, [0.1, 0.2], [0.3, 0.7], trials=2, backend="reference")
     >>> ax = fastrec.plot.draw_basins(Figure().subplots(), result)
     >>> ax.get_xlabel()
-    'load α = p / n (patterns per neuron)'
+    'load α = p / n (memories per unit)'
     """
     from matplotlib.patheffects import withStroke
 
@@ -229,9 +229,9 @@ def draw_basins(ax: Axes, result: RetrievalResult) -> Axes:
         ax.legend(fontsize=9, loc="lower right")
     ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
-    ax.set_xlabel("load α = p / n (patterns per neuron)")
+    ax.set_xlabel("load α = p / n (memories per unit)")
     ax.set_ylabel("overlap m$_0$ with the memory, at the start")
-    set_axes_title(ax, f"Basins of n = {result.points[0].n:,} neurons: {result.definition}")
+    set_axes_title(ax, f"Basins of n = {result.points[0].n:,} units: {result.definition}")
     return ax
 
 
@@ -257,7 +257,7 @@ def draw_loads(
             label=name,
         )
     ax.set_xlim(0, 1.05 * max(point.alpha for point in result.points))
-    ax.set_xlabel("load α = p / n (patterns per neuron)")
+    ax.set_xlabel("load α = p / n (memories per unit)")
 
 
 def draw_overlaps(ax: Axes, result: RetrievalResult, error: bool) -> None:
@@ -270,7 +270,7 @@ def draw_overlaps(ax: Axes, result: RetrievalResult, error: bool) -> None:
         return (1 - m, 1 - high, 1 - low) if m < 1 else (math.nan, math.nan, math.nan)
 
     if error:
-        ax.set_yscale("log", nonpositive="clip")
+        log_scale(ax, "y", nonpositive="clip")
     draw_loads(ax, result, value)
     right = ax.get_xlim()[1]
     d = result.definition

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..rnn.losses import LOSSES
-from .figures import COLOURS, draw_curve, new_figure, one_panel
+from .figures import COLOURS, draw_curve, log_scale, new_figure, one_panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,9 +46,9 @@ def learning_curve_figure(history: History) -> Figure:
     top.label_outer()
     draw_curve(bottom, history.gradient_norm, "", 0)
     if (history.gradient_norm > 0).any():
-        bottom.set_yscale("log")
+        log_scale(bottom, "y")
     bottom.set_ylabel("gradient norm")
-    bottom.set_xlabel("epoch")
+    bottom.set_xlabel("time (epochs)")
     return figure
 
 
@@ -78,7 +78,7 @@ def draw_learning_curve(ax: Axes, history: History) -> Axes:
     >>> ax = fastrec.plot.learning_curve_figure(history).axes[0]
     >>> ax.clear()
     >>> fastrec.plot.draw_learning_curve(ax, history).get_xlabel()
-    'epoch'
+    'time (epochs)'
     """
     curves = {"training": history.train}
     if history.validation is not None:
@@ -86,7 +86,7 @@ def draw_learning_curve(ax: Axes, history: History) -> Axes:
     values = np.concatenate([curve.ravel() for curve in curves.values()])
     values = values[np.isfinite(values)]
     if values.size and 0 < 10 * values.min() < values.max():
-        ax.set_yscale("log")
+        log_scale(ax, "y")
     for style, (name, curve) in enumerate(curves.items()):
         draw_curve(ax, curve, name, style)
     if history.diverged is None and (best := history.best_epoch) >= 0:
@@ -96,7 +96,7 @@ def draw_learning_curve(ax: Axes, history: History) -> Axes:
         last = np.maximum(history.diverged[lost] - 1, 0)  # nan where it is epoch 0 that was not finished
         label = f"{lost.sum()} of {len(lost)} networks diverge"
         ax.plot(last, history.train[last, lost], "x", color="black", markersize=5, label=label)
-    ax.set_xlabel("epoch")
+    ax.set_xlabel("time (epochs)")
     ax.set_ylabel(LOSSES[history.loss].unit if history.loss in LOSSES else history.loss)
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     ax.legend(frameon=False, fontsize=9)
@@ -154,7 +154,7 @@ def draw_text_curve(ax: Axes, history: TextHistory, baselines: Mapping[str, floa
     'cross entropy (nats per symbol)'
     """
     marker = "o" if len(history.passes) == 1 else None  # a line of one point is not seen
-    ax.plot(history.passes, history.train, color=COLOURS[0], marker=marker, label="training")
+    ax.plot(history.passes, history.train, "-.", color=COLOURS[0], marker=marker, label="training")
     if history.held_out is not None:
         ax.plot(history.passes, history.held_out, color=COLOURS[1], label="held out")
         best = history.best
@@ -205,7 +205,7 @@ def gradient_flow_figure(flows: Mapping[str, GradientFlow]) -> Figure:
     >>> tokens = np.arange(40).reshape(2, 20) % 3
     >>> figure = fastrec.plot.gradient_flow_figure({"elman": fastrec.gradient_flow(rnn, tokens, tokens)})
     >>> figure.axes[0].get_xlabel()
-    'time step t'
+    'time t (steps)'
     """
     return one_panel(draw_gradient_flow, flows)
 
@@ -246,8 +246,8 @@ def draw_gradient_flow(ax: Axes, flows: Mapping[str, GradientFlow]) -> Axes:
     for style, (label, norms) in enumerate(curves):
         draw_curve(ax, np.where(norms > 0, norms, np.nan), label, style)
     if any((norms > 0).any() for _, norms in curves):
-        ax.set_yscale("log")
-    ax.set_xlabel("time step t")
+        log_scale(ax, "y")
+    ax.set_xlabel("time t (steps)")
     ax.set_ylabel("gradient norm |dE/dh$_t$|")
     ax.locator_params(axis="x", integer=True, min_n_ticks=1)
     if any(label for label, _ in curves):

@@ -11,6 +11,7 @@ from ..kernels.precision import rounded
 from ..rnn.config import Array
 from ..rnn.initialization import seed_of
 from ..rnn.validation import as_array
+from ..streams import generator
 from ..validation import require_memory
 from .config import ReservoirConfig
 
@@ -33,7 +34,7 @@ def draw(
     weights["offsets"] = np.empty((c.k, c.connections), np.int64)
     weights["leak"][:] = leak
     for j in range(c.k):
-        rng = np.random.Generator(np.random.Philox(key=seed_of(seed, j)))
+        rng = generator(seed_of(seed, j))
         own = {key: array[j] for key, array in weights.items()}
         for key, scale in (
             ("W_in", input_scaling[:, None]),

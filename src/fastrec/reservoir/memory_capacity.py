@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..display import Displayed
+from ..display import Column, Displayed, by_index
 from ..rnn.config import MAX_SIZE
-from ..streams import read_seed
+from ..streams import generator
 from ..validation import as_int, require_memory
 
 if TYPE_CHECKING:
@@ -48,16 +48,22 @@ class MemoryCapacity(Displayed):
     delays: NDArray[np.int64]
     capacities: NDArray[np.float64]
     uncorrected: NDArray[np.float64]
-    bias: Any
+    bias: float | Any
 
     @property
-    def total(self) -> Any:
+    def total(self) -> float | Any:
         """The sum of the capacities of all delays, a float, or (k,)."""
         total = self.capacities.sum(axis=-1)
         return float(total) if self.capacities.ndim == 1 else total
 
     def _summary(self) -> dict[str, Any]:
         return {"total": self.total, "delays": f"1..{len(self.delays)}", "bias": self.bias}
+
+    def _columns(self) -> list[Column]:
+        axes = (*["network"] * (self.capacities.ndim - 1), "delay")
+        columns = by_index(axes, capacity=self.capacities, uncorrected=self.uncorrected)
+        delays = np.broadcast_to(self.delays, self.capacities.shape).ravel()
+        return [Column("delay", delays) if column.name == "delay" else column for column in columns]
 
     def _figure(self) -> Figure:
         from .. import plot
@@ -135,7 +141,7 @@ def measured_capacity(
     if counted <= 2 * f:
         raise ValueError(f"steps is {steps}; with {f - 2} units give at least {washout + 2 * f + 1}")
     require_memory("the delayed inputs", 8 * steps * max_delay)
-    rng = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+    rng = generator(seed)
     u = rng.uniform(-1, 1, steps)
     past = np.lib.stride_tricks.sliding_window_view(np.concatenate([np.zeros(max_delay), u[:-1]]), max_delay)
     sums = products(u[:, None], past[:, ::-1], washout)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..archives import open_archive, read_arrays, read_text, sizes_of, write_archive
-from ..backend import backend_of, kernels, move, resolve
+from ..backend import Backend, BackendChoice, backend_of, kernels, move, resolve
 from ..files import require_suffix
 from ..messages import shown
 from ..rnn.config import MAX_SIZE, Array
@@ -136,7 +136,7 @@ class EchoState:
         models: int | None = None,
         dtype: DTypeLike = np.float32,
         seed: Seed | Sequence[int] = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
     ) -> None:
         h = as_int("hidden_size", hidden_size, 1, MAX_SIZE)
         topology = cast(Topology, as_choice("topology", topology, get_args(Topology)))
@@ -215,7 +215,7 @@ class EchoState:
         return self._seed
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> Backend:
         """Name of the backend that the next call runs on."""
         return resolve(self._backend, domain="reservoir")
 
@@ -235,14 +235,11 @@ class EchoState:
 
     def __repr__(self) -> str:
         c = self._config
-        parts = [f"input_size={c.input_size}", f"hidden_size={c.hidden_size}", f"output_size={c.output_size}"]
-        parts += [f'topology="{c.topology}"', f'activation="{c.activation}"']
+        parts = [f'{c.input_size}, {c.hidden_size}, {c.output_size}, topology="{c.topology}"']
+        parts += [f'activation="{c.activation}"'] * (c.activation != "tanh")
         parts += ["feedback"] * c.feedback + [f"models={c.models}"] * (c.models is not None)
-        parts += [
-            f"dtype={c.dtype}",
-            f'backend="{self.backend}"',
-            "fitted" if self._is_fitted() else "not fitted",
-        ]
+        parts += [f"dtype={c.dtype}"] * (c.dtype != np.float32)
+        parts += [f'backend="{self.backend}"', "fitted" if self._is_fitted() else "not fitted"]
         return f"EchoState({', '.join(parts)})"
 
     def fit(
@@ -598,7 +595,7 @@ class EchoState:
         write_archive(path, {TEXT: {"sizes": text, "seed": self._seed}}, arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> EchoState:
+    def load(cls, path: str | os.PathLike[str], backend: BackendChoice | None = None) -> EchoState:
         """Read what `save` wrote.  Nothing in the file is executed.
 
         Parameters

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
-from ..display import Displayed, Table
+from ..display import Column, Displayed, Table, by_index
 from ..messages import shown
 from ..validation import as_int
 from .config import MAX_SIZE, Array
@@ -112,6 +112,10 @@ class Automaton(Displayed):
     def _summary(self) -> dict[str, Any]:
         kind = "Moore" if self.prints_on_arrival else "Mealy"
         return {"states": self.states, "symbols": len(self.symbols), "kind": kind}
+
+    def _columns(self) -> list[Column]:
+        state, _, *rest = by_index(("state", "symbol"), next=self.transitions, prints=self._printed())
+        return [state, Column("symbol", self._names() * self.states), *rest]
 
     def _names(self) -> list[str]:
         """The symbols as text."""

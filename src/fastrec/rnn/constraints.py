@@ -59,7 +59,7 @@ class Constraints:
     """
 
     def __init__(self, allowed: Mapping[str, Array]) -> None:
-        self.allowed = dict(allowed)
+        self.allowed: dict[str, Array] = dict(allowed)
         self._limits: dict[tuple[str, str], tuple[Array, Array]] = {}
 
     def __bool__(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
-from ..display import Displayed
+from ..display import Column, Displayed, by_index
 from ..kernels.interruption import uninterrupted
 from .config import Array, suffix
 from .initialization import spectral_radii
@@ -47,6 +47,9 @@ class GradientFlow(Displayed):
     def _summary(self) -> dict[str, Any]:
         *networks, layers, steps = self.norms.shape
         return {"networks": networks[0] if networks else 1, "layers": layers, "steps": steps}
+
+    def _columns(self) -> list[Column]:
+        return by_index((*["network"] * (self.norms.ndim - 2), "layer", "step"), norm=self.norms)
 
     def _figure(self) -> Figure:
         from .. import plot

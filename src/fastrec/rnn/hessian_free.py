@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import array_module, backend_of, move
+from ..backend import BackendChoice, array_module, backend_of, move
 from ..messages import shown
 from ..validation import as_int, as_number, number
 from .config import MAX_SIZE, Array
@@ -94,11 +94,11 @@ class HessianFree(Optimizer):
         super().__init__(learning_rate, None, None)
         self._first_damping = number("damping", damping, 0)
         self._damping = np.array(self._first_damping)
-        self.structural = number("structural", structural, 0, closed=True)
-        self.curvature = as_number("curvature", curvature, np.finfo(float).tiny, 1)
-        self.iterations = as_int("iterations", iterations, 1, MAX_SIZE)
-        self.decay = as_number("decay", decay, 0, 1)
-        self.weight_decay = read_decay(weight_decay)
+        self.structural: float = number("structural", structural, 0, closed=True)
+        self.curvature: float = as_number("curvature", curvature, np.finfo(float).tiny, 1)
+        self.iterations: int = as_int("iterations", iterations, 1, MAX_SIZE)
+        self.decay: float = as_number("decay", decay, 0, 1)
+        self.weight_decay: float | dict[str, float] = read_decay(weight_decay)
 
     @property
     def damping(self) -> NDArray[np.float64]:
@@ -114,7 +114,7 @@ class HessianFree(Optimizer):
         parameters: Mapping[str, Array],
         gradients: Mapping[str, Array],
         models: int | None = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
     ) -> NoReturn:
         """Raise ValueError: gradients do not suffice.
 

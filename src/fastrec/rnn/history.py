@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..display import Displayed, Table, import_pandas
+from ..display import Column, Displayed, Table, by_index, tabulate
 from ..files import require_suffix, require_writable
 from ..tables import write_table
 from .config import Array
@@ -18,7 +18,6 @@ from .config import Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import DataFrame
 
 
 MUCH = 0.1  # nats per symbol by which the losses of different batches of a text do not differ by chance
@@ -76,7 +75,7 @@ class History(Displayed):
         return len(self.train)
 
     @property
-    def best_epoch(self) -> Any:
+    def best_epoch(self) -> int | Any:
         """The epoch with the least validation loss, or training loss if there is none; the first of several.
 
         An int, or int64 of shape (k,) for k networks; -1 if no loss was finite.
@@ -115,25 +114,10 @@ class History(Displayed):
 
         return plot.learning_curve_figure(self)
 
-    def to_frame(self) -> DataFrame:
-        """Return the curves as a pandas DataFrame, with a row for each epoch and network.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns epoch, network (of k networks), train, validation (if there is one), gradient_norm,
-            seconds.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        curves = self._losses() | {"gradient_norm": self.gradient_norm}
+    def _columns(self) -> list[Column]:
         seconds = np.broadcast_to(self.seconds.reshape(-1, *[1] * (self.train.ndim - 1)), self.train.shape)
-        indices = dict(zip(("epoch", "network"), np.indices(self.train.shape), strict=False))
-        columns = indices | curves | {"seconds": seconds}
-        return import_pandas().DataFrame({name: values.ravel() for name, values in columns.items()})
+        curves = self._losses() | {"gradient_norm": self.gradient_norm, "seconds": seconds}
+        return by_index(("epoch", "network")[: self.train.ndim], **curves)
 
     def plot(self, path: str | os.PathLike[str] | None = None, ax: Axes | None = None) -> Axes:
         """Draw the learning curve.
@@ -174,11 +158,13 @@ class TrainingLog:
 
     def __init__(self, models: int | None, loss: str, validated: bool) -> None:
         names = ("train", "gradient_norm", *["validation"] * validated)
-        self.models, self.loss, k = models, loss, models or 1
-        self.curves = {name: np.empty((0, k)) for name in names}
-        self.seconds = np.empty(0)
-        self.diverged = np.full(k, -1)
-        self.highest = np.zeros(k)  # loss of a batch of epoch 0
+        k = models or 1
+        self.models = models
+        self.loss = loss
+        self.curves: dict[str, NDArray[np.float64]] = {name: np.empty((0, k)) for name in names}
+        self.seconds: NDArray[np.float64] = np.empty(0)
+        self.diverged: NDArray[np.int64] = np.full(k, -1)
+        self.highest: NDArray[np.float64] = np.zeros(k)  # loss of a batch of epoch 0
 
     @property
     def epochs(self) -> int:
@@ -292,21 +278,6 @@ class TextHistory(Displayed):
         columns = {name: curve.tolist() for name, curve in self._curves().items()}
         write_table(path, "text", "1", columns, zip(*columns.values(), strict=True))
 
-    def to_frame(self) -> DataFrame:
-        """Return the curves as a pandas DataFrame.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A row for each evaluation, in the columns that `save` writes.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        return import_pandas().DataFrame(self._curves())
-
     def _curves(self) -> dict[str, Array]:
         names = [field.name for field in fields(self) if field.name not in ("seed", "untrained")]
         columns = {name: getattr(self, name) for name in names}
@@ -316,14 +287,12 @@ class TextHistory(Displayed):
         best = {name: float(curve[self.best]) for name, curve in self._curves().items() if self.best >= 0}
         return {"evaluations": len(self.passes), "best": self.best} | best
 
+    def _columns(self) -> list[Column]:
+        forms = {"symbols": ",.0f", "passes": ".2f", "seconds": ".1f"}
+        return [Column(name, curve, forms.get(name, ".4f")) for name, curve in self._curves().items()]
+
     def _table(self) -> Table:
-        curves = self._curves()
-        formats = {"symbols": ",.0f", "passes": ".2f", "seconds": ".1f"}
-        rows = [
-            [format(value, formats.get(name, ".4f")) for name, value in zip(curves, row, strict=True)]
-            for row in zip(*curves.values(), strict=True)
-        ]
-        return Table("cross entropy in nats per symbol", [name.replace("_", " ") for name in curves], rows)
+        return tabulate("cross entropy in nats per symbol", self._columns())
 
     def _figure(self) -> Figure:
         from .. import plot

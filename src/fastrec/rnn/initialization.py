@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
 from ..messages import shown
-from ..streams import MAX_SEED, Seed, read_seed
+from ..streams import MAX_SEED, Seed, generator, read_seed
 from ..validation import as_choice, as_int, one_of, require_memory
 from .cells import CELLS
 from .config import Array, Config, suffix
@@ -74,7 +74,7 @@ def draw(
     require_memory("the network", config.k * config.n_parameters * config.dtype.itemsize + drawn)
     parameters = {key: np.zeros(shape, config.dtype) for key, shape in config.shapes.items()}
     for j in range(config.k):
-        rng = np.random.Generator(np.random.Philox(key=seed_of(used, j)))
+        rng = generator(seed_of(used, j))
         network = {key: array[j] if config.models else array for key, array in parameters.items()}
         for key, array in network.items():
             for part in array if config.directions > 1 and key in config.both_ways else [array]:

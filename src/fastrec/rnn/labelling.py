@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import backend_of, move, resolve
+from ..backend import BackendChoice, backend_of, move, resolve
 from ..threads import get_threads
 from ..validation import as_int, require_memory
 from .config import MAX_SIZE, Array
@@ -25,7 +25,7 @@ def ctc(
     label_lengths: ArrayLike | None = None,
     *,
     blank: int = BLANK,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
 ) -> tuple[Array, Array]:
     """Compute how improbable the labels of sequences are, wherever they are, and its gradient.
 
@@ -99,7 +99,7 @@ def ctc_decode(
     width: int = 1,
     n_best: int | None = None,
     blank: int = BLANK,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
 ) -> tuple[Array, Array, Array]:
     """Find likely labels of sequences from the outputs of a network that was trained with the loss "ctc".
 

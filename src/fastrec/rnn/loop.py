@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from ..backend import backend_of, move
 from ..compilation import clock
+from ..display import Displayed
 from ..kernels.interruption import heard, uninterrupted
 from ..progress import progress_bar
+from ..streams import generator
 from .checkpoint import Checkpoint, TrainingState
 from .config import Array
 from .constraints import UNCONSTRAINED, Constraints
@@ -27,8 +29,8 @@ Keep = Literal["last", "best"]
 FACTOR, SLACK = 1e3, 10.0  # a loss that is above FACTOR times that of epoch 0 plus SLACK has diverged
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingUpdate:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingUpdate(Displayed):
     """What `on_update` of `fastrec.fit` is told of an update that has been made.
 
     Attributes
@@ -62,11 +64,15 @@ class TrainingUpdate:
 
     number: int
     epoch: int
-    loss: Any
-    gradient_norm: Any
+    loss: float | Any
+    gradient_norm: float | Any
     learning_rate: NDArray[np.float64]
     parameters: dict[str, Array]
     optimizer: Optimizer
+
+    def _summary(self) -> dict[str, Any]:
+        names = ("number", "epoch", "loss", "gradient_norm", "learning_rate")
+        return {name: getattr(self, name) for name in names}
 
 
 class Step(NamedTuple):
@@ -83,7 +89,8 @@ class EpochMeans:
     """Means over the updates of an epoch, as far as it has come."""
 
     def __init__(self, k: int) -> None:
-        self.total, self.weight = np.zeros(k), 0.0
+        self.total: Array = np.zeros(k)
+        self.weight: float = 0.0
         self.norms: list[Array] = []
 
     def add(self, losses: Array, norms: Array, weight: float) -> None:
@@ -124,7 +131,7 @@ class Learner:
 
     def __post_init__(self) -> None:
         self.optimizer._require_known(self.model.parameters)
-        self.log = TrainingLog(self.models, self.loss, self.validation is not None)
+        self.log: TrainingLog = TrainingLog(self.models, self.loss, self.validation is not None)
 
     def work(self) -> tuple[float, float]:
         """Return the length of the progress bar, and how much of it was done before."""
@@ -232,8 +239,10 @@ class BatchLearner(Learner):
         super().__post_init__()
         # Good parameters: those after the best epoch if they are kept, else those at the beginning of the
         # epoch with the least training loss, for which `first` has those at the beginning of this one.
-        self.best = {key: array.copy() for key, array in self.model.parameters.items()}
-        self.first = {} if self.keep == "best" else {key: array.copy() for key, array in self.best.items()}
+        self.best: dict[str, Array] = {key: array.copy() for key, array in self.model.parameters.items()}
+        self.first: dict[str, Array] = (
+            {} if self.keep == "best" else {key: array.copy() for key, array in self.best.items()}
+        )
 
     def factor(self) -> float:
         return 1.0 if self.schedule is None else read_factor(self.schedule, self.optimizer._step)
@@ -282,7 +291,7 @@ class BatchLearner(Learner):
 
     def steps(self, means: EpochMeans, advance: Callable[[float, str], None]) -> Iterator[Step]:
         epoch = self.log.epochs
-        draw = np.random.Generator(np.random.Philox(key=np.array([self.seed, epoch], np.uint64)))
+        draw = generator(self.seed, epoch)
         for number, rows in enumerate(self.batches(draw)):
             batch = self.data.rows(rows)
             for losses, gradients, count, *_ in self.learn(batch):

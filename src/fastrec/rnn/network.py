@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..backend import backend_of, move, on_device, resolve
+from ..backend import Backend, BackendChoice, backend_of, move, on_device, resolve
 from ..kernels.interruption import uninterrupted
 from ..kernels.precision import rounded as nearest
 from ..messages import shown
@@ -201,7 +201,7 @@ class RNN:
         initial: Initial = "orthogonal",
         dtype: DTypeLike = np.float32,
         seed: Seed | Sequence[int] = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
         *,
         forget_bias: float | None = None,
         precision: Precision = "float32",
@@ -356,7 +356,7 @@ class RNN:
         return self._seed
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> Backend:
         """Name of the backend that the next call runs on."""
         return resolve(self._backend, domain="rnn")
 
@@ -367,16 +367,16 @@ class RNN:
 
     def __repr__(self) -> str:
         c = self._config
-        parts = [f"input_size={c.input_size}", f"hidden_size={c.hidden_size}", f"output_size={c.output_size}"]
-        parts.append(f'cell="{c.cell}"')
-        parts += [f'activation="{c.activation}"'] * c.kind.has_activation
+        parts = [f'{c.input_size}, {c.hidden_size}, {c.output_size}, "{c.cell}"']
+        parts += [f'activation="{c.activation}"'] * (c.kind.has_activation and c.activation != "tanh")
         parts += [f"num_layers={c.num_layers}"] * (c.num_layers > 1)
         parts += [f"models={c.models}"] * (c.models is not None)
         parts += [f"embedding_size={c.embedding_size}"] * (c.embedding_size is not None)
         parts += [f"layer_norm={shown(c.layer_norm)}".replace("'", '"')] * bool(c.layer_norm)
         named = {"forward": "", "reverse": "reverse=True", "bidirectional": "bidirectional=True"}
         parts += [named[c.direction]] * (c.direction != "forward")
-        parts += [f"dtype={c.dtype}", f'backend="{self.backend}"']
+        parts += [f"dtype={c.dtype}"] * (c.dtype != np.float32)
+        parts.append(f'backend="{self.backend}"')
         parts += [f'precision="{self.precision}"'] * (self.precision != "float32")
         parts.append(f"n_parameters={c.n_parameters}")
         return f"RNN({', '.join(parts)})"
@@ -471,7 +471,10 @@ class RNN:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], backend: str | None = None, precision: Precision = "float32"
+        cls,
+        path: str | os.PathLike[str],
+        backend: BackendChoice | None = None,
+        precision: Precision = "float32",
     ) -> RNN:
         """Read what `save` wrote, or a checkpoint of `fit`.  Nothing in the file is executed.
 
@@ -526,7 +529,7 @@ class RNN:
         cls,
         module: torch.nn.Module,
         output: torch.nn.Linear | None = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
         precision: Precision = "float32",
     ) -> RNN:
         """Make a network of a PyTorch module, with copies of its weights.
@@ -985,7 +988,7 @@ class RNN:
         tokens: bool | None = None,
         noise: float = 0.0,
         noise_seed: Seed = None,
-    ) -> tuple[Any, Array]:
+    ) -> tuple[float | Any, Array]:
         """Compute the loss of `loss_and_gradients` without gradients.
 
         Parameters
@@ -1031,7 +1034,7 @@ class RNN:
         tokens: bool | None = None,
         noise: float = 0.0,
         noise_seed: Seed = None,
-    ) -> tuple[Any, dict[str, Array], Array]:
+    ) -> tuple[float | Any, dict[str, Array], Array]:
         """Compute a loss and its gradients, in less memory than `forward` and `backward` take.
 
         Parameters

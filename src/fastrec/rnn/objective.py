@@ -42,17 +42,15 @@ class Objective:
     ) -> None:
         config = replace(rnn._config, dtype=FLOAT64)
         parameters = {key: array.astype(FLOAT64) for key, array in rnn.parameters.items()}
-        self.device, self.loss, self.drawn, self.keys = (
-            compute_device(device.backend),
-            loss,
-            drawn,
-            tuple(keys),
-        )
-        self.rnn = RNN._of(config, parameters, None, device.backend, "float32", rnn._constraints)
-        self.data = data._replace(x=in_float64(data.x), targets=in_float64(data.targets))
-        self.spec = self.specify(self.data)
+        self.device: ComputeDevice = compute_device(device.backend)
+        self.loss = loss
+        self.drawn = drawn
+        self.keys: tuple[str, ...] = tuple(keys)
+        self.rnn: RNN = RNN._of(config, parameters, None, device.backend, "float32", rnn._constraints)
+        self.data: Sequences = data._replace(x=in_float64(data.x), targets=in_float64(data.targets))
+        self.spec: LossSpec = self.specify(self.data)
         ends = accumulate((parameters[key].size // config.k for key in self.keys), initial=0)
-        self.parts = [slice(*ends) for ends in pairwise(ends)]  # of a point, one for each key
+        self.parts: list[slice] = [slice(*ends) for ends in pairwise(ends)]  # of a point, one for each key
 
     def specify(self, data: Sequences) -> LossSpec:
         """The mean loss of sequences."""
@@ -97,9 +95,12 @@ class Curvature:
     """
 
     def __init__(self, objective: Objective, point: Array, data: Sequences) -> None:
-        self.objective, self.point, self.data = objective, point, data
-        self.spec, self.made = objective.specify(data), objective.run(point, data, Purpose.TRACE)
-        self.size = 1 + length(point)
+        self.objective = objective
+        self.point = point
+        self.data = data
+        self.spec: LossSpec = objective.specify(data)
+        self.made: Activations = objective.run(point, data, Purpose.TRACE)
+        self.size: Array = 1 + length(point)
 
     def product(self, vector: Array, structural: Array | None = None) -> Array:
         """(J' H J + S) v for v (k, n).

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..backend import array_module, move, on_device, resolve
+from ..backend import BackendChoice, array_module, move, on_device, resolve
+from ..display import span
 from ..kernels.interruption import uninterrupted
 from ..messages import shown
 from ..validation import as_bool, as_int, number
@@ -59,8 +60,8 @@ class Optimizer:
         self._state: State = {}  # empty before the first step
         self._sent: tuple[Any, Any] = (None, None)  # the last rates, and what they were made for
         self.learning_rate = learning_rate
-        self.clip = None if clip is None else number("clip", clip, 0)
-        self.clip_value = None if clip_value is None else number("clip_value", clip_value, 0)
+        self.clip: float | None = None if clip is None else number("clip", clip, 0)
+        self.clip_value: float | None = None if clip_value is None else number("clip_value", clip_value, 0)
 
     @property
     def learning_rate(self) -> NDArray[np.float64]:
@@ -91,7 +92,11 @@ class Optimizer:
         return self.__dict__ | {"_state": moved(self._state, "cpu"), "_sent": (None, None)}
 
     def __repr__(self) -> str:
-        return self._text(self._learning_rate)
+        rates = self._learning_rate.tolist()
+        text = self._text(self._learning_rate)
+        if self._learning_rate.size <= 4:
+            return text
+        return text.replace(str(rates), f"{span(rates)} of {len(rates)} networks", 1)
 
     def _text(self, rate: NDArray[np.float64]) -> str:
         """Return the rule and its arguments, with that learning rate, as a call."""
@@ -104,7 +109,7 @@ class Optimizer:
         parameters: Mapping[str, Array],
         gradients: Mapping[str, Array],
         models: int | None = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
     ) -> Any:
         """Change parameters in place along the gradients of a number to be minimised.
 
@@ -380,10 +385,10 @@ class SGD(Optimizer):
         weight_decay: WeightDecay = 0.0,
     ) -> None:
         super().__init__(learning_rate, clip, clip_value)
-        self.weight_decay = read_decay(weight_decay)
+        self.weight_decay: float | dict[str, float] = read_decay(weight_decay)
         first = read_momentum(momentum, 0)
-        self.momentum = momentum if callable(momentum) else first
-        self.nesterov = as_bool("nesterov", nesterov)
+        self.momentum: float | Schedule = momentum if callable(momentum) else first
+        self.nesterov: bool = as_bool("nesterov", nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov is True and momentum 0; give a momentum, or leave it out")
 
@@ -449,10 +454,10 @@ class RMSprop(Optimizer):
         clip_value: float | None = None,
     ) -> None:
         super().__init__(learning_rate, clip, clip_value)
-        self.alpha = number("alpha", alpha, 0, 1, closed=True)
-        self.epsilon = number("epsilon", epsilon, 0)
-        self.weight_decay = read_decay(weight_decay)
-        self.momentum = number("momentum", momentum, 0, 1, closed=True)
+        self.alpha: float = number("alpha", alpha, 0, 1, closed=True)
+        self.epsilon: float = number("epsilon", epsilon, 0)
+        self.weight_decay: float | dict[str, float] = read_decay(weight_decay)
+        self.momentum: float = number("momentum", momentum, 0, 1, closed=True)
 
     def _run(
         self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array, decay: float
@@ -513,9 +518,11 @@ class Adam(Optimizer):
         pair = tuple(betas) if np.iterable(betas) else ()
         if len(pair) != 2:
             raise ValueError(f"betas is {shown(betas)}; give two numbers")
-        self.betas = tuple(number(f"betas[{j}]", beta, 0, 1, closed=True) for j, beta in enumerate(pair))
-        self.epsilon = number("epsilon", epsilon, 0)
-        self.weight_decay = read_decay(weight_decay)
+        self.betas: tuple[float, ...] = tuple(
+            number(f"betas[{j}]", beta, 0, 1, closed=True) for j, beta in enumerate(pair)
+        )
+        self.epsilon: float = number("epsilon", epsilon, 0)
+        self.weight_decay: float | dict[str, float] = read_decay(weight_decay)
 
     def _run(
         self, at: ComputeDevice, arrays: tuple[Array, ...], scale: Array, rate: Array, decay: float

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..messages import shown
+from ..messages import install_command, shown
 from ..validation import listed
 from .cells import CELLS, CellName
 from .cells.cell import Cell
@@ -24,7 +24,7 @@ def import_torch() -> ModuleType:
     try:
         import torch
     except ImportError:
-        raise ImportError('PyTorch is not installed: pip install "fastrec[torch]"') from None
+        raise ImportError(f"PyTorch is not installed: {install_command('torch')}") from None
     return torch
 
 

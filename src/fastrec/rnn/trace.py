@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..display import Displayed
+from ..backend import move
+from ..display import Column, Displayed, by_index
 from ..validation import as_int
 from .config import Array
 from .passes import Activations, state_after
@@ -47,8 +49,9 @@ class Trace(Displayed):
     outputs: Array
     hidden: Array
     state: Any
-    _network: object  # that computed it
-    _made: Activations
+    if TYPE_CHECKING:  # set by `_of`, and no fields: `dataclasses.asdict` copies what the user reads alone
+        _network: object  # that computed it
+        _made: Activations
 
     @classmethod
     def _of(cls, network: object, made: Activations) -> Trace:
@@ -73,6 +76,10 @@ class Trace(Displayed):
         whole = not isinstance(self.state, tuple)
         arrays["state"] = self.state.shape if whole else tuple(part.shape for part in self.state)
         return arrays | {"dtype": self.outputs.dtype, "backend": self._batch.device.backend}
+
+    def _columns(self) -> list[Column]:
+        axes = (*["network"] * (self.outputs.ndim - 3), "sequence", "step")
+        return by_index(axes, output=move(self.outputs, "cpu"), hidden=move(self.hidden, "cpu"))
 
     def state_at(self, t: int) -> Array:
         """Return the state after t steps.
@@ -110,7 +117,9 @@ class Trace(Displayed):
         outputs = to_caller(self._batch, self.outputs)
         same = self._made.hidden is self._made.outputs
         hidden = outputs if same else to_caller(self._batch, self.hidden)
-        return replace(self, outputs=outputs, hidden=hidden, state=to_caller(self._batch, self.state))
+        trace = copy(self)
+        vars(trace).update(outputs=outputs, hidden=hidden, state=to_caller(self._batch, self.state))
+        return trace
 
 
 def read_only(array: Array) -> Array:

@@ -40,7 +40,7 @@ def truncated_bptt(
     state: ArrayLike | None = None,
     *,
     tokens: bool | None = None,
-) -> Iterator[tuple[Any, dict[str, Array], Array]]:
+) -> Iterator[tuple[float | Any, dict[str, Array], Array]]:
     """Backpropagate every k1 steps through the last k2 (Williams & Peng, Neural Computation 2, 490, 1990).
 
     The windows are [max(0, e - k2), e) for e = k1, 2 k1, ..., t. Each step counts once, in the first window

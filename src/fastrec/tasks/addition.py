@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compilation import clock, write
-from ..display import Displayed
-from ..progress import is_quiet
+from ..backend import BackendChoice
+from ..compilation import clock
+from ..display import Column, Displayed, by_index
+from ..progress import is_quiet, write
 from ..rnn.automata import Automaton, automaton
 from ..rnn.cells import CellName
 from ..rnn.config import Activation, Array
@@ -18,7 +21,8 @@ from ..rnn.fitting import fit
 from ..rnn.history import History
 from ..rnn.network import RNN
 from ..rnn.optimizers import Adam
-from ..streams import MAX_SEED, Seed, read_seed
+from ..streams import MAX_SEED, Seed, generator, read_seed
+from ..terminal import terminal_width, wrapped
 from ..validation import as_bool, as_int, require_memory
 
 if TYPE_CHECKING:
@@ -89,6 +93,10 @@ class AdditionResult(Displayed):
             name: getattr(self, name)
             for name in ("columns", "delay", "best_model", "test_columns", "test_errors")
         }
+
+    def _columns(self) -> list[Column]:
+        last = {name: curve[-1] for name, curve in self.history._losses().items()}
+        return by_index(("network",), solved=self.solved, **last)
 
     def _figure(self) -> Figure:
         return self.figure()
@@ -165,12 +173,12 @@ def addition_task(
     array([0, 0, 1, 1, 0], dtype=int32)
     """
     pairs, columns = as_int("pairs", pairs, 1, 2**31 - 1), as_int("columns", columns, 1, 2**31 - 1)
-    delay, seed = as_int("delay", delay, 0, 2**16), read_seed(seed)
-    generator = np.random.Generator(np.random.Philox(key=seed))
+    delay = as_int("delay", delay, 0, 2**16)
+    rng = generator(seed)
     steps = columns + 1 + delay
     require_memory(f"{pairs} pairs of {columns} columns", pairs * steps * 15)
     x = np.zeros((pairs, steps, 2), np.float32)
-    x[:, :columns] = generator.integers(0, 2, (pairs, columns, 2), np.int8)
+    x[:, :columns] = rng.integers(0, 2, (pairs, columns, 2), np.int8)
     targets, carry = np.zeros((pairs, steps), np.int32), np.zeros(pairs, np.int32)
     for step in range(columns + 1):
         total = x[:, step].sum(axis=1).astype(np.int32) + carry
@@ -247,10 +255,11 @@ def addition(
     test_pairs: int = 1000,
     test_columns: int = 1000,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     progress: bool = True,
     *,
     until: int | None = 1,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> AdditionResult:
     """Train k networks at once to add binary numbers, and test the best on far longer ones.
 
@@ -286,6 +295,8 @@ def addition(
     until : int, optional
         End the training after the first epoch with this many networks, by default 1, that add the unseen
         pairs and the longer ones without an error; None makes all epochs.
+    checkpoint : path, optional
+        As in `fit`: a .npz file that keeps the training, and that a second call goes on from.
 
     Returns
     -------
@@ -304,7 +315,7 @@ def addition(
     >>> task = {"hidden_size": 5, "columns": 3, "delay": 0, "test_pairs": 10, "test_columns": 50}
     >>> result = fastrec.addition(4, "elman", epochs=10, progress=False, **task)
     >>> result.solved.shape, result.best
-    ((4,), RNN(input_size=2, hidden_size=5, ...))
+    ((4,), RNN(2, 5, 2, ...))
     """
     seed = read_seed(seed, most=MAX_SEED - 3)
     test_pairs = as_int("test_pairs", test_pairs, 1, 2**31 - 1)
@@ -323,7 +334,8 @@ def addition(
 
     def is_enough(epoch: int, history: History) -> bool:
         if epoch == 0 and progress and not is_quiet():
-            write(plan(models, epochs, wanted, float(history.seconds[0])))
+            line = plan(models, epochs, wanted, float(history.seconds[0]), checkpoint)
+            write(wrapped(line, terminal_width(sys.stderr)))
         solved = count_errors(rnn, validation) == 0
         if wanted is None or np.count_nonzero(solved) < wanted:
             return False
@@ -339,6 +351,7 @@ def addition(
         seed=seed,
         progress=progress,
         callback=is_enough,
+        checkpoint=checkpoint,
     )
     training_seconds = clock() - begin
     solved = count_errors(rnn, validation) == 0
@@ -358,10 +371,16 @@ def addition(
     )
 
 
-def plan(models: int, epochs: int, until: int | None, seconds: float) -> str:
+def plan(
+    models: int,
+    epochs: int,
+    until: int | None,
+    seconds: float,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> str:
     """Return a line that says what will be done, and for how long, from the seconds of an epoch."""
     sooner = "" if until is None else f", less if {until} of them add{'s' * (until == 1)} without an error"
     return (
         f"fastrec: training {models} network{'s' * (models > 1)} to add, at most {epochs} epochs in about "
-        f"{epochs * seconds:.0f} s{sooner}\n"
+        f"{epochs * seconds:.0f} s{sooner}{'' if checkpoint is None else f', kept in {checkpoint}'}\n"
     )

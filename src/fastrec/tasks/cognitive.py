@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..display import Displayed
+from ..display import Column, Displayed, by_index
 from ..rnn.config import MAX_SIZE
 from ..rnn.randomness import MOST_NOISE
 from ..rnn.validation import as_array, as_numbers
-from ..streams import Seed, read_seed
+from ..streams import Seed, generator
 from ..validation import as_int, number, require_memory
 
 COHERENCES = (-0.512, -0.256, -0.128, -0.064, -0.032, 0.032, 0.064, 0.128, 0.256, 0.512)
@@ -68,6 +68,9 @@ class Trials(Displayed):
     def _summary(self) -> dict[str, Any]:
         n, t, i = self.x.shape
         return {"trials": n, "steps": t, "inputs": i, "periods": ", ".join(self.periods)}
+
+    def _columns(self) -> list[Column]:
+        return by_index(("trial",), choice=self.choices, condition=self.conditions)
 
     def chosen(self, outputs: ArrayLike) -> NDArray[np.int64]:
         """Return the choices that outputs make: the larger one on average while the choice may be told.
@@ -234,7 +237,7 @@ def begin(
     for name in ("fixation", "choice"):
         mask[:, periods[name]] = True
     targets, nothing = np.zeros((n, t, 2), np.float32), np.zeros(n, np.int64)
-    rng = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+    rng = generator(seed)
     return rng, Trials(x, targets, mask, nothing, np.zeros(n), periods)
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from ..backend import resolve
+from ..backend import BackendChoice, resolve
 from ..compilation import clock
-from ..display import Displayed, Table
+from ..display import Column, Displayed, Table, tabulate
 from ..files import require_file, require_suffix, require_writable
 from ..messages import shown
 from ..progress import progress_bar
@@ -244,18 +244,22 @@ class FourWaysResult(Displayed):
     def _summary(self) -> dict[str, Any]:
         return {"tasks": len(self.tasks), "methods": len(self.methods), "points": len(self.points)}
 
-    def _table(self) -> Table:
-        rows = [
-            [
-                point.task,
-                *(str(self.steps(point.task)), point.method, str(point.network)),
-                *(f"{100 * point.wrong:.2f} %", f"{point.loss:.2g}", str(point.updates)),
-                f"{point.seconds:.1f}",
-            ]
-            for point in self.points
+    def _columns(self) -> list[Column]:
+        points = self.points
+        return [
+            Column("task", [q.task for q in points]),
+            Column("steps", [self.steps(q.task) for q in points], head="T"),
+            Column("method", [q.method for q in points]),
+            Column("network", [q.network for q in points]),
+            Column("wrong", [q.wrong for q in points], lambda share: f"{100 * share:.2f} %"),
+            Column("loss", [q.loss for q in points], ".2g"),
+            Column("updates", [q.updates for q in points]),
+            Column("seconds", [q.seconds for q in points], ".1f"),
         ]
-        heads = ["task", "T", "method", "network", "wrong", "loss", "updates", "seconds"]
-        return Table("wrong answers to unseen sequences", heads, rows)
+
+    def _table(self) -> Table:
+        spare = ("loss", "updates", "network", "seconds", "T")
+        return tabulate("wrong answers to unseen sequences", self._columns(), spare)
 
     def table(self) -> str:
         """Return the table as text, a row for each task, method and network.
@@ -341,9 +345,9 @@ def four_ways(
     quick: bool = False,
     networks: int = 1,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
 ) -> FourWaysResult:
     """Let networks learn the pathological tasks in four ways, all from the same sequences.
 
@@ -374,7 +378,7 @@ def four_ways(
     out : path-like, optional
         A .csv file, replaced in one step when a method has learnt a task. If it exists, only what is missing
         is run, with the same results.
-    progress : bool, default False
+    progress : bool, default True
         Show a bar with the time left.
 
     Returns
@@ -435,7 +439,7 @@ def learn(
     quick: bool,
     networks: int,
     seed: int,
-    backend: str | None,
+    backend: BackendChoice | None,
     advance: Callable[[float, str], None],
 ) -> tuple[FourWaysPoint, ...]:
     """What k networks learn of a task by a method; advance moves the progress bar."""

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..messages import shown
-from ..streams import Seed, read_seed
+from ..messages import install_command, shown
+from ..streams import Seed, generator
 from ..validation import as_choice, number
 from .ink import Stroke
 
@@ -90,7 +90,7 @@ def synthetic_handwriting(
             )
     variation = number("variation", variation, 0, 10, closed=True)
     letters = read_letters(FONTS[as_choice("font", font, [*FONTS])])
-    rng = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+    rng = generator(seed)
 
     def around(spread: float, *shape: int) -> Any:
         return spread * variation * rng.standard_normal(shape)
@@ -124,7 +124,7 @@ def read_letters(font: str) -> dict[str, Letter]:
     try:
         from HersheyFonts import HersheyFonts
     except ImportError:
-        raise ImportError('Hershey-Fonts is not installed: pip install "fastrec[examples]"') from None
+        raise ImportError(f"Hershey-Fonts is not installed: {install_command('Hershey-Fonts')}") from None
     fonts = HersheyFonts()
     fonts.load_default_font(font)
     height = BASELINE - min(y for stroke in fonts.all_glyphs["x"].strokes for _, y in stroke)

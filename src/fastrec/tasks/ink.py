@@ -88,8 +88,10 @@ class Points:
     """Points of strokes that are read one after the other, in 24 bytes each."""
 
     def __init__(self, path: Path, timed: bool) -> None:
-        self.path, self.timed = path, timed
-        self.values, self.begins = array("d"), array("q")
+        self.path = path
+        self.timed = timed
+        self.values: array[float] = array("d")
+        self.begins: array[int] = array("q")
 
     def fault(self, line: int, text: str) -> DamagedFile:
         """The error of a line of the file."""
@@ -156,7 +158,10 @@ class Channel:
     """The values of a channel of InkML, which may be given as differences of first or second order."""
 
     def __init__(self) -> None:
-        self.order, self.given, self.change, self.value = 0, math.nan, math.nan, math.nan
+        self.order: int = 0
+        self.given: float = math.nan
+        self.change: float = math.nan
+        self.value: float = math.nan
 
     def read(self, prefix: str | None, text: str) -> None:
         """Read the next value; "*" repeats the number before, "?" is one that is not known."""
@@ -176,14 +181,16 @@ class InkML:
 
     def __init__(self, points: Points) -> None:
         self.points = points
-        self.parser = parser = expat.ParserCreate(namespace_separator=" ")
+        self.parser: expat.XMLParserType = expat.ParserCreate(namespace_separator=" ")
+        parser = self.parser
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = self.refuse_doctype
         parser.StartElementHandler, parser.EndElementHandler = self.start, self.end
-        self.inside = False  # of the root
+        self.inside: bool = False  # of the root
         self.format: list[str] | None = None  # the channels that each point has; None: not said yet
         self.channels: list[str] | None = None  # of the trace format that is being read
-        self.line, self.text = 0, [""]  # of the last trace
+        self.line: int = 0  # of the last trace, as the next
+        self.text: list[str] = [""]
 
     def read(self, file: BinaryIO) -> None:
         """Read a document."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import backend_of, move
+from ..backend import BackendChoice, backend_of, move
 from ..reservoir import EchoState
 from ..rnn.config import Array
 from ..rnn.fitting import fit
@@ -168,7 +168,13 @@ class Descent:
     cost: ClassVar[float] = 1.0  # time that it takes beside those of other methods, for bars
 
     def learn(
-        self, task: Task, quick: bool, networks: int, seed: int, backend: str | None, advance: Advance
+        self,
+        task: Task,
+        quick: bool,
+        networks: int,
+        seed: int,
+        backend: BackendChoice | None,
+        advance: Advance,
     ) -> Learned:
         """Train k networks, and judge them where their validation loss was least."""
         steps, most = (task.quick, self.quick) if quick else (task.steps, self.updates)
@@ -259,7 +265,13 @@ class Echoes:
     cost: ClassVar[float] = 0.05
 
     def learn(
-        self, task: Task, quick: bool, networks: int, seed: int, backend: str | None, advance: Advance
+        self,
+        task: Task,
+        quick: bool,
+        networks: int,
+        seed: int,
+        backend: BackendChoice | None,
+        advance: Advance,
     ) -> Learned:
         """Fit the readouts of k reservoirs of each kind, and judge the kind that errs least."""
         steps = task.quick if quick else task.steps
@@ -308,7 +320,13 @@ class Constant:
     cost: ClassVar[float] = 0.001
 
     def learn(
-        self, task: Task, quick: bool, networks: int, seed: int, backend: str | None, advance: Advance
+        self,
+        task: Task,
+        quick: bool,
+        networks: int,
+        seed: int,
+        backend: BackendChoice | None,
+        advance: Advance,
     ) -> Learned:
         """Take the answer from validation data."""
         steps = task.quick if quick else task.steps

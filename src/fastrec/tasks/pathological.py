@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..rnn.config import MAX_SIZE
-from ..streams import Seed, read_seed
+from ..streams import Seed, generator
 from ..validation import as_int, require_memory
 
 Numbers = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
@@ -180,7 +180,7 @@ def random_permutation(n: int, steps: int, symbols: int = 100, seed: Seed = 0) -
     n, steps = as_int("n", n, 1, MAX_SIZE), as_int("steps", steps, 2, LONGEST)
     symbols = as_int("symbols", symbols, 3, MAX_SIZE)
     require_memory(f"x of {n} sequences of {steps} steps", n * steps * (4 * symbols + 17))
-    rng = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+    rng = generator(seed)
     drawn = rng.integers(2, symbols, (n, steps), np.int32)
     drawn[:, 0] = rng.integers(2, size=n)
     return one_hot(drawn, symbols), np.roll(drawn, -1, axis=1), np.ones(drawn.shape, np.bool_)
@@ -230,7 +230,7 @@ def noiseless_memory(n: int, delay: int, bits: int = 5, values: int = 2, seed: S
     bits, values = as_int("bits", bits, 1, LONGEST), as_int("values", values, 2, LONGEST)
     steps = 2 * bits + delay
     require_memory(f"x of {n} sequences of {steps} steps", n * steps * (4 * values + 25))
-    rng = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+    rng = generator(seed)
     string = rng.integers(values, size=(n, bits), dtype=np.int32)
     inputs, targets = np.full((2, n, steps), values, np.int32)
     inputs[:, :bits], targets[:, -bits:] = string, string
@@ -260,7 +260,7 @@ def begin(
     n, steps = as_int("n", n, 1, MAX_SIZE), as_int("steps", steps, SHORTEST, LONGEST)
     longest = steps + steps // 10
     require_memory(f"x of {n} sequences of {longest} steps", n * longest * (4 * inputs + 25))
-    rng = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+    rng = generator(seed)
     ends = rng.integers(steps - 1, longest, size=n)
     return rng, n, steps, ends, np.arange(longest) == ends[:, None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..streams import Seed, read_seed
+from ..streams import Seed, generator
 from ..validation import as_int, number, require_memory
 
 MOST_STEPS = 10**9
@@ -48,7 +48,7 @@ def mackey_glass(steps: int, tau: float = 17, *, seed: Seed = 0) -> NDArray[np.f
     steps = as_int("steps", steps, 1, MOST_STEPS)
     late = round(number("tau", tau, 1, 1e6, closed=True) * SUBSTEPS)
     require_memory("the series", 40 * (steps + SETTLING) * SUBSTEPS)
-    rng = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+    rng = generator(seed)
     x = list(1.2 + 0.1 * rng.uniform(-1, 1, late + 2))
     dt = 1 / SUBSTEPS
 
@@ -99,7 +99,7 @@ def narma(steps: int, order: int = 10, *, seed: Seed = 0) -> tuple[NDArray[np.fl
     """
     steps, order = as_int("steps", steps, 1, MOST_STEPS), as_int("order", order, 1, 20)
     require_memory("the series", 80 * steps)
-    rng = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+    rng = generator(seed)
     inputs = rng.uniform(0, 0.5, steps)
     u, y = inputs.tolist(), [0.0] * steps
     for t in range(steps - 1):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
-import numpy as np
-
 from ..backend import move
 from ..rnn.config import Array
 from ..rnn.device import ComputeDevice
 from ..rnn.randomness import Dropout
 from ..rnn.validation import fits_kernels
+from ..streams import generator
 from ..validation import require_memory
 from .sizes import Sizes
 
@@ -37,11 +36,11 @@ def draw_attention(sizes: Sizes, seed: int) -> dict[str, Array]:
     """Draw the first weights as those of the networks (Glorot & Bengio, AISTATS 2010)."""
     shapes = sizes.attention_shapes
     require_memory("the weights of the attention", sum(map(prod, shapes.values())) * (8 + 4))
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed, DRAW], np.uint64)))
+    rng = generator(seed, DRAW)
     made = {}
     for key, shape in shapes.items():
         limit = (6 / sum(shape if len(shape) == 2 else (*shape, 1))) ** 0.5
-        made[key] = generator.uniform(-limit, limit, shape).astype(sizes.dtype)
+        made[key] = rng.uniform(-limit, limit, shape).astype(sizes.dtype)
     return made
 
 

@@ -10,6 +10,7 @@ from ..backend import move
 from ..rnn.config import Array
 from ..rnn.device import ComputeDevice
 from ..rnn.validation import fits_kernels
+from ..streams import generator
 from ..validation import require_memory
 from .sizes import Sizes
 
@@ -19,8 +20,8 @@ def draw_context(sizes: Sizes, seed: int) -> dict[str, Array]:
     W, b = (sizes.shapes[f"context.{key}"] for key in "Wb")
     require_memory("the weights of the context", prod(W) * (8 + sizes.dtype.itemsize))
     limit = (6 / (sizes.source_size + sizes.hidden_size)) ** 0.5
-    generator = np.random.Generator(np.random.Philox(key=seed))
-    weights = generator.uniform(-limit, limit, W).astype(sizes.dtype)
+    rng = generator(seed)
+    weights = rng.uniform(-limit, limit, W).astype(sizes.dtype)
     return {"W": weights, "b": np.zeros(b, sizes.dtype)}
 
 

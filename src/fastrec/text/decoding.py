@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend import kernels, move
+from ..display import Column, Displayed, by_index
 from ..rnn.config import MAX_SIZE, Array, Config
 from ..rnn.generation import Sampling
 from ..rnn.stepping import NOT_FINITE, kernel_network
@@ -16,7 +17,15 @@ from ..rnn.validation import Batch
 from ..validation import as_int, number, require_memory
 
 
-class BeamResult(NamedTuple):
+class Beams(NamedTuple):
+    """The fields of `BeamResult`, which its docstring describes."""
+
+    symbols: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+class BeamResult(Displayed, Beams):
     """The n_best sequences that `EncoderDecoder.beam_search` found for each of n sources, the best first.
 
     Parameters
@@ -36,9 +45,12 @@ class BeamResult(NamedTuple):
     ((1, 4, 2), (1, 4), (1, 4))
     """
 
-    symbols: NDArray[np.int32]
-    lengths: NDArray[np.int64]
-    scores: NDArray[np.float64]
+    def _summary(self) -> dict[str, Any]:
+        sources, n_best, steps = self.symbols.shape
+        return {"sources": sources, "n_best": n_best, "steps": steps}
+
+    def _columns(self) -> list[Column]:
+        return by_index(("source", "rank"), length=self.lengths, score=self.scores, symbol=self.symbols)
 
 
 class Search(NamedTuple):

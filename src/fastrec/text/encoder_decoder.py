@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ..archives import Archive, open_archive, read_text, settings_of, sizes_of, write_archive
-from ..backend import backend_of, move
+from ..backend import Backend, BackendChoice, backend_of, move
 from ..files import require_suffix
 from ..rnn import passes
 from ..rnn.cells import CellName
@@ -144,7 +144,7 @@ class EncoderDecoder:
         sources: Sources = "sequences",
         dtype: DTypeLike = np.float32,
         seed: Seed = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
         *,
         attention: Attention | None = None,
         bidirectional: bool = False,
@@ -154,7 +154,7 @@ class EncoderDecoder:
         options = (attention, bidirectional, embedding_size)
         self._sizes = sizes = Sizes(*arguments, *options)  # type: ignore[arg-type]
         self._seed = seed = read_seed(seed, most=MAX_SEED - 1)
-        self.decoder = RNN._drawn(sizes.decoder, seed, backend)
+        self.decoder: RNN = RNN._drawn(sizes.decoder, seed, backend)
         self.encoder: RNN | None = None
         self.context: dict[str, Array] = {}
         if sizes.sources == "sequences":
@@ -197,18 +197,21 @@ class EncoderDecoder:
         return self._seed
 
     @property
-    def backend(self) -> str:
+    def backend(self) -> Backend:
         """Name of the backend that the next call runs on."""
         return self.decoder.backend
 
     def __repr__(self) -> str:
-        parts = [f"{key}={value!r}" for key, value in settings_of(self._sizes).items() if key != "dtype"]
-        parts += [
-            f"dtype={self._sizes.dtype}",
-            f"backend={self.backend!r}",
-            f"n_parameters={self.n_parameters}",
-        ]
-        return f"EncoderDecoder({', '.join(parts)})"
+        s = self._sizes
+        return f"EncoderDecoder({s.source_size}, {s.target_size}, {self._line()})"
+
+    def _line(self) -> str:
+        """What matters of both networks, as a part of a line."""
+        s = self._sizes
+        parts = [f'{s.hidden_size}, "{s.cell}"']
+        parts += [f"num_layers={s.num_layers}"] * (s.num_layers > 1)
+        parts += [f'attention="{s.attention}"'] * (s.attention is not None)
+        return ", ".join([*parts, f'backend="{self.backend}"', f"n_parameters={self.n_parameters}"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write sizes, parameters and seed to a NumPy .npz file, replacing it in one step.
@@ -236,7 +239,7 @@ class EncoderDecoder:
         write_archive(path, texts, {key: move(a, "cpu") for key, a in self.parameters.items()})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> EncoderDecoder:
+    def load(cls, path: str | os.PathLike[str], backend: BackendChoice | None = None) -> EncoderDecoder:
         """Read a file that `save` wrote, or a checkpoint of `fit`. Nothing in the file is executed.
 
         Parameters
@@ -262,7 +265,7 @@ class EncoderDecoder:
             return cls._read(archive, backend)
 
     @classmethod
-    def _read(cls, archive: Archive, backend: str | None) -> EncoderDecoder:
+    def _read(cls, archive: Archive, backend: BackendChoice | None) -> EncoderDecoder:
         """Read the model in an archive."""
         if TRAINING_TEXT in archive.members:
             sizes, stored = read_checkpoint(archive, Sizes)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..archives import open_archive, read_text
+from ..backend import BackendChoice
 from ..files import require_suffix, require_writable
 from ..kernels.interruption import heard, uninterrupted
 from ..messages import shown
@@ -30,6 +31,7 @@ from ..rnn.randomness import read_dropout
 from ..rnn.stepping import NOT_FINITE
 from ..streams import Seed, derive, read_seed
 from ..validation import as_bool, as_choice, as_int, as_path, number, one_of
+from .reading import Text, text_of
 from .training import TextLearner, TextReader, hold_out, score
 from .vocabulary import UNITS, Unit, Vocabulary, require_vectors
 
@@ -101,7 +103,7 @@ class CharModel:
         vocabulary_size: int | None = None,
         dtype: DTypeLike = np.float32,
         seed: Seed = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
         precision: Precision = "float32",
         *,
         embedding: Any = None,
@@ -126,16 +128,14 @@ class CharModel:
         return self._seed
 
     def __repr__(self) -> str:
-        if self.rnn is None:
-            return (
-                f"CharModel(hidden_size={self._config.hidden_size}, cell={self._config.cell!r}, not fitted)"
-            )
-        return f"CharModel({self.vocabulary!r}, {self.rnn!r})"
+        if self.rnn is None or self.vocabulary is None:
+            return f'CharModel({self._config.hidden_size}, "{self._config.cell}", not fitted)'
+        return f"CharModel(symbols={len(self.vocabulary)}, {self.rnn!r})"
 
     def fit(
         self,
-        text: str,
-        held_out: float | str = 0.1,
+        text: Text,
+        held_out: float | Text = 0.1,
         *,
         epochs: float | None = None,
         minutes: float | None = None,
@@ -163,9 +163,9 @@ class CharModel:
 
         Parameters
         ----------
-        text : str
-            The text to learn from, not the name of a file.
-        held_out : float or str, default 0.1
+        text : str or pathlib.Path
+            The text to learn from, or the path of a file that holds it, in UTF-8. A str is never a path.
+        held_out : float, str or pathlib.Path, default 0.1
             Share of the text, at its end, that is held out of training; or another text. 0 holds out nothing.
         epochs : float, optional
             Passes through the text, also fractions; 20 if minutes is not given either.
@@ -226,12 +226,11 @@ class CharModel:
             If the checkpoint cannot be written.
         """
         changes = read_changes(changed, CHANGEABLE, checkpoint)
-        refuse_file("text", text)
+        text = text_of("text", text)
         vocabulary = self.vocabulary or Vocabulary.of(text, self._unit, self._size)
         tokens = vocabulary.encode(text)
-        if isinstance(held_out, str):
-            refuse_file("held_out", held_out)
-            held = vocabulary.encode(held_out)
+        if isinstance(held_out, (str, os.PathLike)):
+            held = vocabulary.encode(text_of("held_out", held_out))
         else:
             tokens, held = hold_out(tokens, number("held_out", held_out, 0, 1, closed=True))
         if len(tokens) < 2:
@@ -334,7 +333,7 @@ class CharModel:
         top_p: float | None = None,
         seed: Seed = None,
         samples: int | None = None,
-    ) -> Any:
+    ) -> str | Any:
         """Continue a prompt by drawing symbols one after the other.
 
         Parameters
@@ -409,13 +408,13 @@ class CharModel:
 
         return pieces()
 
-    def score(self, text: str) -> float:
+    def score(self, text: Text) -> float:
         """Return the mean cross entropy of a text: of each symbol but the first, given all before it.
 
         Parameters
         ----------
-        text : str
-            At least two symbols.
+        text : str or pathlib.Path
+            At least two symbols, or the path of a file that holds them.
 
         Returns
         -------
@@ -430,7 +429,7 @@ class CharModel:
             If the outputs of the network are not finite.
         """
         vocabulary, rnn = self._fitted()
-        tokens = vocabulary.encode(text)
+        tokens = vocabulary.encode(text_of("text", text))
         if len(tokens) < 2:
             raise ValueError(f"text has {len(tokens)} symbols; give at least two")
         loss = score(rnn, tokens, 1)
@@ -462,7 +461,10 @@ class CharModel:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], backend: str | None = None, precision: Precision = "float32"
+        cls,
+        path: str | os.PathLike[str],
+        backend: BackendChoice | None = None,
+        precision: Precision = "float32",
     ) -> CharModel:
         """Read a file that `save` wrote, or a checkpoint. Nothing in the file is executed.
 
@@ -506,19 +508,16 @@ class CharModel:
         return model
 
 
-def refuse_file(name: str, text: object) -> None:
-    """Raise ValueError if what should be a text is the name of a file."""
-    if isinstance(text, str) and len(text) < 4096 and os.path.isfile(text):
-        raise ValueError(
-            f"{name} is {text!r}, the name of a file; to learn from what it holds, give "
-            f"pathlib.Path({text!r}).read_text()"
-        )
-
-
 def read_prompt(vocabulary: Vocabulary, prompt: str | None) -> NDArray[np.int32]:
     """Return the tokens of a prompt as `CharModel.sample` takes it; ValueError if it is invalid."""
     if prompt is None:
         prompt = "\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0]
+    if isinstance(prompt, str) and (unknown := vocabulary._unknown_in(prompt)):
+        nearest = vocabulary._nearest(prompt)
+        cure = f'give prompt="{nearest}"' if nearest.strip() else "give another"
+        raise ValueError(
+            f"prompt holds {unknown}, not among the {len(vocabulary)} symbols of this model; {cure}"
+        )
     try:
         tokens = vocabulary.encode(prompt)
     except ValueError as error:

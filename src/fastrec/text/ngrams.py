@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..backend import move
+from ..progress import progress_bar
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.validation import as_array, read_integers
 from ..validation import as_int, require_memory
@@ -67,7 +68,8 @@ class NGramModel:
     """
 
     def __init__(self, order: int, size: int) -> None:
-        self.order, self.size = as_int("order", order, 1, MAX_ORDER), as_int("size", size, 1, MAX_SIZE)
+        self.order: int = as_int("order", order, 1, MAX_ORDER)
+        self.size: int = as_int("size", size, 1, MAX_SIZE)
         self._levels: list[Level] = []
 
     def __repr__(self) -> str:
@@ -267,4 +269,9 @@ def ngram_table(
     >>> bool(table[2] < table[1])
     True
     """
-    return {order: NGramModel(order, size).fit(train).score(held) for order in orders}
+    orders, losses = tuple(orders), dict[int, float]()
+    with progress_bar("comparing with n-grams", len(orders)) as advance:
+        for order in orders:
+            losses[order] = NGramModel(order, size).fit(train).score(held)
+            advance(1, f"comparing with {order}-grams")
+    return losses

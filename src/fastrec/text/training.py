@@ -18,6 +18,7 @@ from ..rnn.fitting import update_draws
 from ..rnn.history import MUCH, TextHistory
 from ..rnn.loop import SLACK, EpochMeans, Learner, Step, is_true
 from ..rnn.network import RNN
+from ..rnn.randomness import Drawn
 from ..rnn.truncation import evaluate, windows
 
 FEWEST, MOST = 20, 250  # updates between evaluations: a pass through the text, within these bounds
@@ -100,19 +101,23 @@ class TextLearner(Learner):
     def __post_init__(self) -> None:
         super().__post_init__()
         c, reader, epochs = self.model._config, self.reader, self.epochs
-        self.draw = update_draws(c, self.seed, self.optimizer, self.dropout)
-        self.rate = float(self.optimizer.learning_rate)
-        self.every = int(min(max(ceil(reader.updates_per_pass), FEWEST), MOST))
+        self.draw: Callable[[], Drawn] = update_draws(c, self.seed, self.optimizer, self.dropout)
+        self.rate: float = float(self.optimizer.learning_rate)
+        self.every: int = int(min(max(ceil(reader.updates_per_pass), FEWEST), MOST))
         # Scoring all of a long text would take longer than learning from it.
-        self.scored = max(STRETCH, self.every * reader.symbols_per_update // TRAINED_PER_SCORED)
+        self.scored: int = max(STRETCH, self.every * reader.symbols_per_update // TRAINED_PER_SCORED)
         last = MAX_SIZE if epochs is None else max(1, round(epochs * reader.updates_per_pass))
         decays = MAX_SIZE if epochs is None else round((1 - self.decay) * last)
-        self.plan = np.array([0, decays, last])  # updates made, those before the rate falls, and all
+        self.plan: NDArray[np.int64] = np.array(
+            [0, decays, last]
+        )  # updates made, those before the rate falls, and all
         self.first_update: tuple[int, float] | None = None  # number and time of the first, which may compile
-        self.carried = np.zeros((c.num_layers, reader.rows, c.state), c.dtype)
-        self.best = {key: move(array, "cpu").copy() for key, array in self.model.parameters.items()}
-        self.least = np.array(np.inf)  # loss of the best evaluation
-        self.untrained = np.array(np.nan)  # loss before the training
+        self.carried: Array = np.zeros((c.num_layers, reader.rows, c.state), c.dtype)
+        self.best: dict[str, Array] = {
+            key: move(array, "cpu").copy() for key, array in self.model.parameters.items()
+        }
+        self.least: NDArray[np.float64] = np.array(np.inf)  # loss of the best evaluation
+        self.untrained: NDArray[np.float64] = np.array(np.nan)  # loss before the training
 
     def extra_arrays(self) -> dict[str, Array]:
         best = {f"best.{key}": array for key, array in self.best.items()}

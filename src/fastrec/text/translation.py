@@ -7,15 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..archives import open_archive, read_text
+from ..backend import BackendChoice
 from ..compilation import clock
+from ..display import Column, Displayed
 from ..kernels.interruption import uninterrupted
 from ..messages import shown
+from ..progress import progress_bar
 from ..rnn.cells import STACKABLE, CellName
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.history import History
@@ -31,6 +34,9 @@ from .encoder_decoder import EncoderDecoder
 from .sentences import JOINER, join_words, split_sentence, starts_with_capital
 from .sizes import Attention, Sizes
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 AT_ONCE = 256  # sentences of one beam search
 NETWORKS = ("hidden_size", "cell", "num_layers", "embedding_size", "attention", "bidirectional", "dtype")
@@ -68,7 +74,15 @@ class Plan:
         return rest == 0 and epoch >= self.total(update.number + 1)
 
 
-class Alignment(NamedTuple):
+class Weights(NamedTuple):
+    """The fields of `Alignment`, which its docstring describes."""
+
+    weights: Array
+    source: list[str]
+    target: list[str]
+
+
+class Alignment(Displayed, Weights):
     """Which words of a sentence a translation attends to, as `fastrec.plot.attention` draws it.
 
     Parameters
@@ -87,9 +101,18 @@ class Alignment(NamedTuple):
     'source'
     """
 
-    weights: Array
-    source: list[str]
-    target: list[str]
+    def _summary(self) -> dict[str, Any]:
+        return {"source": len(self.source), "target": len(self.target)}
+
+    def _columns(self) -> list[Column]:
+        words = [(y, x) for y in self.target for x in self.source]
+        target, source = zip(*words, strict=True)
+        return [Column("target", target), Column("source", source), Column("weight", self.weights.ravel())]
+
+    def _figure(self) -> Figure:
+        from .. import plot
+
+        return cast("Figure", plot.attention(*self).figure)
 
 
 class Translator:
@@ -164,7 +187,7 @@ class Translator:
         min_count: int = 2,
         dtype: DTypeLike = np.float32,
         seed: Seed = None,
-        backend: str | None = None,
+        backend: BackendChoice | None = None,
     ) -> None:
         as_choice("cell", cell, STACKABLE)
         networks = (hidden_size, cell, "tanh", num_layers, "sequences", dtype)  # of a vocabulary to come
@@ -181,9 +204,9 @@ class Translator:
 
     def __repr__(self) -> str:
         if self.model is None:
-            sizes = self._sizes
-            return f"Translator(hidden_size={sizes.hidden_size}, cell={sizes.cell!r}, not fitted)"
-        return f"Translator({self.model!r})"
+            return f'Translator({self._sizes.hidden_size}, "{self._sizes.cell}", not fitted)'
+        source, target, model = self._fitted()
+        return f"Translator({model._line()}, words={len(source)} to {len(target)})"
 
     def fit(
         self,
@@ -200,6 +223,7 @@ class Translator:
         weight_decay: float = 0.0,
         progress: bool = True,
         callback: Callable[[Translator, History], object] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train on pairs of a sentence and its translation, with `Adam`.
 
@@ -233,6 +257,9 @@ class Translator:
             Show a bar with the time left, in a terminal or a notebook.
         callback : callable, optional
             Called after each epoch, with the translator and the `History` so far.
+        checkpoint : path, optional
+            A .npz file, replaced after every epoch. If it exists, training goes on from it, and ends with the
+            same bits as an uninterrupted one. Not with minutes.
 
         Returns
         -------
@@ -250,6 +277,8 @@ class Translator:
         held = None if validation is None else split_pairs("validation", validation)
         if epochs is not None and minutes is not None:
             raise ValueError("epochs and minutes are both given; give one of them")
+        if minutes is not None and checkpoint is not None:
+            raise ValueError("checkpoint and minutes are both given; give epochs in place of minutes")
         budget = None if minutes is None else 60 * number("minutes", minutes, 0)
         total = as_int("epochs", 10 if epochs is None else epochs, 1, MAX_SIZE)
         batch_size = as_int("batch_size", batch_size, 1, MAX_SIZE)
@@ -272,18 +301,28 @@ class Translator:
 
         with uninterrupted():
             self.source, self.target, self.model = source, target, model  # the network last, see `_fitted`
-        return model.fit(
-            *(sources, targets, None if held is None else padded(source, target, *held), optimizer),
-            *(total if budget is None else MAX_SIZE, batch_size, lengths, target_lengths),
-            seed=self._seed,
-            progress=progress and budget is None,
-            callback=notify,
-            dropout=dropout,
-            schedule=plan.factor,
-            keep="best",
-            on_update=plan.is_over,
-            similar_lengths=True,
-        )
+        with progress_bar("training", budget or 0, progress and budget is not None) as advance:
+            before = clock()
+
+            def is_over(update: TrainingUpdate) -> bool:
+                nonlocal before
+                advance(clock() - before, f"epoch {update.epoch}, loss {update.loss:.4g}")
+                before = clock()
+                return plan.is_over(update)
+
+            return model.fit(
+                *(sources, targets, None if held is None else padded(source, target, *held), optimizer),
+                *(total if budget is None else MAX_SIZE, batch_size, lengths, target_lengths),
+                seed=self._seed,
+                progress=progress and budget is None,
+                callback=notify,
+                dropout=dropout,
+                checkpoint=checkpoint,
+                schedule=plan.factor,
+                keep="best",
+                on_update=is_over,
+                similar_lengths=True,
+            )
 
     def _vocabulary(self, sentences: Sequence[Sequence[str]]) -> Vocabulary:
         counts = Counter(chain.from_iterable(sentences))
@@ -330,11 +369,13 @@ class Translator:
         words = [split_sentence(text) for text in texts]
         translations = [""] * len(texts)
         rows = sorted((j for j in range(len(words)) if words[j]), key=lambda j: len(words[j]))
-        for first in range(0, len(rows), AT_ONCE):
-            some = rows[first : first + AT_ONCE]
-            written, _ = self._translate([words[j] for j in some], width, length_penalty)
-            for j, of_one in zip(some, written, strict=True):
-                translations[j] = join_words(of_one, starts_with_capital(texts[j]))
+        with progress_bar("translating", len(rows)) as advance:
+            for first in range(0, len(rows), AT_ONCE):
+                some = rows[first : first + AT_ONCE]
+                written, _ = self._translate([words[j] for j in some], width, length_penalty)
+                for j, of_one in zip(some, written, strict=True):
+                    translations[j] = join_words(of_one, starts_with_capital(texts[j]))
+                advance(len(some), "translating")
         return translations
 
     def attention(
@@ -422,7 +463,7 @@ class Translator:
         model._save(path, words | {"vocabulary_size": self._size, "min_count": self._least})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | None = None) -> Translator:
+    def load(cls, path: str | os.PathLike[str], backend: BackendChoice | None = None) -> Translator:
         """Read a file that `save` wrote. Nothing in the file is executed.
 
         Parameters

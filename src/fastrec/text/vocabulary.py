@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Literal, get_args
+from unicodedata import combining, normalize
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +17,9 @@ from ..backend import move
 from ..messages import shown
 from ..rnn.config import MAX_SIZE, Array
 from ..rnn.validation import as_array, first
-from ..streams import Seed, read_seed
+from ..streams import Seed, generator
 from ..validation import as_choice, as_int
+from .reading import Text, text_of
 
 Unit = Literal["character", "word"]
 Words = Literal["uax29", "plain"]
@@ -95,13 +97,13 @@ class Vocabulary:
         vars(self).update({"words": old} | state)
 
     @classmethod
-    def of(cls, text: str, unit: Unit = "character", size: int | None = None) -> Vocabulary:
+    def of(cls, text: Text, unit: Unit = "character", size: int | None = None) -> Vocabulary:
         """Make the vocabulary of a text, sorted by code points.
 
         Parameters
         ----------
-        text : str
-            The text.
+        text : str or pathlib.Path
+            The text, or the path of a file that holds it, in UTF-8.
         unit : {"character", "word"}, default "character"
             What it is split into.
         size : int, optional
@@ -120,7 +122,8 @@ class Vocabulary:
             If unit or size is invalid, or the text is empty and size not given.
         """
         as_choice("unit", unit, UNITS)
-        counts = Counter(read_text(text) if unit == "character" else split(read_text(text)))
+        text = text_of("text", text)
+        counts = Counter(text if unit == "character" else split(text))
         if size is None:
             if not text:
                 raise ValueError("text is empty and has no symbols; give one, or a size")
@@ -155,19 +158,38 @@ class Vocabulary:
             them.
         """
         if self.unit == "character":
-            tokens = self._tokens.take(points(read_text(text)), mode="clip")
+            tokens = self._tokens.take(points(require_str(text)), mode="clip")
         else:
-            tokens = self._tokens_of(split(read_text(text), self.words))
+            tokens = self._tokens_of(split(require_str(text), self.words))
         if self.unknown is None and tokens.size and tokens.min() < 0:
-            pieces = text if self.unit == "character" else split(text, self.words)
-            unknown_pieces = sorted(set(pieces) - set(self.symbols))
-            more = len(unknown_pieces) - 5
-            named = ", ".join(map(repr, unknown_pieces[:5])) + f" and {more} more" * (more > 0)
             raise ValueError(
-                f"text holds {named}, not in this vocabulary of {len(self)} symbols; "
+                f"text holds {self._unknown_in(text)}, not in this vocabulary of {len(self)} symbols; "
                 "leave them out, or make it with an unknown symbol (size=...)"
             )
         return tokens
+
+    def _unknown_in(self, text: str) -> str:
+        """Return five pieces of a text that have no token, in quotes; "" if all have one."""
+        if self.unknown is not None:
+            return ""
+        pieces = sorted({*self._pieces(text)} - {*self.symbols})
+        more = len(pieces) - 5
+        return ", ".join(map(repr, pieces[:5])) + f" and {more} more" * (more > 0)
+
+    def _nearest(self, text: str) -> str:
+        """Return a text in which unknown pieces lose accents, change case or are left out."""
+
+        def known(piece: str) -> str:
+            plain = "".join(c for c in normalize("NFKD", piece) if not combining(c))
+            for each in (piece, plain, plain.lower(), plain.upper(), plain.capitalize()):
+                if self._unknown_in(each) == "":
+                    return each
+            return ""
+
+        return "".join(map(known, self._pieces(text)))
+
+    def _pieces(self, text: str) -> Sequence[str]:
+        return text if self.unit == "character" else split(text, self.words)
 
     def decode(self, tokens: ArrayLike) -> str:
         """Return the text of tokens, the inverse of `encode` except for unknown symbols.
@@ -245,7 +267,7 @@ class Vocabulary:
                     "must be of the same size, and their numbers finite in float32"
                 )
         known = np.array(list(found.values()), np.float64)
-        random = np.random.Generator(np.random.Philox(key=read_seed(seed)))
+        random = generator(seed)
         table = random.standard_normal((len(self), *shape)) * np.sqrt(np.mean(known**2))
         table[list(found)] = known
         return table
@@ -260,7 +282,9 @@ class Vocabulary:
 
     def __repr__(self) -> str:
         shown = repr("".join(self.symbols) if self.unit == "character" else list(self.symbols[:8]))
-        if self.unit == "word" and len(self) > 8:
+        if len(shown) > 60:
+            shown = f"{shown[:57]}..."
+        elif self.unit == "word" and len(self) > 8:
             shown = f"{shown[:-1]}, ...]"
         unknown = "" if self.unknown is None else f", unknown={self.unknown}"
         unknown += ', words="plain"' * (self.words == "plain")
@@ -307,7 +331,7 @@ def boundary() -> Any:
     return regex.compile(r"(?V1w)\b|(?<=\s)(?=\s)")
 
 
-def read_text(text: str) -> str:
+def require_str(text: str) -> str:
     """Return the text; ValueError if it is not a str."""
     if not isinstance(text, str):
         raise ValueError(f"text is a {type(text).__name__}; give a str")

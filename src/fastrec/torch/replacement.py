@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 
 from ..backend import unavailable_reason
-from ..compilation import write
 from ..messages import shown
-from ..progress import is_quiet
+from ..progress import is_quiet, write
 from .modules import DTYPES, GRU, LSTM, RNN, Fused
 
 REPLACED = {torch.nn.RNN: RNN, torch.nn.GRU: GRU, torch.nn.LSTM: LSTM}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from ...display import Table, span
+from ...display import Column, Table, span, tabulate
 from ...jobs.outcomes import LoadPoint, OutcomesResult
 from ...jobs.schema import Schema
 from .. import theory
@@ -30,7 +30,7 @@ class PhaseOutcome(NamedTuple):
     n : int
         Number of units.
     p : int
-        Number of stored patterns.
+        Number of memories.
     temperature : float
         Temperature T, in units of the energy.
     trial : int
@@ -184,22 +184,21 @@ class PhaseResult(OutcomesResult):
 
         return plot.phase_figure, plot.draw_phase
 
-    def _table(self) -> Table:
-        heads = ["n", "p", "p/n", "T", "trials", "m", "s.e.", "m (AGS)", "errors apart", "q"]
-        rows = [
-            [
-                *(str(point.n), str(point.p), f"{point.alpha:.4f}", f"{point.temperature:.4g}"),
-                *(str(point.trials), f"{point.overlap:.5f}"),
-                *(
-                    "-" if math.isnan(value) else f"{value:{form}}"
-                    for value, form in (
-                        (point.error, ".5f"),
-                        (point.expected, ".5f"),
-                        (point.difference, "+.1f"),
-                    )
-                ),
-                f"{point.edwards_anderson:.4f}",
-            ]
-            for point in self.points
+    def _columns(self) -> list[Column]:
+        points = self.points
+        return [
+            Column("n", [q.n for q in points]),
+            Column("p", [q.p for q in points]),
+            Column("alpha", [q.alpha for q in points], ".4f", "p/n"),
+            Column("temperature", [q.temperature for q in points], ".4g", "T"),
+            Column("trials", [q.trials for q in points]),
+            Column("overlap", [q.overlap for q in points], ".5f", "m"),
+            Column("standard_error", [q.error for q in points], ".5f", "s.e."),
+            Column("theory", [q.expected for q in points], ".5f", "m (AGS)"),
+            Column("difference", [q.difference for q in points], "+.1f", "errors apart"),
+            Column("edwards_anderson", [q.edwards_anderson for q in points], ".4f", "q"),
         ]
-        return Table(f"phases: {self.definition}", heads, rows)
+
+    def _table(self) -> Table:
+        spare = ("q", "p", "trials", "errors apart")
+        return tabulate(f"phases: {self.definition}", self._columns(), spare)

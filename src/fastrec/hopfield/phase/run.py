@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...backend import array_module
+from ...backend import Backend, BackendChoice, array_module
+from ...jobs.keeping import TrialFile
 from ...jobs.outcomes import OutcomesJob
 from ...jobs.run import Advance, Execution, Part, WorkerCount, measured
-from ...jobs.store import RunFile
 from ...streams import Seed, read_seed
 from ...validation import as_int, require_memory
 from ..network import HopfieldNetwork
@@ -33,10 +33,10 @@ def phase_diagram(
     sweeps: int = 200,
     burn_in: int = 100,
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> PhaseResult:
@@ -137,7 +137,7 @@ class Task(NamedTuple):
     temperature: float
     trial: int
     definition: PhaseDefinition
-    backend: str
+    backend: Backend
 
     @property
     def cost(self) -> float:
@@ -151,7 +151,7 @@ class Task(NamedTuple):
         """What the progress bar says."""
         return f"p = {self.p}, T = {self.temperature:.4g}"
 
-    def run(self, file: RunFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
+    def run(self, file: TrialFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
         """Recall on all threads."""
         return measured(self, hold)
 

@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     n : int
         Number of units.
     p : int
-        Number of stored patterns.
+        Number of memories.
     flips : int
         Units flipped in each probe.
     trial : int

@@ -15,7 +15,7 @@ from ..recall import Update
 from ..rules import HEBB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RetrievalDefinition(EnsembleDefinition):
     """How retrieval is measured: part of every result.
 

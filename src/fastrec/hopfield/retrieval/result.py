@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ...display import Table, span
+from ...display import Column, Table, percent, span, tabulate
 from ...jobs.outcomes import LoadPoint, OutcomesResult
 from ...jobs.schema import Schema
 from ..ensemble import COUPLINGS, DEFAULTS
@@ -185,26 +185,28 @@ class RetrievalResult(OutcomesResult):
             return plot.basin_figure, plot.draw_basins
         return plot.retrieval_figure, plot.draw_retrieval
 
-    def _table(self) -> Table:
-        d = self.definition
+    def _columns(self) -> list[Column]:
+        d, points = self.definition, self.points
         tolerant = ["within"] * bool(d.tolerance)
-        shares = ("exact", *tolerant, "converged", *ENDS)
-        law = ["m (theory)" if d.is_sequence else "m (AGS)"] * d.has_theory
-        heads = ["n", "p", "p/n", "m0", "trials", "probes", "m", "+-", *law, "sweeps", *shares]
-        rows = [
-            [
-                str(q.n),
-                str(q.p),
-                f"{q.alpha:.4f}",
-                f"{q.start:.3f}",
-                str(q.trials),
-                str(q.probed),
-                f"{q.overlap:.5f}",
-                "-" if q.trials == 1 else f"{q.interval[1] - q.overlap:.5f}",
-                *("-" if np.isnan(m := d.theory_overlap(q.alpha)) else f"{m:.5f}" for _ in law),
-                f"{q.count('sweeps') / q.probed:.1f}",
-                *(f"{100 * q.share(name):.1f}" for name in shares),
-            ]
-            for q in self.points
+        law = "m (theory)" if d.is_sequence else "m (AGS)"
+        theory = [Column("theory", [float(d.theory_overlap(q.alpha)) for q in points], ".5f", law)]
+        return [
+            Column("n", [q.n for q in points]),
+            Column("p", [q.p for q in points]),
+            Column("alpha", [q.alpha for q in points], ".4f", "p/n"),
+            Column("start", [q.start for q in points], ".3f", "m0"),
+            Column("trials", [q.trials for q in points]),
+            Column("probes", [q.probed for q in points]),
+            Column("overlap", [q.overlap for q in points], ".5f", "m"),
+            Column("overlap_error", [q.interval[1] - q.overlap for q in points], ".5f", "+-"),
+            *theory * d.has_theory,
+            Column("sweeps", [q.count("sweeps") / q.probed for q in points], ".1f"),
+            *(
+                Column(name, [q.share(name) for q in points], percent(1))
+                for name in ("exact", *tolerant, "converged", *ENDS)
+            ),
         ]
-        return Table(f"retrieval: {d}", heads, rows)
+
+    def _table(self) -> Table:
+        spare = ("probes", "sweeps", *reversed(ENDS), "converged", "within", "exact", "p", "trials", "m0")
+        return tabulate(f"retrieval: {self.definition}", self._columns(), spare)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...backend import move
+from ...backend import Backend, BackendChoice, move
+from ...jobs.keeping import TrialFile
 from ...jobs.outcomes import OutcomesJob
 from ...jobs.run import Advance, Execution, Part, WorkerCount, measured
-from ...jobs.store import RunFile
 from ...messages import shown
 from ...streams import Seed, derive, read_seed, stream_key
 from ...validation import as_int, as_number, require_memory
@@ -49,7 +49,7 @@ def retrieval_curve(
     noise: float | None = None,
     update: Update = "async",
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     flips: float | None = None,
     tolerance: float = 0.0,
@@ -64,7 +64,7 @@ def retrieval_curve(
     degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> RetrievalResult:
@@ -154,7 +154,7 @@ def retrieval_scaling(
     noise: float | None = None,
     update: Update = "async",
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     flips: float | None = None,
     tolerance: float = 0.0,
@@ -169,7 +169,7 @@ def retrieval_scaling(
     degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> RetrievalResult:
@@ -219,7 +219,7 @@ def basin_map(
     probes: int = 100,
     update: Update = "async",
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     tolerance: float = 0.0,
     max_sweeps: int = 100,
@@ -233,7 +233,7 @@ def basin_map(
     degree: Degree = 2,
     temperature: float = 0.0,
     out: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    progress: bool = True,
     executor: Executor | None = None,
     workers: WorkerCount = None,
 ) -> RetrievalResult:
@@ -329,7 +329,7 @@ class Task(NamedTuple):
     flips: int
     trial: int
     definition: RetrievalDefinition
-    backend: str
+    backend: Backend
     given: Given = Given()
 
     @property
@@ -343,7 +343,7 @@ class Task(NamedTuple):
         """What the progress bar says."""
         return f"n = {self.n}, p = {self.p}"
 
-    def run(self, file: RunFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
+    def run(self, file: TrialFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
         """Recall on all threads."""
         return measured(self, retrieve)
 
@@ -370,7 +370,7 @@ def retrieve(task: Task) -> Outcome:
         due = (due + d.max_sweeps) % p
     if d.is_sequence and not d.temperature and isinstance(network, HopfieldNetwork):
         states, _ = run_steps(network._stored, backend, probes.words[None], d.max_sweeps)
-        final = PackedStates._of(states[0], n)
+        final: Any = PackedStates._of(states[0], n)
     else:
         heat: dict[str, Any] = {"temperature": d.temperature} if d.temperature else {}
         recalled = network.recall(probes, d.update, max_sweeps=d.max_sweeps, seed=seed, **heat)
@@ -398,7 +398,7 @@ def measure(
     trials: int,
     definition: RetrievalDefinition,
     given: Given,
-    backend: str | None,
+    backend: BackendChoice | None,
     execution: Execution,
 ) -> RetrievalResult:
     """Check the arguments that all jobs share, and run all trials of the cases (n, p, flips), each once."""

@@ -84,3 +84,6 @@ class Rule:
     symmetric: bool = True
     whole: bool = True
     can_fail: bool = False
+
+    def __repr__(self) -> str:
+        return f'Rule("{self.name}")'

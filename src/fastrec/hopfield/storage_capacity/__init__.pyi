@@ -3,4 +3,7 @@ from .result import CapacityResult as CapacityResult
 from .result import ScalingResult as ScalingResult
 from .run import capacity as capacity
 from .run import capacity_scaling as capacity_scaling
+from .statistics import LocalExponent as LocalExponent
+from .statistics import LocalExponents as LocalExponents
 from .statistics import ScalingFit as ScalingFit
+from .statistics import SizeMean as SizeMean

@@ -24,7 +24,7 @@ WORDS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CapacityDefinition(EnsembleDefinition):
     """Which number is called the capacity: part of every result.  Two results compare only if it agrees.
 
@@ -162,6 +162,16 @@ recalled exactly (sync updates, at most 100 sweeps)
         exact = plain.is_scanned and self.stop == "first_failure"
         return exact and self.corruption <= most and not self.share
 
+    @property
+    def theory_name(self) -> str:
+        """Name of `theory_mean` in tables and figures."""
+        return "theory mean" if self.is_dense else "binomial mean"
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether the capacity goes to n / (4 ln n) for large n, by McEliece et al. (1987)."""
+        return self.is_scanned and self.criterion == "all" and not self.share
+
     def theory_quantile(self, n: int, probability: float = 0.5) -> int | None:
         """`theory.capacity_quantile` of this definition, or None where it has no theory (also for n < 2).
 
@@ -182,3 +192,25 @@ recalled exactly (sync updates, at most 100 sweeps)
         if not self.has_theory or n < 2:
             return None
         return theory.capacity_quantile(n, probability, self.criterion, degree=self.power)
+
+    def theory_mean(self, n: int) -> float | None:
+        """`theory.capacity_mean` of this definition, or None where it has no theory.
+
+        Couplings of Hebb's rule have none below 20 units either: bits are far from independent there, and the
+        flipped bit of a probe, which the theory leaves out, is a large part of them.
+
+        Parameters
+        ----------
+        n : int
+            Number of units.
+
+        Returns
+        -------
+        float or None
+            Number of patterns.
+        """
+        from .. import theory  # which names the criteria of this module
+
+        if not self.has_theory or n < (2 if self.is_dense else 20):
+            return None
+        return theory.capacity_mean(n, self.criterion, degree=self.power)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...display import Table, span
+from ...display import Column, Table, span
 from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from ...messages import shown
@@ -20,7 +20,7 @@ from .. import theory
 from ..ensemble import COUPLINGS, DEFAULTS
 from ..states import MAX_UNITS
 from .definition import CapacityDefinition
-from .statistics import ScalingFit, fit_scaling
+from .statistics import ScalingFit, SizeMean, fit_scaling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,11 +167,14 @@ class CapacityResult(JobResult):
 
     @property
     def alpha(self) -> float:
-        """Load at the median capacity, patterns per neuron."""
+        """Load at the median capacity, memories per unit."""
         return self.median / self.n
 
     def _summary(self) -> dict[str, Any]:
         return {"n": self.n, "trials": self.trials, "median": self.median, "low": self.low, "high": self.high}
+
+    def _columns(self) -> list[Column]:
+        return ScalingResult((self,))._columns()
 
     def _table(self) -> Table:
         return ScalingResult((self,))._table()
@@ -207,11 +210,13 @@ class ScalingResult(JobResult):
 
     Notes
     -----
-    `table` has one row for each n.  Capacities are in patterns; s.e. is the standard error of the mean.  The
-    columns "n/(4 ln n)" (McEliece et al.), "theory" (the median by `theory.capacity_quantile`) and "censored"
-    (trials that reached max_patterns) appear where they apply.
+    `table` has one row for each n.  Capacities are in memories; s.e. is the standard error of the mean.  The
+    columns "n/(4 ln n)" (McEliece et al., 1987, see `theory.mceliece_all`), "binomial mean" or, of dense
+    memories, "theory mean" (the mean by `theory.capacity_mean`, from 20 units on) and "censored" (trials that
+    reached max_patterns) appear where they apply.
 
-    `plot` draws capacity against n; a new figure shows the ratio to n/(4 ln n) below.
+    `plot` draws capacity against n with the laws of `fit`; a new figure shows the ratio to n/(4 ln n) and the
+    local exponents below.  `fit` answers which law holds: see `ScalingFit.summary`.
 
     Examples
     --------
@@ -250,7 +255,7 @@ class ScalingResult(JobResult):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Neurons n of each result."""
+        """Units n of each result."""
         return tuple(result.n for result in self.results)
 
     @property
@@ -267,7 +272,21 @@ class ScalingResult(JobResult):
 
         return plot.capacity_scaling_figure, plot.draw_capacity_scaling
 
+    def _columns(self) -> list[Column]:
+        names = ("n", "trials", "median", "mean", "standard_error", "low", "high", "alpha")
+        columns = [Column(name, [getattr(r, name) for r in self]) for name in names]
+        d = self.definition
+        if d.is_scanned:
+            columns.append(
+                Column("mceliece", [theory.mceliece_all(r.n) if r.n > 1 else np.nan for r in self])
+            )
+        if d.has_theory:
+            theories = [r.definition.theory_mean(r.n) or np.nan for r in self]
+            columns.append(Column("theory", theories))
+        return [*columns, Column("censored", [int(r.censored.sum()) for r in self])]
+
     def _table(self) -> Table:
+        caption = f"capacity = {self.definition}"
         heads = ["n", "trials", "median", "mean", "s.e.", "10-90 %", "median/n"]
         rows = [
             [
@@ -286,14 +305,17 @@ class ScalingResult(JobResult):
             for row, r in zip(rows, self, strict=True):
                 row.append("-" if r.n < 2 else f"{theory.mceliece_all(r.n):.1f}")
         if self.definition.has_theory:
-            heads.append("theory")
+            heads.append(self.definition.theory_name)
             for row, r in zip(rows, self, strict=True):
-                row.append(str(r.definition.theory_quantile(r.n) or "-"))
+                mean = r.definition.theory_mean(r.n)
+                row.append("-" if mean is None else f"{mean:.2f}")
+            caption += f"; {self.definition.theory_name}: theory.capacity_mean"
         if any(r.censored.any() for r in self):
             heads.append("censored")
             for row, r in zip(rows, self, strict=True):
                 row.append(str(r.censored.sum()))
-        return Table(f"capacity = {self.definition}", heads, rows)
+        spare = ("median/n", "n/(4 ln n)", "trials", "10-90 %", "median", self.definition.theory_name)
+        return Table(caption, heads, rows, spare)
 
     def _rows(self) -> list[tuple[Any, ...]]:
         return [row for result in self for row in result._rows()]
@@ -321,9 +343,19 @@ class ScalingResult(JobResult):
                 "a fit needs at least two sizes with n >= 3, several uncensored trials and a mean above 0, "
                 f"got {len(used)} of {len(self)}"
             )
-        mean = np.array([r.mean for r in used])
-        error = np.array([r.standard_error or math.sqrt(1 / (12 * r.trials)) for r in used])
-        return fit_scaling(tuple(r.n for r in used), mean, error)
+        definition = self.definition
+        means = [
+            SizeMean(
+                r.n,
+                r.trials,
+                r.mean,
+                r.standard_error or math.sqrt(1 / (12 * r.trials)),
+                definition.theory_mean(r.n) or math.nan,
+                float(theory.mceliece_all(r.n)) if definition.has_limit else math.nan,
+            )
+            for r in used
+        ]
+        return fit_scaling(means, order=max(definition.degree - 1, 1))
 
     @classmethod
     def _of_trials(cls, groups: list[Trials]) -> Self:

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...backend import array_module, kernels, move
+from ...backend import Backend, BackendChoice, array_module, kernels, move
 from ...compilation import clock
+from ...jobs.keeping import TrialFile
 from ...jobs.run import Advance, Execution, Part, WorkerCount
 from ...jobs.schema import origin
-from ...jobs.store import RunFile
 from ...streams import Seed, read_seed, stream_key
 from ...threads import get_threads
 from ...validation import as_int
@@ -57,7 +57,7 @@ def capacity(
     corruption: int | None = None,
     update: Update = "async",
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     flips: float | None = None,
     max_sweeps: int = 100,
@@ -71,7 +71,7 @@ def capacity(
     max_passes: int | None = None,
     degree: Degree = 2,
     tolerance: float = 0.0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> CapacityResult:
     """Capacity of a Hopfield network of n units, by default with zero self-coupling and random patterns.
 
@@ -194,7 +194,7 @@ def capacity_scaling(
     corruption: int | None = None,
     update: Update = "async",
     seed: Seed = 0,
-    backend: str | None = None,
+    backend: BackendChoice | None = None,
     *,
     flips: float | None = None,
     max_sweeps: int = 100,
@@ -326,10 +326,12 @@ class CapacityJob:
 
     def __init__(self, tasks: list[Task]) -> None:
         self.tasks = tasks
-        self.counts = {task.n: np.full(len(task.trials), -1) for task in tasks}
-        self.censored = {task.n: np.zeros(len(task.trials), dtype=np.bool_) for task in tasks}
+        self.counts: dict[int, NDArray[np.int64]] = {task.n: np.full(len(task.trials), -1) for task in tasks}
+        self.censored: dict[int, NDArray[np.bool_]] = {
+            task.n: np.zeros(len(task.trials), dtype=np.bool_) for task in tasks
+        }
         self.backends: dict[int, set[str]] = {task.n: set() for task in tasks}
-        self.seconds = {task.n: 0.0 for task in tasks}
+        self.seconds: dict[int, float] = {task.n: 0.0 for task in tasks}
 
     def is_asked(self, key: Sequence[int]) -> bool:
         n, trial = key
@@ -380,7 +382,7 @@ class Task(NamedTuple):
     n: int
     trials: NDArray[np.int64]
     definition: CapacityDefinition
-    backend: str
+    backend: Backend
     given: Given = Given()
 
     @property
@@ -399,7 +401,7 @@ class Task(NamedTuple):
         """What the progress bar says."""
         return f"n = {self.n}"
 
-    def run(self, file: RunFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
+    def run(self, file: TrialFile | None = None, advance: Advance | None = None) -> Iterator[Part]:
         """Run the trials on all threads; see `scan`."""
         return scan(self, file, advance)
 
@@ -409,7 +411,7 @@ class Task(NamedTuple):
         return [self._replace(trials=trials) for trials in np.array_split(self.trials, pieces)]
 
 
-def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[Part]:
+def scan(task: Task, file: TrialFile | None, advance: Advance | None) -> Iterator[Part]:
     """Run the trials of a task, some at a time, on all threads."""
     n, d = task.n, task.definition
     module, xp = kernels("capacity", task.backend), array_module(task.backend)
@@ -450,7 +452,7 @@ def scan(task: Task, file: RunFile | None, advance: Advance | None) -> Iterator[
         chunk = fewest * max(1, int(rounds))
 
 
-def scan_network(task: Task, trial: int, file: RunFile | None, advance: Advance | None) -> Part:
+def scan_network(task: Task, trial: int, file: TrialFile | None, advance: Advance | None) -> Part:
     """Run one large trial on all threads, while a run file keeps its progress."""
     n, d, begin, shown = task.n, task.definition, clock(), 0.0
     definition = {"n": n, **asdict(d)}

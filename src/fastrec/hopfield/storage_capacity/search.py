@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend import array_module, kernels, move
+from ...backend import Backend, array_module, kernels, move
 from ...kernels import CORRUPT, ORDER
 from ...streams import stream_key
 from ..arguments import read_setting
@@ -31,7 +31,7 @@ FEWEST_SWEEPS, MOST_SWEEPS = 4, 32  # whose orders are drawn at once: recall mos
 
 
 def search(
-    n: int, trials: NDArray[np.int64], d: CapacityDefinition, given: Given, backend: str
+    n: int, trials: NDArray[np.int64], d: CapacityDefinition, given: Given, backend: Backend
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Counts (T,) of the trials (T,) of networks of n units, and whether they are censored.
 
@@ -54,7 +54,7 @@ def search(
 
 
 def passes(
-    stored: PackedPatterns, trials: NDArray[np.int64], d: CapacityDefinition, backend: str
+    stored: PackedPatterns, trials: NDArray[np.int64], d: CapacityDefinition, backend: Backend
 ) -> NDArray[np.bool_]:
     """Whether the networks of trials (k,) learn what is stored, and recall it as the definition asks."""
     n, p, xp = stored.n, stored.p, array_module(backend)
@@ -90,7 +90,7 @@ def passes(
 
 
 def run(
-    stored: PackedPatterns, d: CapacityDefinition, backend: str, states: Any, order: Any, count: int
+    stored: PackedPatterns, d: CapacityDefinition, backend: Backend, states: Any, order: Any, count: int
 ) -> tuple[Any, Any]:
     """States (k, b, w) after at most `count` sweeps, and how they stopped; without an order (count, n) all
     units are updated at once."""

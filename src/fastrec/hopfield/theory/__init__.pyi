@@ -7,6 +7,7 @@ from .ags import ags_temperature as ags_temperature
 from .ags import spin_glass_temperature as spin_glass_temperature
 from .capacity import all_stable_probability as all_stable_probability
 from .capacity import capacity_bound as capacity_bound
+from .capacity import capacity_mean as capacity_mean
 from .capacity import capacity_quantile as capacity_quantile
 from .capacity import each_pattern_load as each_pattern_load
 from .capacity import first_failure_distribution as first_failure_distribution

@@ -41,7 +41,7 @@ def dense_most(n: ArrayLike, degree: int) -> Floats:
     """
     sizes = np.asarray(n, np.float64)
     if not (sizes >= 2).all():
-        raise ValueError(f"n must be at least 2, got {shown(n)}: n / ln n needs more than one neuron")
+        raise ValueError(f"n must be at least 2, got {shown(n)}: n / ln n needs more than one unit")
     k = as_int("degree", degree, 2, LARGEST_DEGREE)
     return np.exp((k - 1) * np.log(sizes) - _log_odd_factorial(k)) / (2 * np.log(sizes))
 

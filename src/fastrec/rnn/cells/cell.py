@@ -130,6 +130,9 @@ class Cell:
     gains: tuple[str, ...] = ()
     own: str | None = None
 
+    def __repr__(self) -> str:
+        return f'Cell("{self.name}")'
+
     def normalised(self, inputs: bool) -> Cell:
         """Return the description of this cell with layer normalisation of its recurrent products.
 
