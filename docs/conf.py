@@ -26,7 +26,8 @@ copybutton_exclude = ".linenos, .gp, .go"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_type_aliases = {
-    name: name for name in ("Array", "ArrayLike", "Backend", "BackendChoice", "Floats", "NDArray", "States")
+    name: name
+    for name in ("Array", "ArrayLike", "Backend", "BackendChoice", "Floats", "NDArray", "Order", "States")
 }
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # as in signatures, also inside of unions
 nitpicky = True
