@@ -34,7 +34,8 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 68
 autodoc_type_aliases = {
-    name: name for name in ("Array", "ArrayLike", "Backend", "BackendChoice", "Floats", "NDArray", "States")
+    name: name
+    for name in ("Array", "ArrayLike", "Backend", "BackendChoice", "Floats", "NDArray", "Order", "States")
 }
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # as in signatures, also inside of unions
 nitpicky = True
