@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -131,8 +132,10 @@ def help_text(command: Any, context: Any, width: int | None = None) -> str:
             )
         elif paragraph:
             blocks.append(wrapped(" ".join(paragraph.split()), width))
-    for name, entries in sections(command, context).items():
-        blocks.append("\n".join([title(f"{name}:"), *listed(entries, width)]))
+    found = sections(command, context)
+    column = 4 + max((len(each.name) for each in chain(*found.values()) if len(each.name) <= 26), default=2)
+    for name, entries in found.items():
+        blocks.append("\n".join([title(f"{name}:"), *listed(entries, column, width)]))
     return "\n\n".join(blocks)
 
 
@@ -141,9 +144,8 @@ def title(text: str) -> str:
     return typer.style(text, bold=True)
 
 
-def listed(entries: list[Entry], width: int) -> Iterator[str]:
-    """Yield the lines of a section: texts beside the names where there is room, else below them."""
-    column = 4 + max((len(each.name) for each in entries if len(each.name) <= 26), default=2)
+def listed(entries: list[Entry], column: int, width: int) -> Iterator[str]:
+    """Yield the lines of a section: texts in a column beside the names where there is room, else below."""
     for name, text in entries:
         indent = column if (beside := width - column >= BESIDE) else 6
         lines = textwrap.wrap(text, width - indent, **WHOLE)

@@ -105,7 +105,7 @@ def training_kept(given: Path | None, wanted: bool) -> Iterator[tuple[Path | Non
     try:
         with advised(lambda: kept_in(training.path)):
             yield training.path, training.expect
-    except (ValueError, ArithmeticError):
+    except (ValueError, ArithmeticError, SystemExit):
         training.path.unlink(missing_ok=True)  # another start would end in the same way
         raise
     training.path.unlink(missing_ok=True)
