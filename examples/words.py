@@ -24,10 +24,10 @@ import fastrec
 
 WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 KINDS = {
-    "random, one a word": "0.6",
-    "random, one a lemma": "#56B4E9",
-    "CBOW": "#D55E00",
-    "skip-gram": "#0072B2",
+    "random, one a word": ("0.6", "-"),
+    "random, one a lemma": ("#56B4E9", "--"),
+    "CBOW": ("#D55E00", "-."),
+    "skip-gram": ("#0072B2", "-"),
 }
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "black")
 MAP = {
@@ -90,12 +90,13 @@ def main(shares=(0.25, 1), articles=300, words=2000, size=50, hidden_size=64, ep
             # Symbols are words and what is between them, mostly spaces, which cost little.
             per_word = (len(tokens) - 1) / unseen
             losses[share, kind] = per_word * model.score(held)
-            ax.plot(curves.passes, per_word * curves.held_out, color=KINDS[kind], label=kind)
+            colour, dashes = KINDS[kind]
+            ax.plot(curves.passes, per_word * curves.held_out, dashes, color=colour, label=kind)
         counted = fastrec.ngram_table(vocabulary.encode(text), tokens, len(vocabulary), [5])
         losses[share, "n-grams"] = per_word * counted[5]
         for kind in (*KINDS, "n-grams"):
             print(f"  {kind:22}{losses[share, kind]:.3f}")
-        ax.axhline(losses[share, "n-grams"], color="0.3", linestyle="--", label="n-grams")
+        ax.axhline(losses[share, "n-grams"], color="0.3", linestyle=":", label="n-grams")
         ax.set(xlabel="passes", ylabel="held-out loss (nats a word)", title=f"{count} words of text")
     axes[0].legend(frameon=False, fontsize=8)
 
