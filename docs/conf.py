@@ -17,7 +17,7 @@ generated = importlib.import_module("generated")
 project = "fastrec"
 author = copyright = "fastrec developers"
 version = release = fastrec.__version__
-extensions = ["myst_parser", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx_copybutton", "notebook_pages"]
 extensions += [f"sphinx.ext.{name}" for name in ("autodoc", "napoleon", "viewcode")]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -25,6 +25,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"fastrec {version}"
 html_copy_source = False
+html_domain_indices = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
@@ -33,7 +34,8 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 68
 autodoc_type_aliases = {
-    name: name for name in ("Array", "ArrayLike", "Backend", "BackendChoice", "Floats", "NDArray", "States")
+    name: name
+    for name in ("Array", "ArrayLike", "Backend", "BackendChoice", "Floats", "NDArray", "Order", "States")
 }
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # as in signatures, also inside of unions
 nitpicky = True

@@ -6,12 +6,16 @@ that installs what is missing and names the backend.  Links between pages become
 which can be anywhere.
 
 `python docs/notebook_pages.py` writes docs/_build/notebooks/*.ipynb, with `--execute` after running them.
+As an extension of Sphinx it runs them for their pages, except with `-D execute_notebooks=0` and where a
+library that a notebook needs is missing.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import re
+import tempfile
 from html import escape
 from pathlib import Path
 
@@ -19,9 +23,10 @@ ROOT = Path(__file__).parents[1]
 SOURCES = {path.stem: path for path in sorted(ROOT.glob("docs/notebooks/*.md"))}
 FOLDER = ROOT / "docs/_build/notebooks"
 FENCE = re.compile(r'^```python(?: alt="([^"\n]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+INSTALLED = re.compile(r"<!-- install(.*) -->\n")
 INSTALL = """\
-The first cell installs what is missing and says where the kernels run. fastrec is in no package index yet, so `SOURCE`
-must be the folder of a clone, or the file of a wheel or an archive.
+The first cell installs what is missing and says where the kernels run. fastrec is in no package index yet:
+let `SOURCE` be the folder of a clone, or the file of a wheel or an archive.
 
 ```python
 SOURCE = "."
@@ -29,23 +34,25 @@ try:
     import {modules}
 except ModuleNotFoundError:
     %pip install -q {packages}
-    import fastrec
+    import {modules}
 
-print(f"fastrec {{fastrec.__version__}}: backend {{fastrec.get_backend()}}, {{fastrec.get_threads()}} threads")
+print(f"fastrec {{fastrec.__version__}}, backend {{fastrec.get_backend()}}", end=", ")
+print(f"{{fastrec.get_threads()}} threads")
 ```
 """
 
 
+def libraries(text):
+    """Return the names of the libraries that a source needs besides fastrec."""
+    return INSTALLED.search(text)[1].split()
+
+
 def complete(text):
     """Return a source with the cell that installs."""
-
-    def cell(found):
-        others = found[1].split()
-        return INSTALL.format(
-            modules=", ".join(["fastrec", *others]), packages=" ".join(["{SOURCE}", *others])
-        )
-
-    return re.sub(r"<!-- install(.*) -->\n", cell, text)
+    others = libraries(text)
+    names, packages = ["fastrec", *others], ['"{SOURCE}"', *others]
+    cell = INSTALL.format(modules=", ".join(names), packages=" ".join(packages))
+    return INSTALLED.sub(lambda mark: cell, text)
 
 
 def notebook(text):
@@ -81,7 +88,11 @@ def execute(made):
 
     made = nbformat.from_dict(made)
     quiet = {**os.environ, "FASTREC_QUIET": "1"}  # a bar that has reached its end is no output to read
-    NotebookClient(made, timeout=600).execute(env=quiet)
+    with tempfile.TemporaryDirectory() as folder:  # where cells write files
+        client = NotebookClient(made, timeout=600, resources={"metadata": {"path": folder}})
+        client.log.setLevel("WARNING")
+        client.extra_arguments = ["--log-level=ERROR"]  # of the kernel, which warns of its own sockets
+        client.execute(env=quiet)
     return made
 
 
@@ -98,11 +109,10 @@ def shown(cell):
     for output in cell["outputs"]:
         data = output.get("data", {})
         if "image/png" in data:
-            width = output["metadata"]["image/png"]["width"]
             source = f"data:image/png;base64,{data['image/png'].strip()}"
-            blocks.append(
-                html(f'<img src="{source}" width="{width}" alt="{escape(cell["metadata"]["alt"])}">')
-            )
+            shape = output["metadata"].get("image/png", {})  # pyplot's is shown as large as it is
+            width = f' width="{shape["width"]}"' if shape else ""
+            blocks.append(html(f'<img src="{source}"{width} alt="{escape(cell["metadata"]["alt"])}">'))
         elif "text/html" in data:
             table = data["text/html"].replace("<table>", '<table class="docutils">')
             blocks.append(html(table.replace('class="dataframe"', 'class="dataframe docutils"')))
@@ -112,7 +122,7 @@ def shown(cell):
 
 
 def html(content):
-    return f'````{{raw}} html\n<div class="table-wrapper">\n{content}\n</div>\n````\n'
+    return f'````{{raw}} html\n<div style="overflow-x: auto">\n{content}\n</div>\n````\n'
 
 
 def write(folder, names=tuple(SOURCES), change=lambda made: made):
@@ -131,7 +141,9 @@ def show(app, name, text):
     if folder != "notebooks":
         return
     made = notebook(text[0])
-    title, _, rest = page(text[0], execute(made) if app.config.execute_notebooks else made).partition("\n")
+    if app.config.execute_notebooks and all(map(importlib.util.find_spec, libraries(text[0]))):
+        made = execute(made)
+    title, _, rest = page(text[0], made).partition("\n")
     link = f"/{FOLDER.relative_to(ROOT / 'docs').as_posix()}/{stem}.ipynb"
     text[0] = f"{title}\n\n{{download}}`This page as a notebook <{link}>`\n{rest}"
 

@@ -49,7 +49,7 @@ def main(epochs=300, path="hello.png"):
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, *right = figure.subplots(1, 3)
     for (name, (history, chances)), ax in zip(runs.items(), right, strict=True):
-        left.plot(history.train, label=name)
+        left.plot(history.train, "--" if name == "without state" else "-", label=name)
         draw(ax, chances, word[:-1], vocabulary.symbols)
         ax.set_title(name)
         said = vocabulary.decode(chances.argmax(axis=1))

@@ -53,13 +53,13 @@ def main(steps=5, hidden_size=4, models=64, epochs=30, trained=1024, path="initi
 
     figure = Figure(figsize=(9.5, 3.3), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    for shift, (case, colour) in zip((-0.17, 0.17), CASES.items(), strict=True):
+    for shift, dashes, hatch, case in zip((-0.17, 0.17), ("--", "-"), ("//", ""), CASES, strict=True):
+        style = {"color": CASES[case], "label": f"h0 {case}"}
         low, median, high = np.quantile(curves[case], [0.25, 0.5, 0.75], axis=1)
-        left.fill_between(range(epochs), low, high, color=colour, alpha=0.2, linewidth=0)
-        left.plot(median, color=colour, label=f"h0 {case}")
-        middle.bar(
-            np.arange(steps) + shift, by_step[case].mean(axis=0), 0.34, color=colour, label=f"h0 {case}"
-        )
+        left.fill_between(range(epochs), low, high, color=CASES[case], alpha=0.2, linewidth=0)
+        left.plot(median, dashes, **style)
+        losses = by_step[case].mean(axis=0)
+        middle.bar(np.arange(steps) + shift, losses, 0.34, hatch=hatch, edgecolor="white", **style)
     left.set(xlabel="epoch", ylabel="loss (nats per step)", title="median and quartiles of networks")
     middle.set(xlabel="time step", ylabel="loss (nats)", title="after the last epoch, mean of networks")
     right.hist(starts["learnt"].ravel(), np.linspace(-1.5, 2.5, 33), color=CASES["learnt"], label="h0 learnt")

@@ -75,7 +75,7 @@ def main(small=16, large=200, starts=10_000, path="max_cut.png"):
     left.set(xlabel="edges cut", ylabel=f"of {starts} starts")
     right.plot(np.arange(1, starts + 1), best_of, color="#0072B2", label="network, best so far")
     for value, dashes, colour, name in (
-        (bound, "-", "0.4", "upper bound"),
+        (bound, "-.", "0.4", "upper bound"),
         (greedy(graph), "--", "#D55E00", "greedy"),
         (edges / 2, ":", "0.4", "half of the edges, the mean of random cuts"),
     ):

@@ -69,8 +69,9 @@ def main(rounds=60, pairs=4000, tested=1000, hidden_size=128, path="reverse.png"
     left, right = figure.subplots(1, 2)
     left.plot(losses)
     left.set(xlabel=f"rounds of {pairs} strings", ylabel="cross entropy (nats per digit)", yscale="log")
-    for kind, lengths in kinds.items():
-        right.bar(lengths, [exact[length] for length in lengths], label=kind)
+    for (kind, lengths), hatch in zip(kinds.items(), ("", "//", ".."), strict=True):
+        shares = [exact[length] for length in lengths]
+        right.bar(lengths, shares, label=kind, hatch=hatch, edgecolor="white")
     right.set(xlabel="digits", ylabel="strings without an error", xticks=list(exact))
     right.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
     figure.savefig(path, dpi=150)

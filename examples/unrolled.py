@@ -93,7 +93,7 @@ def main(steps=8, hidden_size=10, updates=1500, batch=32, rate=0.003, tested=500
     left.set(xlabel="layer (time step)", title="gradient of one recurrent weight")
     low, high = left.get_ylim()
     left.set_ylim(low, high + 0.5 * (high - low))  # room for the legend
-    middle.plot(apart["their own"], color=ORANGE, label="each its own gradient")
+    middle.plot(apart["their own"], "--", color=ORANGE, label="each its own gradient")
     middle.plot(apart["summed gradients"], color=BLUE, label="the sum of gradients")
     middle.set(xlabel="update", ylabel="largest difference", title="copies of a weight")
     right.axvspan(1.5, steps - 0.5, color="0.92", label="steps trained on")

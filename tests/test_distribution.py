@@ -175,6 +175,16 @@ def test_type_checkers_know_the_public_names(tmp_path: Path) -> None:
         "fastrec.hopfield.nothing": "attr-defined",
         "fastrec.RNN(2, 3).nothing": "attr-defined",
         "fastrec.capacity(10, trails=3)": "call-arg",
+        'fastrec.set_backend("cuda")': "arg-type",
+        'fastrec.RNN(2, 3, backend="cuda")': "arg-type",
+        'net = fastrec.HopfieldNetwork(9, backend="auto")': "",
+        "fastrec.random_patterns(2, 9, backend=net.backend)": "",
+        'net.recall(net.patterns, order="asynch")': "arg-type",
+        "net.recall(net.patterns, order=[[*range(9)]])": "",
+        'net.recall(net.patterns, "asynch")': "arg-type",
+        "net.recall(net.patterns).states.nothing": "union-attr",
+        "net.energy(net.patterns).nothing": "union-attr",
+        "fastrec.Adam().epsilon.nothing": "attr-defined",
     }
     page = tmp_path / "page.py"
     page.write_text("\n".join(["import fastrec", *lines, ""]))

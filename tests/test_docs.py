@@ -82,7 +82,7 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         pytest.param(page, marks=[pytest.mark.slow] * page.startswith(("docs/how-to", "docs/quick")))
         for page in PAGES
-        if blocks(page, "python", "console")
+        if blocks(page, "python", "console") and not page.startswith("docs/notebooks/")  # test_notebooks.py
     ],
 )
 @pytest.mark.filterwarnings("ignore::ResourceWarning:distributed", "ignore::UserWarning:distributed")

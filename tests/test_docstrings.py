@@ -228,3 +228,10 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with np.printoptions(precision=8, threshold=1000, linewidth=75, suppress=False, floatmode="maxprec"):
         doctest.DocTestRunner(optionflags=flags).run(test, out=said.append)
     assert not said, "".join(said)
+
+
+def test_units_are_called_units() -> None:
+    """In docstrings, messages, tables and on axes; pages on neuroscience may have both words."""
+    for path in Path(fastrec.__file__).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8").replace('"one_neuron"', "")  # a figure of that name
+        assert "neuron" not in text.lower() or "kernels" in path.parts, path

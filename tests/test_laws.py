@@ -67,10 +67,7 @@ def test_results(tmp_path: Path) -> None:
     lines = (tmp_path / "laws.csv").read_text().splitlines()
     assert lines[1] == "law,n,networks,measured,low,high,expected,asymptotic" and len(lines) == 5
     axes = result.plot(tmp_path / "laws.png")
-    assert (
-        axes.get_ylabel() == "storage capacity p (patterns)"
-        and (tmp_path / "laws.png").stat().st_size > 10_000
-    )
+    assert axes.get_ylabel() == "capacity p (memories)" and (tmp_path / "laws.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,8 @@ def test_the_true_capacity_is_told():
         "any three neighbouring sizes."
     )
     assert "rises from 0.602 +- 0.007 at n = 54.8 to 0.848 +- 0.007 at n = 5,480" in exponent
-    points = fit.local_exponents().points
-    below = np.average([q.log_law - q.exponent for q in points], weights=[q.error**-2 for q in points])
+    points, width = fit.local_exponents().points, np.diff(np.log(fit.sizes))
+    below = np.average([q.log_law - q.exponent for q in points], weights=width)
     assert reason.startswith(
         "A power law looks better because its free exponent takes up a correction: p is 2.17"
     )
@@ -148,6 +148,15 @@ def test_the_true_capacity_is_told():
     )
     log_only = fit_of(lambda n: n / (3 * math.log(n) * (1 + 0.05 * (n > 500))), expected=True)
     assert "n / (c ln n) over n = 10 to 300 (c = 3.000)" in log_only.summary()
+
+
+@pytest.mark.parametrize(("relative", "words"), [(0.006, "rises from 0.6"), (0.05, "is 0.6")])
+def test_a_change_of_exponents_is_told_if_it_is_beyond_the_errors(relative, words):
+    """A kink in the middle is no power law in both cases; between its ends the exponent changes by 0.046."""
+    fit = fit_of(lambda n: n ** (0.6 + 0.004 * math.log(n)) * (1 + (n == 300)), relative=relative)
+    change = fit.local_exponents().points[-1].exponent - fit.local_exponents().points[0].exponent
+    assert change == pytest.approx(0.046, abs=0.001)
+    assert f"d ln p / d ln n {words}" in fit.summary() and "neither holds" in fit.summary()
 
 
 def test_no_law_is_told():
@@ -242,7 +251,7 @@ def test_how_far_both_laws_are_from_theory(first, last, power, log):
     off_power = y - np.polyval(np.polyfit(x, y, 1), x)
     off_log = y - x + np.log(x) - np.mean(y - x + np.log(x))
     for off, expected in ((off_power, power), (off_log, log)):
-        assert 100 * np.abs(off).max() == pytest.approx(expected, rel=0.04)
+        assert 100 * np.abs(off).max() == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("n", [1000, 10**4, 10**5, 10**6])
@@ -251,4 +260,4 @@ def test_the_equation_of_the_tutorial(n):
     x = n / theory.capacity_quantile(n)
     assert 4 * math.log(n) - 3 * math.log(x) - 1.1 == pytest.approx(x, rel=0.005)
     slope = math.log(theory.capacity_mean(n + n // 10) / theory.capacity_mean(n - n // 10)) / math.log(11 / 9)
-    assert 1 - 4 / (x + 3) == pytest.approx(slope, abs=0.004)
+    assert 1 - 4 / (x + 3) == pytest.approx(slope, abs=0.01)

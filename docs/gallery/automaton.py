@@ -15,6 +15,7 @@ import fastrec.plot
 from fastrec.plot.figures import new_figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+MARKERS = "os^x"
 
 
 def main(models=8, epochs=40, pairs=40, path="automaton.svg"):
@@ -40,7 +41,8 @@ def main(models=8, epochs=40, pairs=40, path="automaton.svg"):
     for state in range(automaton.states):
         of_state = states == state
         label = f"state {state}, prints {automaton.outputs[state]}"
-        right.plot(*at[of_state].T, ".", color=COLOURS[state % 4], markersize=5, label=label)
+        style = {"color": COLOURS[state % 4], "marker": MARKERS[state % 4], "markersize": 4}
+        right.plot(*at[of_state].T, linestyle="none", label=label, **style)
     low, high = at[:, 1].min(), at[:, 1].max()
     right.set(xlabel="first principal component", ylabel="second", ylim=(low - 0.15, high + 0.6))
     right.legend(frameon=False, fontsize=8, ncols=2, loc="upper center")

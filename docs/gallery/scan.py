@@ -56,7 +56,9 @@ def main(n=200, most=36, networks=40, path="scan.svg"):
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     ax = figure.subplots()
-    ax.stackplot(loads, shares, colors=KINDS.values(), labels=KINDS, linewidth=0)
+    areas = ax.stackplot(loads, shares, colors=KINDS.values(), labels=KINDS, linewidth=0, edgecolor="white")
+    for area, hatch in zip(areas, ("", "//", "xx", ".."), strict=True):  # also without colours
+        area.set_hatch(hatch)
     median = fastrec.capacity(n, trials=networks).median
     ax.axvline(median, color="black", linestyle="--", linewidth=1.2, label=f"median capacity, {median:g}")
     ax.set(xlabel="stored memories p", ylabel="share of the memories", xlim=(1, most), ylim=(0, 1))

@@ -21,7 +21,7 @@ from .dynamics import Recordable, up_to_the_end
 from .interaction import Degree, Interaction, read_degree
 from .memory import BLOCK_OVERLAPS, PatternMemory, in_shape
 from .packed import PackedPatterns
-from .recall import RecallResult, read_orders, sweeps_left
+from .recall import Order, RecallResult, read_orders, sweeps_left
 from .serialization import load_dense, save_dense
 from .states import MAX_UNITS, Coding, PackedStates, States, array_of
 
@@ -286,7 +286,7 @@ class DenseMemory(PatternMemory[PackedPatterns]):
         self,
         probes: States | ArrayLike,
         update: DenseUpdate = "async",
-        order: Literal["random", "sequential"] | ArrayLike = "random",
+        order: Order = "random",
         max_sweeps: int = 100,
         seed: Seed = None,
         *,

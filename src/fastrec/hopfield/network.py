@@ -38,7 +38,7 @@ from .arguments import (
 from .dynamics import By, Dynamics, Outcome, Recordable, up_to_the_end
 from .matching import match_rows
 from .memory import BLOCK_OVERLAPS, PatternMemory, in_shape
-from .recall import Averages, RecallResult, Update, choose_representation, read_orders, sweeps_left
+from .recall import Averages, Order, RecallResult, Update, choose_representation, read_orders, sweeps_left
 from .rules import RULES, Learnt
 from .rules.given import GIVEN, fixed_point
 from .serialization import load, save
@@ -551,7 +551,7 @@ class HopfieldNetwork(PatternMemory[StoredPatterns]):
         self,
         probes: States,
         update: Update = "async",
-        order: Literal["random", "sequential"] | ArrayLike = "random",
+        order: Order = "random",
         max_sweeps: int | None = None,
         seed: Seed = None,
         record_energy: bool = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 Update = Literal["async", "sync"]
 """How units are updated: one after another, each seeing all earlier updates, or all at once."""
+
+Order = Literal["random", "sequential"] | NDArray[Any] | Sequence[Sequence[int]]
+"""In which order asynchronous sweeps take the units, an array holds a permutation for each sweep."""
 
 FEW_UNITS, FEW_ROWS = 2**14, 64  # of recall on the gpu: see `choose_representation`
 

@@ -154,7 +154,7 @@ def draw_text_curve(ax: Axes, history: TextHistory, baselines: Mapping[str, floa
     'cross entropy (nats per symbol)'
     """
     marker = "o" if len(history.passes) == 1 else None  # a line of one point is not seen
-    ax.plot(history.passes, history.train, color=COLOURS[0], marker=marker, label="training")
+    ax.plot(history.passes, history.train, "-.", color=COLOURS[0], marker=marker, label="training")
     if history.held_out is not None:
         ax.plot(history.passes, history.held_out, color=COLOURS[1], label="held out")
         best = history.best

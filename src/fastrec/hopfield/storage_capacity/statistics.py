@@ -242,7 +242,13 @@ where n / ln n predicts 0.709 and the theory of independent bits 0.532.
         return "\n".join(sentences(self))
 
     def _summary(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("sizes", "order", "means")}
+        names = ("a", "b", "b_error", "power_chi2", "c", "c_error", "log_chi2")
+        return {name: getattr(self, name) for name in names}
+
+    def _columns(self) -> list[Column]:
+        return [
+            Column(name, [v]) for name, v in vars(self).items() if name not in ("sizes", "order", "means")
+        ]
 
     def _caption(self) -> str:
         return f"mean capacity at n = {', '.join(map(str, self.sizes))}"
@@ -259,7 +265,7 @@ where n / ln n predicts 0.709 and the theory of independent bits 0.532.
                 f"{self.log_chi2:.3g}",
             ],
         ]
-        caption = self._caption() + (f"\n{self.summary()}" if self.is_telling else "")
+        caption = self._caption() + (f".\n{self.summary()}" if self.is_telling else "")
         return Table(caption, ["", "value", "+-", "law", "chi2/dof"], rows)
 
     def __str__(self) -> str:

@@ -49,11 +49,14 @@ def sentences(fit: ScalingFit) -> Iterator[str]:
 
 
 def power_law(means: Sequence[SizeMean]) -> Fitted:
+    """a n^b, fitted."""
     fit = fit_scaling(means)
     return Fitted(f"n^{fit.b:.3f}", fit.power_chi2 * (len(means) - 2), len(means) - 2)
 
 
 def logarithmic_law(order: int) -> Fit:
+    """The function that fits n^order / (c ln n)."""
+
     def fit_to(means: Sequence[SizeMean]) -> Fitted:
         fit = fit_scaling(means, order)
         return Fitted(f"c = {fit.c:.3f}", fit.log_chi2 * (len(means) - 1), len(means) - 1)
@@ -62,6 +65,7 @@ def logarithmic_law(order: int) -> Fit:
 
 
 def theory(means: Sequence[SizeMean]) -> Fitted:
+    """The mean by theory times a factor, fitted; it does not hold where a size has no theory."""
     _, _, mean, error, expected, _ = np.array(means, float).T
     if np.isnan(expected).any():
         return Fitted("", math.inf, len(means) - 1)
@@ -129,10 +133,10 @@ def exponents(fit: ScalingFit, power: Fitted) -> str:
     change = 0 if power.holds else significant_change(fit)
     verbs = {0: ("is", "and"), 1: ("rises from", "to"), -1: ("falls from", "to")}
     law = fit.log_law.replace("(c ln n)", "ln n")
-    theory = "" if math.isnan(last.theory) else f" and the theory of independent bits {last.theory:.3f}"
+    bits = "" if math.isnan(last.theory) else f" and the theory of independent bits {last.theory:.3f}"
     return (
         f"The local exponent d ln p / d ln n {verbs[change][0]} {values[0]} {verbs[change][1]} {values[1]}, "
-        f"where {law} predicts {last.log_law:.3f}{theory}."
+        f"where {law} predicts {last.log_law:.3f}{bits}."
     )
 
 
@@ -156,8 +160,7 @@ def why_power_looks_better(fit: ScalingFit, power: Fitted) -> Iterator[str]:
     if power.holds:
         yield f"A power law cannot hold for all n: {ratio}. Over this range {power.law} stands in for it."
     elif significant_change(fit) >= 0:
-        points = fit.local_exponents().points
-        below = np.average([q.log_law - q.exponent for q in points], weights=[q.error**-2.0 for q in points])
+        below = math.log(first / last) / math.log(fit.sizes[-1] / fit.sizes[0])
         yield (
             f"A power law looks better because its free exponent takes up a correction: {ratio}. "
             f"On average the local exponent is {below:.3f} below that of n / ln n. "
