@@ -166,12 +166,13 @@ def key(*parts: Any) -> str:
 def runtime() -> Path:
     """The runtime of all kernels, compiled once."""
     target = cache() / f"emulated-runtime-{key(COMPILE)}.o"
-    if not target.exists():
-        with tempfile.TemporaryDirectory(dir=cache()) as folder:
-            made = Path(folder, "runtime.o")
-            sources = map(str, sorted((HERE / "runtime").glob("*.cpp")))
-            gcc(*COMPILE, "-O2", "-r", "-nostdlib", "-o", str(made), *sources)
-            made.replace(target)
+    with locked(target):
+        if not target.exists():
+            with tempfile.TemporaryDirectory(dir=cache()) as folder:
+                made = Path(folder, "runtime.o")
+                sources = map(str, sorted((HERE / "runtime").glob("*.cpp")))
+                gcc(*COMPILE, "-O2", "-r", "-nostdlib", "-o", str(made), *sources)
+                made.replace(target)
     return target
 
 
