@@ -53,8 +53,8 @@ COMPILE = (
 )
 PLAIN = ("-O1", "-fexpensive-optimizations")  # which contract, and take two thirds of the time of -O2
 CONTRACTED = ("-mfma", "-ffp-contract=fast")
-CHECKED = (
-    *("-O1", "-fsanitize=thread", "-fno-threadsafe-statics"),
+CHECKED = (  # by -Og, which does not contract, in two thirds of the time of -O1
+    *("-Og", "-fsanitize=thread", "-fno-threadsafe-statics"),
     *("-fno-tree-sra", "--param=tsan-distinguish-volatile=1", "--param=tsan-instrument-func-entry-exit=0"),
 )
 
@@ -176,6 +176,20 @@ def runtime() -> Path:
     return target
 
 
+@functools.cache
+def headers(command: tuple[str, ...]) -> str:
+    """What a command includes first: the headers of all kernels, which are compiled once for it."""
+    compiled = cache() / f"emulated-headers-{key(command)}.h.gch"
+    text = compiled.with_suffix("")
+    with locked(compiled):
+        if not compiled.exists():
+            text.write_text('#include "emulator.h"\n')
+            made = compiled.with_suffix(".new")
+            gcc(*command, "-x", "c++-header", str(text), "-o", str(made))
+            made.replace(compiled)
+    return str(text)
+
+
 def clusters(code: str) -> dict[str, str]:
     """Constants with the __cluster_dims__ of the kernels that have them, template constants of templates."""
     plain = NO_NAMES.sub(" ", code)
@@ -234,7 +248,7 @@ def compile_to(target: Path, command: Sequence[str], text: str, kernels: int) ->
     with tempfile.TemporaryDirectory(dir=cache()) as folder:
         source, compiled, made = (str(Path(folder, f"kernel.{suffix}")) for suffix in ("cpp", "o", "so"))
         Path(source).write_text(text, encoding="utf-8")
-        gcc(*command, "-c", source, "-o", compiled)
+        gcc(*command, "-include", headers(tuple(command)), "-c", source, "-o", compiled)
         sizes = Path(folder, "kernel.json")
         sizes.write_text(json.dumps(static_bytes(compiled, kernels)))
         gcc("g++", "-shared", "-Wl,-Bsymbolic", compiled, str(runtime()), "-o", made)
