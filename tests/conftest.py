@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -67,6 +68,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         config.pluginmanager.get_plugin("summary").left_out = len(left_out)
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Of several workers one compiles a file of tests and the kernels that its import calls, not each."""
+    with contextlib.ExitStack() as stack:
+        if isinstance(collector, pytest.Module):
+            with contextlib.suppress(ImportError):
+                from fcntl import LOCK_EX, flock  # which Windows has not
+
+                flock(stack.enter_context(collector.path.open()), LOCK_EX)
+        return (yield)
 
 
 def pytest_runtest_setup() -> None:

@@ -19,8 +19,10 @@ METHODS, TASKS = module.METHODS, module.TASKS
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few updates, of few sequences."""
-    for name, value in {"TESTED": 200, "VALIDATED": 100, "FITTED": 300, "ROUND": 20}.items():
+    """A few updates, of few and short sequences."""
+    for name, task in TASKS.items():
+        monkeypatch.setitem(TASKS, name, replace(task, quick=14))
+    for name, value in {"TESTED": 100, "VALIDATED": 50, "FITTED": 100, "ROUND": 20}.items():
         monkeypatch.setattr(learners, name, value)
     for name, method in METHODS.items():
         if isinstance(method, learners.Descent):
@@ -123,8 +125,9 @@ def test_lstms_learn_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.of("addition-80", "lstm")[0].loss < 1e-3
 
 
-def test_every_task_has_echoes() -> None:
+def test_every_task_has_echoes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reservoirs do all but multiply."""
+    monkeypatch.setattr(learners, "TESTED", 1000)
     result = fastrec.four_ways(methods=["constant", "echo-state"], quick=True)
     for task in TASKS:
         least = 0.3 if task == "multiplication-80" else 0
