@@ -437,7 +437,7 @@ class TestCapacity:
         machine.info()
         name = device().name
         out = capsys.readouterr().out
-        assert f"device    {name}, compute capability " in out
-        assert "of memory free\nroom      for a capacity trial with n = " in out
+        assert f"device     {name}, compute capability " in out
+        assert "of memory free\nroom       for a capacity trial with n = " in out
         hopfield.capacity(sizes="10", trials=2, backend=Backend.gpu, out=None, plot=None)
         assert capsys.readouterr().out.startswith(f"on {name}, compute capability ")
