@@ -358,4 +358,4 @@ def test_the_command_on_one_of_several_cards(run: Any) -> None:
     arguments = ("capacity", "--backend", "gpu", "--sizes", "20", "--trials", "2", "--plot", "a.png")
     code, out, err = run(*arguments)
     assert (code, err) == (0, "") and "free; --workers all takes all 2 devices\n" in out
-    assert "\ndevices   2, all of which --workers all takes\n" in run("info")[1]
+    assert "\ndevices    2, all of which --workers all takes\n" in run("info")[1]

@@ -13,7 +13,6 @@ import fastrec
 from fastrec import BackendError, HopfieldNetwork, PackedStates
 from fastrec.backend import backend_of, device, device_memory, move, on_device
 from fastrec.cli import hopfield, machine
-from fastrec.cli.options import Backend
 from fastrec.hopfield import memory as memory_module
 from fastrec.hopfield import states as patterns_module
 from fastrec.hopfield.recall import RecallResult
@@ -437,7 +436,7 @@ class TestCapacity:
         machine.info()
         name = device().name
         out = capsys.readouterr().out
-        assert f"device    {name}, compute capability " in out
-        assert "of memory free\nroom      for a capacity trial with n = " in out
-        hopfield.capacity(sizes="10", trials=2, backend=Backend.gpu, out=None, plot=None)
+        assert f"device     {name}, compute capability " in out
+        assert "of memory free\nroom       for a capacity trial with n = " in out
+        hopfield.capacity(sizes="10", trials=2, backend="gpu", out=None, plot=None)
         assert capsys.readouterr().out.startswith(f"on {name}, compute capability ")

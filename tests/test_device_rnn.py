@@ -17,7 +17,7 @@ import fastrec
 from fastrec import RNN, SGD, Adam, BackendError, History, addition, fit, gradient_flow, truncated_bptt
 from fastrec.backend import backend_of, move, on_device
 from fastrec.cli.addition import addition as addition_command
-from fastrec.cli.options import Backend, Cell
+from fastrec.cli.options import Cell
 from fastrec.rnn.validation import Purpose
 
 # Cell, layers, output size.
@@ -588,6 +588,6 @@ def test_addition(gpu: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     expected = addition(2, backend="cpu", progress=False, **options)
     np.testing.assert_allclose(result.history.train, expected.history.train, rtol=1e-4)
     path = tmp_path / "a.npz"
-    addition_command(2, Cell.lstm, 3, backend=Backend.gpu, plot=None, save=path, **options)
+    addition_command(2, Cell.lstm, 3, backend="gpu", plot=None, save=path, **options)
     assert "2 of 2 networks add" in capsys.readouterr().out
     assert RNN.load(path, backend="cpu").hidden_size == 3

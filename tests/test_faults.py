@@ -544,7 +544,7 @@ def test_installed_where_nothing_can_be_written(tmp_path, folder):
     nowhere = dict.fromkeys(("FASTREC_CACHE_DIR", "XDG_CACHE_HOME", "HOME", "MPLCONFIGDIR"), NOWHERE)
     code, out, err = ended(start("info", cwd=tmp_path, PYTHONPATH=str(tmp_path), **nowhere))
     told((0, out, err), 0, "FASTREC_CACHE_DIR")
-    assert code == 0 and "cache     none" in out
+    assert code == 0 and "cache      none" in out
     assert ended(start(*LETTER, cwd=folder, TERM="dumb", COLUMNS="20", **nowhere))[::2] == (0, "")
 
 
