@@ -34,6 +34,7 @@ CHANGED: dict[str, str] = {
     **dict.fromkeys(("random_patterns", "corrupt", "HopfieldNetwork.recall"), FRESH),
     **dict.fromkeys(("capacity", "capacity_scaling"), "corruption is called flips"),
     **dict.fromkeys(("retrieval_curve", "retrieval_scaling"), "noise is called flips"),
+    "basin_map": "a bar is shown by default",
 }
 PROPERTIES = {"HopfieldNetwork.patterns"}  # which can still be called: tests/test_dynamics.py
 
