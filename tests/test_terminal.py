@@ -27,12 +27,14 @@ from fastrec.terminal import terminal_width, wrapped
         ("ab  the second column", ["ab  the", "    second", "    column"]),
         ("averyveryverylongword", ["averyveryverylongword"]),
         ("a two-word", ["a two-word"]),
+        ("        words far in", ["words far", "in"]),
     ],
 )
 def test_lines_are_broken_between_words(line: str, parts: list[str]) -> None:
     assert wrapped(line, 10).splitlines() == parts
     assert wrapped(f"{line}\n{line}", 10).splitlines() == parts * 2
     assert wrapped(line, None) == line
+    assert wrapped(" " * 30, 10) == ""
 
 
 def test_a_stream_that_is_no_terminal_has_no_width(tmp_path: Path) -> None:
