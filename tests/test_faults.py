@@ -384,10 +384,10 @@ def test_reader_of_the_output_leaves(folder, arguments):
 
 
 def test_reader_of_the_errors_leaves(folder):
-    for arguments in (("export", "none.db", "x.csv"), ("export", "run.db")):
+    for arguments, code in ((("export", "none.db", "x.csv"), 1), (("export", "run.db"), 2)):
         with start(*arguments, cwd=folder) as process:
             process.stderr.close()
-            assert process.stdout.read() == b"" and process.wait(60) == 1
+            assert process.stdout.read() == b"" and process.wait(60) == code
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])

@@ -162,6 +162,39 @@ def test_trainings_are_gone_on_with(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert not end.value.code and begun[:3] == [0, 1, 1] and not kept.exists()
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_trainings_go_on_where_nothing_can_be_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, late: bool
+) -> None:
+    from fastrec.rnn import checkpoint
+    from fastrec.rnn.loop import BatchLearner
+
+    def full(*arguments: Any) -> None:
+        raise OSError("training.npz: cannot be written: No space left on device")
+
+    def refused(path: Any) -> None:
+        raise PermissionError(f"{path}: cannot be written: Permission denied; give another name")
+
+    if late:
+        monkeypatch.setattr(checkpoint, "write_archive", full)
+    else:
+        monkeypatch.setattr(resuming, "require_writable", refused)
+    arguments = (*ADDITION, "--epochs", "2", "--backend", "reference", "--plot", "a.png")
+    monkeypatch.setattr(sys, "argv", ["fastrec", *arguments])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert (folder / "a.png").exists() and not list(folder.glob("training-*.npz"))
+    capsys.readouterr()
+
+    def stop(self: Any) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr(BatchLearner, "begin_epoch", stop)
+    err = interrupted(monkeypatch, capsys, *arguments)
+    assert f"nothing of the training is kept: {'training' if late else ''}" in err
+    assert ("No space left" in err) == late and "start again with" in err
+
+
 def test_translators_go_on_with_the_same_bits(folder: Path) -> None:
     pairs = [(fastrec.number_words(n), fastrec.number_words(n, "es")) for n in range(20)]
 

@@ -41,5 +41,7 @@ def wrapped_line(line: str, width: int) -> list[str]:
     indent = first.end() if first and first.end() <= width // 2 else len(line) - len(line.lstrip())
     if indent > width // 2:
         indent = 0
-    rest = textwrap.wrap(line[indent:], width - indent, break_long_words=False, break_on_hyphens=False) or [""]
+    rest = textwrap.wrap(line[indent:], width - indent, break_long_words=False, break_on_hyphens=False) or [
+        ""
+    ]
     return [line[:indent] + rest[0], *(" " * indent + part for part in rest[1:])]

@@ -6,11 +6,13 @@ import hashlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..files import require_writable
 from ..jobs.keeping import LONG, keep_long_jobs
 from ..progress import duration, is_quiet, write
+from ..rnn.checkpoint import UNWRITTEN
 from ..terminal import terminal_width, wrapped
 
 Advice = Callable[[], tuple[str, str]]
@@ -74,17 +76,37 @@ def trials_kept(given: Path | None, wanted: bool, option: str = "--out run.db") 
 
 
 class Training:
-    """A training whose checkpoint is removed when it is done."""
+    """A training whose checkpoint is removed when it is done, and goes on where it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.told = path, False
+        self.error: OSError | None = None
 
     def expect(self, seconds: float) -> None:
-        """Say once where a training is kept that takes so long."""
+        """Say once whether and where a training is kept that takes so long."""
         if seconds > LONG and not self.told:
             self.told = True
-            about = f"about {duration(seconds)} in all"
-            notify(f"{about}; until then, the training is kept in {self.path}")
+            notify(f"about {duration(seconds)} in all; {self.state()}")
+
+    def fail(self, error: OSError) -> None:
+        """Remember that the checkpoint cannot be written, and say so if it was said to be kept."""
+        if self.told and self.error is None:
+            notify(f"nothing of the training is kept any more: {error}")
+        self.error = error
+
+    def state(self) -> str:
+        """Return what is kept, as a clause."""
+        if self.error is not None:
+            return f"nothing of the training is kept: {self.error}"
+        return f"until then, the training is kept in {self.path}"
+
+    def advice(self) -> tuple[str, str]:
+        """Return the advice after an interrupt."""
+        return (
+            kept_in(self.path)
+            if self.error is None
+            else (f"{self.state()}; start again with", command_line())
+        )
 
 
 @contextmanager
@@ -103,9 +125,17 @@ def training_kept(given: Path | None, wanted: bool) -> Iterator[tuple[Path | Non
     if training.path.exists():
         notify(f"goes on with {training.path}, which an earlier start left")
     try:
-        with advised(lambda: kept_in(training.path)):
-            yield training.path, training.expect
+        require_writable(training.path)
+    except OSError as error:
+        training.fail(error)
+    token = UNWRITTEN.set(training.fail)
+    try:
+        with advised(training.advice):
+            yield None if training.error else training.path, training.expect
     except (ValueError, ArithmeticError, SystemExit):
         training.path.unlink(missing_ok=True)  # another start would end in the same way
         raise
-    training.path.unlink(missing_ok=True)
+    finally:
+        UNWRITTEN.reset(token)
+    with suppress(OSError):
+        training.path.unlink()

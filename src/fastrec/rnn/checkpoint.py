@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,9 @@ from .serialization import EXTRA_TEXT, TRAINING_TEXT, read_stored_seed
 LONGEST = 400  # characters of a setting
 OPTIMIZER = "optimizer."  # what the names of the arrays of an optimiser begin with
 PER_NETWORK = tuple(f"{OPTIMIZER}{name}" for name in ("learning_rate", "damping"))  # one, or one for each
+
+# Called with the error where a checkpoint that nobody asked for cannot be written, and the training goes on.
+UNWRITTEN: ContextVar[Callable[[OSError], object] | None] = ContextVar("UNWRITTEN", default=None)
 
 
 def describe(data: Iterable[Array | None] | None) -> str:
@@ -139,7 +143,12 @@ class Checkpoint:
         """Write all that `resume` needs to go on from here, replacing the file in one step."""
         text = {"epochs": state.log.epochs, "settings": self.settings}
         arrays = {name: move(array, "cpu") for name, array in state.arrays().items()}
-        write_archive(self.path, {TRAINING_TEXT: text, EXTRA_TEXT: self.beside}, arrays)
+        try:
+            write_archive(self.path, {TRAINING_TEXT: text, EXTRA_TEXT: self.beside}, arrays)
+        except OSError as error:
+            if (told := UNWRITTEN.get()) is None:
+                raise
+            told(error)
 
     def _compare(self, head: dict[str, Any]) -> set[str]:
         """The settings that are not those of the file; ValueError if they may not differ."""

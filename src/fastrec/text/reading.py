@@ -20,6 +20,7 @@ def text_of(name: str, text: Text) -> str:
     file; OSError if a file cannot be read.
     """
     if isinstance(text, os.PathLike):
+        require_file(text)
         return read_file(Path(text))
     if not isinstance(text, str):
         raise ValueError(f"{name} is {shown(text)}; give a str, or the pathlib.Path of a file")
@@ -31,8 +32,7 @@ def text_of(name: str, text: Text) -> str:
 
 
 def read_file(path: Path) -> str:
-    """Return the text of a file."""
-    require_file(path)
+    """Return the text of a file, which may be a pipe."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
