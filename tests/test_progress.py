@@ -50,6 +50,15 @@ def test_a_file_has_none_but_lines_of_long_work(monkeypatch: pytest.MonkeyPatch)
     assert written(monkeypatch, io.StringIO()) == lines
 
 
+def test_the_time_left_does_not_count_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 20.0, 24.0, 26.0, 28.0, 28.0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    compiled = iter([3.0, 21.0, 21.0, 21.0, 21.0])  # 18 s in the first step
+    monkeypatch.setattr(progress, "compiling_seconds", lambda: next(compiled))
+    lines = "fastrec: working, about 6 s left\nfastrec: working, done in 28 s\n"
+    assert written(monkeypatch, io.StringIO()) == lines
+
+
 def test_work_that_fails_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
