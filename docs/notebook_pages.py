@@ -26,10 +26,11 @@ FENCE = re.compile(r'^```python(?: alt="([^"\n]*)")?\n(.*?)^```$', re.MULTILINE 
 INSTALLED = re.compile(r"<!-- install(.*) -->\n")
 INSTALL = """\
 The first cell installs what is missing and says where the kernels run. fastrec is in no package index yet:
-let `SOURCE` be the folder of a clone, or the file of a wheel or an archive.
+`SOURCE` is the clone in which the notebook was built. If you have moved the notebook, let it be the folder of
+a clone, or the file of a wheel or an archive.
 
 ```python
-SOURCE = "."
+SOURCE = "{source}"
 try:
     import {modules}
 except ModuleNotFoundError:
@@ -51,7 +52,8 @@ def complete(text):
     """Return a source with the cell that installs."""
     others = libraries(text)
     names, packages = ["fastrec", *others], ['"{SOURCE}"', *others]
-    cell = INSTALL.format(modules=", ".join(names), packages=" ".join(packages))
+    source = Path(os.path.relpath(ROOT, FOLDER)).as_posix()
+    cell = INSTALL.format(source=source, modules=", ".join(names), packages=" ".join(packages))
     return INSTALLED.sub(lambda mark: cell, text)
 
 

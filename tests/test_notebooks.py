@@ -51,6 +51,8 @@ def test_source_becomes_cells() -> None:
     )
     assert "import fastrec, numpy\n" in install["source"]
     assert '%pip install -q "{SOURCE}" numpy\n' in install["source"]
+    clone = install["source"].split('"')[1]  # seen from where the notebook is written
+    assert (notebook_pages.FOLDER / clone).resolve() == ROOT
     assert (cell["source"], cell["metadata"]) == ("x = 1", {"alt": "A line that falls from left to right"})
     assert end["source"] == "The end."
 
