@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -30,6 +31,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 copybutton_exclude = ".linenos, .gp, .go"
+autodoc_mock_imports = [] if importlib.util.find_spec("torch") else ["torch"]  # 3.1 GB that no page needs
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 68
