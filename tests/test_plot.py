@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -563,6 +564,18 @@ def test_attention():
 def test_attention_refuses(weights, source, target, message):
     with pytest.raises(ValueError, match=message):
         plot.attention(weights, source, target)
+
+
+def test_names_of_baselines_do_not_cover_one_another():
+    passes = np.arange(1.0, 41)
+    losses = 1.9 + 1.7 * np.exp(-passes / 6)
+    text = TextHistory(passes, passes, losses, losses, passes, passes)
+    baselines = {"1-gram": 3.26, "2-gram": 2.43, "4-gram": 1.65, "5-gram": 1.57, "6-gram": 1.55}
+    figure = plot.text_curve_figure(text, baselines)
+    figure.canvas.draw()
+    boxes = [t.get_window_extent() for t in figure.axes[0].texts if "gram" in t.get_text()]
+    assert len(boxes) == 5 and all(above.y0 > below.y1 for above, below in pairwise(boxes))
+    assert boxes[-1].y0 > figure.axes[0].bbox.y0
 
 
 RANGES = [(20, 24), (100, 800), (10, 100, 1000, 10_000)]

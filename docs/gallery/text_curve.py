@@ -9,6 +9,7 @@ it, to the entropy of the language itself, which no model can beat.
 from dataclasses import replace
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import fastrec
 import fastrec.plot
@@ -58,8 +59,10 @@ def main(sentences=2000, hidden_size=48, epochs=10, path="text_curve.svg"):
     for name, value in [*lines.items(), ("network", model.score(held)), ("entropy", entropy)]:
         print(f"  {name:8} {value:.3f}")
     history = replace(curves, held_out=np.array(scores))
-    figure = fastrec.plot.text_curve_figure(history, lines | {"entropy": entropy})
-    figure.axes[0].set_ylim(0.16, 0.5)
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    ax = figure.subplots()
+    ax.set_ylim(0.16, 0.5)
+    fastrec.plot.draw_text_curve(ax, history, lines | {"entropy": entropy})
     fastrec.plot.save_figure(figure, path)
     print(f"wrote {path}")
     return model.score(held), counted, entropy

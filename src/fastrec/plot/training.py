@@ -164,17 +164,17 @@ def draw_text_curve(ax: Axes, history: TextHistory, baselines: Mapping[str, floa
         ax.annotate(f"{least:.3f}", (history.passes[best], least), fontsize=9, **place)
     low, high = ax.get_ylim()
     low = min([low, *(value - 0.05 * (high - value) for value in baselines.values())])
-    above = np.inf
+    line = 0.055 * (high - low)
+    place = {"fontsize": 8, "color": "0.35", "ha": "right", "transform": ax.get_yaxis_transform()}
+    place["bbox"] = {"color": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
+    under = np.inf
     for name, value in sorted(baselines.items(), key=lambda item: -item[1]):
         if value > high:  # so that the curves keep the room
             continue
-        ax.axhline(value, color="0.55", linewidth=0.9, linestyle="--")
-        under = above - value < 0.06 * (high - low)
-        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
-        place["bbox"] = {"color": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
-        text = f"{name}: {value:.2f}"
-        ax.annotate(text, (1, value), (-4, -10 if under else 3), fontsize=8, color="0.35", **place)
-        above = value
+        ax.axhline(value, color="0.55", linewidth=0.9, linestyle="--", zorder=1)
+        under = min(value + 0.2 * line, under - line)  # on its line, or under the text before
+        ax.text(0.99, under, f"{name}: {value:.2f}", zorder=1.5, **place)  # behind the curves
+        low = min(low, under - 0.2 * line)
     ax.set_ylim(low, high)
     ax.set_xlabel("passes through the text")
     ax.set_ylabel("cross entropy (nats per symbol)")
