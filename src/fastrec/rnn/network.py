@@ -651,7 +651,7 @@ class RNN:
         batch = self._read(x, state, lengths, Purpose.TRACE, drawn=drawn, tokens=tokens)
         trace = self._forward(batch)._sent_to_caller()
         last = as_given(self._config, state, trace.state)
-        return trace if last is trace.state else replace(trace, state=last)
+        return trace if last is trace.state else trace._with_state(last)
 
     def predict(
         self,

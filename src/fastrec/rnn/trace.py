@@ -67,6 +67,12 @@ class Trace(Displayed):
         vars(trace).update(outputs=outputs, hidden=hidden, state=state, _network=network, _made=made)
         return trace
 
+    def _with_state(self, state: Any) -> Trace:
+        """The same with its state in another form."""
+        trace = object.__new__(Trace)
+        vars(trace).update(vars(self), state=state)
+        return trace
+
     @property
     def _batch(self) -> Batch:
         return self._made.batch
