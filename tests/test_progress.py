@@ -50,6 +50,14 @@ def test_a_file_has_none_but_lines_of_long_work(monkeypatch: pytest.MonkeyPatch)
     assert written(monkeypatch, io.StringIO()) == lines
 
 
+def test_lines_of_long_work_leave_compilation_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    times, compiling = iter([0.0, 102.0, 104.0, 106.0, 108.0, 109.0]), iter([7.0, *[107.0] * 4])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(progress, "compiling_seconds", lambda: next(compiling))
+    lines = "fastrec: working, about 2 s left\nfastrec: working, done in 109 s\n"
+    assert written(monkeypatch, io.StringIO()) == lines
+
+
 def test_work_that_fails_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from .kernels.compilation import compiling_seconds
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -125,11 +127,12 @@ def fitting(text: str, width: int) -> str:
 def lines_of_log(description: str, left: float) -> Iterator[Callable[[float, str], None]]:
     """What is written where no bar can be shown, if the work takes long."""
     begin, done, told = time.monotonic(), 0.0, False
+    compiled = compiling_seconds()
 
     def advance(amount: float, _: str) -> None:
         nonlocal done, told
         done += amount
-        seconds = time.monotonic() - begin
+        seconds = time.monotonic() - begin - (compiling_seconds() - compiled)  # the rest compiles no more
         if not told and done and seconds > LOGGED:
             told = True
             write(f"fastrec: {description}, about {duration(seconds / done * (left - done))} left\n")
