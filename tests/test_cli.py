@@ -275,8 +275,8 @@ def test_bad_sizes_are_wrong_usage(run, folder, sizes):
     [
         (["--sizes", "50000000"], "memory"),
         (["--sizes", "20,50000000"], "memory"),
-        (["--sizes", "0"], "n is 0"),
-        (["--sizes=-5"], "n is -5"),
+        (["--sizes", "0"], "--sizes is 0"),
+        (["--sizes=-5"], "--sizes is -5"),
         (["--sizes", "20,20"], "more than once"),
         (["--trials", "0"], "trials"),
         (["--seed", "-1"], "seed"),

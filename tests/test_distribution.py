@@ -304,3 +304,10 @@ def test_nothing_assumes_that_an_index_has_fastrec() -> None:
     advice = re.compile(r"""install\s+["']?fastrec\b(?!-)""")
     found = [str(page) for page in pages if advice.search(page.read_text(encoding="utf-8"))]
     assert not found
+
+
+@pytest.mark.parametrize("name", ["speed_up", "GRU"])
+def test_modules_of_torch_say_what_is_missing(name: str) -> None:
+    code = f"import sys; sys.modules['torch'] = None; import fastrec; fastrec.torch.{name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert 'ImportError: PyTorch is not installed: pip install "torch' in done.stderr

@@ -18,7 +18,7 @@ import fastrec
 from fastrec import cli
 from fastrec.cli.completion import SCRIPTS, candidates
 from fastrec.cli.help import declared, help_text
-from fastrec.cli.usage import in_options
+from fastrec.cli.usage import UsageError, in_options, wrong_usage
 
 ROOT = typer.main.get_command(cli.app)
 
@@ -181,10 +181,27 @@ def test_completion_loads_no_compiler() -> None:
         ("the seed is taken", "the seed is taken"),
         ("run.db: seed is 0 in the file, 1 is asked", "run.db: --seed is 0 in the file, 1 is asked"),
         ("max_sweeps.db: no such file", "max_sweeps.db: no such file"),
+        ("n is 0; it must be 1", "--sizes is 0; it must be 1"),
     ],
 )
 def test_messages_name_options(message: str, told: str) -> None:
     assert in_options(message, COMMANDS["capacity",].params) == told
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("retrieval --n 5", "No such option: --n; see fastrec retrieval --help"),  # --noise is hidden
+        ("capcity", "No such command 'capcity'. Did you mean 'capacity'? See fastrec --help"),
+        ("capacity --rule hebbian", "Invalid value for --rule: 'hebbian' is not one of 'hebb', "),
+        ("retrieval --temperature -1", "Invalid value for --temperature: "),
+        ("completion", "Choose from: bash, zsh, fish; see fastrec completion --help"),
+    ],
+)
+def test_wrong_usage_is_told_in_one_sentence(line: str, told: str) -> None:
+    with pytest.raises(UsageError) as error:
+        ROOT.main(line.split(), prog_name="fastrec", standalone_mode=False)
+    assert told in wrong_usage(error.value)
 
 
 # Options that take any value of their kind, or whose wrong values depend on what else is given.

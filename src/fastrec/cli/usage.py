@@ -17,6 +17,8 @@ from .help import help_text
 
 UsageError: Any = typer.BadParameter.__base__  # of the click that this typer uses, which may be its own
 
+LISTED = {"sizes": "n", "loads": "alphas"}  # options of lists, and what the library calls their elements
+
 
 @contextmanager
 def told_in_print() -> Iterator[None]:
@@ -36,6 +38,9 @@ def in_options(message: str, params: Sequence[Any]) -> str:
     names = {param.name: max(param.opts, key=len) for param in params if param.param_type_name == "option"}
     if not names:
         return message
+    for name, argument in LISTED.items():
+        if name in names:
+            names[argument] = names[name]
 
     def option(found: re.Match[str]) -> str:
         value = found["value"]
@@ -83,6 +88,14 @@ class Commands(TyperGroup):
 
 def wrong_usage(error: Any) -> str:
     """Return what was wrong with how a command was typed, and where it is explained."""
-    text = str(error.format_message()).rstrip(".")
     context = error.ctx
-    return text if context is None else f"{text}; see {context.command_path} --help"
+    if near := getattr(error, "possibilities", None):  # not those that are deprecated, and in no help
+        hidden = {name for param in context.command.params if param.hidden for name in param.opts}
+        error.possibilities = [name for name in near if name not in hidden]
+    text = " ".join(str(error.format_message()).rstrip(".").split())
+    text = re.sub(r"^(Invalid value for )'([^']*)': (?:Value error, )?", r"\1\2: ", text)
+    text = text.replace(": Input should be ", ": it must be ", 1)  # pydantic's, which typer uses
+    if context is None:
+        return text
+    see = " See" if text.endswith("?") else "; see"
+    return f"{text}{see} {context.command_path} --help"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from ..backend import unavailable_reason
 from ..messages import shown
 from ..progress import is_quiet, write
+from ..rnn.torch_weights import import_torch
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = import_torch()
 from .modules import DTYPES, GRU, LSTM, RNN, Fused
 
 REPLACED = {torch.nn.RNN: RNN, torch.nn.GRU: GRU, torch.nn.LSTM: LSTM}
