@@ -603,7 +603,7 @@ def test_four_ways(run, folder):
         for method in ("constant", "echo-state")
         for network in "01"
     ]
-    assert out.endswith(" s, written to four-ways.csv and four-ways.png\n")
+    assert out.endswith(" s without compilation, written to four-ways.csv and four-ways.png\n")
     assert (folder / "four-ways.png").read_bytes().startswith(PNG)
     again = run(*arguments, "--methods", "constant,echo-state", "--networks", "2")
     assert again[1].splitlines()[:10] == out.splitlines()[:10]
@@ -809,7 +809,9 @@ def test_interrupted_training_leaves_the_best_model(folder, poem):
     kept = files(folder)[-1]
     said, command, end = err.split("\n")
     assert training.returncode == 130 and end == "" and kept.startswith("training-")
-    assert said == f"fastrec: interrupted; what is done is kept in {kept}; go on with"
+    assert (
+        said == f"fastrec: interrupted; the training up to its last full epoch is kept in {kept}; go on with"
+    )
     assert shlex.split(command) == ["fastrec", *training.args[len(COMMAND) :]]
     assert files(folder) == ["model.npz", kept]
     assert len(fastrec.CharModel.load("model.npz").sample("the", 5)) == 5

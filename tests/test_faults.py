@@ -431,8 +431,9 @@ def test_what_was_ended_goes_on(folder, run, job, number, code, word):
     if number == signal.SIGTERM:  # which some send again and again
         os.killpg(process.pid, number)
     found, _, err = ended(process)
-    place = "k.npz" if job == "training" else "x.db"
-    said = f"fastrec: {word}; what is done is kept in {place}; go on with\n  fastrec " * bool(word)
+    left = "the training up to its last full epoch is kept in k.npz"
+    left = left if job == "training" else "what is done is kept in x.db"
+    said = f"fastrec: {word}; {left}; go on with\n  fastrec " * bool(word)
     assert found == code and err.startswith(said) and bool(err) == bool(word)
     if number != signal.SIGKILL:  # which leaves hidden ones
         assert not list(folder.glob(".*")) and not list(folder.glob("*-journal"))

@@ -155,7 +155,7 @@ def test_trainings_are_gone_on_with(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(BatchLearner, "begin_epoch", stop)
     err = interrupted(monkeypatch, capsys, *arguments)
     (kept,) = folder.glob("training-*.npz")
-    assert f"what is done is kept in {kept.name}; go on with" in err
+    assert f"the training up to its last full epoch is kept in {kept.name}; go on with" in err
     monkeypatch.setattr(sys, "argv", ["fastrec", *arguments])
     with pytest.raises(SystemExit) as end:
         cli.main()

@@ -261,7 +261,9 @@ def test_refused_modules(options: dict[str, object], message: str) -> None:
 
 def test_from_torch_errors() -> None:
     module, output = build("lstm")
-    with pytest.raises(ValueError, match=r"module is a Linear; it must be a torch.nn.RNN, torch.nn.GRU or"):
+    with pytest.raises(
+        ValueError, match=r"module is of type Linear; it must be a torch.nn.RNN, torch.nn.GRU or"
+    ):
         RNN.from_torch(output)
     with pytest.raises(
         ValueError, match=r"output is Linear\(.*; it must be a torch.nn.Linear with in_features=5"

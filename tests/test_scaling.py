@@ -123,7 +123,7 @@ def test_the_logarithmic_law_is_told(c):
     assert verdict.startswith("Between n = 10 and 10,000 n / (c ln n) fits the means (chi2/dof ")
     assert "and a power law n^0.805 does not (" in verdict
     assert "rises from 0.645 +- 0.008 at n = 17.3 to 0.884 +- 0.007 at n = 5,480, where n / ln n" in exponent
-    assert exponent.endswith("predicts 0.884 and the theory of independent bits 0.848.")
+    assert exponent.endswith("predicts 0.884 and the binomial mean 0.848.")
 
 
 def test_the_true_capacity_is_told():
@@ -133,8 +133,8 @@ def test_the_true_capacity_is_told():
     assert "a power law n^0.755 fits better than n / (c ln n) (chi2/dof " in verdict
     assert verdict.endswith("but neither holds.")
     assert ranges == (
-        "At the precision of these trials, a power law over n = 1,000 to 10,000 (n^0.834) and the theory of "
-        "independent bits over n = 30 to 10,000 (times 0.970) can hold, while n / (c ln n) cannot hold over "
+        "At the precision of these trials, a power law over n = 1,000 to 10,000 (n^0.834) and the binomial "
+        "mean over n = 30 to 10,000 (times 0.970) can hold, while n / (c ln n) cannot hold over "
         "any three neighbouring sizes."
     )
     assert "rises from 0.602 +- 0.007 at n = 54.8 to 0.848 +- 0.007 at n = 5,480" in exponent
@@ -212,7 +212,8 @@ def test_what_a_definition_is_compared_with(fields):
         assert math.isnan(q.theory) if expected is None else q.theory == expected
         assert q.limit == theory.mceliece_all(r.n) if goes_to_limit else math.isnan(q.limit)
     assert fit.order == (2 if "degree" in fields else 1)
-    assert ("theory of independent bits" in fit.summary()) == definition.has_theory
+    name = f"the {definition.theory_name} "
+    assert (name in fit.summary()) == definition.has_theory
     assert goes_to_limit or "its limit" not in fit.summary()
     assert repr(pickle.loads(pickle.dumps(fit)).means) == repr(fit.means)
 

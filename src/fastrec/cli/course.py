@@ -20,7 +20,7 @@ from .options import (
     use_threads,
     written,
 )
-from .outputs import require_file_for, require_picture, show, written_to
+from .outputs import require_file_for, require_picture, show, took
 from .resuming import advised, kept_in
 from .topics import COURSE
 from .usage import Command, Commands
@@ -129,4 +129,4 @@ def four_ways(
     if plot is not None:
         save_figure(result.figure(), plot)
     show(result._table())
-    show(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))
+    show(f"\n{took(clock() - begin, out, plot)}")

@@ -51,7 +51,7 @@ from .options import (
     runs,
     use_threads,
 )
-from .outputs import require_picture, show, written_to
+from .outputs import require_picture, show, took, written_to
 from .pictures import read_pictures
 from .resuming import trials_kept
 
@@ -163,7 +163,7 @@ def capacity(
             show(f"\n{scaling.fit()}")
         except ValueError as error:  # such as one trial of each size; the rest is still useful
             show(f"\nno fit: {error}")
-    show(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))
+    show(f"\n{took(clock() - begin, out, plot)}")
 
 
 def retrieval(

@@ -22,7 +22,7 @@ from .options import (
     use_threads,
     written,
 )
-from .outputs import require_file_for, require_picture, show, written_to
+from .outputs import require_file_for, require_picture, show, took
 from .resuming import trials_kept
 
 
@@ -90,4 +90,4 @@ def laws(
         if plot is not None:
             save_figure(laws_figure(result), plot)
         show(result._table())
-    show(f"\n{clock() - begin:.1f} s" + (f", {written_to(out, plot)}" if out or plot else ""))
+    show(f"\n{took(clock() - begin, out, plot)}")

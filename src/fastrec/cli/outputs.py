@@ -71,3 +71,9 @@ def require_picture(path: Path | None) -> None:
 def written_to(*paths: Path | None) -> str:
     """Return "written to A and B", without paths that are None."""
     return "written to " + " and ".join(str(path) for path in paths if path is not None)
+
+
+def took(seconds: float, *paths: Path | None) -> str:
+    """Return how long a command ran, compilation aside, and what it has written."""
+    text = f"{seconds:.1f} s without compilation"
+    return f"{text}, {written_to(*paths)}" if any(paths) else text

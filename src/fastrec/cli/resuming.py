@@ -17,6 +17,8 @@ from ..terminal import terminal_width, wrapped
 
 Advice = Callable[[], tuple[str, str]]
 
+EPOCHS = "the training up to its last full epoch"
+
 _advice: list[Advice] = []
 
 
@@ -45,9 +47,9 @@ def notify(text: str) -> None:
         write(wrapped(f"fastrec: {text}", terminal_width(sys.stderr)) + "\n")
 
 
-def kept_in(place: object) -> tuple[str, str]:
-    """Return the advice where a file has everything that is done."""
-    return f"what is done is kept in {place}; go on with", command_line()
+def kept_in(place: object, what: str = "what is done") -> tuple[str, str]:
+    """Return the advice where a file has what is done, or a part of it."""
+    return f"{what} is kept in {place}; go on with", command_line()
 
 
 @contextmanager
@@ -102,11 +104,9 @@ class Training:
 
     def advice(self) -> tuple[str, str]:
         """Return the advice after an interrupt."""
-        return (
-            kept_in(self.path)
-            if self.error is None
-            else (f"{self.state()}; start again with", command_line())
-        )
+        if self.error is not None:
+            return f"{self.state()}; start again with", command_line()
+        return kept_in(self.path, EPOCHS)
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def training_kept(given: Path | None, wanted: bool) -> Iterator[tuple[Path | Non
     """
     if given is not None or not wanted:
         nothing = ("nothing of the training is kept; start again with", command_line())
-        with advised(lambda: nothing if given is None else kept_in(given)):
+        with advised(lambda: nothing if given is None else kept_in(given, EPOCHS)):
             yield given, lambda seconds: None
         return
     digest = hashlib.sha256("\0".join(sys.argv[1:]).encode(errors="replace")).hexdigest()[:8]

@@ -146,7 +146,7 @@ COURSE: dict[str, tuple[Topic, ...]] = {
     ),
     "Binary addition": (
         Topic(
-            "A network of three hidden units adds, and its learning curve",
+            "A network of a few hidden units adds, and its learning curve",
             "fastrec addition",
             (f"{TEXT}#a-first-task-that-needs-memory",),
             ("addition",),

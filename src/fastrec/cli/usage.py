@@ -95,6 +95,9 @@ def wrong_usage(error: Any) -> str:
     text = " ".join(str(error.format_message()).rstrip(".").split())
     text = re.sub(r"^(Invalid value for )'([^']*)': (?:Value error, )?", r"\1\2: ", text)
     text = text.replace(": Input should be ", ": it must be ", 1)  # pydantic's, which typer uses
+    for fault in getattr(error.__cause__, "errors", list)()[:1]:
+        if (found := repr(printable(str(fault["input"])))) not in text:
+            text += f", not {found}"
     if context is None:
         return text
     see = " See" if text.endswith("?") else "; see"

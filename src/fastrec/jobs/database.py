@@ -169,7 +169,7 @@ def require_run_file(path: Path) -> Form:
         head = file.read(HEADER)
     latest = latest_version()
     if not MAGIC.startswith(head[:16]):
-        raise ValueError(f"{path}: not a run file of fastrec; give another name")
+        raise ValueError(f"{path}: not a run file of fastrec, such as --out run.db writes; give another file")
     if len(head) < HEADER:
         return Form(latest)
     if head[68:72] != APPLICATION:

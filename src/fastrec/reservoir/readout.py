@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from ..messages import shown
 from ..validation import number
+
+EPSILON = float(np.finfo(np.float64).eps)
 
 
 def read_ridges(ridge: Any, several: bool) -> list[float]:
@@ -35,8 +38,10 @@ def solve(products: NDArray[np.float64], o: int, ridge: float) -> NDArray[np.flo
     f = len(centred) - o
     matrix = centred[:f, :f] + ridge * np.eye(f)
     try:
-        if ridge <= f * np.finfo(np.float64).eps * matrix.diagonal().max():
-            np.linalg.cholesky(matrix)  # which finds what elimination does not
+        if ridge <= f * EPSILON * matrix.diagonal().max():
+            low, high = np.linalg.eigvalsh(matrix)[[0, -1]]
+            if low <= math.sqrt(f) * EPSILON * high:  # elimination divides by what rounding leaves of 0
+                raise np.linalg.LinAlgError
         weights = np.linalg.solve(matrix, centred[:f, f:])
     except np.linalg.LinAlgError:
         raise ValueError(

@@ -120,7 +120,7 @@ def cell_of(nn: ModuleType, module: object) -> Cell:
         if isinstance(module, getattr(nn, name)):
             return cell
     modules = listed([f"torch.nn.{name}" for name in known])
-    raise ValueError(f"module is a {type(module).__name__}; it must be a {modules}, or hold one")
+    raise ValueError(f"module is of type {type(module).__name__}; it must be a {modules}, or hold one")
 
 
 def parts_of(

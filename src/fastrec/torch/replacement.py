@@ -49,9 +49,10 @@ def speed_up(model: torch.nn.Module) -> torch.nn.Module:
     <class 'fastrec.torch.modules.GRU'>
     """
     found = survey(model)
+    modules = dict(model.named_modules())
     lines = [] if found else ["found no torch.nn.RNN, GRU or LSTM in the model"]
     for name, reason in found.items():
-        module, name = model.get_submodule(name), name or "the model"
+        module, name = modules[name], name or "the model"
         if reason:
             lines.append(f"{name} is left as it is: {reason}")
         else:

@@ -139,7 +139,7 @@ class ScalingFit(Displayed):
     Between n = 5 and 50 both n / (c ln n) and a power law n^0.597 fit the means (chi2/dof 1.43 and 2.19): \
 these trials cannot tell which law holds.
     The local exponent d ln p / d ln n is 0.594 +- 0.119 at n = 7.07 and 0.707 +- 0.060 at n = 31.6, \
-where n / ln n predicts 0.709 and the theory of independent bits 0.532.
+where n / ln n predicts 0.709 and the binomial mean 0.532.
     """
 
     sizes: tuple[int, ...]
