@@ -149,10 +149,10 @@ def test_speed_up(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.parametrize("speech", ["generated", "espeak"])
-def test_speech_quiz(main: Any, speech: str) -> None:
+def test_speech_quiz(request: pytest.FixtureRequest, speech: str) -> None:
     if speech == "espeak" and not find_library("espeak-ng"):
         pytest.skip("the library espeak-ng is not installed")
-    right = main(speech, trained=60, tested=10, hidden_size=48)
+    right = request.getfixturevalue("main")(speech, trained=60, tested=10, hidden_size=48)
     blind = right.pop("feed-forward, 30 ms")
     assert right["feed-forward, 200 ms"] > blind + 0.3
     assert speech == "espeak" or min(right.values()) > blind + 0.2
