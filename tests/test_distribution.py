@@ -241,6 +241,7 @@ def test_containers_name_what_exists() -> None:
     assert container["image"].rpartition(":")[2] in PYTHONS
 
 
+@pytest.mark.slow  # hatchling is of the extra test-all
 @pytest.mark.parametrize("repository", ["", "https://example.org/fastrec"])
 def test_the_page_of_an_index_has_no_paths(repository: str) -> None:
     spec = spec_from_file_location(
