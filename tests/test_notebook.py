@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib.image
 import pytest
 
+pytestmark = pytest.mark.slow  # tests/test_display.py has the tables and figures without a kernel of Jupyter
 EXECUTE = "from nbclient.cli import main; main()"  # in a process where warnings of Jupyter are no errors
 SETUP = """
 import fastrec

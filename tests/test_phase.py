@@ -177,6 +177,7 @@ def test_the_map_shows_what_was_measured() -> None:
     plot.phase_figure(one).canvas.draw()
 
 
+@pytest.mark.slow
 def test_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
