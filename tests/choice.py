@@ -40,29 +40,19 @@ def parameters(item: pytest.Item) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(id(values[name]) for name in group) for group in groups)
 
 
-def compiles_twice(cases: Sequence[pytest.Item]) -> set[pytest.Item]:
-    """Cases on "cpu" in float64, where the test has others in float32: each kernel is compiled for each."""
-    compiled = [case for case in cases if "cpu" in map(str, values_of(case).values())]
-    double = {case for case in compiled if "float64" in case.nodeid}
-    return double if any("float32" in case.nodeid for case in compiled) else set()
-
-
 def short(items: Sequence[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """The tests that a short run has, and those that it leaves out, in their order.
 
-    It leaves out what is marked slow, float64 on "cpu" where a test has float32 too, and of the other cases
-    of a test those with no new pair of values of its parameters; if the test is marked ``each_value``, those
-    with no new value.  Parameters that the mark names are set apart: each of their values has every value of
-    the others.
+    It leaves out what is marked slow, and of the other cases of a test those with no new pair of values of
+    its parameters; if the test is marked ``each_value``, those with no new value.  Parameters that the mark
+    names are set apart: each of their values has every value of the others.
     """
     tests: dict[str, list[pytest.Item]] = {}
     for item in items:
         if not item.get_closest_marker("slow"):
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
     kept = set()
-    for every in tests.values():
-        twice = compiles_twice(every)
-        cases = [case for case in every if case not in twice]
+    for cases in tests.values():
         mark = cases[0].get_closest_marker("each_value")
         apart: dict[tuple[Hashable, ...], list[pytest.Item]] = {}
         for case in cases:
