@@ -197,6 +197,13 @@ def test_too_little_for_an_answer(sizes, trials):
     assert enough.summary().splitlines()[0] in enough._repr_html_()
 
 
+@pytest.mark.parametrize("degree", [2, 3, 0])  # of couplings, dense and exponential
+def test_the_theory_has_the_name_of_its_column(degree):
+    definition = replace(DEFINITION, corruption=0, degree=degree)
+    fit = scaling_of((8, 10, 12, 14), definition=definition).fit()
+    assert fit.theory_name == definition.theory_name == ("theory mean" if degree != 2 else "binomial mean")
+
+
 FIELDS = [{"stop": "largest"}, {"criterion": "newest"}, {"rule": "storkey"}, {"corruption": 0, "degree": 3}]
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from ..files import require_writable
 from ..jobs.keeping import LONG, keep_long_jobs
 from ..progress import duration, is_quiet, write
-from ..rnn.checkpoint import UNWRITTEN
 from ..terminal import terminal_width, wrapped
 
 Advice = Callable[[], tuple[str, str]]
@@ -120,6 +119,8 @@ def training_kept(given: Path | None, wanted: bool) -> Iterator[tuple[Path | Non
         with advised(lambda: nothing if given is None else kept_in(given, EPOCHS)):
             yield given, lambda seconds: None
         return
+    from ..rnn.checkpoint import UNWRITTEN  # not at the start of commands that train nothing
+
     digest = hashlib.sha256("\0".join(sys.argv[1:]).encode(errors="replace")).hexdigest()[:8]
     training = Training(Path(f"training-{digest}.npz"))
     if training.path.exists():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...display import Column, Table, span
+from ...display import Column, Table, span, tabulate
 from ...jobs.export import JobResult
 from ...jobs.schema import Schema, Trials
 from ...messages import shown
@@ -273,49 +273,35 @@ class ScalingResult(JobResult):
         return plot.capacity_scaling_figure, plot.draw_capacity_scaling
 
     def _columns(self) -> list[Column]:
-        names = ("n", "trials", "median", "mean", "standard_error", "low", "high", "alpha")
-        columns = [Column(name, [getattr(r, name) for r in self]) for name in names]
         d = self.definition
+        shown = {
+            "n": ("", None),
+            "trials": ("", None),
+            "median": ("g", None),
+            "mean": (".2f", None),
+            "standard_error": (".2f", "s.e."),
+            "low": (".0f", None),
+            "high": (".0f", None),
+            "alpha": (".4f", "median/n"),
+        }
+        columns = [Column(name, [getattr(r, name) for r in self], *form) for name, form in shown.items()]
         if d.is_scanned:
-            columns.append(
-                Column("mceliece", [theory.mceliece_all(r.n) if r.n > 1 else np.nan for r in self])
-            )
+            limits = [theory.mceliece_all(r.n) if r.n > 1 else np.nan for r in self]
+            columns.append(Column("mceliece", limits, ".1f", "n/(4 ln n)"))
         if d.has_theory:
-            theories = [r.definition.theory_mean(r.n) or np.nan for r in self]
-            columns.append(Column("theory", theories))
+            means = [r.definition.theory_mean(r.n) or np.nan for r in self]
+            columns.append(Column("theory", means, ".2f", d.theory_name))
         return [*columns, Column("censored", [int(r.censored.sum()) for r in self])]
 
     def _table(self) -> Table:
-        caption = f"capacity = {self.definition}"
-        heads = ["n", "trials", "median", "mean", "s.e.", "10-90 %", "median/n"]
-        rows = [
-            [
-                str(r.n),
-                str(r.trials),
-                f"{r.median:g}",
-                f"{r.mean:.2f}",
-                "-" if r.trials == 1 else f"{r.standard_error:.2f}",
-                f"{r.low:.0f}-{r.high:.0f}",
-                f"{r.alpha:.4f}",
-            ]
-            for r in self
-        ]
-        if self.definition.is_scanned:
-            heads.append("n/(4 ln n)")
-            for row, r in zip(rows, self, strict=True):
-                row.append("-" if r.n < 2 else f"{theory.mceliece_all(r.n):.1f}")
-        if self.definition.has_theory:
-            heads.append(self.definition.theory_name)
-            for row, r in zip(rows, self, strict=True):
-                mean = r.definition.theory_mean(r.n)
-                row.append("-" if mean is None else f"{mean:.2f}")
-            caption += f"; {self.definition.theory_name}: theory.capacity_mean"
-        if any(r.censored.any() for r in self):
-            heads.append("censored")
-            for row, r in zip(rows, self, strict=True):
-                row.append(str(r.censored.sum()))
-        spare = ("median/n", "n/(4 ln n)", "trials", "10-90 %", "median", self.definition.theory_name)
-        return Table(caption, heads, rows, spare)
+        d, columns = self.definition, {column.name: column for column in self._columns()}
+        ends = zip(columns["low"].cells(), columns.pop("high").cells(), strict=True)
+        columns["low"] = Column("range", map("-".join, ends), head="10-90 %")
+        if not any(columns["censored"].values):
+            del columns["censored"]
+        caption = f"capacity = {d}" + f"; {d.theory_name}: theory.capacity_mean" * d.has_theory
+        spare = ("median/n", "n/(4 ln n)", "trials", "10-90 %", "median", d.theory_name)
+        return tabulate(caption, list(columns.values()), spare)
 
     def _rows(self) -> list[tuple[Any, ...]]:
         return [row for result in self for row in result._rows()]
@@ -355,7 +341,7 @@ class ScalingResult(JobResult):
             )
             for r in used
         ]
-        return fit_scaling(means, order=max(definition.degree - 1, 1))
+        return fit_scaling(means, max(definition.degree - 1, 1), definition.theory_name)
 
     @classmethod
     def _of_trials(cls, groups: list[Trials]) -> Self:

@@ -127,6 +127,8 @@ class ScalingFit(Displayed):
         1, and degree - 1 for dense memories.
     means : tuple of SizeMean
         What was fitted; empty in a fit that version 0.1.0 made.
+    theory_name : str, default "binomial mean"
+        What the mean by theory is called.
 
     Examples
     --------
@@ -153,6 +155,7 @@ where n / ln n predicts 0.709 and the binomial mean 0.532.
     log_chi2: float
     order: int = 1
     means: tuple[SizeMean, ...] = ()
+    theory_name: str = "binomial mean"
 
     @property
     def log_law(self) -> str:
@@ -246,9 +249,7 @@ where n / ln n predicts 0.709 and the binomial mean 0.532.
         return {name: getattr(self, name) for name in names}
 
     def _columns(self) -> list[Column]:
-        return [
-            Column(name, [v]) for name, v in vars(self).items() if name not in ("sizes", "order", "means")
-        ]
+        return [Column(name, [value]) for name, value in vars(self).items() if isinstance(value, float)]
 
     def _caption(self) -> str:
         return f"mean capacity at n = {', '.join(map(str, self.sizes))}"
@@ -288,7 +289,9 @@ def log_law(n: Floats, order: int) -> Floats:
     return np.asarray(n, float) ** order / np.log(n)
 
 
-def fit_scaling(means: Sequence[SizeMean], order: int = 1) -> ScalingFit:
+def fit_scaling(
+    means: Sequence[SizeMean], order: int = 1, theory_name: str = ScalingFit.theory_name
+) -> ScalingFit:
     """Fit both laws of `ScalingFit` to at least two means."""
     means = sorted(means)
     n, _, mean, error, *_ = np.array(means, float).T
@@ -313,6 +316,7 @@ def fit_scaling(means: Sequence[SizeMean], order: int = 1) -> ScalingFit:
         log_chi2=log_chi2,
         order=order,
         means=tuple(means),
+        theory_name=theory_name,
     )
 
 

@@ -73,11 +73,6 @@ def theory(means: Sequence[SizeMean]) -> Fitted:
     return Fitted(f"times {factor:.3f}", chi2 * (len(means) - 1), len(means) - 1)
 
 
-def theory_name(fit: ScalingFit) -> str:
-    """What the column of theory in the table of capacities is called."""
-    return "the binomial mean" if fit.order == 1 else "the theory mean"
-
-
 def verdict(fit: ScalingFit, power: Fitted, log: Fitted) -> str:
     """Which of the two laws holds over all sizes."""
     between = f"Between n = {fit.sizes[0]:,} and {fit.sizes[-1]:,}"
@@ -103,7 +98,7 @@ def ranges(fit: ScalingFit) -> str:
     """The longest range of at least three neighbouring sizes over which each law holds."""
     laws: list[tuple[str, Fit]] = [("a power law", power_law), (fit.log_law, logarithmic_law(fit.order))]
     if sum(not math.isnan(q.theory) for q in fit.means) >= 3:
-        laws.append((theory_name(fit), theory))
+        laws.append((f"the {fit.theory_name}", theory))
     found = {name: longest(fit.means, law) for name, law in laws}
     held = [f"{name} over {text}" for name, text in found.items() if text]
     missed = [name for name, text in found.items() if not text]
@@ -138,7 +133,7 @@ def exponents(fit: ScalingFit, power: Fitted) -> str:
     change = 0 if power.holds else significant_change(fit)
     verbs = {0: ("is", "and"), 1: ("rises from", "to"), -1: ("falls from", "to")}
     law = fit.log_law.replace("(c ln n)", "ln n")
-    bits = "" if math.isnan(last.theory) else f" and {theory_name(fit)} {last.theory:.3f}"
+    bits = "" if math.isnan(last.theory) else f" and the {fit.theory_name} {last.theory:.3f}"
     return (
         f"The local exponent d ln p / d ln n {verbs[change][0]} {values[0]} {verbs[change][1]} {values[1]}, "
         f"where {law} predicts {last.log_law:.3f}{bits}."
