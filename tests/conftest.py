@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -68,6 +69,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         config.pluginmanager.get_plugin("summary").left_out = len(left_out)
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and the modules that they import stay: no use to look for garbage among them."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -80,7 +80,7 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=[pytest.mark.slow] * page.startswith(("docs/how-to", "docs/quick")))
+        pytest.param(page, marks=[pytest.mark.slow] * (page != "README.md"))
         for page in PAGES
         if blocks(page, "python", "console") and not page.startswith("docs/notebooks/")  # test_notebooks.py
     ],

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[1] / "examples"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 
@@ -60,7 +62,6 @@ def test_max_cut(main: Any) -> None:
     assert best > 0 and len(found) == 300 and found.max() <= bound < 1.2 * found.max()
 
 
-@pytest.mark.slow
 def test_handwriting(request: pytest.FixtureRequest) -> None:
     pytest.importorskip("HersheyFonts")
     options = {"trained": 1500, "tested": 60, "epochs": 12, "hidden_size": 40, "letters": "aenost"}

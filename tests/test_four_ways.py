@@ -125,6 +125,7 @@ def test_lstms_learn_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.of("addition-80", "lstm")[0].loss < 1e-3
 
 
+@pytest.mark.slow
 def test_every_task_has_echoes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reservoirs do all but multiply."""
     monkeypatch.setattr(learners, "TESTED", 1000)

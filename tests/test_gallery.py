@@ -13,6 +13,8 @@ import pytest
 import fastrec
 from fastrec.plot.figures import COLOURS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 NAMES = [path.stem for path in ROOT.glob("docs/gallery/*.py")]
 
@@ -189,7 +191,6 @@ def test_automaton(main: Any) -> None:
     assert same and nearest > 0.9
 
 
-@pytest.mark.slow
 def test_two_adders(main: Any) -> None:
     shares, found = main(most=2, sizes=(4, 8), models=4, epochs=25)
     assert [automaton.states for _, automaton in found.values()] == [4, 16] and shares[2].keys() == {4, 8}

@@ -73,6 +73,10 @@ EXEMPT = {
         "what the result holds",
     ),
 }
+COMPUTING = (
+    *("capacity_laws", "four_ways", "retrieval_curve ", "retrieval_scaling", "basin_map", "phase_diagram"),
+    *("HopfieldNetwork.recall of known", "fit by Newton"),
+)
 QUICK = [name for name in CALLS if name not in ("CharModel.stream", "CharModel.score", "CharModel.save")]
 
 
@@ -226,12 +230,17 @@ def failure(run: Callable[..., Any], arguments: dict[str, Any], kinds: Any) -> B
     return None
 
 
+def mark(name: str) -> list[pytest.MarkDecorator]:
+    """What leaves a call to --all: some wrong values are fine for it, and make it compute for seconds."""
+    return [pytest.mark.slow] * name.startswith(COMPUTING)
+
+
 def require_sentence(error: BaseException, key: str = "") -> None:
     """Fail unless an error is told in one line, which names an argument."""
     assert str(error) and "\n" not in str(error) and key in str(error), repr(error)
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=mark(name)) for name in QUICK])
 def test_wrong_values(name: str) -> None:
     """Whatever an argument is, it is fine, or one of a few exceptions says in a sentence why it is not."""
     run, arguments = call(name)
