@@ -199,7 +199,8 @@ class Case:
         self.s[:, near, rng.integers(n, size=n // 20)] *= -1
         self.packed, self.units = to_words(self.x), to_words(self.x.swapaxes(1, 2))
         self.m = np.einsum("kbn,kpn->kbp", self.s.astype(np.int32), self.x.astype(np.int32))
-        self.w = self.columns = outer_products(self.x, self_coupling)
+        # As networks hold them: for arrays of another order, kernels are compiled again.
+        self.w = self.columns = np.ascontiguousarray(outer_products(self.x, self_coupling))
         self.fields = np.einsum("kij,kbj->kbi", self.w, self.s.astype(np.int64))
         self.thresholds, self.held = np.zeros((k, n), dtype=np.int64), np.zeros((k, b, n), dtype=bool)
 
