@@ -171,8 +171,8 @@ def quick(request: pytest.FixtureRequest) -> None:
 
 
 # A card runs in a way of its own.
-IN_SHORT = ("checked", "backward")
-WAYS = [pytest.param(name, marks=[] if name in IN_SHORT else pytest.mark.slow) for name in devices.MODES]
+IN_SHORT = "backward"
+WAYS = [pytest.param(name, marks=[pytest.mark.slow] * (name != IN_SHORT)) for name in devices.MODES]
 
 
 @pytest.fixture(params=WAYS if devices.emulated("gpu") else ["checked"])

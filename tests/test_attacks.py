@@ -92,6 +92,7 @@ def test_interruptions_notice_what_they_look_for(kind, owner, name, bad, message
     assert found and all(message in failure for failure in found)
 
 
+@pytest.mark.slow
 def test_attacks_notice_what_they_look_for(monkeypatch: pytest.MonkeyPatch) -> None:
     content, expected = files.whole("network")
 

@@ -49,7 +49,7 @@ def test_scan_equals_definition(compiled, n, corrupted, limit, newest, largest, 
     ("n", "trials", "newest", "corrupted", "synchronous"),
     [
         (300, 2, False, 1, False),
-        (100, 100, False, 1, False),
+        pytest.param(100, 100, False, 1, False, marks=pytest.mark.slow),
         (100, 60, False, 1, True),
         (130, 40, True, 2, False),
         pytest.param(40, 600, False, 1, False, marks=pytest.mark.slow),
@@ -185,8 +185,9 @@ def test_wide_fields_where_narrow_ones_could_overflow(compiled, n):
     assert not net.is_stable(patterns).all()
 
 
-@pytest.mark.parametrize("n", [9001, pytest.param(16_391, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [9001, 16_391])
 @pytest.mark.usefixtures("quick")
+@pytest.mark.slow
 def test_largest_is_the_last_stable_load(compiled, n):
     first = int(fastrec.capacity(n, trials=1, flips=0, backend=compiled).counts[0])
     limit = first + 45

@@ -125,6 +125,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_script_that_begins_cuda_at_its_top_has_a_card_for_each_worker(cards: Any, tmp_path: Path) -> None:
     """Workers import the script before they are given a card, and CUDA shows all of them for good."""
     cards(3, "2,0,1")
@@ -266,6 +267,7 @@ def test_an_executor_may_have_cards_where_there_is_none(cards: Any, monkeypatch:
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::UserWarning")  # of distributed, as it ends
+@pytest.mark.slow
 def test_workers_of_dask_have_cards_that_the_client_lacks(cards: Any) -> None:
     """As dask-cuda starts them: each with all cards in CUDA_VISIBLE_DEVICES, its own first."""
     distributed = pytest.importorskip("distributed")
@@ -337,6 +339,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path) -> Any:
     return run
 
 
+@pytest.mark.slow
 def test_the_command(run: Any, nothing_here: None) -> None:
     """A table, a picture and a run file that a second start resumes, on two cards."""
     arguments = ("capacity", "--backend", "gpu", "--sizes", "20,30,40", "--out", "a.db", "--plot", "a.png")

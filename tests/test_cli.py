@@ -136,6 +136,7 @@ def test_retrieval(run, folder):
     assert run(*arguments, "--workers", "2", "--dask", "tcp://127.0.0.1:1")[0] == 2
 
 
+@pytest.mark.slow
 def test_retrieval_at_a_temperature_and_of_dense_memories(run, folder):
     few = ("retrieval", "--sizes", "40", "--loads", "0.05,0.5", "--trials", "2", "--probes", "3")
     for options, told in (
@@ -193,6 +194,7 @@ def test_capacity_options_reach_the_job(run):
     assert definition.max_patterns == 9
 
 
+@pytest.mark.slow
 def test_rules_and_patterns_of_studies(run, folder):
     np.save("x.npy", np.random.default_rng(0).choice([-1, 1], (9, 20)))
     options = ["--sizes", "20", "--trials", "2", "--plot", "a.png", "--rule", "perceptron", "--margin", "0.1"]
@@ -324,6 +326,7 @@ def test_environment_names_the_backend(run, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("threads", ["1", "100000"])
+@pytest.mark.slow
 def test_threads_do_not_change_results(threads):
     process = start("capacity", "--sizes", "20,50", "--trials", "8", "--threads", threads)
     assert process.communicate()[1] == "" and process.returncode == 0
@@ -362,6 +365,7 @@ def test_flips_of_a_recall(run, folder, flips):
         assert run("recall", "A", "--noise", flips)[1] == out
 
 
+@pytest.mark.slow
 def test_flips_of_studies(run, folder):
     for job, old, flips in (("capacity", "--corruption", "2"), ("retrieval", "--noise", "0.1")):
         options = [job, "--sizes", "20,30", "--trials", "2", "--plot", "a.png", "--out"]
@@ -528,6 +532,7 @@ time.sleep(20)
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.slow
 def test_broken_pipe(folder, unbuffered):
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     process = start("capacity", "--sizes", "20", "--trials", "1", env=environment)
@@ -549,6 +554,7 @@ def test_full_disk(unbuffered):
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "No space" in done.stderr
 
 
+@pytest.mark.slow
 def test_no_escape_codes_off_a_terminal():
     process = start("capacity", "--sizes", "300,600", "--trials", "60")
     out, err = process.communicate()
@@ -592,6 +598,7 @@ def test_addition_that_fails_says_so(run, folder, arguments):
     refused(run("addition", *arguments), folder)
 
 
+@pytest.mark.slow
 def test_four_ways(run, folder):
     arguments = ("course", "four-ways", "--quick", "--tasks", "order-2,addition-80")
     code, out, err = run(*arguments, "--methods", "constant,echo-state", "--networks", "2")
@@ -786,6 +793,7 @@ def test_translate_refuses(run, folder, tmp_path_factory, arguments, word):
     refused(run("translate", *given), folder, word)
 
 
+@pytest.mark.slow
 def test_text_of_a_terminal_that_lacks_characters(folder, poem):
     poem.write_bytes("\ufeffthe sée ".encode() * 100)
     run = subprocess.run(

@@ -304,6 +304,7 @@ def test_glauber(monkeypatch: pytest.MonkeyPatch, weights: type) -> None:
 
 
 @parts
+@pytest.mark.slow
 def test_glauber_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """Of rows or networks, which keep their numbers and so their draws."""
     case = Given(3, 5, 65)
@@ -345,6 +346,7 @@ def test_dense_goes_round(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @parts
+@pytest.mark.slow
 def test_dense_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     force(monkeypatch, BATCH=rows * (16 * 40 + 65 // 4))
     dense_every_way(3, 5, 65, 40)

@@ -324,6 +324,7 @@ def some_of_everything() -> list[np.ndarray]:
     return made
 
 
+@pytest.mark.slow
 def test_the_same_bits_under_every_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_loop, "PART", 64)
     monkeypatch.setattr(training, "PART", 64)

@@ -356,6 +356,7 @@ class TestMemory:
         with pytest.raises(ValueError, match="find_oscillation needs 208 MB of memory of the device"):
             fastrec.find_oscillation(10**6, 1600, backend=gpu)
 
+    @pytest.mark.slow
     def test_network(self, cp: Any, gpu: str, free: Any) -> None:
         n = 9000
         network = stored(spins(0, 2, n), backend=gpu, representation="weights")

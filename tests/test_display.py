@@ -248,6 +248,7 @@ def test_lines(measured: dict[str, Any]) -> None:
     assert repr(REPORT) == "Report(jobs=1, machine=a machine, version=1.0, date=2026-11-28)"
 
 
+@pytest.mark.slow
 def test_plots_are_axes_that_a_notebook_shows(measured: dict[str, Any]) -> None:
     figures = {name: result._figure() for name, result in measured.items()}
     without = {"recall", "recall of one", "packed", "fit", "point", "phase point", "trace", "job"}

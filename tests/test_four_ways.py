@@ -72,6 +72,7 @@ def test_lengths_grow() -> None:
 
 
 @pytest.mark.usefixtures("tiny", "quick")
+@pytest.mark.slow
 def test_a_run_goes_on(tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the results of one that was not interrupted, but for the seconds."""
     options = {"quick": True, "networks": 2, "seed": 5, "backend": backend}
@@ -116,6 +117,7 @@ def test_networks_have_their_own_seeds(backend: str) -> None:
     assert two[0] != two[1] and two == points(2, 1) and two != points(2, 2)
 
 
+@pytest.mark.slow
 def test_lstms_learn_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that wrong gradients, lengths or targets would be seen."""
     monkeypatch.setattr(learners, "TESTED", 1000)

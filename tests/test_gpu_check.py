@@ -47,6 +47,7 @@ def everything(tmp_path_factory):
     return gpu_check("--out", out, command=[SCRIPT]), out
 
 
+@pytest.mark.slow
 def test_every_step_is_tried(everything):
     done, out = everything
     assert done.returncode == 1 and not done.stderr

@@ -677,6 +677,7 @@ def test_glauber_from_patterns(module: Any, k: int, b: int, n: int, p: int, self
         )
 
 
+@pytest.mark.slow
 def test_glauber_between_entries_of_the_table(module: Any) -> None:
     """One draw in some 10 000 tells whether chances are interpolated."""
     check_glauber(module, Given(1, 20, 129), None, heat_levels(np.full(40, 2), 129, 0.5), np.int8, np.int32)

@@ -68,6 +68,7 @@ def test_results_depend_on_no_order_and_no_executor() -> None:
     assert part.outcomes == whole.outcomes[-3:-1]
 
 
+@pytest.mark.slow
 def test_overlaps_are_those_of_theory() -> None:
     """Where memories are stable; above T_M they are lost, and above T_g units have no mean."""
     found = fastrec.phase_diagram(2000, [0.02, 0.05], [0.2, 0.4, 0.8, 1.5], trials=8, sweeps=100, burn_in=50)
@@ -148,6 +149,7 @@ def test_impossible_outcomes_are_refused() -> None:
         replace(result, outcomes=others)
 
 
+@pytest.mark.slow
 def test_the_map_shows_what_was_measured() -> None:
     result = fastrec.phase_diagram(40, [0.1, 0.05, 0.2], [0.2, 0.9], **PLANE)
     top, bottom, _ = plot.phase_figure(result).axes

@@ -368,6 +368,7 @@ def test_energy_figure():
         plot.energy_figure(net.recall(patterns, seed=0))
 
 
+@pytest.mark.slow
 def test_retrieval_pictures_with_little_to_draw(tmp_path):
     one = fastrec.retrieval_curve(1, 1, 1, 1)
     failing = fastrec.basin_map(50, [0.02], [-1, -0.9], 1, 1)
@@ -636,6 +637,7 @@ def test_every_axis_has_a_label_and_ticks_that_can_be_read(sizes):
         require_readable_axes(name, figure)
 
 
+@pytest.mark.slow
 def test_axes_of_every_figure_can_be_read():
     drawn = figures_of_recalls()
     for name, figure in drawn.items():

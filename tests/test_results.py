@@ -202,6 +202,7 @@ def test_fit_recovers_both_laws():
     assert len(str(fit).splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_fit_errors_are_those_of_the_scatter():
     rng = np.random.default_rng(0)
     sizes, trials = (1000, 3000, 10_000, 30_000), 20

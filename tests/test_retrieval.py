@@ -191,6 +191,7 @@ def test_overlaps_are_those_of_ags():
     assert beyond.overlap < 0.6 and beyond.share("glass") > 0.95
 
 
+@pytest.mark.slow
 def test_overlaps_at_a_temperature_are_those_of_ags():
     result = fastrec.retrieval_curve(2000, [0.02, 0.05], 8, 40, temperature=0.4)
     for point in result.points:

@@ -192,7 +192,7 @@ def test_stabilities_are_those_of_the_couplings(name: str) -> None:
     assert (passes > 0).all() and (stability > 0.7).all()
 
 
-@pytest.mark.parametrize("load", [1.2, 1.6, 2.0, 2.4])
+@pytest.mark.parametrize("load", [1.2, 1.6, 2.0, pytest.param(2.4, marks=pytest.mark.slow)])
 def test_the_perceptron_learns_what_can_be_learnt(load: float) -> None:
     """In every instance: linear programming finds couplings where the rule does, and nowhere else."""
     n = 21
@@ -201,7 +201,7 @@ def test_the_perceptron_learns_what_can_be_learnt(load: float) -> None:
         assert learnt_units(x, 100_000).tolist() == [learns(x, i) for i in range(n)]
 
 
-@pytest.mark.parametrize("load", [1.6, 2.0, pytest.param(2.4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("load", [1.6, *(pytest.param(load, marks=pytest.mark.slow) for load in (2.0, 2.4))])
 def test_covers_count(load: float) -> None:
     """The share of the 2^p ways to label p points in general position of d dimensions that a plane makes."""
     d, networks = 40, 12

@@ -207,7 +207,7 @@ def test_the_theory_has_the_name_of_its_column(degree):
 FIELDS = [{"stop": "largest"}, {"criterion": "newest"}, {"rule": "storkey"}, {"corruption": 0, "degree": 3}]
 
 
-@pytest.mark.parametrize("fields", [{}, *FIELDS])
+@pytest.mark.parametrize("fields", [{}, *FIELDS[:-1], pytest.param(FIELDS[-1], marks=pytest.mark.slow)])
 def test_what_a_definition_is_compared_with(fields):
     definition = replace(DEFINITION, **fields)
     scaling = scaling_of((10, 40, 160, 640), definition=definition)

@@ -104,6 +104,7 @@ def test_a_cycle_is_found(backend: str) -> None:
         assert np.array_equal(alone.recall(probe).states, x[2] if cyclic else probe)
 
 
+@pytest.mark.slow
 def test_the_longest_sequence(compiled: str) -> None:
     """0.269 n for n to infinity."""
     n, held = 1000, {}

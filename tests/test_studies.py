@@ -301,6 +301,7 @@ def test_projection_holds_as_many_as_are_independent() -> None:
     assert result.censored.tolist() <= independent and result.censored.any()
 
 
+@pytest.mark.slow
 def test_perceptrons_hold_what_cover_counts() -> None:
     """Units of d = 40 inputs, taken as independent; bits instead of numbers cost a little."""
     n, d, trials = 41, 40, 40
@@ -312,6 +313,7 @@ def test_perceptrons_hold_what_cover_counts() -> None:
     assert abs(result.mean - expected) < 3 * result.standard_error < 2
 
 
+@pytest.mark.slow
 def test_rules_hold_more_in_their_order() -> None:
     """Of the rules for patterns without a bias, and that for patterns of which few units are active."""
     means = [
@@ -412,6 +414,7 @@ def test_files_keep_the_definition(name: str, tmp_path: Path) -> None:
         fastrec.capacity_scaling([24], 2, run, max_patterns=9, flips=options.get("flips"))
 
 
+@pytest.mark.slow
 def test_run_files_of_retrieval_keep_the_temperature(tmp_path: Path) -> None:
     run, given = tmp_path / "a.db", ([20, 30], [0.2, 0.4], 2)
     result = fastrec.retrieval_scaling(*given, temperature=0.3, out=run, workers=2)
@@ -468,6 +471,7 @@ def test_outcomes_are_those_of_the_definition(backend: str, name: str, update: A
         assert (n, p, flips, trial, *rest) == by_hand(n, p, flips, trial, result.definition, x, **options)
 
 
+@pytest.mark.slow
 def test_trials_are_the_same_on_workers() -> None:
     """Arrays and functions go with the tasks, through pickles."""
     for options in (STUDIES["array"], STUDIES["function"]):
@@ -524,7 +528,7 @@ def test_arrays_are_known_by_what_they_hold(tmp_path: Path) -> None:
         ({"rule": "storkey", "self_coupling": True}, "self_coupling is True"),
         ({"degree": 1}, "degree is 1; it must be an integer from 2"),
         ({"degree": 3, "self_coupling": True}, "degree is 3; it goes with"),
-        ({"degree": 4, "n": 2**17}, "degree is 4; sums over p"),
+        pytest.param({"degree": 4, "n": 2**17}, "degree is 4; sums over p", marks=pytest.mark.slow),
         ({"degree": 3, "margin": 1.0}, "margin is 1.0"),
         ({"rule": "sequence"}, 'update is "async"; rule="sequence" goes from memory to memory'),
         ({"rule": "sequence", "update": "sync", "thresholds": 2}, "thresholds is '2.0'; studies of rule="),

@@ -104,6 +104,7 @@ def chi_square(states: np.ndarray, odds: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("kind", ["patterns", "weights", "storkey", "given"])
+@pytest.mark.slow
 def test_async_states_have_the_distribution_of_gibbs(quick: None, compiled: str, kind: str) -> None:
     """All 2^10 states, as often as exp(-E/T) says."""
     n, temperature, rows = 10, 0.7, 40_000

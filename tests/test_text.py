@@ -29,6 +29,7 @@ def parameters(model: CharModel) -> dict[str, Any]:
     return model.rnn.parameters
 
 
+@pytest.mark.slow
 def test_learns_what_repeats(backend: str, quick: None) -> None:
     model = CharModel(32, seed=1, backend=backend)
     curves = model.fit(TEXT, 0.1, epochs=40, batch_size=4, steps=20, learning_rate=0.01, progress=False)

@@ -40,7 +40,7 @@ def series_q(n, p):
         return float(first) * (1 + float(np.cumprod((m - k) / (k + 1)).sum()))
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 17, 18, 64, 101, 300])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 17, 18, 64, 101, pytest.param(300, marks=pytest.mark.slow)])
 def test_unstable_bit_probability_matches_exact_integers(n):
     p = np.array([1, 2, 3, 4, 5, 6, 7, 9, 12, 23, 24])
     q = theory.unstable_bit_probability(n, p)
