@@ -19,6 +19,10 @@ import pytest
 pytestmark = pytest.mark.filterwarnings("ignore:(corruption|noise)= is called flips=:DeprecationWarning")
 STORED = json.loads((Path(__file__).parent / "data/digests-0.1.0.json").read_text())
 KINDS = {name: kind for kind, names in digests.CASES.items() for name in names}
+LONG = ("generation", "large_networks")  # several seconds each
+each_kind = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in KINDS]
+)
 
 
 TOLERANCE = 5e-5  # of a sketch; what rounding in another order changes is up to 6e-6
@@ -34,7 +38,7 @@ def of_one_thread(name: str) -> dict[str, tuple[str, tuple[str, float]]]:
         digests.set_threads(None)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@each_kind
 def test_results_are_those_of_0_1_0(name: str) -> None:
     found, stored = of_one_thread(name), STORED[KINDS[name]][name]
     assert found.keys() == stored.keys()
@@ -51,7 +55,7 @@ def test_results_are_those_of_0_1_0(name: str) -> None:
 
 @pytest.mark.each_value
 @pytest.mark.parametrize("number", [2, 5])
-@pytest.mark.parametrize("name", KINDS)
+@each_kind
 def test_threads_change_no_bit(name: str, number: int, threads: Callable[[int], int]) -> None:
     of_one = of_one_thread(name)
     threads(number)

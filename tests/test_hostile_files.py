@@ -249,7 +249,15 @@ POINTS = {  # what makes most of a few bytes
 
 
 @linux
-@pytest.mark.parametrize("name", POINTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.slow] * (name in ("points.inkml", "attributes.inkml", "strokes.csv"))
+        )
+        for name in POINTS
+    ],
+)
 def test_strokes_take_no_more_than_their_size(
     tmp_path: Path, measured: Callable[..., str], name: str
 ) -> None:

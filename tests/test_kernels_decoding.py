@@ -90,8 +90,16 @@ class Decoder(Case):
 
 
 # Without ("jordan", RELU), whose units may all stay 0: then sums of the same numbers, in any order, compete.
+# A short run has each cell in one dtype, that of the other tests here, as it is compiled for each.
+DOUBLE = ("elman", "gru", "lstm")
 all_cells = pytest.mark.parametrize(
-    ("cell", "activation"), [each for each in CELLS if each != ("jordan", RELU)]
+    ("cell", "activation", "dtype"),
+    [
+        pytest.param(*each, dtype, marks=[pytest.mark.slow] * ((dtype is np.float64) != (each[0] in DOUBLE)))
+        for each in CELLS
+        if each != ("jordan", RELU)
+        for dtype in DTYPES
+    ],
 )
 # Each cell is compiled for each of the two kernels: a short run has all cells in one of them.
 some_cells = pytest.mark.parametrize(
@@ -108,10 +116,9 @@ def agree(found: tuple[np.ndarray, ...], expected: tuple[np.ndarray, ...], dtype
 
 
 @all_cells
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_equals_reference(
-    compiled: str, cell: str, activation: int, size: tuple[Any, ...], dtype: type
+    compiled: str, cell: str, activation: int, dtype: type, size: tuple[Any, ...]
 ) -> None:
     case = Decoder(cell, activation, size, dtype)
     expected = case.run("reference")
@@ -170,7 +177,7 @@ def test_as_wide_as_the_space_equals_brute_force(
 
 def test_equal_candidates_are_taken_in_order(backend: str) -> None:
     """All symbols are equally likely: beams by index, and the end only where the width leaves room for it."""
-    case = Decoder("elman", TANH, (1, 4, 3, 1, (0, False), 3, 0.0, 9, 2), np.float32)
+    case = Decoder("elman", TANH, (1, 4, 3, 1, (0, False), 3, 0.0, 9, 2), np.float64)
     case.arrays[1][...] = case.arrays[2][...] = 0
     symbols, lengths, scores = case.run(backend)
     assert np.allclose(scores[0, :3], -2 * np.log(4)) and np.isneginf(scores[0, 3:]).all()
@@ -182,7 +189,7 @@ def test_equal_candidates_are_taken_in_order(backend: str) -> None:
 
 
 def test_one_beam_takes_the_likeliest_symbol(backend: str) -> None:
-    case = Decoder("lstm", TANH, (20, 6, 9, 1, (9, False), 1, 0.0, 1, 7), np.float32, scale=6)
+    case = Decoder("lstm", TANH, (20, 6, 9, 1, (9, False), 1, 0.0, 1, 7), np.float64, scale=6)
     symbols, lengths, _ = case.run(backend)
     drawn = case.draw(backend, (0, 6, ALL))
     assert np.array_equal(symbols[:, 0], drawn) and len(np.unique(lengths)) > 2
@@ -190,7 +197,7 @@ def test_one_beam_takes_the_likeliest_symbol(backend: str) -> None:
 
 @some_cells
 def test_sources_do_not_depend_on_those_beside_them(compiled: str, cell: str) -> None:
-    case = Decoder(cell, TANH, (7, 20, 33, 1, (4, True), 5, 1.0, 3, 6), np.float32)
+    case = Decoder(cell, TANH, (7, 20, 33, 1, (4, True), 5, 1.0, 3, 6), np.float64)
     whole = case.run(compiled)
     for name in ("keys", "values", "lengths"):
         setattr(case, name, getattr(case, name)[3:4].copy())
@@ -200,7 +207,7 @@ def test_sources_do_not_depend_on_those_beside_them(compiled: str, cell: str) ->
 
 
 def test_threads_do_not_change_a_bit(threads: Callable[[int], int]) -> None:
-    case, found = Decoder("gru", TANH, (70, 20, 33, 1, (4, True), 5, 1.0, 3, 6), np.float32), []
+    case, found = Decoder("gru", TANH, (70, 20, 33, 1, (4, True), 5, 1.0, 3, 6), np.float64), []
     for number in (1, 2, 5):
         threads(number)
         found.append((*case.run("cpu"), case.draw("cpu", (1.0, 20, ALL))))
@@ -211,7 +218,7 @@ def test_threads_do_not_change_a_bit(threads: Callable[[int], int]) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_logits_that_are_not_finite(backend: str, bad: float) -> None:
     """Of one source; the others are as without it."""
-    case = Decoder("gru", TANH, (4, 40, 5, 1, (5, False), 3, 0.0, 2, 4), np.float32)
+    case = Decoder("gru", TANH, (4, 40, 5, 1, (5, False), 3, 0.0, 2, 4), np.float64)
     expected = case.run(backend)
     if np.isnan(bad):
         case.values[2, : case.lengths[2]], case.lengths[2] = bad, case.keys.shape[1]

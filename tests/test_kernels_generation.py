@@ -74,6 +74,11 @@ CASES = [
 ]
 
 all_cells = pytest.mark.parametrize(("cell", "activation"), CELLS)
+# Numbers of bf16 take a kernel of their own: a short run has all cells with any numbers, and two with those.
+some_cells = pytest.mark.parametrize(
+    ("cell", "activation"),
+    [pytest.param(*each, marks=[pytest.mark.slow] * (each[0] not in ("elman", "gru"))) for each in CELLS],
+)
 all_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 pytestmark = pytest.mark.each_value("backend", "compiled")
 
@@ -330,7 +335,7 @@ def test_frequencies_follow_the_softmax(dtype: type, temperature: float, top_k: 
     assert squares < freedom + 5 * (2 * freedom) ** 0.5
 
 
-@all_cells
+@some_cells
 @pytest.mark.parametrize(("size", "way", "dtype"), CASES, ids=str)
 def test_equals_reference(
     compiled: str, cell: str, activation: int, size: tuple[int, ...], way: tuple[float, int, int], dtype: type
@@ -376,7 +381,7 @@ def test_a_row_that_overflows_stops_alone(compiled: str, cell: str) -> None:
 @pytest.mark.parametrize("cell", ["elman", "jordan", "gru", "lstm", "lstm_peepholes"])
 def test_a_text_in_two_calls(backend: str, cell: str) -> None:
     """By the numbers of its draws, and the last token as the next prompt."""
-    text = Text(cell, TANH, (2, 3, 65, 33), np.float32, n=7)
+    text = Text(cell, TANH, (2, 3, 65, 33), np.float32, n=7, exact=False)
     whole, end = text.run(backend)
     text.n = 3
     start, last = text.run(backend)

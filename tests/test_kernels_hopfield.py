@@ -787,7 +787,7 @@ def perceptron_by_couplings(
 
 
 @both
-@pytest.mark.parametrize("margin", [0, 0.7])
+@pytest.mark.parametrize("margin", [0.0, 0.7])
 @pytest.mark.parametrize("max_passes", [0, 3, 60])
 @pytest.mark.parametrize(("k", "n", "p"), LEARNT)
 def test_perceptron(

@@ -166,7 +166,7 @@ def test_files_copies_and_checkpoints_keep_it(tmp_path: Path) -> None:
     for other in (RNN.load(tmp_path / "net.npz", backend="cpu"), rnn.copy()):
         assert other.layer_norm == "recurrent" and np.array_equal(other.predict(X)[0], expected)
     for choice in CHOICES:
-        rnn = RNN(4, 5, 2, "elman", layer_norm=choice, seed=0, backend="cpu")
+        rnn = RNN(4, 5, 2, "elman", dtype="float64", layer_norm=choice, seed=0, backend="cpu")
         path = tmp_path / f"{choice}.npz"
         fit(rnn, X, Y, loss="mse", epochs=1, seed=0, progress=False, checkpoint=path)
         other = RNN.load(path, backend="cpu")

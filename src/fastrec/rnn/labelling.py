@@ -234,7 +234,7 @@ def read_labels(
             f"blank {blank}"
         )
     # Unsigned labels know no -1: as a number of theirs it would be an index behind the classes.
-    return np.where(inside, labels.astype(np.int32), np.int32(END))
+    return np.ascontiguousarray(np.where(inside, labels.astype(np.int32), np.int32(END)))
 
 
 def require_alignments(name: str, labels: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
