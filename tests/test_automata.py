@@ -47,6 +47,7 @@ def test_adders(delay: int, backend: str) -> None:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
+@pytest.mark.slow
 def test_other_cells_and_forms_of_input() -> None:
     expected = fastrec.addition_automaton()
     x = pairs(0, 9)

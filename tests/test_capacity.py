@@ -109,6 +109,7 @@ def test_a_network_on_all_threads_goes_on_where_it_was(
 @pytest.mark.parametrize("largest", [False, True])
 @pytest.mark.parametrize("shift", [0, 3, 5])
 @pytest.mark.parametrize("safe", [-9.0, 9.0])
+@pytest.mark.each_value
 def test_bounds_of_any_width_miss_nothing(threads, monkeypatch, newest, largest, shift, safe):
     """Coarse digits leave large rests, and long steps a large spread: more is looked at, and nothing else."""
     monkeypatch.setattr(cpu, "digit_shift", lambda n: shift)

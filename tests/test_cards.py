@@ -155,6 +155,7 @@ def equal(found: ScalingResult, expected: ScalingResult) -> bool:
     return all(np.array_equal(a.counts, b.counts) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_other_cards(cards: Any, tmp_path: Path, nothing_here: None) -> None:
     path, sizes, trials = tmp_path / "a.db", [20, 40], 12
     expected = fastrec.capacity_scaling(sizes, trials, backend="reference")
@@ -197,6 +198,7 @@ def test_all_workers_of_the_cpu_are_its_cores(threads: Any) -> None:
         Execution(None, False, None, "most")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_trials_of_one_size_are_dealt_to_all_cards() -> None:
     """Tasks of a tenth of a second at least and some seconds at most, all of about the same length."""
     for n, trials in ((10_000, 100_000), (100_000, 64), (1_000_000, 8)):

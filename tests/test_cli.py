@@ -499,7 +499,8 @@ def test_info_version_help(run):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.parametrize("size", ["20000", "200000"])  # the second is inside one kernel call for minutes
+# The second is inside one kernel call for minutes.
+@pytest.mark.parametrize("size", [pytest.param("20000", marks=pytest.mark.slow), "200000"])
 def test_interrupt(folder, size):
     process = start("capacity", "--sizes", size, "--trials", "1000", "--max-patterns", "8000")
     time.sleep(2.5)
@@ -808,6 +809,7 @@ def test_text_of_a_terminal_that_lacks_characters(folder, poem):
     assert run.returncode == 0 and run.stdout.startswith(b"?")
 
 
+@pytest.mark.slow
 def test_interrupted_training_leaves_the_best_model(folder, poem):
     with start("text", "train", str(poem), *TINY[:-1], "100000", "--no-baselines") as training:
         for _ in range(6):

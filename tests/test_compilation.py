@@ -197,6 +197,7 @@ def test_what_is_warmed_is_what_jobs_use(monkeypatch: pytest.MonkeyPatch) -> Non
     assert loaded == loaded[:1]
 
 
+@pytest.mark.slow
 def test_the_command_names_what_it_did() -> None:
     environment = {**os.environ, "FASTREC_BACKEND": "cpu"}
     command = [sys.executable, "-c", "from fastrec.cli import main; main()", "compile", "capacity"]

@@ -57,7 +57,7 @@ TIED = (402, 705, 837)  # of 13, where a flipped unit meets no field
 KERNEL = cuda.kernel
 RUN: set[str] = set()  # tests
 
-pytestmark = [pytest.mark.usefixtures("gpu"), pytest.mark.each_value]
+pytestmark = [pytest.mark.usefixtures("gpu"), pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)

@@ -136,6 +136,7 @@ def test_learns_to_reverse(compiled: str, quick: None) -> None:
     assert sum(np.array_equal(a, b) for a, b in zip(drawn, mirrored, strict=True)) > 55
 
 
+@pytest.mark.slow
 def test_learns_from_contexts(backend: str, quick: None) -> None:
     """Count in unary; rows that do not end have all the steps."""
     model = EncoderDecoder(4, 1, 8, "gru", sources="contexts", seed=1, backend=backend)

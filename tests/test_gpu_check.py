@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "gpu-check"
 PATHS = [ROOT / "src", ROOT / "benchmarks", ROOT / "tests" / "fakes"]
 
-pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+pytestmark = [pytest.mark.skipif(not shutil.which("bash"), reason="needs bash"), pytest.mark.slow]
 
 
 def environment(**changes):

@@ -467,6 +467,7 @@ def test_headers(tmp_path: Path, at: int, message: str) -> None:
 
 
 @linux
+@pytest.mark.slow
 def test_runs_and_tables_take_no_more_than_their_size_allows(
     tmp_path: Path, measured: Callable[..., str]
 ) -> None:

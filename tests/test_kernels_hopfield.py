@@ -36,6 +36,9 @@ SHAPES = [
 ]
 
 
+pytestmark = pytest.mark.each_value("backend", "compiled")
+
+
 @pytest.fixture(scope="module")
 def module(backend: str) -> Any:
     return host_kernels("hopfield", backend)
@@ -529,7 +532,7 @@ def test_recall_from_couplings_of_any_symmetry(
     check_recall(module, case, True, None, 0, dtype, fields=fields)
 
 
-@pytest.mark.parametrize("n", [3, 20, 65])
+@pytest.mark.parametrize("n", [3, 20, pytest.param(65, marks=pytest.mark.slow)])
 def test_sync_finds_long_cycles(module: Any, n: int) -> None:
     """Of every length that a shift has, and of random couplings; a unit that is held ends them."""
     case = Given(2, 5, n, 0).shifted()

@@ -728,6 +728,7 @@ def workers_of(process):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks for processes in /proc")
 @pytest.mark.parametrize("what", ["worker", "run", "interrupt"])
+@pytest.mark.slow
 def test_workers_end_with_the_run(tmp_path, what):
     path, picture = str(tmp_path / "a.db"), str(tmp_path / "a.png")
     arguments = ("--sizes", "100,20000", "--trials", "1000", "--max-patterns", "3000", "--out", path)

@@ -123,6 +123,7 @@ def test_sweeps_of_the_whole_grid_begin_anywhere(
     same(stored(x, backend=gpu, representation="patterns").recall(probes, **options), expected)
 
 
+@pytest.mark.slow
 def test_random_orders(backend: str) -> None:
     orders = fastrec.random_orders(1030, 4, 9, backend=backend)
     assert orders.dtype == np.int32 and orders.shape == (4, 1030)

@@ -126,6 +126,7 @@ def test_async_states_have_the_distribution_of_gibbs(quick: None, compiled: str,
     assert chi_square(found.states, wrong / wrong.sum()) > 8  # the test would notice 10 %
 
 
+@pytest.mark.slow
 def test_sync_states_have_the_distribution_of_peretto(quick: None, compiled: str) -> None:
     """Parallel updates: P(s) ~ prod_i cosh(h_i / n T) (Peretto, Biol. Cybern. 50, 51, 1984)."""
     n, temperature = 10, 0.7

@@ -373,7 +373,9 @@ print("end", flush=True)
     "rest",
     [
         "",
-        "threading.Thread(target=recall, daemon=True).start(); time.sleep(0.2)",
+        pytest.param(
+            "threading.Thread(target=recall, daemon=True).start(); time.sleep(0.2)", marks=pytest.mark.slow
+        ),
         pytest.param(
             "import atexit; atexit.register(lambda: fastrec.random_patterns(50, 100, backend='cpu'))",
             marks=pytest.mark.slow,

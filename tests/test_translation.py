@@ -170,6 +170,7 @@ def test_files_of_translators(translator: fastrec.Translator, tmp_path: Path) ->
         fastrec.Translator.load(path)
 
 
+@pytest.mark.slow
 def test_every_backend_translates(backend: str) -> None:
     made = fastrec.Translator(6, "lstm", embedding_size=5, attention="dot", seed=1, backend=backend)
     history = made.fit(PAIRS[:9], PAIRS[3:5], epochs=2, batch_size=4, progress=False)
