@@ -106,7 +106,7 @@ def test_weights_are_a_softmax() -> None:
 @pytest.mark.each_value("backend")
 @all_sizes
 @both_scores
-@all_dtypes
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
 def test_equals_reference(module: ModuleType, size: tuple[int, ...], additive: bool, dtype: type) -> None:
     """Beside the sums, all is 0 where queries or keys do not count."""
     given = arguments(size, additive, dtype)

@@ -722,6 +722,7 @@ PAIRS = "".join(f"{fastrec.number_words(n)}\t{fastrec.number_words(n, 'es')}\n" 
 SMALL = ("--hidden", "6", "--embedding", "5", "--batch", "8", "--epochs", "2")
 
 
+@pytest.mark.slow
 def test_translate_train_and_run(run, folder, monkeypatch):
     Path("pairs.tsv").write_text(PAIRS, encoding="utf-8")
     monkeypatch.setitem(sys.modules, "sacrebleu", None)

@@ -57,7 +57,7 @@ TIED = (402, 705, 837)  # of 13, where a flipped unit meets no field
 KERNEL = cuda.kernel
 RUN: set[str] = set()  # tests
 
-pytestmark = [pytest.mark.usefixtures("gpu"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("gpu"), pytest.mark.each_value]
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +122,7 @@ def given_orders(n: int) -> np.ndarray:
 
 @pytest.mark.parametrize("n", [1, 63, 65, 130, 1500])
 @pytest.mark.usefixtures("mode")
+@pytest.mark.slow
 def test_streams(n: int) -> None:
     rng = np.random.default_rng(n)
     compare(
@@ -140,6 +141,7 @@ def test_streams(n: int) -> None:
 
 @pytest.mark.parametrize(("k", "p", "n"), [(1, 1, 1), (2, 65, 63), (1, 130, 65), (1, 3, 1030), (3, 63, 300)])
 @pytest.mark.usefixtures("mode")
+@pytest.mark.slow
 def test_packing(k: int, p: int, n: int) -> None:
     states = spins(np.random.default_rng(n), k, p, n)
     compare("hopfield", "pack", states[0], garbage((p, words(n)), np.uint64))
@@ -221,6 +223,7 @@ def test_recall_by_blocks(monkeypatch: pytest.MonkeyPatch, k: int, b: int, n: in
 
 @recalls
 @pytest.mark.usefixtures("mode")
+@pytest.mark.slow
 def test_recall_of_sequences(monkeypatch: pytest.MonkeyPatch, k: int, b: int, n: int, p: int) -> None:
     """All rows at once, and each of them alone."""
     case, own = Case(k, b, n, p), np.random.default_rng(n).integers(-9, 10, (k, n), dtype=np.int32)
@@ -330,6 +333,7 @@ def dense_every_way(k: int, b: int, n: int, p: int) -> None:
 
 @pytest.mark.parametrize(("k", "b", "n", "p"), [*DENSE[:2], (1, 3, 65, 9)])
 @pytest.mark.usefixtures("mode")
+@pytest.mark.slow
 def test_dense(monkeypatch: pytest.MonkeyPatch, k: int, b: int, n: int, p: int) -> None:
     """In shared memory and in scratch, in one launch and more, by few threads and many."""
     dense_every_way(k, b, n, p)
@@ -338,6 +342,7 @@ def test_dense(monkeypatch: pytest.MonkeyPatch, k: int, b: int, n: int, p: int) 
 
 
 @pytest.mark.usefixtures("mode")
+@pytest.mark.slow
 def test_dense_goes_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one launch and in one for each step."""
     for pieces in (100, 1):
@@ -374,6 +379,7 @@ def test_couplings_inside_a_block(monkeypatch: pytest.MonkeyPatch, near: int, n:
     recall_every_way(Case(1, 3, n, p, n == 65), n == 65)
 
 
+@pytest.mark.slow
 def test_few_small_rows_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Synchronous recall alone, as where n is large and rows are few."""
     force(monkeypatch, faster_by_grid=lambda *_: True)
@@ -381,6 +387,7 @@ def test_few_small_rows_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("mode")
+@pytest.mark.slow
 def test_long_recall_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunk after chunk of sweeps, rows that stop at the first or never, an end long after the last row's."""
     force(monkeypatch, SMALL=0)
@@ -391,6 +398,7 @@ def test_long_recall_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("mode")
+@pytest.mark.slow
 def test_recall_of_many_rows_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """More rows than a block of threads sums at once."""
     force(monkeypatch, SMALL=0)
@@ -399,6 +407,7 @@ def test_recall_of_many_rows_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("rows", [2, 11])
 @pytest.mark.parametrize("small", [99, 0])
+@pytest.mark.slow
 def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int) -> None:
     """Of rows or networks, where the scratch of all would be large; orders drawn two sweeps at a time."""
     k, b, n, p = 3, 5, 65, 40
@@ -412,6 +421,7 @@ def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.slow
 def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
     """Few sweeps, rows, blocks and recalls in doubt a launch, as where a watchdog ends long ones."""
     for module in (recall, glauber, dense, learning, capacity):
@@ -431,6 +441,7 @@ def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: in
 
 
 @pytest.mark.usefixtures("mode")
+@pytest.mark.slow
 def test_recall_in_blocks_of_units_by_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     force(monkeypatch, SMALL=0)
     case = Case(1, 1, recall.BLOCK + 85, 5, far=False)
@@ -442,6 +453,7 @@ def test_recall_in_blocks_of_units_by_the_grid(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(("k", "n", "p"), LEARNT)
 @pytest.mark.usefixtures("mode")
+@pytest.mark.slow
 def test_learning(monkeypatch: pytest.MonkeyPatch, k: int, n: int, p: int) -> None:
     """By several blocks a network, or networks in turn; fields of each width, in shared memory and not."""
     monkeypatch.setattr(learning, "THREADS", 32)
@@ -501,6 +513,7 @@ def test_capacity(
 
 
 @pytest.mark.usefixtures("mode")
+@pytest.mark.slow
 def test_capacity_of_many_networks() -> None:
     """Over several steps of 32 patterns, some certified; and what only careful bounds and ties find."""
     compare_scan(130, range(6), 1, 36, False, False, False)
@@ -570,6 +583,7 @@ LOOKS = {
         pytest.param(3001, 0, 1, 150, False, None, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_scan_notes_what_fails_and_what_is_in_doubt(
     monkeypatch: pytest.MonkeyPatch,
     n: int,
@@ -592,6 +606,7 @@ def test_scan_notes_what_fails_and_what_is_in_doubt(
         assert np.array_equal(bits, wanted)
 
 
+@pytest.mark.slow
 def test_a_scan_goes_on_up_to_what_is_known_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """To load 25, the first after a look, if another block finds that 26 fails before it is scanned."""
     monkeypatch.setattr(capacity, "looks_of", lambda *_: LOOKS["every 16"])
@@ -610,6 +625,7 @@ def test_a_scan_goes_on_up_to_what_is_known_to_fail(monkeypatch: pytest.MonkeyPa
     ("n", "corrupted", "limit", "newest"), [(1400, 5, 70, False), (900, 1, 100, True), (300, 0, 40, False)]
 )
 @pytest.mark.parametrize("looks", [(0, 0, 0, 64), (0, 64, 64, 64)])
+@pytest.mark.slow
 def test_bounds_of_a_scan(
     monkeypatch: pytest.MonkeyPatch, n: int, corrupted: int, limit: int, newest: bool, looks: tuple[int, ...]
 ) -> None:

@@ -1214,7 +1214,10 @@ def run_faulty(name: str) -> np.ndarray:
 
 @pytest.mark.each_value
 @pytest.mark.parametrize("order", raw.ORDERS)
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "polled_without_a_pause")) for name in FAULTS],
+)
 def test_faults_are_found(name: str, order: str) -> None:
     _, message = FAULTS[name]
     with (

@@ -74,6 +74,10 @@ IDS = [f"{cell}-{ACTIVATIONS[activation]}" for cell, activation in CELLS]
 all_cells = pytest.mark.parametrize(("cell", "activation"), CELLS, ids=IDS)
 all_sizes = pytest.mark.parametrize("size", SIZES, ids=str)
 all_dtypes = pytest.mark.parametrize("dtype", list(TOLERANCE))
+# A short run compiles all cells in float64, in which gradients are checked; in float32 those of other tests.
+double_in_short = pytest.mark.parametrize(
+    "dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64]
+)
 on_each_backend = pytest.mark.each_value("backend", "compiled")
 x_or_tokens = pytest.mark.parametrize("tokens", [False, True], ids=["x", "tokens"])
 
@@ -368,7 +372,7 @@ def check(
 @on_each_backend
 @all_cells
 @all_sizes
-@all_dtypes
+@double_in_short
 @x_or_tokens
 def test_equals_reference(
     module: ModuleType, cell: str, activation: int, size: tuple[int, ...], dtype: type, tokens: bool
@@ -379,7 +383,7 @@ def test_equals_reference(
 
 @on_each_backend
 @all_cells
-@all_dtypes
+@double_in_short
 def test_rows_without_a_step(module: ModuleType, cell: str, activation: int, dtype: type) -> None:
     case = Case(cell, activation, (3, 1, 5, 2, 3, 17, 3), dtype, lengths=[0] * 5)
     check(module, case)
@@ -387,7 +391,7 @@ def test_rows_without_a_step(module: ModuleType, cell: str, activation: int, dty
         assert np.array_equal(case.run_both(module)["d_state"], case.arrays["d_last"])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
+@double_in_short
 @given(
     cell=st.sampled_from(CELLS),
     k=st.integers(1, 3),

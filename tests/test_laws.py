@@ -36,7 +36,9 @@ def test_every_law_can_be_measured(name: str, tmp_path: Path) -> None:
         assert run.exists() and repr(study(seed=3, out=run, progress=False)) == repr([point])
 
 
-@pytest.mark.parametrize("name", ["hebb-all", pytest.param("storkey", marks=pytest.mark.slow), "projection"])
+@pytest.mark.parametrize(
+    "name", ["hebb-all", *(pytest.param(name, marks=pytest.mark.slow) for name in ("storkey", "projection"))]
+)
 def test_backends_agree(backend: str, name: str) -> None:
     """To the last pattern."""
     (study,) = LAWS[name].studies({20: 3}).values()

@@ -631,7 +631,7 @@ def require_readable_axes(name, figure):
     assert "neuron" not in " ".join(text.get_text() for text in figure.findobj(Text)).lower(), name
 
 
-@pytest.mark.parametrize("sizes", RANGES)
+@pytest.mark.parametrize("sizes", [*RANGES[:-1], pytest.param(RANGES[-1], marks=pytest.mark.slow)])
 def test_every_axis_has_a_label_and_ticks_that_can_be_read(sizes):
     for name, figure in figures_of_range(sizes).items():
         require_readable_axes(name, figure)
