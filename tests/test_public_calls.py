@@ -137,12 +137,30 @@ FORMS: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
+@pytest.fixture
+def kernels_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of kernels that are compiled or read from disk from now on, for arguments of new types."""
+    pytest.importorskip("numba")
+    from fastrec.kernels.cpu.jit import Kernel
+
+    asked: list[str] = []
+    compile = Kernel.compile
+
+    def asked_for(kernel: Any, signature: Any) -> Any:
+        asked.append(f"{kernel.py_func.__qualname__}{signature}")
+        return compile(kernel, signature)
+
+    monkeypatch.setattr(Kernel, "compile", asked_for)
+    return asked
+
+
 @pytest.mark.parametrize("name", [name for name in QUICK if name != "unpad"])  # which returns views
-def test_forms_of_arrays(name: str) -> None:
-    """The same numbers in another form give the same results, or are refused in a sentence."""
+def test_forms_of_arrays(name: str, kernels_asked: list[str]) -> None:
+    """The same numbers in another form give the same results by the same kernels, or are refused."""
     run, arguments = call(name)
     given = list(of_arrays(call(name)[1]))
     expected = run(**arguments) if given else None
+    kernels_asked.clear()
     for key, array in given:
         for form, change in FORMS.items():
             run, arguments = call(name)
@@ -152,6 +170,7 @@ def test_forms_of_arrays(name: str) -> None:
                     run(**arguments)
             else:
                 assert same(run(**arguments), expected), (form, key)
+            assert not kernels_asked, (form, key)
 
 
 def masked(array: np.ndarray) -> np.ndarray:

@@ -264,7 +264,7 @@ class PatternMemory(Generic[Held]):
             return with_networks(packed), shape
         k, w, xp = prod(lead), packed.shape[-1], array_module(backend)
         if packed.ndim < len(shape):
-            packed = xp.broadcast_to(packed, (k, *packed.shape))
+            packed = xp.broadcast_to(packed, (k, *packed.shape)).copy()
         return xp.ascontiguousarray(packed).reshape(k, -1, w), shape
 
     def _whole_shape(
@@ -293,8 +293,8 @@ class PatternMemory(Generic[Held]):
             raise ValueError(f"{name} has shape {array.shape}, which does not go with probes {shape}")
         xp = array_module(backend)
         packed = pack_states(array.astype(np.int8) * np.int8(2) - np.int8(1), backend)
-        packed = xp.broadcast_to(packed, (*shape[:-1], packed.shape[-1]))
-        return xp.ascontiguousarray(packed).reshape(states.shape)
+        packed = xp.broadcast_to(packed, (*shape[:-1], packed.shape[-1])).copy()
+        return packed.reshape(states.shape)
 
     def _require_patterns(self) -> Held:
         """The patterns as they are now; ValueError if there are none."""

@@ -86,7 +86,8 @@ def complete(setting: Setting, learnt: Learnt, backend: str) -> Couplings:
     columns = weights
     if not setting.rule.symmetric and not (weights == weights.swapaxes(1, 2)).all():
         columns = xp.ascontiguousarray(weights.swapaxes(1, 2))
-    thresholds = xp.ascontiguousarray(thresholds, dtype=np.int32 if bound < 2**30 else np.int64)
+    # A copy: kernels are compiled for arrays that are not read-only.
+    thresholds = xp.array(thresholds, dtype=np.int32 if bound < 2**30 else np.int64, order="C")
     return Couplings(weights, columns, thresholds, learnt.scale, bound)
 
 

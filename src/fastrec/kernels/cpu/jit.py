@@ -100,8 +100,7 @@ class Kernel(CPUDispatcher):
         self.cache = Cache(function)
 
     def compile(self, sig):
-        given, result = sigutils.normalize_signature(sig)
-        args = tuple(map(writable, given))
+        args, result = sigutils.normalize_signature(sig)
         with not_timed(), global_compiler_lock:
             if args not in self.overloads:
                 compiled = self.cache.load(args)
@@ -117,15 +116,7 @@ class Kernel(CPUDispatcher):
                         compiled = self._compiler.compile(args, result)
                     self.cache.save(args, compiled)
                 self.add_overload(compiled)
-            compiled = self.overloads[args]
-            if given != args:
-                self._insert([arg._code for arg in given], compiled.entry_point, compiled.objectmode)
-        return compiled.entry_point
-
-
-def writable(type: types.Type) -> types.Type:
-    """The type of an array of which nothing says that it is read-only: kernels write only to their own."""
-    return type.copy(readonly=False) if isinstance(type, types.Array) else type
+        return self.overloads[args].entry_point
 
 
 def called(function: FunctionType) -> set[Function]:
