@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from devices import host_kernels, to_host
-from test_kernels_rnn import assert_equal, close, differences, reference, spoil
+from test_kernels_rnn import assert_equal, close, differences, double_in_short, reference, spoil
 
 import fastrec
 from fastrec import Adam, EncoderDecoder
@@ -106,7 +106,7 @@ def test_weights_are_a_softmax() -> None:
 @pytest.mark.each_value("backend")
 @all_sizes
 @both_scores
-@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
+@double_in_short
 def test_equals_reference(module: ModuleType, size: tuple[int, ...], additive: bool, dtype: type) -> None:
     """Beside the sums, all is 0 where queries or keys do not count."""
     given = arguments(size, additive, dtype)

@@ -421,7 +421,6 @@ def test_recall_in_parts(monkeypatch: pytest.MonkeyPatch, rows: int, small: int)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pieces", [1, 2])
-@pytest.mark.slow
 def test_work_in_parts_for_a_display(monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
     """Few sweeps, rows, blocks and recalls in doubt a launch, as where a watchdog ends long ones."""
     for module in (recall, glauber, dense, learning, capacity):

@@ -73,7 +73,7 @@ EXEMPT = {
         "what the result holds",
     ),
 }
-COMPUTING = (
+COMPUTING = (  # for which some wrong values are fine, so that they compute for seconds
     *("capacity_laws", "four_ways", "retrieval_curve ", "retrieval_scaling", "basin_map", "phase_diagram"),
     *("HopfieldNetwork.recall of known", "fit by Newton"),
 )
@@ -249,17 +249,14 @@ def failure(run: Callable[..., Any], arguments: dict[str, Any], kinds: Any) -> B
     return None
 
 
-def mark(name: str) -> list[pytest.MarkDecorator]:
-    """What leaves a call to --all: some wrong values are fine for it, and make it compute for seconds."""
-    return [pytest.mark.slow] * name.startswith(COMPUTING)
-
-
 def require_sentence(error: BaseException, key: str = "") -> None:
     """Fail unless an error is told in one line, which names an argument."""
     assert str(error) and "\n" not in str(error) and key in str(error), repr(error)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=mark(name)) for name in QUICK])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith(COMPUTING)) for name in QUICK]
+)
 def test_wrong_values(name: str) -> None:
     """Whatever an argument is, it is fine, or one of a few exceptions says in a sentence why it is not."""
     run, arguments = call(name)
